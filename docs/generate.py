@@ -1,0 +1,287 @@
+"""Write the pages of the manual that come from the code: settings, schema, public names.
+
+Run before Sphinx: ``python docs/generate.py``. Nothing is written elsewhere than in ``docs/generated``.
+"""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import json
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.schema import Constraint
+
+import virtualobserver
+from virtualobserver import plugins
+from virtualobserver.config import ProjectSettings
+from virtualobserver.models import Base
+
+GENERATED = Path(__file__).parent / "generated"
+TYPE_NAMES = {
+    "Any": "anything",
+    "Path": "path",
+    "bool": "true or false",
+    "float": "number",
+    "int": "integer",
+    "str": "text",
+}
+KINDS: tuple[plugins.Kind, ...] = ("observatories", "analyses")
+
+
+def cell(text: object) -> str:
+    """Return `text` for one cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    """Return a Markdown table, or nothing where there are no rows."""
+    body = ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
+    names = list(head)
+    return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names), *body, ""] if body else []
+
+
+def first_paragraph(thing: object) -> str:
+    """Return the first paragraph of a docstring that is the thing's own."""
+    own = vars(thing).get("__doc__") if isinstance(thing, type) else getattr(thing, "__doc__", None)
+    return inspect.cleandoc(own).split("\n\n")[0].replace("`", "") if own else ""
+
+
+# -- settings -----------------------------------------------------------------------------------------------
+
+
+def type_text(annotation: Any) -> str:
+    """Return a type as a reader of YAML understands it."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return type_text(args[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(type_text(arg) for arg in args)
+    if origin is typing.Literal:
+        return " or ".join(f"`{arg}`" for arg in args)
+    inner = [type_text(arg) for arg in args if arg is not Ellipsis]
+    if origin is not None and issubclass(origin, Mapping):
+        return f"section of {inner[-1]} by name"
+    if origin is not None:
+        return f"list of {', '.join(dict.fromkeys(inner))}"
+    return plain_type_text(annotation)
+
+
+def plain_type_text(annotation: Any) -> str:
+    """Return a type that has no parameters as a reader of YAML understands it."""
+    if annotation in (None, types.NoneType):
+        return "null"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return " or ".join(f"`{member.value}`" for member in annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    name = getattr(annotation, "__name__", str(annotation))
+    return TYPE_NAMES.get(name, name)
+
+
+def settings_inside(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Yield the settings classes that a field's type mentions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for arg in typing.get_args(annotation):
+        yield from settings_inside(arg)
+
+
+def default_text(field: FieldInfo) -> str:
+    """Return a default as it would stand in YAML."""
+    if field.is_required():
+        return "*required*"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "see below"
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return f"`{json.dumps(value, default=str, ensure_ascii=False)}`"
+
+
+def bounds_text(field: FieldInfo) -> str:
+    """Return the range of values allowed, e.g. ``> 0, <= 90``."""
+    signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of", "pattern": "pattern"}
+    found = []
+    for rule in field.metadata:
+        for name, sign in signs.items():
+            value = getattr(rule, name, None)
+            if value is not None:
+                found.append(f"{sign} {value}")
+    return ", ".join(found)
+
+
+def extra_of(field: FieldInfo) -> dict[str, Any]:
+    """Return unit, step and the like of a field."""
+    return dict(field.json_schema_extra) if isinstance(field.json_schema_extra, dict) else {}
+
+
+def field_row(name: str, field: FieldInfo) -> tuple[str, ...]:
+    """Return the table row of one setting."""
+    extra = extra_of(field)
+    step = extra.get("step") or ("*no digest*" if extra.get("run_only") else "")
+    key = f"`{name}`"
+    meaning = (field.description or "").rstrip(".")
+    return (
+        key,
+        type_text(field.annotation),
+        default_text(field),
+        bounds_text(field),
+        extra.get("unit") or "",
+        step,
+        meaning,
+    )
+
+
+def settings_section(model: type[BaseModel], *, title: str, level: int = 2) -> list[str]:
+    """Return the section of one settings class."""
+    head = ("key", "type", "default", "range", "unit", "step", "meaning")
+    rows = [field_row(name, field) for name, field in model.model_fields.items()]
+    return [f"{'#' * level} {title}", "", first_paragraph(model), "", *table(head, rows)]
+
+
+def nested(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield a settings class and all it contains, each with its dotted path in the file."""
+    yield path, model
+    for name, field in model.model_fields.items():
+        for inner in settings_inside(field.annotation):
+            yield from nested(inner, f"{path}.{name}" if path else name)
+
+
+def configuration_page() -> list[str]:
+    """Return the page of all settings."""
+    lines = [
+        "# Configuration reference", "",
+        "Made from the settings classes; `vo config --schema` prints the same as a JSON schema, and",
+        "`vo config FILE` the values a file resolves to. The column *step* names the step whose results a",
+        "setting changes: editing it runs that step again and the ones after it, nothing else. Those marked",
+        "*no digest* say how to run, not what comes out, and change nothing that is stored.", "",
+    ]  # fmt: skip
+    done: set[type[BaseModel]] = set()
+    for path, model in nested(ProjectSettings):
+        if model not in done and model.model_fields:
+            done.add(model)
+            lines += settings_section(model, title=f"`{path}`" if path else "Top level")
+    for kind in KINDS:
+        lines += [f"## `{kind}`", ""]
+        for name in plugins.names(kind):
+            for path, model in nested(plugins.settings_of(kind, name), f"{kind}.{name}"):
+                lines += settings_section(model, title=f"`{path}`", level=3)
+    return lines
+
+
+# -- schema -------------------------------------------------------------------------------------------------
+
+
+def column_row(column: Column[Any]) -> tuple[str, ...]:
+    """Return the table row of one column."""
+    keys = ["primary key"] if column.primary_key else []
+    for key in column.foreign_keys:
+        action = f", on delete {key.ondelete.lower()}" if key.ondelete else ""
+        keys.append(f"to `{key.target_fullname}`{action}")
+    kind = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    return (
+        f"`{column.name}`",
+        kind.lower(),
+        "yes" if column.nullable else "",
+        "; ".join(keys),
+        column.comment or "",
+    )
+
+
+def rule_text(rule: Constraint | Index) -> str | None:
+    """Return a constraint or index in words, or None for those that the columns show."""
+    if isinstance(rule, UniqueConstraint):
+        return "unique: " + ", ".join(f"`{column.name}`" for column in rule.columns)
+    if isinstance(rule, CheckConstraint):
+        return f"check: `{cell(rule.sqltext)}`"
+    if isinstance(rule, Index):
+        kind = "unique index" if rule.unique else "index"
+        return f"{kind}: " + ", ".join(
+            f"`{getattr(part, 'name', None) or part}`" for part in rule.expressions
+        )
+    return None
+
+
+def table_section(entity: Table) -> list[str]:
+    """Return the section of one table."""
+    head = ("column", "type", "may be null", "key", "meaning")
+    lines = [f"## {entity.name}", "", entity.comment or "", ""]
+    lines += table(head, (column_row(column) for column in entity.columns))
+    rules = [rule_text(rule) for rule in (*entity.constraints, *entity.indexes)]
+    return [*lines, *(f"- {text}" for text in sorted({rule for rule in rules if rule})), ""]
+
+
+def schema_page() -> list[str]:
+    """Return the page of all tables."""
+    lines = [
+        "# Schema", "",
+        "Made from the models. The [database page](../database.md) tells how the tables hang together and",
+        "which views to start from.", "",
+    ]  # fmt: skip
+    for entity in sorted(Base.metadata.tables.values(), key=lambda entity: str(entity.name)):
+        lines += table_section(entity)
+    return lines
+
+
+# -- public names -------------------------------------------------------------------------------------------
+
+
+def is_row(thing: object) -> bool:
+    """Whether a class maps a table: the schema page shows those."""
+    return hasattr(thing, "__table__")
+
+
+def api_page() -> list[str]:
+    """Return the page of the public names, each once, under the module that defines it."""
+    lines = ["# Python interface", "", "All of these are imported from `virtualobserver`.", ""]
+    rows, seen = [], set()
+    for name in sorted(getattr(virtualobserver, "__all__", ())):
+        thing = getattr(virtualobserver, name)
+        if not inspect.isclass(thing) or thing in seen:
+            continue
+        seen.add(thing)
+        if is_row(thing):
+            rows.append((f"`{name}`", f"`{thing.__tablename__}`", first_paragraph(thing)))
+            continue
+        path = f"{thing.__module__}.{thing.__qualname__}"
+        members = [] if issubclass(thing, BaseModel) else ["   :members:"]
+        lines += [f"## {name}", "", "```{eval-rst}", f".. autoclass:: {path}", *members, "```", ""]
+    if rows:
+        lines += [
+            "## Rows",
+            "",
+            "One class for each table; the columns are on the [schema page](schema.md).",
+            "",
+        ]
+        lines += table(("name", "table", "meaning"), rows)
+    return [
+        *lines,
+        "## Errors",
+        "",
+        "```{eval-rst}",
+        ".. automodule:: virtualobserver.errors",
+        "   :members:",
+        "```",
+        "",
+    ]
+
+
+def main() -> None:
+    """Write all pages."""
+    GENERATED.mkdir(exist_ok=True)
+    pages = {"configuration": configuration_page, "schema": schema_page, "api": api_page}
+    for name, page in pages.items():
+        (GENERATED / f"{name}.md").write_text("\n".join(page()) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

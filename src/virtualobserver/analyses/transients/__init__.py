@@ -1,0 +1,6 @@
+"""Search for flares and dips in light curves."""
+
+from virtualobserver.analyses.transients.search import Transients
+from virtualobserver.analyses.transients.settings import InjectionSettings, TransientsSettings
+
+__all__ = ["InjectionSettings", "Transients", "TransientsSettings"]

@@ -1,0 +1,154 @@
+"""Settings of the search for flares and dips."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pydantic
+
+from virtualobserver.analysis import AnalysisSettings, SimulateSettings
+from virtualobserver.config.settings import setting
+
+__all__ = ["InjectionSettings", "TransientsSettings"]
+
+Shape = Literal["box", "gaussian", "fred"]
+Bins = tuple[float, float, float]
+
+
+class InjectionSettings(SimulateSettings):
+    """Which events are injected to measure what the search finds."""
+
+    shapes: tuple[Shape, ...] = setting(
+        ("box", "gaussian", "fred"),
+        doc="Forms: box, Gaussian, fast rise and exponential decay",
+        step="simulate",
+        min_length=1,
+    )
+    amplitude: tuple[float, float] = setting(
+        (3.0, 30.0), doc="Smallest and largest amplitude, drawn evenly in the logarithm", step="simulate"
+    )
+    amplitude_unit: Literal["sigma", "relative"] = setting(
+        "sigma",
+        doc="Amplitudes count in robust rms of each light curve, or in its mean flux",
+        step="simulate",
+    )
+    width: tuple[float, float] = setting(
+        (0.5, 30.0),
+        doc="Smallest and largest width (box), full width at half maximum (gaussian) or decay time (fred), "
+        "drawn evenly in the logarithm",
+        unit="d",
+        step="simulate",
+    )
+    dips: float = setting(
+        0.5, doc="Fraction of the injected events that are dips", step="simulate", ge=0, le=1
+    )
+    errors: Literal["keep", "poisson"] = setting(
+        "keep",
+        doc="Keep the errors, or scale them with the square root of the flux and add the extra noise",
+        step="simulate",
+    )
+
+    @pydantic.field_validator("amplitude", "width")
+    @classmethod
+    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            msg = f"needs two positive numbers, the smaller one first, not {list(value)}"
+            raise ValueError(msg)
+        return value
+
+
+class TransientsSettings(AnalysisSettings):
+    """Settings of the search for flares and dips."""
+
+    snr_threshold: float = setting(
+        5.0,
+        doc="The peak of an event exceeds this signal-to-noise ratio",
+        step="analyse",
+        gt=0,
+        aliases=("threshold",),
+    )
+    sidebands: float = setting(
+        -2.0,
+        doc="All points of an event exceed this; a negative number counts from snr_threshold",
+        step="analyse",
+        aliases=("snr_threshold_sidebands",),
+    )
+    max_events_per_lightcurve: int = setting(
+        3,
+        doc="Keep so many events of one light curve, the strongest",
+        step="analyse",
+        ge=1,
+        aliases=("max_det_per_lc",),
+    )
+    max_gap: float | None = setting(
+        None,
+        doc="A longer pause between points ends an event; unset = no limit",
+        unit="d",
+        step="analyse",
+        gt=0,
+    )
+    dips: bool = setting(True, doc="Look for dips as well as flares", step="analyse", aliases=("abs_snr",))
+    drop_flagged_quality: bool = setting(
+        False,
+        doc="Drop events that hold a point of doubtful quality instead of marking them",
+        step="analyse",
+        aliases=("remove_failed",),
+    )
+    offset_threshold: float = setting(
+        3.5,
+        doc="Astrometric offset, above the usual one, at which a point is doubtful",
+        unit="sigma",
+        step="analyse",
+        gt=0,
+    )
+    psf_outliers: bool = setting(
+        True, doc="Points whose profile is unlike that of the star (chi, sharp) are doubtful", step="analyse"
+    )
+    matched_filter_widths: tuple[float, ...] = setting(
+        (), doc="Also look for events of these widths by a matched filter", unit="d", step="analyse"
+    )
+    shape: Shape = setting("gaussian", doc="Form of the template of the matched filter", step="analyse")
+    min_points: int = setting(
+        5, doc="Light curves with fewer good points are not searched", step="analyse", ge=1
+    )
+    save_processed: bool = setting(
+        False, doc="Keep the light curves with S/N, quality and what was detected as products", step="analyse"
+    )
+    snr_bins: Bins = setting(
+        (-20.0, 20.0, 0.1), doc="First, last centre and step of S/N bins", step="analyse"
+    )
+    offset_bins: Bins = setting(
+        (-5.0, 5.0, 0.1),
+        doc="First, last centre and step of astrometric offset bins",
+        unit="sigma",
+        step="analyse",
+    )
+    dmag_bins: Bins = setting(
+        (-3.0, 3.0, 0.1),
+        doc="First, last centre and step of magnitude difference bins",
+        unit="mag",
+        step="analyse",
+    )
+    mag_bins: Bins = setting(
+        (15.0, 21.0, 0.5), doc="First, last centre and step of magnitude bins", unit="mag", step="analyse"
+    )
+    exptime_bins: tuple[float, float] = setting(
+        (30.0, 1.0), doc="One centre and the step of exposure time bins", unit="s", step="analyse"
+    )
+    simulate: InjectionSettings = setting(InjectionSettings(), doc="Injection and recovery", step="simulate")
+
+    @pydantic.field_validator("matched_filter_widths")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(width <= 0 for width in value):
+            msg = f"widths are positive numbers of days, not {list(value)}"
+            raise ValueError(msg)
+        return value
+
+    @pydantic.field_validator("snr_bins", "offset_bins", "dmag_bins", "mag_bins")
+    @classmethod
+    def _usable_bins(cls, value: Bins) -> Bins:
+        if not (value[0] <= value[1] and value[2] > 0):
+            msg = f"needs first centre, last centre and a positive step, not {list(value)}"
+            raise ValueError(msg)
+        return value

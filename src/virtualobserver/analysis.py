@@ -1,0 +1,87 @@
+"""Base class of all analyses."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from virtualobserver.config.project import AnalysisSettings, SimulateSettings
+from virtualobserver.data.handles import Handle, as_handle
+from virtualobserver.data.product import Aux, Target
+from virtualobserver.data.result import Event, Result
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Analysis", "AnalysisSettings", "Requirement", "SimulateSettings"]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Which products an analysis works on, whoever made them."""
+
+    kind: str = "lightcurve"
+    role: str = "reduced"
+
+
+class Analysis(ABC):
+    """A search: what to look for in products.
+
+    An analysis is one file in ``virtualobserver/analyses``. `find` is pure: products in, `Result` out.
+    `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    requires: ClassVar[tuple[Requirement, ...]] = (Requirement(),)
+    produces: ClassVar[tuple[tuple[str, str], ...]] = ()
+    per: ClassVar[str] = "source"
+    batch: ClassVar[int] = 200
+
+    Settings: ClassVar[type[AnalysisSettings]] = AnalysisSettings
+
+    def __init__(self, settings: AnalysisSettings | None = None, **options: Any) -> None:
+        self.settings: Any = settings if settings is not None else self.Settings(**options)
+
+    @abstractmethod
+    def find(self, products: Sequence[Handle], aux: Aux, settings: Any) -> Result:
+        """Search the products of one unit. Pure; inputs are never changed."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, products: Sequence[Handle], settings: Any) -> Mapping[str, Any]:
+        """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""
+
+    @abstractmethod
+    def inject(
+        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
+    ) -> Sequence[Handle]:
+        """Return new handles with the events added; `products` stay as they are."""
+
+    def same_event(self, a: Event, b: Event) -> bool:
+        """Whether two detections are of one event: same kind, overlapping in time."""
+        return a.kind == b.kind and a.start_mjd <= b.end_mjd and b.start_mjd <= a.end_mjd
+
+    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+        """Whether `event` is the injected one: it overlaps it in time."""
+        return bool(event.start_mjd <= params["end_mjd"] and params["start_mjd"] <= event.end_mjd)
+
+    def apply(self, source: Any) -> Result:
+        """Search one source without any queue, and save nothing.
+
+        Parameters
+        ----------
+        source
+            A `Source` row, a container, or a sequence of containers, products or handles.
+        """
+        products, target = self._inputs(source)
+        return self.find(products, Aux(target=target), self.settings)
+
+    def _inputs(self, source: Any) -> tuple[list[Handle], Target]:
+        handles = getattr(source, "handles", None)
+        if handles is not None:
+            wanted = {(need.kind, need.role) for need in self.requires}
+            return [h for h in handles() if (h.info.kind, h.info.role) in wanted], source.target()
+        things = list(source) if isinstance(source, list | tuple) else [source]
+        return [as_handle(thing) for thing in things], Target(name="")

@@ -1,0 +1,15 @@
+"""Target lists: reading, checking, selecting, moving to an epoch; and the catalogues known by name."""
+
+from virtualobserver.catalog.remote import named, named_catalogs, query_gaia, query_gaia_cone, query_vizier
+from virtualobserver.catalog.select import evaluate
+from virtualobserver.catalog.table import Catalog
+
+__all__ = [
+    "Catalog",
+    "evaluate",
+    "named",
+    "named_catalogs",
+    "query_gaia",
+    "query_gaia_cone",
+    "query_vizier",
+]

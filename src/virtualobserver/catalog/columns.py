@@ -1,0 +1,244 @@
+"""Recognising, cleaning and checking the columns of a catalogue."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.errors import CatalogError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "check_extra",
+    "check_positions",
+    "clean_frame",
+    "default_epoch",
+    "map_columns",
+    "namespace_of",
+    "native",
+    "read_names",
+]
+
+# Usual names of each column, best first; compared without regard to case.
+_USUAL: Final[dict[str, tuple[str, ...]]] = {
+    "name": (
+        "name",
+        "source_id",
+        "object_id",
+        "objectid",
+        "wdj_name",
+        "designation",
+        "source",
+        "gaiaedr3",
+        "id",
+    ),
+    "ra": ("ra", "ra_icrs", "objra", "ra_deg", "raj2000", "_raj2000"),
+    "dec": ("dec", "de_icrs", "objdec", "dec_deg", "dej2000", "_dej2000"),
+    "pmra": ("pmra", "pm_ra"),
+    "pmdec": ("pmdec", "pm_dec", "pmde"),
+    "parallax": ("parallax", "plx"),
+    "radial_velocity": ("radial_velocity", "rv"),
+    "mag": ("mag", "phot_g_mean_mag", "gmag", "magnitude"),
+    "mag_error": ("mag_error", "magerr", "mag_err", "e_mag", "phot_g_mean_mag_error"),
+    "mag_band": ("mag_band", "filter", "band"),
+    "alias": ("alias",),
+    "kind": ("kind",),
+    "epoch": ("ref_epoch", "epoch"),
+}
+_GAIA_NAME: Final = re.compile(r"\s*Gaia\s+(E?DR[123])\s+(\d+)\s*", re.IGNORECASE)
+_SHOWN: Final = 5
+_EXACT_IN_FLOAT: Final = 2**53
+
+
+def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
+    """Return a copy in native byte order, without columns whose cells are arrays, numbered from 0."""
+    if not frame.columns.is_unique:
+        twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
+        msg = f"the catalogue {catalog} has columns that are there twice: {', '.join(twice)}"
+        raise CatalogError(msg)
+    kept = {}
+    for name in frame:
+        column = frame[name]
+        if column.dtype == object:
+            first = next((value for value in column.head(100) if value is not None), None)
+            if isinstance(first, list | tuple | dict | np.ndarray):
+                continue
+            if isinstance(first, bytes):
+                column = column.map(lambda value: value.decode() if isinstance(value, bytes) else value)
+        elif isinstance(column.dtype, np.dtype) and not column.dtype.isnative:
+            column = column.astype(column.dtype.newbyteorder("="))
+        kept[str(name)] = column
+    return frame.__class__(kept, index=frame.index).reset_index(drop=True)
+
+
+def map_columns(frame: pd.DataFrame, given: Mapping[str, str], catalog: str) -> dict[str, str]:
+    """Return standard name to column, as `given` or recognised by the usual names.
+
+    Raises
+    ------
+    CatalogError
+        If a standard name or a column is not known, or one of name, ra, dec is missing.
+    """
+    lower = {str(name).lower(): str(name) for name in reversed(frame.columns)}
+    mapping = {}
+    for standard, column in given.items():
+        if standard not in _USUAL:
+            near = get_close_matches(standard, _USUAL, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(_USUAL)}"
+            msg = f"columns of catalogue {catalog}: {standard!r} is not known; {hint}"
+            raise CatalogError(msg)
+        if column not in frame.columns:
+            msg = f"the catalogue {catalog} has no column {column!r} for {standard}; it has "
+            msg += _listed(frame.columns)
+            raise CatalogError(msg)
+        mapping[standard] = column
+    for standard, usual in _USUAL.items():
+        found = next((lower[name] for name in usual if name in lower), None)
+        if standard not in mapping and found is not None and found not in given.values():
+            mapping[standard] = found
+    if missing := [name for name in ("name", "ra", "dec") if name not in mapping]:
+        msg = (
+            f"the catalogue {catalog} has no column for {', '.join(missing)}; it has "
+            f"{_listed(frame.columns)}; say which one with columns: {{{missing[0]}: ...}}"
+        )
+        raise CatalogError(msg)
+    return mapping
+
+
+def check_extra(frame: pd.DataFrame, extra: Sequence[str], catalog: str) -> None:
+    """Raise `CatalogError` naming the `extra` columns that the table does not have."""
+    if missing := [name for name in extra if name not in frame.columns]:
+        msg = f"the catalogue {catalog} has no column {', '.join(missing)} to keep; it has "
+        msg += _listed(frame.columns)
+        raise CatalogError(msg)
+
+
+def read_names(column: pd.Series[Any], catalog: str) -> tuple[NDArray[np.object_], str]:
+    """Return the names as text and, if all are Gaia designations, their namespace.
+
+    Raises
+    ------
+    CatalogError
+        If a name is empty, there twice, has control characters, or is a number that lost digits.
+    """
+    if column.dtype.kind == "f":
+        column = _whole_numbers(column, catalog)
+    missing = column.isna().to_numpy(dtype=bool)
+    names = np.array([str(value).strip() for value in column], dtype=object)
+    empty = missing | (names == "")
+    if empty.any():
+        msg = f"the catalogue {catalog} has rows without a name: {_rows(empty)}"
+        raise CatalogError(msg)
+    odd = np.array([not name.isprintable() for name in names], dtype=bool)
+    if odd.any():
+        msg = f"the catalogue {catalog} has names with control characters: {_rows(odd)}"
+        raise CatalogError(msg)
+    matches = [_GAIA_NAME.fullmatch(name) for name in names] if len(names) and "ai" in names[0] else [None]
+    releases = {match.group(1).upper() for match in matches if match}
+    namespace = ""
+    if all(matches) and len({_release(name) for name in releases}) == 1:
+        names = np.array([match.group(2) for match in matches if match], dtype=object)
+        namespace = f"gaia_{_release(releases.pop())}"
+    _refuse_twice(names, catalog)
+    return names, namespace
+
+
+def namespace_of(frame: pd.DataFrame, columns: Mapping[str, str], names: NDArray[np.object_]) -> str:
+    """Return ``gaia_dr3`` if the names are Gaia's source numbers, else nothing."""
+    lower = {str(name).lower() for name in frame.columns}
+    signs = {"phot_g_mean_mag", "ref_epoch", "astrometric_excess_noise", "ruwe", "pwd"}
+    is_gaia = columns["name"].lower() in {"source_id", "gaiaedr3"} and (
+        lower & signs or columns["name"] == "GaiaEDR3"
+    )
+    return "gaia_dr3" if is_gaia and all(name.isdigit() for name in names[:100]) else ""
+
+
+def default_epoch(namespace: str) -> float:
+    """Return the Julian year of positions of that authority: 2016.0 in Gaia DR3, 2015.5 in DR2, else 2000."""
+    return {"gaia_dr3": 2016.0, "gaia_dr2": 2015.5, "gaia_dr1": 2015.0}.get(namespace, 2000.0)
+
+
+def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: str) -> None:
+    """Raise `CatalogError` naming the rows whose position (deg) is missing or out of range."""
+    bad = ~((ra >= 0) & (ra <= 360)) | ~(np.abs(dec) <= 90)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        msg = (
+            f"the catalogue {catalog} has positions missing or out of range (ra 0 to 360, dec -90 to "
+            f"90 degrees): {_rows(bad)}; the first is ra {ra[row]}, dec {dec[row]}"
+        )
+        raise CatalogError(msg)
+
+
+def native(column: pd.Series[Any]) -> list[Any]:
+    """Return a column as plain Python values, None where there is none."""
+    if column.dtype.kind == "M":
+        column = column.astype(str)
+    values: list[Any] = column.tolist()
+    if column.dtype.kind in "iub":
+        missing = column.isna().to_numpy(dtype=bool)
+    elif column.dtype.kind == "f":
+        missing = ~np.isfinite(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    else:
+        missing = column.isna().to_numpy(dtype=bool)
+        values = [value.item() if isinstance(value, np.generic) else value for value in values]
+    return (
+        [None if gone else value for value, gone in zip(values, missing, strict=True)]
+        if missing.any()
+        else values
+    )
+
+
+def _release(name: str) -> str:
+    # The early third release has the numbers of the third.
+    return name.lower().replace("edr3", "dr3")
+
+
+def _whole_numbers(column: pd.Series[Any], catalog: str) -> pd.Series[Any]:
+    values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.isfinite(values) & ((values != np.floor(values)) | (np.abs(values) >= _EXACT_IN_FLOAT))
+    if bad.any():
+        msg = (
+            f"the names in column {column.name!r} of catalogue {catalog} are floating-point numbers, which "
+            f"lose digits: {_rows(bad)}; store them as whole numbers or text"
+        )
+        raise CatalogError(msg)
+    return column.astype("Int64")
+
+
+def _refuse_twice(names: NDArray[np.object_], catalog: str) -> None:
+    if len(set(names)) == len(names):
+        return
+    rows: dict[str, list[int]] = {}
+    for number, name in enumerate(names, 1):
+        rows.setdefault(name, []).append(number)
+    twice = [
+        f"{name} (rows {', '.join(map(str, where[:_SHOWN]))})"
+        for name, where in rows.items()
+        if len(where) > 1
+    ]
+    msg = f"the catalogue {catalog} has names that are there twice: {_some(twice)}"
+    raise CatalogError(msg)
+
+
+def _rows(bad: NDArray[np.bool_]) -> str:
+    return "rows " + _some(
+        [str(number + 1) for number in np.flatnonzero(bad)[: _SHOWN + 1]], total=int(bad.sum())
+    )
+
+
+def _some(items: Sequence[str], *, total: int | None = None) -> str:
+    total = len(items) if total is None else total
+    more = f" and {total - _SHOWN} more" if total > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(str(name) for name in names) or "none"

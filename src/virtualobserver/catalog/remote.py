@@ -1,0 +1,260 @@
+"""Where the tables behind catalogues come from: files, archives, downloads kept in a cache."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from virtualobserver.config import CatalogSettings, ConeSettings
+from virtualobserver.errors import (
+    ArchiveAnswerError,
+    ArchiveOverflow,
+    ArchiveRefused,
+    ArchiveUnavailable,
+    CatalogError,
+)
+from virtualobserver.io.http import HttpClient
+from virtualobserver.io.tables import read_any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["load", "named", "named_catalogs", "query_gaia", "query_gaia_cone", "query_vizier"]
+
+Query = Callable[[str], Any]
+"""ADQL in, a table out (astropy or pandas); raises what the network raises."""
+
+_WARWICK: Final = "https://warwick.ac.uk/fac/sci/physics/research/astro/research/catalogues/"
+_NAMED: Final[dict[str, tuple[str, str]]] = {
+    "gaia_edr3_white_dwarfs": (_WARWICK + "gaiaedr3_wd_main.fits.gz", "gaiaedr3_wd_main.fits.gz"),
+}
+# Gentile Fusillo et al. 2021, MNRAS 508, 3877: Gaia's source numbers, positions at J2016.0.
+_WHITE_DWARFS: Final[dict[str, Any]] = {
+    "columns": {
+        "name": "source_id",
+        "ra": "ra",
+        "dec": "dec",
+        "pmra": "pmra",
+        "pmdec": "pmdec",
+        "parallax": "parallax",
+        "mag": "phot_g_mean_mag",
+        "alias": "WDJ_name",
+    },
+    "namespace": "gaia_dr3",
+    "epoch": 2016.0,
+    "mag_band": "G",
+}
+_GAIA: Final[dict[str, Any]] = {"namespace": "gaia_dr3", "mag_band": "G"}
+_GAIA_COLUMNS: Final = (
+    "source_id, ra, dec, ref_epoch, ra_error, dec_error, parallax, parallax_error, parallax_over_error, "
+    "pmra, pmra_error, pmdec, pmdec_error, pmra_pmdec_corr, ruwe, astrometric_excess_noise, "
+    "visibility_periods_used, phot_g_mean_mag, phot_g_mean_flux_over_error, phot_bp_mean_mag, "
+    "phot_rp_mean_mag, bp_rp, phot_bp_rp_excess_factor, phot_variable_flag, has_epoch_photometry, "
+    "radial_velocity"
+)
+_TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
+_TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
+_LARGEST_CONE_DEG: Final = 90.0
+_ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
+
+
+def named_catalogs() -> list[str]:
+    """Return the names that `named` knows."""
+    return sorted(_NAMED)
+
+
+def named(name: str, *, cache: str | Path, http: HttpClient | None = None) -> pd.DataFrame:
+    """Return a catalogue known by name; it is downloaded once and then kept in `cache`.
+
+    Raises
+    ------
+    CatalogError
+        If the name is not known.
+    ArchiveError
+        If it cannot be downloaded.
+    """
+    if name not in _NAMED:
+        msg = f"there is no catalogue named {name!r}; there are {', '.join(named_catalogs())}"
+        raise CatalogError(msg)
+    url, file_name = _NAMED[name]
+    path = Path(cache) / file_name
+    if not path.exists():
+        if http is None:
+            with HttpClient() as client:
+                client.download(url, path)
+        else:
+            http.download(url, path)
+    return read_any(path)
+
+
+def query_gaia(adql: str, *, query: Query | None = None) -> pd.DataFrame:
+    """Return the whole answer of the Gaia archive to an ADQL query.
+
+    The rows are counted by the archive as well, so a capped answer is an error, never data.
+
+    Parameters
+    ----------
+    adql
+        One SELECT; tables such as ``gaiadr3.gaia_source``.
+    query
+        Runs ADQL; by default an asynchronous job through astroquery without a row limit.
+
+    Raises
+    ------
+    CatalogError
+        If `adql` is not one SELECT.
+    ArchiveOverflow
+        If fewer rows came than there are.
+    ArchiveUnavailable, ArchiveRefused, ArchiveAnswerError
+        If the archive does not answer, declines, or answers without a count.
+    """
+    statement = adql.strip().rstrip(";").strip()
+    if not re.match(r"select\b", statement, re.IGNORECASE) or ";" in statement:
+        msg = f"a Gaia query is one ADQL SELECT, not {adql[:60]!r}"
+        raise CatalogError(msg)
+    # A count does not need the order, and servers refuse ORDER BY inside.
+    counted = re.sub(r"\border\s+by\b[^)]*$", "", statement, flags=re.IGNORECASE)
+    count = f"SELECT COUNT(*) AS n FROM ({counted}) AS q"  # noqa: S608
+    return _all_rows(statement, count, query or _gaia_query, "the Gaia archive")
+
+
+def query_gaia_cone(ra: float, dec: float, radius: float, *, query: Query | None = None) -> pd.DataFrame:
+    """Return all Gaia DR3 stars around a position, in degrees, at J2016.0; see `query_gaia`."""
+    fine = all(math.isfinite(number) for number in (ra, dec, radius))
+    if not fine or abs(dec) > 90 or not 0 < radius <= _LARGEST_CONE_DEG:
+        msg = f"a cone needs ra, dec (-90 to 90) and a radius (0 to 90) in degrees, not {ra}, {dec}, {radius}"
+        raise CatalogError(msg)
+    where = f"1 = CONTAINS(POINT({ra % 360!r}, {dec!r}), CIRCLE({ra % 360!r}, {dec!r}, {radius!r}))"
+    where = where.replace("POINT(", "POINT('ICRS', ").replace("CIRCLE(", "CIRCLE('ICRS', ")
+    return query_gaia(f"SELECT {_GAIA_COLUMNS} FROM gaiadr3.gaia_source WHERE {where}", query=query)  # noqa: S608
+
+
+def query_vizier(table: str, *, query: Query | None = None) -> pd.DataFrame:
+    """Return a VizieR table by its identifier, e.g. ``J/MNRAS/508/3877/maincat``; see `query_gaia`."""
+    if not _TABLE_ID.fullmatch(table):
+        msg = f"{table!r} is no identifier of a VizieR table, such as J/MNRAS/508/3877/maincat"
+        raise CatalogError(msg)
+    count = f'SELECT COUNT(*) AS n FROM "{table}"'  # noqa: S608
+    return _all_rows(f'SELECT * FROM "{table}"', count, query or _vizier_query, "VizieR")  # noqa: S608
+
+
+def load(
+    settings: CatalogSettings, *, folder: str | Path | None = None, cache: str | Path | None = None
+) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    """Return table, name, origin and known fields of the catalogue that a configuration asks for.
+
+    Raises
+    ------
+    CatalogError
+        If nothing says where the targets come from.
+    """
+    if settings.origin is None:
+        msg = f"catalog: nothing says where the targets come from; give one of {_ORIGINS}"
+        raise CatalogError(msg)
+    loaders: Mapping[str, Callable[[], tuple[pd.DataFrame, str, str, dict[str, Any]]]] = {
+        "file": lambda: _from_file(Path(settings.file or ""), folder),
+        "named": lambda: _from_name(str(settings.named), cache),
+        "adql": lambda: (query_gaia(str(settings.adql)), "gaia", str(settings.adql), dict(_GAIA)),
+        "cone": lambda: _from_cone(settings.cone),
+        "vizier": lambda: (
+            query_vizier(str(settings.vizier)),
+            str(settings.vizier),
+            f"VizieR {settings.vizier}",
+            {},
+        ),
+        "rows": lambda: _from_rows(settings),
+        "test": lambda: _made_up(settings),
+    }
+    return loaders[settings.origin]()
+
+
+def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    folders = [Path(folder), Path()] if folder is not None else [Path()]
+    places = [place / file.expanduser() for place in folders]
+    path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        starts = " and ".join(dict.fromkeys(str(place.resolve()) for place in folders))
+        msg = f"catalog: there is no file {file}; a relative path starts at {starts}"
+        raise CatalogError(msg)
+    stem = path.name.removesuffix(".gz")
+    return read_any(path), Path(stem).stem, str(path), {}
+
+
+def _from_name(name: str, cache: str | Path | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    frame = named(name, cache=Path("catalogs/cache") if cache is None else cache)
+    return frame, name, _NAMED[name][0], dict(_WHITE_DWARFS)
+
+
+def _from_cone(cone: ConeSettings | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    assert cone is not None
+    frame = query_gaia_cone(cone.ra, cone.dec, cone.radius)
+    return frame, "gaia_cone", f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg", dict(_GAIA)
+
+
+def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    import pandas as pd
+
+    return pd.DataFrame(settings.rows or ()), "targets", "configuration", {}
+
+
+def _made_up(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    from virtualobserver.catalog.table import Catalog
+
+    made = Catalog.make_test(settings.test or 0, settings.seed)
+    return made.to_pandas(), made.name, made.origin, {}
+
+
+def _all_rows(adql: str, count_adql: str, query: Query, archive: str) -> pd.DataFrame:
+    frame = _as_frame(_ask(query, adql, archive))
+    counted = _as_frame(_ask(query, count_adql, archive))
+    if counted.shape[0] != 1 or counted.shape[1] < 1:
+        msg = f"{archive} did not say how many rows there are (asked: {count_adql})"
+        raise ArchiveAnswerError(msg)
+    expected = int(counted.to_numpy()[0, 0])
+    if len(frame) != expected:
+        msg = f"{archive} returned {len(frame)} of {expected} rows; split the query (asked: {adql})"
+        raise ArchiveOverflow(msg)
+    return frame
+
+
+def _ask(query: Query, adql: str, archive: str) -> Any:
+    import http.client
+
+    import requests
+
+    try:
+        return query(adql)
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        msg = f"{archive} declined the query with HTTP {status}: {error} (asked: {adql})"
+        # 4xx other than "too many" will not get better by asking again.
+        raise (ArchiveRefused if 400 <= status < 500 and status != 429 else ArchiveUnavailable)(
+            msg
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"{archive} did not answer: {error}; try again later (asked: {adql})"
+        raise ArchiveUnavailable(msg) from error
+
+
+def _as_frame(table: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    frame: pd.DataFrame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
+    return frame
+
+
+def _gaia_query(adql: str) -> Any:
+    from astroquery.gaia import GaiaClass
+
+    gaia = GaiaClass(show_server_messages=False)
+    gaia.ROW_LIMIT = -1
+    return gaia.launch_job_async(adql).get_results()
+
+
+def _vizier_query(adql: str) -> Any:
+    from astroquery.utils.tap.core import TapPlus
+
+    return TapPlus(url=_TAP_VIZIER).launch_job_async(adql).get_results()

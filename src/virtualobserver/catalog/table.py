@@ -1,0 +1,392 @@
+"""The catalogue itself: a checked table of targets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pydantic
+from numpy.typing import NDArray
+
+from virtualobserver.catalog.columns import (
+    check_extra,
+    check_positions,
+    clean_frame,
+    default_epoch,
+    map_columns,
+    namespace_of,
+    native,
+    read_names,
+)
+from virtualobserver.catalog.motion import move
+from virtualobserver.catalog.select import evaluate
+from virtualobserver.config import CatalogSettings
+from virtualobserver.config.messages import translate
+from virtualobserver.data.product import Target
+from virtualobserver.errors import CatalogError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from scipy.spatial import cKDTree
+
+__all__ = ["Catalog"]
+
+_NUMBERS = ("pmra", "pmdec", "parallax", "mag", "mag_error")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """A list of targets.
+
+    Parameters
+    ----------
+    frame
+        The table, with whatever columns it has.
+    name
+        Name of the catalogue.
+    columns
+        Which column holds ``name, ra, dec, pmra, pmdec, parallax, radial_velocity, mag, mag_error, mag_band,
+        alias, kind, epoch``; what is left out is recognised by its usual names. Positions are ICRS degrees,
+        proper motions mas/yr (in right ascension times cos(dec)), parallaxes mas, radial velocities km/s.
+    namespace
+        Authority of the names: by default ``gaia_dr3`` for Gaia's numbers, else the name of the catalogue.
+    epoch
+        Julian year of the positions; by default the column ``ref_epoch``, 2016 for Gaia, else 2000.
+    origin
+        Where the table comes from: path, address or query.
+    kind, mag_band
+        What the rows are, and the band of their magnitudes, where no column says so.
+    extra
+        Further columns that each `Target` takes along in its ``extra``.
+
+    Raises
+    ------
+    CatalogError
+        If a column is missing, a position out of range, or a name empty or there twice; the message names
+        rows, counted from 1.
+    """
+
+    frame: pd.DataFrame
+    name: str = "catalog"
+    columns: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = ""
+    epoch: float | None = None
+    origin: str = ""
+    kind: str = "object"
+    mag_band: str = ""
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        frame = clean_frame(self.frame, self.name)
+        columns = map_columns(frame, self.columns, self.name)
+        check_extra(frame, self.extra, self.name)
+        object.__setattr__(self, "frame", frame)
+        object.__setattr__(self, "columns", columns)
+        names, authority = read_names(frame[columns["name"]], self.name)
+        namespace = self.namespace or authority or namespace_of(frame, columns, names) or self.name
+        object.__setattr__(self, "namespace", namespace)
+        object.__setattr__(self, "_names", names)
+        check_positions(self._numbers("ra"), self.dec, self.name)
+        if self.epoch is None and "epoch" not in columns:
+            object.__setattr__(self, "epoch", default_epoch(namespace))
+
+    @classmethod
+    def read(
+        cls,
+        source: CatalogSettings | str | Path | Sequence[Mapping[str, Any]],
+        *,
+        folder: str | Path | None = None,
+        cache: str | Path | None = None,
+        **options: Any,
+    ) -> Self:
+        """Read a catalogue from a file, or as a configuration says.
+
+        Parameters
+        ----------
+        source
+            A path, the section ``catalog`` of a configuration, or rows.
+        folder
+            Where relative paths start; the working folder if the file is not there or nothing is given.
+        cache
+            Folder in which downloaded catalogues are kept.
+        **options
+            Settings of `CatalogSettings` that go before those of `source`.
+
+        Raises
+        ------
+        CatalogError
+            If nothing says where the targets come from, or the table cannot be used.
+        ConfigError
+            If an option is wrong.
+        """
+        settings = _settings(source, options)
+        catalog = cls._load(settings, folder=folder, cache=cache)
+        if settings.cone is not None and settings.origin != "cone":
+            catalog = catalog.within(settings.cone.ra, settings.cone.dec, settings.cone.radius)
+        for condition in settings.conditions:
+            catalog = catalog.where(condition)
+        if settings.sample is not None:
+            catalog = catalog.sample(settings.sample, seed=settings.seed)
+        if settings.limit is not None:
+            catalog = catalog.limit(settings.limit)
+        return catalog if settings.at_epoch is None else catalog.at_epoch(settings.at_epoch)
+
+    @classmethod
+    def _load(cls, settings: CatalogSettings, *, folder: str | Path | None, cache: str | Path | None) -> Self:
+        from virtualobserver.catalog.remote import load
+
+        frame, name, origin, defaults = load(settings, folder=folder, cache=cache)
+        known = {"epoch": settings.epoch, "namespace": settings.namespace, "mag_band": settings.mag_band}
+        fields = {**defaults, **{key: value for key, value in known.items() if value not in (None, "")}}
+        fields["columns"] = {**fields.get("columns", {}), **settings.columns.given}
+        fields |= {"name": settings.name or name, "kind": settings.kind, "extra": settings.columns.extra}
+        return cls(frame, origin=origin, **fields)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Mapping[str, Any]], **fields: Any) -> Self:
+        """Build from rows: mappings with at least ``name``, ``ra`` and ``dec``."""
+        import pandas as pd
+
+        return cls(pd.DataFrame([dict(row) for row in rows]), **fields)
+
+    @classmethod
+    def make_test(cls, n: int = 10, seed: int = 0) -> Self:
+        """Make up `n` targets all over the sky, with magnitudes 15 to 20 in R, I or V."""
+        import pandas as pd
+
+        rng = np.random.default_rng(seed)
+        ra = rng.uniform(0, 360, n)
+        dec = np.rad2deg(np.arcsin(rng.uniform(-1, 1, n)))
+        frame = pd.DataFrame(
+            {
+                "name": [f"T{number:06d}" for number in range(n)],
+                "ra": ra,
+                "dec": dec,
+                "mag": rng.uniform(15, 20, n),
+                "mag_error": rng.uniform(0.1, 0.5, n),
+                "mag_band": rng.choice(["R", "I", "V"], n),
+            }
+        )
+        return cls(frame, name="test", origin=f"made up, seed {seed}")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __iter__(self) -> Iterator[Target]:
+        return iter(self.targets())
+
+    def __getitem__(self, which: int | str) -> Target:
+        """Return one target by number (from 0, negative from the end) or by name."""
+        if isinstance(which, str):
+            found = self._number_of.get(which)
+            if found is None:
+                msg = f"the catalogue {self.name} has no target {which!r}"
+                raise KeyError(msg)
+            return self._rows([found]).targets()[0]
+        return self._rows([range(len(self))[which]]).targets()[0]
+
+    @property
+    def names(self) -> NDArray[np.object_]:
+        """Names as text, shape (n,)."""
+        names: NDArray[np.object_] = self.__dict__["_names"]
+        return names
+
+    @property
+    def ra(self) -> NDArray[np.float64]:
+        """Right ascension in degrees (ICRS) at `epochs`, shape (n,), 0 ≤ ra < 360."""
+        return np.asarray(self._numbers("ra")) % 360.0
+
+    @property
+    def dec(self) -> NDArray[np.float64]:
+        """Declination in degrees (ICRS) at `epochs`, shape (n,)."""
+        return self._numbers("dec")
+
+    @property
+    def epochs(self) -> NDArray[np.float64]:
+        """Julian year of each position, shape (n,)."""
+        if self.epoch is None:
+            return self._numbers("epoch")
+        return np.full(len(self), self.epoch)
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 of the content: the same table read from another file format has the same."""
+        import pandas as pd
+
+        said = repr(
+            (sorted(self.columns.items()), self.namespace, self.epoch, self.kind, self.mag_band, self.extra)
+        )
+        digest = hashlib.sha256(said.encode())
+        for name in sorted(str(name) for name in self.frame):
+            digest.update(name.encode() + b"\0")
+            digest.update(pd.util.hash_pandas_object(self.frame[name], index=False).to_numpy().tobytes())
+        return digest.hexdigest()
+
+    def where(self, condition: str) -> Self:
+        """Return the rows that meet a condition on any column, e.g. ``mag < 15 and dec > -30``.
+
+        The standard names (``mag``) mean the mapped columns, all others the columns of the table.
+
+        Raises
+        ------
+        CatalogError
+            If the condition cannot be read or names an unknown column.
+        """
+        values = {str(name): self.frame[name].to_numpy() for name in self.frame}
+        values |= {name: self.frame[column].to_numpy() for name, column in self.columns.items()}
+        values |= {"ra": self.ra, "dec": self.dec, "name": self.names}
+        return self._rows(np.flatnonzero(evaluate(condition, values)))
+
+    def within(self, ra: float, dec: float, radius: float) -> Self:
+        """Return the rows within `radius` of a position, all in degrees."""
+        away = _unit_vectors(self.ra, self.dec) - _unit_vectors(np.array([ra]), np.array([dec]))
+        chord = 2 * np.sin(np.deg2rad(radius) / 2)
+        return self._rows(np.flatnonzero(np.linalg.norm(away, axis=1) <= chord * (1 + 1e-12)))
+
+    def limit(self, n: int) -> Self:
+        """Return the first `n` rows."""
+        return self._rows(np.arange(min(n, len(self))))
+
+    def sample(self, n: int, *, seed: int = 0) -> Self:
+        """Return `n` rows drawn at random (all, if there are fewer), in their old order."""
+        rng = np.random.default_rng(seed)
+        return self._rows(np.sort(rng.permutation(len(self))[:n]))
+
+    def at_epoch(self, jyear: float) -> Self:
+        """Return the catalogue with positions and proper motions at another Julian year.
+
+        Rows without proper motion stay where they are and are marked in a column ``pm_missing``. A parallax
+        that is missing, zero or negative is never turned into a distance. See
+        `virtualobserver.catalog.motion.move`.
+        """
+        numbers = {name: self._numbers(name) for name in ("pmra", "pmdec", "parallax", "radial_velocity")}
+        moved = move(self.ra, self.dec, epochs=self.epochs, to=jyear, **numbers)
+        frame = self.frame.copy()
+        for name, values in moved.items():
+            if name in ("ra", "dec", "pm_missing") or name in self.columns:
+                frame[self.columns.get(name, name)] = values
+        columns = {name: column for name, column in self.columns.items() if name != "epoch"}
+        if "epoch" in self.columns:
+            frame[self.columns["epoch"]] = jyear
+        return replace(self, frame=frame, columns=columns, epoch=jyear)
+
+    def nearest(self, ra: float, dec: float, radius: float = 2.0) -> Target | None:
+        """Return the target nearest to a position (deg), or None if none lies within `radius` (arcsec)."""
+        if not len(self):
+            return None
+        chord = 2 * np.sin(np.deg2rad(radius / 3600) / 2)
+        distance, number = self._tree.query(_unit_vectors(np.array([ra]), np.array([dec]))[0])
+        return self[int(number)] if distance <= chord * (1 + 1e-9) else None
+
+    def targets(self) -> list[Target]:
+        """Return all rows as targets, each with its `extra` columns that are not empty."""
+        numbers = {name: _or_none(self._numbers(name)) for name in _NUMBERS}
+        texts = {name: self._texts(name, default) for name, default in self._text_defaults.items()}
+        prefix = "Gaia DR3 " if self.namespace == "gaia_dr3" else ""
+        return [
+            Target(
+                name=name,
+                ra=ra,
+                dec=dec,
+                epoch=epoch,
+                pmra=pmra,
+                pmdec=pmdec,
+                parallax=parallax,
+                mag=mag,
+                mag_error=mag_error,
+                mag_band=band,
+                kind=kind,
+                namespace=self.namespace,
+                aliases=tuple(other for other in (prefix and prefix + name, alias) if other),
+                extra=extra,
+            )
+            for name, ra, dec, epoch, pmra, pmdec, parallax, mag, mag_error, band, kind, alias, extra in zip(
+                self.names.tolist(),
+                self.ra.tolist(),
+                self.dec.tolist(),
+                self.epochs.tolist(),
+                *(numbers[key] for key in _NUMBERS),
+                *(texts[key] for key in ("mag_band", "kind", "alias")),
+                self._extras(),
+                strict=True,
+            )
+        ]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return the table with all its columns."""
+        return self.frame.copy()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.name}: {len(self)} targets</p>" + str(self.frame.head(20).to_html())
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names)}
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        from scipy.spatial import cKDTree
+
+        return cKDTree(_unit_vectors(self.ra, self.dec))
+
+    @property
+    def _text_defaults(self) -> dict[str, str]:
+        gaia_band = "G" if self.columns.get("mag", "").startswith("phot_g") else ""
+        return {"mag_band": self.mag_band or gaia_band, "kind": self.kind, "alias": ""}
+
+    def _numbers(self, name: str) -> NDArray[np.float64]:
+        column = self.columns.get(name)
+        if column is None:
+            return np.full(len(self), np.nan)
+        try:
+            return self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        except (TypeError, ValueError) as error:
+            msg = f"the column {column!r} of catalogue {self.name} should hold numbers ({name}): {error}"
+            raise CatalogError(msg) from error
+
+    def _texts(self, name: str, default: str) -> list[str]:
+        column = self.columns.get(name)
+        if column is None:
+            return [default] * len(self)
+        return [default if value is None else str(value) for value in native(self.frame[column])]
+
+    def _extras(self) -> list[dict[str, Any]]:
+        extras: list[dict[str, Any]] = [{} for _ in range(len(self))]
+        for name in self.extra:
+            for extra, value in zip(extras, native(self.frame[name]), strict=True):
+                if value is not None:
+                    extra[name] = value
+        return extras
+
+    def _rows(self, numbers: Any) -> Self:
+        return replace(self, frame=self.frame.iloc[numbers])
+
+
+def _settings(
+    source: CatalogSettings | str | Path | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+) -> CatalogSettings:
+    given: dict[str, Any]
+    if isinstance(source, CatalogSettings):
+        given = source.model_dump(exclude_unset=True)
+    elif isinstance(source, str | Path):
+        given = {"file": Path(source)}
+    else:
+        given = {"rows": tuple(dict(row) for row in source)}
+    try:
+        return CatalogSettings(**(given | dict(options)))
+    except pydantic.ValidationError as error:
+        raise translate(error, {}, CatalogSettings, label="catalog") from error
+
+
+def _unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+    a, d = np.deg2rad(ra), np.deg2rad(dec)
+    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
+
+
+def _or_none(values: NDArray[np.float64]) -> list[float | None]:
+    return [value if good else None for value, good in zip(values.tolist(), np.isfinite(values), strict=True)]

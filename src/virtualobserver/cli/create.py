@@ -1,0 +1,49 @@
+"""The command ``vo new``: files to start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    new = typer.Typer(help="Write a file to start from.", no_args_is_help=True)
+    new.command("project")(project)
+    new.command("survey")(survey)
+    new.command("analysis")(analysis)
+    app.add_typer(new, name="new")
+
+
+def project(name: Name, force: Force = False) -> None:
+    """Write a commented configuration, NAME.yaml (into configs/, where there is such a folder)."""
+    from virtualobserver.run.scaffold import new_project
+
+    folder = Path("configs") if Path("configs").is_dir() else Path()
+    path = new_project(name, folder, force=force)
+    typer.echo(f"{path}\nNext: `vo config {path}` shows what it says, `vo run {path}` runs it.")
+
+
+def survey(name: Name, force: Force = False) -> None:
+    """Write a survey that works, NAME.py, and its test, test_NAME.py."""
+    from virtualobserver.run.scaffold import new_survey
+
+    path, test = new_survey(name, Path(), force=force)
+    typer.echo(
+        f"{path}\n{test}\nNext: `pytest {test}`; in a configuration: `observatories: {{./{path}: {{}}}}`."
+    )
+
+
+def analysis(name: Name, force: Force = False) -> None:
+    """Write an analysis that works, NAME.py, and its test, test_NAME.py."""
+    from virtualobserver.run.scaffold import new_analysis
+
+    path, test = new_analysis(name, Path(), force=force)
+    typer.echo(f"{path}\n{test}\nNext: `pytest {test}`; in a configuration: `analyses: {{./{path}: {{}}}}`.")

@@ -1,0 +1,168 @@
+"""Commands that look at results: detections, sql, export, plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virtualobserver.cli.show import Format, note, open_project, print_frame
+from virtualobserver.cli.work import Config, Data, Set
+
+if TYPE_CHECKING:
+    from virtualobserver.run.project import Project
+
+__all__ = ["register"]
+
+Form = Annotated[Format, typer.Option("--format", help="How to print.")]
+Simulated = Annotated[bool, typer.Option("--simulated", help="Also what is simulated.")]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix chooses the format.")
+]
+
+_SHOWN = ["id", "source", "analysis", "kind", "band", "peak_mjd", "start_mjd", "end_mjd", "snr", "quality"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("detections")(detections)
+    app.command("sql")(sql)
+    app.command("export")(export)
+    app.command("plot")(plot)
+
+
+def detections(
+    config: Config,
+    *,
+    simulated: Simulated = False,
+    form: Form = Format.table,
+    overrides: Set = None,
+    data: Data = None,
+) -> None:
+    """Print the detections of the current configuration."""
+    from virtualobserver.run.results import hidden_detections
+
+    with open_project(config, data=data, overrides=overrides) as project:
+        frame = project.detections(simulated=simulated)
+        hidden = 0 if simulated else hidden_detections(project)
+    columns = [*_SHOWN, "simulated"] if simulated else _SHOWN
+    print_frame(frame, form, columns=columns)
+    if form is Format.table:
+        typer.echo(f"{len(frame)} detections")
+    if hidden:
+        note(f"{hidden} detections in simulated data are not shown; --simulated shows them")
+
+
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="A query; it cannot change anything.")],
+    form: Form = Format.table,
+    data: Data = None,
+) -> None:
+    """Print the answer of a SQL query over the tables and views of the database."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from virtualobserver.run.results import sql as query
+    from virtualobserver.run.workspace import Workspace
+
+    with Workspace(data) as workspace:
+        try:
+            # A colon before a word would be read as the name of a value.
+            frame = query(workspace, statement.replace(":", r"\:"), {})
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or error).strip()
+            raise typer.BadParameter(reason, param_hint="SQL") from None
+    print_frame(frame, form)
+
+
+def export(
+    config: Config,
+    *,
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="detections, lightcurves, properties, sources, injections, skyportal, or a plug-in's."
+        ),
+    ],
+    out: Out,
+    source: Annotated[
+        str | None, typer.Option(help="Source whose light curves to write (skyportal).")
+    ] = None,
+    simulated: Simulated = False,
+    overrides: Set = None,
+    data: Data = None,
+) -> None:
+    """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, or light curves for SkyPortal."""
+    from virtualobserver.errors import DataError
+    from virtualobserver.io.tables import format_of
+    from virtualobserver.run import export as exporting
+
+    try:
+        format_of(out)
+    except DataError as error:
+        raise typer.BadParameter(str(error), param_hint="--out") from None
+    with open_project(config, data=data, overrides=overrides) as project:
+        if what == "skyportal":
+            if source is None:
+                raise typer.BadParameter("name a source of the project", param_hint="--source")
+            typer.echo(
+                f"{exporting.export_skyportal(project, source, out)} light curves of {source} in {out}"
+            )
+            return
+        rows = exporting.export(project, what, out, simulated=simulated)
+        hidden = 0
+        if rows == 0 and not simulated:
+            hidden = len(exporting.table(project, what, simulated=True))
+    typer.echo(f"{rows} rows in {out}")
+    if hidden:
+        note(f"{hidden} rows of simulated data were left out; --simulated takes them in")
+
+
+def plot(
+    config: Config,
+    *,
+    out: Out,
+    source: Annotated[
+        str | None, typer.Argument(metavar="[SOURCE]", help="Source whose light curves to draw.")
+    ] = None,
+    detection: Annotated[int | None, typer.Option(metavar="ID", help="Detection to draw instead.")] = None,
+    overrides: Set = None,
+    data: Data = None,
+) -> None:
+    """Draw the light curves of a source, or a detection (PNG, PDF or SVG)."""
+    if (source is None) == (detection is None):
+        raise typer.BadParameter("give either a source or --detection ID", param_hint="SOURCE")
+    with open_project(config, data=data, overrides=overrides) as project:
+        figure = _draw_source(project, source) if source is not None else _draw_detection(project, detection)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(out, dpi=150)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--out") from None
+    typer.echo(str(out))
+
+
+def _draw_source(project: Project, name: str) -> Any:
+    from virtualobserver.plot import lightcurve
+
+    try:
+        row = project.source(name)
+    except KeyError as error:
+        raise typer.BadParameter(str(error.args[0]), param_hint="SOURCE") from None
+    curves = [curve.data for curve in row.lightcurves if curve.role == "reduced"]
+    if not curves:
+        msg = f"{name} has no light curves; `vo status {project.name}` shows how far it is"
+        raise typer.BadParameter(msg, param_hint="SOURCE")
+    return lightcurve(curves, title=name)
+
+
+def _draw_detection(project: Project, number: int | None) -> Any:
+    from virtualobserver.models import Detection
+    from virtualobserver.plot import plot as draw
+
+    row = project.live.get(Detection, number)
+    if row is None:
+        raise typer.BadParameter(f"there is no detection {number}", param_hint="--detection")
+    if row.product is None:
+        raise typer.BadParameter(f"the light curve of detection {number} is gone", param_hint="--detection")
+    return draw(row, curve=row.product.data, title=f"{row.source.name}, {row.kind}, S/N {row.snr:.1f}")

@@ -1,0 +1,146 @@
+"""Printing: tables in several formats, numbers that fit a screen, progress."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from virtualobserver.run.project import Project
+
+__all__ = ["Format", "Reporter", "console", "note", "open_project", "print_frame", "reporting", "to_json"]
+
+
+class Format(StrEnum):
+    """How to print a table."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+def console(*, err: bool = False) -> Console:
+    """Return a console on standard output, or on standard error."""
+    return Console(stderr=err, highlight=False, soft_wrap=not err)
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error, where it does not get into a table."""
+    typer.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def open_project(config: str, *, data: str | None, overrides: list[str] | None = None) -> Iterator[Project]:
+    """Open a project from a file, or from one of the configurations that come with the package."""
+    from virtualobserver.run.project import Project
+    from virtualobserver.run.scaffold import find_config
+
+    with Project.open(find_config(config), data=data, overrides=list(overrides or ())) as project:
+        yield project
+
+
+def print_frame(
+    frame: pd.DataFrame, form: Format, *, columns: list[str] | None = None, title: str = ""
+) -> None:
+    """Print a table on standard output.
+
+    Parameters
+    ----------
+    columns
+        Those to show in the format for people; the others show all.
+    """
+    from virtualobserver.run.export import flat
+
+    if form is Format.json:
+        typer.echo(to_json(frame))
+    elif form is Format.csv:
+        typer.echo(flat(frame).to_csv(index=False), nl=False)
+    elif form is Format.parquet:
+        if sys.stdout.isatty():
+            raise typer.BadParameter(
+                "Parquet is binary: send it to a file with > F.parquet", param_hint="--format"
+            )
+        flat(frame).to_parquet(sys.stdout.buffer, index=False)
+    else:
+        _print_table(frame if columns is None else frame[[name for name in columns if name in frame]], title)
+
+
+def to_json(frame: pd.DataFrame) -> str:
+    """Return a list of objects, one for each row; unknown values are null."""
+    text = frame.to_json(orient="records", date_format="iso", double_precision=15)
+    return json.dumps(json.loads(text), ensure_ascii=False, indent=1)
+
+
+def _print_table(frame: pd.DataFrame, title: str) -> None:
+    shown = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for name in frame.columns:
+        number = frame[name].dtype.kind in "iuf"
+        shown.add_column(str(name), justify="right" if number else "left", no_wrap=True)
+    for row in frame.itertuples(index=False):
+        shown.add_row(*(_cell(value) for value in row))
+    out = console()
+    if not out.is_terminal:  # into a file or a pipe nothing is cut
+        out = Console(highlight=False, width=10_000)
+    out.print(shown)
+
+
+def _cell(value: Any) -> str:
+    import pandas as pd
+
+    if not isinstance(value, dict | list) and pd.isna(value):
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.5f}".rstrip("0").rstrip(".") if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str)
+    return str(value).replace("[", r"\[")
+
+
+class Reporter:
+    """Shows how far each step is: done, empty, failed, and tasks per second."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._rows: dict[str, tuple[Any, float]] = {}
+        self._mark = time.monotonic()
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, step: str, total: int, counts: Counter[str]) -> None:
+        """Take the news of a batch."""
+        if step not in self._rows:
+            self._rows[step] = (self._bar.add_task(step, total=total, counts="", rate=""), self._mark)
+        row, begin = self._rows[step]
+        self._mark = time.monotonic()
+        self.seconds[step] = self._mark - begin
+        done = sum(counts.values())
+        text = ", ".join(f"{counts[name]} {name}" for name in ("done", "empty", "failed") if counts[name])
+        rate = f"{done / max(self.seconds[step], 1e-3):.0f}/s"
+        self._bar.update(row, completed=min(done, total), counts=text, rate=rate)
+
+
+@contextlib.contextmanager
+def reporting(*, quiet: bool = False) -> Iterator[Reporter]:
+    """Show progress bars on standard error while the block runs."""
+    columns = (
+        TextColumn("{task.description:<22}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[counts]}"), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console(err=True), disable=quiet) as bar:
+        yield Reporter(bar)

@@ -1,0 +1,253 @@
+"""Commands that work: run, simulate; and those that tell how far it is: config, status, log."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from virtualobserver.cli.show import Format, note, open_project, print_frame, reporting, to_json
+
+if TYPE_CHECKING:
+    from virtualobserver.run.driver import Summary
+    from virtualobserver.run.project import Project
+
+__all__ = ["register", "run_project"]
+
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of one in configs/.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="DIR", help="Data folder; default VO_DATA, else results/data.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Change a value for this time; may be repeated."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Number of processes.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("run")(run)
+    app.command("simulate")(simulate)
+    app.command("config")(config)
+    app.command("status")(status)
+    app.command("log")(log)
+
+
+def run(
+    config: Config,
+    *,
+    step: Annotated[str | None, typer.Option(help="Only this step: fetch, reduce:ztf, analyse ...")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this source; may be repeated.")
+    ] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Do again what is done.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Look again where nothing was found, and redo what is stale.")
+    ] = False,
+    workers: Workers = None,
+    overrides: Set = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Do everything of a project that is not done yet."""
+    changes = [*(overrides or ()), *([f"run.workers={workers}"] if workers else ())]
+    with open_project(config, data=data, overrides=changes) as project:
+        _check_step(project, step)
+        options = {"step": step, "only": only or (), "redo": redo, "refresh": refresh}
+        summary, seconds = run_project(project, quiet=as_json, **options)
+        if as_json:
+            typer.echo(json.dumps(_as_dict(summary, seconds), indent=1, default=str))
+        else:
+            _print_summary(summary, seconds)
+        _warn_unknown(project, only or ())
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def run_project(project: Project, *, quiet: bool = False, **options: Any) -> tuple[Summary, float]:
+    """Run a project under progress bars; return what was done and the time it took in seconds."""
+    import time
+
+    begin = time.monotonic()
+    with reporting(quiet=quiet) as report:
+        summary = project.run(progress=report, **options)
+    return summary, time.monotonic() - begin
+
+
+def _check_step(project: Project, step: str | None) -> None:
+    names = [known.name for known in project.steps]
+    if step is not None and step not in names and step not in {known.kind for known in project.steps}:
+        msg = f"project {project.name} has no step {step!r}; it has {', '.join(names)}"
+        raise typer.BadParameter(msg, param_hint="--step")
+
+
+def _warn_unknown(project: Project, only: Any) -> None:
+    known = {source.name for source in project.sources} if only else set()
+    for name in only:
+        if name not in known:
+            note(f"vo: project {project.name} has no source {name!r}; nothing was done for it")
+
+
+def _as_dict(summary: Summary, seconds: float) -> dict[str, Any]:
+    steps = {step: dict(counter) for step, counter in summary.counts.items()}
+    return {
+        "steps": steps,
+        "failed": summary.failed,
+        "failures": summary.failures,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _print_summary(summary: Summary, seconds: float) -> None:
+    for failure in summary.failures:
+        unit = f" {failure['unit']}" if failure["unit"] else ""
+        reason = (str(failure["error"] or "").splitlines() or ["?"])[0]
+        where = f"{failure['source']}{unit}, {failure['step']}"
+        typer.echo(f"failed: {where}: {reason} (task {failure['task']})")
+    for step, counter in summary.counts.items():
+        if counter:
+            typer.echo(
+                f"{step}: " + ", ".join(f"{number} {name}" for name, number in sorted(counter.items()))
+            )
+    if not summary.worked:
+        typer.echo("Nothing to do: everything is done already.")
+    else:
+        end = f"; {summary.failed} failed, `vo log TASK` tells why" if summary.failed else ""
+        typer.echo(f"{summary.worked} tasks in {seconds:.1f} s{end}")
+
+
+def simulate(
+    config: Config,
+    *,
+    number: Annotated[int | None, typer.Option(min=1, help="Injections per source.")] = None,
+    workers: Workers = None,
+    overrides: Set = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Put events into the data, search them as always, and print how many come back."""
+    changes = [*(overrides or ()), *([f"run.workers={workers}"] if workers else ())]
+    if number:
+        from virtualobserver.config import load
+        from virtualobserver.plugins import settings_of
+        from virtualobserver.run.scaffold import find_config
+
+        names = load(find_config(config), changes, resolve=settings_of).settings.analyses
+        changes += [f"analyses.{name}.simulate.number={number}" for name in names]
+    with open_project(config, data=data, overrides=changes) as project:
+        summary, seconds = run_project(project, quiet=as_json, step="simulate")
+        table = project.efficiency()
+        if as_json:
+            typer.echo(
+                json.dumps(
+                    {**_as_dict(summary, seconds), "efficiency": json.loads(to_json(table))}, default=str
+                )
+            )
+        else:
+            _print_summary(summary, seconds)
+            if table.empty:
+                note("No injections: give --number, and run the project first.")
+            else:
+                print_frame(table, Format.table, title="Efficiency")
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+def config(
+    config: Config,
+    *,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of this configuration.")
+    ] = False,
+    overrides: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Print the settings a configuration resolves to, and where each came from."""
+    from virtualobserver.config import json_schema, load
+    from virtualobserver.plugins import settings_of
+    from virtualobserver.run.scaffold import find_config
+
+    resolved = load(find_config(config), overrides or (), resolve=settings_of)
+    settings = resolved.settings
+    if schema:
+        surveys, analyses = list(settings.observatories), list(settings.analyses)
+        found = json_schema(settings_of, observatories=surveys, analyses=analyses)
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    if as_json:
+        typer.echo(json.dumps(settings.to_dict(), indent=1, ensure_ascii=False))
+        return
+    import pandas as pd
+
+    rows = [
+        {"key": row.path, "value": f"{row.value}", "unit": row.unit or "", "from": row.origin}
+        for row in resolved.table()
+    ]
+    print_frame(pd.DataFrame(rows, columns=["key", "value", "unit", "from"]), Format.table)
+
+
+def status(config: Config, overrides: Set = None, data: Data = None, as_json: Json = False) -> None:
+    """Print the number of tasks by step and status."""
+    with open_project(config, data=data, overrides=overrides) as project:
+        table = project.status()
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {str(step): {str(k): int(v) for k, v in row.items()} for step, row in table.iterrows()},
+                indent=1,
+            )
+        )
+        return
+    print_frame(table.reset_index(names="step"), Format.table)
+    stale, failed = int(table["stale"].sum()), int(table["failed"].sum())
+    if stale:
+        typer.echo(f"{stale} tasks are stale: their input changed; `vo run {config} --refresh` redoes them")
+    if failed:
+        typer.echo(f"{failed} tasks failed: `vo run {config}` tries them again")
+
+
+_TASK = """
+    SELECT t.*, s.name AS source, r.version, r.commit, r.host, r.started FROM task t
+    LEFT JOIN source s ON s.id = t.source_id LEFT JOIN run r ON r.id = t.run_id WHERE t.id = :id"""
+_INPUTS = """
+    SELECT 'raw' AS kind, d.id, d.observatory || ' ' || d.origin || ' ' || d.archive_id AS what
+    FROM task_input i JOIN raw_data d ON d.id = i.raw_data_id WHERE i.task_id = :id
+    UNION ALL SELECT p.kind, p.id, p.role || '/' || p.series
+    FROM task_input i JOIN product p ON p.id = i.product_id WHERE i.task_id = :id ORDER BY 1, 2"""
+_OUTPUTS = """
+    SELECT p.kind, p.id, p.role || '/' || p.series AS what FROM product p WHERE p.task_id = :id
+    UNION ALL SELECT 'detection', d.id, d.kind || ' S/N ' || round(d.snr::numeric, 1)
+    FROM detection d WHERE d.task_id = :id
+    ORDER BY 1, 2"""
+
+
+def log(
+    task: Annotated[int, typer.Argument(help="Number of the task.")], data: Data = None, as_json: Json = False
+) -> None:
+    """Print everything that is known of a task: state, inputs, results, traceback."""
+    from virtualobserver.run.results import sql
+    from virtualobserver.run.workspace import Workspace
+
+    with Workspace(data) as workspace:
+        found = sql(workspace, _TASK, {"id": task})
+        if found.empty:
+            msg = f"there is no task {task}"
+            raise typer.BadParameter(msg, param_hint="TASK")
+        made_from, made = (sql(workspace, query, {"id": task}) for query in (_INPUTS, _OUTPUTS))
+    facts = json.loads(to_json(found))[0]
+    if as_json:
+        parts = {"inputs": json.loads(to_json(made_from)), "results": json.loads(to_json(made))}
+        typer.echo(json.dumps({**facts, **parts}, indent=1))
+        return
+    trace = facts.pop("traceback")
+    for name, value in facts.items():
+        if value not in (None, ""):
+            typer.echo(f"{name + ':':<12} {value}")
+    for title, rows in (("made from", made_from), ("results", made)):
+        for row in rows.itertuples(index=False):
+            typer.echo(f"{title + ':':<12} {row.kind} {row.id} {row.what}")
+    if trace:
+        typer.echo(f"\n{trace}")

@@ -1,0 +1,117 @@
+"""What is wrong with a configuration, said with file, line, path, unit and the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import pydantic
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from virtualobserver.config.settings import field_marks, model_in, names_of
+from virtualobserver.config.tree import Tree, place_of
+from virtualobserver.errors import ConfigError, UnknownKeyError
+
+__all__ = ["translate", "unknown_key"]
+
+_SHOWN: Final = 80
+
+
+def unknown_key(place: str, path: str, valid: Iterable[str]) -> UnknownKeyError:
+    """Make the error for a key that nothing knows.
+
+    Parameters
+    ----------
+    place
+        Where it stands: ``search.yaml:3:5``.
+    path
+        The key with its sections, dotted.
+    valid
+        The keys that could stand there.
+    """
+    known = list(valid)
+    key = path.rpartition(".")[2]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(sorted(known)) or 'nothing'}"
+    return UnknownKeyError(f"{place}: {path}: unknown key {key!r}; {hint}")
+
+
+def translate(
+    error: pydantic.ValidationError,
+    tree: Tree,
+    model: type[pydantic.BaseModel],
+    *,
+    label: str,
+    prefix: Sequence[str] = (),
+) -> ConfigError:
+    """Turn pydantic's report into one error, a line for each thing that is wrong.
+
+    Parameters
+    ----------
+    error
+        The report.
+    tree
+        The configuration, which knows the places.
+    model
+        The class that was to be made.
+    label
+        What to call the configuration where no line can be named.
+    prefix
+        The section that `model` was made from.
+    """
+    lines: list[tuple[list[int], str]] = []
+    unknown = False
+    for detail in error.errors(include_url=False):
+        field, parent, names = _walk(model, detail["loc"])
+        path = ".".join(str(part) for part in (*prefix, *names))
+        place = place_of(tree, (*prefix, *names), default=label)
+        if detail["type"] == "extra_forbidden":
+            unknown = True
+            line = str(unknown_key(place, path, names_of(parent)))
+        else:
+            line = f"{place}: {path or 'project'}: {_reason(detail, field)}"
+        lines.append(([int(number) for number in re.findall(r":(\d+)", place)], line))
+    text = "\n".join(dict.fromkeys(line for _, line in sorted(lines)))
+    return UnknownKeyError(text) if unknown else ConfigError(text)
+
+
+def _walk(
+    model: type[pydantic.BaseModel], loc: Sequence[int | str]
+) -> tuple[FieldInfo | None, type[pydantic.BaseModel], list[int | str]]:
+    """Follow an error's location down the classes; leave out what pydantic adds for unions."""
+    names: list[int | str] = []
+    field: FieldInfo | None = None
+    inside: type[pydantic.BaseModel] | None = model
+    parent = model
+    for part in loc:
+        if inside is not None:
+            parent = inside
+            name = names_of(inside).get(str(part), str(part))
+            field = inside.model_fields.get(name)
+            names.append(name)
+            inside = model_in(field.annotation) if field is not None else None
+        elif isinstance(part, int):
+            names.append(part)
+    return field, parent, names
+
+
+def _reason(detail: ErrorDetails, field: FieldInfo | None) -> str:
+    if detail["type"] == "missing":
+        about = f" ({field.description})" if field is not None and field.description else ""
+        return f"is required{about}"
+    reason = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    unit = field_marks(field).unit if field is not None else None
+    given = f", got {_short(detail['input'])}" if _worth_showing(detail) else ""
+    return f"{reason}{f' [{unit}]' if unit else ''}{given}"
+
+
+def _worth_showing(detail: ErrorDetails) -> bool:
+    return detail["type"] != "value_error" and not isinstance(detail["input"], pydantic.BaseModel)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

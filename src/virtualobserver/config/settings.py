@@ -1,0 +1,184 @@
+"""Settings: frozen, typed, documented field by field, unknown keys refused."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import pydantic
+from pydantic.fields import FieldInfo
+
+__all__ = ["Leaf", "Settings", "field_marks", "leaves", "model_in", "names_of", "setting"]
+
+_NUMBERS: Final = frozenset({int, float})
+
+
+class Settings(pydantic.BaseModel):
+    """Base of every group of settings, the core's and the plug-ins'.
+
+    Objects are frozen and refuse unknown keys, NaN and infinities. Text is never taken for a number, a number
+    never for true or false.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        populate_by_name=True,
+        protected_namespaces=(),
+    )
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _keep_kinds_apart(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        if field is not None:
+            _refuse_other_kind(value, frozenset(_leaf_types(field.annotation)))
+        return value
+
+
+def setting(
+    default: Any = ...,
+    *,
+    doc: str,
+    unit: str | None = None,
+    step: str | None = None,
+    run_only: bool = False,
+    aliases: tuple[str, ...] = (),
+    **limits: Any,
+) -> Any:
+    """Declare one setting.
+
+    Parameters
+    ----------
+    default
+        Its value where nothing is given; required if left out.
+    doc
+        What it does, for people; part of the reference page.
+    unit
+        The unit of the number, as astropy writes it.
+    step
+        The step whose results depend on it: ``fetch``, ``calibrate``, ``reduce``, ``analyse``, ``simulate``,
+        or a sub-step such as ``reduce.photometry``. Without it, all steps of the plug-in do.
+    run_only
+        It changes how a run goes but no result (verbosity, workers, paths, rates): it enters no digest.
+    aliases
+        Older names that are still understood.
+    **limits
+        ``ge, gt, le, lt, min_length, max_length, pattern`` of `pydantic.Field`, or ``default_factory``.
+
+    Returns
+    -------
+    pydantic.fields.FieldInfo
+        Typed as anything, so that it can stand for the value.
+    """
+    if run_only and step is not None:
+        msg = f"a setting of step {step!r} cannot be run_only: {doc}"
+        raise ValueError(msg)
+    extra: dict[str, Any] = {"unit": unit, "step": step, "run_only": run_only, "aliases": list(aliases)}
+    extra = {key: value for key, value in extra.items() if value}
+    if aliases:
+        # The proper name is not known here; populate_by_name below adds it.
+        limits["validation_alias"] = pydantic.AliasChoices(*aliases)
+    if "default_factory" not in limits:
+        limits["default"] = default
+    return pydantic.Field(description=doc, json_schema_extra=extra, **limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    unit: str | None
+    step: str | None
+    run_only: bool
+    aliases: tuple[str, ...]
+
+
+def field_marks(field: FieldInfo) -> _Marks:
+    """Return unit, step, run_only and aliases of a field declared with `setting` (or without it: none)."""
+    extra: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    return _Marks(
+        unit=extra.get("unit"),
+        step=extra.get("step"),
+        run_only=bool(extra.get("run_only", False)),
+        aliases=tuple(extra.get("aliases", ())),
+    )
+
+
+def names_of(model: type[pydantic.BaseModel]) -> dict[str, str]:
+    """Map every key a group of settings understands, old names included, to the proper one."""
+    names: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        names |= dict.fromkeys(field_marks(field).aliases, name)
+    return names | {name: name for name in model.model_fields}
+
+
+def model_in(annotation: Any) -> type[Settings] | None:
+    """Return the group of settings that an annotation (or one side of its union) asks for, if any."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType, typing.Annotated}:
+        for part in typing.get_args(annotation):
+            if (found := model_in(part)) is not None:
+                return found
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One value of resolved settings: its path, the value, the field that declares it."""
+
+    path: tuple[str, ...]
+    value: Any
+    field: FieldInfo
+
+
+def leaves(settings: pydantic.BaseModel, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    """Walk over all values, down through nested groups of settings."""
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        here = (*path, name)
+        if isinstance(value, pydantic.BaseModel):
+            yield from leaves(value, here)
+        elif isinstance(value, Mapping) and any(isinstance(each, Settings) for each in value.values()):
+            for key, item in value.items():
+                yield from leaves(item, (*here, str(key)))
+        else:
+            yield Leaf(here, value, field)
+
+
+def _leaf_types(annotation: Any) -> Iterator[Any]:
+    origin = typing.get_origin(annotation)
+    if origin is None:
+        yield annotation
+    elif origin is Literal:
+        yield from {type(value) for value in typing.get_args(annotation)}
+    elif origin is typing.Annotated:
+        yield from _leaf_types(typing.get_args(annotation)[0])
+    else:
+        for part in typing.get_args(annotation):
+            if part is not Ellipsis:
+                yield from _leaf_types(part)
+
+
+def _refuse_other_kind(value: Any, kinds: frozenset[Any]) -> None:
+    """Raise where pydantic would turn one kind of scalar into another without a word."""
+    if isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            _refuse_other_kind(item, kinds)
+        return
+    wanted = kinds - {type(None)}
+    if isinstance(value, bool):
+        if wanted & _NUMBERS and not wanted & {bool, Any}:
+            msg = f"should be a number, not {str(value).lower()}"
+            raise ValueError(msg)
+    elif isinstance(value, int | float):
+        if wanted == {bool}:
+            msg = f"should be true or false, not the number {value}"
+            raise ValueError(msg)
+    elif isinstance(value, str) and wanted and wanted <= _NUMBERS | {bool}:
+        msg = f"should be {'true or false' if wanted == {bool} else 'a number'}, not the text {value!r}"
+        raise ValueError(msg)

@@ -1,0 +1,180 @@
+"""Axes of histograms: how values become bins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.errors import DataError
+
+__all__ = ["FIRST_BIN", "NAN_BIN", "OVERFLOW_BIN", "UNDERFLOW_BIN", "Axis"]
+
+NAN_BIN = 0
+UNDERFLOW_BIN = 1
+OVERFLOW_BIN = 2
+FIRST_BIN = 3
+GROWTH_LIMIT = 1 << 20
+"""Bins a growing axis may have on each side of its start; values beyond count as under- or overflow."""
+MAX_FIXED_BINS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One axis of a histogram; make it with `fixed`, `growing` or `text`.
+
+    Every axis has three bins before its regular ones: 0 for values that are missing or not a number, 1 for
+    underflow, 2 for overflow.
+    """
+
+    name: str
+    kind: Literal["fixed", "growing", "text"]
+    start: float = 0.0
+    stop: float = 0.0
+    step: float = 1.0
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        numbers_fine = bool(np.isfinite([self.start, self.stop, self.step]).all()) and self.step > 0
+        if self.kind not in {"fixed", "growing", "text"} or not self.name or not numbers_fine:
+            msg = f"axis {self.name!r}: needs a name, a known kind, finite start and stop and a positive step"
+            raise DataError(msg)
+        if self.kind == "fixed" and not 0 <= (self.stop - self.start) / self.step < MAX_FIXED_BINS:
+            msg = (
+                f"axis {self.name!r}: stop {self.stop} must not lie below start {self.start}, "
+                f"nor more than {MAX_FIXED_BINS} steps above"
+            )
+            raise DataError(msg)
+        if tuple(sorted(set(self.labels))) != self.labels:
+            msg = f"axis {self.name!r}: labels must be sorted and different from each other"
+            raise DataError(msg)
+
+    @classmethod
+    def fixed(cls, name: str, start: float, stop: float, step: float, unit: str = "") -> Axis:
+        """Numbers, with bin centres ``start, start + step, ... stop``."""
+        return cls(name, "fixed", float(start), float(stop), float(step), unit)
+
+    @classmethod
+    def growing(cls, name: str, start: float, step: float, unit: str = "") -> Axis:
+        """Numbers, with bin centres at whole steps from start, as far as the data go."""
+        return cls(name, "growing", float(start), float(start), float(step), unit)
+
+    @classmethod
+    def text(cls, name: str, labels: tuple[str, ...] = ()) -> Axis:
+        """Texts, with one bin for each text met."""
+        return cls(name, "text", labels=tuple(sorted(set(labels))))
+
+    @property
+    def n_codes(self) -> int:
+        """Number of bins a code can name, the three special ones included."""
+        if self.kind == "text":
+            return FIRST_BIN + len(self.labels)
+        if self.kind == "growing":
+            return FIRST_BIN + 2 * GROWTH_LIMIT + 1
+        return FIRST_BIN + round((self.stop - self.start) / self.step) + 1
+
+    def centers(self, codes: ArrayLike) -> NDArray[Any]:
+        """Coordinates of bins: centres or labels; NaN, -inf, +inf (text: empty) for the special bins."""
+        code = np.asarray(codes, dtype=np.int64)
+        if self.kind == "text":
+            return np.array(["", "", "", *self.labels], dtype=object)[code]
+        zero = FIRST_BIN + (GROWTH_LIMIT if self.kind == "growing" else 0)
+        special = np.array([np.nan, -np.inf, np.inf, 0.0])[np.minimum(code, FIRST_BIN)]
+        return np.where(code < FIRST_BIN, special, self.start + self.step * (code - zero))
+
+    def encode(self, values: ArrayLike) -> tuple[Axis, NDArray[np.int64]]:
+        """Bin codes of values (0-d or 1-d), and the axis with the labels they brought.
+
+        Raises
+        ------
+        DataError
+            Values that are not numbers on a numeric axis.
+        """
+        if self.kind == "text":
+            return self._encode_text(values)
+        try:
+            number = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError) as exc:
+            msg = f"axis {self.name!r} takes numbers, got {values!r}"
+            raise DataError(msg) from exc
+        with np.errstate(all="ignore"):
+            position = np.floor((number - self.start) / self.step + 0.5)
+        low, zero, high = 0, FIRST_BIN, self.n_codes - FIRST_BIN - 1
+        if self.kind == "growing":
+            low, zero, high = -GROWTH_LIMIT, FIRST_BIN + GROWTH_LIMIT, GROWTH_LIMIT
+        inside = (position >= low) & (position <= high)
+        code = np.where(inside, position, 0).astype(np.int64) + zero
+        code = np.where(position < low, UNDERFLOW_BIN, code)
+        code = np.where(position > high, OVERFLOW_BIN, code)
+        return self, np.where(np.isnan(position), NAN_BIN, code)
+
+    def _encode_text(self, values: ArrayLike) -> tuple[Axis, NDArray[np.int64]]:
+        cells = np.asarray(values, dtype=object)
+        plain = ["" if _is_missing(cell) else str(cell) for cell in cells.ravel().tolist()]
+        texts = np.array(plain, dtype=str)
+        names, inverse = np.unique(texts, return_inverse=True)
+        axis = self.with_labels(tuple(name for name in names.tolist() if name))
+        place = {label: FIRST_BIN + number for number, label in enumerate(axis.labels)}
+        code = np.array([place.get(name, NAN_BIN) for name in names.tolist()], dtype=np.int64)
+        return axis, code[inverse].reshape(cells.shape)
+
+    def with_labels(self, labels: tuple[str, ...]) -> Axis:
+        """Give the text axis these further labels."""
+        if set(labels) <= set(self.labels):
+            return self
+        return replace(self, labels=tuple(sorted({*self.labels, *labels})))
+
+    def recode(self, codes: NDArray[np.int64], target: Axis) -> NDArray[np.int64]:
+        """Codes of this axis as codes of a merged one."""
+        if self.labels == target.labels:
+            return codes
+        place = [target.labels.index(label) + FIRST_BIN for label in self.labels]
+        return np.array([NAN_BIN, UNDERFLOW_BIN, OVERFLOW_BIN, *place], dtype=np.int64)[codes]
+
+    def merged(self, other: Axis) -> Axis:
+        """Give the axis that holds the bins of both.
+
+        Raises
+        ------
+        DataError
+            The bins differ.
+        """
+        if replace(self, labels=()) != replace(other, labels=()):
+            msg = (
+                f"histograms with unequal bins cannot be added: axis {self.describe()} against "
+                f"{other.describe()}; make both with the same settings"
+            )
+            raise DataError(msg)
+        return self.with_labels(other.labels)
+
+    def describe(self) -> str:
+        """Short text for messages."""
+        if self.kind == "text":
+            return f"{self.name!r} (text)"
+        stop = f", stop {self.stop:g}" if self.kind == "fixed" else ""
+        return f"{self.name!r} ({self.kind}, start {self.start:g}{stop}, step {self.step:g} {self.unit})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; `from_dict` turns them back."""
+        shared: dict[str, Any] = {"name": self.name, "kind": self.kind, "unit": self.unit}
+        if self.kind == "text":
+            return shared | {"labels": list(self.labels)}
+        return shared | {"start": self.start, "stop": self.stop, "step": self.step}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Axis:
+        """Axis of the values `as_dict` gave."""
+        try:
+            return cls(**{**values, "labels": tuple(values.get("labels", ()))})
+        except TypeError as exc:
+            msg = f"these are not the values of a histogram axis: {dict(values)!r}"
+            raise DataError(msg) from exc
+
+
+def _is_missing(cell: object) -> bool:
+    # NaN is the missing text of data frames
+    return cell is None or (isinstance(cell, (float, np.floating)) and bool(np.isnan(cell)))

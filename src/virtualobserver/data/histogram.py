@@ -1,0 +1,395 @@
+"""Counts over several axes that add up, whoever counted them.
+
+A histogram is immutable and sparse: only bins that hold something take room. ``+`` is associative and
+commutative, so parts counted by different workers can be added in any order. Counts are unsigned 64-bit
+integers that refuse to overflow, and every value lands somewhere: missing and NaN, underflow and overflow
+have bins of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.data.axis import FIRST_BIN, NAN_BIN, OVERFLOW_BIN, UNDERFLOW_BIN, Axis
+from virtualobserver.errors import DataError, InvalidFile
+
+__all__ = ["Axis", "Histogram", "SparseCounts"]
+
+Codes = NDArray[np.int64]
+Counts = NDArray[np.uint64]
+
+MAX_COUNT = 2**64 - 1
+DENSE_LIMIT = 1 << 27
+BINCOUNT_LIMIT = 1 << 22
+MAGIC = b"VOH1"
+HEADER_LIMIT = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class SparseCounts:
+    """Occupied bins: axes as plain values, bin codes (n_bins, n_axes) in rising order, counts (n_bins)."""
+
+    axes: tuple[dict[str, Any], ...]
+    index: Codes
+    count: Counts
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Immutable counts over named axes.
+
+    Parameters
+    ----------
+    axes : tuple of Axis
+        At least one, with different names.
+    index : ndarray of int64, shape (n_bins, n_axes), optional
+        Codes of the occupied bins (see `Axis`), in rising order.
+    count : ndarray of uint64, shape (n_bins,), optional
+        Their counts.
+    """
+
+    axes: tuple[Axis, ...]
+    index: Codes | None = None
+    count: Counts | None = None
+
+    def __post_init__(self) -> None:
+        names = [axis.name for axis in self.axes]
+        if not names or len(set(names)) != len(names) or "weight" in names:
+            msg = f"a histogram needs axes with different names, none of them 'weight'; got {names}"
+            raise DataError(msg)
+        index = np.zeros((0, len(names)), np.int64) if self.index is None else self.index
+        count = np.zeros(0, np.uint64) if self.count is None else self.count
+        for array in (index, count):
+            array.flags.writeable = False
+        object.__setattr__(self, "index", index)
+        object.__setattr__(self, "count", count)
+
+    @property
+    def _filled(self) -> tuple[Codes, Counts]:
+        assert self.index is not None
+        assert self.count is not None
+        return self.index, self.count
+
+    # ------------------------------------------------------------------------------------------ filling
+    def fill(self, *, weight: ArrayLike | None = None, **values: ArrayLike | None) -> Histogram:
+        """Histogram with more values counted; this one stays as it is.
+
+        Parameters
+        ----------
+        weight : array_like of non-negative int, optional
+            Count of each value, default 1.
+        **values : array_like or scalar or None
+            Values for each axis by its name, arrays of one length; a scalar holds for all of them. None and
+            NaN go to the bin for missing values.
+
+        Raises
+        ------
+        DataError
+            An axis has no values, a name is no axis, lengths differ, a weight is negative or a fraction, or
+            a count would pass 2**64 - 1.
+        """
+        names = [axis.name for axis in self.axes]
+        if set(values) != set(names):
+            missing, extra = sorted(set(names) - set(values)), sorted(set(values) - set(names))
+            msg = f"could not find values for axis {missing}; unknown axis {extra}; axes are {names}"
+            raise DataError(msg)
+        coded = [
+            axis.encode(np.nan if values[axis.name] is None else np.asarray(values[axis.name]))
+            for axis in self.axes
+        ]
+        axes = tuple(axis for axis, _ in coded)
+        codes = [code for _, code in coded]
+        lengths = {code.size for code in codes if code.ndim}
+        if len(lengths) > 1 or any(code.ndim > 1 for code in codes):
+            shapes = {axis.name: code.shape for axis, code in zip(axes, codes, strict=True)}
+            msg = f"values of a histogram must be scalars or 1-d arrays of one length, got shapes {shapes}"
+            raise DataError(msg)
+        n = lengths.pop() if lengths else 1
+        index, count = _collect(codes, n, _checked_weight(weight, n))
+        return self + Histogram(axes, index, count)
+
+    def __add__(self, other: object) -> Histogram:
+        """Sum of two histograms over the same axes; growing and text axes take the bins of both."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        if [axis.name for axis in self.axes] != [axis.name for axis in other.axes]:
+            msg = (
+                f"histograms with unequal axes cannot be added: {[axis.name for axis in self.axes]} "
+                f"against {[axis.name for axis in other.axes]}"
+            )
+            raise DataError(msg)
+        axes = tuple(mine.merged(theirs) for mine, theirs in zip(self.axes, other.axes, strict=True))
+        if self.total + other.total > MAX_COUNT:
+            msg = f"the sum of histograms would hold more than {MAX_COUNT} counts, all that 64 bits can hold"
+            raise DataError(msg)
+        parts = [part for part in (self, other) if part.n_bins]
+        if len(parts) < 2:
+            return Histogram(axes, *_recoded(parts[0], axes)) if parts else Histogram(axes)
+        index, count = zip(*(_recoded(part, axes) for part in parts), strict=True)
+        codes = np.concatenate(index)
+        return Histogram(axes, *_collect(list(codes.T), len(codes), np.concatenate(count)))
+
+    @classmethod
+    def sum(cls, parts: Iterable[Histogram]) -> Histogram:
+        """Sum of one or more histograms.
+
+        Raises
+        ------
+        DataError
+            There is none, or their bins differ.
+        """
+        pending = list(parts)
+        if not pending:
+            msg = "the sum of no histograms has no axes: give at least one"
+            raise DataError(msg)
+        if all(part.axes == pending[0].axes for part in pending):
+            filled = [part._filled for part in pending]  # noqa: SLF001 - of this class
+            codes = np.concatenate([index for index, _ in filled])
+            total = sum(part.total for part in pending)
+            if total <= MAX_COUNT and len(codes):
+                count = np.concatenate([count for _, count in filled])
+                return cls(pending[0].axes, *_collect(list(codes.T), len(codes), count))
+        while len(pending) > 1:
+            # pairs of about equal size: each bin is sorted log(n) times instead of n
+            pending = [reduce(cls.__add__, pending[i : i + 2]) for i in range(0, len(pending), 2)]
+        return pending[0]
+
+    # ------------------------------------------------------------------------------------------ reading
+    def __eq__(self, other: object) -> bool:
+        """Whether axes, bins and counts are the same."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine, theirs = self.to_sparse(), other.to_sparse()
+        same = np.array_equal(mine.index, theirs.index) and np.array_equal(mine.count, theirs.count)
+        return self.axes == other.axes and same
+
+    __hash__ = None  # type: ignore[assignment] # equal by content, like the arrays it holds
+
+    @property
+    def n_bins(self) -> int:
+        """Number of occupied bins."""
+        return self._filled[1].size
+
+    @property
+    def total(self) -> int:
+        """Sum of all counts, special bins included."""
+        return int(self._filled[1].sum(dtype=np.uint64))
+
+    def axis(self, name: str) -> Axis:
+        """Axis of that name."""
+        return self.axes[self._place(name)]
+
+    def _place(self, name: str) -> int:
+        names = [axis.name for axis in self.axes]
+        if name not in names:
+            msg = f"the histogram has no axis {name!r}; axes are {names}"
+            raise DataError(msg)
+        return names.index(name)
+
+    def _special(self, name: str, code: int) -> int:
+        index, count = self._filled
+        return int(count[index[:, self._place(name)] == code].sum(dtype=np.uint64))
+
+    def missing(self, name: str) -> int:
+        """Return the number of counts whose value on that axis was missing or NaN."""
+        return self._special(name, NAN_BIN)
+
+    def underflow(self, name: str) -> int:
+        """Return the number of counts below the first bin of that axis."""
+        return self._special(name, UNDERFLOW_BIN)
+
+    def overflow(self, name: str) -> int:
+        """Return the number of counts above the last bin of that axis."""
+        return self._special(name, OVERFLOW_BIN)
+
+    def project(self, *names: str) -> Histogram:
+        """Histogram over some of the axes, summed over the others."""
+        place = [self._place(name) for name in names]
+        index, count = self._filled
+        axes = tuple(self.axes[i] for i in place)
+        return Histogram(axes, *_collect([index[:, i] for i in place], count.size, count))
+
+    def dense(self) -> tuple[Counts, tuple[Codes, ...]]:
+        """Give the counts as an array with one dimension per axis, and the bin codes along each.
+
+        Every dimension runs NaN, underflow, overflow, then the regular bins: all of a fixed axis, from the
+        first to the last occupied bin of a growing one, all labels of a text axis.
+
+        Raises
+        ------
+        DataError
+            The array would take more than 1 GB.
+        """
+        index, count = self._filled
+        codes = []
+        for number, axis in enumerate(self.axes):
+            first, last = FIRST_BIN, axis.n_codes - 1
+            if axis.kind == "growing":
+                used = index[index[:, number] >= FIRST_BIN, number]
+                first, last = (int(used.min()), int(used.max())) if used.size else (FIRST_BIN, FIRST_BIN - 1)
+            special = np.array([NAN_BIN, UNDERFLOW_BIN, OVERFLOW_BIN])
+            codes.append(np.concatenate((special, np.arange(first, last + 1))))
+        shape = tuple(code.size for code in codes)
+        if np.prod([float(size) for size in shape]) > DENSE_LIMIT:
+            msg = f"a dense histogram of shape {shape} is too large: project() it on fewer axes first"
+            raise DataError(msg)
+        array = np.zeros(shape, dtype=np.uint64)
+        places = [
+            np.where(index[:, i] < FIRST_BIN, index[:, i], index[:, i] - code[-1] + code.size - 1)
+            for i, code in enumerate(codes)
+        ]
+        array[tuple(places)] = count
+        return array, tuple(codes)
+
+    # ------------------------------------------------------------------------------------------- storing
+    def to_sparse(self) -> SparseCounts:
+        """Occupied bins only, as plain arrays."""
+        return SparseCounts(tuple(axis.as_dict() for axis in self.axes), *self._filled)
+
+    @classmethod
+    def from_sparse(cls, sparse: SparseCounts) -> Histogram:
+        """Histogram of what `to_sparse` gave.
+
+        Raises
+        ------
+        DataError
+            Shapes do not fit together, or a bin lies outside its axis.
+        """
+        axes = tuple(Axis.from_dict(values) for values in sparse.axes)
+        index, count = np.asarray(sparse.index, np.int64), np.asarray(sparse.count, np.uint64)
+        fits = index.shape == (count.size, len(axes)) and count.ndim == 1
+        if not fits or bool(((index < 0) | (index >= [axis.n_codes for axis in axes])).any()):
+            msg = f"bins of shape {index.shape} and counts of shape {count.shape} do not fit {len(axes)} axes"
+            raise DataError(msg)
+        return cls(axes, *_collect(list(index.T), count.size, _no_wrap(count)))
+
+    def to_bytes(self) -> bytes:
+        """Compact form for a database column; equal histograms give equal bytes."""
+        index, count = self._filled
+        # neighbours differ by little, so differences compress well
+        packed = np.diff(index, axis=0, prepend=0).astype("<i8").T.tobytes() + count.astype("<u8").tobytes()
+        header = json.dumps([axis.as_dict() for axis in self.axes], sort_keys=True, separators=(",", ":"))
+        sizes = np.array([len(header.encode()), count.size], dtype="<u8").tobytes()
+        return MAGIC + zlib.compress(sizes + header.encode() + packed, level=6)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Histogram:
+        """Histogram of the bytes `to_bytes` gave.
+
+        Raises
+        ------
+        InvalidFile
+            The bytes are something else, or were cut.
+        """
+        try:
+            if data[:4] != MAGIC:
+                raise ValueError("wrong first bytes")
+            body = zlib.decompress(data[4:])
+            header, n = (int(size) for size in np.frombuffer(body, "<u8", 2))
+            axes = tuple(json.loads(body[16 : 16 + header]))
+            numbers = np.frombuffer(body, "<i8", n * len(axes), 16 + header)
+            count = np.frombuffer(body, "<u8", -1, 16 + header + numbers.nbytes)
+            index = numbers.reshape(len(axes), n).T.cumsum(axis=0)
+            return cls.from_sparse(SparseCounts(axes, index, count))
+        except (ValueError, zlib.error, TypeError, AttributeError) as exc:
+            msg = f"these {len(data)} bytes hold no histogram: {exc}"
+            raise InvalidFile(msg) from exc
+
+    def to_xarray(self, *, attrs: Mapping[str, Any] | None = None) -> Any:
+        """`xarray.Dataset` with variable ``counts`` and one coordinate per axis.
+
+        Numeric coordinates are bin centres, after NaN, -inf and +inf for missing, underflow and overflow;
+        text coordinates are labels after three empty ones.
+        """
+        import xarray
+
+        array, codes = self.dense()
+        coords = {}
+        for axis, code in zip(self.axes, codes, strict=True):
+            centers = axis.centers(code)
+            notes: dict[str, Any] = {"type": axis.kind, "units": axis.unit}
+            notes["special_bins"] = "missing, underflow, overflow"
+            if axis.kind != "text":
+                notes["step"] = axis.step
+            coords[axis.name] = (axis.name, centers.astype(str) if axis.kind == "text" else centers, notes)
+        names = tuple(axis.name for axis in self.axes)
+        return xarray.Dataset({"counts": (names, array)}, coords=coords, attrs=dict(attrs or {}))
+
+    def emptied(self) -> Histogram:
+        """Histogram with the same axes and no counts."""
+        return Histogram(tuple(replace(axis, labels=()) for axis in self.axes))
+
+
+def _recoded(part: Histogram, axes: tuple[Axis, ...]) -> tuple[Codes, Counts]:
+    sparse = part.to_sparse()
+    columns = [mine.recode(sparse.index[:, i], axes[i]) for i, mine in enumerate(part.axes)]
+    return np.stack(columns, axis=1), sparse.count
+
+
+def _checked_weight(weight: ArrayLike | None, n: int) -> Counts | None:
+    if weight is None:
+        return None
+    number = np.broadcast_to(np.asarray(weight), (n,)) if np.ndim(weight) == 0 else np.asarray(weight).ravel()
+    fine = number.size == n and number.dtype.kind in "uib"
+    if not fine or bool((number < 0).any()):
+        msg = f"weights of a histogram must be {n} whole numbers of at least 0"
+        raise DataError(msg)
+    return _no_wrap(number.astype(np.uint64))
+
+
+def _no_wrap(count: Counts) -> Counts:
+    # the float sum only chooses when exact arithmetic is worth its price
+    if count.size and float(count.sum(dtype=np.float64)) > 2.0**63 and sum(count.tolist()) > MAX_COUNT:
+        msg = f"histogram counts add up to more than {MAX_COUNT}, more than 64 bits can count"
+        raise DataError(msg)
+    return count
+
+
+def _collect(codes: list[Codes], n: int, weight: Counts | None) -> tuple[Codes, Counts]:
+    """Sort and add up bins: one code array (or scalar) per axis, and a count for each of n rows."""
+    if n == 0 or any(code.size == 0 for code in codes):
+        return np.zeros((0, len(codes)), np.int64), np.zeros(0, np.uint64)
+    low = [int(code.min()) for code in codes]
+    size = [int(code.max()) - first + 1 for code, first in zip(codes, low, strict=True)]
+    cells = 1
+    for extent in size:
+        cells *= extent
+    if cells >= 2**62:
+        return _collect_by_rows(codes, n, weight)
+    flat = np.zeros(n, dtype=np.int64)
+    for code, first, extent in zip(codes, low, size, strict=True):
+        flat = flat * extent + (code - first)
+    if weight is None and cells <= min(BINCOUNT_LIMIT, 16 * n):
+        table = np.bincount(flat, minlength=cells)
+        bins = np.flatnonzero(table)
+        count = table[bins].astype(np.uint64)
+    else:
+        bins, count = _sorted_sum(flat, weight)
+    index = np.stack(np.unravel_index(bins, size), axis=1).astype(np.int64) + np.array(low, dtype=np.int64)
+    return index[count > 0], count[count > 0]
+
+
+def _sorted_sum(flat: Codes, weight: Counts | None) -> tuple[Codes, Counts]:
+    if weight is None:
+        bins, number = np.unique(flat, return_counts=True)
+        return bins, number.astype(np.uint64)
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    starts = np.flatnonzero(np.concatenate(([True], np.diff(ordered) != 0)))
+    return ordered[starts], np.add.reduceat(weight[order], starts)
+
+
+def _collect_by_rows(codes: list[Codes], n: int, weight: Counts | None) -> tuple[Codes, Counts]:
+    rows = np.stack([np.broadcast_to(code, (n,)) for code in codes], axis=1)
+    bins, inverse = np.unique(rows, axis=0, return_inverse=True)
+    unit = np.ones(n, np.uint64) if weight is None else weight
+    _, count = _sorted_sum(inverse.ravel().astype(np.int64), unit)
+    return bins[count > 0], count[count > 0]

@@ -1,0 +1,79 @@
+"""Images with variance and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from numpy.typing import NDArray
+
+from virtualobserver.data.table import freeze
+from virtualobserver.errors import DataError
+
+if TYPE_CHECKING:
+    from astropy.nddata import CCDData
+    from astropy.wcs import WCS
+
+__all__ = ["Image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One image.
+
+    Parameters
+    ----------
+    data
+        Pixels, shape (ny, nx), in `unit`.
+    variance
+        Variance of the pixels in `unit` squared, same shape, or None.
+    mask
+        Quality bits, 0 = good, same shape, or None.
+    header
+        FITS keywords and values, world coordinates included.
+    unit
+        ``adu``, ``electron`` or what astropy reads.
+
+    Raises
+    ------
+    DataError
+        If the planes differ in shape.
+    """
+
+    kind: ClassVar[str] = "image"
+
+    data: NDArray[Any]
+    variance: NDArray[Any] | None = None
+    mask: NDArray[Any] | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
+    unit: str = "adu"
+
+    def __post_init__(self) -> None:
+        for name in ("data", "variance", "mask"):
+            plane = getattr(self, name)
+            if plane is None:
+                continue
+            object.__setattr__(self, name, freeze(plane))
+            if plane.shape != self.data.shape:
+                msg = f"{name} has shape {plane.shape}, the image {self.data.shape}"
+                raise DataError(msg)
+
+    @property
+    def wcs(self) -> WCS:
+        """World coordinates from the header, made when asked for."""
+        from astropy.wcs import WCS
+
+        return WCS(dict(self.header))
+
+    def to_ccddata(self) -> CCDData:
+        """Return an `astropy.nddata.CCDData` with mask and variance."""
+        from astropy.nddata import CCDData, VarianceUncertainty
+
+        return CCDData(
+            self.data.copy(),
+            unit=self.unit,
+            mask=None if self.mask is None else self.mask != 0,
+            uncertainty=None if self.variance is None else VarianceUncertainty(self.variance.copy()),
+            meta=dict(self.header),
+        )

@@ -1,0 +1,136 @@
+"""What surveys exchange with the framework: targets, raw data, products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from virtualobserver.data.handles import Container
+
+__all__ = ["Aux", "Product", "Raw", "RawRef", "Target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to look at: a star, a field, a camera.
+
+    Positions are ICRS degrees at `epoch` (Julian year); proper motions are mas/yr, the one in right
+    ascension times cos(dec); parallax is mas. ``extra`` holds the catalogue columns the project keeps.
+    """
+
+    name: str
+    ra: float | None = None
+    dec: float | None = None
+    epoch: float = 2000.0
+    pmra: float | None = None
+    pmdec: float | None = None
+    parallax: float | None = None
+    mag: float | None = None
+    mag_error: float | None = None
+    mag_band: str = ""
+    aliases: tuple[str, ...] = ()
+    kind: str = "object"
+    namespace: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Aux:
+    """What a pure step may use besides its inputs."""
+
+    target: Target
+    masters: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One piece of raw data as an archive gave it.
+
+    Either `content` (bytes; stored together with others in one file) or `path`: a file to move into the
+    store, or, with `in_place`, a file of the user's archive that stays where it is.
+
+    Parameters
+    ----------
+    archive_id
+        Identity inside the archive: a file name or product id; for a query, its canonical text.
+    format
+        ``csv``, ``votable``, ``fits``, ``parquet``, ...
+    obscore
+        IVOA ObsCore 1.1 columns that are known: ``obs_id``, ``t_min``, ``t_max`` (MJD), ``s_ra``, ``s_dec`` ...
+    header
+        JSON-like extract: keywords, release, request.
+    key
+        Part of the file, e.g. one object of a bulk file; empty for all of it.
+    """
+
+    archive_id: str
+    format: str
+    content: bytes | None = None
+    path: Path | None = None
+    in_place: bool = False
+    key: str = ""
+    obscore: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RawRef:
+    """Raw data as `reduce` receives them: facts, and the bytes when asked for."""
+
+    archive_id: str
+    format: str
+    read: Callable[[], bytes]
+    path: Path | None = None
+    key: str = ""
+    obscore: Mapping[str, Any] = field(default_factory=dict)
+    header: Mapping[str, Any] = field(default_factory=dict)
+    raw_id: int | None = None
+    simulated: bool = False
+
+    @classmethod
+    def of(cls, raw: Raw) -> RawRef:
+        """Return the reference to raw data that are not stored yet (tests, notebooks)."""
+
+        def read() -> bytes:
+            if raw.content is not None:
+                return raw.content
+            assert raw.path is not None
+            return raw.path.read_bytes()
+
+        return cls(raw.archive_id, raw.format, read, raw.path, raw.key, raw.obscore, raw.header)
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product of `reduce` or `find`, not stored yet.
+
+    Parameters
+    ----------
+    data
+        `TimeSeries`, `SpectrumSet`, `Image` or `Table`.
+    role
+        ``reduced``, ``processed``, ``master``, ``mover``, ...
+    series
+        Name that tells the products of one unit and role apart, e.g. ``2018-06-zg``.
+    band
+        Filter, or empty.
+    target
+        Whose product this is, if not the source being worked on.
+    statistics
+        Summary numbers; those that have a column in the table `product` land there.
+    """
+
+    data: Container
+    role: str = "reduced"
+    series: str = ""
+    band: str = ""
+    target: Target | None = None
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def container_kind(self) -> str:
+        """Kind of the product: lightcurve, spectrum, image or table."""
+        return str(self.data.kind)

@@ -1,0 +1,1 @@
+"""The database: embedded server, engine, bulk transfer, sky search and migrations."""

@@ -1,0 +1,236 @@
+"""The engine and its sessions: which database is used, and how it is spoken to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import exc, orm
+
+from virtualobserver.db import driver, migrate
+from virtualobserver.db.server import EmbeddedServer
+from virtualobserver.errors import DatabaseError, ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Database", "Session", "mask", "normalise_url"]
+
+DRIVER = "postgresql+psycopg2"
+VARIABLE = "VO_DATABASE_URL"
+
+
+class Session(orm.Session):
+    """A SQLAlchemy session whose rows stay readable after a commit.
+
+    As a context manager it closes at the end, which rolls back what was not committed.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **({"expire_on_commit": False} | options))
+
+
+def normalise_url(url: str) -> str:
+    """Return a PostgreSQL URL that names the driver.
+
+    ``postgresql://`` and ``postgres://`` become ``postgresql+psycopg2://``: what the bare form means has
+    changed between versions of SQLAlchemy.
+
+    Raises
+    ------
+    DatabaseError
+        The text is not a URL of a PostgreSQL database.
+    """
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or not scheme.lower().startswith("postgres"):
+        msg = f"not a PostgreSQL URL: {mask(url)!r}; expected postgresql://user:password@host:port/database"
+        raise DatabaseError(msg)
+    if scheme.lower() in {"postgres", "postgresql"}:
+        scheme = DRIVER
+    full = f"{scheme}://{rest}"
+    try:
+        sa.make_url(full)
+    except (exc.ArgumentError, ValueError):
+        msg = (
+            f"cannot read the database URL {mask(full)!r}; percent-encode special characters in the password"
+        )
+        raise DatabaseError(msg) from None
+    return full
+
+
+def mask(url: str) -> str:
+    """Return ``url`` with every password replaced by ``***``; safe to show and log."""
+    head, separator, rest = url.partition("://")
+    if not separator:
+        return url if "@" not in url else "***@" + url.rpartition("@")[2]
+    place, question, query = rest.partition("?") if "@" not in rest.partition("?")[2] else (rest, "", "")
+    account, at, host = place.rpartition("@")
+    if ":" in account:
+        account = account.partition(":")[0] + ":***"
+    words = [w.partition("=")[0] + "=***" if w.lower().startswith(("password=", "sslpassword=")) else w
+             for w in query.split("&")]  # fmt: skip
+    return f"{head}://{account}{at}{host}{question}{'&'.join(words)}"
+
+
+class Database:
+    """One PostgreSQL database with the schema of this version.
+
+    Use `Database.open`. Not to be shared with forked processes other than through its fork guard: a child
+    starts with an empty pool.
+
+    Attributes
+    ----------
+    engine : sqlalchemy.Engine
+        Pooled connections, session time zone UTC.
+    url : str
+        Complete URL, with the password if there is one; ``repr`` masks it.
+    embedded : bool
+        Whether the server is the one in the data folder.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        info: Mapping[str, Any] | None = None,
+        server: EmbeddedServer | None = None,
+    ) -> None:
+        self.url = normalise_url(url)
+        self.engine = _make_engine(self.url, pool_size)
+        self._server = server
+        self._sessions = orm.sessionmaker(self.engine, class_=Session, info=dict(info or {}))
+        reference = weakref.ref(self.engine)
+        os.register_at_fork(after_in_child=lambda: _forget_connections(reference))
+
+    @classmethod
+    def open(
+        cls,
+        root: Path,
+        *,
+        url: str | None = None,
+        pool_size: int = 5,
+        check_schema: bool = True,
+        info: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Open the database of the data folder ``root``.
+
+        Parameters
+        ----------
+        root : Path
+            Data folder; the embedded server lives in ``root/postgres``.
+        url : str, optional
+            Use this server; default ``VO_DATABASE_URL``, else the embedded one.
+        pool_size : int
+            Connections kept open.
+        check_schema : bool
+            Build the schema in an empty database, refuse one of another version.
+        info : mapping, optional
+            What every session carries in ``session.info``, e.g. the store.
+
+        Raises
+        ------
+        ServerError
+            The server cannot be started or reached.
+        SchemaMismatch
+            The database has another schema version.
+        """
+        chosen = url or os.environ.get(VARIABLE) or None
+        server = None if chosen else EmbeddedServer(root / "postgres").start()
+        with contextlib.ExitStack() as undo:
+            if server is not None:
+                undo.callback(server.close)
+            place = chosen if server is None else server.url()
+            database = cls(place or "", pool_size=pool_size, info=info, server=server)
+            undo.callback(database.engine.dispose)
+            database.ping()
+            if check_schema:
+                migrate.prepare(database.engine)
+            undo.pop_all()
+        return database
+
+    def __repr__(self) -> str:
+        return f"Database({mask(self.url)!r}, embedded={self.embedded})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the server is the one in the data folder."""
+        return self._server is not None
+
+    def session(self) -> Session:
+        """Return a new session; ``with`` closes it, and nothing is committed by itself."""
+        return self._sessions()
+
+    def ping(self) -> None:
+        """Connect once.
+
+        Raises
+        ------
+        ServerError
+            No answer; the message shows the URL without its password.
+        """
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(sa.text("SELECT 1"))
+        except exc.DBAPIError as error:
+            said = _without(str(error.orig).strip(), self.engine.url)
+            place = mask(self.url)
+            msg = f"no connection to the database {place}: {said}. Check {VARIABLE} and that the server runs"
+            raise ServerError(msg) from None  # the cause may quote the password
+
+    def close(self) -> None:
+        """Close all connections and leave the embedded server, which stops with its last user."""
+        self.engine.dispose()
+        if self._server is not None:
+            self._server.close()
+
+
+def _make_engine(url: str, pool_size: int) -> sa.Engine:
+    parsed = sa.make_url(url)
+    driver.register_numpy()
+    defaults = {"application_name": "virtualobserver", "connect_timeout": 10}
+    arguments = {key: value for key, value in defaults.items() if key not in parsed.query}
+    extra = driver.ENGINE_OPTIONS if parsed.get_driver_name() == "psycopg2" else {}
+    engine = sa.create_engine(
+        parsed,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        json_serializer=driver.dumps,
+        connect_args=arguments,
+        **extra,
+    )
+    sa.event.listen(engine, "connect", _speak_utc)
+    return engine
+
+
+def _speak_utc(connection: Any, _: object) -> None:
+    # Not an option of the connection: a PGTZ in the environment would win over that.
+    connection.autocommit = True
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'")
+    connection.autocommit = False
+
+
+def _forget_connections(reference: weakref.ref[sa.Engine]) -> None:
+    engine = reference()
+    if engine is not None:
+        engine.dispose(close=False)  # the sockets belong to the parent
+
+
+def _without(text: str, url: sa.URL) -> str:
+    secrets = [str(url.password)] if url.password else []
+    secrets += [str(v) for k, v in url.query.items() if "password" in k.lower()]
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return text

@@ -1,0 +1,110 @@
+"""The schema's version: bring a database up to it, or say that it is another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from virtualobserver.errors import DatabaseError, SchemaMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["check", "current", "downgrade", "head", "migrations_dir", "prepare", "upgrade"]
+
+LOCK = 0x766F5F736368656D  # "vo_schem": one migration at a time on a server
+
+
+def migrations_dir() -> Path:
+    """Return the folder of the migrations: inside an installed wheel, else the repository's ``alembic``.
+
+    Raises
+    ------
+    DatabaseError
+        Neither is there.
+    """
+    package = Path(__file__).resolve().parents[1]
+    places = (package / "_migrations", package.parents[1] / "alembic")
+    for place in places:
+        if (place / "env.py").is_file():
+            return place
+    msg = f"no migrations found in {places[0]} nor {places[1]}: reinstall virtualobserver"
+    raise DatabaseError(msg)
+
+
+def upgrade(engine: sa.Engine, revision: str = "head") -> None:
+    """Bring the schema to ``revision``, all in one transaction; concurrent callers wait for each other."""
+    _migrate(engine, lambda config: command.upgrade(config, revision))
+
+
+def downgrade(engine: sa.Engine, revision: str) -> None:
+    """Take the schema back to ``revision`` (``base`` = nothing), all in one transaction."""
+    _migrate(engine, lambda config: command.downgrade(config, revision))
+
+
+def current(engine: sa.Engine) -> str | None:
+    """Return the revision of the database, None when it has none."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def head() -> str:
+    """Return the revision this version of the package works with; an empty text before the first."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def check(engine: sa.Engine) -> None:
+    """Compare the database with this version.
+
+    Raises
+    ------
+    SchemaMismatch
+        They differ; the message names both revisions and the command.
+    """
+    found, wanted = current(engine) or "", head()
+    if found == wanted:
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found and found not in known:
+        advice = "it was made by another, probably newer version of virtualobserver: install that one"
+    else:
+        advice = "run `vo db upgrade`"
+    place = engine.url.render_as_string(hide_password=True)
+    msg = (
+        f"the database {place} has schema {found or 'none'}, this version needs {wanted or 'none'}: {advice}"
+    )
+    raise SchemaMismatch(msg)
+
+
+def prepare(engine: sa.Engine) -> None:
+    """Build the schema in an empty database, check that of any other.
+
+    Raises
+    ------
+    SchemaMismatch
+        The database has tables, but not of this version.
+    """
+    if not sa.inspect(engine).get_table_names():
+        upgrade(engine)
+    check(engine)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _migrate(engine: sa.Engine, step: Callable[[Config], None]) -> None:
+    config = _config()
+    with engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        config.attributes["connection"] = connection
+        step(config)

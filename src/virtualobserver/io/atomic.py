@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from virtualobserver.errors import DiskFull
+
+__all__ = ["check_space", "is_disk_full", "replacing", "sync_folder", "write_bytes"]
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Tell whether `error` says that there is no room left; libraries put the number in the text only."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return "No space left on device" in str(error) or "errno = 28" in str(error)
+
+
+def check_space(folder: Path, needed: int, name: object) -> None:
+    """Raise `DiskFull` if `folder` has less than `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise _disk_full(name, needed, free)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename inside `folder` survive a power cut."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+@contextmanager
+def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> Iterator[Path]:
+    """Give a temporary name beside `path` that becomes `path` if the block ends well.
+
+    Parameters
+    ----------
+    path
+        The final name; an older file there stays as it is until the new one is complete.
+    needed
+        Bytes the file will take, checked before anything is written.
+    temporary
+        Folder of the temporary name, on the same file system; by default the folder of `path`.
+
+    Raises
+    ------
+    DiskFull
+        If there is no room; the temporary file is gone and the older version intact.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = temporary or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    check_space(folder, needed, path)
+    number, text = tempfile.mkstemp(dir=folder, prefix=".vo-", suffix=path.suffix)
+    os.close(number)
+    temp = Path(text)
+    try:
+        yield temp
+        number = os.open(temp, os.O_RDWR)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+        temp.chmod(0o644)
+        temp.replace(path)
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        if not is_disk_full(error) or isinstance(error, DiskFull):
+            raise
+        written = temp.stat().st_size if temp.exists() else 0
+        raise _disk_full(path, max(needed, written), shutil.disk_usage(folder).free) from error
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
+    """Write a whole file atomically; see `replacing`."""
+    with replacing(path, needed=len(content), temporary=temporary) as temp:
+        temp.write_bytes(content)
+
+
+def _disk_full(name: object, needed: int, free: int) -> DiskFull:
+    msg = (
+        f"no room for {name}: {needed} bytes needed, {free} free; "
+        "make room (`vo prune` drops remakeable files) and run again"
+    )
+    return DiskFull(errno.ENOSPC, msg)

@@ -1,0 +1,284 @@
+"""FITS images, tables and headers: whole, plausible and verified, or refused with file, HDU and reason."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from astropy.io import fits as afits
+from astropy.table import Table as AstropyTable
+from numpy.typing import NDArray
+
+from virtualobserver.data.image import Image
+from virtualobserver.data.table import Table
+from virtualobserver.errors import InvalidFile
+from virtualobserver.io.atomic import write_bytes
+from virtualobserver.io.fits_structure import check_structure, first_image, quiet
+from virtualobserver.io.keywords import Keyword, read_keywords, read_wcs
+
+__all__ = [
+    "Keyword",
+    "check_structure",
+    "image_bytes",
+    "read_astropy_table",
+    "read_header",
+    "read_image",
+    "read_keywords",
+    "read_section",
+    "read_table",
+    "read_wcs",
+    "write_image",
+]
+
+_NUMBERED: Final = frozenset(
+    {"NAXIS", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO"}
+    | {"TDISP", "TDIM"}
+)
+_STRUCTURE: Final = frozenset(
+    [
+        "SIMPLE",
+        "BITPIX",
+        "NAXIS",
+        "EXTEND",
+        "XTENSION",
+        "PCOUNT",
+        "GCOUNT",
+        "BSCALE",
+        "BZERO",
+        "BLANK",
+        "CHECKSUM",
+        "DATASUM",
+        "EXTNAME",
+        "GROUPS",
+        "END",
+        "BUNIT",
+        "ZIMAGE",
+        "ZCMPTYPE",
+        "ZBITPIX",
+        "ZNAXIS",
+        "ZQUANTIZ",
+        "ZDITHER0",
+        "ZSIMPLE",
+        "ZEXTEND",
+        "ZTENSION",
+        "ZHECKSUM",
+        "ZDATASUM",
+        "TFIELDS",
+        "THEAP",
+    ]
+)
+
+
+def read_header(path: Path, hdu: int = 0) -> dict[str, Any]:
+    """Read the header of one HDU; HISTORY and COMMENT become lists of lines.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut or has no such HDU.
+    """
+    with _opened(path, hdu) as unit:
+        return _plain_header(unit.header)
+
+
+def read_image(path: Path, hdu: int | None = None, *, verify: bool = True) -> Image:
+    """Read an image, with the extensions VARIANCE and MASK if they are there.
+
+    Parameters
+    ----------
+    path
+        FITS, plain, gzipped or tile-compressed.
+    hdu
+        Number of the HDU; by default the first that has two axes.
+    verify
+        Check CHECKSUM and DATASUM where present.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut, or a checksum is wrong.
+    """
+    sizes = check_structure(path, verify=verify)
+    number = first_image(path, sizes) if hdu is None else hdu
+    with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        unit = _pick(path, units, number)
+        if unit.data is None or getattr(unit, "is_image", False) is False or unit.data.ndim != 2:
+            msg = f"{path}, HDU {number}: not an image with two axes"
+            raise InvalidFile(msg)
+        header = _plain_header(unit.header)
+        planes = {name: units[name].data for name in ("VARIANCE", "MASK") if name in units}
+        planes = {name: _native(plane) for name, plane in planes.items() if plane is not None}
+        return Image(
+            data=_native(unit.data),
+            variance=planes.get("VARIANCE"),
+            mask=planes.get("MASK"),
+            header={key: value for key, value in header.items() if not _structural(key)},
+            unit=str(header.get("BUNIT") or "adu").strip(),
+        )
+
+
+def read_section(
+    path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None
+) -> NDArray[Any]:
+    """Read a box of an image without the rest; checksums are not checked."""
+    sizes = check_structure(path, verify=False)
+    number = first_image(path, sizes) if hdu is None else hdu
+    with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        unit = _pick(path, units, number)
+        return _native(unit.section[rows, cols if cols is not None else slice(None)])
+
+
+def read_table(
+    path: Path, hdu: int = 1, *, columns: Sequence[str] | None = None, verify: bool = True
+) -> Table:
+    """Read a binary or ASCII table.
+
+    Parameters
+    ----------
+    columns
+        Those wanted; by default all one-dimensional ones, the names of others are in ``meta["not_read"]``.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut, a checksum is wrong, or a wanted column is not there.
+    """
+    table = read_astropy_table(path, hdu, verify=verify)
+    names = (
+        list(columns) if columns is not None else [name for name in table.colnames if table[name].ndim == 1]
+    )
+    if wrong := [name for name in names if name not in table.colnames or table[name].ndim != 1]:
+        there = ", ".join(table.colnames)
+        msg = f"{path}, HDU {hdu}: no one-dimensional column {', '.join(wrong)}; there are {there}"
+        raise InvalidFile(msg)
+    data = {name: _native(_filled(table[name])) for name in names}
+    units = {name: str(table[name].unit) for name in names if table[name].unit is not None}
+    meta = {key: value for key, value in read_header(path, hdu).items() if not _structural(key)}
+    if skipped := [name for name in table.colnames if name not in names]:
+        meta["not_read"] = skipped
+    return Table(data, units, meta)
+
+
+def read_astropy_table(path: Path, hdu: int = 1, *, verify: bool = True) -> AstropyTable:
+    """Read a table as astropy has it, after the structure was found sound."""
+    check_structure(path, verify=verify)
+    with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        unit = _pick(path, units, hdu)
+        if not isinstance(unit, afits.BinTableHDU | afits.TableHDU):
+            msg = f"{path}, HDU {hdu}: not a table"
+            raise InvalidFile(msg)
+        if loose := [
+            column.name for column in unit.columns if str(column.format).lstrip("01")[:1] in {"P", "Q"}
+        ]:
+            msg = f"{path}, HDU {hdu}: columns of variable length are not read: {', '.join(loose)}"
+            raise InvalidFile(msg)
+        return AstropyTable.read(unit)
+
+
+def write_image(path: Path, image: Image, *, history: Sequence[str] = ()) -> None:
+    """Write an image atomically, with variance, mask, checksums and `history` as HISTORY cards."""
+    write_bytes(path, image_bytes(image, history=history))
+
+
+def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
+    """Return the bytes of a FITS file; the same image gives the same bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        primary = afits.PrimaryHDU(_writable(image.data))
+        for key, value in image.header.items():
+            if not _structural(key) and key not in {"HISTORY", "COMMENT", ""}:
+                primary.header[key] = _card(value)
+        primary.header["BUNIT"] = image.unit
+        for key in ("COMMENT", "HISTORY"):
+            lines = image.header.get(key, [])
+            for line in [lines] if isinstance(lines, str) else lines:
+                primary.header.add_history(_card(line)) if key == "HISTORY" else primary.header.add_comment(
+                    _card(line)
+                )
+        for line in history:
+            primary.header.add_history(_card(line))
+        units = [primary]
+        for name, plane in (("VARIANCE", image.variance), ("MASK", image.mask)):
+            if plane is not None:
+                units.append(afits.ImageHDU(_writable(plane), name=name))
+        for unit in units:
+            unit.add_checksum(when="whole HDU")  # the default comment holds the date of writing
+        stream = io.BytesIO()
+        afits.HDUList(units).writeto(stream)
+    return stream.getvalue()
+
+
+@contextmanager
+def _opened(path: Path, hdu: int) -> Iterator[Any]:
+    check_structure(path, verify=False)
+    with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        yield _pick(path, units, hdu)
+
+
+def _pick(path: Path, units: Any, number: int) -> Any:
+    try:
+        return units[number]
+    except IndexError as error:
+        msg = f"{path}: no HDU {number}; the file has {len(units)}"
+        raise InvalidFile(msg) from error
+
+
+# --- values -----------------------------------------------------------------------------------------------
+
+
+def _structural(key: str) -> bool:
+    stem = key.rstrip("0123456789")
+    return key in _STRUCTURE or stem in _NUMBERED
+
+
+def _plain_header(header: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for card in header.cards:
+        if card.keyword in {"HISTORY", "COMMENT", ""}:
+            if card.keyword:
+                plain.setdefault(card.keyword, []).append(str(card.value))
+            continue
+        value = card.value
+        plain[card.keyword] = None if isinstance(value, afits.card.Undefined) else value
+    return plain
+
+
+def _card(value: Any) -> Any:
+    """Return what a header card can hold: ASCII text, finite numbers, or nothing."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value.isoformat() if isinstance(value, datetime) else str(value)
+    return text.replace("\n", " ").encode("ascii", "backslashreplace").decode()
+
+
+def _native(array: Any) -> NDArray[Any]:
+    values = np.array(array)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _filled(column: Any) -> NDArray[Any]:
+    """Return a column with NaN for missing floats; missing whole numbers and text have no such value."""
+    mask = getattr(column, "mask", None)
+    if mask is None or not np.any(mask):
+        return np.asarray(column)
+    if column.dtype.kind in "iu":
+        if np.abs(column.astype("f8")).max() > 2**53:
+            msg = f"column {column.name!r} has missing values among numbers too long for a float"
+            raise InvalidFile(msg)
+        return np.asarray(column.astype("f8").filled(np.nan))
+    return np.asarray(column.filled(np.nan if column.dtype.kind == "f" else ""))
+
+
+def _writable(plane: NDArray[Any]) -> NDArray[Any]:
+    return plane.astype("u1") if plane.dtype.kind == "b" else plane

@@ -1,0 +1,173 @@
+"""Is a FITS file whole? Asked of its headers and size, before any of its data are read."""
+
+from __future__ import annotations
+
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from astropy.io import fits as afits
+
+from virtualobserver.errors import InvalidFile
+
+__all__ = ["check_structure", "first_image", "quiet"]
+
+_BLOCK: Final = 2880
+_MOST_TIMES: Final = 1000  # no tile compression packs more than this on data worth keeping
+_FAILURES: Final = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError,
+    OverflowError, MemoryError, struct.error, zlib.error, afits.VerifyError,
+)  # fmt: skip
+
+
+def check_structure(path: Path, *, verify: bool = True) -> list[tuple[int, ...]]:
+    """Walk through all HDUs without reading data, then check the checksums.
+
+    Returns
+    -------
+    list of tuple of int
+        Shape of each HDU as numpy has it; of a tile-compressed one, that of its image.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut, has HDUs that do not fill it, or a checksum is wrong.
+    """
+    packed = _check_start(path)
+    size = None if packed else path.stat().st_size
+    shapes: list[tuple[int, ...]] = []
+    number = 0
+    end = 0
+    with (
+        quiet(path, 0) as said,
+        path.open("rb") as stream,
+        afits.open(stream, memmap=False, disable_image_compression=True) as units,
+    ):
+        while _has_unit(units, number):
+            with quiet(path, number) as more:
+                end = _check_extent(path, number, units[number], size)
+                shapes.append(_shape(path, number, units[number], size))
+            said.extend(more)
+            number += 1
+        if said:
+            msg = f"{path}, HDU {number}: {said[0].message}"
+            raise InvalidFile(msg)
+        if size is not None and end != size:
+            msg = (
+                f"{path}, HDU {number - 1}: ends at byte {end}, the file at {size}; "
+                "a size in the header is wrong"
+            )
+            raise InvalidFile(msg)
+        if verify:
+            _check_sums(path, units)
+    return shapes
+
+
+def _has_unit(units: Any, number: int) -> bool:
+    try:
+        units[number]
+    except IndexError:
+        return False
+    return True
+
+
+def _check_start(path: Path) -> bool:
+    """Look at the first bytes; return whether the file is compressed as a whole."""
+    with path.open("rb") as stream:
+        head = stream.read(80)
+    if head[:2] == b"\x1f\x8b" or head[:3] == b"BZh":
+        return True
+    if head[:9] == b"SIMPLE  =":
+        return False
+    reason = "not a FITS file"
+    if not head:
+        reason = "empty, 0 bytes"
+    elif head.lstrip()[:1] == b"<":
+        reason = "a web page or XML instead of FITS"
+    msg = f"{path}, HDU 0: {reason}; fetch it again"
+    raise InvalidFile(msg)
+
+
+def _check_extent(path: Path, number: int, unit: Any, size: int | None) -> int:
+    place = unit.fileinfo()
+    if (
+        unit.size < 0
+        or not hasattr(unit, "header")
+        or type(unit).__name__ in {"_CorruptedHDU", "_NonstandardHDU"}
+    ):
+        msg = f"{path}, HDU {number}: the header is not one of FITS"
+        raise InvalidFile(msg)
+    start, data = int(place["datLoc"]), int(unit.size)
+    end = start + -(-data // _BLOCK) * _BLOCK
+    if size is None:
+        return end
+    if end > size:
+        what = "cut in the data" if start + data > size else "cut in the padding"
+        msg = (
+            f"{path}, HDU {number}: {what}; the header promises {end} bytes, the file has {size}; "
+            "fetch it again"
+        )
+        raise InvalidFile(msg)
+    with path.open("rb") as stream:
+        stream.seek(start + data)
+        fill = stream.read(end - start - data)
+    if fill.strip(b"\0 "):
+        msg = f"{path}, HDU {number}: the padding is not empty; NAXIS or the data are wrong"
+        raise InvalidFile(msg)
+    return end
+
+
+def _shape(path: Path, number: int, unit: Any, size: int | None) -> tuple[int, ...]:
+    header = unit.header
+    packed = header.get("ZIMAGE") is True
+    letter = "ZNAXIS" if packed else "NAXIS"
+    shape = tuple(int(header[f"{letter}{axis}"]) for axis in range(int(header[letter]), 0, -1))
+    if packed:
+        default = [shape[-1]] + [1] * (len(shape) - 1)
+        tiles = [int(header.get(f"ZTILE{axis + 1}", default[axis])) for axis in range(len(shape))]
+        count = math.prod(-(-length // max(tile, 1)) for length, tile in zip(shape[::-1], tiles, strict=True))
+        pixels = math.prod(shape) * abs(int(header["ZBITPIX"])) // 8
+        if count != header["NAXIS2"] or (size is not None and pixels > _MOST_TIMES * max(size, _BLOCK)):
+            rows = header["NAXIS2"]
+            msg = f"{path}, HDU {number}: an image of {pixels} bytes does not come from {rows} tiles"
+            raise InvalidFile(msg)
+    return shape if (not packed and isinstance(unit, afits.PrimaryHDU | afits.ImageHDU)) or packed else ()
+
+
+def _check_sums(path: Path, units: Any) -> None:
+    for number, unit in enumerate(units):
+        for key, check in (("DATASUM", unit.verify_datasum), ("CHECKSUM", unit.verify_checksum)):
+            if key in unit.header and check() == 0:
+                msg = f"{path}, HDU {number}: {key} is wrong, the bytes have changed; fetch it again"
+                raise InvalidFile(msg)
+
+
+def first_image(path: Path, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the number of the first HDU with two axes, or raise `InvalidFile`."""
+    for number, shape in enumerate(shapes):
+        if len(shape) == 2 and all(shape):
+            return number
+    msg = f"{path}: no HDU holds an image with two axes"
+    raise InvalidFile(msg)
+
+
+@contextmanager
+def quiet(path: Path, hdu: int | str) -> Iterator[list[warnings.WarningMessage]]:
+    """Collect warnings, and turn what astropy raises into `InvalidFile`."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            yield said
+        except InvalidFile:
+            raise
+        except FileNotFoundError as error:
+            msg = f"{path}: no such file"
+            raise InvalidFile(msg) from error
+        except _FAILURES as error:
+            msg = f"{path}, HDU {hdu}: {type(error).__name__}: {error}"
+            raise InvalidFile(msg) from error

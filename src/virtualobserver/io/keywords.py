@@ -1,0 +1,166 @@
+"""Header keywords read as declared: right type, finite, possible, or refused by name."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from astropy.units import Unit
+from astropy.wcs import WCS
+
+from virtualobserver.errors import BadKeyword
+
+__all__ = ["MISSING", "Keyword", "read_keywords", "read_wcs"]
+
+MISSING: Final = object()
+"""No default: a keyword that is not there, or is impossible, is an error."""
+
+
+@dataclass(frozen=True)
+class Keyword:
+    """One keyword a survey wants.
+
+    Parameters
+    ----------
+    name
+        Keyword in the header.
+    type
+        ``float``, ``int``, ``str``, ``bool``, ``datetime`` (ISO 8601 text, read as UTC) or ``"unit"`` (text
+        that astropy reads as a unit).
+    unit
+        Unit of the value, for the reader of the declaration and of error messages.
+    default
+        Taken if the keyword is missing or impossible; only set it if the configuration says so.
+    required
+        Whether a missing keyword without default is an error; if not, it is None.
+    """
+
+    name: str
+    type: type | Literal["unit"] = float
+    unit: str | None = None
+    default: Any = MISSING
+    required: bool = True
+
+
+def read_keywords(
+    header: Mapping[str, Any], keywords: Iterable[Keyword], path: Path | str, *, hdu: int = 0
+) -> dict[str, Any]:
+    """Read keywords from a header as declared.
+
+    Returns
+    -------
+    dict
+        Keyword to value.
+
+    Raises
+    ------
+    BadKeyword
+        Names file, HDU, keyword and reason.
+    """
+    values: dict[str, Any] = {}
+    for keyword in keywords:
+        found = header.get(keyword.name)
+        try:
+            if found is None:
+                reason = "missing"
+                values[keyword.name] = _fallback(keyword, reason)
+            else:
+                values[keyword.name] = _convert(found, keyword.type)
+        except ValueError as error:
+            if keyword.default is not MISSING:
+                values[keyword.name] = keyword.default
+                continue
+            unit = f" ({keyword.unit})" if keyword.unit else ""
+            msg = f"{path}, HDU {hdu}: keyword {keyword.name}{unit} {error}"
+            raise BadKeyword(msg) from error
+    return values
+
+
+def _fallback(keyword: Keyword, reason: str) -> Any:
+    if keyword.default is not MISSING:
+        return keyword.default
+    if keyword.required:
+        msg = f"is {reason}"
+        raise ValueError(msg)
+    return None
+
+
+def _convert(found: Any, kind: type | Literal["unit"]) -> Any:
+    if isinstance(found, np.generic):
+        found = found.item()
+    if kind == "unit":
+        return _unit(found)
+    if kind is datetime:
+        return _time(found)
+    if kind is float and isinstance(found, int | float) and not isinstance(found, bool):
+        if not math.isfinite(found):
+            msg = f"is {found}, not a finite number"
+            raise ValueError(msg)
+        return float(found)
+    if kind is int and isinstance(found, float) and found.is_integer():
+        return int(found)
+    if isinstance(kind, type) and type(found) is kind:
+        return found.strip() if isinstance(found, str) else found
+    msg = f"is {found!r}, not of type {getattr(kind, '__name__', kind)}"
+    raise ValueError(msg)
+
+
+def _unit(found: Any) -> str:
+    text = str(found).strip()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            Unit(text)
+        except (ValueError, TypeError) as error:
+            msg = f"is {text!r}, not a unit astropy knows"
+            raise ValueError(msg) from error
+    return text
+
+
+def _time(found: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(found).strip())
+    except ValueError as error:
+        msg = f"is {found!r}, not a possible date ({error})"
+        raise ValueError(msg) from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def read_wcs(header: Mapping[str, Any], path: Path | str, *, hdu: int = 0) -> Any:
+    """Return the celestial `astropy.wcs.WCS` of a header.
+
+    Raises
+    ------
+    BadKeyword
+        If there are no celestial axes or the matrix is singular or not finite.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            plain = {
+                key: value
+                for key, value in header.items()
+                if value is not None and not isinstance(value, list)
+            }
+            wcs = WCS(plain, naxis=2)
+            matrix = wcs.pixel_scale_matrix if wcs.has_celestial else None
+        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
+            msg = f"{path}, HDU {hdu}: CTYPE, CRVAL, CD or CDELT: {str(error).strip().splitlines()[-1]}"
+            raise BadKeyword(msg) from error
+    if matrix is None:
+        msg = f"{path}, HDU {hdu}: CTYPE1 and CTYPE2 name no celestial axes, so there is no position"
+        raise BadKeyword(msg)
+    if (
+        not np.isfinite(matrix).all()
+        or np.linalg.matrix_rank(matrix) < 2
+        or not np.isfinite(wcs.wcs.crval).all()
+    ):
+        msg = f"{path}, HDU {hdu}: CD (or PC and CDELT) is singular or CRVAL not finite: no position"
+        raise BadKeyword(msg)
+    return wcs

@@ -1,0 +1,50 @@
+"""xarray datasets as netCDF files with checksums, written atomically."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.io.atomic import replacing
+
+__all__ = ["read_netcdf", "write_netcdf"]
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = None) -> None:
+    """Write `dataset` with fletcher32 checksums; an older file stays until the new one is complete.
+
+    Raises
+    ------
+    DataError
+        If a variable holds Python objects other than text.
+    DiskFull
+        If there is no room.
+    """
+    encoding: dict[Any, dict[str, Any]] = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "O" and not all(isinstance(item, str) for item in variable.values.flat):
+            msg = f"{path}: variable {name!r} holds Python objects; convert it to numbers or text"
+            raise DataError(msg)
+        if variable.dtype.kind in "biufmM" and variable.ndim:
+            encoding[name] = {"fletcher32": True, "zlib": True, "complevel": 1, "shuffle": True}
+    with replacing(path, needed=4096, temporary=temporary) as temp:
+        dataset.to_netcdf(temp, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """Read a whole dataset into memory; the file is closed again.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not netCDF, is cut, or a checksum in it is wrong.
+    """
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as dataset:
+            return dataset.load()
+    except (OSError, RuntimeError, ValueError) as error:
+        msg = f"{path}: not a readable netCDF file ({error}); remake it"
+        raise InvalidFile(msg) from error

@@ -1,0 +1,120 @@
+"""Tables in HDF5 files of pandas and astropy, read without ever unpickling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from virtualobserver.data.table import Table
+from virtualobserver.errors import InvalidFile
+from virtualobserver.io import hdf5
+
+__all__ = ["read_hdf5", "write_hdf5"]
+
+
+def read_hdf5(path: Path) -> pd.DataFrame:
+    """Read the only table of an HDF5 file written by pandas, astropy or this package.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is cut, holds no table or several, links elsewhere, or would need unpickling.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _read(file, path)
+    except InvalidFile:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        msg = f"{path}: not a whole HDF5 table ({error}); fetch it again"
+        raise InvalidFile(msg) from error
+
+
+def write_hdf5(frame: pd.DataFrame, units: Mapping[str, str], meta: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an HDF5 file with the one dataset ``table``."""
+    columns: dict[str, Any] = {}
+    for name in frame:
+        series = frame[name]
+        missing = series.isna()
+        if pd.api.types.is_integer_dtype(series.dtype) and missing.any():
+            columns[str(name)] = series.astype(str).to_numpy().astype(str)
+        elif series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
+            columns[str(name)] = series.where(~missing, "").astype(str).to_numpy().astype(str)
+        else:
+            columns[str(name)] = series.to_numpy()
+    table = Table(columns, dict(units), dict(meta))
+    return hdf5.write_file_image([("table", hdf5.encode(table))])
+
+
+def _read(file: h5py.File, path: Path) -> pd.DataFrame:
+    keys = [key for key in file if not key.endswith("__table_column_meta__")]
+    if len(keys) != 1:
+        msg = f"{path}: holds {len(keys)} keys ({', '.join(keys[:5])}), not the one table that is expected"
+        raise InvalidFile(msg)
+    hdf5.refuse_links(file, keys[0])
+    node = file[keys[0]]
+    if "vo" in node.attrs:
+        table, _ = hdf5.read_block(file, keys[0])
+        if not isinstance(table, Table):
+            msg = f"{path}[{keys[0]}]: not a table"
+            raise InvalidFile(msg)
+        return table.to_pandas()
+    if isinstance(node, h5py.Dataset):
+        return _read_records(node, path)
+    for name in node:
+        hdf5.refuse_links(file, f"{keys[0]}/{name}")
+    if "table" in node:
+        return _read_records(node["table"], path).drop(columns="index", errors="ignore")
+    if "axis0" in node:
+        return _read_fixed(node, path)
+    msg = f"{path}[{keys[0]}]: a group that neither pandas nor astropy wrote as a table"
+    raise InvalidFile(msg)
+
+
+def _read_records(node: Any, path: Path) -> pd.DataFrame:
+    """Read a compound dataset, as astropy and pandas (``format="table"``, ``data_columns=True``) write it."""
+    _refuse_objects(node, path)
+    records = node[()]
+    if records.dtype.names is None or any(name.startswith("values_block_") for name in records.dtype.names):
+        msg = (
+            f"{path}[{node.name}]: the column names are pickled, and nothing is unpickled here; "
+            "write the table again as Parquet, or with data_columns=True"
+        )
+        raise InvalidFile(msg)
+    return pd.DataFrame({name: _plain(records[name]) for name in records.dtype.names})
+
+
+def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
+    """Read blocks of columns, as pandas (``format="fixed"``) writes them."""
+    columns: dict[str, Any] = {}
+    for name in node:
+        _refuse_objects(node[name], path)
+    names = _plain(node["axis0"][()])
+    for number in range(sum(name.endswith("_items") for name in node)):
+        items = _plain(node[f"block{number}_items"][()])
+        values = node[f"block{number}_values"][()]
+        for place, name in enumerate(items):
+            columns[str(name)] = _plain(values[:, place])
+    return pd.DataFrame({str(name): columns[str(name)] for name in names})
+
+
+def _refuse_objects(node: Any, path: Path) -> None:
+    special = str(node.attrs.get("PSEUDOATOM", ""))
+    if node.dtype.hasobject or node.attrs.get("CLASS") == b"VLARRAY" or "object" in special:
+        msg = (
+            f"{path}[{node.name}]: holds pickled Python objects, and nothing is unpickled here; "
+            "write the table again as Parquet or CSV"
+        )
+        raise InvalidFile(msg)
+
+
+def _plain(values: Any) -> Any:
+    array = np.asarray(values)
+    if array.dtype.kind == "S":
+        return pd.Series(np.char.decode(array, "utf-8", "replace").tolist(), dtype=object)
+    return np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -1,0 +1,376 @@
+"""The data folder: files named by their content, written once, read with a checksum.
+
+::
+
+    raw/<observatory>/<sky cell>/    what archives gave
+    products/<digest>/               what was made, one folder for each recipe
+    histograms/                      sums over a project
+    quarantine/                      files whose bytes are not those written
+    tmp/                             files being written; same file system as the rest
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+
+from virtualobserver.data.handles import ProductInfo
+from virtualobserver.data.image import Image
+from virtualobserver.errors import ChecksumMismatch, DataError, StoreError, UnsafePath
+from virtualobserver.io import fits, hdf5, netcdf
+from virtualobserver.io.atomic import check_space, replacing, write_bytes
+from virtualobserver.io.names import safe_name
+
+__all__ = ["BlockRef", "FileRecord", "Store", "StoredHandle", "Written"]
+
+_FOLDERS: Final = ("raw", "products", "histograms", "quarantine", "tmp")
+_KEPT_OPEN: Final = 16
+_NAME_DIGITS: Final = 24
+
+
+@dataclass(frozen=True)
+class BlockRef:
+    """Where one container, or one piece of raw data, is: file, key inside it, checksum."""
+
+    path: str
+    key: str
+    kind: str
+    format: str
+    checksum: str | None
+    external: bool = False
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file as written: `path` is relative to the root, or absolute for a file registered in place."""
+
+    path: str
+    sha256: str
+    bytes: int
+    format: str
+    mtime: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file and the blocks in it."""
+
+    file: FileRecord
+    blocks: list[BlockRef]
+
+
+@dataclass(frozen=True)
+class StoredHandle:
+    """A stored container that is read when asked for, see `virtualobserver.data.Handle`."""
+
+    store: Store = field(repr=False)
+    ref: BlockRef
+    info: ProductInfo
+
+    def load(self) -> Any:
+        """Read the whole container and check its checksum."""
+        return self.store.load(self.ref)
+
+    def section(self, rows: slice, cols: slice | None = None) -> Any:
+        """Read rows of a table, epochs and pixels of spectra, or a box of an image as an array."""
+        return self.store.section(self.ref, rows, cols)
+
+
+class Store:
+    """Files below one root.
+
+    Parameters
+    ----------
+    root
+        The data folder; made if it is not there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).absolute()
+        for name in _FOLDERS:
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._local = threading.local()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    def write_blocks(self, folder: str, blocks: Sequence[tuple[str, Any]]) -> Written:
+        """Write containers or raw bytes into one new HDF5 file, named by its content.
+
+        Parameters
+        ----------
+        folder
+            Relative to the root, e.g. ``products/<digest>``.
+        blocks
+            Key (see `safe_name`) and `Table`, `TimeSeries`, `SpectrumSet` or bytes.
+
+        Raises
+        ------
+        DiskFull
+            If there is no room; nothing is left behind.
+        DataError
+            If a container cannot be stored or a key is used twice.
+        """
+        encoded = [(key, hdf5.encode(content)) for key, content in blocks]
+        check_space(self.root / "tmp", sum(block.nbytes for _, block in encoded), folder)
+        content = hdf5.write_file_image(encoded)
+        record = self._write_content(folder, content, prefix="", suffix=".h5")
+        refs = [BlockRef(record.path, key, block.kind, "hdf5", block.checksum()) for key, block in encoded]
+        return Written(record, refs)
+
+    def write_image(self, folder: str, image: Image, name: str) -> Written:
+        """Write one image as FITS; the file is named by `name` and its content."""
+        content = fits.image_bytes(image)
+        record = self._write_content(folder, content, prefix=f"{safe_name(name)}.", suffix=".fits")
+        return Written(record, [BlockRef(record.path, "", image.kind, "fits", record.sha256)])
+
+    def adopt(self, temp: Path, folder: str, suffix: str) -> FileRecord:
+        """Move a downloaded file to its place, named by its content."""
+        digest = _sha256(temp)
+        path = self.resolve(f"{folder}/{digest[:_NAME_DIGITS]}{safe_name(suffix) if suffix else ''}")
+        size = temp.stat().st_size
+        if not self._has(path, digest):
+            if temp.stat().st_dev == (self.root / "tmp").stat().st_dev:
+                with replacing(path, temporary=self.root / "tmp") as place:
+                    temp.replace(place)
+            else:
+                with replacing(path, needed=size, temporary=self.root / "tmp") as place:
+                    shutil.copyfile(temp, place)
+        temp.unlink(missing_ok=True)
+        return self._record(path, digest)
+
+    def register(self, path: Path) -> FileRecord:
+        """Describe a file of an archive folder, which stays where it is and is never written."""
+        path = Path(path).resolve()
+        if not path.is_file():
+            msg = f"{path} is not a file that can be registered"
+            raise StoreError(msg)
+        state = path.stat()
+        return FileRecord(str(path), _sha256(path), state.st_size, _format(path), state.st_mtime)
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def resolve(self, path: str, *, external: bool = False) -> Path:
+        """Return the absolute path of a file.
+
+        Raises
+        ------
+        UnsafePath
+            If `path` is absolute or would leave the root, symbolic links followed, and is not `external`.
+        """
+        if external:
+            return Path(path)
+        if "\0" in path or not path or Path(path).is_absolute():
+            msg = f"{path!r} is not a path inside the data folder {self.root}"
+            raise UnsafePath(msg)
+        full = (self.root / path).resolve()
+        if not full.is_relative_to(self.root.resolve()) or full == self.root.resolve():
+            msg = f"{path!r} would leave the data folder {self.root}"
+            raise UnsafePath(msg)
+        return full
+
+    def open(self, ref: BlockRef, info: ProductInfo | None = None) -> StoredHandle:
+        """Return a lazy handle; nothing is opened."""
+        return StoredHandle(self, ref, info or ProductInfo(kind=ref.kind))
+
+    def open_many(self, refs: Sequence[BlockRef]) -> list[StoredHandle]:
+        """Return lazy handles; load them inside ``with store.reading():`` to open each file once."""
+        return [self.open(ref) for ref in refs]
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep the files read in this thread open until the end of the block, the latest 16 at most."""
+        if getattr(self._local, "files", None) is not None:
+            yield
+            return
+        self._local.files = OrderedDict()
+        try:
+            yield
+        finally:
+            for file in self._local.files.values():
+                file.close()
+            self._local.files = None
+
+    def load(self, ref: BlockRef) -> Any:
+        """Read a whole container, or raw bytes, and check the checksum.
+
+        Raises
+        ------
+        ChecksumMismatch
+            If the bytes are not those that were written.
+        StoreError
+            If the file is missing or cannot be read.
+        """
+        path = self._existing(ref)
+        if ref.format == "hdf5" and ref.key:
+            return self._load_block(path, ref)
+        if ref.checksum is not None and _sha256(path) != ref.checksum:
+            raise self._mismatch(ref, "its bytes have changed")
+        if ref.kind == "image":
+            return fits.read_image(path, hdu=int(ref.key) if ref.key else None)
+        if ref.format == "netcdf":
+            return netcdf.read_netcdf(path)
+        return path.read_bytes()
+
+    def section(self, ref: BlockRef, rows: slice, cols: slice | None = None) -> Any:
+        """Read a part; the checksum, which is that of the whole, is not checked."""
+        path = self._existing(ref)
+        if ref.kind == "image":
+            return fits.read_section(path, rows, cols, hdu=int(ref.key) if ref.key else None)
+        with self._file(path) as file:
+            return hdf5.read_section(file, ref.key, rows, cols)
+
+    def read_bytes(self, ref: BlockRef) -> bytes:
+        """Read raw bytes: a block of an HDF5 file, or a whole file if the key is empty.
+
+        Raises
+        ------
+        DataError
+            If the reference is that of a container.
+        """
+        path = self._existing(ref)
+        if not (ref.format == "hdf5" and ref.key):
+            content = path.read_bytes()
+            if ref.checksum is not None and hashlib.sha256(content).hexdigest() != ref.checksum:
+                raise self._mismatch(ref, "its bytes have changed")
+            return content
+        content = self._load_block(path, ref)
+        if not isinstance(content, bytes):
+            msg = f"{ref.path}[{ref.key}] is a {ref.kind}, not raw bytes; use open"
+            raise DataError(msg)
+        return content
+
+    # --- keeping ------------------------------------------------------------------------------------------
+
+    def rehash(self, path: str, *, external: bool = False) -> str:
+        """Return the SHA-256 of a file as it is now."""
+        return _sha256(self.resolve(path, external=external))
+
+    def quarantine(self, path: str) -> Path:
+        """Move a file out of use, and return where it is now."""
+        full = self.resolve(path)
+        place = self.root / "quarantine" / f"{time.time_ns()}-{safe_name(path)}"
+        full.replace(place)
+        return place
+
+    def delete(self, path: str) -> None:
+        """Remove a file of the root; one that is gone already is no error."""
+        self.resolve(path).unlink(missing_ok=True)
+
+    def files(self) -> Iterator[str]:
+        """Iterate over the paths, relative to the root, of all finished files."""
+        for top in ("raw", "products", "histograms"):
+            for folder, folders, names in os.walk(self.root / top):
+                folders.sort()
+                for name in sorted(names):
+                    if not name.startswith(".vo-"):
+                        yield (Path(folder) / name).relative_to(self.root).as_posix()
+
+    def sweep_temporary(self, older_than: float) -> list[Path]:
+        """Remove what killed writers left in ``tmp/`` more than `older_than` seconds ago."""
+        limit = time.time() - older_than
+        old = [path for path in (self.root / "tmp").iterdir() if path.lstat().st_mtime < limit]
+        for path in old:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        return old
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _write_content(self, folder: str, content: bytes, *, prefix: str, suffix: str) -> FileRecord:
+        digest = hashlib.sha256(content).hexdigest()
+        path = self.resolve(f"{folder}/{prefix}{digest[:_NAME_DIGITS]}{suffix}")
+        if not self._has(path, digest):
+            write_bytes(path, content, temporary=self.root / "tmp")
+        return self._record(path, digest)
+
+    def _has(self, path: Path, digest: str) -> bool:
+        """Tell whether the file is there and whole; a damaged one goes to quarantine."""
+        if not path.exists():
+            return False
+        if _sha256(path) == digest:
+            return True
+        self.quarantine(path.relative_to(self.root.resolve()).as_posix())
+        return False
+
+    def _record(self, path: Path, digest: str) -> FileRecord:
+        state = path.stat()
+        name = path.relative_to(self.root.resolve()).as_posix()
+        return FileRecord(name, digest, state.st_size, _format(path), state.st_mtime)
+
+    def _existing(self, ref: BlockRef) -> Path:
+        path = self.resolve(ref.path, external=ref.external)
+        if not path.is_file() or not os.access(path, os.R_OK):
+            msg = f"{path} (key {ref.key!r}) is missing or unreadable; `vo verify --repair` remakes it"
+            raise StoreError(msg)
+        return path
+
+    def _load_block(self, path: Path, ref: BlockRef) -> Any:
+        try:
+            with self._file(path) as file:
+                container, found = hdf5.read_block(file, ref.key)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            # damage in the structure of the file shows as any of these
+            if ref.checksum is None:
+                raise
+            raise self._mismatch(ref, f"it cannot be read ({error})") from error
+        if ref.checksum is not None and found != ref.checksum:
+            raise self._mismatch(ref, "its bytes have changed")
+        return container
+
+    @contextmanager
+    def _file(self, path: Path) -> Iterator[h5py.File]:
+        # finished files never change, so no lock is needed, and some network file systems have none
+        kept: OrderedDict[Path, h5py.File] | None = getattr(self._local, "files", None)
+        if kept is None:
+            with h5py.File(path, "r", locking=False) as file:
+                yield file
+            return
+        if path not in kept:
+            kept[path] = h5py.File(path, "r", locking=False)
+        kept.move_to_end(path)
+        while len(kept) > _KEPT_OPEN:
+            kept.popitem(last=False)[1].close()
+        yield kept[path]
+
+    def _mismatch(self, ref: BlockRef, reason: str) -> ChecksumMismatch:
+        place = self.resolve(ref.path, external=ref.external)
+        msg = f"{place}, key {ref.key!r}: {reason}; run `vo verify --repair` to set it aside and remake it"
+        return ChecksumMismatch(msg)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _format(path: Path) -> str:
+    names = {
+        "h5": "hdf5",
+        "hdf5": "hdf5",
+        "nc": "netcdf",
+        "fz": "fits",
+        "fit": "fits",
+        "vot": "votable",
+        "xml": "votable",
+    }
+    suffixes = [part.lstrip(".").lower() for part in path.suffixes[-2:]]
+    last = suffixes[-1] if suffixes else ""
+    if last == "gz" and len(suffixes) > 1:
+        last = suffixes[0]
+    return names.get(last, last)

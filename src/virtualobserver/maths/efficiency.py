@@ -1,0 +1,212 @@
+"""How much of what was injected was found, and what that says about rates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv, gammaincinv, ndtr, ndtri
+
+from virtualobserver.errors import DataError
+
+__all__ = [
+    "ONE_SIGMA",
+    "EfficiencyTable",
+    "Interval",
+    "Rate",
+    "clopper_pearson_interval",
+    "efficiency_table",
+    "rate_and_limit",
+    "wilson_interval",
+]
+
+FloatArray = NDArray[np.float64]
+
+ONE_SIGMA = 0.6826894921370859
+"""Probability within one standard deviation of the mean of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Lower and upper ends."""
+
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class EfficiencyTable:
+    """Injected and found events by amplitude (first axis) and duration (second axis).
+
+    ``efficiency`` is NaN, and the interval 0 to 1, where nothing was injected. ``outside`` counts
+    injections beyond the edges.
+    """
+
+    amplitude_edges: FloatArray
+    duration_edges: FloatArray
+    injected: NDArray[np.int64]
+    found: NDArray[np.int64]
+    efficiency: FloatArray
+    low: FloatArray
+    high: FloatArray
+    outside: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Events per unit of exposure: the estimate, its interval and the one-sided upper limit."""
+
+    rate: float
+    low: float
+    high: float
+    upper_limit: float
+    confidence: float
+
+
+def _counts(found: ArrayLike, tried: ArrayLike, confidence: float) -> tuple[FloatArray, FloatArray]:
+    k, n = (np.asarray(number, dtype=np.float64) for number in (found, tried))
+    if bool(((k < 0) | (k > n) | ~np.isfinite(n)).any()) or not bool(np.isfinite(k).all()):
+        msg = f"found must lie between 0 and the number tried; got found={found!r}, tried={tried!r}"
+        raise DataError(msg)
+    _check_confidence(confidence)
+    return k, n
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0.0 < confidence < 1.0:
+        msg = f"a confidence must lie between 0 and 1, not {confidence}"
+        raise DataError(msg)
+
+
+def wilson_interval(found: ArrayLike, tried: ArrayLike, *, confidence: float = ONE_SIGMA) -> Interval:
+    """Wilson's interval of a binomial proportion; 0 to 1 where nothing was tried.
+
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22, 209.
+
+    Raises
+    ------
+    DataError
+        More found than tried, negative counts, or a confidence outside (0, 1).
+    """
+    k, n = _counts(found, tried, confidence)
+    z = float(ndtri(0.5 + 0.5 * confidence))
+    with np.errstate(all="ignore"):
+        middle = (k + 0.5 * z**2) / (n + z**2)
+        half = z / (n + z**2) * np.sqrt(k * (n - k) / n + 0.25 * z**2)
+        low = np.where(k == 0, 0.0, middle - half)
+        high = np.where(k == n, 1.0, middle + half)
+    return Interval(np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0))
+
+
+def clopper_pearson_interval(
+    found: ArrayLike, tried: ArrayLike, *, confidence: float = ONE_SIGMA
+) -> Interval:
+    """Exact (never too narrow) interval of a binomial proportion; 0 to 1 where nothing was tried.
+
+    Source: Clopper & Pearson 1934, Biometrika 26, 404.
+
+    Raises
+    ------
+    DataError
+        More found than tried, negative counts, or a confidence outside (0, 1).
+    """
+    k, n = _counts(found, tried, confidence)
+    tail = 0.5 * (1.0 - confidence)
+    low = betaincinv(np.maximum(k, 1e-300), n - k + 1.0, tail)
+    high = betaincinv(k + 1.0, np.maximum(n - k, 1e-300), 1.0 - tail)
+    return Interval(np.where(k > 0, low, 0.0), np.where(k < n, high, 1.0))
+
+
+def efficiency_table(
+    amplitude: ArrayLike,
+    duration: ArrayLike,
+    found: ArrayLike,
+    *,
+    amplitude_edges: ArrayLike,
+    duration_edges: ArrayLike,
+    confidence: float = ONE_SIGMA,
+) -> EfficiencyTable:
+    """Count injections and recoveries in cells of amplitude and duration, with Wilson intervals.
+
+    Parameters
+    ----------
+    amplitude, duration : array_like, shape (n,)
+        What was injected.
+    found : array_like of bool, shape (n,)
+        Whether it was found.
+    amplitude_edges, duration_edges : array_like
+        Rising edges of the cells; the last edge belongs to the last cell.
+    confidence : float
+        Probability content of the intervals.
+
+    Raises
+    ------
+    DataError
+        Columns differ in length or edges do not rise.
+    """
+    strength, length = (np.asarray(column, dtype=np.float64).ravel() for column in (amplitude, duration))
+    hit = np.asarray(found, dtype=bool).ravel()
+    if not strength.size == length.size == hit.size:
+        msg = f"amplitude, duration and found differ in length: {strength.size}, {length.size}, {hit.size}"
+        raise DataError(msg)
+    edges = [np.asarray(edge, dtype=np.float64).ravel() for edge in (amplitude_edges, duration_edges)]
+    if any(edge.size < 2 or not bool((np.diff(edge) > 0).all()) for edge in edges):
+        msg = "edges of an efficiency table must be at least two rising numbers"
+        raise DataError(msg)
+    inside = np.ones(hit.size, dtype=bool)
+    cell = []
+    for value, edge in zip((strength, length), edges, strict=True):
+        inside &= (value >= edge[0]) & (value <= edge[-1])
+        cell.append(np.clip(np.searchsorted(edge, value, side="right") - 1, 0, edge.size - 2))
+    shape = (edges[0].size - 1, edges[1].size - 1)
+    flat = cell[0] * shape[1] + cell[1]
+    tried, hits = (
+        np.bincount(flat[rows], minlength=shape[0] * shape[1]).reshape(shape)
+        for rows in (inside, inside & hit)
+    )
+    interval = wilson_interval(hits, tried, confidence=confidence)
+    with np.errstate(all="ignore"):
+        efficiency = np.where(tried > 0, hits / tried, np.nan)
+    return EfficiencyTable(
+        edges[0], edges[1], tried, hits, efficiency, interval.low, interval.high, int((~inside).sum())
+    )
+
+
+def rate_and_limit(
+    n_found: int, efficiency: float, exposure_time: float, *, confidence: float = 0.95
+) -> Rate:
+    """Rate of events from a count, with the exact Poisson interval and upper limit.
+
+    The interval has the probability of one standard deviation on either side (15.87% in each tail); the
+    upper limit is one-sided at ``confidence``. Source: Gehrels 1986, ApJ 303, 336.
+
+    Parameters
+    ----------
+    n_found : int
+        Events found.
+    efficiency : float
+        Fraction of events a search of this kind finds, above 0 up to 1.
+    exposure_time : float
+        Time searched, any unit: rates are per that unit.
+    confidence : float
+        Probability of the one-sided upper limit.
+
+    Raises
+    ------
+    DataError
+        The count is negative, or another number is outside its range.
+    """
+    _check_confidence(confidence)
+    if n_found < 0 or not 0.0 < efficiency <= 1.0 or not (0.0 < exposure_time < np.inf):
+        msg = (
+            f"a rate needs n_found >= 0, efficiency in (0, 1] and a positive exposure time; got "
+            f"n_found={n_found}, efficiency={efficiency}, exposure_time={exposure_time}"
+        )
+        raise DataError(msg)
+    exposure = efficiency * exposure_time
+    one_sided = float(ndtr(1.0))
+    low = float(gammaincinv(n_found, 1.0 - one_sided)) if n_found else 0.0
+    high = float(gammaincinv(n_found + 1.0, one_sided))
+    limit = float(gammaincinv(n_found + 1.0, confidence))
+    return Rate(n_found / exposure, low / exposure, high / exposure, limit / exposure, confidence)

@@ -1,0 +1,386 @@
+"""Robust moments and the summary numbers of a light curve.
+
+All functions take arrays, never change them, and give NaN (never a warning) where there is nothing to
+compute from. Results do not depend on the order of the rows: values are sorted before they are summed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.conventions import MAD_TO_SIGMA
+from virtualobserver.errors import DataError
+from virtualobserver.maths.photometry import luptitude, mag_from_flux
+from virtualobserver.maths.timeseries import cadence
+
+__all__ = [
+    "LightcurveStatistics",
+    "RobustMoments",
+    "RobustMomentsBlock",
+    "light_curve_statistics",
+    "mad",
+    "robust_mean_rms",
+    "robust_mean_rms_block",
+    "weighted_mean",
+]
+
+FloatArray = NDArray[np.float64]
+
+CLIP_SIGMA = 3.0
+CLIP_ROUNDS = 3
+FEWEST_TO_CLIP = 5
+LARGE = 1e150
+"""Above this, squares of values do not fit into float64."""
+BLOCK_CELLS = 1 << 18
+"""Cells of one padded block: 2 MB of float64, so that a block stays in the cache of the processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class RobustMoments:
+    """Clipped mean and scatter of one set of values; NaN and 0 when there are none."""
+
+    mean: float
+    rms: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class RobustMomentsBlock:
+    """Clipped mean, scatter and number of values kept, one entry per curve."""
+
+    mean: FloatArray
+    rms: FloatArray
+    n: NDArray[np.int64]
+
+
+def _median_sorted(values: FloatArray) -> float:
+    middle = values.size // 2
+    if values.size % 2:
+        return float(values[middle])
+    return float(0.5 * values[middle - 1] + 0.5 * values[middle])
+
+
+def _moments(values: FloatArray, center: float | None = None) -> tuple[float, float]:
+    """Mean (or the given center) and standard deviation of sorted values."""
+    largest = max(abs(float(values[0])), abs(float(values[-1])))
+    scale = largest if largest > LARGE else 1.0
+    scaled = values / scale if scale > 1.0 else values
+    mean = float(scaled.sum()) / values.size
+    deviation = scaled - mean
+    rms = float(np.sqrt(deviation @ deviation / values.size))
+    return (mean * scale if center is None else center), rms * scale
+
+
+def robust_mean_rms(values: ArrayLike) -> RobustMoments:
+    """Mean and scatter after at most three rounds of 3-sigma clipping.
+
+    The first round is centred on the median with the standard deviation (``ddof=0``) of all values, later
+    rounds on mean and standard deviation of what was left. Clipping stops when nothing was removed, or when
+    fewer than five values would be left, which keeps the numbers of the round before. Fewer than five
+    values give their median and standard deviation.
+
+    Parameters
+    ----------
+    values : array_like
+        Values of any shape; those that are not finite are left out.
+
+    Returns
+    -------
+    RobustMoments
+        Mean, rms (unit of the values) and the number of values kept.
+    """
+    with np.errstate(all="ignore"):
+        kept = np.asarray(values, dtype=np.float64).ravel()
+        kept = np.sort(kept[np.isfinite(kept)])
+        if kept.size == 0:
+            return RobustMoments(float("nan"), float("nan"), 0)
+        mean, rms = _moments(kept, _median_sorted(kept))
+        if kept.size < FEWEST_TO_CLIP or rms == 0.0:
+            return RobustMoments(mean, rms, kept.size)
+        for _ in range(CLIP_ROUNDS):
+            # sorted, so only the ends need a look to know that nothing goes
+            if (kept[-1] - mean) / rms <= CLIP_SIGMA and (mean - kept[0]) / rms <= CLIP_SIGMA:
+                break
+            inside = kept[np.abs(kept - mean) / rms <= CLIP_SIGMA]
+            if inside.size < FEWEST_TO_CLIP:
+                break
+            kept = inside
+            mean, rms = _moments(kept)
+            if rms == 0.0:
+                break
+        return RobustMoments(mean, rms, kept.size)
+
+
+def robust_mean_rms_block(values: ArrayLike, offsets: ArrayLike) -> RobustMomentsBlock:
+    """`robust_mean_rms` of many curves at once.
+
+    Parameters
+    ----------
+    values : array_like, shape (n_rows,)
+        Values of all curves, one after the other.
+    offsets : array_like of int, shape (n_curves + 1,)
+        Curve ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Returns
+    -------
+    RobustMomentsBlock
+        Arrays of length ``n_curves``.
+
+    Raises
+    ------
+    DataError
+        The offsets do not start at 0, fall, or do not end at the number of rows.
+    """
+    data = np.asarray(values, dtype=np.float64).ravel()
+    edges = _checked_offsets(offsets, data.size)
+    lengths = np.diff(edges)
+    mean = np.full(lengths.size, np.nan)
+    rms = np.full(lengths.size, np.nan)
+    n = np.zeros(lengths.size, dtype=np.int64)
+    order = np.argsort(lengths, kind="stable")
+    first = int(np.searchsorted(lengths[order], 0, side="right"))
+    with np.errstate(all="ignore"):
+        while first < order.size:
+            # curves of similar length share a block, so padding stays below the data themselves
+            shortest = int(lengths[order[first]])
+            last = int(np.searchsorted(lengths[order], 2 * shortest, side="right"))
+            last = min(last, first + max(1, BLOCK_CELLS // (2 * shortest)))
+            rows = order[first:last]
+            mean[rows], rms[rows], n[rows] = _clip_block(_padded(data, edges[:-1][rows], lengths[rows]))
+            first = last
+        for curve in np.flatnonzero((n > 0) & ~(rms < LARGE)).tolist():
+            single = robust_mean_rms(data[edges[curve] : edges[curve + 1]])
+            mean[curve], rms[curve], n[curve] = single.mean, single.rms, single.n
+    return RobustMomentsBlock(mean, rms, n)
+
+
+def _checked_offsets(offsets: ArrayLike, n_rows: int) -> NDArray[np.int64]:
+    edges = np.asarray(offsets, dtype=np.int64).ravel()
+    if edges.size == 0 or edges[0] != 0 or edges[-1] != n_rows or bool((np.diff(edges) < 0).any()):
+        msg = f"curve offsets must rise from 0 to the number of rows, {n_rows}, not {edges[:3]}..{edges[-1:]}"
+        raise DataError(msg)
+    return edges
+
+
+def _padded(data: FloatArray, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> FloatArray:
+    width = int(lengths.max())
+    column = np.arange(width)
+    if lengths.min() == width and bool((np.diff(starts) == width).all()):
+        block = data[starts[0] : starts[0] + width * starts.size].reshape(starts.size, width).copy()
+    else:
+        inside = column < lengths[:, None]
+        block = data[np.where(inside, starts[:, None] + column, 0)]
+        block[~inside] = np.nan
+    block[~np.isfinite(block)] = np.nan
+    block.sort(axis=1)
+    return block
+
+
+def _clip_block(block: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    finite = np.isfinite(block)
+    n = finite.sum(axis=1)
+    row = np.arange(block.shape[0])
+    middle = np.maximum(n - 1, 0) // 2
+    mean = 0.5 * block[row, middle] + 0.5 * block[row, n // 2]
+    block[~finite] = 0.0
+    _, rms = _block_moments(block, finite, n)
+    active = np.flatnonzero((n >= FEWEST_TO_CLIP) & (rms > 0))
+    for _ in range(CLIP_ROUNDS):
+        if active.size == 0:
+            break
+        center, scale = mean[active, None], rms[active, None]
+        inside = finite[active] & (np.abs(block[active] - center) / scale <= CLIP_SIGMA)
+        left = inside.sum(axis=1)
+        goes_on = (left < n[active]) & (left >= FEWEST_TO_CLIP)
+        active, inside, left = active[goes_on], inside[goes_on], left[goes_on]
+        mean[active], rms[active] = _block_moments(block[active], inside, left)
+        finite[active], n[active] = inside, left
+        active = active[rms[active] > 0]
+    return mean, rms, n
+
+
+def _block_moments(
+    block: FloatArray, keep: NDArray[np.bool_], n: NDArray[np.int64]
+) -> tuple[FloatArray, FloatArray]:
+    weight = keep.astype(np.float64)
+    mean = np.einsum("ij,ij->i", block, weight) / n
+    deviation = (block - mean[:, None]) * weight
+    return mean, np.sqrt(np.einsum("ij,ij->i", deviation, deviation) / n)
+
+
+def mad(values: ArrayLike, *, scaled: bool = False) -> float:
+    """Median absolute deviation from the median of the finite values; NaN when there are none.
+
+    Parameters
+    ----------
+    values : array_like
+        Values of any shape.
+    scaled : bool
+        Multiply by 1.4826, which makes it the standard deviation of normally distributed values.
+    """
+    finite = np.asarray(values, dtype=np.float64).ravel()
+    finite = finite[np.isfinite(finite)]
+    if finite.size == 0:
+        return float("nan")
+    deviation = float(np.median(np.abs(finite - np.median(finite))))
+    return deviation * MAD_TO_SIGMA if scaled else deviation
+
+
+def weighted_mean(values: ArrayLike, errors: ArrayLike) -> tuple[float, float]:
+    """Inverse-variance weighted mean and its error.
+
+    Rows whose value is not finite, or whose error is not a positive finite number, carry no weight. NaN and
+    NaN when no row is left.
+    """
+    value = np.asarray(values, dtype=np.float64).ravel()
+    error = np.asarray(errors, dtype=np.float64).ravel()
+    use = np.isfinite(value) & np.isfinite(error) & (error > 0)
+    if not use.any():
+        return float("nan"), float("nan")
+    # relative weights cannot overflow however small the errors are
+    smallest = float(error[use].min())
+    weight = (smallest / error[use]) ** 2
+    total = float(weight.sum())
+    return float(weight @ value[use]) / total, smallest / float(np.sqrt(total))
+
+
+@dataclass(frozen=True, slots=True)
+class LightcurveStatistics:
+    """Summary numbers of one light curve; NaN where a number cannot be had.
+
+    Fluxes in uJy, magnitudes AB, times MJD, ``exptime`` and ``cadence`` (median step) in seconds. ``snr_*``
+    are flux over noise, ``dsnr_*`` (flux - robust mean) over noise, with noise = max(error, robust rms).
+    ``dmag_*`` are luptitude differences from the robust mean, positive when brighter.
+    """
+
+    n: int
+    num_good: int
+    flux_mean: float
+    flux_rms: float
+    flux_mean_robust: float
+    flux_rms_robust: float
+    flux_min: float
+    flux_max: float
+    flux_median: float
+    snr_max: float
+    snr_min: float
+    snr_median: float
+    dsnr_max: float
+    dsnr_min: float
+    dmag_brightest: float
+    dmag_faintest: float
+    mag_mean: float
+    mag_mean_robust: float
+    mag_brightest: float
+    mag_faintest: float
+    exptime: float
+    cadence: float
+    is_uniform: bool
+    t_min: float
+    t_max: float
+
+    def as_columns(self) -> dict[str, Any]:
+        """Names and values as a database takes them: numbers that are not finite become None."""
+        return {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def light_curve_statistics(
+    mjd: ArrayLike,
+    flux: ArrayLike,
+    flux_error: ArrayLike | None = None,
+    *,
+    flags: ArrayLike | None = None,
+    exptime: ArrayLike | None = None,
+) -> LightcurveStatistics:
+    """Summarise a light curve.
+
+    Parameters
+    ----------
+    mjd, flux : array_like, shape (n,)
+        Times (MJD) and fluxes (uJy).
+    flux_error : array_like, shape (n,), optional
+        Errors (uJy); an error that is not positive and finite counts as unknown.
+    flags : array_like of int, shape (n,), optional
+        Rows with a flag other than 0 count in ``n`` and the times, in no other number.
+    exptime : array_like, shape (n,) or scalar, optional
+        Exposure times in seconds.
+
+    Raises
+    ------
+    DataError
+        The columns differ in length.
+    """
+    time, value = (np.asarray(column, dtype=np.float64).ravel() for column in (mjd, flux))
+    error = np.full(value.size, np.nan) if flux_error is None else np.asarray(flux_error, np.float64).ravel()
+    flag = np.zeros(value.size, dtype=np.int64) if flags is None else np.asarray(flags).ravel()
+    if not time.size == value.size == error.size == flag.size:
+        msg = (
+            f"light-curve columns differ in length: mjd {time.size}, flux {value.size}, "
+            f"flux_error {error.size}, flags {flag.size}; give one value per epoch in each"
+        )
+        raise DataError(msg)
+    exposure = np.asarray(np.nan if exptime is None else exptime, dtype=np.float64).ravel()
+    good = (flag == 0) & np.isfinite(value)
+    step, uniform = cadence(time)
+    known = time[np.isfinite(time)]
+    with np.errstate(all="ignore"):
+        numbers = _flux_numbers(np.sort(value[good]), value[good], error[good])
+    return LightcurveStatistics(
+        n=value.size,
+        num_good=int(good.sum()),
+        **numbers,
+        exptime=_median(exposure),
+        cadence=step,
+        is_uniform=uniform,
+        t_min=float(known.min()) if known.size else float("nan"),
+        t_max=float(known.max()) if known.size else float("nan"),
+    )
+
+
+def _median(values: FloatArray) -> float:
+    finite = np.sort(values[np.isfinite(values)])
+    return _median_sorted(finite) if finite.size else float("nan")
+
+
+def _flux_numbers(ordered: FloatArray, flux: FloatArray, error: FloatArray) -> dict[str, float]:
+    moments = robust_mean_rms(ordered)
+    mean, rms = _moments(ordered) if ordered.size else (float("nan"), float("nan"))
+    noise = np.fmax(np.where(error > 0, error, np.nan), moments.rms)
+    noise = np.where(np.isfinite(noise) & (noise > 0), noise, np.nan)
+    softening = moments.rms if moments.rms > 0 else _median(np.where(error > 0, error, np.nan))
+    dmag = luptitude(moments.mean, softening) - luptitude(ordered, softening)
+    low, high = (ordered[0], ordered[-1]) if ordered.size else (np.nan, np.nan)
+    flat = bool(low == high)
+    snr, dsnr = flux / noise, (flux - moments.mean) / noise
+    return {
+        "flux_mean": mean,
+        "flux_rms": rms,
+        "flux_mean_robust": moments.mean,
+        "flux_rms_robust": moments.rms,
+        "flux_min": float(low),
+        "flux_max": float(high),
+        "flux_median": _median(ordered),
+        "snr_max": _extreme(snr, np.fmax),
+        "snr_min": _extreme(snr, np.fmin),
+        "snr_median": _median(snr),
+        "dsnr_max": _extreme(dsnr, np.fmax),
+        "dsnr_min": _extreme(dsnr, np.fmin),
+        # a flat curve has no scatter to soften with, yet its difference is known
+        "dmag_brightest": 0.0 if flat else _extreme(dmag, np.fmax),
+        "dmag_faintest": 0.0 if flat else _extreme(dmag, np.fmin),
+        "mag_mean": float(mag_from_flux(mean)),
+        "mag_mean_robust": float(mag_from_flux(moments.mean)),
+        "mag_brightest": float(mag_from_flux(high)),
+        "mag_faintest": float(mag_from_flux(low)),
+    }
+
+
+def _extreme(values: FloatArray, function: np.ufunc) -> float:
+    return float(function.reduce(values)) if values.size else float("nan")

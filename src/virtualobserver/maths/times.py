@@ -1,0 +1,118 @@
+"""Exposure times and light travel: mid-exposure, heliocentric UTC and barycentric TDB.
+
+Positions of Earth and Sun come from the analytic ephemeris inside astropy, Earth orientation from the table
+that astropy ships: nothing is fetched. Good to a few milliseconds, the size of the solar-system terms the
+analytic ephemeris leaves out.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
+from virtualobserver.errors import DataError
+
+__all__ = ["Site", "bjd_tdb", "hjd_utc", "light_travel_days", "mid_exposure"]
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a telescope stands: geodetic longitude (east) and latitude in degrees, height in metres."""
+
+    lon: float
+    lat: float
+    height: float
+
+
+def mid_exposure(mjd_start: ArrayLike, exptime: ArrayLike) -> FloatArray:
+    """Middle of an exposure (days) from its start (days) and its length (seconds)."""
+    half = np.asarray(exptime, dtype=np.float64) / (2.0 * SECONDS_PER_DAY)
+    return np.asarray(np.asarray(mjd_start, dtype=np.float64) + half)
+
+
+def light_travel_days(
+    mjd_utc: ArrayLike,
+    ra: ArrayLike,
+    dec: ArrayLike,
+    site: Site,
+    *,
+    kind: Literal["barycentric", "heliocentric"] = "barycentric",
+) -> FloatArray:
+    """Light travel time to the barycentre of the solar system or to the Sun, in days.
+
+    Parameters
+    ----------
+    mjd_utc : array_like, shape (n,)
+        Times (MJD, UTC) at the telescope.
+    ra, dec : array_like, scalar or shape (n,)
+        Position of the star, degrees (ICRS).
+    site : Site
+        The telescope.
+    kind : str
+        ``barycentric`` or ``heliocentric``.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Positive when the telescope is nearer to the star; NaN where an input is not finite.
+    """
+    return _corrections(mjd_utc, ra, dec, site, kind)[1]
+
+
+def bjd_tdb(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> FloatArray:
+    """Barycentric Julian date in TDB of times (MJD, UTC) at a telescope; see `light_travel_days`."""
+    tdb, travel = _corrections(mjd_utc, ra, dec, site, "barycentric")
+    return tdb + MJD_ZERO_JD + travel
+
+
+def hjd_utc(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> FloatArray:
+    """Heliocentric Julian date in UTC of times (MJD, UTC) at a telescope; see `light_travel_days`."""
+    travel = light_travel_days(mjd_utc, ra, dec, site, kind="heliocentric")
+    return np.asarray(mjd_utc, dtype=np.float64) + MJD_ZERO_JD + travel
+
+
+def _corrections(
+    mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site, kind: str
+) -> tuple[FloatArray, FloatArray]:
+    """Give MJD in TDB at the telescope, and the light travel time in days."""
+    try:
+        mjd, lon, lat = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (mjd_utc, ra, dec)))
+    except ValueError as exc:
+        msg = "times and positions differ in length: give one position, or one for each time"
+        raise DataError(msg) from exc
+    tdb, travel = np.full(mjd.shape, np.nan), np.full(mjd.shape, np.nan)
+    use = np.isfinite(mjd) & np.isfinite(lon) & (np.abs(lat) <= 90.0)
+    if use.any():
+        with _offline_astropy() as (coordinates, time_class, unit):
+            where = coordinates.EarthLocation.from_geodetic(site.lon, site.lat, site.height)
+            star = coordinates.SkyCoord(lon[use] * unit.deg, lat[use] * unit.deg, frame="icrs")
+            time = time_class(mjd[use], format="mjd", scale="utc", location=where)
+            travel[use] = time.light_travel_time(star, kind=kind, ephemeris="builtin").to_value("day")
+            tdb[use] = time.tdb.mjd
+    return tdb, travel
+
+
+@contextmanager
+def _offline_astropy() -> Iterator[tuple[Any, Any, Any]]:
+    """Astropy's coordinates, Time and units, held to the tables it was installed with."""
+    from astropy import coordinates, units
+    from astropy.time import Time
+    from astropy.utils import iers
+
+    with (
+        iers.conf.set_temp("auto_download", False),
+        iers.conf.set_temp("auto_max_age", None),
+        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield coordinates, Time, units

@@ -1,0 +1,36 @@
+"""Rows of the database, one class per table."""
+
+from virtualobserver.models.base import Base
+from virtualobserver.models.catalog import Catalog
+from virtualobserver.models.detection import Classification, Detection, Injection
+from virtualobserver.models.product import Image, Lightcurve, Product, Spectrum, Table
+from virtualobserver.models.project import Configuration, Project
+from virtualobserver.models.properties import HistogramPart, Properties
+from virtualobserver.models.raw_data import File, RawData, SourceRaw
+from virtualobserver.models.run import Run, Task, TaskInput
+from virtualobserver.models.source import Membership, Source
+
+__all__ = [
+    "Base",
+    "Catalog",
+    "Classification",
+    "Configuration",
+    "Detection",
+    "File",
+    "HistogramPart",
+    "Image",
+    "Injection",
+    "Lightcurve",
+    "Membership",
+    "Product",
+    "Project",
+    "Properties",
+    "RawData",
+    "Run",
+    "Source",
+    "SourceRaw",
+    "Spectrum",
+    "Table",
+    "Task",
+    "TaskInput",
+]

@@ -1,0 +1,116 @@
+"""Detections, injections and human verdicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from virtualobserver.models.base import Base, created_at, json_dict, key
+
+if TYPE_CHECKING:
+    from virtualobserver.models.product import Product
+    from virtualobserver.models.source import Source
+
+__all__ = ["Classification", "Detection", "Injection"]
+
+
+class Injection(Base):
+    """A simulated event that was put into real data, and whether it was found."""
+
+    __tablename__ = "injection"
+    __table_args__ = (
+        UniqueConstraint("task_id", "number"),
+        Index("ix_injection_source_id", "source_id"),
+        {"comment": "Injected events and their recovery"},
+    )
+
+    id: Mapped[key]
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id", ondelete="CASCADE"))
+    number: Mapped[int]
+    kind: Mapped[str] = mapped_column(server_default="", comment="Shape or class of the event")
+    amplitude: Mapped[float | None] = mapped_column(Float, comment="In units of the analysis")
+    width: Mapped[float | None] = mapped_column(Float, comment="Duration [d]")
+    parameters: Mapped[json_dict]
+    found: Mapped[bool]
+    found_snr: Mapped[float | None] = mapped_column(Float)
+
+
+class Detection(Base):
+    """Something a person may want to vet."""
+
+    __tablename__ = "detection"
+    __table_args__ = (
+        UniqueConstraint("source_id", "task_id", "injection_id", "event", postgresql_nulls_not_distinct=True),
+        Index("ix_detection_task_id", "task_id"),
+        Index("ix_detection_injection_id", "injection_id"),
+        Index("ix_detection_product_id", "product_id"),
+        Index("ix_detection_analysis_snr", "analysis", "snr"),
+        Index("ix_detection_peak_mjd", "peak_mjd"),
+        CheckConstraint("snr <> 'NaN'", name="snr"),
+        CheckConstraint("score is null or score <> 'NaN'", name="score"),
+        CheckConstraint("peak_mjd <> 'NaN'", name="peak_mjd"),
+        {"comment": "Events found by analyses, real and simulated"},
+    )
+
+    id: Mapped[key]
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id", ondelete="CASCADE"))
+    product_id: Mapped[int | None] = mapped_column(ForeignKey("product.id", ondelete="SET NULL"))
+    injection_id: Mapped[int | None] = mapped_column(ForeignKey("injection.id", ondelete="CASCADE"))
+    event: Mapped[int] = mapped_column(comment="Number of the event in its task")
+    analysis: Mapped[str]
+    kind: Mapped[str] = mapped_column(comment="flare, dip, ...")
+    start_mjd: Mapped[float] = mapped_column(Float, comment="[d], MJD UTC, mid-exposure")
+    peak_mjd: Mapped[float] = mapped_column(Float, comment="[d], MJD UTC, mid-exposure")
+    end_mjd: Mapped[float] = mapped_column(Float, comment="[d], MJD UTC, mid-exposure")
+    ra: Mapped[float | None] = mapped_column(Float, comment="[deg], ICRS")
+    dec: Mapped[float | None] = mapped_column(Float, comment="[deg], ICRS")
+    band: Mapped[str] = mapped_column(server_default="", default="")
+    snr: Mapped[float] = mapped_column(Float, comment="Signed signal-to-noise ratio at the peak")
+    score: Mapped[float | None] = mapped_column(Float)
+    quality: Mapped[int] = mapped_column(server_default="0", comment="Quality bits, 0 = good")
+    parameters: Mapped[json_dict]
+    simulated: Mapped[bool] = mapped_column(server_default="false", default=False)
+    created: Mapped[created_at]
+
+    source: Mapped[Source] = relationship(viewonly=True)
+    product: Mapped[Product | None] = relationship(viewonly=True)
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the event in its light curve."""
+        from virtualobserver.data.hooks import draw
+
+        if self.product is not None:
+            options = {"curve": self.product.data} | options
+        return draw(self, **options)
+
+
+class Classification(Base):
+    """A human verdict; appended, never overwritten, and kept when the detection goes."""
+
+    __tablename__ = "classification"
+    __table_args__ = (
+        Index("ix_classification_detection_id", "detection_id"),
+        Index("ix_classification_source_id", "source_id"),
+        Index("ix_classification_analysis_source_name", "analysis", "source_name"),
+        {"comment": "Verdicts of people on detections"},
+    )
+
+    id: Mapped[key]
+    detection_id: Mapped[int | None] = mapped_column(ForeignKey("detection.id", ondelete="SET NULL"))
+    source_id: Mapped[int | None] = mapped_column(ForeignKey("source.id", ondelete="SET NULL"))
+    label: Mapped[str]
+    user: Mapped[str] = mapped_column(server_default="")
+    note: Mapped[str] = mapped_column(server_default="")
+    digest: Mapped[str] = mapped_column(server_default="")
+    source_name: Mapped[str]
+    analysis: Mapped[str]
+    kind: Mapped[str] = mapped_column(server_default="")
+    start_mjd: Mapped[float | None] = mapped_column(Float)
+    end_mjd: Mapped[float | None] = mapped_column(Float)
+    ra: Mapped[float | None] = mapped_column(Float)
+    dec: Mapped[float | None] = mapped_column(Float)
+    created: Mapped[created_at]

@@ -1,0 +1,185 @@
+"""Products: light curves, spectra, images, tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from virtualobserver.data.handles import Handle, ProductInfo
+from virtualobserver.errors import ProductDropped
+from virtualobserver.models.base import Base, created_at, json_dict, key
+from virtualobserver.models.raw_data import File
+
+if TYPE_CHECKING:
+    from virtualobserver.models.source import Source
+
+__all__ = ["STATISTICS", "DroppedHandle", "Image", "Lightcurve", "Product", "Spectrum", "Table"]
+
+STATISTICS = (
+    "n_good",
+    "exptime",
+    "cadence",
+    "flux_mean",
+    "flux_rms",
+    "flux_mean_robust",
+    "flux_rms_robust",
+    "flux_min",
+    "flux_max",
+    "flux_median",
+    "snr_min",
+    "snr_max",
+    "dsnr_min",
+    "dsnr_max",
+    "mag_mean",
+    "mag_brightest",
+    "mag_faintest",
+)
+
+
+class Product(Base):
+    """One product of a task: a row here and a block in a file."""
+
+    __tablename__ = "product"
+    __table_args__ = (
+        UniqueConstraint("source_id", "task_id", "role", "series"),
+        Index("ix_product_task_id", "task_id"),
+        Index("ix_product_file_id", "file_id"),
+        CheckConstraint("kind in ('lightcurve', 'spectrum', 'image', 'table')", name="kind"),
+        {"comment": "Light curves, spectra, images and tables made from raw data"},
+    )
+    __mapper_args__ = {"polymorphic_on": "kind"}
+
+    id: Mapped[key]
+    kind: Mapped[str] = mapped_column(comment="lightcurve, spectrum, image or table")
+    source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
+    task_id: Mapped[int] = mapped_column(ForeignKey("task.id", ondelete="CASCADE"))
+    role: Mapped[str] = mapped_column(comment="reduced, processed, master, mover, ...")
+    series: Mapped[str] = mapped_column(server_default="", default="")
+    band: Mapped[str] = mapped_column(server_default="", default="")
+    file_id: Mapped[int | None] = mapped_column(ForeignKey("file.id", ondelete="SET NULL"))
+    block: Mapped[str] = mapped_column(server_default="", comment="Dataset in the file")
+    checksum: Mapped[str] = mapped_column(comment="SHA-256 of the content")
+    simulated: Mapped[bool] = mapped_column(server_default="false", default=False)
+    n: Mapped[int] = mapped_column(server_default="0", comment="Epochs, rows or pixels")
+    t_min: Mapped[float | None] = mapped_column(Float, comment="First mid-exposure [d], MJD UTC")
+    t_max: Mapped[float | None] = mapped_column(Float, comment="Last mid-exposure [d], MJD UTC")
+    flux_unit: Mapped[str] = mapped_column(server_default="", default="")
+    n_good: Mapped[int | None] = mapped_column(comment="Epochs without flags and with finite flux")
+    exptime: Mapped[float | None] = mapped_column(Float, comment="Median exposure time [s]")
+    cadence: Mapped[float | None] = mapped_column(Float, comment="Median time between epochs [s]")
+    flux_mean: Mapped[float | None] = mapped_column(Float)
+    flux_rms: Mapped[float | None] = mapped_column(Float)
+    flux_mean_robust: Mapped[float | None] = mapped_column(Float)
+    flux_rms_robust: Mapped[float | None] = mapped_column(Float)
+    flux_min: Mapped[float | None] = mapped_column(Float)
+    flux_max: Mapped[float | None] = mapped_column(Float)
+    flux_median: Mapped[float | None] = mapped_column(Float)
+    snr_min: Mapped[float | None] = mapped_column(Float)
+    snr_max: Mapped[float | None] = mapped_column(Float)
+    dsnr_min: Mapped[float | None] = mapped_column(Float)
+    dsnr_max: Mapped[float | None] = mapped_column(Float)
+    mag_mean: Mapped[float | None] = mapped_column(Float)
+    mag_brightest: Mapped[float | None] = mapped_column(Float)
+    mag_faintest: Mapped[float | None] = mapped_column(Float)
+    statistics: Mapped[json_dict] = mapped_column(comment="Further summary numbers")
+    created: Mapped[created_at]
+
+    file: Mapped[File | None] = relationship(lazy="joined")
+    source: Mapped[Source] = relationship(viewonly=True)
+
+    def handle(self) -> Handle:
+        """Return the lazy handle to the stored container."""
+        from virtualobserver.io.store import BlockRef
+
+        info = ProductInfo(
+            kind=self.kind,
+            role=self.role,
+            series=self.series,
+            band=self.band,
+            product_id=self.id,
+            simulated=self.simulated,
+            statistics=dict(self.statistics or {}),
+        )
+        if self.file is None or self.file.path is None:
+            return DroppedHandle(info)
+        ref = BlockRef(self.file.path, self.block, self.kind, self.file.format, self.checksum)
+        handle: Handle = self._store.open(ref, info)
+        return handle
+
+    @property
+    def data(self) -> Any:
+        """The container, read and checked when asked for."""
+        if "_data" not in self.__dict__:
+            self.__dict__["_data"] = self.handle().load()
+        return self.__dict__["_data"]
+
+    def plot(self, **options: Any) -> Any:
+        """Draw the product."""
+        from virtualobserver.data.hooks import draw
+
+        return draw(self.data, **options)
+
+    def _repr_html_(self) -> str:
+        return (
+            f"<p>{self.kind} <b>{self.role}/{self.series}</b>: {self.n} epochs, band {self.band or '-'}</p>"
+        )
+
+
+@dataclass(frozen=True)
+class DroppedHandle:
+    """Handle of a product whose file was dropped: it says so when somebody wants the data."""
+
+    info: ProductInfo
+
+    def load(self) -> Any:
+        """Raise `ProductDropped`."""
+        msg = (
+            f"the file of {self.info.kind} {self.info.role}/{self.info.series} was dropped; "
+            "`vo run CONFIG --redo --step reduce` makes it again"
+        )
+        raise ProductDropped(msg)
+
+    def section(self, rows: slice, cols: slice | None = None) -> Any:  # noqa: ARG002
+        """Raise `ProductDropped`."""
+        return self.load()
+
+
+class Lightcurve(Product):
+    """A light curve: times and fluxes of one source in one band."""
+
+    __mapper_args__ = {"polymorphic_identity": "lightcurve"}
+
+    @property
+    def times(self) -> NDArray[np.datetime64]:
+        """Mid-exposure times as UTC ``datetime64[us]``, shape (n,)."""
+        times: NDArray[np.datetime64] = self.data.times
+        return times
+
+    @property
+    def mjds(self) -> NDArray[np.float64]:
+        """Mid-exposure times as MJD (UTC), shape (n,)."""
+        mjds: NDArray[np.float64] = self.data.mjd
+        return mjds
+
+
+class Spectrum(Product):
+    """A set of spectra of one source."""
+
+    __mapper_args__ = {"polymorphic_identity": "spectrum"}
+
+
+class Image(Product):
+    """An image."""
+
+    __mapper_args__ = {"polymorphic_identity": "image"}
+
+
+class Table(Product):
+    """A table, e.g. all sources of one frame."""
+
+    __mapper_args__ = {"polymorphic_identity": "table"}

@@ -1,0 +1,104 @@
+"""ZTF, the Zwicky Transient Facility: optical light curves of the northern sky in g, r and i.
+
+Raw data come from the public light-curve releases (objects table, then light curves by object id), from the
+forced photometry service, or from folders a user has; see `virtualobserver.observatories.ztf.folder` for
+their layout. References: Bellm et al. 2019, PASP 131, 018002; Masci et al. 2019, PASP 131, 018003.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from virtualobserver.data.product import Product, Raw, RawRef, Target
+from virtualobserver.observatories.ztf import forced
+from virtualobserver.observatories.ztf.bulk import BulkFiles
+from virtualobserver.observatories.ztf.folder import FolderArchive
+from virtualobserver.observatories.ztf.live import LiveArchive
+from virtualobserver.observatories.ztf.reduce import PALOMAR, join, lightcurves
+from virtualobserver.observatories.ztf.settings import ZTFSettings
+from virtualobserver.observatories.ztf.simulate import simulate
+from virtualobserver.observatories.ztf.table import Columns, parse
+from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, Site, VirtualObservatory
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["VirtualZTF", "ZTFSettings"]
+
+
+class VirtualZTF(VirtualObservatory):
+    """The Zwicky Transient Facility."""
+
+    name: ClassVar[str] = "ztf"
+    version: ClassVar[str] = "1"
+    facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
+    instrument: ClassVar[str] = "ZTF camera"
+    site: ClassVar[Site | None] = Site(PALOMAR.lon, PALOMAR.lat, PALOMAR.height)
+    bands: ClassVar[tuple[str, ...]] = ("zg", "zr", "zi")
+    batch: ClassVar[int] = 200
+    fetch_batch: ClassVar[int] = 20
+
+    Settings: ClassVar[type[ObservatorySettings]] = ZTFSettings
+
+    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+        super().__init__(settings, **options)
+        self._bulk = BulkFiles()
+
+    def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
+        """Get the light curves of a batch of targets from folders, the simulator or the live archive.
+
+        Yields
+        ------
+        (target, Raw)
+            An answer of the service, a bulk file with the object as key, or a forced photometry file.
+        (target, error)
+            What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
+            that has no data.
+        """
+        if client.folders:
+            folder = FolderArchive(client.folders)
+            for target in targets:
+                yield from folder.fetch(target, self.settings)
+        elif client.origin == "simulated":
+            for target in targets:
+                yield from simulate([target], client.rng(target.name), self.settings.filters)
+        elif self.settings.mode == "forced":
+            service = forced.ForcedService(client, self.settings)
+            for target in targets:
+                yield from service.fetch(target)
+        else:
+            archive = LiveArchive(client, self.settings)
+            for target in targets:
+                yield from archive.fetch(target)
+
+    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+        """Turn the answers for one source into one light curve for each season and filter.
+
+        Parameters
+        ----------
+        raws
+            All raw data of the source.
+        aux
+            The source, for the cuts in position and magnitude.
+        settings
+            A `ZTFSettings`.
+        """
+        photometry = [raw for raw in raws if raw.format != forced.FORMAT]
+        tables = [self._table(raw, settings) for raw in photometry]
+        products = lightcurves(join(tables), aux.target, settings)
+        files = [forced.parse(raw.read(), raw.archive_id) for raw in raws if raw.format == forced.FORMAT]
+        return [*products, *forced.lightcurves(files, aux.target, settings)]
+
+    def _table(self, raw: RawRef, settings: ZTFSettings) -> Columns:
+        if raw.format != "parquet":
+            return parse(raw.read(), raw.archive_id)
+        return self._bulk.columns(
+            raw, time_resolution=settings.time_resolution, allow_coarse=settings.allow_coarse_times
+        )
+
+    def simulate_raw(
+        self, targets: Iterable[Target], rng: np.random.Generator
+    ) -> Iterator[tuple[Target, Raw]]:
+        """Make CSV answers as the light-curve service would give them."""
+        yield from simulate(targets, rng, self.settings.filters)

@@ -1,0 +1,160 @@
+"""Forced difference fluxes on a common scale: cuts, baselines, errors, micro-jansky.
+
+The steps are those of section 6 of the service's manual: difference fluxes of one field, CCD, quadrant and
+filter share a baseline, which is subtracted; errors are scaled by the fit quality of its quiet epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.conventions import (
+    COLUMN_UNITS,
+    FLAG_ARCHIVE,
+    FLAG_BACKGROUND,
+    FLAG_BAD_ERROR,
+    FLAG_NOT_FINITE,
+    MJD_ZERO_JD,
+    ZERO_POINT_AB_UJY,
+)
+from virtualobserver.data.product import Product, Target
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.maths.photometry import (
+    flux_error_from_mag,
+    flux_from_mag,
+    mag_error_from_flux,
+    mag_from_flux,
+    upper_limit_mag,
+)
+from virtualobserver.maths.statistics import light_curve_statistics, mad
+from virtualobserver.maths.times import bjd_tdb, mid_exposure
+from virtualobserver.observatories.ztf.reduce import PALOMAR
+from virtualobserver.observatories.ztf.settings import ZTFSettings
+from virtualobserver.observatories.ztf.table import Columns
+
+__all__ = ["lightcurves"]
+
+BAD_INFOBITS = 2**25
+_BANDS = {"ZTF_g": "zg", "ZTF_r": "zr", "ZTF_i": "zi"}
+_GROUP = ("field", "ccdid", "qid")
+_UNITS = {**COLUMN_UNITS, "limitmag": "mag"}
+
+
+def lightcurves(files: Sequence[Columns], target: Target, settings: ZTFSettings) -> list[Product]:
+    """Reduce result files to one light curve for each filter, with flux (difference or total) in µJy.
+
+    Parameters
+    ----------
+    files
+        Columns as the parser of result files returns them.
+    target
+        Its position serves the light travel time.
+    settings
+        Thresholds; ``forced_total`` adds the flux of the reference source.
+
+    Returns
+    -------
+    products
+        Series ``forced-<filter>``; none without epochs.
+    """
+    files = [columns for columns in files if len(columns["jd"])]
+    if not files:
+        return []
+    names = set.intersection(*(set(columns) for columns in files))
+    pooled = {name: np.concatenate([columns[name] for columns in files]) for name in sorted(names)}
+    _, first = np.unique(np.char.add(pooled["jd"].astype("U32"), pooled["filter"]), return_index=True)
+    pooled = {name: values[first] for name, values in pooled.items()}
+    products = []
+    for name, band in _BANDS.items():
+        rows = {key: values[pooled["filter"] == name] for key, values in pooled.items()}
+        if len(rows["jd"]) and (product := _product(rows, band, target, settings)) is not None:
+            products.append(product)
+    return products
+
+
+def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
+    bad = ~(rows["infobitssci"] < BAD_INFOBITS)
+    noisy = ~(rows["scisigpix"] <= settings.forced_max_sigma)
+    noisy |= ~(rows["sciinpseeing"] <= settings.forced_max_seeing)
+    finite = np.isfinite(rows["forcediffimflux"]) & np.isfinite(rows["zpdiff"])
+    flags = np.where(bad, FLAG_ARCHIVE, 0) | np.where(noisy, FLAG_BACKGROUND, 0)
+    flags |= np.where(finite, 0, FLAG_NOT_FINITE)
+    flags |= np.where(rows["forcediffimfluxunc"] > 0, 0, FLAG_BAD_ERROR)
+    return np.asarray(flags, dtype=np.int64)
+
+
+def _baselined(
+    rows: Columns, flags: NDArray[np.int64], settings: ZTFSettings
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[dict[str, Any]]]:
+    """Return difference fluxes and errors in µJy, baselines subtracted, and what was subtracted."""
+    to_ujy = flux_from_mag(rows["zpdiff"], zero_point=ZERO_POINT_AB_UJY)
+    flux, error = rows["forcediffimflux"] * to_ujy, rows["forcediffimfluxunc"] * to_ujy
+    in_reference = (rows["jd"] >= rows["refjdstart"]) & (rows["jd"] <= rows["refjdend"])
+    usable = (flags == 0) & ~in_reference
+    groups = np.column_stack([rows[name] for name in _GROUP])
+    report = []
+    for group in np.unique(groups, axis=0):
+        member = (groups == group).all(axis=1)
+        quiet = member & usable
+        if quiet.any():
+            middle = float(np.median(flux[quiet]))
+            quiet &= np.abs(flux - middle) <= 3.0 * max(mad(flux[quiet], scaled=True), 1e-12)
+        facts: dict[str, Any] = dict(zip(_GROUP, (int(part) for part in group), strict=True))
+        facts |= {"epochs": int(member.sum()), "quiet": int(quiet.sum())}
+        facts |= {"baseline": None, "error_factor": 1.0}
+        if facts["quiet"] >= settings.forced_baseline:
+            facts["baseline"] = float(np.median(flux[quiet]))
+            flux[member] -= facts["baseline"]
+        chi = rows["forcediffimchisq"][quiet]
+        if np.isfinite(chi).any():
+            facts["error_factor"] = float(np.sqrt(np.nanmedian(chi)))
+            error[member] *= facts["error_factor"]
+        report.append(facts)
+    return flux, error, report
+
+
+def _total(
+    rows: Columns, flux: NDArray[np.float64], error: NDArray[np.float64], flags: NDArray[np.int64]
+) -> None:
+    """Add the reference source, in place; epochs without a star within 1 arcsec are flagged and NaN."""
+    star = (rows["dnearestrefsrc"] < 1.0) & (np.abs(rows["nearestrefsharp"]) < 0.5)
+    flux += np.where(star, flux_from_mag(rows["nearestrefmag"]), np.nan)
+    reference = flux_error_from_mag(rows["nearestrefmag"], rows["nearestrefmagunc"])
+    error[:] = np.hypot(error, reference)
+    flags |= np.where(np.isfinite(flux), 0, FLAG_NOT_FINITE)
+
+
+def _product(rows: Columns, band: str, target: Target, settings: ZTFSettings) -> Product | None:
+    flags = _flags(rows, settings)
+    flux, error, baselines = _baselined(rows, flags, settings)
+    limit = upper_limit_mag(flux, error)
+    if settings.forced_total:
+        _total(rows, flux, error, flags)
+    start = rows["jd"] - MJD_ZERO_JD
+    detected = np.where(flux > 3.0 * error, flux, np.nan)
+    columns: Columns = {"mjd": mid_exposure(start, rows["exptime"]), "mjd_start": start}
+    if settings.barycentric and target.ra is not None and target.dec is not None:
+        columns["bjd_tdb"] = bjd_tdb(columns["mjd"], target.ra, target.dec, PALOMAR)
+    columns |= {
+        "flux": flux, "flux_error": error, "mag": mag_from_flux(detected),
+        "mag_error": mag_error_from_flux(detected, error), "limitmag": limit, "flags": flags,
+        "exptime": rows["exptime"], "chi": rows["forcediffimchisq"],
+    }  # fmt: skip
+    columns |= {name: rows[name].astype(np.int64) for name in _GROUP}
+    keep = np.isfinite(columns["mjd"]) & ((flags == 0) | (not settings.drop_flagged))
+    order = np.argsort(np.where(keep, columns["mjd"], np.inf), kind="stable")[: int(keep.sum())]
+    if not len(order):
+        return None
+    columns = {name: values[order] for name, values in columns.items()}
+    meta: dict[str, Any] = {"flux": "total" if settings.forced_total else "difference"}
+    meta["baselines"] = baselines
+    if settings.forced_total:
+        meta["total_error"] = "difference and reference errors added in quadrature"
+    units = {name: unit for name, unit in _UNITS.items() if name in columns}
+    data = TimeSeries(columns, units=units, meta=meta, band=band)
+    statistics = light_curve_statistics(data.mjd, flux[order], error[order], flags=flags[order])
+    return Product(data, series=f"forced-{band}", band=band, statistics=statistics.as_columns())

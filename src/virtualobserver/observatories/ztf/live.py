@@ -1,0 +1,88 @@
+"""The live archive: objects table by TAP, then light curves by object id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.errors import ArchiveError, ArchiveUnavailable, DataError
+from virtualobserver.observatories.ztf import query
+from virtualobserver.observatories.ztf.raw import lightcurve_raw
+from virtualobserver.observatories.ztf.settings import ZTFSettings
+from virtualobserver.observatory import Client, Landed
+
+__all__ = ["LiveArchive", "out_of_reach"]
+
+
+def out_of_reach(target: Target, settings: ZTFSettings) -> bool:
+    """Say whether ZTF cannot have seen `target`, so that no request is needed."""
+    if target.dec is not None and target.dec < settings.minimal_declination:
+        return True
+    limit = settings.limiting_magnitude
+    return limit is not None and target.mag is not None and target.mag > limit
+
+
+class LiveArchive:
+    """Light curves of the public releases."""
+
+    def __init__(self, client: Client, settings: ZTFSettings) -> None:
+        self._http = client.http
+        self._settings = settings
+        self._release = settings.release
+
+    @property
+    def release(self) -> str:
+        """The release in use; the newest is asked for once."""
+        if self._release == "newest":
+            params = query.build_tap_params(query.build_release_query())
+            self._release = query.newest_release(self._http.get(query.TAP_URL, params=params).content)
+        return self._release
+
+    def fetch(self, target: Target) -> Iterator[Landed]:
+        """Yield the light curves of one target, or its error; nothing if there are none."""
+        if out_of_reach(target, self._settings):
+            return
+        try:
+            cone = query.cone_of(target, self._settings.cone_radius)
+            for raw in self._raws(cone):
+                yield target, raw
+        except (ArchiveError, DataError) as error:
+            yield target, error
+
+    def _raws(self, cone: query.Cone) -> Iterator[Raw]:
+        place = f"{cone.ra:.7f} {cone.dec:.7f} {cone.radius:.7f} {','.join(sorted(self._settings.filters))}"
+        try:
+            oids = self._objects(cone, place)
+        except ArchiveUnavailable:
+            if not self._settings.cone_fallback or self._release == "newest":
+                raise
+            params = query.build_cone_params(cone, self._release, self._settings.filters)
+            yield from self._lightcurves(params, f"ztf_{self._release} CIRCLE {place}", "cone")
+            return
+        for number, part in enumerate(query.chunks(oids)):
+            params = query.build_lightcurve_params(part, self.release)
+            name = f"ztf_{self.release} ID {place} part {number}"
+            yield from self._lightcurves(params, name, "id")
+
+    def _objects(self, cone: query.Cone, place: str) -> list[int]:
+        adql = query.build_objects_query(cone, self.release, self._settings.filters)
+        answer = self._http.get(query.TAP_URL, params=query.build_tap_params(adql))
+        return query.parse_objects(answer.content, f"objects of ztf_{self.release} at {place}")
+
+    def _lightcurves(self, params: Sequence[tuple[str, str]], name: str, route: str) -> Iterator[Raw]:
+        content = self._http.get(query.LIGHTCURVE_URL, params=_grouped(params)).content
+        query.refuse_errors(content, name)
+        kind = "votable" if b"<votable" in content[:1024].lower() else "csv"
+        header = {"release": self.release, "route": route, "request": [list(pair) for pair in params]}
+        raw = lightcurve_raw(content, name, kind=kind, header=header)
+        if raw is not None:
+            yield raw
+
+
+def _grouped(params: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the parameters as a mapping; a repeated name gets a list."""
+    grouped: dict[str, Any] = {}
+    for name, value in params:
+        grouped.setdefault(name, []).append(value)
+    return {name: values if len(values) > 1 else values[0] for name, values in grouped.items()}

@@ -1,0 +1,228 @@
+"""From the epochs of all objects near a star to one light curve for each season and filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.conventions import (
+    COLUMN_UNITS,
+    FLAG_ARCHIVE,
+    FLAG_BAD_ERROR,
+    FLAG_NOT_FINITE,
+)
+from virtualobserver.data.product import Product, Target
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.errors import BadKeyword
+from virtualobserver.maths.photometry import align_offsets, flux_error_from_mag, flux_from_mag
+from virtualobserver.maths.statistics import light_curve_statistics
+from virtualobserver.maths.times import Site, bjd_tdb, mid_exposure
+from virtualobserver.maths.timeseries import circular_mean, seasons, tangent_offsets
+from virtualobserver.observatories.ztf.query import position_at
+from virtualobserver.observatories.ztf.settings import ZTFSettings
+from virtualobserver.observatories.ztf.table import Columns
+
+__all__ = ["PALOMAR", "accepted_oids", "join", "lightcurves", "month_of", "unique_series"]
+
+PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
+_PER_EPOCH = ("chi", "sharp", "limitmag", "airmass", "clrcoeff", "expid", "field")
+_UNITS = {**COLUMN_UNITS, "limitmag": "mag", "clrcoeff": "mag"}
+
+
+def join(tables: Sequence[Columns]) -> Columns:
+    """Put the epochs of several answers together; an exposure of an object counts once.
+
+    A column that one answer lacks is NaN there (0 for integers). Times become ``mjd``, the middle of the
+    exposure, and ``mjd_start`` (both UTC).
+    """
+    tables = [_with_times(table) for table in tables if len(table["oid"])]
+    if len(tables) < 2:
+        return dict(tables[0]) if tables else {}
+    names = {name: column.dtype for table in tables for name, column in table.items()}
+    joined = {
+        name: np.concatenate([table.get(name, _blank(len(table["oid"]), dtype)) for table in tables])
+        for name, dtype in names.items()
+    }
+    pairs = np.column_stack((joined["oid"], joined["mjd"].view(np.int64)))
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    return {name: column[np.sort(first)] for name, column in joined.items()}
+
+
+def _blank(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.full(count, np.nan) if dtype.kind == "f" else np.zeros(count, dtype=dtype)
+
+
+def lightcurves(epochs: Columns, target: Target, settings: ZTFSettings) -> list[Product]:
+    """Reduce the pooled epochs of one source.
+
+    Objects off the source's position or magnitude are left out; what remains is cut into seasons wherever
+    all filters together pause longer than ``settings.gap``, then split by filter.
+
+    Parameters
+    ----------
+    epochs
+        Columns of shape (n,) as `join` returns them.
+    target
+        The source; cuts for which it has no number are not made.
+    settings
+        Thresholds.
+
+    Returns
+    -------
+    products
+        One light curve for each season and filter, in order of their first exposure; none if nothing is left.
+    """
+    if not epochs:
+        return []
+    columns = epochs
+    keep = np.isin(columns["oid"], accepted_oids(columns, target, settings)) & np.isfinite(columns["mjd"])
+    if settings.drop_flagged:
+        keep &= columns["catflags"] == 0
+    columns = {name: values[keep] for name, values in columns.items()}
+    if not len(columns["mjd"]):
+        return []
+    if settings.align:
+        columns["mag"] = _aligned(columns, settings)
+    standard = _standard(columns, settings, target)
+    number = seasons(standard["mjd_start"], settings.gap)
+    parts = []
+    for season in np.unique(number):
+        for band in np.unique(columns["filtercode"][number == season]):
+            rows = np.flatnonzero((number == season) & (columns["filtercode"] == band))
+            rows = rows[np.lexsort((standard["oid"][rows], standard["mjd"][rows]))]
+            parts.append((str(band), {name: values[rows] for name, values in standard.items()}))
+    parts.sort(key=lambda part: (float(part[1]["mjd_start"].min()), part[0]))
+    names = unique_series(f"{month_of(float(part['mjd_start'].min()))}-{band}" for band, part in parts)
+    return [_product(part, band, series) for (band, part), series in zip(parts, names, strict=True)]
+
+
+def _with_times(epochs: Columns) -> Columns:
+    """Return the columns with ``mjd`` = middle of the exposure and ``mjd_start``, both MJD (UTC)."""
+    columns = dict(epochs)
+    if "mjd_start" in columns:  # a bulk file, whose times are converted all at once
+        return columns
+    columns["mjd_start"] = columns["mjd"]
+    columns["mjd"] = mid_exposure(columns["mjd_start"], columns["exptime"])
+    return columns
+
+
+def accepted_oids(columns: Columns, target: Target, settings: ZTFSettings) -> list[int]:
+    """Return the objects that are the source, judged by the medians of their good epochs.
+
+    Raises
+    ------
+    BadKeyword
+        If one object has epochs in two filters.
+    """
+    good = (columns["catflags"] == 0) & np.isfinite(columns["mag"]) & np.isfinite(columns["mjd"])
+    good &= np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
+    accepted = []
+    for oid in np.unique(columns["oid"]):
+        rows = columns["oid"] == oid
+        if len(bands := np.unique(columns["filtercode"][rows])) > 1:
+            msg = f"source {target.name}: object {oid} has epochs in several filters: {', '.join(bands)}"
+            raise BadKeyword(msg)
+        if _is_source({name: values[rows & good] for name, values in columns.items()}, target, settings):
+            accepted.append(int(oid))
+    return accepted
+
+
+def _is_source(rows: Columns, target: Target, settings: ZTFSettings) -> bool:
+    placed = target.ra is not None and target.dec is not None
+    compare_mag = target.mag is not None and settings.mag_range is not None
+    if not placed and not compare_mag:
+        return True
+    if not len(rows["mjd"]):
+        return False
+    if placed:
+        year = 2000.0 + (float(np.median(rows["mjd"])) - 51544.5) / 365.25
+        east, north = tangent_offsets(rows["ra"], rows["dec"], *position_at(target, year))
+        # not <=, so that a position on the far half of the sky (NaN) is out
+        if not np.hypot(np.median(east), np.median(north)) <= settings.radius:
+            return False
+    if compare_mag:
+        assert target.mag is not None
+        assert settings.mag_range is not None
+        return bool(abs(float(np.median(rows["mag"])) - target.mag) <= settings.mag_range)
+    return True
+
+
+def _aligned(columns: Columns, settings: ZTFSettings) -> NDArray[np.float64]:
+    """Return magnitudes with the objects of each filter on one zero point."""
+    mag = columns["mag"].copy()
+    for band in np.unique(columns["filtercode"]):
+        rows = columns["filtercode"] == band
+        oid = columns["oid"][rows]
+        good = columns["catflags"][rows] == 0
+        offsets = align_offsets(
+            oid, columns["mjd"][rows], mag[rows], good=good, max_error=settings.align_error
+        )
+        mag[rows] -= offsets.per_row(oid)
+    return mag
+
+
+def _standard(columns: Columns, settings: ZTFSettings, target: Target) -> Columns:
+    """Return the columns of the product, by their standard names."""
+    mag, error = columns["mag"], columns["magerr"]
+    flags = np.where(columns["catflags"] != 0, FLAG_ARCHIVE, 0)
+    flags |= np.where(np.isfinite(mag), 0, FLAG_NOT_FINITE)
+    flags |= np.where(np.isfinite(error) & (error > 0), 0, FLAG_BAD_ERROR)
+    standard: Columns = {"mjd": columns["mjd"], "mjd_start": columns["mjd_start"]}
+    if "hjd" in columns:
+        standard["hjd"] = columns["hjd"]
+    if settings.barycentric:
+        standard["bjd_tdb"] = _barycentric(columns, target)
+    standard |= {
+        "flux": flux_from_mag(mag),
+        "flux_error": flux_error_from_mag(mag, error),
+        "mag": mag,
+        "mag_error": error,
+        "flags": flags.astype(np.int64),
+    }
+    if "exptime" in columns:  # bulk files know no exposure, and one position for all epochs
+        standard |= {name: columns[name] for name in ("ra", "dec", "exptime")}
+    standard |= {"oid": columns["oid"], "catflags": columns["catflags"]}
+    return standard | {name: columns[name] for name in _PER_EPOCH if name in columns}
+
+
+def _barycentric(columns: Columns, target: Target) -> NDArray[np.float64]:
+    """Return BJD in TDB (d), where not known yet for the position of the source or of its epochs."""
+    known = columns.get("bjd_tdb", np.full(len(columns["mjd"]), np.nan)).copy()
+    if not (unknown := np.isnan(known)).any():
+        return known
+    if target.ra is not None and target.dec is not None:
+        ra, dec = target.ra, target.dec
+    else:
+        ra, dec = circular_mean(columns["ra"]), float(np.nanmean(columns["dec"]))
+    known[unknown] = bjd_tdb(columns["mjd"][unknown], ra, dec, PALOMAR)
+    return known
+
+
+def month_of(mjd: float) -> str:
+    """Return year and month of an MJD, e.g. ``2018-06``; ``undated`` beyond the calendar."""
+    if not -678575 < mjd < 2973483:
+        return "undated"
+    return str(np.datetime64("1858-11-17", "D") + np.timedelta64(int(np.floor(mjd)), "D"))[:7]
+
+
+def unique_series(names: Iterator[str]) -> list[str]:
+    """Give repeated names a number, ``2018-06-zg``, ``2018-06-zg-2`` ..., and keep the first as it is."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return result
+
+
+def _product(columns: Columns, band: str, series: str) -> Product:
+    units = {name: unit for name, unit in _UNITS.items() if name in columns}
+    oids = [int(oid) for oid in np.unique(columns["oid"])]
+    data = TimeSeries(columns, units=units, meta={"oids": oids, "time": "middle of exposure"}, band=band)
+    statistics = light_curve_statistics(
+        data.mjd, data.flux, data.flux_error, flags=data.flags, exptime=columns.get("exptime")
+    )
+    return Product(data, series=series, band=band, statistics=statistics.as_columns())

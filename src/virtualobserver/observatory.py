@@ -1,0 +1,130 @@
+"""Base class of all surveys."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from virtualobserver.config.settings import Settings, setting
+from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
+from virtualobserver.errors import ArchiveError, DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from virtualobserver.io.http import HttpClient
+
+__all__ = ["Aux", "Client", "Landed", "ObservatorySettings", "Site", "VirtualObservatory"]
+
+Landed = tuple[Target, Raw | ArchiveError | DataError]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a telescope stands: longitude east and latitude in degrees, height in metres."""
+
+    longitude: float
+    latitude: float
+    height: float
+
+
+class Client(Protocol):
+    """The archive as `fetch` sees it: the live one, a folder, or the survey's own simulator."""
+
+    @property
+    def origin(self) -> str:
+        """One of ``live``, ``folder`` or ``simulated``."""
+        ...
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The folders of a folder archive, else empty."""
+        ...
+
+    @property
+    def http(self) -> HttpClient:
+        """The HTTP client of the live archive."""
+        ...
+
+    def rng(self, *names: str) -> np.random.Generator:
+        """Return a generator seeded by the project's seed and `names`."""
+        ...
+
+
+class ObservatorySettings(Settings):
+    """Settings every survey has."""
+
+    archive: str | list[str] | None = setting(
+        None,
+        doc="Folder, or list of folders, with data in the archive's own format; unset = the live archive",
+        run_only=True,
+    )
+    seed: int = setting(0, doc="Seed of data that are simulated", step="fetch", ge=0)
+    rate: float = setting(2.0, doc="Requests per second to one archive host", unit="1/s", gt=0, run_only=True)
+    timeout: float = setting(300.0, doc="Longest time one request may take", unit="s", gt=0, run_only=True)
+
+
+class VirtualObservatory(ABC):
+    """A survey: how to get its raw data and what to make of them.
+
+    A survey is one file in ``virtualobserver/observatories``. It sets the class attributes, has a `Settings`
+    class and writes `fetch`, `reduce` and `simulate_raw`; an image survey also `unit`, `calibrate` and `choose`.
+    Only `fetch` may read or write anything.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    facility: ClassVar[str] = ""
+    instrument: ClassVar[str] = ""
+    site: ClassVar[Site | None] = None
+    bands: ClassVar[tuple[str, ...]] = ()
+    produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "reduced"),)
+    has_units: ClassVar[bool] = False
+    has_masters: ClassVar[bool] = False
+    simulated: ClassVar[bool] = False
+    batch: ClassVar[int] = 200
+    fetch_batch: ClassVar[int] = 200
+
+    Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
+
+    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+        self.settings: Any = settings if settings is not None else self.Settings(**options)
+
+    @abstractmethod
+    def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
+        """Get the raw data of a batch of targets.
+
+        Yields
+        ------
+        (target, Raw)
+            One piece of raw data; it is stored as soon as it is yielded.
+        (target, error)
+            This target failed; the others go on. A target of which nothing is yielded was looked
+            for and is not there.
+        """
+
+    def unit(self, raw: RawRef) -> str:  # noqa: ARG002 - one unit is what surveys of single objects have
+        """Return the path of the unit `raw` belongs to, e.g. ``2012-06-04/0229``; empty = one unit a source."""
+        return ""
+
+    def calibrate(self, raws: Sequence[RawRef], settings: Any) -> Sequence[Product]:  # noqa: ARG002
+        """Return the master frames of one key made from `raws`; nothing by default."""
+        return ()
+
+    def choose(self, masters: Sequence[Any], raw: RawRef) -> Sequence[Any]:  # noqa: ARG002
+        """Return the masters that suit `raw`; none by default."""
+        return ()
+
+    @abstractmethod
+    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+        """Turn the raw data of one unit into products. Pure: no files, no network, no randomness."""
+
+    @abstractmethod
+    def simulate_raw(
+        self, targets: Iterable[Target], rng: np.random.Generator
+    ) -> Iterator[tuple[Target, Raw]]:
+        """Make raw data in the archive's own format, for demonstrations and tests."""

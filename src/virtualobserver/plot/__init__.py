@@ -1,0 +1,8 @@
+"""Pictures: a container or a row in, a Matplotlib figure out; no global drawing state is touched."""
+
+from virtualobserver.plot.curves import detection, lightcurve
+from virtualobserver.plot.dispatch import plot
+from virtualobserver.plot.pixels import image, spectrum
+from virtualobserver.plot.statistics import efficiency, histogram
+
+__all__ = ["detection", "efficiency", "histogram", "image", "lightcurve", "plot", "spectrum"]

@@ -1,0 +1,145 @@
+"""Counts and efficiencies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from virtualobserver.data.histogram import Histogram
+from virtualobserver.errors import DataError
+from virtualobserver.plot.style import PLAIN, edges, new_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["efficiency", "histogram"]
+
+
+def histogram(
+    counts: Histogram,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    title: str = "",
+    log: bool = True,
+    figsize: tuple[float, float] = (7.0, 4.5),
+) -> Figure:
+    """Draw a histogram over one axis (by default its first), or two as a map; the other axes are summed.
+
+    What lies outside or is missing is written into the picture.
+    """
+    x = x or counts.axes[0].name
+    figure, axes = new_figure(figsize, title)
+    names = (x,) if y is None else (x, y)
+    projected = counts.project(*names)
+    array, codes = projected.dense()
+    dataset = [axis.centers(code[3:]) for axis, code in zip(projected.axes, codes, strict=True)]
+    regular = np.asarray(array, dtype=np.float64)[tuple(slice(3, None) for _ in names)]
+    labels = [f"{one.name} [{one.unit}]" if one.unit else one.name for one in projected.axes]
+    axes.set_xlabel(labels[0])
+    if y is None:
+        _bars(axes, dataset[0], regular, projected.axes[0].step)
+        axes.set_ylabel("number")
+        if log and (regular > 0).any():
+            axes.set_yscale("log")
+            axes.set_ylim(bottom=0.5)
+    else:
+        axes.set_ylabel(labels[1])
+        _map(axes, figure, dataset, regular, log=log)
+    outside = f"below {counts.underflow(x)} · above {counts.overflow(x)} · missing {counts.missing(x)}"
+    axes.text(
+        1.0, 1.01, outside, ha="right", va="bottom", transform=axes.transAxes, fontsize=8, color="#444444"
+    )
+    return figure
+
+
+def efficiency(
+    table: pd.DataFrame,
+    *,
+    x: str | None = None,
+    by: str | None = None,
+    title: str = "",
+    figsize: tuple[float, float] = (7.0, 4.5),
+) -> Figure:
+    """Draw the fraction of injected events that was found, one line for each class of `by`.
+
+    Parameters
+    ----------
+    table
+        As `virtualobserver.simulate.efficiency` returns it.
+    x, by
+        Parameters along the axis and for the lines; by default the first and the second that the table has.
+    """
+    figure, axes = new_figure(figsize, title)
+    names = [str(name).removesuffix("_low") for name in table.columns if str(name).endswith("_low")]
+    if not names:
+        msg = (
+            f"an efficiency table has columns <name>_low and <name>_high; this one has {list(table.columns)}"
+        )
+        raise DataError(msg)
+    x = x or names[0]
+    by = by or next((name for name in names if name != x), None)
+    groups = (
+        [("", table)]
+        if by is None
+        else [
+            (f"{by} {low:.3g} to {high:.3g}", part)
+            for (low, high), part in table.groupby([f"{by}_low", f"{by}_high"])
+        ]
+    )
+    colors = [f"C{number}" for number in range(10)]
+    for number, (label, part) in enumerate(groups):
+        ordered = part.sort_values(f"{x}_low")
+        low, high = ordered[f"{x}_low"].to_numpy(), ordered[f"{x}_high"].to_numpy()
+        middle = (np.sqrt(low * high) if (low > 0).all() else (low + high) / 2) * 1.01 ** (
+            number - len(groups) / 2
+        )
+        value = ordered["efficiency"].to_numpy()
+        bars = np.clip([value - ordered["low"], ordered["high"] - value], 0, None)
+        axes.errorbar(
+            middle,
+            value,
+            yerr=bars,
+            fmt="o-",
+            ms=4,
+            lw=1,
+            capsize=2,
+            label=label,
+            color=colors[number % len(colors)],
+        )
+    if (table[f"{x}_low"] > 0).all():
+        axes.set_xscale("log")
+    axes.set(xlabel=x, ylabel="fraction found", ylim=(-0.03, 1.03))
+    if by is not None and groups:
+        axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _bars(axes: Axes, centers: Any, counts: Any, step: float) -> None:
+    if centers.dtype == object:
+        axes.bar([str(center) for center in centers], counts, color=PLAIN)
+    else:
+        axes.bar(centers, counts, width=step, color=PLAIN)
+
+
+def _map(axes: Axes, figure: Figure, centers: Sequence[Any], counts: Any, *, log: bool) -> None:
+    if counts.size == 0 or not (counts > 0).any():
+        return
+    places = [np.arange(len(one)) if one.dtype == object else one.astype(float) for one in centers]
+    norm = LogNorm(vmin=1, vmax=max(counts.max(), 2)) if log else None
+    mesh = axes.pcolormesh(
+        edges(places[0]),
+        edges(places[1]),
+        np.where(counts > 0, counts, np.nan).T,
+        norm=norm,
+        rasterized=True,
+    )
+    for one, place, set_ticks in zip(centers, places, (axes.set_xticks, axes.set_yticks), strict=True):
+        if one.dtype == object:
+            set_ticks(place, [str(label) for label in one])
+    figure.colorbar(mesh, ax=axes, label="number")

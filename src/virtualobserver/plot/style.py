@@ -1,0 +1,44 @@
+"""What all pictures share: colours, units, the empty figure, limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["FLAGGED", "MARK", "PLAIN", "UNITS", "edges", "new_figure", "stretch"]
+
+PLAIN: Final = "#1f4e79"
+FLAGGED: Final = "#9a9a9a"
+MARK: Final = "#e07b00"
+UNITS: Final = {"uJy": "µJy", "Angstrom": "Å"}
+
+
+def new_figure(figsize: tuple[float, float], title: str) -> tuple[Figure, Axes]:
+    """Make a figure with one pair of axes; `figsize` in inches."""
+    figure = Figure(figsize=figsize, layout="constrained")
+    axes = figure.add_subplot()
+    if title:
+        axes.set_title(title)
+    return figure, axes
+
+
+def edges(centers: Any) -> Any:
+    """Return the n + 1 borders between and around n > 0 ascending positions."""
+    if len(centers) < 2:
+        return np.array([centers[0] - 0.5, centers[0] + 0.5])
+    middle = (centers[1:] + centers[:-1]) / 2
+    return np.concatenate(([2 * centers[0] - middle[0]], middle, [2 * centers[-1] - middle[-1]]))
+
+
+def stretch(data: Any) -> tuple[float, float]:
+    """Return the 1st and 99.5th percentile of the finite values, never twice the same."""
+    finite = data[np.isfinite(data)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(finite, [1, 99.5]))
+    return (low, high) if high > low else (low - 0.5, low + 0.5)

@@ -1,0 +1,1 @@
+"""Runs: the only place where sessions, files and plug-ins meet."""

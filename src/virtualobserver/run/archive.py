@@ -1,0 +1,76 @@
+"""The archive as a survey's `fetch` sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from requests.auth import HTTPBasicAuth
+
+from virtualobserver.config.credentials import Credentials
+from virtualobserver.data.product import Target
+from virtualobserver.errors import ArchiveError
+from virtualobserver.io.http import HttpClient, Timeouts
+from virtualobserver.observatory import Landed
+from virtualobserver.run.steps import Step
+
+__all__ = ["ArchiveClient", "fetch"]
+
+
+class ArchiveClient:
+    """Speaks to the live archive, to a folder, or to a survey's own simulator."""
+
+    def __init__(self, step: Step, http: HttpClient | None = None) -> None:
+        self._step = step
+        self._http = http
+
+    @property
+    def origin(self) -> str:
+        """One of ``live``, ``folder`` or ``simulated``."""
+        return self._step.origin
+
+    @cached_property
+    def folders(self) -> Sequence[Path]:
+        """Folders of the archive.
+
+        Raises
+        ------
+        ArchiveError
+            If a folder is not there.
+        """
+        folders = [Path(folder).expanduser().resolve() for folder in self._step.folders]
+        for folder in folders:
+            if not folder.is_dir():
+                where = f"observatories.{self._step.plugin}.archive"
+                msg = f"{self._step.name}: the archive folder {folder} is not there; check {where}"
+                raise ArchiveError(msg)
+        return folders
+
+    @cached_property
+    def http(self) -> HttpClient:
+        """The HTTP client, with this archive's limits and credentials."""
+        if self._http is not None:
+            return self._http
+        settings: Any = self._step.instance.settings
+        known = Credentials.find(self._step.plugin)
+        login = HTTPBasicAuth(known.username, known.password) if known.username and known.password else None
+        return HttpClient(rate=settings.rate, credentials=login, timeouts=Timeouts(total=settings.timeout))
+
+    def rng(self, *names: str) -> np.random.Generator:
+        """Return a generator that depends on the seed and on `names` only."""
+        text = "|".join((str(self._step.seed), self._step.plugin, *names))
+        return np.random.default_rng(int.from_bytes(sha256(text.encode()).digest()[:16]))
+
+
+def fetch(step: Step, targets: Sequence[Target], client: ArchiveClient) -> Iterator[Landed]:
+    """Yield what the archive has on `targets`; ``archive: simulated`` asks the survey's simulator."""
+    survey = step.instance
+    if step.origin == "simulated" and not survey.simulated:
+        for target in targets:
+            yield from survey.simulate_raw([target], client.rng(target.name))
+    else:
+        yield from survey.fetch(targets, client)

@@ -1,0 +1,147 @@
+"""Bringing a target list into the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Table, text
+
+from virtualobserver.catalog import Catalog
+from virtualobserver.config import CatalogSettings
+from virtualobserver.data.product import Target
+from virtualobserver.db.bulk import upsert_rows
+from virtualobserver.db.engine import Session
+from virtualobserver.db.sky import hpx
+from virtualobserver.models import Catalog as CatalogRow
+from virtualobserver.models import Membership, Source
+from virtualobserver.models.base import Base
+from virtualobserver.run.commit import clean, row_sha
+
+__all__ = ["import_catalogue"]
+
+_FIELDS = (
+    "name",
+    "namespace",
+    "kind",
+    "ra",
+    "dec",
+    "epoch",
+    "pmra",
+    "pmdec",
+    "parallax",
+    "mag",
+    "mag_error",
+    "mag_band",
+)
+
+
+def import_catalogue(
+    session: Session, project_id: int, settings: CatalogSettings, *, root: Path, base: Path | None = None
+) -> int:
+    """Make the sources and the membership of a project those of its target list.
+
+    A list that did not change since the last import costs one query. Sources that left the list leave the
+    project; their data stay until `vo prune` or `vo delete` finds that nobody uses them.
+
+    Parameters
+    ----------
+    project_id
+        Number of the project's row.
+    settings
+        Where the targets come from.
+    root
+        Data folder; downloaded catalogues are kept in its folder ``catalogs``.
+    base
+        Where a relative path starts: the folder of the configuration.
+
+    Returns
+    -------
+    int
+        Number of targets.
+    """
+    catalog = Catalog.read(settings, folder=base, cache=root / "catalogs")
+    if _is_known(session, project_id, catalog):
+        return len(catalog)
+    targets = catalog.targets()
+    ids = _upsert_sources(session, targets)
+    session.execute(
+        text("DELETE FROM membership WHERE project_id = :p AND source_id <> ALL(:ids)"),
+        {"p": project_id, "ids": ids},
+    )
+    members: dict[str, Sequence[Any] | NDArray[Any]] = {
+        "project_id": np.full(len(ids), project_id),
+        "source_id": ids,
+        "catalog_id": np.full(len(ids), _upsert_catalogue(session, catalog)),
+        "number": np.arange(len(ids)),
+        "mag": [target.mag for target in targets],
+        "row": [clean(record) for record in catalog.frame.to_dict("records")],
+    }
+    update = ["catalog_id", "number", "mag", "row"]
+    key = ["project_id", "source_id"]
+    _upsert(session, Membership, members, key=key, update=update, returning="source_id")
+    return len(ids)
+
+
+def _upsert_catalogue(session: Session, catalog: Catalog) -> int:
+    meta = {"columns": clean(dict(catalog.columns)), "extra": list(catalog.extra)}
+    columns: dict[str, Sequence[Any]] = {
+        "name": [catalog.name],
+        "checksum": [catalog.checksum],
+        "origin": [catalog.origin],
+        "n_rows": [len(catalog)],
+        "meta": [meta],
+    }
+    return _upsert(session, CatalogRow, columns, key=["name", "checksum"], update=["origin"])[0]
+
+
+def _is_known(session: Session, project_id: int, catalog: Catalog) -> bool:
+    found = session.execute(
+        text("""SELECT c.id FROM catalog c JOIN membership m ON m.catalog_id = c.id
+        WHERE m.project_id = :p AND c.name = :name AND c.checksum = :sum
+        GROUP BY c.id HAVING count(*) = :n
+          AND count(*) = (SELECT count(*) FROM membership WHERE project_id = :p)"""),
+        {"p": project_id, "name": catalog.name, "sum": catalog.checksum, "n": len(catalog)},
+    )
+    return found.scalar_one_or_none() is not None
+
+
+def _upsert_sources(session: Session, targets: Sequence[Target]) -> list[int]:
+    columns: dict[str, Sequence[Any]] = {
+        name: [getattr(target, name) for target in targets] for name in _FIELDS
+    }
+    ra, dec = (np.array([_or_nan(value) for value in columns[name]]) for name in ("ra", "dec"))
+    known = np.isfinite(ra) & np.isfinite(dec)
+    cells = np.zeros(len(targets), dtype=np.int64)
+    cells[known] = hpx(ra[known], dec[known])
+    columns |= {
+        "hpx": [int(cell) if there else None for cell, there in zip(cells, known, strict=True)],
+        "aliases": [list(target.aliases) for target in targets],
+        "extra": [clean(dict(target.extra)) for target in targets],
+        "row_sha": [row_sha(target) for target in targets],
+    }
+    update = [name for name in columns if name not in {"name", "namespace"}]
+    return _upsert(session, Source, columns, key=["namespace", "name"], update=update)
+
+
+def _upsert(
+    session: Session,
+    model: type[Base],
+    columns: Mapping[str, Sequence[Any] | NDArray[Any]],
+    *,
+    key: Sequence[str],
+    update: Sequence[str],
+    returning: str = "id",
+) -> list[int]:
+    table = model.__table__
+    assert isinstance(table, Table)
+    rows = upsert_rows(session, table, columns, key=key, update=update, returning=[returning])
+    assert isinstance(rows, list)
+    return [int(row[0]) for row in rows]
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value

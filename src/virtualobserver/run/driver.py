@@ -1,0 +1,250 @@
+"""The run: plan a step, hand out its batches, go on until nothing is left to do."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from virtualobserver.errors import ConfigError
+from virtualobserver.models import Configuration, Run
+from virtualobserver.run.executors import Executor, make_executor
+from virtualobserver.run.plan import batches, plan, release_dead, runnable
+from virtualobserver.run.steps import Step
+from virtualobserver.run.work import Job
+
+if TYPE_CHECKING:
+    from virtualobserver.run.project import Project
+
+__all__ = ["Choice", "Progress", "Summary", "drive"]
+
+_PACKAGES = ("numpy", "scipy", "pandas", "astropy", "h5py", "sqlalchemy", "psycopg2-binary", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a project to run."""
+
+    step: str | None = None
+    only: Sequence[str] = ()
+    redo: bool = False
+    refresh: bool = False
+
+    def wants(self, step: Step) -> bool:
+        """Whether `step` is asked for: by full name, by kind, or because nothing was asked."""
+        return self.step in {None, step.name, step.kind}
+
+
+@dataclass
+class Summary:
+    """What a run did: tasks by step and final status."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def worked(self) -> int:
+        """Number of tasks that were done in this run."""
+        return sum(sum(counter.values()) for counter in self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Number of tasks that failed in this run."""
+        return sum(counter["failed"] for counter in self.counts.values())
+
+
+Progress = Callable[[str, int, Counter[str]], None]
+
+
+def drive(project: Project, choice: Choice, *, progress: Progress | None = None) -> Summary:
+    """Run a project and return what was done.
+
+    Every step is planned when the steps before it have ended. Tasks that failed are tried once more in each
+    run; empty and stale ones only with ``refresh``.
+    """
+    _check_place(project)
+    run_id = _begin(project)
+    summary = Summary()
+    executor = make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
+    try:
+        for step in project.steps:
+            if choice.wants(step):
+                counter = _do_step(project, step, choice, executor, run_id=run_id, progress=progress)
+                summary.counts[step.name] = counter
+    finally:
+        executor.close()
+        _end(project, run_id, summary)
+    return summary
+
+
+def _check_place(project: Project) -> None:
+    if project.settings.run.dask and project.workspace.database.embedded:
+        msg = (
+            "a Dask cluster needs a database that all its workers reach: set VO_DATABASE_URL, "
+            "and put the data folder (VO_DATA) on a file system they share"
+        )
+        if not project.settings.run.dask.startswith(("tcp://127.", "tcp://localhost")):
+            raise ConfigError(msg)
+
+
+def _statuses(step: Step, choice: Choice) -> list[str]:
+    statuses = ["pending", "failed"]
+    if choice.refresh or choice.redo:
+        statuses += ["stale", "empty"]
+    if choice.redo and (choice.step is None or choice.wants(step)):
+        statuses.append("done")
+    if choice.refresh and step.kind == "fetch" and step.origin == "live":
+        statuses.append("done")
+    return statuses
+
+
+def _do_step(
+    project: Project,
+    step: Step,
+    choice: Choice,
+    executor: Executor,
+    *,
+    run_id: int,
+    progress: Progress | None,
+) -> Counter[str]:
+    number = project.injections(step.plugin) if step.kind == "simulate" else 0
+    with project.session() as session, session.begin():
+        _refresh_statistics(session)
+        release_dead(session)
+        plan(session, step, project.id, number=number, analyse_digest=step.analysis_digest)
+        tasks = runnable(session, step, project.id, statuses=_statuses(step, choice), only=choice.only)
+    if step.kind == "simulate" and number == 0:
+        return Counter()
+    total: Counter[str] = Counter()
+    if not tasks:
+        return total
+    settings = project.settings.run
+    job = Job(
+        str(project.workspace.root),
+        project.workspace.database.url,
+        step,
+        run_id,
+        lease=settings.lease,
+        number=number,
+    )
+    if step.kind == "simulate" and choice.redo:
+        _restart_injections(project, [task_id for task_id, _, _ in tasks])
+    work = batches(tasks, settings.batch or step.batch)
+    while work:
+        died: list[int] = []
+        for ids, counts in executor.map(job, work):
+            if counts is None:
+                died += ids
+                continue
+            total += counts
+            if progress:
+                progress(step.name, len(tasks), total)
+        work = _after_deaths(project, died, total)
+    return total
+
+
+def _refresh_statistics(session: Any) -> None:
+    """Let the server know the size of what the last step wrote: without that it plans nested loops over it."""
+    session.execute(text("ANALYZE source, membership, task, source_raw, raw_data, product, configuration"))
+
+
+def _restart_injections(project: Project, ids: Sequence[int]) -> None:
+    with project.session() as session, session.begin():
+        session.execute(text("UPDATE task SET extent = 0 WHERE id = ANY(:ids)"), {"ids": list(ids)})
+
+
+def _after_deaths(project: Project, died: Sequence[int], total: Counter[str]) -> list[list[int]]:
+    """Free the tasks of dead workers: each goes alone from now on, and fails at the third death."""
+    if not died:
+        return []
+    with project.session() as session, session.begin():
+        release_dead(session)
+        failed = session.execute(
+            text("""UPDATE task SET status = 'failed', error_kind = 'permanent', finished = now(),
+              error = 'killed its worker ' || deaths || ' times (out of memory, or a crash in compiled code)'
+            WHERE id = ANY(:ids) AND status = 'pending' AND deaths >= :most RETURNING id"""),
+            {"ids": list(died), "most": project.settings.run.max_attempts},
+        ).all()
+        total["failed"] += len(failed)
+        rest = session.execute(
+            text("SELECT id FROM task WHERE id = ANY(:ids) AND status IN ('pending', 'stale') ORDER BY id"),
+            {"ids": list(died)},
+        ).scalars()
+        return [[task_id] for task_id in rest]
+
+
+def _begin(project: Project) -> int:
+    """Insert the row of the run and make the project's configurations the current ones."""
+    commit, dirty = _commit()
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    with project.session() as session, session.begin():
+        _make_current(session, project)
+        run = Run(
+            project_id=project.id,
+            version=version("virtualobserver"),
+            commit=commit,
+            dirty=dirty,
+            packages=packages,
+            host=platform.node(),
+            counts={},
+        )
+        session.add(run)
+        session.flush()
+        return run.id
+
+
+def _make_current(session: Any, project: Project) -> None:
+    session.execute(
+        text("UPDATE configuration SET current = false WHERE project_id = :p AND current"), {"p": project.id}
+    )
+    for step in project.steps:
+        row = (
+            session.query(Configuration)
+            .filter_by(project_id=project.id, step=step.name, digest=step.digest)
+            .first()
+        )
+        if row is None:
+            row = Configuration(project_id=project.id, step=step.name, digest=step.digest)
+            session.add(row)
+        row.settings, row.current = dict(step.settings), True
+    session.flush()
+
+
+def _end(project: Project, run_id: int, summary: Summary) -> None:
+    with project.session() as session, session.begin():
+        rows = session.execute(
+            text("""SELECT s.name AS source, t.step, t.unit, t.error, t.id AS task FROM task t
+            LEFT JOIN source s ON s.id = t.source_id WHERE t.run_id = :run AND t.status = 'failed' ORDER BY t.id"""),
+            {"run": run_id},
+        )
+        summary.failures = [dict(row._mapping) for row in rows]  # noqa: SLF001 - the documented way
+        run = session.get_one(Run, run_id)
+        run.counts = {step: dict(counter) for step, counter in summary.counts.items()}
+        run.finished = session.execute(text("SELECT now()")).scalar_one()
+
+
+def _commit() -> tuple[str | None, bool | None]:
+    """Return the commit of the source tree this package runs from, and whether it has changes."""
+    here = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+        state = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit.stdout.strip(), bool(state.stdout.strip())

@@ -1,0 +1,240 @@
+"""Fetching: raw data are stored and committed while they land."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.db.bulk import upsert_rows
+from virtualobserver.db.sky import hpx
+from virtualobserver.errors import DiskFull, TaskLost
+from virtualobserver.io.names import safe_name
+from virtualobserver.io.store import FileRecord, Store
+from virtualobserver.models import RawData, SourceRaw
+from virtualobserver.models.base import table_of
+from virtualobserver.run.archive import ArchiveClient, fetch
+from virtualobserver.run.commit import clean, file_ids, mark, owned
+from virtualobserver.run.outcome import Claim, Outcome
+from virtualobserver.run.plan import hash_inputs
+from virtualobserver.run.steps import Step
+
+if TYPE_CHECKING:
+    from virtualobserver.run.work import Job
+    from virtualobserver.run.workspace import Workspace
+
+__all__ = ["fetch_batch"]
+
+FLUSH_SECONDS = 5.0
+FLUSH_BYTES = 16_000_000
+_OBSCORE = (
+    "obs_id",
+    "obs_collection",
+    "dataproduct_type",
+    "s_ra",
+    "s_dec",
+    "s_fov",
+    "t_min",
+    "t_max",
+    "t_exptime",
+    "em_min",
+    "em_max",
+)
+
+
+@dataclass
+class _Landing:
+    """Raw data that have landed and are not stored yet, and what is known of each task."""
+
+    raws: list[tuple[Claim, Raw]] = field(default_factory=list)
+    size: int = 0
+    since: float = field(default_factory=time.monotonic)
+    ids: dict[int, list[int]] = field(default_factory=dict)
+    errors: dict[int, BaseException] = field(default_factory=dict)
+
+    def due(self) -> bool:
+        return bool(self.raws) and (self.size > FLUSH_BYTES or time.monotonic() - self.since > FLUSH_SECONDS)
+
+
+def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Claim]) -> Counter[str]:
+    """Fetch for a batch of claimed tasks.
+
+    Should the survey's generator itself break, the targets that have no answer yet are asked one by one,
+    so that one bad target never stops the others.
+    """
+    client = ArchiveClient(job.step)
+    landing = _Landing()
+    start = time.perf_counter()
+    try:
+        _land(workspace, job, client, claims, landing)
+    except (DiskFull, TaskLost):
+        raise
+    except Exception as error:  # noqa: BLE001 - the border between one batch and the run
+        if len(claims) == 1:
+            landing.errors[claims[0].task_id] = error
+        else:
+            _one_by_one(workspace, job, client, claims, landing)
+    _store(workspace, job, landing)
+    seconds = (time.perf_counter() - start) / len(claims)
+    outcomes = [
+        _outcome(claim, landing, seconds, simulated=job.step.origin == "simulated") for claim in claims
+    ]
+    with workspace.database.session() as session, session.begin():
+        mine = owned(session, worker, outcomes)
+        _replace_answers(session, mine)
+        mark(session, job.run_id, mine)
+    return Counter(o.status for o in mine)
+
+
+def _land(
+    workspace: Workspace, job: Job, client: ArchiveClient, claims: Sequence[Claim], landing: _Landing
+) -> None:
+    by_name = {(claim.target.namespace, claim.target.name): claim for claim in claims}
+    for target, thing in fetch(job.step, [claim.target for claim in claims], client):
+        claim = by_name[target.namespace, target.name]
+        if isinstance(thing, BaseException):
+            landing.errors[claim.task_id] = thing
+            continue
+        landing.raws.append((claim, thing))
+        landing.size += len(thing.content or b"")
+        if landing.due():
+            _store(workspace, job, landing)
+
+
+def _one_by_one(
+    workspace: Workspace, job: Job, client: ArchiveClient, claims: Sequence[Claim], landing: _Landing
+) -> None:
+    landing.raws.clear()
+    landing.errors.clear()
+    for claim in claims:
+        try:
+            _land(workspace, job, client, [claim], landing)
+        except (DiskFull, TaskLost):
+            raise
+        except Exception as error:  # noqa: BLE001 - the border between one target and the others
+            landing.errors[claim.task_id] = error
+
+
+def _outcome(claim: Claim, landing: _Landing, seconds: float, *, simulated: bool) -> Outcome:
+    inputs = hash_inputs(claim.row_sha, [])
+    if error := landing.errors.get(claim.task_id):
+        return Outcome.failure(claim, error, seconds=seconds, inputs=inputs)
+    ids = landing.ids.get(claim.task_id, [])
+    status = "done" if ids else "empty"
+    return Outcome(claim, status, seconds=seconds, inputs=inputs, raw_ids=ids, simulated=simulated)
+
+
+def _replace_answers(session: Session, outcomes: Sequence[Outcome]) -> None:
+    """Let each done task point at the raw data of this answer, and no longer at those of an older one."""
+    good = [o for o in outcomes if o.status != "failed"]
+    if not good:
+        return
+    session.execute(
+        text("DELETE FROM source_raw WHERE task_id = ANY(:ids)"), {"ids": [o.claim.task_id for o in good]}
+    )
+    links = sorted({(o.claim.source_id, raw, o.claim.task_id) for o in good for raw in o.raw_ids})
+    if links:
+        upsert_rows(
+            session,
+            table_of(SourceRaw),
+            {
+                "source_id": [a for a, _, _ in links],
+                "raw_data_id": [b for _, b, _ in links],
+                "task_id": [c for _, _, c in links],
+            },
+            key=["source_id", "raw_data_id", "task_id"],
+            update=[],
+        )
+
+
+def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
+    """Write what has landed into files and commit its rows."""
+    if not landing.raws:
+        return
+    raws, landing.raws, landing.size, landing.since = landing.raws, [], 0, time.monotonic()
+    placed = _write(workspace.store, job.step, raws)
+    with workspace.database.session() as session, session.begin():
+        ids = _insert(session, job.step, raws, placed)
+    for (claim, _), raw_id in zip(raws, ids, strict=True):
+        landing.ids.setdefault(claim.task_id, []).append(raw_id)
+
+
+def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[tuple[FileRecord, str, str]]:
+    """Return (file, dataset, sha256 of the bytes) of each piece of raw data."""
+    ra = raws[0][0].target.ra
+    folder = f"raw/{step.plugin}/" + ("none" if ra is None else _cell(raws[0][0].target))
+    blocks: list[tuple[str, bytes]] = []
+    places: list[Any] = []
+    for number, (claim, raw) in enumerate(raws):
+        if raw.content is not None:
+            blocks.append((f"{safe_name(claim.target.name)}/{number:06d}", raw.content))
+            places.append(len(blocks) - 1)
+            continue
+        assert raw.path is not None
+        file = (
+            store.register(raw.path)
+            if raw.in_place
+            else store.adopt(raw.path, folder, suffix=raw.path.suffix)
+        )
+        places.append((file, "", file.sha256))
+    if blocks:
+        written = store.write_blocks(folder, blocks)
+        hashes = [sha256(content).hexdigest() for _, content in blocks]
+        return [(written.file, written.blocks[p].key, hashes[p]) if isinstance(p, int) else p for p in places]
+    return places
+
+
+def _cell(target: Target) -> str:
+    """Return the sky cell of a target: its HEALPix pixel of order 3."""
+    assert target.ra is not None
+    assert target.dec is not None
+    return f"{int(hpx([target.ra], [target.dec])[0]) >> 2 * (29 - 3):03d}"
+
+
+def _insert(
+    session: Session,
+    step: Step,
+    raws: Sequence[tuple[Claim, Raw]],
+    placed: Sequence[tuple[FileRecord, str, str]],
+) -> list[int]:
+    files = file_ids(session, (file for file, _, _ in placed))
+    identity: dict[tuple[Any, ...], int] = {}
+    keys = []
+    for (_, raw), (_, _, digest) in zip(raws, placed, strict=True):
+        keys.append((step.plugin, step.origin, raw.archive_id, raw.key, digest))
+        identity.setdefault(keys[-1], len(keys) - 1)
+    unique = [(raws[n][1], placed[n]) for n in identity.values()]
+    columns: dict[str, list[Any]] = {
+        "observatory": [step.plugin] * len(unique),
+        "origin": [step.origin] * len(unique),
+        "archive_id": [raw.archive_id for raw, _ in unique],
+        "key": [raw.key for raw, _ in unique],
+        "sha256": [digest for _, (_, _, digest) in unique],
+        "block": [block for _, (_, block, _) in unique],
+        "file_id": [files[file.path] for _, (file, _, _) in unique],
+        "format": [raw.format for raw, _ in unique],
+        "simulated": [step.origin == "simulated"] * len(unique),
+        "header": [clean(raw.header) for raw, _ in unique],
+        **{name: [clean(raw.obscore.get(name)) for raw, _ in unique] for name in _OBSCORE},
+    }
+    columns["hpx"] = [
+        int(hpx([a], [d])[0]) if a is not None and d is not None else None
+        for a, d in zip(columns["s_ra"], columns["s_dec"], strict=True)
+    ]
+    rows = upsert_rows(
+        session,
+        table_of(RawData),
+        columns,
+        key=["observatory", "origin", "archive_id", "key", "sha256"],
+        update=["file_id", "block"],
+        returning=["id"],
+    )
+    by_identity = {key: row[0] for key, row in zip(identity, rows, strict=True)}
+    return [by_identity[key] for key in keys]

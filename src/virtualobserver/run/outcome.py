@@ -1,0 +1,66 @@
+"""What became of one task, before it is committed."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from virtualobserver.config.credentials import known_secrets, scrub
+from virtualobserver.data.product import Product, Target
+from virtualobserver.data.result import Result
+from virtualobserver.errors import VirtualObserverError
+from virtualobserver.simulate import InjectionOutcome
+
+__all__ = ["Claim", "Outcome"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A task that this worker holds."""
+
+    task_id: int
+    source_id: int
+    unit: str
+    attempts: int
+    extent: int
+    target: Target
+    row_sha: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one task: its results, or why there are none."""
+
+    claim: Claim
+    status: str
+    seconds: float = 0.0
+    inputs: str | None = None
+    raw_ids: Sequence[int] = ()
+    product_ids: Sequence[int] = ()
+    simulated: bool = False
+    products: Sequence[Product] = ()
+    result: Result = field(default_factory=Result)
+    input_products: Sequence[int | None] = ()
+    injections: Sequence[InjectionOutcome] = ()
+    extent: int = 0
+    error: str | None = None
+    error_kind: str | None = None
+    traceback: str | None = None
+
+    @classmethod
+    def failure(cls, claim: Claim, error: BaseException, *, seconds: float = 0.0, **fields: Any) -> Outcome:
+        """Return the outcome of a task that raised `error`; secrets are masked."""
+        kind = error.kind if isinstance(error, VirtualObserverError) else "permanent"
+        secrets = known_secrets()
+        lines = "".join(traceback.format_exception(error))
+        return cls(
+            claim,
+            "failed",
+            seconds=seconds,
+            error=scrub(f"{type(error).__name__}: {error}", secrets=secrets),
+            error_kind=kind,
+            traceback=scrub(lines, secrets=secrets),
+            **fields,
+        )

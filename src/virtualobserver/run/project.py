@@ -1,0 +1,251 @@
+"""A project as people use it: open it, run it, look at what it found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import func, or_, select
+
+from virtualobserver import plugins
+from virtualobserver.config import load
+from virtualobserver.errors import ConfigError
+from virtualobserver.models import Membership, Source
+from virtualobserver.models import Project as ProjectRow
+from virtualobserver.run import results
+from virtualobserver.run.catalogue import import_catalogue
+from virtualobserver.run.driver import Choice, Progress, Summary, drive
+from virtualobserver.run.steps import Step, build_steps
+from virtualobserver.run.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from virtualobserver.data.histogram import Histogram
+    from virtualobserver.db.engine import Session
+
+__all__ = ["Project"]
+
+
+class Project:
+    """A search, opened from its configuration.
+
+    Use `open`; close it, or use it in a ``with`` statement. Everything is in the database and in files under
+    the data folder, so that a project may be closed and opened again at any time.
+
+    Examples
+    --------
+    >>> with Project.open("configs/demo.yaml") as project:  # doctest: +SKIP
+    ...     project.run()
+    ...     project.detections(simulated=True)
+    """
+
+    def __init__(self, resolved: Any, workspace: Workspace) -> None:
+        self.resolved = resolved
+        self.settings = resolved.settings
+        self.workspace = workspace
+        self._session: Session | None = None
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        *,
+        data: str | Path | None = None,
+        url: str | None = None,
+        overrides: Any = (),
+        **options: Any,
+    ) -> Self:
+        """Open a project from a YAML file, the name of one in ``configs/``, or a mapping.
+
+        Parameters
+        ----------
+        data
+            Data folder; default ``VO_DATA``, else ``results/data``.
+        url
+            Database; default ``VO_DATABASE_URL``, else the server in the data folder.
+        overrides
+            ``["a.b=c", ...]`` or a mapping, laid over the file.
+        **options
+            Top-level keys laid over the file, e.g. ``description="..."``.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is wrong; the message names file, line and key.
+        """
+        resolved = load(source, options or overrides, resolve=plugins.settings_of)
+        return cls(resolved, Workspace(data, url=url))
+
+    # -- what it is -------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of the project."""
+        return str(self.settings.name)
+
+    @cached_property
+    def steps(self) -> list[Step]:
+        """Steps in the order in which they run."""
+        return build_steps(self.settings)
+
+    @cached_property
+    def id(self) -> int:
+        """Number of the project's row, which is made when first asked for."""
+        with self.session() as session, session.begin():
+            row = session.execute(select(ProjectRow).where(ProjectRow.name == self.name)).scalar_one_or_none()
+            if row is None:
+                row = ProjectRow(name=self.name)
+                session.add(row)
+            row.description = self.settings.description
+            session.flush()
+            return int(row.id)
+
+    @property
+    def workers(self) -> int:
+        """Number of worker processes."""
+        workers = self.settings.run.workers
+        return (os.cpu_count() or 1) if workers == "auto" else int(workers)
+
+    def injections(self, analysis: str) -> int:
+        """Return how many injections per source the settings ask for."""
+        return int(self.settings.analyses[analysis].simulate.number)
+
+    def session(self) -> Session:
+        """Return a new database session; use it in a ``with`` statement."""
+        return self.workspace.database.session()
+
+    # -- work -------------------------------------------------------------------------------------------------
+
+    def import_catalogue(self) -> int:
+        """Bring the project's target list into the database; return the number of targets."""
+        base = self.resolved.path.parent if self.resolved.path else None
+        with self.session() as session, session.begin():
+            return import_catalogue(
+                session, self.id, self.settings.catalog, root=self.workspace.root, base=base
+            )
+
+    def run(
+        self,
+        *,
+        step: str | None = None,
+        only: Sequence[str] = (),
+        redo: bool = False,
+        refresh: bool = False,
+        progress: Progress | None = None,
+    ) -> Summary:
+        """Do everything that is not done yet.
+
+        Parameters
+        ----------
+        step
+            Only this step: ``fetch``, ``reduce:ztf``, ``analyse`` ...
+        only
+            Only the sources with these names.
+        redo
+            Do again what is done.
+        refresh
+            Look at the archive again, at empty answers too, and redo what became stale.
+        progress
+            Called with step, number of tasks and counts so far.
+        """
+        self.import_catalogue()
+        choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
+        summary = drive(self, choice, progress=progress)
+        if any(name.startswith("analyse:") and counts for name, counts in summary.counts.items()):
+            self.save_histograms()
+        return summary
+
+    def save_histograms(self) -> list[Path]:
+        """Write the histograms of the current configurations as netCDF files; return their paths."""
+        return results.save_histograms(self)
+
+    # -- results ----------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> Session:
+        """The session that rows handed out by this object belong to."""
+        if self._session is None:
+            self._session = self.session()
+        return self._session
+
+    @property
+    def sources(self) -> list[Source]:
+        """All sources of the project in the order of the catalogue."""
+        statement = select(Source).join(Membership, Membership.source_id == Source.id)
+        statement = statement.where(Membership.project_id == self.id).order_by(Membership.number)
+        return list(self.live.execute(statement).scalars())
+
+    def source(self, name: str) -> Source:
+        """Return a source by name or alias.
+
+        Raises
+        ------
+        KeyError
+            If the project has no such source.
+        """
+        statement = select(Source).join(Membership, Membership.source_id == Source.id)
+        statement = statement.where(
+            Membership.project_id == self.id, or_(Source.name == name, Source.aliases.contains([name]))
+        )
+        source = self.live.execute(statement).scalars().first()
+        if source is None:
+            number = self.live.scalar(select(func.count()).where(Membership.project_id == self.id))
+            msg = f"project {self.name} has no source {name!r} among its {number}; p.sources lists them"
+            raise KeyError(msg)
+        return source
+
+    def detections(self, *, simulated: bool = False) -> pd.DataFrame:
+        """Return the current detections; with ``simulated`` those in simulated data and injections too."""
+        return results.detections(self, simulated=simulated)
+
+    def status(self) -> pd.DataFrame:
+        """Return the number of tasks by step and status."""
+        return results.status(self)
+
+    def sql(self, statement: str, **values: Any) -> pd.DataFrame:
+        """Return the rows of a SQL query; the transaction is read-only."""
+        return results.sql(self.workspace, statement, values)
+
+    def histograms(self, *, simulated: bool | None = None) -> dict[str, Histogram]:
+        """Return the summed histograms of the current configurations by ``analysis.name``."""
+        return results.histograms(self, simulated=simulated)
+
+    def efficiency(self, analysis: str | None = None) -> pd.DataFrame:
+        """Return the fraction of injected events that were found, by amplitude and width, with intervals."""
+        return results.efficiency(self, analysis)
+
+    def analysis(self, name: str) -> Any:
+        """Return an analysis with this project's settings, for `Analysis.apply`.
+
+        Raises
+        ------
+        ConfigError
+            If the project has no such analysis.
+        """
+        for step in self.steps:
+            if step.kind == "analyse" and step.plugin == name:
+                return step.instance
+        msg = f"project {self.name} has no analysis {name!r}; it has {', '.join(self.settings.analyses) or 'none'}"
+        raise ConfigError(msg)
+
+    def close(self) -> None:
+        """Close sessions and the database."""
+        if self._session is not None:
+            self._session.close()
+        self.workspace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Project({self.name!r}, {', '.join(step.name for step in self.steps)})"

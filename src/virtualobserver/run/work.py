@@ -1,0 +1,295 @@
+"""One batch of tasks: claim, read, compute, commit. Here is the only broad ``except`` of the package."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from virtualobserver.data.handles import ProductInfo
+from virtualobserver.data.product import Target
+from virtualobserver.data.result import Result
+from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
+from virtualobserver.io.store import BlockRef
+from virtualobserver.models.product import DroppedHandle
+from virtualobserver.models.raw_data import raw_ref
+from virtualobserver.observatory import Aux
+from virtualobserver.run.commit import commit, write_products
+from virtualobserver.run.heartbeat import Heartbeat
+from virtualobserver.run.landing import fetch_batch
+from virtualobserver.run.outcome import Claim, Outcome
+from virtualobserver.run.plan import hash_inputs
+from virtualobserver.run.steps import Step
+from virtualobserver.run.workspace import Workspace
+from virtualobserver.simulate import Simulator
+
+__all__ = ["Job", "run_batch", "worker_name"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker has to know to do a batch, apart from the ids."""
+
+    root: str
+    url: str | None
+    step: Step
+    run_id: int
+    lease: float = 60.0
+    number: int = 0
+
+
+def worker_name() -> str:
+    """Return a name no other worker has or had."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+def claim(session: Session, job: Job, worker: str, ids: Sequence[int]) -> list[Claim]:
+    """Take the tasks among `ids` that nobody holds, in the order of `ids`."""
+    rows = session.execute(
+        text("""
+        WITH mine AS (
+          UPDATE task SET status = 'running', worker = :worker, attempts = attempts + 1, run_id = :run,
+                 lease = now() + make_interval(secs => :lease)
+          WHERE id IN (SELECT id FROM task WHERE id = ANY(:ids)
+                         AND (status <> 'running' OR lease < now())
+                       ORDER BY id FOR UPDATE SKIP LOCKED)
+          RETURNING id, source_id, unit, attempts, extent)
+        SELECT mine.id AS task_id, mine.unit, mine.attempts, mine.extent, s.* FROM mine
+        JOIN source s ON s.id = mine.source_id"""),
+        {"worker": worker, "run": job.run_id or None, "lease": job.lease, "ids": list(ids)},
+    ).all()
+    order = {task_id: n for n, task_id in enumerate(ids)}
+    claims = [
+        Claim(
+            r.task_id,
+            r.id,
+            r.unit,
+            r.attempts,
+            r.extent if job.step.kind == "simulate" else 0,
+            _target(r),
+            r.row_sha,
+        )
+        for r in rows
+    ]
+    return sorted(claims, key=lambda c: order[c.task_id])
+
+
+def _target(row: Any) -> Target:
+    return Target(
+        name=row.name,
+        ra=row.ra,
+        dec=row.dec,
+        epoch=row.epoch,
+        pmra=row.pmra,
+        pmdec=row.pmdec,
+        parallax=row.parallax,
+        mag=row.mag,
+        mag_error=row.mag_error,
+        mag_band=row.mag_band,
+        aliases=tuple(row.aliases or ()),
+        kind=row.kind,
+        namespace=row.namespace,
+        extra=row.extra or {},
+    )
+
+
+def run_batch(
+    workspace: Workspace, job: Job, ids: Sequence[int], *, worker: str | None = None
+) -> Counter[str]:
+    """Do a batch of tasks and return how many ended in which status.
+
+    A task that fails leaves the others alone. A database that went away is tried once more.
+    """
+    worker = worker or worker_name()
+    with Heartbeat(workspace.database, worker, job.lease):
+        with workspace.database.session() as session, session.begin():
+            claims = claim(session, job, worker, ids)
+        if not claims:
+            return Counter()
+        if job.step.kind == "fetch":
+            return fetch_batch(workspace, job, worker, claims)
+        with workspace.database.session() as session:
+            loaded = _LOADERS[job.step.kind](session, workspace, job.step, claims)
+        with workspace.store.reading():
+            outcomes = [_attempt(job, *item) for item in loaded]
+        return save(workspace, job, worker, outcomes)
+
+
+def _attempt(job: Job, claim: Claim, inputs: Sequence[Any], facts: dict[str, Any]) -> Outcome:
+    """Compute one task. Whatever it raises ends here, as a failed task with its traceback."""
+    start = time.perf_counter()
+    try:
+        outcome = _COMPUTE[job.step.kind](job, claim, inputs, facts)
+    except (MemoryError, Exception) as error:  # noqa: BLE001 - the border between one task and the run
+        return Outcome.failure(claim, error, seconds=time.perf_counter() - start, inputs=facts["inputs"])
+    return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def save(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Write the file and commit the rows; a batch that cannot be committed whole is committed task by task."""
+    try:
+        _save_once(workspace, job, worker, outcomes)
+    except TaskLost:
+        return Counter()
+    except OperationalError:
+        _save_once(workspace, job, worker, outcomes)
+    except (DBAPIError, VirtualObserverError, ValueError) as error:
+        if isinstance(error, DiskFull):
+            raise
+        if len(outcomes) == 1:
+            failed = Outcome.failure(outcomes[0].claim, error, inputs=outcomes[0].inputs)
+            _save_once(workspace, job, worker, [failed])
+            return Counter(failed=1)
+        return sum((save(workspace, job, worker, [outcome]) for outcome in outcomes), Counter())
+    return Counter(outcome.status for outcome in outcomes)
+
+
+def _save_once(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome]) -> None:
+    written = write_products(workspace.store, job.step, outcomes)
+    with workspace.database.session() as session, session.begin():
+        commit(session, job.step, worker, job.run_id, outcomes=outcomes, written=written)
+
+
+# -- reduce ---------------------------------------------------------------------------------------------------
+
+
+def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
+    up_step, up_digest = step.upstream[0]
+    rows = session.execute(
+        text("""
+        SELECT t.source_id AS owner, d.*, f.path, f.external FROM task t JOIN source_raw r ON r.task_id = t.id
+        JOIN raw_data d ON d.id = r.raw_data_id JOIN file f ON f.id = d.file_id
+        WHERE t.step = :step AND t.digest = :digest AND t.source_id = ANY(:sources)
+        ORDER BY d.archive_id COLLATE "C", d.key COLLATE "C", d.id"""),
+        {"step": up_step, "digest": up_digest, "sources": [c.source_id for c in claims]},
+    )
+    by_source: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        ref = raw_ref(workspace.store, row, row.path, external=row.external)
+        by_source[row.owner].append((row, ref, step.instance.unit(ref) if step.instance.has_units else ""))
+    loaded = []
+    for one in claims:
+        mine = [(row, ref) for row, ref, unit in by_source[one.source_id] if unit == one.unit]
+        facts = {
+            "inputs": hash_inputs(one.row_sha, [f"{row.sha256}:{row.key}" for row, _ in mine]),
+            "ids": [row.id for row, _ in mine],
+            "simulated": any(row.simulated for row, _ in mine),
+        }
+        loaded.append((one, [ref for _, ref in mine], facts))
+    return loaded
+
+
+def _reduce(job: Job, claim: Claim, raws: Sequence[Any], facts: dict[str, Any]) -> Outcome:
+    survey = job.step.instance
+    products = tuple(survey.reduce(raws, Aux(target=claim.target), survey.settings))
+    return Outcome(
+        claim,
+        "done" if products else "empty",
+        inputs=facts["inputs"],
+        raw_ids=facts["ids"],
+        simulated=facts["simulated"],
+        products=products,
+    )
+
+
+# -- analyse and simulate -------------------------------------------------------------------------------------
+
+
+def _load_products(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
+    rows = session.execute(
+        text("""
+        SELECT p.*, f.path, f.format FROM task u JOIN product p ON p.task_id = u.id AND p.source_id = u.source_id
+        LEFT JOIN file f ON f.id = p.file_id
+        WHERE u.source_id = ANY(:sources)
+          AND (u.step, u.digest) IN (SELECT * FROM unnest(CAST(:steps AS text[]), CAST(:digests AS text[])))
+          AND (p.kind, p.role) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:roles AS text[])))
+        ORDER BY p.t_min, p.band, p.series, p.id"""),
+        {
+            "sources": [c.source_id for c in claims],
+            "steps": [name for name, _ in step.upstream],
+            "digests": [key for _, key in step.upstream],
+            "kinds": [kind for kind, _ in step.wanted],
+            "roles": [role for _, role in step.wanted],
+        },
+    )
+    by_source: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        by_source[row.source_id].append(row)
+    loaded = []
+    for one in claims:
+        mine = by_source[one.source_id]
+        facts = {
+            "inputs": hash_inputs(one.row_sha, [f"{p.checksum}:{p.role}:{p.series}" for p in mine]),
+            "ids": [p.id for p in mine],
+            "simulated": any(p.simulated for p in mine),
+        }
+        loaded.append((one, [_product_handle(workspace, p) for p in mine], facts))
+    return loaded
+
+
+def _product_handle(workspace: Workspace, row: Any) -> Any:
+    info = ProductInfo(
+        kind=row.kind,
+        role=row.role,
+        series=row.series,
+        band=row.band,
+        product_id=row.id,
+        simulated=row.simulated,
+        statistics=row.statistics,
+    )
+    if row.path is None:
+        return DroppedHandle(info)
+    return workspace.store.open(BlockRef(row.path, row.block, row.kind, row.format, row.checksum), info)
+
+
+def _analyse(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
+    analysis = job.step.instance
+    result = analysis.find(products, Aux(target=claim.target), analysis.settings) if products else Result()
+    return Outcome(
+        claim,
+        "done" if products else "empty",
+        inputs=facts["inputs"],
+        product_ids=facts["ids"],
+        simulated=facts["simulated"],
+        result=result,
+        input_products=facts["ids"],
+    )
+
+
+def _simulate(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
+    simulator = Simulator(job.step.instance)
+    numbers = range(claim.extent, job.number)
+    outcomes = (
+        simulator.run(
+            products, Aux(target=claim.target), numbers, digest=job.step.digest, source=claim.target.name
+        )
+        if products
+        else ()
+    )
+    return Outcome(
+        claim,
+        "done" if products else "empty",
+        inputs=facts["inputs"],
+        product_ids=facts["ids"],
+        simulated=facts["simulated"],
+        injections=outcomes,
+        extent=job.number,
+        input_products=facts["ids"],
+    )
+
+
+_LOADERS: dict[str, Callable[..., list[Any]]] = {
+    "reduce": _load_raw,
+    "analyse": _load_products,
+    "simulate": _load_products,
+}
+_COMPUTE: dict[str, Callable[..., Outcome]] = {"reduce": _reduce, "analyse": _analyse, "simulate": _simulate}

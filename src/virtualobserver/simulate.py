@@ -1,0 +1,242 @@
+"""Injection and recovery: draw an event, add it to real data, search as always, compare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from virtualobserver.analysis import Analysis
+from virtualobserver.data.handles import Handle
+from virtualobserver.data.result import Event
+from virtualobserver.errors import DataError
+from virtualobserver.maths.efficiency import ONE_SIGMA, Rate, rate_and_limit, wilson_interval
+from virtualobserver.observatory import Aux
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["InjectionOutcome", "Simulator", "efficiency", "generator", "occurrence_rate", "outcome_table"]
+
+
+@dataclass(frozen=True)
+class InjectionOutcome:
+    """One injected event and what became of it.
+
+    Parameters
+    ----------
+    number
+        Number of the injection within its unit, from 0.
+    params
+        What was put in (JSON-like).
+    found
+        The event that was recovered, the strongest if there are several; None = missed.
+    snr
+        Its signed S/N, 0 if missed.
+    """
+
+    number: int
+    params: dict[str, Any] = field(default_factory=dict)
+    found: Event | None = None
+    snr: float = 0.0
+
+    @property
+    def recovered(self) -> bool:
+        """Whether the event was found."""
+        return self.found is not None
+
+
+def generator(digest: str, source: str, unit: str, number: int, *, seed: int = 0) -> np.random.Generator:
+    """Return the generator of one injection, a function of its identity alone."""
+    identity = "\x1f".join((digest, source, unit, str(number), str(seed)))
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(identity.encode()).digest(), "big"))
+
+
+class Simulator:
+    """Inject events into products and search them with the analysis' own, unchanged `find`.
+
+    Parameters
+    ----------
+    analysis
+        Any analysis: its `draw`, `inject`, `find`, `same_event` and `recovered` are used.
+    """
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.analysis = analysis
+
+    def run(
+        self,
+        products: Sequence[Handle],
+        aux: Aux,
+        numbers: Iterable[int],
+        *,
+        digest: str = "",
+        source: str = "",
+        unit: str = "",
+    ) -> list[InjectionOutcome]:
+        """Inject one event at a time.
+
+        An event that is found in the untouched data as well, at least as strong, is not a recovery.
+
+        Parameters
+        ----------
+        products
+            Handles, as `find` receives them; never changed.
+        numbers
+            Numbers of the injections to make; each has its own seed, so asking for more changes none.
+        digest, source, unit
+            Identity of the work, part of the seed; `source` defaults to the name of the target.
+        """
+        analysis = self.analysis
+        settings = analysis.settings
+        source = source or aux.target.name
+        already: Sequence[Event] | None = None
+        outcomes = []
+        for number in numbers:
+            if already is None:
+                already = analysis.find(products, aux, settings).detections
+            rng = generator(digest, source, unit, number, seed=settings.simulate.seed)
+            params = dict(analysis.draw(rng, products, settings))
+            injected = analysis.inject(products, [params], rng)
+            events = analysis.find(injected, aux, settings).detections
+            outcomes.append(self._judge(number, params, events, already))
+        return outcomes
+
+    def _judge(
+        self, number: int, params: dict[str, Any], events: Sequence[Event], already: Sequence[Event]
+    ) -> InjectionOutcome:
+        ours = [
+            event
+            for event in events
+            if self.analysis.recovered(params, event)
+            and not any(
+                self.analysis.same_event(event, old) and abs(event.snr) <= abs(old.snr) for old in already
+            )
+        ]
+        if not ours:
+            return InjectionOutcome(number, params)
+        best = max(ours, key=lambda event: abs(event.snr))
+        return InjectionOutcome(number, params, replace(best), best.snr)
+
+
+def outcome_table(outcomes: Iterable[InjectionOutcome]) -> pd.DataFrame:
+    """Return outcomes as a table: number, all parameters, ``found`` (bool) and ``snr``."""
+    import pandas as pd
+
+    rows = [{"number": one.number, **one.params, "found": one.recovered, "snr": one.snr} for one in outcomes]
+    return pd.DataFrame(rows) if rows else pd.DataFrame({"number": [], "found": np.zeros(0, bool), "snr": []})
+
+
+def efficiency(
+    outcomes: Iterable[InjectionOutcome] | pd.DataFrame,
+    by: Sequence[str] = ("amplitude", "width"),
+    *,
+    bins: int = 5,
+    edges: dict[str, Sequence[float]] | None = None,
+    confidence: float = ONE_SIGMA,
+) -> pd.DataFrame:
+    """Return the fraction of injected events that was found, cell by cell.
+
+    Parameters
+    ----------
+    outcomes
+        Outcomes, or a table with the columns of `by` and ``found``.
+    by
+        Parameters to sort by. Numbers fall into bins (amplitudes by their size, so that dips and flares count
+        together), text into one class each.
+    bins
+        Number of bins of each numeric parameter, even in the logarithm if all values are positive.
+    edges
+        Edges for some parameters instead; what lies outside is left out.
+    confidence
+        Probability content of the binomial interval (Wilson).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per occupied cell: for each number ``<name>_low`` and ``<name>_high``, for each text
+        ``<name>``; then ``injected``, ``found``, ``efficiency``, ``low``, ``high``.
+
+    Raises
+    ------
+    DataError
+        If a column is missing.
+    """
+    import pandas as pd
+
+    frame = outcomes if isinstance(outcomes, pd.DataFrame) else outcome_table(outcomes)
+    columns = [f"{name}_{end}" for name in by for end in ("low", "high")]
+    if frame.empty:
+        return pd.DataFrame(columns=[*columns, "injected", "found", "efficiency", "low", "high"])
+    if missing := [name for name in (*by, "found") if name not in frame]:
+        msg = f"an efficiency by {', '.join(by)} needs {', '.join(missing)}; columns are {list(frame)}"
+        raise DataError(msg)
+    keys = pd.DataFrame(index=frame.index)
+    for name in by:
+        keys = keys.join(_cells(frame[name], (edges or {}).get(name), bins))
+    grouped = keys.assign(found=frame["found"].astype(bool)).groupby(list(keys), sort=True)["found"]
+    table = grouped.agg(injected="size", found="sum").reset_index()
+    interval = wilson_interval(table["found"], table["injected"], confidence=confidence)
+    return table.assign(efficiency=table["found"] / table["injected"], low=interval.low, high=interval.high)
+
+
+def occurrence_rate(
+    n_found: int,
+    outcomes: Iterable[InjectionOutcome] | pd.DataFrame,
+    exposure_time: float,
+    *,
+    confidence: float = 0.95,
+) -> Rate:
+    """Return the rate of real events, its interval and upper limit, corrected for what the search misses.
+
+    Parameters
+    ----------
+    n_found
+        Number of real events found.
+    outcomes
+        Injections that stand for the events meant; their overall efficiency is used.
+    exposure_time
+        Time over which injected peaks were spread, summed over sources, e.g. in days.
+    confidence
+        Of the upper limit.
+
+    Raises
+    ------
+    DataError
+        If nothing was injected or nothing of it found: the data then say nothing about the rate.
+    """
+    import pandas as pd
+
+    frame = outcomes if isinstance(outcomes, pd.DataFrame) else outcome_table(outcomes)
+    fraction = float(frame["found"].mean()) if len(frame) else 0.0
+    if fraction == 0:
+        msg = f"no rate can be given: none of {len(frame)} injected events was found; inject more or stronger"
+        raise DataError(msg)
+    return rate_and_limit(n_found, fraction, exposure_time, confidence=confidence)
+
+
+def _cells(column: pd.Series[Any], edges: Sequence[float] | None, bins: int) -> pd.DataFrame:
+    import pandas as pd
+
+    name = str(column.name)
+    if column.dtype.kind not in "iuf":
+        return pd.DataFrame({name: column})
+    values = np.abs(column.to_numpy(dtype=np.float64))
+    if edges is None:
+        low, high = float(np.nanmin(values)), float(np.nanmax(values))
+        steps = np.geomspace(low, high, bins + 1) if low > 0 else np.linspace(low, high, bins + 1)
+        steps[0], steps[-1] = low, high
+        steps = steps if high > low else np.array([low, np.nextafter(high, np.inf)])
+    else:
+        steps = np.asarray(edges, dtype=np.float64)
+        if len(steps) < 2 or not bool((np.diff(steps) > 0).all()):
+            msg = f"edges of {name} must be at least two rising numbers, not {list(edges)}"
+            raise DataError(msg)
+    inside = (values >= steps[0]) & (values <= steps[-1])
+    cell = np.clip(np.searchsorted(steps, values, side="right") - 1, 0, len(steps) - 2)
+    low_edge, high_edge = (np.where(inside, ends[cell], np.nan) for ends in (steps[:-1], steps[1:]))
+    # Rows outside have NaN keys, which grouping leaves out.
+    return pd.DataFrame({f"{name}_low": low_edge, f"{name}_high": high_edge}, index=column.index)

@@ -1,0 +1,164 @@
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, DataError, InvalidFile
+from virtualobserver.io.netcdf import read_netcdf, write_netcdf
+from virtualobserver.io.tables import frame_of_csv, read_any, write_any
+
+SUFFIXES = ["csv", "ecsv", "fits", "h5", "parquet", "vot"]
+IDS = [2**63 - 1, 1234567890123456789, 5]
+
+
+def frame():
+    return pd.DataFrame({"id": IDS, "x": [1.5, np.nan, -3e10], "name": ["a b", "c", "null"]})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_table_comes_back_in_every_format(suffix, tmp_path):
+    path = tmp_path / f"t.{suffix}"
+    write_any(frame(), path, units={"x": "mag"}, meta={"a": 1})
+    back = read_any(path)
+    assert back["id"].tolist() == IDS
+    assert str(back["id"].dtype) == "int64"
+    np.testing.assert_array_equal(back["x"], frame()["x"])
+    assert back["name"].tolist() == ["a b", "c", "null"]
+    if suffix != "csv":
+        assert back.attrs["units"] == {"x": "mag"}
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("content", [b"", b"  \n", b"<!DOCTYPE html><html>maintenance</html>"])
+def test_fault_17_empty_file_or_web_page_is_refused(suffix, content, tmp_path):
+    path = tmp_path / f"t.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InvalidFile, match=rf"t\.{suffix}"):
+        read_any(path)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_fault_17_table_cut_in_the_middle_is_refused(suffix, tmp_path):
+    path = tmp_path / f"t.{suffix}"
+    write_any(pd.DataFrame({"id": np.arange(2000), "x": np.arange(2000.0), "y": np.arange(2000.0)}), path)
+    content = path.read_bytes()
+    cut = content[: len(content) // 2]
+    path.write_bytes(cut[: cut.rindex(b"\n") + 3] if suffix in {"csv", "ecsv"} else cut)
+    with pytest.raises(InvalidFile, match=rf"t\.{suffix}"):
+        read_any(path)
+
+
+def test_fault_17_csv_values_are_exact_or_text():
+    text = b"hex,null,empty,id,gap,big,huge,zip,mixed,emoji\n"
+    text += b"0xf,null,,1234567890123456789,9007199254740993,18446744073709551615,99999999999999999999,"
+    text += b"007,1,\xf0\x9f\x8c\x9f\n"
+    text += b"0x1,x,,2,,1,1,1,2.5,b\n"
+    back = frame_of_csv(text)
+    assert back["hex"].tolist() == ["0xf", "0x1"]
+    assert back["null"].tolist() == ["null", "x"]
+    assert back["empty"].isna().all()
+    assert back["id"].tolist() == [1234567890123456789, 2]
+    assert back["gap"][0] == 9007199254740993
+    assert back["gap"].isna().tolist() == [False, True]
+    assert back["big"].tolist() == [2**64 - 1, 1]
+    assert back["huge"].tolist() == ["99999999999999999999", "1"]
+    assert back["zip"].tolist() == ["007", "1"]
+    assert back["mixed"].tolist() == [1.0, 2.5]
+    assert back["emoji"].tolist() == ["🌟", "b"]
+
+
+@pytest.mark.parametrize(
+    "text", [b"a,b\n1,2\n3\n", b"a,b\n1\0,2\n", b"a,a\n1,2\n", b"a\n\xff\xfe\n", b"# only\n"]
+)
+def test_fault_17_crooked_csv_is_refused(text):
+    with pytest.raises(InvalidFile):
+        frame_of_csv(text, "t.csv")
+
+
+def test_header_alone_is_an_empty_table_and_gzip_is_looked_through(tmp_path):
+    assert len(frame_of_csv(b"a,b\n")) == 0
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a\n1\n"))
+    assert read_any(tmp_path / "t.csv.gz")["a"].tolist() == [1]
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a\n1\n")[:-6])
+    with pytest.raises(InvalidFile, match="cut"):
+        read_any(tmp_path / "t.csv.gz")
+
+
+VOTABLE = """<?xml version="1.0"?><VOTABLE version="1.4" xmlns="http://www.ivoa.net/xml/VOTable/v1.3">
+<RESOURCE type="results"><INFO name="QUERY_STATUS" value="OK"/><TABLE><FIELD name="id" datatype="long">
+<VALUES null="-1"/></FIELD><DATA><TABLEDATA><TR><TD>1234567890123456789</TD></TR>
+<TR><TD>-1</TD></TR></TABLEDATA>
+</DATA></TABLE>{end}</RESOURCE></VOTABLE>"""
+
+
+def test_fault_17_votable_ids_stay_exact_and_missing(tmp_path):
+    (tmp_path / "t.xml").write_text(VOTABLE.format(end=""))
+    back = read_any(tmp_path / "t.xml")
+    assert back["id"][0] == 1234567890123456789
+    assert back["id"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("status", "kind"), [("OVERFLOW", ArchiveOverflow), ("ERROR", ArchiveAnswerError)])
+def test_votable_that_says_it_is_cut_or_an_error_is_refused(status, kind, tmp_path):
+    (tmp_path / "t.xml").write_text(
+        VOTABLE.format(end=f'<INFO name="QUERY_STATUS" value="{status}">why</INFO>')
+    )
+    with pytest.raises(kind, match=r"t\.xml.*why"):
+        read_any(tmp_path / "t.xml")
+
+
+def test_fault_22_pandas_files_with_pickles_are_refused(tmp_path):
+    path = tmp_path / "evil.h5"
+    mixed = pd.DataFrame({"x": np.array([{"a": 1}, 2], dtype=object)})
+    with pd.HDFStore(path, "w") as store, _quiet():
+        store.put("t", mixed, format="fixed")
+    with pytest.raises(InvalidFile, match="pickled"):
+        read_any(path)
+    pd.DataFrame({"x": [1.0], "y": [2.0]}).to_hdf(path, key="t", mode="w", format="table")
+    with pytest.raises(InvalidFile, match="pickled"):
+        read_any(path)
+
+
+def _quiet():
+    import warnings
+
+    return warnings.catch_warnings(action="ignore")
+
+
+def test_pandas_and_astropy_hdf5_files_of_numbers_are_read(tmp_path):
+    from astropy.table import Table
+
+    numbers = pd.DataFrame({"id": IDS, "x": [1.0, 2.0, 3.0]})
+    numbers.to_hdf(tmp_path / "a.h5", key="t", mode="w", format="fixed")
+    numbers.to_hdf(tmp_path / "b.h5", key="t", mode="w", format="table", data_columns=True)
+    Table({"id": IDS, "x": [1.0, 2.0, 3.0]}).write(
+        tmp_path / "c.h5", path="t", format="hdf5", serialize_meta=True
+    )
+    for name in "abc":
+        back = read_any(tmp_path / f"{name}.h5")
+        assert back["id"].tolist() == IDS
+        assert back["x"].tolist() == [1.0, 2.0, 3.0]
+        assert list(back) == ["id", "x"]
+
+
+def test_unknown_suffix_and_python_objects_are_refused(tmp_path):
+    with pytest.raises(DataError, match="suffix"):
+        write_any(frame(), tmp_path / "t.doc")
+    with pytest.raises(DataError, match="objects"):
+        write_any(pd.DataFrame({"x": [{}, 1]}), tmp_path / "t.parquet")
+
+
+def test_netcdf_comes_back_and_a_flipped_bit_is_found(tmp_path):
+    data = xr.Dataset({"n": ("x", np.arange(5000))}, {"x": np.linspace(0, 1, 5000)}, {"unit": "mag"})
+    path = tmp_path / "h.nc"
+    write_netcdf(data, path)
+    xr.testing.assert_identical(read_netcdf(path), data)
+    assert [p.name for p in tmp_path.iterdir()] == ["h.nc"]
+    content = bytearray(path.read_bytes())
+    content[-200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InvalidFile, match=r"h\.nc"):
+        read_netcdf(path)

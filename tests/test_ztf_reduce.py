@@ -1,0 +1,158 @@
+import numpy as np
+import pytest
+from support_real import real_data
+from support_ztf import OID, Client, csv, reduced, row
+
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.errors import BadKeyword
+from virtualobserver.observatories.ztf import VirtualZTF
+
+STAR = Target("ZTF_lightcurve", ra=359.99975, dec=51.39372)
+SIZES = [293, 417, 9, 214, 278, 10, 225, 235, 98, 73]
+UNFLAGGED = [277, 401, 9, 210, 274, 10, 221, 229, 97, 73]
+TARGET = Target("star", ra=10.0, dec=20.0, mag=18.0)
+
+
+def real(target=STAR, **options):
+    folder = real_data("ztf", "ZTF_lightcurve.csv").parent
+    survey = VirtualZTF(**options)
+    return reduced(survey, [raw for _, raw in survey.fetch([STAR], Client(folder))], target)
+
+
+def made(*rows, target=TARGET, **options):
+    return reduced(VirtualZTF(**options), [Raw("made", "csv", content=csv(*rows))], target)
+
+
+@pytest.mark.real
+def test_parity_54_real_star_gives_ten_light_curves_in_time_order():
+    products = real()
+    assert [len(p.data) for p in products] == SIZES
+    starts = [p.data["mjd_start"].min() for p in products]
+    assert starts == sorted(starts)
+    assert len({p.series for p in products}) == 10
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["drop_flagged", "drop_bad"])
+def test_parity_54_dropping_flagged_epochs_drops_exactly_those(name):
+    assert [len(p.data) for p in real(**{name: True})] == UNFLAGGED
+
+
+@pytest.mark.real
+def test_parity_54_long_gap_gives_one_light_curve_per_filter():
+    assert [(p.band, len(p.data)) for p in real(gap=300.0)] == [("zg", 869), ("zr", 964), ("zi", 19)]
+
+
+@pytest.mark.real
+def test_real_heliocentric_times_agree_with_our_conversion_to_twenty_milliseconds():
+    from virtualobserver.maths.times import hjd_utc
+    from virtualobserver.observatories.ztf.reduce import PALOMAR
+
+    for product in real(gap=300.0):
+        data = product.data
+        ours = hjd_utc(data.mjd, STAR.ra, STAR.dec, PALOMAR)
+        assert np.abs(ours - data["hjd"]).max() * 86400.0 < 0.02
+        assert np.abs(data["bjd_tdb"] - data["hjd"] - 69.184 / 86400.0).max() * 86400.0 < 5.0
+
+
+@pytest.mark.real
+def test_parity_54_object_of_wrong_magnitude_is_dropped():
+    bright = Target(STAR.name, ra=STAR.ra, dec=STAR.dec, mag=20.28 - 0.75)
+    # medians are 20.234 to 20.320: only the first two are within 0.75 of 19.50
+    kept = {oid for p in real(bright, gap=300.0) for oid in p.data.meta["oids"]}
+    assert kept == {736115200001082, 805101300013289, 736315200051262}
+
+
+def test_parity_54_shifted_object_is_dropped_and_back_with_a_wide_radius_or_without_source():
+    rows = [row(i) for i in range(3)] + [row(i, oid=OID + 1, ra=10.0 + 100 / 3600) for i in range(10, 13)]
+    assert sum(len(p.data) for p in made(*rows)) == 3
+    assert sum(len(p.data) for p in made(*rows, radius=500.0)) == 6
+    assert sum(len(p.data) for p in made(*rows, target=Target("nobody"))) == 6
+
+
+def test_position_cut_works_across_right_ascension_zero():
+    rows = [row(i, ra=ra) for i, ra in enumerate([359.9999, 0.0001, 359.99995])]
+    assert len(made(*rows, target=Target("edge", ra=0.0, dec=20.0))) == 1
+
+
+def test_fast_star_is_found_at_the_place_of_its_epoch():
+    moving = Target("fast", ra=10.0, dec=20.0 - 18.5 * 2.0 / 3600.0, epoch=2000.0, pmra=0.0, pmdec=2000.0)
+    still = Target("still", ra=10.0, dec=moving.dec)
+    rows = [row(i, mjd=58300.0 + i) for i in range(3)]
+    assert len(made(*rows, target=moving)) == 1
+    assert made(*rows, target=still) == []
+
+
+def test_seasons_are_pooled_over_filters():
+    rows = [row(0, mjd=58300.0), row(1, mjd=58360.0)]
+    bridge = row(2, oid=OID + 1, band="zr", mjd=58330.0)
+    assert [len(p.data) for p in made(*rows)] == [1, 1]
+    assert [(p.band, len(p.data)) for p in made(*rows, bridge)] == [("zg", 2), ("zr", 1)]
+
+
+def test_two_seasons_in_one_month_have_different_series():
+    rows = [row(0, mjd=58300.0), row(1, mjd=58310.0)]
+    assert [p.series for p in made(*rows, gap=5.0)] == ["2018-07-zg", "2018-07-zg-2"]
+
+
+def test_fluxes_and_times_of_one_epoch():
+    (product,) = made(row(0, mag=23.9 - 2.5 * 2, mjd=58300.0), mag_range=None)
+    data = product.data
+    assert data.flux[0] == pytest.approx(100.0)
+    assert data.flux_error[0] == pytest.approx(100.0 * 0.02 * 0.921034, rel=1e-5)
+    assert data.mjd[0] == pytest.approx(58300.0 + 15.0 / 86400.0, abs=1e-9)
+    assert data["mjd_start"][0] == 58300.0
+    assert product.statistics["n"] == 1
+
+
+def test_flagged_epochs_are_kept_and_marked():
+    (product,) = made(row(0), row(1, flag=32768), row(2))
+    assert (product.data.flags != 0).tolist() == [False, True, False]
+    assert product.data["catflags"].tolist() == [0, 32768, 0]
+
+
+def test_no_epoch_and_all_rejected_are_no_products():
+    assert made() == []
+    assert made(row(0, mag=12.0)) == []
+    assert made(row(0, flag=1), drop_flagged=True) == []
+    assert reduced(VirtualZTF(), [], TARGET) == []
+
+
+def test_barycentric_column_can_be_switched_off():
+    assert "bjd_tdb" in made(row(0))[0].data
+    assert "bjd_tdb" not in made(row(0), barycentric=False)[0].data
+
+
+def test_alignment_moves_objects_to_a_common_zero_point_only_on_request():
+    noise = 0.002 * np.random.default_rng(1).standard_normal(80)
+    rows = [row(i, mag=18.0 + noise[i]) for i in range(50)]
+    rows += [row(100 + i, oid=OID + 10**12, mag=18.03 + noise[50 + i], mjd=58310.5 + i) for i in range(30)]
+    for align, expected in ((False, 0.03), (True, 0.0)):
+        (product,) = made(*rows, align=align)
+        mags = [np.median(product.data["mag"][product.data["oid"] == oid]) for oid in (OID, OID + 10**12)]
+        assert mags[1] - mags[0] == pytest.approx(expected, abs=0.003)
+
+
+def test_same_exposure_in_two_answers_counts_once():
+    raws = [Raw(name, "csv", content=csv(row(0), row(1))) for name in "ab"]
+    (product,) = reduced(VirtualZTF(), raws, TARGET)
+    assert len(product.data) == 2
+
+
+def test_result_does_not_depend_on_the_order_of_rows():
+    rows = [row(i, mag=18.0 + 0.01 * i) for i in range(6)]
+    (forward,), (backward,) = made(*rows), made(*reversed(rows))
+    assert all(np.array_equal(forward.data[name], backward.data[name]) for name in forward.data)
+
+
+def test_object_in_two_filters_is_refused():
+    with pytest.raises(BadKeyword, match=str(OID)):
+        made(row(0), row(1, band="zr"))
+
+
+def test_simulated_answers_reduce_to_the_magnitude_of_the_target():
+    survey = VirtualZTF()
+    pairs = list(survey.fetch([TARGET], Client(origin="simulated")))
+    products = reduced(survey, [raw for _, raw in pairs], TARGET)
+    assert {p.band for p in products} == {"zg", "zr", "zi"}
+    assert all(abs(np.median(p.data["mag"]) - 18.0) < 0.05 for p in products)
