@@ -16,6 +16,8 @@ from support_project import dump, mirror, rows, settings, write_star
 from support_real import real_data
 
 from virtualobserver import Project
+from virtualobserver.run import driver
+from virtualobserver.run.executors import SerialExecutor
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
 
@@ -341,6 +343,26 @@ def test_fault_06_two_runs_side_by_side_do_nothing_twice(project, folder):
     assert project.sql("SELECT count(*) AS n FROM detection")["n"][0] == 4
     assert project.sql("SELECT count(*) AS n FROM raw_data")["n"][0] == 4
     assert project.sql("SELECT max(attempts) AS n FROM task")["n"][0] == 1
+
+
+def test_fault_06_tasks_done_by_a_run_beside_this_one_are_not_done_again(project, folder):
+    class Slow(SerialExecutor):
+        """Hands out its batches only after another run of the project has done everything."""
+
+        def map(self, job, batches):
+            with reopen(project, settings(folder, NAMES)) as other:
+                other.run()
+            return super().map(job, batches)
+
+    with pytest.MonkeyPatch.context() as patch:
+        executors = [Slow(project.workspace)]
+        patch.setattr(
+            driver, "make_executor", lambda *a, **k: executors.pop() if executors else SerialExecutor(a[0])
+        )
+        summary = project.run()
+    assert summary.worked == 0
+    assert project.sql("SELECT max(attempts) AS n FROM task")["n"][0] == 1
+    assert len(project.detections()) == 4
 
 
 def test_fault_24_histogram_of_a_broken_off_run_counts_once(project, folder):

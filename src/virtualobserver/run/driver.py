@@ -120,6 +120,7 @@ def _do_step(
         release_dead(session)
         plan(session, step, project.id, number=number, analyse_digest=step.analysis_digest)
         tasks = runnable(session, step, project.id, statuses=_statuses(step, choice), only=choice.only)
+        planned = session.execute(text("SELECT now()")).scalar_one()
     if step.kind == "simulate" and number == 0:
         return Counter()
     total: Counter[str] = Counter()
@@ -133,6 +134,7 @@ def _do_step(
         run_id,
         lease=settings.lease,
         number=number,
+        planned=planned,
     )
     if step.kind == "simulate" and choice.redo:
         _restart_injections(project, [task_id for task_id, _, _ in tasks])

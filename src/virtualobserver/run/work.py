@@ -8,6 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -37,7 +38,11 @@ __all__ = ["Job", "run_batch", "worker_name"]
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker has to know to do a batch, apart from the ids."""
+    """What a worker has to know to do a batch, apart from the ids.
+
+    `planned` is the database's time when the driver listed the tasks: a task that ended later was done by a
+    driver beside this one.
+    """
 
     root: str
     url: str | None
@@ -45,6 +50,7 @@ class Job:
     run_id: int
     lease: float = 60.0
     number: int = 0
+    planned: datetime | None = None
 
 
 def worker_name() -> str:
@@ -53,7 +59,7 @@ def worker_name() -> str:
 
 
 def claim(session: Session, job: Job, worker: str, ids: Sequence[int]) -> list[Claim]:
-    """Take the tasks among `ids` that nobody holds, in the order of `ids`."""
+    """Take the tasks among `ids` that nobody holds or has done since they were listed, in the order of `ids`."""
     rows = session.execute(
         text("""
         WITH mine AS (
@@ -61,11 +67,18 @@ def claim(session: Session, job: Job, worker: str, ids: Sequence[int]) -> list[C
                  lease = now() + make_interval(secs => :lease)
           WHERE id IN (SELECT id FROM task WHERE id = ANY(:ids)
                          AND (status <> 'running' OR lease < now())
+                         AND (finished IS NULL OR finished <= coalesce(CAST(:planned AS timestamptz), now()))
                        ORDER BY id FOR UPDATE SKIP LOCKED)
           RETURNING id, source_id, unit, attempts, extent)
         SELECT mine.id AS task_id, mine.unit, mine.attempts, mine.extent, s.* FROM mine
         JOIN source s ON s.id = mine.source_id"""),
-        {"worker": worker, "run": job.run_id or None, "lease": job.lease, "ids": list(ids)},
+        {
+            "worker": worker,
+            "run": job.run_id or None,
+            "lease": job.lease,
+            "ids": list(ids),
+            "planned": job.planned,
+        },
     ).all()
     order = {task_id: n for n, task_id in enumerate(ids)}
     claims = [
