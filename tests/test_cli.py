@@ -215,7 +215,7 @@ def test_an_interrupted_run_ends_with_its_code_and_goes_on_later(place, number, 
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
     query = "SELECT FROM task WHERE status = 'running'"
     with Workspace() as workspace:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while sql(workspace, f"SELECT EXISTS ({query}) AS busy", {})["busy"].item() is not True:
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline

@@ -14,6 +14,18 @@ depends_on = None
 
 
 VIEWS = {
+    "project_source": """
+        SELECT m.project_id, m.source_id, 'target' AS part FROM membership m
+        UNION ALL
+        SELECT m.project_id, s.id, 'found' FROM source s JOIN membership m ON m.source_id = s.parent_id
+        WHERE NOT EXISTS (
+          SELECT FROM membership o WHERE o.project_id = m.project_id AND o.source_id = s.id)
+        UNION ALL
+        SELECT p.id, s.id, 'camera' FROM project p, source s
+        WHERE s.kind = 'instrument' AND EXISTS (
+          SELECT FROM source_raw r JOIN task f ON f.id = r.task_id
+          JOIN membership m ON m.source_id = f.source_id AND m.project_id = p.id
+          WHERE r.source_id = s.id)""",
     "detections_all": """
         SELECT d.id, p.name AS project, s.name AS source, s.kind AS source_kind, d.analysis, d.kind, d.band,
           d.start_mjd, d.peak_mjd, d.end_mjd, d.snr, d.score, d.quality, d.ra, d.dec, d.parameters, d.event,
@@ -22,7 +34,7 @@ VIEWS = {
         JOIN task t ON t.id = d.task_id
         JOIN configuration c ON c.step = t.step AND c.digest = t.digest
         JOIN project p ON p.id = c.project_id
-        JOIN membership m ON m.project_id = p.id AND m.source_id = t.source_id
+        JOIN project_source m ON m.project_id = p.id AND m.source_id = t.source_id
         JOIN source s ON s.id = d.source_id""",
     "detections": "SELECT * FROM detections_all WHERE current AND NOT simulated",
     "lightcurves": """
@@ -34,7 +46,7 @@ VIEWS = {
         JOIN task t ON t.id = l.task_id
         JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
         JOIN project p ON p.id = c.project_id
-        JOIN membership m ON m.project_id = p.id AND m.source_id = t.source_id
+        JOIN project_source m ON m.project_id = p.id AND m.source_id = t.source_id
         JOIN source s ON s.id = l.source_id
         WHERE l.kind = 'lightcurve' AND NOT l.simulated""",
     "efficiency": """
@@ -45,7 +57,7 @@ VIEWS = {
         JOIN task t ON t.id = i.task_id
         JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
         JOIN project p ON p.id = c.project_id
-        JOIN membership m ON m.project_id = p.id AND m.source_id = t.source_id
+        JOIN project_source m ON m.project_id = p.id AND m.source_id = t.source_id
         GROUP BY p.name, t.step, i.kind""",
     "progress": """
         SELECT p.name AS project, t.step, t.status, count(*) AS tasks, min(t.finished) AS first_finished,
@@ -53,7 +65,7 @@ VIEWS = {
         FROM task t
         JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
         JOIN project p ON p.id = c.project_id
-        JOIN membership m ON m.project_id = p.id AND m.source_id = t.source_id
+        JOIN project_source m ON m.project_id = p.id AND m.source_id = t.source_id
         GROUP BY p.name, t.step, t.status""",
     "obscore": """
         SELECT coalesce(r.dataproduct_type, 'timeseries') AS dataproduct_type, 1 AS calib_level,
@@ -72,7 +84,7 @@ VIEWS = {
         WHERE NOT r.simulated
         UNION ALL
         SELECT CASE o.kind WHEN 'lightcurve' THEN 'timeseries' WHEN 'table' THEN 'measurements' ELSE o.kind END,
-          CASE WHEN t.step LIKE 'reduce:%' THEN 2 ELSE 3 END, upper(split_part(t.step, ':', 2)),
+          CASE WHEN starts_with(t.step, 'reduce') THEN 2 ELSE 3 END, upper(split_part(t.step, ':', 2)),
           s.name || '/' || o.series, 'ivo://virtualobserver/product?' || o.id, f.path, 'application/x-hdf5',
           (f.bytes + 999) / 1000, s.name, s.ra, s.dec, NULL, NULL, NULL, o.t_min, o.t_max, o.exptime,
           o.cadence, NULL, NULL, NULL, CASE o.kind WHEN 'lightcurve' THEN 'phot.flux.density' END, NULL,
@@ -547,6 +559,13 @@ def upgrade() -> None:
         sa.Column("source_id", sa.BigInteger(), nullable=False),
         sa.Column("raw_data_id", sa.BigInteger(), nullable=False),
         sa.Column("task_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "unit",
+            sa.String(),
+            server_default="",
+            nullable=False,
+            comment="Unit it belongs to, as the survey says",
+        ),
         sa.ForeignKeyConstraint(
             ["raw_data_id"],
             ["raw_data.id"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from virtualobserver.config.settings import Settings, setting
+from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, DataError
 
@@ -72,8 +73,11 @@ class VirtualObservatory(ABC):
     """A survey: how to get its raw data and what to make of them.
 
     A survey is one file in ``virtualobserver/observatories``. It sets the class attributes, has a `Settings`
-    class and writes `fetch`, `reduce` and `simulate_raw`; an image survey also `unit`, `calibrate` and `choose`.
-    Only `fetch` may read or write anything.
+    class and writes `fetch`, `reduce` and `simulate_raw`; an image survey also `unit`, `calibrate` and `choose`,
+    with `levels` naming the parts of its units (``("night", "frame")``) and `master_kinds` its masters in the
+    order in which they are made (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
+    digests of their own, with what each makes (``{"solve": (("table", "wcs"),)}``), done by `refine` in that
+    order. Only `fetch` may read or write anything.
     """
 
     name: ClassVar[str]
@@ -83,8 +87,9 @@ class VirtualObservatory(ABC):
     site: ClassVar[Site | None] = None
     bands: ClassVar[tuple[str, ...]] = ()
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "reduced"),)
-    has_units: ClassVar[bool] = False
-    has_masters: ClassVar[bool] = False
+    levels: ClassVar[tuple[str, ...]] = ()
+    master_kinds: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = {}
     simulated: ClassVar[bool] = False
     batch: ClassVar[int] = 200
     fetch_batch: ClassVar[int] = 200
@@ -108,20 +113,46 @@ class VirtualObservatory(ABC):
         """
 
     def unit(self, raw: RawRef) -> str:  # noqa: ARG002 - one unit is what surveys of single objects have
-        """Return the path of the unit `raw` belongs to, e.g. ``2012-06-04/0229``; empty = one unit a source."""
+        """Return the path of the unit `raw` belongs to, e.g. ``2012-06-04/0229``; empty = one unit a source.
+
+        Its parts are named by `levels`. For the raw data of a camera it is the key of the master they go into
+        and begins with one of `master_kinds`, e.g. ``dark/2x2/60s/2012-06-04``. Pure; called once, when the
+        raw data land.
+        """
         return ""
 
-    def calibrate(self, raws: Sequence[RawRef], settings: Any) -> Sequence[Product]:  # noqa: ARG002
-        """Return the master frames of one key made from `raws`; nothing by default."""
+    def calibrate(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:  # noqa: ARG002
+        """Return the master frames (role ``master``) of one key made from `raws`. Pure.
+
+        Kinds are made in the order of `master_kinds`, so ``aux.masters`` holds what `choose` picked for the
+        first of `raws` among the masters of the kinds before.
+        """
         return ()
 
-    def choose(self, masters: Sequence[Any], raw: RawRef) -> Sequence[Any]:  # noqa: ARG002
-        """Return the masters that suit `raw`; none by default."""
-        return ()
+    def choose(self, masters: Sequence[Handle], raw: RawRef) -> Mapping[str, Handle]:  # noqa: ARG002
+        """Return, by name, the masters that suit `raw`. Pure; looks at ``info`` only, never loads.
+
+        ``info.unit`` is the key of a master, ``info.statistics`` what `calibrate` said of it.
+        """
+        return {}
 
     @abstractmethod
     def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
         """Turn the raw data of one unit into products. Pure: no files, no network, no randomness."""
+
+    def refine(
+        self,
+        part: str,  # noqa: ARG002 - surveys without parts have nothing to refine
+        products: Sequence[Handle],  # noqa: ARG002
+        aux: Aux,  # noqa: ARG002
+        settings: Any,  # noqa: ARG002
+    ) -> Sequence[Product]:
+        """Do a named part of the reduction on what `reduce` and the parts before made of one unit. Pure.
+
+        A setting that belongs to a part only is marked ``step="reduce.<part>"``: to change it does that part
+        again, and what comes after, and nothing before.
+        """
+        return ()
 
     @abstractmethod
     def simulate_raw(

@@ -21,7 +21,7 @@ _INJECTED = """
       (e.value->>'start_mjd')::float8 AS start_mjd, (e.value->>'end_mjd')::float8 AS end_mjd,
       (e.value->>'amplitude')::float8 AS amplitude
     FROM configuration c JOIN task t ON t.step = c.step AND t.digest = c.digest
-    JOIN membership m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
     JOIN source_raw r ON r.task_id = t.id JOIN raw_data d ON d.id = r.raw_data_id
     JOIN source s ON s.id = t.source_id
     CROSS JOIN LATERAL jsonb_array_elements(d.header->'injected') e

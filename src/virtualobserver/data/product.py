@@ -64,6 +64,9 @@ class Raw:
         JSON-like extract: keywords, release, request.
     key
         Part of the file, e.g. one object of a bulk file; empty for all of it.
+    owner
+        Whose raw data these are, if not the target's: the camera of a calibration frame, a `Target` of kind
+        ``instrument``.
     """
 
     archive_id: str
@@ -74,6 +77,7 @@ class Raw:
     key: str = ""
     obscore: Mapping[str, Any] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
+    owner: Target | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,21 @@ from virtualobserver.data.product import RawRef
 from virtualobserver.errors import ChecksumMismatch, ProductDropped
 from virtualobserver.models.base import Base, created_at, json_dict, key
 
-__all__ = ["File", "RawData", "SourceRaw"]
+__all__ = ["OBSCORE", "File", "RawData", "SourceRaw"]
+
+OBSCORE = (
+    "obs_id",
+    "obs_collection",
+    "dataproduct_type",
+    "s_ra",
+    "s_dec",
+    "s_fov",
+    "t_min",
+    "t_max",
+    "t_exptime",
+    "em_min",
+    "em_max",
+)
 
 
 class File(Base):
@@ -108,6 +122,7 @@ def raw_ref(store: Any, row: Any, path: str | None, *, external: bool) -> RawRef
         read=read,
         path=None if row.block or path is None else store.resolve(path, external=external),
         key=row.key,
+        obscore={name: value for name in OBSCORE if (value := getattr(row, name)) is not None},
         header=dict(row.header or {}),
         raw_id=row.id,
         simulated=row.simulated,
@@ -127,3 +142,4 @@ class SourceRaw(Base):
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"), primary_key=True)
     raw_data_id: Mapped[int] = mapped_column(ForeignKey("raw_data.id", ondelete="CASCADE"), primary_key=True)
     task_id: Mapped[int] = mapped_column(ForeignKey("task.id", ondelete="CASCADE"), primary_key=True)
+    unit: Mapped[str] = mapped_column(server_default="", comment="Unit it belongs to, as the survey says")

@@ -45,7 +45,7 @@ class ArchiveClient:
         folders = [Path(folder).expanduser().resolve() for folder in self._step.folders]
         for folder in folders:
             if not folder.is_dir():
-                where = f"observatories.{self._step.plugin}.archive"
+                where = f"observatories.{self._step.entry}.archive"
                 msg = f"{self._step.name}: the archive folder {folder} is not there; check {where}"
                 raise ArchiveError(msg)
         return folders

@@ -72,7 +72,8 @@ def write_products(store: Store, step: Step, outcomes: Sequence[Outcome]) -> lis
             parts = (owner, outcome.claim.unit, product.role, product.series)
             key = "/".join(safe_name(part) for part in parts if part)
             if product.container_kind == "image":
-                image = store.write_image(folder, product.data, safe_name(f"{owner}_{outcome.claim.unit}"))
+                name = "_".join(part.replace("/", "_") for part in parts if part)
+                image = store.write_image(folder, product.data, name)
                 written.append(Written(outcome, product, image.blocks[0], image.file))
             else:
                 blocks.append((key, product.data))

@@ -17,6 +17,7 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.models import Configuration, Run
 from virtualobserver.run.executors import Executor, make_executor
 from virtualobserver.run.plan import batches, plan, release_dead, runnable
+from virtualobserver.run.removal import prune
 from virtualobserver.run.steps import Step
 from virtualobserver.run.work import Job
 
@@ -39,7 +40,13 @@ class Choice:
 
     def wants(self, step: Step) -> bool:
         """Whether `step` is asked for: by full name, by kind, or because nothing was asked."""
-        return self.step in {None, step.name, step.kind}
+        return self.step in {
+            None,
+            step.name,
+            step.kind,
+            step.name.partition(":")[0],
+            step.name.partition(".")[0],
+        }
 
 
 @dataclass
@@ -81,6 +88,9 @@ def drive(project: Project, choice: Choice, *, progress: Progress | None = None)
     finally:
         executor.close()
         _end(project, run_id, summary)
+    dropped = [role for role, kept in project.settings.keep.items() if not kept]
+    for role in dropped:
+        prune(project.workspace, role=role, project=project.name, settled=True)
     return summary
 
 
@@ -100,7 +110,8 @@ def _statuses(step: Step, choice: Choice) -> list[str]:
         statuses += ["stale", "empty"]
     if choice.redo and (choice.step is None or choice.wants(step)):
         statuses.append("done")
-    if choice.refresh and step.kind == "fetch" and step.origin == "live":
+    # A folder of frames may have got new ones; of a folder with a file a target the known files tell.
+    if choice.refresh and step.kind == "fetch" and (step.origin == "live" or step.levels):
         statuses.append("done")
     return statuses
 
@@ -114,42 +125,52 @@ def _do_step(
     run_id: int,
     progress: Progress | None,
 ) -> Counter[str]:
-    number = project.injections(step.plugin) if step.kind == "simulate" else 0
+    number = project.injections(step.entry) if step.kind == "simulate" else 0
+    total: Counter[str] = Counter()
+    if step.kind == "simulate" and number == 0:
+        return total
+    for stage in step.instance.master_kinds if step.kind == "calibrate" else ("",):
+        job, tasks = _plan_step(project, step, choice, run_id=run_id, number=number, stage=stage)
+        before = sum(total.values())
+        work = batches(tasks, project.settings.run.batch or step.batch)
+        while work:
+            died: list[int] = []
+            for ids, counts in executor.map(job, work):
+                if counts is None:
+                    died += ids
+                    continue
+                total += counts
+                if progress:
+                    progress(step.name, before + len(tasks), total)
+            work = _after_deaths(project, died, total)
+    return total
+
+
+def _plan_step(
+    project: Project, step: Step, choice: Choice, *, run_id: int, number: int, stage: str
+) -> tuple[Job, list[tuple[int, int, int]]]:
+    """Bring the tasks of a step up to date; return what workers have to know, and the tasks to do."""
+    only = () if step.kind == "calibrate" else choice.only
     with project.session() as session, session.begin():
         _refresh_statistics(session)
         release_dead(session)
-        plan(session, step, project.id, number=number, analyse_digest=step.analysis_digest)
-        tasks = runnable(session, step, project.id, statuses=_statuses(step, choice), only=choice.only)
+        plan(session, step, project.id, number=number)
+        statuses = _statuses(step, choice)
+        tasks = runnable(session, step, project.id, statuses=statuses, only=only, stage=stage)
         planned = session.execute(text("SELECT now()")).scalar_one()
-    if step.kind == "simulate" and number == 0:
-        return Counter()
-    total: Counter[str] = Counter()
-    if not tasks:
-        return total
-    settings = project.settings.run
+    if step.kind == "simulate" and choice.redo:
+        _restart_injections(project, [task_id for task_id, _, _ in tasks])
+    workspace = project.workspace
     job = Job(
-        str(project.workspace.root),
-        project.workspace.database.url,
+        str(workspace.root),
+        workspace.database.url,
         step,
         run_id,
-        lease=settings.lease,
+        lease=project.settings.run.lease,
         number=number,
         planned=planned,
     )
-    if step.kind == "simulate" and choice.redo:
-        _restart_injections(project, [task_id for task_id, _, _ in tasks])
-    work = batches(tasks, settings.batch or step.batch)
-    while work:
-        died: list[int] = []
-        for ids, counts in executor.map(job, work):
-            if counts is None:
-                died += ids
-                continue
-            total += counts
-            if progress:
-                progress(step.name, len(tasks), total)
-        work = _after_deaths(project, died, total)
-    return total
+    return job, tasks
 
 
 def _refresh_statistics(session: Any) -> None:

@@ -44,14 +44,14 @@ _LIGHTCURVES: Final = """
       l.mag_faintest, l.statistics, l.id
     FROM product l JOIN source s ON s.id = l.source_id JOIN task t ON t.id = l.task_id
     JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-    JOIN membership m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
     WHERE c.project_id = :project AND l.kind = 'lightcurve' AND (:simulated OR NOT l.simulated)
     ORDER BY s.name, l.t_min, l.id"""
 _PROPERTIES: Final = """
     SELECT s.name AS source, r.analysis, r.simulated, r.props
     FROM properties r JOIN source s ON s.id = r.source_id JOIN task t ON t.id = r.task_id
     JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-    JOIN membership m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
     WHERE c.project_id = :project AND (:simulated OR NOT r.simulated)
     ORDER BY s.name, r.analysis"""
 _SOURCES: Final = """

@@ -7,23 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
 from virtualobserver.errors import DiskFull, TaskLost
 from virtualobserver.io.names import safe_name
 from virtualobserver.io.store import FileRecord, Store
-from virtualobserver.models import RawData, SourceRaw
+from virtualobserver.models import RawData, Source, SourceRaw
 from virtualobserver.models.base import table_of
+from virtualobserver.models.raw_data import OBSCORE
 from virtualobserver.run.archive import ArchiveClient, fetch
-from virtualobserver.run.commit import clean, file_ids, mark, owned
-from virtualobserver.run.outcome import Claim, Outcome
-from virtualobserver.run.plan import hash_inputs
+from virtualobserver.run.commit import clean, file_ids, mark, owned, row_sha
+from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
 from virtualobserver.run.steps import Step
 
 if TYPE_CHECKING:
@@ -34,19 +34,14 @@ __all__ = ["fetch_batch"]
 
 FLUSH_SECONDS = 5.0
 FLUSH_BYTES = 16_000_000
-_OBSCORE = (
-    "obs_id",
-    "obs_collection",
-    "dataproduct_type",
-    "s_ra",
-    "s_dec",
-    "s_fov",
-    "t_min",
-    "t_max",
-    "t_exptime",
-    "em_min",
-    "em_max",
-)
+
+
+class _Link(NamedTuple):
+    """Whose a piece of raw data is, and the unit it belongs to."""
+
+    source_id: int
+    raw_id: int
+    unit: str
 
 
 @dataclass
@@ -56,7 +51,7 @@ class _Landing:
     raws: list[tuple[Claim, Raw]] = field(default_factory=list)
     size: int = 0
     since: float = field(default_factory=time.monotonic)
-    ids: dict[int, list[int]] = field(default_factory=dict)
+    links: dict[int, list[_Link]] = field(default_factory=dict)
     errors: dict[int, BaseException] = field(default_factory=dict)
 
     def due(self) -> bool:
@@ -88,7 +83,7 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
     ]
     with workspace.database.session() as session, session.begin():
         mine = owned(session, worker, outcomes)
-        _replace_answers(session, mine)
+        _replace_answers(session, mine, landing)
         mark(session, job.run_id, mine)
     return Counter(o.status for o in mine)
 
@@ -126,31 +121,26 @@ def _outcome(claim: Claim, landing: _Landing, seconds: float, *, simulated: bool
     inputs = hash_inputs(claim.row_sha, [])
     if error := landing.errors.get(claim.task_id):
         return Outcome.failure(claim, error, seconds=seconds, inputs=inputs)
-    ids = landing.ids.get(claim.task_id, [])
+    ids = [link.raw_id for link in landing.links.get(claim.task_id, [])]
     status = "done" if ids else "empty"
     return Outcome(claim, status, seconds=seconds, inputs=inputs, raw_ids=ids, simulated=simulated)
 
 
-def _replace_answers(session: Session, outcomes: Sequence[Outcome]) -> None:
+def _replace_answers(session: Session, outcomes: Sequence[Outcome], landing: _Landing) -> None:
     """Let each done task point at the raw data of this answer, and no longer at those of an older one."""
-    good = [o for o in outcomes if o.status != "failed"]
+    good = [o.claim.task_id for o in outcomes if o.status != "failed"]
     if not good:
         return
-    session.execute(
-        text("DELETE FROM source_raw WHERE task_id = ANY(:ids)"), {"ids": [o.claim.task_id for o in good]}
-    )
-    links = sorted({(o.claim.source_id, raw, o.claim.task_id) for o in good for raw in o.raw_ids})
+    session.execute(text("DELETE FROM source_raw WHERE task_id = ANY(:ids)"), {"ids": good})
+    links = sorted({(*link, task) for task in good for link in landing.links.get(task, [])})
     if links:
+        names = ("source_id", "raw_data_id", "unit", "task_id")
         upsert_rows(
             session,
             table_of(SourceRaw),
-            {
-                "source_id": [a for a, _, _ in links],
-                "raw_data_id": [b for _, b, _ in links],
-                "task_id": [c for _, _, c in links],
-            },
+            dict(zip(names, map(list, zip(*links, strict=True)), strict=True)),
             key=["source_id", "raw_data_id", "task_id"],
-            update=[],
+            update=["unit"],
         )
 
 
@@ -162,8 +152,34 @@ def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
     placed = _write(workspace.store, job.step, raws)
     with workspace.database.session() as session, session.begin():
         ids = _insert(session, job.step, raws, placed)
-    for (claim, _), raw_id in zip(raws, ids, strict=True):
-        landing.ids.setdefault(claim.task_id, []).append(raw_id)
+        owners = _insert_owners(session, job.step, raws)
+    unit = job.step.instance.unit if job.step.levels else None
+    for (claim, raw), raw_id in zip(raws, ids, strict=True):
+        owner = claim.source_id if raw.owner is None else owners[raw.owner.name]
+        link = _Link(owner, raw_id, unit(RawRef.of(raw)) if unit else "")
+        landing.links.setdefault(claim.task_id, []).append(link)
+
+
+def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> dict[str, int]:
+    """Insert the sources of raw data that are not the targets': cameras. Return their ids by name."""
+    owners = {raw.owner.name: raw.owner for _, raw in raws if raw.owner is not None}
+    if not owners:
+        return {}
+    rows = upsert_rows(
+        session,
+        table_of(Source),
+        {
+            "namespace": [owner.namespace or step.plugin for owner in owners.values()],
+            "name": list(owners),
+            "kind": [owner.kind for owner in owners.values()],
+            "extra": [clean(owner.extra) for owner in owners.values()],
+            "row_sha": [row_sha(owner) for owner in owners.values()],
+        },
+        key=["namespace", "name"],
+        update=["kind"],
+        returning=["id"],
+    )
+    return dict(zip(owners, (row[0] for row in rows), strict=True))
 
 
 def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[tuple[FileRecord, str, str]]:
@@ -222,7 +238,7 @@ def _insert(
         "format": [raw.format for raw, _ in unique],
         "simulated": [step.origin == "simulated"] * len(unique),
         "header": [clean(raw.header) for raw, _ in unique],
-        **{name: [clean(raw.obscore.get(name)) for raw, _ in unique] for name in _OBSCORE},
+        **{name: [clean(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
     }
     columns["hpx"] = [
         int(hpx([a], [d])[0]) if a is not None and d is not None else None

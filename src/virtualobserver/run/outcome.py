@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from virtualobserver.config.credentials import known_secrets, scrub
@@ -13,7 +14,12 @@ from virtualobserver.data.result import Result
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.simulate import InjectionOutcome
 
-__all__ = ["Claim", "Outcome"]
+__all__ = ["Claim", "Outcome", "hash_inputs"]
+
+
+def hash_inputs(row_sha: str, items: Sequence[str]) -> str:
+    """Return the hash of everything a task is made from; planning computes the same in SQL."""
+    return sha256(f"{row_sha}|{','.join(sorted(items))}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,85 +4,106 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.product import RawRef
-from virtualobserver.run.steps import Step
+from virtualobserver.run.masters import mark_changed_masters
+from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 
-__all__ = ["batches", "hash_inputs", "plan", "release_dead", "runnable"]
+__all__ = ["batches", "plan", "release_dead", "runnable"]
 
-
-def hash_inputs(row_sha: str, items: Sequence[str]) -> str:
-    """Return the hash of everything a task is made from; the SQL below computes the same."""
-    return sha256(f"{row_sha}|{','.join(sorted(items))}".encode()).hexdigest()
-
+# The hash of what a task is made from, as `outcome.hash_inputs` computes it.
 
 _HASH = "encode(sha256(convert_to({0} || '|' || coalesce(string_agg({1}, ',' ORDER BY {1} COLLATE \"C\"), ''), 'UTF8')), 'hex')"
 
 _MEMBERS = "SELECT source_id FROM membership WHERE project_id = :project"
+
+# What analyses found belongs to the project of the source it was found in.
+_FAMILY = f"""{_MEMBERS} UNION SELECT s.id FROM source s JOIN membership m ON m.source_id = s.parent_id
+WHERE m.project_id = :project"""
+
+# Cameras are no targets: their raw data came with those of the targets.
+_CAMERAS = f"""SELECT s.id AS source_id FROM source s WHERE s.kind = 'instrument' AND EXISTS (
+  SELECT FROM source_raw r JOIN task f ON f.id = r.task_id
+  WHERE r.source_id = s.id AND f.step = :up_step AND f.digest = :up_digest AND f.source_id IN ({_MEMBERS}))"""
+
+_SOURCES = {
+    "fetch": _MEMBERS,
+    "calibrate": _CAMERAS,
+    "reduce": _MEMBERS,
+    "refine": _MEMBERS,
+    "analyse": _FAMILY,
+    "simulate": _FAMILY,
+}
 
 _NEW_FETCH = f"""
 INSERT INTO task (source_id, step, unit, digest)
 SELECT source_id, :step, '', :digest FROM ({_MEMBERS}) m
 ON CONFLICT DO NOTHING"""
 
-_NEW_REDUCE = f"""
+_NEW_REDUCE = """
 INSERT INTO task (source_id, step, unit, digest)
-SELECT f.source_id, :step, '', :digest FROM task f JOIN ({_MEMBERS}) m USING (source_id)
+SELECT DISTINCT r.source_id, :step, r.unit, :digest FROM task f JOIN source_raw r ON r.task_id = f.id
+JOIN ({sources}) m ON m.source_id = r.source_id
 WHERE f.step = :up_step AND f.digest = :up_digest
-  AND EXISTS (SELECT FROM source_raw r WHERE r.task_id = f.id)
 ON CONFLICT DO NOTHING"""
 
 _NEW_ANALYSE = f"""
 INSERT INTO task (source_id, step, unit, digest)
-SELECT u.source_id, :step, '', :digest FROM task u JOIN ({_MEMBERS}) m USING (source_id)
-WHERE (u.step, u.digest) IN (SELECT * FROM unnest(CAST(:steps AS text[]), CAST(:digests AS text[])))
-GROUP BY u.source_id
+SELECT u.source_id, :step, {GROUP}, :digest
+FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
+GROUP BY 1, 3
 HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running'))
+ON CONFLICT DO NOTHING"""
+
+_NEW_ANALYSE_OF_FOUND = f"""
+INSERT INTO task (source_id, step, unit, digest)
+SELECT DISTINCT p.source_id, :step, {GROUP}, :digest
+FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
+JOIN product p ON p.task_id = u.id AND p.source_id <> u.source_id
+WHERE {WANTED} AND u.status IN ('done', 'stale')
 ON CONFLICT DO NOTHING"""
 
 _NEW_SIMULATE = f"""
 INSERT INTO task (source_id, step, unit, digest)
-SELECT a.source_id, :step, a.unit, :digest FROM task a JOIN ({_MEMBERS}) m USING (source_id)
+SELECT a.source_id, :step, a.unit, :digest FROM task a JOIN ({_FAMILY}) m USING (source_id)
 WHERE a.step = :up_step AND a.digest = :up_digest AND a.status = 'done' AND :number > 0
 ON CONFLICT DO NOTHING"""
 
 _MORE_INJECTIONS = f"""
 UPDATE task SET status = 'pending'
 WHERE step = :step AND digest = :digest AND status = 'done' AND extent < :number
-  AND source_id IN ({_MEMBERS})"""
+  AND source_id IN ({_FAMILY})"""
 
 _STALE = """
-UPDATE task t SET status = 'stale', extent = 0 FROM ({current}) c
-WHERE t.step = :step AND t.digest = :digest AND t.source_id = c.source_id AND t.unit = ''
-  AND t.status IN ('done', 'empty') AND t.inputs IS DISTINCT FROM c.inputs"""
+UPDATE task t SET status = 'stale', extent = 0 FROM (
+  SELECT a.id, {hash} AS inputs
+  FROM task a JOIN source s ON s.id = a.source_id {inputs}
+  WHERE a.step = :step AND a.digest = :digest AND a.status IN ('done', 'empty') AND a.source_id IN ({sources})
+  GROUP BY a.id, s.row_sha) c
+WHERE t.id = c.id AND t.inputs IS DISTINCT FROM c.inputs"""
 
-_FETCH_NOW = f"""
-SELECT s.id AS source_id, {_HASH.format("s.row_sha", "NULL::text")} AS inputs
-FROM source s JOIN ({_MEMBERS}) m ON m.source_id = s.id GROUP BY s.id, s.row_sha"""
+_STALE_FETCH = _STALE.format(hash=_HASH.format("s.row_sha", "NULL::text"), inputs="", sources=_MEMBERS)
 
-_REDUCE_NOW = f"""
-SELECT s.id AS source_id, {_HASH.format("s.row_sha", "d.sha256 || ':' || d.key")} AS inputs
-FROM source s JOIN ({_MEMBERS}) m ON m.source_id = s.id
-LEFT JOIN task f ON f.source_id = s.id AND f.step = :up_step AND f.digest = :up_digest
-LEFT JOIN source_raw r ON r.task_id = f.id
-LEFT JOIN raw_data d ON d.id = r.raw_data_id
-GROUP BY s.id, s.row_sha"""
+_STALE_REDUCE = _STALE.format(
+    hash=_HASH.format("s.row_sha", "r.item"),
+    inputs="""LEFT JOIN (
+      SELECT r.source_id, r.unit, d.sha256 || ':' || d.key AS item FROM task f
+      JOIN source_raw r ON r.task_id = f.id JOIN raw_data d ON d.id = r.raw_data_id
+      WHERE f.step = :up_step AND f.digest = :up_digest) r ON r.source_id = a.source_id AND r.unit = a.unit""",
+    sources=_MEMBERS,
+)
 
-_ANALYSE_NOW = f"""
-SELECT s.id AS source_id, {_HASH.format("s.row_sha", "p.checksum || ':' || p.role || ':' || p.series")} AS inputs
-FROM source s JOIN ({_MEMBERS}) m ON m.source_id = s.id
-LEFT JOIN LATERAL (
-  SELECT p.checksum, p.role, p.series FROM task u JOIN product p ON p.task_id = u.id
-  WHERE u.source_id = s.id AND p.source_id = s.id
-    AND (u.step, u.digest) IN (SELECT * FROM unnest(CAST(:steps AS text[]), CAST(:digests AS text[])))
-    AND (p.kind, p.role) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:roles AS text[])))
-) p ON true
-GROUP BY s.id, s.row_sha"""
+_STALE_ANALYSE = _STALE.format(
+    hash=_HASH.format("s.row_sha", "p.item"),
+    inputs=f"""LEFT JOIN (
+      SELECT p.source_id, {GROUP} AS unit, p.checksum || ':' || p.role || ':' || p.series AS item
+      FROM task u JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
+      JOIN product p ON p.task_id = u.id WHERE {WANTED}) p ON p.source_id = a.source_id AND p.unit = a.unit""",
+    sources=_FAMILY,
+)
 
 
 def _parameters(step: Step, project_id: int) -> dict[str, object]:
@@ -95,41 +116,44 @@ def _parameters(step: Step, project_id: int) -> dict[str, object]:
         "up_digest": above[1],
         "steps": [name for name, _ in step.upstream],
         "digests": [key for _, key in step.upstream],
+        "depths": list(step.depths),
         "kinds": [kind for kind, _ in step.wanted],
         "roles": [role for _, role in step.wanted],
     }
 
 
-def plan(session: Session, step: Step, project_id: int, *, number: int = 0, analyse_digest: str = "") -> None:
+def plan(session: Session, step: Step, project_id: int, *, number: int = 0) -> None:
     """Insert the tasks of a step that are missing and mark those whose inputs changed as stale.
 
     Parameters
     ----------
     number
         For a ``simulate`` step: injections wanted per source.
-    analyse_digest
-        For a ``simulate`` step: digest of the analysis it belongs to.
     """
     values = _parameters(step, project_id)
     if step.kind == "fetch":
         session.execute(text(_NEW_FETCH), values)
-        session.execute(text(_STALE.format(current=_FETCH_NOW)), values)
+        session.execute(text(_STALE_FETCH), values)
         if step.origin == "folder":
             _mark_changed_files(session, step, project_id)
-    elif step.kind == "reduce":
-        if step.instance.has_units:
-            _plan_units(session, step, project_id)
-            return
-        session.execute(text(_NEW_REDUCE), values)
-        session.execute(text(_STALE.format(current=_REDUCE_NOW)), values)
+    elif step.kind in {"calibrate", "reduce"}:
+        session.execute(text(_NEW_REDUCE.format(sources=_SOURCES[step.kind])), values)
+        if step.masters:
+            mark_changed_masters(session, step, values, sources=_SOURCES[step.kind])
+        else:
+            session.execute(text(_STALE_REDUCE), values)
+    elif step.kind == "refine":
+        session.execute(text(_NEW_ANALYSE), values)
+        session.execute(text(_STALE_ANALYSE), values)
     elif step.kind == "analyse":
         session.execute(text(_NEW_ANALYSE), values)
-        session.execute(text(_STALE.format(current=_ANALYSE_NOW)), values)
+        session.execute(text(_NEW_ANALYSE_OF_FOUND), values)
+        session.execute(text(_STALE_ANALYSE), values)
     elif step.kind == "simulate":
-        values |= {"number": number, "up_step": f"analyse:{step.plugin}", "up_digest": analyse_digest}
-        session.execute(text(_NEW_SIMULATE), values)
-        session.execute(text(_MORE_INJECTIONS), values)
-        session.execute(text(_STALE.format(current=_ANALYSE_NOW)), values)
+        above = {"number": number, "up_step": f"analyse:{step.plugin}", "up_digest": step.analysis_digest}
+        session.execute(text(_NEW_SIMULATE), values | above)
+        session.execute(text(_MORE_INJECTIONS), values | above)
+        session.execute(text(_STALE_ANALYSE), values)
 
 
 def _mark_changed_files(session: Session, step: Step, project_id: int) -> None:
@@ -156,44 +180,6 @@ def _mark_changed_files(session: Session, step: Step, project_id: int) -> None:
         session.execute(text("UPDATE task SET status = 'stale' WHERE id = ANY(:ids)"), {"ids": changed})
 
 
-def _plan_units(session: Session, step: Step, project_id: int) -> None:
-    """Insert and check tasks of a survey whose raw data fall into units (frames, CCDs, nights)."""
-    up_step, up_digest = step.upstream[0]
-    rows = session.execute(
-        text(f"""
-        SELECT f.source_id, s.row_sha, d.archive_id, d.key, d.format, d.header, d.sha256
-        FROM task f JOIN source s ON s.id = f.source_id JOIN source_raw r ON r.task_id = f.id
-        JOIN raw_data d ON d.id = r.raw_data_id
-        WHERE f.step = :up_step AND f.digest = :up_digest AND f.source_id IN ({_MEMBERS})"""),
-        {"up_step": up_step, "up_digest": up_digest, "project": project_id},
-    )
-    units: dict[tuple[int, str, str], list[str]] = defaultdict(list)
-    for row in rows:
-        raw = RawRef(row.archive_id, row.format, lambda: b"", key=row.key, header=row.header)
-        units[row.source_id, step.instance.unit(raw), row.row_sha].append(f"{row.sha256}:{row.key}")
-    if not units:
-        return
-    values = {
-        "step": step.name,
-        "digest": step.digest,
-        "sources": [key[0] for key in units],
-        "units": [key[1] for key in units],
-        "inputs": [hash_inputs(key[2], items) for key, items in units.items()],
-    }
-    planned = "unnest(CAST(:sources AS bigint[]), CAST(:units AS text[]), CAST(:inputs AS text[])) c(source_id, unit, inputs)"
-    session.execute(
-        text(f"""INSERT INTO task (source_id, step, unit, digest)
-        SELECT c.source_id, :step, c.unit, :digest FROM {planned} ON CONFLICT DO NOTHING"""),
-        values,
-    )
-    session.execute(
-        text(f"""UPDATE task t SET status = 'stale' FROM {planned}
-        WHERE t.step = :step AND t.digest = :digest AND t.source_id = c.source_id AND t.unit = c.unit
-          AND t.status IN ('done', 'empty') AND t.inputs IS DISTINCT FROM c.inputs"""),
-        values,
-    )
-
-
 def release_dead(session: Session) -> int:
     """Give back the tasks of workers that no longer live, and return how many.
 
@@ -218,9 +204,15 @@ def release_dead(session: Session) -> int:
 
 
 def runnable(
-    session: Session, step: Step, project_id: int, *, statuses: Sequence[str], only: Sequence[str] = ()
+    session: Session,
+    step: Step,
+    project_id: int,
+    *,
+    statuses: Sequence[str],
+    only: Sequence[str] = (),
+    stage: str = "",
 ) -> list[tuple[int, int, int]]:
-    """Return (task id, rank, deaths) of the tasks to do.
+    """Return (task id, rank, deaths) of the tasks to do; with `stage` those whose unit begins with it.
 
     The rank numbers all tasks of the step in the order of the sky, done or not, so that batches fall the
     same way when a run is taken up again.
@@ -228,21 +220,16 @@ def runnable(
     rows = session.execute(
         text(f"""
         SELECT id, rank, deaths FROM (
-          SELECT t.id, t.status, t.deaths, s.name, s.aliases,
+          SELECT t.id, t.status, t.deaths, t.unit, s.name, s.aliases,
                  row_number() OVER (ORDER BY s.hpx, s.name COLLATE "C", t.unit COLLATE "C") - 1 AS rank
           FROM task t JOIN source s ON s.id = t.source_id
-          WHERE t.step = :step AND t.digest = :digest AND t.source_id IN ({_MEMBERS})) q
+          WHERE t.step = :step AND t.digest = :digest AND t.source_id IN ({_SOURCES[step.kind]})) q
         WHERE (status = ANY(:statuses) OR (status = 'running' AND EXISTS (
                  SELECT FROM task x WHERE x.id = q.id AND x.lease < now())))
+          AND (CAST(:stage AS text) = '' OR unit = :stage OR starts_with(unit, :stage || '/'))
           AND (cardinality(CAST(:only AS text[])) = 0 OR name = ANY(:only) OR aliases && CAST(:only AS text[]))
         ORDER BY rank"""),
-        {
-            "step": step.name,
-            "digest": step.digest,
-            "project": project_id,
-            "statuses": list(statuses),
-            "only": list(only),
-        },
+        _parameters(step, project_id) | {"statuses": list(statuses), "only": list(only), "stage": stage},
     )
     return [(row.id, row.rank, row.deaths) for row in rows]
 

@@ -104,7 +104,14 @@ DELETE FROM source s WHERE s.namespace IN (SELECT digest FROM gone_task)
   AND NOT EXISTS (SELECT FROM membership m WHERE m.source_id = s.id)"""
 
 
-def prune(workspace: Workspace, *, role: str | None = None, project: str | None = None) -> PruneReport:
+_UNSETTLED = """
+SELECT FROM task w JOIN configuration c ON c.step = w.step AND c.digest = w.digest AND c.current
+WHERE w.source_id = t.source_id AND w.status IN ('pending', 'running', 'failed')"""
+
+
+def prune(
+    workspace: Workspace, *, role: str | None = None, project: str | None = None, settled: bool = False
+) -> PruneReport:
     """Remove what is not current: products, detections and tasks of settings that no project uses any more.
 
     Raw data stay, and verdicts keep their own copy of what they are about.
@@ -115,6 +122,8 @@ def prune(workspace: Workspace, *, role: str | None = None, project: str | None 
         Instead, drop the files of the products with this role and keep all rows.
     project
         Only what this project made; what another project uses stays.
+    settled
+        Leave sources alone that have a task still to be done or failed: its inputs are needed again.
 
     Raises
     ------
@@ -130,6 +139,8 @@ def prune(workspace: Workspace, *, role: str | None = None, project: str | None 
         scope = f"(CAST(:project AS bigint) IS NULL OR EXISTS ({mine}))"
         unused = f"NOT EXISTS ({others})" if role is None or project else "true"
         idle = "t.step NOT LIKE 'fetch:%' AND (t.status <> 'running' OR t.lease < now())"
+        if settled:
+            idle += f" AND NOT EXISTS ({_UNSETTLED})"
         session.execute(
             text(
                 f"CREATE TEMP TABLE gone_task ON COMMIT DROP AS SELECT t.id, t.digest FROM task t "  # noqa: S608

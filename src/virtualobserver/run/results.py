@@ -82,7 +82,7 @@ def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, 
             SELECT replace(t.step, 'analyse:', '') || '.' || h.name AS name, h.counts
             FROM histogram_part h JOIN task t ON t.id = h.task_id
             JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-            JOIN membership m ON m.project_id = c.project_id AND m.source_id = t.source_id
+            JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
             WHERE c.project_id = :project AND t.status IN ('done', 'stale')
               AND (CAST(:simulated AS boolean) IS NULL OR h.simulated = :simulated)
             ORDER BY h.id""").execution_options(yield_per=1000),
@@ -117,7 +117,7 @@ def injections(project: Project, analysis: str | None = None) -> pd.DataFrame:
               i.width, i.found, i.found_snr, i.parameters
             FROM injection i JOIN task t ON t.id = i.task_id JOIN source s ON s.id = i.source_id
             JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-            JOIN membership m ON m.project_id = c.project_id AND m.source_id = i.source_id
+            JOIN project_source m ON m.project_id = c.project_id AND m.source_id = i.source_id
             WHERE c.project_id = :project AND (CAST(:step AS text) IS NULL OR t.step = :step)
             ORDER BY t.step, s.name, i.number""",
             {"project": project.id, "step": f"simulate:{analysis}" if analysis else None},

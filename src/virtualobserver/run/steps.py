@@ -11,21 +11,33 @@ from virtualobserver import plugins
 from virtualobserver.config.digest import digest
 from virtualobserver.errors import ConfigError
 
-__all__ = ["Step", "build_steps"]
+__all__ = ["GROUP", "UPSTREAM", "WANTED", "Step", "build_steps"]
 
-Kind = Literal["fetch", "calibrate", "reduce", "analyse", "simulate"]
-_FOLDER = {"fetch": "observatories", "calibrate": "observatories", "reduce": "observatories"}
+# How queries select what a step works on: its upstreams, their products, and the group a unit falls into.
+UPSTREAM = (
+    "unnest(CAST(:steps AS text[]), CAST(:digests AS text[]), CAST(:depths AS int[])) up(step, digest, depth)"
+)
+WANTED = "(p.kind, p.role) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:roles AS text[])))"
+GROUP = "array_to_string((string_to_array(u.unit, '/'))[1:up.depth], '/')"
+
+Kind = Literal["fetch", "calibrate", "reduce", "refine", "analyse", "simulate"]
+_FOLDER = dict.fromkeys(("fetch", "calibrate", "reduce", "refine"), "observatories")
 
 
 @dataclass(frozen=True)
 class Step:
     """One step of a project, able to travel to a worker.
 
-    ``upstream`` are the (step, digest) pairs whose products (or raw data) it works on.
+    ``plugin`` is the plug-in's own name, ``entry`` what the configuration calls it: that name or its file.
+    ``upstream`` are the (step, digest) pairs whose products (or raw data) it works on. ``levels`` name the
+    parts of its units, e.g. ``("night", "frame")``; ``depths`` say how many of the parts of each upstream's
+    units an analysis groups by. ``masters`` is the step that makes the survey's masters. ``part`` is the name
+    of a named part of the reduction.
     """
 
     kind: Kind
     plugin: str
+    entry: str
     digest: str
     settings: Mapping[str, Any]
     origin: str = "live"
@@ -35,16 +47,20 @@ class Step:
     seed: int = 0
     folders: tuple[str, ...] = ()
     analysis_digest: str = ""
+    levels: tuple[str, ...] = ()
+    depths: tuple[int, ...] = ()
+    masters: tuple[str, str] | None = None
+    part: str = ""
 
     @property
     def name(self) -> str:
-        """Name as it stands in the database, e.g. ``reduce:ztf``."""
-        return f"{self.kind}:{self.plugin}"
+        """Name as it stands in the database, e.g. ``reduce:ztf`` or ``reduce.solve:astep``."""
+        return f"reduce.{self.part}:{self.plugin}" if self.part else f"{self.kind}:{self.plugin}"
 
     @cached_property
     def instance(self) -> Any:
         """The survey or analysis with these settings."""
-        plugin = plugins.load(_FOLDER.get(self.kind, "analyses"), self.plugin)  # type: ignore[arg-type]
+        plugin = plugins.load(_FOLDER.get(self.kind, "analyses"), self.entry)  # type: ignore[arg-type]
         return plugin(plugin.Settings(**dict(self.settings)))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -63,16 +79,19 @@ def _folders(archive: Any) -> tuple[str, ...]:
     return (archive,) if isinstance(archive, str) else tuple(archive)
 
 
-def _survey_steps(name: str, settings: Any) -> list[Step]:
-    plugin = plugins.load("observatories", name)
+def _survey_steps(entry: str, settings: Any) -> list[Step]:
+    plugin = plugins.load("observatories", entry)
+    name = plugin.name
     origin = _origin(plugin, settings.archive)
     raw = settings.model_dump(mode="json")
     common: dict[str, Any] = {
         "plugin": name,
+        "entry": entry,
         "settings": raw,
         "origin": origin,
         "seed": settings.seed,
         "folders": _folders(settings.archive),
+        "levels": plugin.levels,
     }
     fetch = Step(
         "fetch",
@@ -80,9 +99,33 @@ def _survey_steps(name: str, settings: Any) -> list[Step]:
         batch=plugin.fetch_batch,
         **common,
     )
-    key = digest("reduce", name, plugin.version, settings, [fetch.digest])
-    reduce = Step("reduce", digest=key, upstream=((fetch.name, fetch.digest),), batch=plugin.batch, **common)
-    return [fetch, reduce]
+    steps = [fetch]
+    common |= {"upstream": ((fetch.name, fetch.digest),)}
+    if plugin.master_kinds:
+        key = digest("calibrate", name, plugin.version, settings, [fetch.digest])
+        common["masters"] = (f"calibrate:{name}", key)
+        steps.append(Step("calibrate", digest=key, batch=1, **common))
+    # With parts of its own, the reduction as such does not depend on what is set for them.
+    family = "reduce.frames" if plugin.parts else "reduce"
+    key = digest(family, name, plugin.version, settings, [step.digest for step in steps])
+    steps.append(Step("reduce", digest=key, batch=plugin.batch, **common))
+    return steps + _parts(plugin, settings, steps[-1], common)
+
+
+def _parts(plugin: Any, settings: Any, reduce: Step, common: Mapping[str, Any]) -> list[Step]:
+    """Return the steps of the named parts of a reduction: each works on what those before it made."""
+    steps = [reduce]
+    wanted = list(plugin.produces)
+    for part, products in plugin.parts.items():
+        key = digest(f"reduce.{part}", plugin.name, plugin.version, settings, [steps[-1].digest])
+        shape = {
+            "upstream": tuple((step.name, step.digest) for step in steps),
+            "depths": (len(plugin.levels),) * len(steps),
+            "wanted": tuple(wanted),
+        }
+        steps.append(Step("refine", digest=key, part=part, batch=plugin.batch, **{**common, **shape}))
+        wanted += products
+    return steps[1:]
 
 
 def build_steps(settings: Any) -> list[Step]:
@@ -96,9 +139,11 @@ def build_steps(settings: Any) -> list[Step]:
     steps: list[Step] = []
     makers: list[tuple[Step, tuple[tuple[str, str], ...]]] = []
     for name, survey in settings.observatories.items():
-        pair = _survey_steps(name, survey)
-        steps += pair
-        makers.append((pair[1], plugins.load("observatories", name).produces))
+        plugin = plugins.load("observatories", name)
+        made = _survey_steps(name, survey)
+        makers += [(step, plugin.produces) for step in made if step.kind == "reduce"]
+        makers += [(step, plugin.parts[step.part]) for step in made if step.part]
+        steps += made
     waiting = dict(settings.analyses)
     while waiting:
         ready = [name for name in waiting if _ready(name, makers, waiting)]
@@ -129,20 +174,37 @@ def _stuck(waiting: Mapping[str, Any], makers: Sequence[tuple[Step, Any]]) -> st
     return f"analyses cannot be put in an order: {wants}; the project makes {', '.join(made) or 'nothing'}"
 
 
-def _analysis_steps(name: str, settings: Any, makers: Sequence[tuple[Step, Any]]) -> list[Step]:
-    plugin = plugins.load("analyses", name)
+def _depth(analysis: str, per: str, upstream: Step) -> int:
+    """Return how many parts of the units of `upstream` an analysis groups by."""
+    if per == "source":
+        return 0
+    if per in upstream.levels:
+        return upstream.levels.index(per) + 1
+    levels = ", ".join(("source", *upstream.levels))
+    msg = f"analysis {analysis} works per {per}, but {upstream.name} makes products per {levels}"
+    raise ConfigError(msg)
+
+
+def _analysis_steps(entry: str, settings: Any, makers: Sequence[tuple[Step, Any]]) -> list[Step]:
+    plugin = plugins.load("analyses", entry)
+    name = plugin.name
     wanted = tuple((need.kind, need.role) for need in plugin.requires)
-    upstream = tuple((step.name, step.digest) for step, products in makers if set(wanted) & set(products))
+    above = [step for step, products in makers if set(wanted) & set(products)]
+    upstream = tuple((step.name, step.digest) for step in above)
+    depths = tuple(_depth(name, plugin.per, step) for step in above)
     raw = settings.model_dump(mode="json")
     common: dict[str, Any] = {
         "plugin": name,
+        "entry": entry,
         "settings": raw,
         "wanted": wanted,
         "upstream": upstream,
+        "depths": depths,
+        "levels": max((step.levels[:depth] for step, depth in zip(above, depths, strict=True)), key=len),
         "batch": plugin.batch,
         "seed": settings.simulate.seed,
     }
-    above = sorted(key for _, key in upstream)
-    analyse = Step("analyse", digest=digest("analyse", name, plugin.version, settings, above), **common)
+    digests = sorted(step.digest for step in above)
+    analyse = Step("analyse", digest=digest("analyse", name, plugin.version, settings, digests), **common)
     key = digest("simulate", name, plugin.version, settings, [analyse.digest])
     return [analyse, Step("simulate", digest=key, analysis_digest=analyse.digest, **common)]

@@ -16,7 +16,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.handles import ProductInfo
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Result
 from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
@@ -27,9 +26,9 @@ from virtualobserver.observatory import Aux
 from virtualobserver.run.commit import commit, write_products
 from virtualobserver.run.heartbeat import Heartbeat
 from virtualobserver.run.landing import fetch_batch
-from virtualobserver.run.outcome import Claim, Outcome
-from virtualobserver.run.plan import hash_inputs
-from virtualobserver.run.steps import Step
+from virtualobserver.run.masters import choose, info, master_rows, raw_items
+from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
+from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
 from virtualobserver.simulate import Simulator
 
@@ -172,43 +171,59 @@ def _save_once(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[O
         commit(session, job.step, worker, job.run_id, outcomes=outcomes, written=written)
 
 
-# -- reduce ---------------------------------------------------------------------------------------------------
+# -- calibrate and reduce -----------------------------------------------------------------------------------
 
 
 def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
     up_step, up_digest = step.upstream[0]
     rows = session.execute(
         text("""
-        SELECT t.source_id AS owner, d.*, f.path, f.external FROM task t JOIN source_raw r ON r.task_id = t.id
+        SELECT DISTINCT ON (r.source_id, r.unit, d.archive_id COLLATE "C", d.key COLLATE "C", d.id)
+          r.source_id AS owner, r.unit, d.*, f.path, f.external
+        FROM source_raw r JOIN task t ON t.id = r.task_id
         JOIN raw_data d ON d.id = r.raw_data_id JOIN file f ON f.id = d.file_id
-        WHERE t.step = :step AND t.digest = :digest AND t.source_id = ANY(:sources)
-        ORDER BY d.archive_id COLLATE "C", d.key COLLATE "C", d.id"""),
-        {"step": up_step, "digest": up_digest, "sources": [c.source_id for c in claims]},
+        WHERE t.step = :step AND t.digest = :digest AND r.source_id = ANY(:sources) AND (r.source_id, r.unit) IN
+          (SELECT * FROM unnest(CAST(:sources AS bigint[]), CAST(:units AS text[])))
+        ORDER BY r.source_id, r.unit, d.archive_id COLLATE "C", d.key COLLATE "C", d.id"""),
+        {
+            "step": up_step,
+            "digest": up_digest,
+            "sources": [c.source_id for c in claims],
+            "units": [c.unit for c in claims],
+        },
     )
-    by_source: dict[int, list[Any]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[Any]] = defaultdict(list)
     for row in rows:
-        ref = raw_ref(workspace.store, row, row.path, external=row.external)
-        by_source[row.owner].append((row, ref, step.instance.unit(ref) if step.instance.has_units else ""))
+        groups[row.owner, row.unit].append(row)
+    masters = {row.id: row for row in master_rows(session, step)}
+    handles = [_product_handle(workspace, row) for row in masters.values()]
     loaded = []
     for one in claims:
-        mine = [(row, ref) for row, ref, unit in by_source[one.source_id] if unit == one.unit]
+        mine = groups[one.source_id, one.unit]
+        refs = [raw_ref(workspace.store, row, row.path, external=row.external) for row in mine]
+        picked = choose(step, handles, one.unit, refs[0]) if refs and step.masters else {}
+        used = [handle.info.product_id for handle in picked.values()]
         facts = {
-            "inputs": hash_inputs(one.row_sha, [f"{row.sha256}:{row.key}" for row, _ in mine]),
-            "ids": [row.id for row, _ in mine],
-            "simulated": any(row.simulated for row, _ in mine),
+            "inputs": hash_inputs(one.row_sha, raw_items(mine, [masters[n].checksum for n in used if n])),
+            "ids": [row.id for row in mine],
+            "masters": picked,
+            "product_ids": used,
+            "simulated": any(row.simulated for row in mine),
         }
-        loaded.append((one, [ref for _, ref in mine], facts))
+        loaded.append((one, refs, facts))
     return loaded
 
 
 def _reduce(job: Job, claim: Claim, raws: Sequence[Any], facts: dict[str, Any]) -> Outcome:
     survey = job.step.instance
-    products = tuple(survey.reduce(raws, Aux(target=claim.target), survey.settings))
+    recipe = survey.calibrate if job.step.kind == "calibrate" else survey.reduce
+    products = tuple(recipe(raws, Aux(target=claim.target, masters=facts["masters"]), survey.settings))
     return Outcome(
         claim,
         "done" if products else "empty",
         inputs=facts["inputs"],
         raw_ids=facts["ids"],
+        product_ids=facts["product_ids"],
         simulated=facts["simulated"],
         products=products,
     )
@@ -219,27 +234,30 @@ def _reduce(job: Job, claim: Claim, raws: Sequence[Any], facts: dict[str, Any]) 
 
 def _load_products(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
     rows = session.execute(
-        text("""
-        SELECT p.*, f.path, f.format FROM task u JOIN product p ON p.task_id = u.id AND p.source_id = u.source_id
+        text(f"""
+        SELECT p.*, u.unit, {GROUP} AS part, f.path, f.format
+        FROM product p JOIN task u ON u.id = p.task_id
+        JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
         LEFT JOIN file f ON f.id = p.file_id
-        WHERE u.source_id = ANY(:sources)
-          AND (u.step, u.digest) IN (SELECT * FROM unnest(CAST(:steps AS text[]), CAST(:digests AS text[])))
-          AND (p.kind, p.role) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:roles AS text[])))
-        ORDER BY p.t_min, p.band, p.series, p.id"""),
+        WHERE p.source_id = ANY(:sources) AND {WANTED} AND (p.source_id, {GROUP}) IN
+          (SELECT * FROM unnest(CAST(:sources AS bigint[]), CAST(:units AS text[])))
+        ORDER BY p.t_min, u.unit COLLATE "C", p.band COLLATE "C", p.series COLLATE "C", p.id"""),
         {
             "sources": [c.source_id for c in claims],
+            "units": [c.unit for c in claims],
             "steps": [name for name, _ in step.upstream],
             "digests": [key for _, key in step.upstream],
+            "depths": list(step.depths),
             "kinds": [kind for kind, _ in step.wanted],
             "roles": [role for _, role in step.wanted],
         },
     )
-    by_source: dict[int, list[Any]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[Any]] = defaultdict(list)
     for row in rows:
-        by_source[row.source_id].append(row)
+        groups[row.source_id, row.part].append(row)
     loaded = []
     for one in claims:
-        mine = by_source[one.source_id]
+        mine = groups[one.source_id, one.unit]
         facts = {
             "inputs": hash_inputs(one.row_sha, [f"{p.checksum}:{p.role}:{p.series}" for p in mine]),
             "ids": [p.id for p in mine],
@@ -250,18 +268,26 @@ def _load_products(session: Session, workspace: Workspace, step: Step, claims: S
 
 
 def _product_handle(workspace: Workspace, row: Any) -> Any:
-    info = ProductInfo(
-        kind=row.kind,
-        role=row.role,
-        series=row.series,
-        band=row.band,
-        product_id=row.id,
-        simulated=row.simulated,
-        statistics=row.statistics,
-    )
+    facts = info(row)
     if row.path is None:
-        return DroppedHandle(info)
-    return workspace.store.open(BlockRef(row.path, row.block, row.kind, row.format, row.checksum), info)
+        return DroppedHandle(facts)
+    return workspace.store.open(BlockRef(row.path, row.block, row.kind, row.format, row.checksum), facts)
+
+
+def _refine(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
+    survey = job.step.instance
+    made = (
+        survey.refine(job.step.part, products, Aux(target=claim.target), survey.settings) if products else ()
+    )
+    made = tuple(made)
+    return Outcome(
+        claim,
+        "done" if made else "empty",
+        inputs=facts["inputs"],
+        product_ids=facts["ids"],
+        simulated=facts["simulated"],
+        products=made,
+    )
 
 
 def _analyse(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
@@ -283,7 +309,12 @@ def _simulate(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, 
     numbers = range(claim.extent, job.number)
     outcomes = (
         simulator.run(
-            products, Aux(target=claim.target), numbers, digest=job.step.digest, source=claim.target.name
+            products,
+            Aux(target=claim.target),
+            numbers,
+            digest=job.step.digest,
+            source=claim.target.name,
+            unit=claim.unit,
         )
         if products
         else ()
@@ -301,8 +332,16 @@ def _simulate(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, 
 
 
 _LOADERS: dict[str, Callable[..., list[Any]]] = {
+    "calibrate": _load_raw,
     "reduce": _load_raw,
+    "refine": _load_products,
     "analyse": _load_products,
     "simulate": _load_products,
 }
-_COMPUTE: dict[str, Callable[..., Outcome]] = {"reduce": _reduce, "analyse": _analyse, "simulate": _simulate}
+_COMPUTE: dict[str, Callable[..., Outcome]] = {
+    "calibrate": _reduce,
+    "reduce": _reduce,
+    "refine": _refine,
+    "analyse": _analyse,
+    "simulate": _simulate,
+}
