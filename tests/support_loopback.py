@@ -18,8 +18,8 @@ class Act:
 
     ``cut`` closes after that many body bytes, ``stall`` falls silent there, ``length`` lies about the
     length, ``chunked`` sends chunks, ``byte_pause`` is the pause between single bytes, ``endless`` never
-    ends, ``header_pause`` drips the header, ``reset`` drops the connection before any answer, ``ranges``
-    honours Range and If-Range.
+    ends, ``header_pause`` drips the header, ``header_delay`` keeps silent before it, ``reset`` drops the
+    connection before any answer, ``ranges`` honours Range and If-Range.
     """
 
     status: int = 200
@@ -31,6 +31,7 @@ class Act:
     chunked: bool = False
     byte_pause: float | None = None
     header_pause: float | None = None
+    header_delay: float = 0.0
     endless: bool = False
     reset: bool = False
     ranges: bool = False
@@ -128,6 +129,7 @@ def play(handler: BaseHTTPRequestHandler, act: Act, released: threading.Event) -
     if act.header_pause is not None:
         _drip(handler, b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 10_000, act.header_pause, released)
         return
+    released.wait(act.header_delay)
     body = _head(handler, act)
     _body(handler, act, body, released)
     handler.wfile.flush()

@@ -1,8 +1,14 @@
+import os
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support_real import real_data
 from support_ztf import Client, reduced
 
+from virtualobserver import Project
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.observatories.ztf import VirtualZTF, bulk
@@ -28,9 +34,6 @@ def test_bytes_that_are_not_parquet_are_refused():
 
 
 def test_newest_of_several_releases_is_used(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     for release in (5, 24, 9):
         path = tmp_path / f"ztf_000250_zg_c01_q1_dr{release}.parquet"
         pq.write_table(pa.table({"objectid": [OID]}), path)
@@ -57,8 +60,6 @@ def test_object_that_the_file_lacks_is_empty():
 
 @pytest.mark.real
 def test_epochs_are_those_of_the_file():
-    import pyarrow.parquet as pq
-
     first = pq.read_table(real_data("archives", "ztf", "bulk", NAME)).slice(0, 1).to_pylist()[0]
     survey, ((target, raw),) = fetch(str(OID))
     products = reduced(survey, [raw], target)
@@ -97,3 +98,63 @@ def test_object_missing_at_reduction_is_named():
     raw = Raw(NAME, "parquet", path=path, in_place=True, key="250101100099999")
     with pytest.raises(BadKeyword, match="250101100099999"):
         reduced(VirtualZTF(), [raw], Target("x"))
+
+
+@pytest.mark.real
+def test_run_over_a_bulk_file_with_the_file_as_catalogue_finds_events_and_measures_efficiency(tmp_path, url):
+    path = real_data("archives", "ztf", "bulk", NAME)
+    settings = Path(__file__).parents[1] / "configs" / "ztf_bulk.yaml"
+    table = pq.read_table(path).to_pandas()
+    table = table[table["objectid"] > table["objectid"][300]].head(60).set_index("objectid")
+    chosen = {
+        "catalog.where": f"objectid >= {table.index[0]}",
+        "observatories.ztf.archive": str(path.parent),
+        "catalog.file": str(path),
+        "catalog.limit": 60,
+        "run.workers": 1,
+    }
+    with Project.open(settings, data=tmp_path / "data", url=url, **chosen) as project:
+        summary = project.run()
+        assert summary.failures == []
+        usable = [oid for oid, flags in table["catflags"].items() if (np.asarray(flags) == 0).any()]
+        counts = {step: dict(counter) for step, counter in summary.counts.items()}
+        empty = 60 - len(usable)
+        assert 0 < empty < 10
+        assert counts["fetch:ztf"] == {"done": 60}
+        assert counts["reduce:ztf"] == {"done": len(usable), "empty": empty}
+        assert counts["analyse:transients"] == {"done": len(usable), "empty": empty}
+        assert counts["simulate:transients"] == {"done": len(usable)}
+        epochs = project.sql(
+            "SELECT s.name, sum(p.n) AS n FROM product p JOIN source s ON s.id = p.source_id GROUP BY s.name"
+        )
+        assert dict(zip(epochs["name"].astype(int), epochs["n"], strict=True)) == {
+            oid: table.loc[oid, "nepochs"] for oid in usable
+        }
+        rows = project.efficiency()
+        assert rows["injected"].sum() == len(usable)
+        assert 0 < rows["found"].sum() < len(usable)
+        # the whole file is registered once and stays where it is
+        files = project.sql("SELECT path, external FROM file WHERE format = 'parquet'")
+        assert files.to_dict("records") == [{"path": str(path), "external": True}]
+
+
+@pytest.mark.real
+def test_bulk_file_is_opened_once_for_all_objects_and_surveys_of_a_process(monkeypatch):
+    opened = []
+    real_file = bulk.BulkFile
+    monkeypatch.setattr(bulk, "BulkFile", lambda *args: opened.append(args[1]) or real_file(*args))
+    bulk._opened.cache_clear()
+    table = pq.read_table(real_data("archives", "ztf", "bulk", NAME), columns=["objectid"]).to_pandas()
+    for oid in table["objectid"].head(3):
+        survey, ((target, raw),) = fetch(str(oid))
+        reduced(survey, [raw], target)
+    assert opened == [NAME]
+
+
+def test_bulk_file_that_changed_is_read_again(tmp_path):
+    path = tmp_path / NAME
+    for oid, other in ((OID, OID + 1), (OID + 1, OID)):
+        pq.write_table(pa.table({"objectid": [oid]}), path)
+        os.utime(path, (1.0, float(oid % 10**6)))
+        assert list(VirtualZTF().fetch([Target(str(oid))], Client(tmp_path)))
+        assert not list(VirtualZTF().fetch([Target(str(other))], Client(tmp_path)))

@@ -1,17 +1,24 @@
+from urllib.parse import parse_qs
+
 import numpy as np
 import pytest
+from support_loopback import Act, Loopback
 from support_real import real_data
 from support_ztf import HEADER, OID, Client, csv, reduced, row
 
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
+    ArchiveOverflow,
+    ArchiveRefused,
     ArchiveUnavailable,
     BadKeyword,
     ConfigError,
     DataError,
+    IncompleteDownload,
     InvalidFile,
 )
+from virtualobserver.io.http import HttpClient, Retry
 from virtualobserver.observatories.ztf import VirtualZTF, query, table
 
 HTML = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>\n"
@@ -208,7 +215,8 @@ def test_fault_10_error_inside_a_200_answer_fails_that_target_only(body, where):
         return usual(url, params)
 
     found, _ = live(answer, Target("bad", ra=10.0, dec=20.0), TARGET)
-    assert [(t.name, type(thing)) for t, thing in found] == [("bad", ArchiveAnswerError), ("star", Raw)]
+    kind = ArchiveOverflow if b"OVERFLOW" in body else ArchiveAnswerError
+    assert [(t.name, type(thing)) for t, thing in found] == [("bad", kind), ("star", Raw)]
 
 
 def test_words_of_the_service_are_in_the_error():
@@ -254,6 +262,87 @@ def test_votable_answer_is_accepted():
 def test_target_without_position_is_an_error_of_that_target():
     found, _ = live(usual, Target("nowhere"), TARGET)
     assert [type(thing) for _, thing in found] == [BadKeyword, Raw]
+
+
+def test_same_objects_query_is_asked_once_and_its_form_is_one_text():
+    first, client = live(usual, TARGET, Target("again", ra=10.0, dec=20.0))
+    assert len(first) == 2
+    assert [url for url, _ in client.asked] == [query.TAP_URL, query.LIGHTCURVE_URL, query.LIGHTCURVE_URL]
+    assert list(client.asked[0][1]) == ["REQUEST", "LANG", "FORMAT", "QUERY"]
+    cone = query.Cone(10.0, 20.0, 2 / 3600)
+    assert query.build_objects_query(cone, "dr24", ("zr", "zg")) == query.build_objects_query(
+        query.Cone(10.00000001, 20.0, 2 / 3600), "dr24", ("zg", "zr")
+    )
+
+
+# ------------------------------------------------------------------------------- over the loopback interface
+@pytest.fixture
+def archive(monkeypatch):
+    with Loopback() as loopback:
+        monkeypatch.setattr(query, "TAP_URL", loopback.url + "/tap")
+        monkeypatch.setattr(query, "LIGHTCURVE_URL", loopback.url + "/lc")
+        yield loopback
+
+
+def over_http(tmp_path, *targets, **options):
+    retry = Retry(attempts=3, first_wait=0.01)
+    with HttpClient(retry=retry) as http:
+        client = Client(http=http, cache=tmp_path / "cache")
+        return list(VirtualZTF(**options).fetch(targets or [TARGET], client))
+
+
+def paths(archive):
+    return [(asked.method, asked.path) for asked in archive.asked]
+
+
+def test_fault_12_cut_light_curve_is_asked_again_and_becomes_whole(archive, tmp_path):
+    good = csv(row(0), row(1))
+    archive.on("/tap", Act(body=OBJECTS[:-3]), Act(body=OBJECTS))
+    archive.on("/lc", Act(body=good[:-9]), Act(body=good, cut=40), Act(body=good))
+    ((_, raw),) = over_http(tmp_path)
+    assert raw.content == good
+    assert paths(archive) == [("POST", "/tap")] * 2 + [("GET", "/lc")] * 3
+
+
+def test_light_curve_that_stays_cut_is_a_retryable_error(archive, tmp_path):
+    archive.on("/tap", Act(body=OBJECTS))
+    archive.on("/lc", Act(body=csv(row(0))[:-9]))
+    ((_, error),) = over_http(tmp_path)
+    assert isinstance(error, IncompleteDownload)
+    assert error.kind == "retryable"
+
+
+def test_table_service_is_asked_by_post_and_its_answer_kept_for_the_next_run(archive, tmp_path):
+    archive.on("/tap", Act(body=OBJECTS))
+    archive.on("/lc", Act(status=404), Act(body=csv(row(0))))
+    ((_, error),) = over_http(tmp_path)
+    assert isinstance(error, ArchiveRefused)
+    form = parse_qs(archive.asked[0].body.decode())
+    assert form["QUERY"][0].startswith("SELECT oid, ra, dec")
+    assert (form["REQUEST"], form["LANG"], form["FORMAT"]) == (["doQuery"], ["ADQL"], ["csv"])
+    ((_, raw),) = over_http(tmp_path)
+    assert raw.header["epochs"] == 1
+    assert [path for _, path in paths(archive)] == ["/tap", "/lc", "/lc"]
+
+
+def test_table_service_that_is_down_or_cut_gives_way_to_the_cone(archive, tmp_path):
+    archive.on("/lc", Act(body=csv(row(0))))
+    for number, act in enumerate([Act(status=503), Act(body=OBJECTS, cut=10)]):
+        archive.on("/tap", act)
+        ((_, raw),) = over_http(tmp_path / str(number), filters=("zr", "zg"))
+        assert raw.header["route"] == "cone"
+        asked = parse_qs(archive.asked[-1].query)
+        assert asked["POS"] == ["CIRCLE 10.0000000 20.0000000 0.0005556"]
+        assert (asked["BANDNAME"], asked["BAD_CATFLAGS_MASK"]) == (["g,r"], ["0"])
+        assert (asked["COLLECTION"], asked["FORMAT"]) == (["ztf_dr24"], ["CSV"])
+
+
+def test_release_that_does_not_exist_is_no_reason_for_the_cone(archive, tmp_path):
+    words = "unknown table: ztf_objects_dr999"
+    archive.on("/tap", Act(body=votable(status="ERROR", words=words), headers={"Content-Type": "text/xml"}))
+    ((_, error),) = over_http(tmp_path, release="dr999")
+    assert words in str(error)
+    assert (error.kind, len(archive.asked)) == ("permanent", 1)
 
 
 @pytest.mark.real

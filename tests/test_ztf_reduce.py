@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from support_real import real_data
-from support_ztf import OID, Client, csv, reduced, row
+from support_ztf import HEADER, OID, Client, csv, reduced, row
 
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword
@@ -129,7 +129,9 @@ def test_alignment_moves_objects_to_a_common_zero_point_only_on_request():
     rows += [row(100 + i, oid=OID + 10**12, mag=18.03 + noise[50 + i], mjd=58310.5 + i) for i in range(30)]
     for align, expected in ((False, 0.03), (True, 0.0)):
         (product,) = made(*rows, align=align)
-        mags = [np.median(product.data["mag"][product.data["oid"] == oid]) for oid in (OID, OID + 10**12)]
+        mags = [
+            np.median(product.data["mag"][product.data["object_id"] == oid]) for oid in (OID, OID + 10**12)
+        ]
         assert mags[1] - mags[0] == pytest.approx(expected, abs=0.003)
 
 
@@ -156,3 +158,53 @@ def test_simulated_answers_reduce_to_the_magnitude_of_the_target():
     products = reduced(survey, [raw for _, raw in pairs], TARGET)
     assert {p.band for p in products} == {"zg", "zr", "zi"}
     assert all(abs(np.median(p.data["mag"]) - 18.0) < 0.05 for p in products)
+
+
+def moving(*, pmdec, **options):
+    """Return the products of a star that moves north, given its trail of three objects and a bystander."""
+    star = Target("fast", ra=10.0, dec=20.0, epoch=2018.0, pmra=0.0, pmdec=pmdec)
+    rows = []
+    for year in range(3):
+        mjd = 58119.0 + 365.25 * (year + 0.5)
+        place = 20.0 + 2.0 * (year + 0.5) / 3600.0
+        rows += [row(i, oid=OID + year, mjd=mjd + i, dec=place) for i in range(5)]
+    # a star that stands where the fast one passes; its median epoch is that of the passage
+    rows += [
+        row(i, oid=OID + 9, mjd=58119.0 + 365.25 * 1.5 + 300.0 * (i - 2), dec=20.0 + 3.0 / 3600.0)
+        for i in range(5)
+    ]
+    found = reduced(VirtualZTF(gap=3000.0, **options), [Raw("x", "csv", content=csv(*rows))], star)
+    return sorted({int(oid) - OID for p in found for oid in p.data["object_id"]})
+
+
+def test_objects_along_the_track_are_taken_and_a_star_it_passes_is_not():
+    assert moving(pmdec=2000.0) == [0, 1, 2]
+    # the median position alone would let the bystander in
+    assert moving(pmdec=2000.0, track_radius=30.0) == [0, 1, 2, 9]
+
+
+def test_columns_have_the_names_of_the_conventions():
+    header = HEADER + ",limitmag"
+    (product,) = reduced(
+        VirtualZTF(), [Raw("x", "csv", content=csv(row(0) + ",20.5", header=header))], Target("x")
+    )
+    assert product.data["limiting_mag"].tolist() == [20.5]
+    assert product.data.units["limiting_mag"] == "mag"
+    assert product.data["object_id"].tolist() == [OID]
+    assert not {"oid", "limitmag"} & set(product.data.columns)
+
+
+def test_errors_are_rescaled_only_on_request():
+    rows = [row(0), row(0, oid=OID + 2 * 10**11, band="zi")]
+    plain, scaled = (
+        {
+            p.band: p.data["mag_error"][0]
+            for p in reduced(
+                VirtualZTF(rescale_errors=on), [Raw("x", "csv", content=csv(*rows))], Target("x")
+            )
+        }
+        for on in (False, True)
+    )
+    assert plain == {"zg": 0.02, "zi": 0.02}
+    assert scaled["zg"] == pytest.approx(np.hypot(1.15 * 0.02, 0.004))
+    assert scaled["zi"] == pytest.approx(np.hypot(0.02, 0.007))

@@ -100,6 +100,21 @@ VIEWS = {
 
 def upgrade() -> None:
     op.create_table(
+        "archive_job",
+        sa.Column("observatory", sa.String(), nullable=False),
+        sa.Column("job", sa.String(), nullable=False, comment="The question, in the survey's own words"),
+        sa.Column(
+            "facts",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default="{}",
+            nullable=False,
+            comment="State and what the archive said; no secrets",
+        ),
+        sa.Column("changed", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("observatory", "job", name=op.f("pk_archive_job")),
+        comment="Requests that archives keep in a queue: submitted, listed, collected",
+    )
+    op.create_table(
         "catalog",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("name", sa.String(), nullable=False, comment="Name of the list"),
@@ -136,6 +151,24 @@ def upgrade() -> None:
         comment="Files; a NULL path was dropped and can be made again",
     )
     op.create_index("ix_file_sha256", "file", ["sha256"], unique=False)
+    op.create_table(
+        "rate_slot",
+        sa.Column("host", sa.String(), nullable=False, comment="Name and port as in the address"),
+        sa.Column(
+            "next_free",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="When the next request may begin",
+        ),
+        sa.Column(
+            "blocked",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="Until when the host wants to be left alone",
+        ),
+        sa.PrimaryKeyConstraint("host", name=op.f("pk_rate_slot")),
+        comment="Next free turn at each archive host, for all workers",
+    )
     op.create_table(
         "project",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -759,6 +792,8 @@ def downgrade() -> None:
     op.drop_index("ix_source_aliases", table_name="source", postgresql_using="gin")
     op.drop_table("source")
     op.drop_table("project")
+    op.drop_table("rate_slot")
     op.drop_index("ix_file_sha256", table_name="file")
     op.drop_table("file")
     op.drop_table("catalog")
+    op.drop_table("archive_job")

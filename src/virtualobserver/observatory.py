@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from virtualobserver.io.http import HttpClient
 
-__all__ = ["Aux", "Client", "Landed", "ObservatorySettings", "Site", "VirtualObservatory"]
+__all__ = ["Aux", "Client", "Jobs", "Landed", "ObservatorySettings", "Site", "VirtualObservatory"]
 
 Landed = tuple[Target, Raw | ArchiveError | DataError]
 
@@ -31,6 +31,18 @@ class Site:
     longitude: float
     latitude: float
     height: float
+
+
+class Jobs(Protocol):
+    """What is known of requests that an archive works on for hours: submitted, listed, collected."""
+
+    def get(self, job: str) -> Mapping[str, Any] | None:
+        """Return the facts of a request, with its ``age`` in seconds; None for an unknown one."""
+        ...
+
+    def put(self, job: str, facts: Mapping[str, Any]) -> None:
+        """Write down the facts of a request, without secrets."""
+        ...
 
 
 class Client(Protocol):
@@ -49,6 +61,16 @@ class Client(Protocol):
     @property
     def http(self) -> HttpClient:
         """The HTTP client of the live archive."""
+        ...
+
+    @property
+    def cache(self) -> Path:
+        """Folder for answers that need not be asked twice, see `HttpClient.cached_get`."""
+        ...
+
+    @property
+    def jobs(self) -> Jobs:
+        """Notes on requests that the archive keeps in a queue; they outlive the run."""
         ...
 
     def rng(self, *names: str) -> np.random.Generator:
@@ -93,6 +115,8 @@ class VirtualObservatory(ABC):
     simulated: ClassVar[bool] = False
     batch: ClassVar[int] = 200
     fetch_batch: ClassVar[int] = 200
+    http_login: ClassVar[bool] = True
+    """Whether every request carries the survey's credentials; if not, `fetch` gives them where they belong."""
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
 

@@ -16,43 +16,25 @@ from typing import Any, Self, TypeVar
 import structlog
 import tenacity
 from requests.adapters import BaseAdapter
-from requests.auth import AuthBase
+from requests.auth import AuthBase, HTTPBasicAuth
 
-from virtualobserver.errors import (
-    ArchiveAnswerError,
-    ArchiveError,
-    ArchiveRefused,
-    ArchiveUnavailable,
-    IncompleteDownload,
-)
+from virtualobserver.errors import ArchiveError, ArchiveUnavailable, IncompleteDownload
 from virtualobserver.io.answers import Answer, Check
-from virtualobserver.io.body import first_words, read_body
+from virtualobserver.io.body import read_body
+from virtualobserver.io.deadlines import BoundedAdapter, Timeouts
 from virtualobserver.io.download import Wanted, fetch_file
 from virtualobserver.io.httpcache import read_cached, write_cached
-from virtualobserver.io.ratelimit import LocalRateLimiter, RateLimiter, Retry, retry_after
+from virtualobserver.io.ratelimit import LocalRateLimiter, RateLimiter, Retry
 from virtualobserver.io.scrub import host_of, known_secrets, public_headers, scrub_text
-from virtualobserver.io.transport import BoundedAdapter, Exchange, PlainSession, Reply, Timeouts, open_reply
+from virtualobserver.io.status import AttemptError, refuse_status
+from virtualobserver.io.transport import Exchange, PlainSession, Reply, open_reply
 
 __all__ = ["HttpClient", "Progress", "Retry", "Timeouts"]
 
 Progress = Callable[[int, "int | None"], None]
 T = TypeVar("T")
 
-_TRY_AGAIN = frozenset({429, 500, 502, 503, 504})
 _MAX_BYTES = 512 * 1024**2
-
-
-class _AttemptError(Exception):
-    """Carries the public error of one attempt to the loop that decides about the next."""
-
-    def __init__(
-        self, error: ArchiveError, *, wait: float | None = None, again: bool = True, host: str = ""
-    ) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.wait = wait
-        self.again = again
-        self.host = host
 
 
 class HttpClient:
@@ -103,7 +85,7 @@ class HttpClient:
         self._jitter = random.Random()  # noqa: S311 - spreads pauses, protects nothing
         self._log = structlog.get_logger(__name__)
         self._session = PlainSession()
-        carrier = adapter or BoundedAdapter(header_seconds=self.timeouts.total)
+        carrier = adapter or BoundedAdapter(self.timeouts)
         self._session.mount("https://", carrier)
         self._session.mount("http://", carrier)
 
@@ -127,6 +109,8 @@ class HttpClient:
         params: Mapping[str, object] | None = None,
         check: Check | None = None,
         headers: Mapping[str, str] | None = None,
+        login: tuple[str, str] | None = None,
+        repeat: bool = True,
         max_bytes: int = _MAX_BYTES,
     ) -> Answer:
         """Ask with GET.
@@ -139,6 +123,10 @@ class HttpClient:
             Raises when the body is not what was asked for.
         headers
             Further request headers.
+        login
+            User name and password of this service, in place of the client's credentials.
+        repeat
+            As for `post`.
         max_bytes
             Longest body, after decompression, that is accepted.
 
@@ -151,7 +139,16 @@ class HttpClient:
         ArchiveAnswerError
             If the body is too long or in an unknown encoding; whatever else ``check`` raises.
         """
-        return self._ask("GET", url, check, max_bytes, params=params, headers=dict(headers or {}))
+        return self._ask(
+            "GET",
+            url,
+            check,
+            max_bytes,
+            repeat=repeat,
+            params=params,
+            headers=dict(headers or {}),
+            login=login,
+        )
 
     def post(
         self,
@@ -161,6 +158,7 @@ class HttpClient:
         files: Mapping[str, tuple[str, bytes]] | None = None,
         params: Mapping[str, object] | None = None,
         check: Check | None = None,
+        login: tuple[str, str] | None = None,
         repeat: bool = True,
         max_bytes: int = _MAX_BYTES,
     ) -> Answer:
@@ -174,6 +172,8 @@ class HttpClient:
             Form fields, and uploads as field → (name, bytes).
         check
             Raises when the body is not what was asked for.
+        login
+            As for `get`.
         repeat
             False for a submission that must not happen twice: then it is tried again only where the
             archive said that it did not take it, with 429 or with 503 and Retry-After.
@@ -181,8 +181,9 @@ class HttpClient:
             Longest body that is accepted.
         """
         return self._ask(
-            "POST", url, check, max_bytes, repeat=repeat, params=params, data=data, files=files, headers={}
-        )
+            "POST", url, check, max_bytes,
+            repeat=repeat, params=params, data=data, files=files, headers={}, login=login,
+        )  # fmt: skip
 
     def download(
         self,
@@ -256,18 +257,50 @@ class HttpClient:
         refresh
             Ask in any case.
         """
-        if not refresh:
-            kept = read_cached(folder, url, params, max_age=max_age, now=self._wall())
-            if kept is not None:
-                try:
-                    empty = check(kept) if check else None
-                except ArchiveError as exc:
-                    self._log.debug("cached answer fails its check", url=kept.url, error=str(exc))
-                else:
-                    return replace(kept, empty=bool(empty))
+        if not refresh and (kept := self._kept(folder, url, params, check, max_age)) is not None:
+            return kept
         answer = self.get(url, params=params, check=check, headers=headers)
         write_cached(folder, url, params, answer, now=self._wall())
         return answer
+
+    def cached_post(
+        self,
+        url: str,
+        *,
+        folder: Path,
+        data: Mapping[str, object],
+        check: Check | None = None,
+        max_age: float | None = None,
+        refresh: bool = False,
+    ) -> Answer:
+        """Ask with POST unless a good answer to the same form lies in a folder; see `cached_get`.
+
+        The form alone tells two questions apart, so that the same question has to be put in the same words.
+        """
+        if not refresh and (kept := self._kept(folder, url, data, check, max_age)) is not None:
+            return kept
+        answer = self.post(url, data=data, check=check)
+        write_cached(folder, url, data, answer, now=self._wall())
+        return answer
+
+    def _kept(
+        self,
+        folder: Path,
+        url: str,
+        question: Mapping[str, object] | None,
+        check: Check | None,
+        max_age: float | None,
+    ) -> Answer | None:
+        """Return a kept answer that still passes its check."""
+        kept = read_cached(folder, url, question, max_age=max_age, now=self._wall())
+        if kept is None:
+            return None
+        try:
+            empty = check(kept) if check else None
+        except ArchiveError as exc:
+            self._log.debug("cached answer fails its check", url=kept.url, error=str(exc))
+            return None
+        return replace(kept, empty=bool(empty))
 
     def _ask(
         self, method: str, url: str, check: Check | None, max_bytes: int, *, repeat: bool = True, **asked: Any
@@ -292,7 +325,9 @@ class HttpClient:
         """Run an attempt until it succeeds or patience ends; return its result and the number of attempts."""
         started, host = self._clock(), host_of(url)
         asked["headers"] = {"User-Agent": self._agent} | asked["headers"]
-        secrets = frozenset(known_secrets(url, self._auth, asked.get("params"), asked.get("data")))
+        login = asked.pop("login", None)
+        auth = HTTPBasicAuth(*login) if login else self._auth
+        secrets = frozenset(known_secrets(url, auth, asked.get("params"), asked.get("data")))
 
         def once() -> T:
             self._limiter.acquire(host)
@@ -300,7 +335,7 @@ class HttpClient:
             deadline = min(now + self.timeouts.total, started + self.retry.total)
             exchange = Exchange(
                 method=method, url=url, timeouts=self.timeouts, deadline=deadline, clock=self._clock,
-                auth=self._auth, secrets=secrets, turn=self._limiter.acquire, **asked,
+                auth=auth, secrets=secrets, turn=self._limiter.acquire, **asked,
             )  # fmt: skip
             return self._judge(attempt, exchange, host, repeat=repeat)
 
@@ -310,15 +345,15 @@ class HttpClient:
                 or self._clock() - started + state.upcoming_sleep >= self.retry.total
             ),
             wait=self._pause,
-            retry=tenacity.retry_if_exception(lambda exc: isinstance(exc, _AttemptError) and exc.again),
+            retry=tenacity.retry_if_exception(lambda exc: isinstance(exc, AttemptError) and exc.again),
             before_sleep=self._tell,
             sleep=self._sleep,
             reraise=True,
         )
-        failed: _AttemptError | None = None
+        failed: AttemptError | None = None
         try:
             result = loop(once)
-        except _AttemptError as exc:
+        except AttemptError as exc:
             failed = exc
         attempts = int(loop.statistics.get("attempt_number", 1))
         if failed is not None:
@@ -333,40 +368,23 @@ class HttpClient:
         """Run one attempt; sort its errors into worth another try and final."""
         try:
             return attempt(exchange)
-        except _AttemptError as failure:
+        except AttemptError as failure:
             if failure.wait is not None:
                 self._limiter.penalise(failure.host or host, failure.wait)
             if not repeat and failure.wait is None:
                 failure.again = False
             raise
         except (ArchiveUnavailable, IncompleteDownload) as error:
-            raise _AttemptError(error, again=repeat) from None
+            raise AttemptError(error, again=repeat) from None
         except ArchiveError as error:
-            raise _AttemptError(error, again=False) from None
+            raise AttemptError(error, again=False) from None
 
     def _refuse_status(self, reply: Reply, accept: tuple[int, ...] = ()) -> None:
-        status = reply.status
-        if status in accept or (not accept and 200 <= status < 300 and status != 206):
-            return
-        if accept and status == 204:
-            msg = f"{reply.url}: no content (HTTP 204) where a file was expected"
-            raise ArchiveAnswerError(msg)
-        if status in _TRY_AGAIN:
-            wait = retry_after(
-                reply.headers.get("Retry-After"), now=self._wall(), longest=self.retry.longest_wait
-            )
-            if status == 429 and wait is None:
-                wait = min(self.retry.first_wait * 2.0, self.retry.longest_wait)
-            error = ArchiveUnavailable(f"{reply.url}: HTTP {status}; the archive asks to come back later")
-            wait = wait if status in (429, 503) else None
-            raise _AttemptError(error, wait=wait, host=host_of(reply.url))
-        advice = {401: "; check the credentials", 403: "; check the credentials", 404: "; check the address"}
-        msg = f"{reply.url}: HTTP {status}{advice.get(status, '')}{first_words(reply)}"
-        raise ArchiveRefused(msg)
+        refuse_status(reply, accept, now=self._wall(), retry=self.retry)
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         failure = state.outcome.exception() if state.outcome else None
-        if isinstance(failure, _AttemptError) and failure.wait is not None:
+        if isinstance(failure, AttemptError) and failure.wait is not None:
             return failure.wait
         step = self.retry.first_wait * 2.0 ** min(state.attempt_number - 1, 30)
         return min(step + self._jitter.uniform(0.0, step), self.retry.longest_wait)

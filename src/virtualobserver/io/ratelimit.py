@@ -11,7 +11,15 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Protocol, runtime_checkable
 
-__all__ = ["LocalRateLimiter", "RateLimiter", "Retry", "retry_after"]
+__all__ = [
+    "LocalRateLimiter",
+    "LocalSlots",
+    "RateLimiter",
+    "Retry",
+    "SlotRateLimiter",
+    "SlotSource",
+    "retry_after",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +55,68 @@ class RateLimiter(Protocol):
         """Let nobody ask the host for that long."""
 
 
-class LocalRateLimiter:
+@runtime_checkable
+class SlotSource(Protocol):
+    """Who hands out the turns: one process, or a database that all workers share."""
+
+    def reserve(self, host: str, interval: float) -> float:
+        """Take the host's next turn, keep it busy for ``interval`` seconds, return seconds until the turn."""
+
+    def block(self, host: str, seconds: float) -> None:
+        """Hand out no turn for that long, to those who already wait included."""
+
+    def blocked(self, host: str) -> float:
+        """Return seconds until a block ends, 0 when there is none."""
+
+
+class LocalSlots:
     """Turns per host for all threads of one process.
+
+    Parameters
+    ----------
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._next: dict[str, float] = {}
+        self._blocked: dict[str, float] = {}
+
+    def reserve(self, host: str, interval: float) -> float:
+        """Take the host's next turn and return seconds until it."""
+        with self._lock:
+            now = self._clock()
+            slot = max(now, self._next.get(host, 0.0), self._blocked.get(host, 0.0))
+            if interval > 0:
+                self._next[host] = slot + interval
+            return slot - now
+
+    def block(self, host: str, seconds: float) -> None:
+        """Hand out no turn for ``seconds``."""
+        with self._lock:
+            until = self._clock() + max(seconds, 0.0)
+            self._blocked[host] = max(until, self._blocked.get(host, until))
+
+    def blocked(self, host: str) -> float:
+        """Return seconds until a block ends."""
+        with self._lock:
+            return max(self._blocked.get(host, 0.0) - self._clock(), 0.0)
+
+
+class SlotRateLimiter:
+    """Keep to a rate per host, by turns that somebody hands out.
 
     Parameters
     ----------
     rate
         Requests per second: one number for every host, or a mapping from host to number in which ``"*"``
         stands for all others. None sets no limit; penalties hold all the same.
-    clock, sleep
-        Monotonic seconds, and how to wait.
+    slots
+        Who hands out the turns.
+    sleep
+        How to wait.
 
     Raises
     ------
@@ -66,9 +126,9 @@ class LocalRateLimiter:
 
     def __init__(
         self,
-        rate: float | Mapping[str, float] | None = None,
+        rate: float | Mapping[str, float] | None,
+        slots: SlotSource,
         *,
-        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         rates = {"*": rate} if isinstance(rate, int | float) else dict(rate or {})
@@ -77,11 +137,8 @@ class LocalRateLimiter:
                 msg = f"rate for host {host!r} is {value}: give requests per second above 0, or leave it out"
                 raise ValueError(msg)
         self._rates = rates
-        self._clock = clock
+        self._slots = slots
         self._sleep = sleep
-        self._lock = threading.Lock()
-        self._next: dict[str, float] = {}
-        self._blocked: dict[str, float] = {}
 
     def acquire(self, host: str) -> None:
         """Wait for a turn at the host and take it.
@@ -91,29 +148,40 @@ class LocalRateLimiter:
         host
             Name and port as in the address.
         """
+        rate = self._rates.get(host, self._rates.get("*"))
         while True:
-            slot = self._reserve(host)
-            wait = slot - self._clock()
-            if wait > 0:
-                self._sleep(wait)
-            with self._lock:
-                if self._blocked.get(host, slot) <= slot:
-                    return
+            wait = self._slots.reserve(host, 1.0 / rate if rate else 0.0)
+            if wait <= 0:
+                return
+            self._sleep(wait)
+            if self._slots.blocked(host) <= 0:
+                return
             # somebody was told to slow down while we waited: queue again behind the penalty
 
     def penalise(self, host: str, seconds: float) -> None:
         """Let nobody ask the host for ``seconds``, those who already wait included."""
-        with self._lock:
-            until = self._clock() + max(seconds, 0.0)
-            self._blocked[host] = max(until, self._blocked.get(host, until))
-            self._next[host] = max(self._blocked[host], self._next.get(host, until))
+        self._slots.block(host, seconds)
 
-    def _reserve(self, host: str) -> float:
-        rate = self._rates.get(host, self._rates.get("*"))
-        with self._lock:
-            slot = max(self._clock(), self._next.get(host, 0.0))
-            self._next[host] = slot + 1.0 / rate if rate else min(slot, self._next.get(host, 0.0))
-            return slot
+
+class LocalRateLimiter(SlotRateLimiter):
+    """Turns per host for all threads of one process; see `SlotRateLimiter` for ``rate`` and ``sleep``.
+
+    Parameters
+    ----------
+    rate, sleep
+        As for `SlotRateLimiter`.
+    clock
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        rate: float | Mapping[str, float] | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(rate, LocalSlots(clock=clock), sleep=sleep)
 
 
 def retry_after(text: str | None, *, now: float, longest: float) -> float | None:

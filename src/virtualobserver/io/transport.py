@@ -1,60 +1,29 @@
 """One HTTP exchange under deadlines: send, follow redirects, read the body piece by piece.
 
-The libraries below bound each wait on the socket but not their sum, so a server that sends a byte now and
-then could hold a worker for ever. Here a watchdog shuts the socket at the deadline, while the header
-arrives and while the body does.
+A watchdog shuts the socket at the deadline, see `virtualobserver.io.deadlines`.
 """
 
 from __future__ import annotations
 
-import http.client
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, Self
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from virtualobserver.errors import ArchiveError, ArchiveRefused, ArchiveUnavailable, IncompleteDownload
+from virtualobserver.io.deadlines import Timeouts, Watchdog
 from virtualobserver.io.scrub import host_of, scrub_text, scrub_url
 
-__all__ = ["BoundedAdapter", "Exchange", "NoAuth", "PlainSession", "Reply", "Timeouts", "open_reply"]
+__all__ = ["Exchange", "NoAuth", "PlainSession", "Reply", "open_reply"]
 
 _PIECE = 1 << 16
 _LONGEST_CHAIN = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timeouts:
-    """Bounds of one attempt, in seconds.
-
-    Attributes
-    ----------
-    connect
-        Until the connection stands.
-    read
-        Longest silence.
-    total
-        From the first byte sent to the last byte received.
-    """
-
-    connect: float = 10.0
-    read: float = 60.0
-    total: float = 300.0
-
-    def __post_init__(self) -> None:
-        for name in ("connect", "read", "total"):
-            if not getattr(self, name) > 0:
-                msg = f"timeouts.{name} is {getattr(self, name)}: give seconds above 0"
-                raise ValueError(msg)
 
 
 class NoAuth(AuthBase):
@@ -74,89 +43,6 @@ class PlainSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - given by the base
         """Return None: no answer is followed here."""
         return None
-
-
-class _Watchdog:
-    """Call ``bite`` after some seconds unless the block ended before."""
-
-    def __init__(self, seconds: float, bite: Callable[[], object]) -> None:
-        self.fired = False
-        self._bite = bite
-        self._timer = threading.Timer(max(seconds, 0.0), self._fire)
-        self._timer.daemon = True
-
-    def _fire(self) -> None:
-        self.fired = True
-        # the socket may be gone already, which is as good
-        with suppress(OSError, RuntimeError, ValueError, AttributeError):
-            self._bite()
-
-    def __enter__(self) -> Self:
-        self._timer.start()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._timer.cancel()
-
-
-def _bounded_header(sock: Any, seconds: float, getresponse: Callable[[], Any]) -> Any:
-    answer = None
-    with _Watchdog(seconds, lambda: sock.shutdown(2)) as dog:
-        try:
-            answer = getresponse()
-        except (OSError, http.client.HTTPException):
-            # half a header is what a shut socket leaves behind
-            if not dog.fired:
-                raise
-    if dog.fired:
-        msg = "header not complete in time"
-        raise TimeoutError(msg)
-    return answer
-
-
-class _BoundedHTTPConnection(HTTPConnection):
-    header_seconds: float = 300.0
-
-    def getresponse(self) -> Any:
-        return _bounded_header(self.sock, self.header_seconds, super().getresponse)
-
-
-class _BoundedHTTPSConnection(HTTPSConnection):
-    header_seconds: float = 300.0
-
-    def getresponse(self) -> Any:
-        return _bounded_header(self.sock, self.header_seconds, super().getresponse)
-
-
-class BoundedAdapter(HTTPAdapter):
-    """An adapter whose connections also bound the arrival of the header.
-
-    Parameters
-    ----------
-    header_seconds
-        Seconds in which the whole header must be there.
-    """
-
-    def __init__(self, *, header_seconds: float) -> None:
-        bound = {"header_seconds": header_seconds}
-        plain = type("BoundedHTTP", (_BoundedHTTPConnection,), bound)
-        secure = type("BoundedHTTPS", (_BoundedHTTPSConnection,), bound)
-        self._pools = {
-            "http": type("HTTPPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
-            "https": type("HTTPSPool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
-        }
-        super().__init__(max_retries=0, pool_maxsize=16)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of bounded connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Make the pools towards a proxy, bounded as well."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +105,7 @@ class Reply:
             If the server fell silent, the total time ran out or the connection was lost.
         """
         raw, got, promised = self._response.raw, 0, self.length()
-        with _Watchdog(self._exchange.left(), getattr(raw, "shutdown", lambda: None)) as dog:
+        with Watchdog(self._exchange.left(), getattr(raw, "shutdown", lambda: None)) as dog:
             while True:
                 data, error = self._read(raw)
                 if dog.fired or self._exchange.clock() >= self._exchange.deadline:
@@ -287,27 +173,11 @@ def open_reply(session: requests.Session, exchange: Exchange) -> Iterator[Reply]
     ArchiveRefused
         If TLS fails, the address is unusable, or redirects do not end or lead to an unsafe place.
     """
-    try:
-        url, own = _without_userinfo(exchange.url)
-        first = _origin(url)
-    except ValueError:
-        msg = f"{scrub_url(exchange.url)}: not an address that can be asked"
-        raise ArchiveRefused(msg) from None
-    method, params, data, files = exchange.method, exchange.params, exchange.data, exchange.files
+    hop = _first_hop(exchange)
     for _ in range(_LONGEST_CHAIN):
-        at_home = _origin(url) == first
-        request = requests.Request(
-            method,
-            url,
-            params=params,
-            data=data if at_home else None,
-            files=files if at_home else None,
-            headers=exchange.headers if at_home else _travelling(exchange.headers),
-            auth=(own or exchange.auth or NoAuth()) if at_home else NoAuth(),
-        )
-        response, error = _send(session, request, exchange)
+        response, error = _send(session, hop.request(exchange), exchange)
         if response is None:
-            raise error if error is not None else ArchiveUnavailable(scrub_url(url))
+            raise error if error is not None else ArchiveUnavailable(scrub_url(hop.url))
         target = response.headers.get("Location") if response.status_code in _REDIRECTS else None
         if target is None:
             try:
@@ -316,19 +186,70 @@ def open_reply(session: requests.Session, exchange: Exchange) -> Iterator[Reply]
                 response.close()
             return
         response.close()
-        url, params = _next_address(response.url, target, exchange), None
-        if response.status_code in (301, 302, 303) and method != "HEAD":
-            method, data, files = "GET", None, None
-        if method not in ("GET", "HEAD") and _origin(url) != first:
-            shown = exchange.clean(scrub_url(url))
-            msg = (
-                f"{scrub_url(exchange.url)}: wants the {method} sent to {shown}; give that address if trusted"
-            )
-            raise ArchiveRefused(msg)
+        hop = _next_hop(hop, response, target, exchange)
         if exchange.turn is not None:
-            exchange.turn(host_of(url))
+            exchange.turn(host_of(hop.url))
     msg = f"{scrub_url(exchange.url)}: more than {_LONGEST_CHAIN} redirects"
     raise ArchiveRefused(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Hop:
+    """One request of a chain of redirects; ``own`` are the credentials that stood in the first address."""
+
+    method: str
+    url: str
+    first: tuple[str, str | None, int | None]
+    own: AuthBase | None
+    params: Any
+    data: Any
+    files: Any
+
+    def request(self, exchange: Exchange) -> requests.Request:
+        """Return what is sent: credentials, form and own headers only where the chain began."""
+        at_home = _origin(self.url) == self.first
+        return requests.Request(
+            self.method,
+            self.url,
+            params=self.params,
+            data=self.data if at_home else None,
+            files=self.files if at_home else None,
+            headers=exchange.headers if at_home else _travelling(exchange.headers),
+            auth=(self.own or exchange.auth or NoAuth()) if at_home else NoAuth(),
+        )
+
+
+def _first_hop(exchange: Exchange) -> _Hop:
+    try:
+        url, own = _without_userinfo(exchange.url)
+        first = _origin(url)
+    except ValueError:
+        msg = f"{scrub_url(exchange.url)}: not an address that can be asked"
+        raise ArchiveRefused(msg) from None
+    return _Hop(
+        method=exchange.method, url=url, first=first, own=own,
+        params=exchange.params, data=exchange.data, files=exchange.files,
+    )  # fmt: skip
+
+
+def _next_hop(hop: _Hop, response: requests.Response, target: str, exchange: Exchange) -> _Hop:
+    """Return the request a redirect asks for.
+
+    Raises
+    ------
+    ArchiveRefused
+        If it leads to an unsafe place, or wants a form sent to another host.
+    """
+    hop = replace(hop, url=_next_address(response.url, target, exchange), params=None)
+    if response.status_code in (301, 302, 303) and hop.method != "HEAD":
+        return replace(hop, method="GET", data=None, files=None)
+    if hop.method not in ("GET", "HEAD") and _origin(hop.url) != hop.first:
+        shown = exchange.clean(scrub_url(hop.url))
+        msg = (
+            f"{scrub_url(exchange.url)}: wants the {hop.method} sent to {shown}; give that address if trusted"
+        )
+        raise ArchiveRefused(msg)
+    return hop
 
 
 def _travelling(headers: dict[str, str]) -> dict[str, str]:
@@ -360,7 +281,7 @@ def _send(
     """Send one request. Errors are returned, so that no foreign message with an address hangs on them."""
     url, clean = exchange.clean(scrub_url(request.url)), exchange.clean
     left = exchange.left()
-    limit = (min(exchange.timeouts.connect, left), min(exchange.timeouts.read, left))
+    limit = (min(exchange.timeouts.connect, left), min(exchange.timeouts.header, left))
     try:
         prepared = session.prepare_request(request)
         settings = session.merge_environment_settings(prepared.url or "", {}, True, None, None)

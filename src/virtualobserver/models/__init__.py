@@ -1,5 +1,6 @@
 """Rows of the database, one class per table."""
 
+from virtualobserver.models.archive import ArchiveJob, RateSlot
 from virtualobserver.models.base import Base
 from virtualobserver.models.catalog import Catalog
 from virtualobserver.models.detection import Classification, Detection, Injection
@@ -11,6 +12,7 @@ from virtualobserver.models.run import Run, Task, TaskInput
 from virtualobserver.models.source import Membership, Source
 
 __all__ = [
+    "ArchiveJob",
     "Base",
     "Catalog",
     "Classification",
@@ -25,6 +27,7 @@ __all__ = [
     "Product",
     "Project",
     "Properties",
+    "RateSlot",
     "RawData",
     "Run",
     "Source",

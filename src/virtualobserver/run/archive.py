@@ -6,26 +6,42 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from requests.auth import HTTPBasicAuth
 
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.data.product import Target
+from virtualobserver.db.archive import DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveError
-from virtualobserver.io.http import HttpClient, Timeouts
+from virtualobserver.io.http import HttpClient, Retry, Timeouts
+from virtualobserver.io.ratelimit import SlotRateLimiter
 from virtualobserver.observatory import Landed
 from virtualobserver.run.steps import Step
+
+if TYPE_CHECKING:
+    from virtualobserver.run.workspace import Workspace
 
 __all__ = ["ArchiveClient", "fetch"]
 
 
 class ArchiveClient:
-    """Speaks to the live archive, to a folder, or to a survey's own simulator."""
+    """Speaks to the live archive, to a folder, or to a survey's own simulator.
 
-    def __init__(self, step: Step, http: HttpClient | None = None) -> None:
+    Parameters
+    ----------
+    step
+        What is fetched.
+    workspace
+        Its database hands out the turns at archive hosts, so that a rate holds over all workers.
+    http
+        Takes the place of the client made from the settings.
+    """
+
+    def __init__(self, step: Step, workspace: Workspace, *, http: HttpClient | None = None) -> None:
         self._step = step
+        self._workspace = workspace
         self._http = http
 
     @property
@@ -55,10 +71,31 @@ class ArchiveClient:
         """The HTTP client, with this archive's limits and credentials."""
         if self._http is not None:
             return self._http
-        settings: Any = self._step.instance.settings
-        known = Credentials.find(self._step.plugin)
-        login = HTTPBasicAuth(known.username, known.password) if known.username and known.password else None
-        return HttpClient(rate=settings.rate, credentials=login, timeouts=Timeouts(total=settings.timeout))
+        survey: Any = self._step.instance
+        settings = survey.settings
+        login = None
+        if survey.http_login:
+            known = Credentials.find(self._step.plugin)
+            login = (
+                HTTPBasicAuth(known.username, known.password) if known.username and known.password else None
+            )
+        slots = DatabaseSlots(self._workspace.database)
+        return HttpClient(
+            limiter=SlotRateLimiter(settings.rate, slots),
+            credentials=login,
+            timeouts=Timeouts(total=settings.timeout),
+            retry=Retry(total=3.0 * settings.timeout),
+        )
+
+    @property
+    def cache(self) -> Path:
+        """Folder for answers that need not be asked twice."""
+        return self._workspace.root / "cache" / self._step.plugin
+
+    @cached_property
+    def jobs(self) -> JobBook:
+        """Notes on requests that the archive keeps in a queue."""
+        return JobBook(self._workspace.database, self._step.plugin)
 
     def rng(self, *names: str) -> np.random.Generator:
         """Return a generator that depends on the seed and on `names` only."""

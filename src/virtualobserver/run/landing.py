@@ -64,7 +64,7 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
     Should the survey's generator itself break, the targets that have no answer yet are asked one by one,
     so that one bad target never stops the others.
     """
-    client = ArchiveClient(job.step)
+    client = ArchiveClient(job.step, workspace)
     landing = _Landing()
     start = time.perf_counter()
     try:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.observatories.ztf import forced
-from virtualobserver.observatories.ztf.bulk import BulkFiles
+from virtualobserver.observatories.ztf.bulk import columns_of
 from virtualobserver.observatories.ztf.folder import FolderArchive
 from virtualobserver.observatories.ztf.live import LiveArchive
 from virtualobserver.observatories.ztf.reduce import PALOMAR, join, lightcurves
+from virtualobserver.observatories.ztf.service import ForcedService
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.simulate import simulate
 from virtualobserver.observatories.ztf.table import Columns, parse
@@ -38,12 +39,9 @@ class VirtualZTF(VirtualObservatory):
     bands: ClassVar[tuple[str, ...]] = ("zg", "zr", "zi")
     batch: ClassVar[int] = 200
     fetch_batch: ClassVar[int] = 20
+    http_login: ClassVar[bool] = False
 
     Settings: ClassVar[type[ObservatorySettings]] = ZTFSettings
-
-    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
-        super().__init__(settings, **options)
-        self._bulk = BulkFiles()
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Get the light curves of a batch of targets from folders, the simulator or the live archive.
@@ -64,9 +62,7 @@ class VirtualZTF(VirtualObservatory):
             for target in targets:
                 yield from simulate([target], client.rng(target.name), self.settings.filters)
         elif self.settings.mode == "forced":
-            service = forced.ForcedService(client, self.settings)
-            for target in targets:
-                yield from service.fetch(target)
+            yield from ForcedService(client, self.settings).fetch(targets)
         else:
             archive = LiveArchive(client, self.settings)
             for target in targets:
@@ -93,7 +89,7 @@ class VirtualZTF(VirtualObservatory):
     def _table(self, raw: RawRef, settings: ZTFSettings) -> Columns:
         if raw.format != "parquet":
             return parse(raw.read(), raw.archive_id)
-        return self._bulk.columns(
+        return columns_of(
             raw, time_resolution=settings.time_resolution, allow_coarse=settings.allow_coarse_times
         )
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from virtualobserver.maths.times import bjd_tdb, light_travel_days
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.table import FILTERS, Columns, decode_oid
 
-__all__ = ["BulkFile", "BulkFiles", "IdLists", "file_key", "key_of", "oid_of", "raw_of", "release_of"]
+__all__ = ["BulkFile", "columns_of", "file_key", "holds", "key_of", "oid_of", "raw_of", "release_of"]
 
 COARSE_STEP = 337.5  # s: the last bit of a float32 that holds an MJD of today
 _NAME = re.compile(r"(ztf_[0-9]{6}_z[gri]_c[0-9]{2}_q[1-4])_dr[0-9]+\.parquet")
@@ -57,26 +60,29 @@ def oid_of(target: Target) -> int | None:
     return None
 
 
-class IdLists:
-    """The object ids of the last few bulk files, and whether their times are rounded."""
+def holds(path: Path, oid: int) -> bool:
+    """Say whether a bulk file has an object.
 
-    def __init__(self) -> None:
-        self._lists: dict[Path, NDArray[np.int64]] = {}
+    Raises
+    ------
+    InvalidFile
+        If it is not a bulk file.
+    """
+    state = path.stat()
+    ids = _object_ids(path, state.st_size, state.st_mtime_ns)
+    place = int(np.searchsorted(ids, oid))
+    return place < len(ids) and int(ids[place]) == oid
 
-    def holds(self, path: Path, oid: int) -> bool:
-        """Say whether a file has an object."""
-        if path not in self._lists:
-            if len(self._lists) >= 8:
-                self._lists.pop(next(iter(self._lists)))
-            try:
-                ids = pq.read_table(path, columns=["objectid"]).column("objectid").to_numpy()
-            except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-                msg = f"{path.name}: not a readable bulk light-curve file ({str(error)[:200]})"
-                raise InvalidFile(msg) from None
-            self._lists[path] = np.sort(ids)
-        ids = self._lists[path]
-        place = int(np.searchsorted(ids, oid))
-        return place < len(ids) and int(ids[place]) == oid
+
+@lru_cache(maxsize=64)
+def _object_ids(path: Path, size: int, mtime_ns: int) -> NDArray[np.int64]:  # noqa: ARG001 - part of the key
+    """Return the object ids of a file in increasing order, read once for all batches of this process."""
+    try:
+        ids = pq.read_table(path, columns=["objectid"]).column("objectid").to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        msg = f"{path.name}: not a readable bulk light-curve file ({str(error)[:200]})"
+        raise InvalidFile(msg) from None
+    return np.sort(ids)
 
 
 def raw_of(path: Path, oid: int) -> Raw:
@@ -180,28 +186,40 @@ def _vectors(mjd: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     return np.column_stack(sun), np.column_stack(barycentre), tdb
 
 
-class BulkFiles:
-    """Remembers the last bulk file, since its objects are reduced one after the other."""
+@dataclass(frozen=True)
+class _Stamp:
+    """A file as it was when it was opened; how to read it does not tell two stamps apart."""
 
-    def __init__(self) -> None:
-        self._last: tuple[tuple[str, str], BulkFile] | None = None
+    name: str
+    path: Path | None
+    size: int
+    mtime_ns: int
+    read: Callable[[], bytes] = field(compare=False)
 
-    def columns(self, raw: RawRef, *, time_resolution: float, allow_coarse: bool) -> Columns:
-        """Return the epochs of the object `raw` stands for.
 
-        Raises
-        ------
-        DataError
-            If times are rounded more coarsely than a search for short events bears.
-        """
-        key = (raw.archive_id, str(raw.path))
-        if self._last is None or self._last[0] != key:
-            self._last = (key, BulkFile(raw.read(), raw.archive_id))
-        file = self._last[1]
-        if file.coarse and time_resolution < 3600.0 and not allow_coarse:
-            msg = (
-                f"{raw.archive_id}: times are float32, rounded to {COARSE_STEP} s, too coarse for "
-                f"time_resolution = {time_resolution} s; set allow_coarse_times to use them"
-            )
-            raise DataError(msg)
-        return file.columns(int(raw.key))
+@lru_cache(maxsize=1)
+def _opened(stamp: _Stamp) -> BulkFile:
+    """Return the content of a file; the last one is remembered, since its objects come one after the other."""
+    return BulkFile(stamp.read(), stamp.name)
+
+
+def columns_of(raw: RawRef, *, time_resolution: float, allow_coarse: bool) -> Columns:
+    """Return the epochs of the object `raw` stands for.
+
+    Raises
+    ------
+    DataError
+        If times are rounded more coarsely than a search for short events bears.
+    """
+    if raw.path is not None and raw.path.exists():
+        state = raw.path.stat()
+        file = _opened(_Stamp(raw.archive_id, raw.path, state.st_size, state.st_mtime_ns, raw.read))
+    else:
+        file = BulkFile(raw.read(), raw.archive_id)
+    if file.coarse and time_resolution < 3600.0 and not allow_coarse:
+        msg = (
+            f"{raw.archive_id}: times are float32, rounded to {COARSE_STEP} s, too coarse for "
+            f"time_resolution = {time_resolution} s; set allow_coarse_times to use them"
+        )
+        raise DataError(msg)
+    return file.columns(int(raw.key))

@@ -18,6 +18,7 @@ from virtualobserver.conventions import (
     FLAG_BACKGROUND,
     FLAG_BAD_ERROR,
     FLAG_NOT_FINITE,
+    LIMITING_MAG,
     MJD_ZERO_JD,
     ZERO_POINT_AB_UJY,
 )
@@ -41,7 +42,6 @@ __all__ = ["lightcurves"]
 BAD_INFOBITS = 2**25
 _BANDS = {"ZTF_g": "zg", "ZTF_r": "zr", "ZTF_i": "zi"}
 _GROUP = ("field", "ccdid", "qid")
-_UNITS = {**COLUMN_UNITS, "limitmag": "mag"}
 
 
 def lightcurves(files: Sequence[Columns], target: Target, settings: ZTFSettings) -> list[Product]:
@@ -141,7 +141,7 @@ def _product(rows: Columns, band: str, target: Target, settings: ZTFSettings) ->
         columns["bjd_tdb"] = bjd_tdb(columns["mjd"], target.ra, target.dec, PALOMAR)
     columns |= {
         "flux": flux, "flux_error": error, "mag": mag_from_flux(detected),
-        "mag_error": mag_error_from_flux(detected, error), "limitmag": limit, "flags": flags,
+        "mag_error": mag_error_from_flux(detected, error), LIMITING_MAG: limit, "flags": flags,
         "exptime": rows["exptime"], "chi": rows["forcediffimchisq"],
     }  # fmt: skip
     columns |= {name: rows[name].astype(np.int64) for name in _GROUP}
@@ -154,7 +154,7 @@ def _product(rows: Columns, band: str, target: Target, settings: ZTFSettings) ->
     meta["baselines"] = baselines
     if settings.forced_total:
         meta["total_error"] = "difference and reference errors added in quadrature"
-    units = {name: unit for name, unit in _UNITS.items() if name in columns}
+    units = {name: unit for name, unit in COLUMN_UNITS.items() if name in columns}
     data = TimeSeries(columns, units=units, meta=meta, band=band)
     statistics = light_curve_statistics(data.mjd, flux[order], error[order], flags=flags[order])
     return Product(data, series=f"forced-{band}", band=band, statistics=statistics.as_columns())

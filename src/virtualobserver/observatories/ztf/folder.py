@@ -40,7 +40,6 @@ class FolderArchive:
         self._files: dict[str, Path] = {}
         self._bulk: dict[str, list[Path]] = {}
         self._forced: list[Path] = []
-        self._oids = bulk.IdLists()
         for folder in folders:
             if not folder.is_dir():
                 msg = f"archive folder {folder} does not exist; check the setting archive"
@@ -80,7 +79,7 @@ class FolderArchive:
         if (oid := bulk.oid_of(target)) is not None:
             paths = self._bulk.get(bulk.key_of(oid), [])
             newest = max(paths, key=lambda path: bulk.release_of(path.name), default=None)
-            if newest is not None and self._oids.holds(newest, oid):
+            if newest is not None and bulk.holds(newest, oid):
                 yield bulk.raw_of(newest, oid)
 
     def _forced_raws(self, target: Target, settings: ZTFSettings) -> Iterator[Raw]:

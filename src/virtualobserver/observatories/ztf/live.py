@@ -6,13 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from virtualobserver.data.product import Raw, Target
-from virtualobserver.errors import ArchiveError, ArchiveUnavailable, DataError
+from virtualobserver.errors import ArchiveError, ArchiveUnavailable, DataError, IncompleteDownload
+from virtualobserver.io.answers import Answer, Check
 from virtualobserver.observatories.ztf import query
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatory import Client, Landed
 
 __all__ = ["LiveArchive", "out_of_reach"]
+
+_KEPT_SECONDS = 86400.0
 
 
 def out_of_reach(target: Target, settings: ZTFSettings) -> bool:
@@ -28,6 +31,7 @@ class LiveArchive:
 
     def __init__(self, client: Client, settings: ZTFSettings) -> None:
         self._http = client.http
+        self._cache = client.cache
         self._settings = settings
         self._release = settings.release
 
@@ -35,9 +39,16 @@ class LiveArchive:
     def release(self) -> str:
         """The release in use; the newest is asked for once."""
         if self._release == "newest":
-            params = query.build_tap_params(query.build_release_query())
-            self._release = query.newest_release(self._http.get(query.TAP_URL, params=params).content)
+            answer = self._tap(query.build_release_query(), query.check_releases)
+            self._release = query.newest_release(answer.content)
         return self._release
+
+    def _tap(self, adql: str, check: Check) -> Answer:
+        """Ask the table service; the same question is asked once a day at most."""
+        form = query.build_tap_params(adql)
+        return self._http.cached_post(
+            query.TAP_URL, folder=self._cache, data=form, check=check, max_age=_KEPT_SECONDS
+        )
 
     def fetch(self, target: Target) -> Iterator[Landed]:
         """Yield the light curves of one target, or its error; nothing if there are none."""
@@ -54,7 +65,7 @@ class LiveArchive:
         place = f"{cone.ra:.7f} {cone.dec:.7f} {cone.radius:.7f} {','.join(sorted(self._settings.filters))}"
         try:
             oids = self._objects(cone, place)
-        except ArchiveUnavailable:
+        except (ArchiveUnavailable, IncompleteDownload):
             if not self._settings.cone_fallback or self._release == "newest":
                 raise
             params = query.build_cone_params(cone, self._release, self._settings.filters)
@@ -67,12 +78,14 @@ class LiveArchive:
 
     def _objects(self, cone: query.Cone, place: str) -> list[int]:
         adql = query.build_objects_query(cone, self.release, self._settings.filters)
-        answer = self._http.get(query.TAP_URL, params=query.build_tap_params(adql))
+        answer = self._tap(adql, query.check_objects)
         return query.parse_objects(answer.content, f"objects of ztf_{self.release} at {place}")
 
     def _lightcurves(self, params: Sequence[tuple[str, str]], name: str, route: str) -> Iterator[Raw]:
-        content = self._http.get(query.LIGHTCURVE_URL, params=_grouped(params)).content
-        query.refuse_errors(content, name)
+        answer = self._http.get(query.LIGHTCURVE_URL, params=_grouped(params), check=query.check_lightcurve)
+        if answer.empty:
+            return
+        content = answer.content
         kind = "votable" if b"<votable" in content[:1024].lower() else "csv"
         header = {"release": self.release, "route": route, "request": [list(pair) for pair in params]}
         raw = lightcurve_raw(content, name, kind=kind, header=header)

@@ -6,13 +6,15 @@ import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from virtualobserver.data.product import Target
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, ConfigError
+from virtualobserver.io.answers import Answer, expect_csv, expect_votable
+from virtualobserver.observatories.ztf.table import REQUIRED
 
 __all__ = [
     "LIGHTCURVE_URL",
@@ -23,17 +25,20 @@ __all__ = [
     "build_objects_query",
     "build_release_query",
     "build_tap_params",
+    "check_lightcurve",
+    "check_objects",
+    "check_releases",
     "chunks",
     "cone_of",
     "newest_release",
     "parse_objects",
     "position_at",
-    "refuse_errors",
 ]
 
 TAP_URL = "https://irsa.ipac.caltech.edu/TAP/sync"
 LIGHTCURVE_URL = "https://irsa.ipac.caltech.edu/cgi-bin/ZTF/nph_light_curves"
 MAX_IDS = 100
+T = TypeVar("T")
 MAX_RADIUS = 0.1667  # deg, the service's own limit
 OBJECT_COLUMNS = ("oid", "ra", "dec", "filtercode", "field", "ccdid", "qid", "ngoodobs")
 _MIDDLE, _HALF_SPAN = 2022.5, 4.5  # Julian years: the survey began in 2018
@@ -102,7 +107,11 @@ def build_objects_query(cone: Cone, release: str, filters: Sequence[str] = ()) -
 
 
 def build_tap_params(query: str) -> dict[str, str]:
-    """Return the form of a synchronous TAP query with a CSV answer."""
+    """Return the form of a synchronous TAP query with a CSV answer.
+
+    Columns, filters and digits of the queries here have one order and one form, so that the same question
+    is always the same text.
+    """
     return {"REQUEST": "doQuery", "LANG": "ADQL", "FORMAT": "csv", "QUERY": query}
 
 
@@ -145,27 +154,39 @@ def _checked_filters(filters: Sequence[str]) -> list[str]:
     return sorted(set(filters))
 
 
-def chunks(oids: Sequence[int], size: int = MAX_IDS) -> Iterator[Sequence[int]]:
-    """Cut a list of object ids into requests, in order."""
-    for start in range(0, len(oids), size):
-        yield oids[start : start + size]
+def chunks(items: Sequence[T], size: int = MAX_IDS) -> Iterator[Sequence[T]]:
+    """Cut a list of object ids, or of other things, into requests, in order."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
-def refuse_errors(content: bytes, name: str) -> None:
-    """Raise `ArchiveAnswerError` if the body of a 200 answer is an error report or a web page."""
-    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    lowered = start.lower()
-    if b"<votable" in lowered and not re.search(rb'value="(error|overflow)"', lowered):
-        return
-    if lowered.startswith((b"<", b"{")):
-        words = re.sub(r"<[^>]*>", " ", start.decode("utf-8", "replace"))
-        msg = f"{name}: the archive answered with an error or a web page: {' '.join(words.split())[:300]}"
-        raise ArchiveAnswerError(msg)
+def check_objects(answer: Answer) -> bool:
+    """Accept an answer of the objects table; True if it lists nothing. Errors: see `expect_csv`."""
+    return bool(expect_csv(("oid", "ngoodobs"))(answer))
+
+
+def check_releases(answer: Answer) -> bool:
+    """Accept a list of tables; True if it lists nothing."""
+    return bool(expect_csv(("table_name",))(answer))
+
+
+def check_lightcurve(answer: Answer) -> bool:
+    """Accept a light curve, CSV or VOTable; True if it has no epoch.
+
+    Raises
+    ------
+    ArchiveAnswerError
+        If the body is an error report, a web page or another table.
+    IncompleteDownload
+        If it was cut, which the client answers by asking again.
+    """
+    if b"<votable" in answer.content[:1024].lower():
+        return bool(expect_votable()(answer))
+    return bool(expect_csv(REQUIRED)(answer))
 
 
 def newest_release(content: bytes) -> str:
     """Return the newest release named in the answer to `build_release_query`."""
-    refuse_errors(content, "list of ZTF releases")
     numbers = [int(found) for found in re.findall(rb"ztf_objects_dr([0-9]+)\b", content)]
     if not numbers:
         msg = "list of ZTF releases: no table ztf_objects_drNN; set release to a number, e.g. dr24"
@@ -178,7 +199,6 @@ def parse_objects(content: bytes, name: str) -> list[int]:
 
     An object without good observations is listed by the archive but has no light curve.
     """
-    refuse_errors(content, name)
     first = content.split(b"\n", 1)[0].decode("utf-8", "replace").strip().replace('"', "").split(",")
     if missing := [column for column in ("oid", "ngoodobs") if column not in first]:
         msg = f"{name}: the objects table answered without {', '.join(missing)}: {','.join(first)[:200]}"

@@ -13,6 +13,8 @@ from virtualobserver.conventions import (
     FLAG_ARCHIVE,
     FLAG_BAD_ERROR,
     FLAG_NOT_FINITE,
+    LIMITING_MAG,
+    OBJECT_ID,
 )
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.timeseries import TimeSeries
@@ -21,15 +23,17 @@ from virtualobserver.maths.photometry import align_offsets, flux_error_from_mag,
 from virtualobserver.maths.statistics import light_curve_statistics
 from virtualobserver.maths.times import Site, bjd_tdb, mid_exposure
 from virtualobserver.maths.timeseries import circular_mean, seasons, tangent_offsets
-from virtualobserver.observatories.ztf.query import position_at
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.table import Columns
 
 __all__ = ["PALOMAR", "accepted_oids", "join", "lightcurves", "month_of", "unique_series"]
 
 PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
-_PER_EPOCH = ("chi", "sharp", "limitmag", "airmass", "clrcoeff", "expid", "field")
-_UNITS = {**COLUMN_UNITS, "limitmag": "mag", "clrcoeff": "mag"}
+_PER_EPOCH = ("chi", "sharp", "airmass", "clrcoeff", "expid", "field")
+_UNITS = {**COLUMN_UNITS, "clrcoeff": "mag"}
+_MJD_OF_J2000 = 51544.5
+_ERROR_SCALE = {"zg": (1.15, 0.004), "zr": (1.15, 0.004), "zi": (1.0, 0.007)}
+"""Factor and floor (mag) of the errors of each filter."""
 
 
 def join(tables: Sequence[Columns]) -> Columns:
@@ -92,7 +96,7 @@ def lightcurves(epochs: Columns, target: Target, settings: ZTFSettings) -> list[
     for season in np.unique(number):
         for band in np.unique(columns["filtercode"][number == season]):
             rows = np.flatnonzero((number == season) & (columns["filtercode"] == band))
-            rows = rows[np.lexsort((standard["oid"][rows], standard["mjd"][rows]))]
+            rows = rows[np.lexsort((standard[OBJECT_ID][rows], standard["mjd"][rows]))]
             parts.append((str(band), {name: values[rows] for name, values in standard.items()}))
     parts.sort(key=lambda part: (float(part[1]["mjd_start"].min()), part[0]))
     names = unique_series(f"{month_of(float(part['mjd_start'].min()))}-{band}" for band, part in parts)
@@ -137,17 +141,32 @@ def _is_source(rows: Columns, target: Target, settings: ZTFSettings) -> bool:
         return True
     if not len(rows["mjd"]):
         return False
-    if placed:
-        year = 2000.0 + (float(np.median(rows["mjd"])) - 51544.5) / 365.25
-        east, north = tangent_offsets(rows["ra"], rows["dec"], *position_at(target, year))
-        # not <=, so that a position on the far half of the sky (NaN) is out
-        if not np.hypot(np.median(east), np.median(north)) <= settings.radius:
-            return False
+    if placed and not _is_at_place(rows, target, settings):
+        return False
     if compare_mag:
         assert target.mag is not None
         assert settings.mag_range is not None
         return bool(abs(float(np.median(rows["mag"])) - target.mag) <= settings.mag_range)
     return True
+
+
+def _is_at_place(rows: Columns, target: Target, settings: ZTFSettings) -> bool:
+    """Compare the position at each epoch with that of the source at the time.
+
+    On the tangent plane a proper motion is a straight line at constant speed, at the poles as well.
+    """
+    assert target.ra is not None
+    assert target.dec is not None
+    east, north = tangent_offsets(rows["ra"], rows["dec"], target.ra, target.dec)
+    years = 2000.0 + (rows["mjd"] - _MJD_OF_J2000) / 365.25 - target.epoch
+    pmra, pmdec = target.pmra or 0.0, target.pmdec or 0.0
+    east, north = east - pmra * years / 1000.0, north - pmdec * years / 1000.0
+    # not <=, so that a position on the far half of the sky (NaN) is out
+    if not np.hypot(np.median(east), np.median(north)) <= settings.radius:
+        return False
+    # a moving star leaves a trail of objects and passes those of other stars
+    moves = bool(pmra or pmdec)
+    return not moves or float(np.mean(np.hypot(east, north) <= settings.track_radius)) > 0.5
 
 
 def _aligned(columns: Columns, settings: ZTFSettings) -> NDArray[np.float64]:
@@ -166,7 +185,7 @@ def _aligned(columns: Columns, settings: ZTFSettings) -> NDArray[np.float64]:
 
 def _standard(columns: Columns, settings: ZTFSettings, target: Target) -> Columns:
     """Return the columns of the product, by their standard names."""
-    mag, error = columns["mag"], columns["magerr"]
+    mag, error = columns["mag"], _errors(columns, settings)
     flags = np.where(columns["catflags"] != 0, FLAG_ARCHIVE, 0)
     flags |= np.where(np.isfinite(mag), 0, FLAG_NOT_FINITE)
     flags |= np.where(np.isfinite(error) & (error > 0), 0, FLAG_BAD_ERROR)
@@ -184,8 +203,20 @@ def _standard(columns: Columns, settings: ZTFSettings, target: Target) -> Column
     }
     if "exptime" in columns:  # bulk files know no exposure, and one position for all epochs
         standard |= {name: columns[name] for name in ("ra", "dec", "exptime")}
-    standard |= {"oid": columns["oid"], "catflags": columns["catflags"]}
+    standard |= {OBJECT_ID: columns["oid"], "catflags": columns["catflags"]}
+    if "limitmag" in columns:
+        standard[LIMITING_MAG] = columns["limitmag"]
     return standard | {name: columns[name] for name in _PER_EPOCH if name in columns}
+
+
+def _errors(columns: Columns, settings: ZTFSettings) -> NDArray[np.float64]:
+    """Return magnitude errors as the archive gives them, or as the scatter of constant stars wants them."""
+    error: NDArray[np.float64] = columns["magerr"]
+    if not settings.rescale_errors:
+        return error
+    for band, (factor, floor) in _ERROR_SCALE.items():
+        error = np.where(columns["filtercode"] == band, np.hypot(factor * error, floor), error)
+    return error
 
 
 def _barycentric(columns: Columns, target: Target) -> NDArray[np.float64]:
@@ -220,7 +251,7 @@ def unique_series(names: Iterator[str]) -> list[str]:
 
 def _product(columns: Columns, band: str, series: str) -> Product:
     units = {name: unit for name, unit in _UNITS.items() if name in columns}
-    oids = [int(oid) for oid in np.unique(columns["oid"])]
+    oids = [int(oid) for oid in np.unique(columns[OBJECT_ID])]
     data = TimeSeries(columns, units=units, meta={"oids": oids, "time": "middle of exposure"}, band=band)
     statistics = light_curve_statistics(
         data.mjd, data.flux, data.flux_error, flags=data.flags, exptime=columns.get("exptime")

@@ -74,6 +74,14 @@ class ZTFSettings(ObservatorySettings):
         step="reduce",
         gt=0,
     )
+    track_radius: float = setting(
+        1.5,
+        doc="Of a source with proper motion, objects are taken only if more than half of their epochs lie within "
+        "this of its place at the time",
+        unit="arcsec",
+        step="reduce",
+        gt=0,
+    )
     mag_range: float | None = setting(
         0.75,
         doc="Objects whose median magnitude differs more from the source's are left out; unset = all",
@@ -97,6 +105,12 @@ class ZTFSettings(ObservatorySettings):
         unit="mag",
         step="reduce",
         gt=0,
+    )
+    rescale_errors: bool = setting(
+        False,
+        doc="Scale magnitude errors by 1.15 and add 4 mmag in quadrature (g, r), or add 7 mmag (i), which brings "
+        "constant stars to a reduced chi squared of one",
+        step="reduce",
     )
     barycentric: bool = setting(
         True, doc="Add the column bjd_tdb (middle of the exposure at the barycentre)", step="reduce"
