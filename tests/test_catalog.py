@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from virtualobserver.catalog import (
     query_gaia,
     query_gaia_cone,
     query_vizier,
+    remote,
 )
 from virtualobserver.config import CatalogSettings
 from virtualobserver.errors import (
@@ -334,29 +336,28 @@ def test_configuration_chooses_rows_in_order(tmp_path):
     assert (both.ra < 180).all()
 
 
-def test_relative_path_starts_at_the_folder_before_the_working_folder(tmp_path, monkeypatch):
+def test_relative_path_starts_at_the_folder_and_nowhere_else(tmp_path, monkeypatch):
     folders = [tmp_path / "configs", tmp_path / "work"]
     for number, folder in enumerate(folders, 1):
         folder.mkdir()
         Catalog.make_test(number).to_pandas().to_csv(folder / "list.csv", index=False)
     monkeypatch.chdir(folders[1])
     assert len(Catalog.read("list.csv", folder=folders[0])) == 1
+    assert len(Catalog.read("list.csv")) == 2
     (folders[0] / "list.csv").unlink()
-    assert len(Catalog.read("list.csv", folder=folders[0])) == 2
-    (folders[1] / "list.csv").unlink()
-    with pytest.raises(CatalogError, match=r"starts at .*configs and .*work"):
+    with pytest.raises(CatalogError, match=r"list\.csv; a relative path starts at .*configs$"):
         Catalog.read("list.csv", folder=folders[0])
 
 
-def test_cone_chooses_from_a_downloaded_table_across_ra_zero(monkeypatch):
+def test_cone_chooses_from_a_downloaded_table_across_ra_zero(monkeypatch, tmp_path):
     frame = stars(ra=[359.95, 0.05, 0.2], dec=[0.0, 0.05, 0.0])
     monkeypatch.setattr("virtualobserver.catalog.remote.query_vizier", lambda table: frame)
     settings = CatalogSettings(vizier="J/A/1/t", cone={"ra": 0.0, "dec": 0.0, "radius": 0.1})
-    assert Catalog.read(settings).names.tolist() == ["a", "b"]
+    assert Catalog.read(settings, cache=tmp_path).names.tolist() == ["a", "b"]
     assert Catalog(frame).within(0.2, 0.0, 180.0).names.tolist() == ["a", "b", "c"]
 
 
-def test_cone_alone_asks_gaia(monkeypatch):
+def test_cone_alone_asks_gaia(monkeypatch, tmp_path):
     asked = []
 
     def cone(*where):
@@ -364,7 +365,7 @@ def test_cone_alone_asks_gaia(monkeypatch):
         return pd.DataFrame({"source_id": [7], "ra": [1.0], "dec": [-5.0], "ref_epoch": [2016.0]})
 
     monkeypatch.setattr("virtualobserver.catalog.remote.query_gaia_cone", cone)
-    catalog = Catalog.read(CatalogSettings(cone={"ra": 1.0, "dec": -5.0, "radius": 0.1}))
+    catalog = Catalog.read(CatalogSettings(cone={"ra": 1.0, "dec": -5.0, "radius": 0.1}), cache=tmp_path)
     assert asked == [(1.0, -5.0, 0.1)]
     assert (catalog[0].namespace, catalog[0].epoch, catalog[0].mag_band) == ("gaia_dr3", 2016.0, "G")
 
@@ -458,7 +459,7 @@ def test_errors_of_archives_are_sorted_into_worth_another_try_and_final(status, 
         query_vizier("t", query=lambda adql: (_ for _ in ()).throw(ConnectionResetError("reset")))
 
 
-def test_named_catalogue_is_downloaded_once(tmp_path):
+def test_parity_10_white_dwarfs_are_downloaded_once_and_whole(tmp_path, monkeypatch):
     class Http:
         calls = 0
 
@@ -485,6 +486,12 @@ def test_named_catalogue_is_downloaded_once(tmp_path):
             target.write_bytes(gzip.compress(plain.read_bytes()))
 
     http = Http()
+    with pytest.raises(ArchiveOverflow, match="2 of 1280266 rows"):
+        named("gaia_edr3_white_dwarfs", cache=tmp_path, http=http)
+    assert not list(tmp_path.glob("*wd_main*"))
+    published = replace(remote._NAMED["gaia_edr3_white_dwarfs"], rows=2)
+    monkeypatch.setitem(remote._NAMED, "gaia_edr3_white_dwarfs", published)
+    http.calls = 0
     for _ in range(2):
         assert len(named("gaia_edr3_white_dwarfs", cache=tmp_path, http=http)) == 2
     assert http.calls == 1

@@ -63,7 +63,7 @@ def test_file_becomes_typed_settings_with_defaults(tmp_path: Path) -> None:
     assert settings.analyses["flares"] == FlareSettings(threshold=7.0, simulate={"number": 10})
     assert settings.run.workers == "auto"
     assert settings.run.lease == 60.0
-    assert settings.catalog.file == Path("stars.csv")
+    assert settings.catalog.file == tmp_path / "stars.csv"
 
 
 def test_general_survey_keys_reach_all_and_own_section_wins(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_catalogue_has_one_origin(section: dict[str, Any], origin: str | None) -
 def test_older_names_of_catalogue_settings_are_understood_in_files(tmp_path: Path) -> None:
     text = "catalog: {filename: a.csv, cat_name: mine, catalog_observation_year: 2015.5}\n"
     catalog = load(write(tmp_path, text)).settings.catalog
-    assert (catalog.file, catalog.name, catalog.epoch) == (Path("a.csv"), "mine", 2015.5)
+    assert (catalog.file, catalog.name, catalog.epoch) == (tmp_path / "a.csv", "mine", 2015.5)
 
 
 def test_catalogue_columns_and_conditions_come_in_one_form() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from virtualobserver import Project
 from virtualobserver.data.handles import as_handle
 from virtualobserver.data.product import RawRef, Target
 from virtualobserver.data.timeseries import TimeSeries
@@ -69,3 +70,67 @@ def test_the_manuals_analysis_finds_what_it_injects_and_nothing_else() -> None:
     assert event.peak_mjd == spike["t_peak"]
     assert event.snr == pytest.approx(30, abs=5)
     assert analysis.recovered(spike, event)
+
+
+PAGES = ["README.md", "docs/first_search.md", "docs/database.md", "docs/products.md", "docs/add_survey.md"]
+PAGES += ["docs/add_analysis.md"]
+
+
+def commands() -> list[tuple[str, str]]:
+    """Return every `vo` command that the manual shows, with its page."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        found += [(page, line) for line in re.findall(r"^\$ (vo .*)$", text, re.MULTILINE)]
+        found += [(page, line) for line in re.findall(r"`(vo [a-z][^`\n]*)`", text)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_commands_of_the_manual_exist_with_their_options(page: str, line: str) -> None:
+    import shlex
+
+    import typer
+
+    from virtualobserver.cli.entry import app
+
+    words = shlex.split(line, comments=True)[1:]
+    words = words[: words.index(">")] if ">" in words else words
+    command: Any = typer.main.get_command(app)
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        name = words.pop(0)
+        if name.isupper() or "|" in name:  # `vo new survey|analysis`, `vo COMMAND`
+            break
+        assert name in command.commands, f"{page}: there is no command {name!r} in {line!r}"
+        command = command.commands[name]
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    known.add("--help")
+    for word in words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in known, f"{page}: {line!r} has no option {word}"
+
+
+def test_python_of_the_guide_runs(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "flares.yaml").write_text(
+        "name: flares\ncatalog: {rows: [{name: Vega, ra: 279.23, dec: 38.78}]}\n"
+        "observatories: {demo: {flare_fraction: 1.0, flare_amplitude: 5.0}}\nanalyses: {transients: {}}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VO_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    ran = []
+    for page in ("first_search.md", "database.md", "products.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            names: dict[str, Any] = {"__name__": "example"}
+            exec(compile(block, page, "exec"), names)
+            names["project"].close()
+            ran.append(page)
+    assert ran == ["first_search.md", "database.md", "products.md"]
+    with Project.open("configs/flares.yaml") as project:
+        for _, line in commands():
+            if statement := re.match(r'vo sql "([^"]+)"', line):
+                project.sql(statement[1])

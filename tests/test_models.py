@@ -286,7 +286,7 @@ def test_parity_38_properties_are_one_per_source_and_task_and_go_with_the_task(s
     assert count(session, Properties) == 0
 
 
-def test_parity_71_f_deleting_a_source_by_sql_takes_its_data_along_and_leaves_verdicts(
+def test_parity_7_1_f_deleting_a_source_by_sql_takes_its_data_along_and_leaves_verdicts(
     session, star, task, file
 ):
     other = added(session, source(name="b"))

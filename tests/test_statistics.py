@@ -136,7 +136,7 @@ def test_parity_32_outliers_and_flags_in_the_statistics():
     mjd, flux, error, flags = make_curve()
     stats = light_curve_statistics(mjd, flux, error, flags=flags)
     clean = np.delete(flux, [20, 30, 40])
-    assert (stats.n, stats.num_good) == (200, 199)
+    assert (stats.n, stats.n_good) == (200, 199)
     assert stats.mag_brightest == pytest.approx(23.9 - 2.5 * math.log10(4000))
     assert stats.mag_faintest == pytest.approx(23.9 - 2.5 * math.log10(200))
     assert stats.flux_mean_robust == pytest.approx(clean.mean(), rel=0.01)
@@ -177,7 +177,7 @@ def test_fault_16_odd_curves_have_statistics_without_warnings(flux, error):
     mjd = np.arange(len(flux), dtype=float)
     errors = None if error is None else np.full(len(flux), error)
     stats = light_curve_statistics(mjd, flux, errors)
-    assert stats.num_good == np.isfinite(flux).sum()
+    assert stats.n_good == np.isfinite(flux).sum()
     assert all(value is None or math.isfinite(value) for value in stats.as_columns().values())
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.config.project import AnalysisSettings, SimulateSettings
+from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle, as_handle
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
@@ -15,7 +16,7 @@ from virtualobserver.data.result import Event, Result
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Analysis", "AnalysisSettings", "Requirement", "SimulateSettings"]
+__all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Analysis(ABC):
     """A search: what to look for in products.
 
     An analysis is one file in ``virtualobserver/analyses``. `find` is pure: products in, `Result` out.
-    `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over.
+    `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over; `contract`
+    states the rate of false alarms and what the contract suite needs to try the analysis.
     """
 
     name: ClassVar[str]
@@ -39,6 +41,8 @@ class Analysis(ABC):
     produces: ClassVar[tuple[tuple[str, str], ...]] = ()
     per: ClassVar[str] = "source"
     batch: ClassVar[int] = 200
+
+    contract: ClassVar[AnalysisContract] = AnalysisContract()
 
     Settings: ClassVar[type[AnalysisSettings]] = AnalysisSettings
 

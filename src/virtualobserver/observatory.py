@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from virtualobserver.config.settings import Settings, setting
+from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, DataError
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 
     from virtualobserver.io.http import HttpClient
 
-__all__ = ["Aux", "Client", "Jobs", "Landed", "ObservatorySettings", "Site", "VirtualObservatory"]
+__all__ = [
+    "Aux",
+    "Client",
+    "Jobs",
+    "Landed",
+    "ObservatorySettings",
+    "Site",
+    "SurveyContract",
+    "VirtualObservatory",
+]
 
 Landed = tuple[Target, Raw | ArchiveError | DataError]
 
@@ -83,10 +93,20 @@ class ObservatorySettings(Settings):
 
     archive: str | list[str] | None = setting(
         None,
-        doc="Folder, or list of folders, with data in the archive's own format; unset = the live archive",
+        doc="Folder, or list of folders, with data in the archive's own format, a relative one from the folder "
+        "of the configuration; `simulated` = the survey's simulator; unset = the live archive",
         run_only=True,
+        path=True,
+        words=("simulated",),
     )
     seed: int = setting(0, doc="Seed of data that are simulated", step="fetch", ge=0)
+    band_names: str | dict[str, str] | None = setting(
+        None,
+        doc="Names that bands get in products: a mapping of old to new, or a template such as "
+        "<observatory>-<filter>; unset = as the survey names them",
+        step="reduce",
+        aliases=("filtmap",),
+    )
     rate: float = setting(2.0, doc="Requests per second to one archive host", unit="1/s", gt=0, run_only=True)
     timeout: float = setting(300.0, doc="Longest time one request may take", unit="s", gt=0, run_only=True)
 
@@ -99,7 +119,8 @@ class VirtualObservatory(ABC):
     with `levels` naming the parts of its units (``("night", "frame")``) and `master_kinds` its masters in the
     order in which they are made (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
     digests of their own, with what each makes (``{"solve": (("table", "wcs"),)}``), done by `refine` in that
-    order. Only `fetch` may read or write anything.
+    order. Only `fetch` may read or write anything. `contract` gives the contract suite what it needs to try
+    the survey.
     """
 
     name: ClassVar[str]
@@ -117,6 +138,8 @@ class VirtualObservatory(ABC):
     fetch_batch: ClassVar[int] = 200
     http_login: ClassVar[bool] = True
     """Whether every request carries the survey's credentials; if not, `fetch` gives them where they belong."""
+
+    contract: ClassVar[SurveyContract] = SurveyContract()
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
 
@@ -178,8 +201,27 @@ class VirtualObservatory(ABC):
         """
         return ()
 
+    def with_band_names(self, products: Iterable[Product]) -> tuple[Product, ...]:
+        """Return what `reduce` made with the names of bands that the setting ``band_names`` asks for."""
+        names = self.settings.band_names
+        if names is None:
+            return tuple(products)
+        return tuple(_renamed(product, self._band_name(product.band, names)) for product in products)
+
+    def _band_name(self, band: str, names: str | Mapping[str, str]) -> str:
+        if not isinstance(names, str):
+            return names.get(band, band)
+        return names.replace("<observatory>", self.name).replace("<filter>", band) if band else band
+
     @abstractmethod
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator
     ) -> Iterator[tuple[Target, Raw]]:
         """Make raw data in the archive's own format, for demonstrations and tests."""
+
+
+def _renamed(product: Product, band: str) -> Product:
+    data = product.data
+    if getattr(data, "band", None) == product.band:
+        data = replace(data, band=band)
+    return replace(product, data=data, band=band)

@@ -58,30 +58,69 @@ def move(
     go = np.flatnonzero(~missing & (epochs != to))
     if len(go) == 0:
         return result
-    from astropy import units as u
-    from astropy.coordinates import SkyCoord
-    from astropy.time import Time
+    distance, velocity = _distances(pmra[go], pmdec[go], parallax[go], radial_velocity[go])
+    moved = _moved(
+        ra[go],
+        dec[go],
+        pmra=pmra[go],
+        pmdec=pmdec[go],
+        distance=distance,
+        velocity=velocity,
+        epochs=epochs[go],
+        to=to,
+    )
+    for name, values in moved.items():
+        result[name][go] = values
+    return result
 
+
+def _distances(
+    pmra: NDArray[np.float64],
+    pmdec: NDArray[np.float64],
+    parallax: NDArray[np.float64],
+    radial_velocity: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return distances (pc) and radial velocities (km/s); without a usable parallax 10 pc and 0."""
     usable = parallax > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         speed = _KM_S_PER_MAS_YR_KPC * np.hypot(pmra, pmdec) / parallax
         usable &= speed < _FASTEST_KM_S
         distance = np.where(usable, 1000.0 / parallax, _FALLBACK_PC)
     velocity = np.where(usable & np.isfinite(radial_velocity), radial_velocity, 0.0)
+    return distance, velocity
+
+
+def _moved(
+    ra: NDArray[np.float64],
+    dec: NDArray[np.float64],
+    *,
+    pmra: NDArray[np.float64],
+    pmdec: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    velocity: NDArray[np.float64],
+    epochs: NDArray[np.float64],
+    to: float,
+) -> dict[str, NDArray[np.float64]]:
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+    from astropy.time import Time
+
     stars = SkyCoord(
-        ra=ra[go] * u.deg,
-        dec=dec[go] * u.deg,
-        distance=distance[go] * u.pc,
-        pm_ra_cosdec=pmra[go] * (u.mas / u.yr),
-        pm_dec=pmdec[go] * (u.mas / u.yr),
-        radial_velocity=velocity[go] * (u.km / u.s),
+        ra=ra * u.deg,
+        dec=dec * u.deg,
+        distance=distance * u.pc,
+        pm_ra_cosdec=pmra * (u.mas / u.yr),
+        pm_dec=pmdec * (u.mas / u.yr),
+        radial_velocity=velocity * (u.km / u.s),
         frame="icrs",
         # TDB: an epoch is a Julian year of uniform seconds, and UTC would warn about far dates.
-        obstime=Time(epochs[go], format="jyear", scale="tdb"),
+        obstime=Time(epochs, format="jyear", scale="tdb"),
     )
     moved = stars.apply_space_motion(new_obstime=Time(to, format="jyear", scale="tdb"))
-    result["ra"][go] = moved.ra.deg % 360.0
-    result["dec"][go] = moved.dec.deg
-    result["pmra"][go] = moved.pm_ra_cosdec.to_value(u.mas / u.yr)
-    result["pmdec"][go] = moved.pm_dec.to_value(u.mas / u.yr)
-    return result
+    unit = u.mas / u.yr
+    return {
+        "ra": moved.ra.deg % 360.0,
+        "dec": moved.dec.deg,
+        "pmra": moved.pm_ra_cosdec.to_value(unit),
+        "pmdec": moved.pm_dec.to_value(unit),
+    }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +19,7 @@ from virtualobserver.errors import (
     CatalogError,
 )
 from virtualobserver.io.http import HttpClient
-from virtualobserver.io.tables import read_any
+from virtualobserver.io.tables import read_any, write_any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +30,6 @@ Query = Callable[[str], Any]
 """ADQL in, a table out (astropy or pandas); raises what the network raises."""
 
 _WARWICK: Final = "https://warwick.ac.uk/fac/sci/physics/research/astro/research/catalogues/"
-_NAMED: Final[dict[str, tuple[str, str]]] = {
-    "gaia_edr3_white_dwarfs": (_WARWICK + "gaiaedr3_wd_main.fits.gz", "gaiaedr3_wd_main.fits.gz"),
-}
 # Gentile Fusillo et al. 2021, MNRAS 508, 3877: Gaia's source numbers, positions at J2016.0.
 _WHITE_DWARFS: Final[dict[str, Any]] = {
     "columns": {
@@ -46,6 +45,24 @@ _WHITE_DWARFS: Final[dict[str, Any]] = {
     "namespace": "gaia_dr3",
     "epoch": 2016.0,
     "mag_band": "G",
+}
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A catalogue as it was published: where it is, how many rows it has, what its columns are."""
+
+    url: str
+    rows: int
+    fields: Mapping[str, Any]
+
+    @property
+    def file(self) -> str:
+        return self.url.rpartition("/")[2]
+
+
+_NAMED: Final[dict[str, _Published]] = {
+    "gaia_edr3_white_dwarfs": _Published(_WARWICK + "gaiaedr3_wd_main.fits.gz", 1_280_266, _WHITE_DWARFS),
 }
 _GAIA: Final[dict[str, Any]] = {"namespace": "gaia_dr3", "mag_band": "G"}
 _GAIA_COLUMNS: Final = (
@@ -75,19 +92,27 @@ def named(name: str, *, cache: str | Path, http: HttpClient | None = None) -> pd
         If the name is not known.
     ArchiveError
         If it cannot be downloaded.
+    ArchiveOverflow
+        If it has not as many rows as were published; the file is not kept then.
     """
     if name not in _NAMED:
         msg = f"there is no catalogue named {name!r}; there are {', '.join(named_catalogs())}"
         raise CatalogError(msg)
-    url, file_name = _NAMED[name]
-    path = Path(cache) / file_name
+    known = _NAMED[name]
+    path = Path(cache) / known.file
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         if http is None:
             with HttpClient() as client:
-                client.download(url, path)
+                client.download(known.url, path)
         else:
-            http.download(url, path)
-    return read_any(path)
+            http.download(known.url, path)
+    frame = read_any(path)
+    if len(frame) != known.rows:
+        path.unlink()
+        msg = f"the catalogue {name} from {known.url} has {len(frame)} of {known.rows} rows; run again to fetch it anew"
+        raise ArchiveOverflow(msg)
+    return frame
 
 
 def query_gaia(adql: str, *, query: Query | None = None) -> pd.DataFrame:
@@ -142,9 +167,24 @@ def query_vizier(table: str, *, query: Query | None = None) -> pd.DataFrame:
 
 
 def load(
-    settings: CatalogSettings, *, folder: str | Path | None = None, cache: str | Path | None = None
+    settings: CatalogSettings,
+    *,
+    folder: str | Path | None = None,
+    cache: str | Path | None = None,
+    refresh: bool = False,
 ) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     """Return table, name, origin and known fields of the catalogue that a configuration asks for.
+
+    Parameters
+    ----------
+    settings
+        What to load.
+    folder
+        Where a relative path starts.
+    cache
+        Folder for downloaded tables and answers; by default ``catalogs/cache``.
+    refresh
+        Ask archives again instead of taking the answer that was kept.
 
     Raises
     ------
@@ -154,15 +194,22 @@ def load(
     if settings.origin is None:
         msg = f"catalog: nothing says where the targets come from; give one of {_ORIGINS}"
         raise CatalogError(msg)
+    store = Path("catalogs/cache") if cache is None else Path(cache)
+    adql, vizier = str(settings.adql), str(settings.vizier)
     loaders: Mapping[str, Callable[[], tuple[pd.DataFrame, str, str, dict[str, Any]]]] = {
         "file": lambda: _from_file(Path(settings.file or ""), folder),
-        "named": lambda: _from_name(str(settings.named), cache),
-        "adql": lambda: (query_gaia(str(settings.adql)), "gaia", str(settings.adql), dict(_GAIA)),
-        "cone": lambda: _from_cone(settings.cone),
+        "named": lambda: _from_name(str(settings.named), store),
+        "adql": lambda: (
+            _kept(store, f"gaia {adql}", lambda: query_gaia(adql), refresh),
+            "gaia",
+            adql,
+            dict(_GAIA),
+        ),
+        "cone": lambda: _from_cone(settings.cone, store, refresh),
         "vizier": lambda: (
-            query_vizier(str(settings.vizier)),
-            str(settings.vizier),
-            f"VizieR {settings.vizier}",
+            _kept(store, f"vizier {vizier}", lambda: query_vizier(vizier), refresh),
+            vizier,
+            f"VizieR {vizier}",
             {},
         ),
         "rows": lambda: _from_rows(settings),
@@ -172,26 +219,40 @@ def load(
 
 
 def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    folders = [Path(folder), Path()] if folder is not None else [Path()]
-    places = [place / file.expanduser() for place in folders]
-    path = next((place for place in places if place.is_file()), None)
-    if path is None:
-        starts = " and ".join(dict.fromkeys(str(place.resolve()) for place in folders))
-        msg = f"catalog: there is no file {file}; a relative path starts at {starts}"
+    start = Path(folder) if folder is not None else Path()
+    path = start / file.expanduser()
+    if not path.is_file():
+        msg = f"catalog: there is no file {file}"
+        msg += "" if file.is_absolute() else f"; a relative path starts at {start.resolve()}"
         raise CatalogError(msg)
     stem = path.name.removesuffix(".gz")
     return read_any(path), Path(stem).stem, str(path), {}
 
 
-def _from_name(name: str, cache: str | Path | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    frame = named(name, cache=Path("catalogs/cache") if cache is None else cache)
-    return frame, name, _NAMED[name][0], dict(_WHITE_DWARFS)
+def _from_name(name: str, cache: Path) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    frame = named(name, cache=cache)
+    return frame, name, _NAMED[name].url, dict(_NAMED[name].fields)
 
 
-def _from_cone(cone: ConeSettings | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+def _from_cone(
+    cone: ConeSettings | None, cache: Path, refresh: bool
+) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     assert cone is not None
-    frame = query_gaia_cone(cone.ra, cone.dec, cone.radius)
-    return frame, "gaia_cone", f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg", dict(_GAIA)
+    origin = f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg"
+    frame = _kept(cache, origin, lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius), refresh)
+    return frame, "gaia_cone", origin, dict(_GAIA)
+
+
+def _kept(cache: Path, question: str, ask: Callable[[], pd.DataFrame], refresh: bool) -> pd.DataFrame:
+    """Return the answer to a question from the cache; only whole answers get there."""
+    path = cache / f"query-{hashlib.sha256(question.encode()).hexdigest()[:16]}.parquet"
+    if path.exists() and not refresh:
+        return read_any(path)
+    frame = ask()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_any(frame, path)
+    # read back, so that the first run sees what all later ones will
+    return read_any(path)
 
 
 def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:

@@ -102,6 +102,7 @@ class Catalog:
         *,
         folder: str | Path | None = None,
         cache: str | Path | None = None,
+        refresh: bool = False,
         **options: Any,
     ) -> Self:
         """Read a catalogue from a file, or as a configuration says.
@@ -111,9 +112,11 @@ class Catalog:
         source
             A path, the section ``catalog`` of a configuration, or rows.
         folder
-            Where relative paths start; the working folder if the file is not there or nothing is given.
+            Where a relative path starts; the working folder if not given.
         cache
-            Folder in which downloaded catalogues are kept.
+            Folder in which downloaded catalogues, and the answers of archives, are kept.
+        refresh
+            Ask archives again; catalogues known by name, which never change, are not downloaded again.
         **options
             Settings of `CatalogSettings` that go before those of `source`.
 
@@ -125,7 +128,7 @@ class Catalog:
             If an option is wrong.
         """
         settings = _settings(source, options)
-        catalog = cls._load(settings, folder=folder, cache=cache)
+        catalog = cls._load(settings, folder=folder, cache=cache, refresh=refresh)
         if settings.cone is not None and settings.origin != "cone":
             catalog = catalog.within(settings.cone.ra, settings.cone.dec, settings.cone.radius)
         for condition in settings.conditions:
@@ -137,10 +140,10 @@ class Catalog:
         return catalog if settings.at_epoch is None else catalog.at_epoch(settings.at_epoch)
 
     @classmethod
-    def _load(cls, settings: CatalogSettings, *, folder: str | Path | None, cache: str | Path | None) -> Self:
+    def _load(cls, settings: CatalogSettings, **places: Any) -> Self:
         from virtualobserver.catalog.remote import load
 
-        frame, name, origin, defaults = load(settings, folder=folder, cache=cache)
+        frame, name, origin, defaults = load(settings, **places)
         known = {"epoch": settings.epoch, "namespace": settings.namespace, "mag_band": settings.mag_band}
         fields = {**defaults, **{key: value for key, value in known.items() if value not in (None, "")}}
         fields["columns"] = {**fields.get("columns", {}), **settings.columns.given}

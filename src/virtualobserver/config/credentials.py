@@ -169,7 +169,7 @@ def _refuse_in(key: str, value: Any, entry: Entry) -> None:
         raise ConfigError(msg)
     if isinstance(value, dict):
         for inner_key, inner in value.items():
-            inner_entry = inner if isinstance(inner, Entry) else Entry(inner, entry.place, entry.origin)
+            inner_entry = inner if isinstance(inner, Entry) else entry.holding(inner)
             _refuse_in(str(inner_key), inner_entry.value, inner_entry)
     elif isinstance(value, list | tuple):
         for item in value:

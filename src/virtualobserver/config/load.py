@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from virtualobserver.config import yamlfile
 from virtualobserver.config.credentials import MASK, Credentials, refuse_secrets
 from virtualobserver.config.messages import translate
 from virtualobserver.config.names import legalise
+from virtualobserver.config.paths import anchor
 from virtualobserver.config.project import ProjectSettings
 from virtualobserver.config.sections import canonical_names, resolve_sections
 from virtualobserver.config.settings import Settings, field_marks, leaves
@@ -112,6 +114,7 @@ def load(
         A YAML file (or its name, see `yamlfile.locate`), or a mapping; it is copied, never changed or kept.
     overrides
         ``["observatories.ztf.radius=2"]`` with YAML 1.2 values, or a mapping with nested or dotted keys.
+        Relative paths in them start at the working folder, those in a file at the folder of that file.
     resolve
         Finds the settings class of a survey or analysis.
     env
@@ -135,11 +138,13 @@ def load(
         tree = {"name": Entry(_name_of(path), label, "default")} | tree
     tree, sections = resolve_sections(tree, resolve, label=label)
     try:
-        settings = ProjectSettings.model_validate({**plain(tree), **sections})
+        settings = ProjectSettings.model_validate({**plain(anchor(tree, ProjectSettings)), **sections})
     except pydantic.ValidationError as error:
         raise translate(error, tree, ProjectSettings, label=label) from None
     env = os.environ if env is None else env
-    credentials = {name: Credentials.find(name, env=env) for name in settings.observatories}
+    credentials = {
+        Path(name).stem: Credentials.find(Path(name).stem, env=env) for name in settings.observatories
+    }
     return Resolved(settings, _origins(settings, tree), path, credentials)
 
 
@@ -208,8 +213,12 @@ def _override_tree(overrides: Overrides) -> Tree:
 
 
 def _at(dotted: str, value: Any, place: str) -> Tree:
-    """Make the tree that holds one value at a dotted path."""
-    *sections, last = dotted.split(".")
+    """Make the tree that holds one value at a dotted path, in which a plug-in may be named by its file."""
+    keys = dotted.split(".")
+    if local := re.fullmatch(r"(observatories|analyses)\.(.*?\.py)(?:\.(.+))?", dotted):
+        kind, file, rest = local.groups()
+        keys = [kind, file, *(rest.split(".") if rest else [])]
+    *sections, last = keys
     tree: Tree = {last: Entry(value, place, "override")}
     for name in reversed(sections):
         tree = {name: Entry(tree, place, "override")}

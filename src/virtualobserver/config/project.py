@@ -32,7 +32,7 @@ class ColumnSettings(Settings):
     """Which column of the catalogue holds what; None leaves it to the usual names."""
 
     name: str | None = setting(None, run_only=True, doc="Name of the object")
-    ra: str | None = setting(None, run_only=True, doc="Right ascension, ICRS, degrees or sexagesimal hours")
+    ra: str | None = setting(None, run_only=True, doc="Right ascension, ICRS, degrees")
     dec: str | None = setting(None, run_only=True, doc="Declination, ICRS, degrees")
     pmra: str | None = setting(None, run_only=True, doc="Proper motion in RA times cos(dec), mas/yr")
     pmdec: str | None = setting(None, run_only=True, doc="Proper motion in declination, mas/yr")
@@ -74,9 +74,10 @@ class CatalogSettings(Settings):
     file: Path | None = setting(
         None,
         run_only=True,
+        path=True,
         aliases=("filename", "path"),
-        doc="CSV, FITS, HDF5, Parquet, VOTable or ECSV file; a relative path starts at the configuration's "
-        "folder, or else at the working folder",
+        doc="CSV, FITS, HDF5, Parquet, VOTable or ECSV file; a relative path starts at the folder of the "
+        "configuration",
     )
     named: str | None = setting(None, run_only=True, doc="A catalogue known by name, downloaded once")
     rows: tuple[dict[str, Any], ...] | None = setting(None, run_only=True, doc="Targets written out here")

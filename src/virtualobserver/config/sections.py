@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import pydantic
 
 from virtualobserver.config.messages import translate, unknown_key
+from virtualobserver.config.paths import anchor, anchored
 from virtualobserver.config.project import ProjectSettings
 from virtualobserver.config.settings import Settings, model_in, names_of
 from virtualobserver.config.tree import Entry, Tree, plain
@@ -24,7 +25,8 @@ KINDS: tuple[Kind, ...] = ("observatories", "analyses")
 def canonical_names(tree: Tree, resolve: Resolve) -> Tree:
     """Return a layer of a configuration with old names replaced by the proper ones.
 
-    Lists of plug-ins (``analyses: [transients]``) become sections, names of plug-ins lower case. Done before
+    Lists of plug-ins (``analyses: [transients]``) become sections, names of plug-ins lower case, and the paths
+    of plug-in files absolute. Done before
     layers are merged, so that an old name in one layer and the new one in another mean the same.
 
     Raises
@@ -36,7 +38,7 @@ def canonical_names(tree: Tree, resolve: Resolve) -> Tree:
     for kind in KINDS:
         if kind in tree:
             entry = tree[kind]
-            tree[kind] = Entry(_canonical_plugins(kind, entry, resolve), entry.place, entry.origin)
+            tree[kind] = entry.holding(_canonical_plugins(kind, entry, resolve))
     return tree
 
 
@@ -76,11 +78,11 @@ def resolve_sections(
             continue
         classes = {key: resolve(kind, key) for key, below in entry.value.items() if below.is_section}
         handed = _hand_out(kind, entry.value, classes)
-        tree[kind] = Entry(handed, entry.place, entry.origin)
+        tree[kind] = entry.holding(handed)
         resolved[kind] = {}
         for name, model in classes.items():
             try:
-                resolved[kind][name] = model.model_validate(plain(handed[name].value))
+                resolved[kind][name] = model.model_validate(plain(anchor(handed[name].value, model)))
             except pydantic.ValidationError as error:
                 raise translate(error, tree, model, label=label, prefix=(kind, name)) from None
     return tree, resolved
@@ -97,9 +99,9 @@ def _renamed(tree: Tree, model: type[pydantic.BaseModel]) -> Tree:
         field = model.model_fields.get(name)
         inner = model_in(field.annotation) if field is not None else None
         if inner is not None and field is not None and entry.value is None and field.annotation is inner:
-            entry = Entry({}, entry.place, entry.origin)  # noqa: PLW2901
+            entry = entry.holding({})  # noqa: PLW2901
         if inner is not None and entry.is_section:
-            entry = Entry(_renamed(entry.value, inner), entry.place, entry.origin)  # noqa: PLW2901
+            entry = entry.holding(_renamed(entry.value, inner))  # noqa: PLW2901
         renamed[name] = entry
     return renamed
 
@@ -108,10 +110,10 @@ def _canonical_plugins(kind: Kind, entry: Entry, resolve: Resolve) -> Tree:
     section = _as_section(kind, entry)
     tree: Tree = {}
     for key, below in section.items():
-        if not below.is_section and not (below.value is None and _is_plugin(kind, key, resolve)):
+        if not below.is_section and not (below.value is None and _is_plugin(kind, key, below, resolve)):
             tree[key] = below  # a general key
             continue
-        name = key if key.endswith(".py") else key.lower()
+        name = _plugin_name(key, below)
         if name in tree:
             msg = f"{below.place}: {kind}.{key} was given already"
             raise ConfigError(msg)
@@ -120,7 +122,7 @@ def _canonical_plugins(kind: Kind, entry: Entry, resolve: Resolve) -> Tree:
         except PluginError as error:
             msg = f"{below.place}: {kind}.{key}: {error}"
             raise ConfigError(msg) from error
-        tree[name] = Entry(_renamed(below.value or {}, model), below.place, below.origin)
+        tree[name] = below.holding(_renamed(below.value or {}, model))
     return tree
 
 
@@ -134,12 +136,16 @@ def _as_section(kind: Kind, entry: Entry) -> Tree:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         msg = f"{entry.place}: {kind}: should be a section, or a list of names"
         raise ConfigError(msg)
-    return {name: Entry({}, entry.place, entry.origin) for name in names}
+    return {name: entry.holding({}) for name in names}
 
 
-def _is_plugin(kind: Kind, key: str, resolve: Resolve) -> bool:
+def _plugin_name(key: str, entry: Entry) -> str:
+    return anchored(key, entry.folder) if key.endswith(".py") else key.lower()
+
+
+def _is_plugin(kind: Kind, key: str, entry: Entry, resolve: Resolve) -> bool:
     try:
-        resolve(kind, key if key.endswith(".py") else key.lower())
+        resolve(kind, _plugin_name(key, entry))
     except PluginError:
         return False
     return True
@@ -159,5 +165,5 @@ def _hand_out(kind: Kind, section: Tree, classes: dict[str, type[Settings]]) -> 
             own: Entry = handed[name]
             proper = known[name][key]
             if proper not in own.value:
-                handed[name] = Entry({**own.value, proper: entry}, own.place, own.origin)
+                handed[name] = own.holding({**own.value, proper: entry})
     return handed

@@ -49,6 +49,8 @@ def setting(
     step: str | None = None,
     run_only: bool = False,
     aliases: tuple[str, ...] = (),
+    path: bool = False,
+    words: tuple[str, ...] = (),
     **limits: Any,
 ) -> Any:
     """Declare one setting.
@@ -68,6 +70,11 @@ def setting(
         It changes how a run goes but no result (verbosity, workers, paths, rates): it enters no digest.
     aliases
         Older names that are still understood.
+    path
+        The value is a path, or a list of them: a relative one starts at the folder of the configuration file
+        it stands in, and at the working folder if it comes from ``--set`` or from Python.
+    words
+        Values of such a setting that are no paths.
     **limits
         ``ge, gt, le, lt, min_length, max_length, pattern`` of `pydantic.Field`, or ``default_factory``.
 
@@ -80,6 +87,7 @@ def setting(
         msg = f"a setting of step {step!r} cannot be run_only: {doc}"
         raise ValueError(msg)
     extra: dict[str, Any] = {"unit": unit, "step": step, "run_only": run_only, "aliases": list(aliases)}
+    extra |= {"path": path, "words": list(words)}
     extra = {key: value for key, value in extra.items() if value}
     if aliases:
         # The proper name is not known here; populate_by_name below adds it.
@@ -95,16 +103,20 @@ class _Marks:
     step: str | None
     run_only: bool
     aliases: tuple[str, ...]
+    path: bool
+    words: tuple[str, ...]
 
 
 def field_marks(field: FieldInfo) -> _Marks:
-    """Return unit, step, run_only and aliases of a field declared with `setting` (or without it: none)."""
+    """Return unit, step, run_only, aliases, path and words of a field declared with `setting` (or without it: none)."""
     extra: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return _Marks(
         unit=extra.get("unit"),
         step=extra.get("step"),
         run_only=bool(extra.get("run_only", False)),
         aliases=tuple(extra.get("aliases", ())),
+        path=bool(extra.get("path", False)),
+        words=tuple(extra.get("words", ())),
     )
 
 
@@ -158,6 +170,8 @@ def _leaf_types(annotation: Any) -> Iterator[Any]:
         yield from {type(value) for value in typing.get_args(annotation)}
     elif origin is typing.Annotated:
         yield from _leaf_types(typing.get_args(annotation)[0])
+    elif isinstance(origin, type) and issubclass(origin, Mapping):
+        yield from _leaf_types(typing.get_args(annotation)[1])  # keys are text in any file
     else:
         for part in typing.get_args(annotation):
             if part is not Ellipsis:
@@ -169,6 +183,9 @@ def _refuse_other_kind(value: Any, kinds: frozenset[Any]) -> None:
     if isinstance(value, list | tuple | set | frozenset):
         for item in value:
             _refuse_other_kind(item, kinds)
+        return
+    if isinstance(value, Mapping):
+        _refuse_other_kind(list(value.values()), kinds)
         return
     wanted = kinds - {type(None)}
     if isinstance(value, bool):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from virtualobserver.errors import ConfigError
@@ -28,16 +29,23 @@ class Entry:
         Where the key stands, for messages: ``search.yaml:3:5``, ``override``.
     origin
         The same, short: ``search.yaml:3``, ``override``.
+    folder
+        Where a relative path in the value starts: the folder of the file, None for the working folder.
     """
 
     value: Any
     place: str
     origin: str
+    folder: Path | None = None
 
     @property
     def is_section(self) -> bool:
         """Whether keys stand below this one."""
         return isinstance(self.value, dict)
+
+    def holding(self, value: Any) -> Entry:
+        """Return an entry of the same place with another value."""
+        return replace(self, value=value)
 
 
 Tree: TypeAlias = dict[str, Entry]
@@ -67,7 +75,7 @@ def merge(base: Tree, over: Tree) -> Tree:
     for key, entry in over.items():
         below = base.get(key)
         if below is not None and below.is_section and entry.is_section:
-            merged[key] = Entry(merge(below.value, entry.value), entry.place, entry.origin)
+            merged[key] = entry.holding(merge(below.value, entry.value))
         else:
             merged[key] = entry
     return merged

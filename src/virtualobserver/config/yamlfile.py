@@ -87,10 +87,10 @@ def read(path: Path) -> Tree:
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}"
         raise ConfigError(msg) from error
-    return parse(text, label=str(path), short=path.name)
+    return parse(text, label=str(path), short=path.name, folder=path.absolute().parent)
 
 
-def parse(text: str, *, label: str, short: str | None = None) -> Tree:
+def parse(text: str, *, label: str, short: str | None = None, folder: Path | None = None) -> Tree:
     """Parse the text of a configuration into a tree.
 
     Parameters
@@ -99,13 +99,15 @@ def parse(text: str, *, label: str, short: str | None = None) -> Tree:
         YAML 1.2.
     label, short
         What messages and origins call the text.
+    folder
+        Where relative paths in it start; the working folder if not given.
 
     Raises
     ------
     ConfigError
         As for `read`.
     """
-    reader = _Reader(label, short or label)
+    reader = _Reader(label, short or label, folder)
     node = reader.compose(text)
     if node is None:
         return {}
@@ -145,9 +147,10 @@ def dump(data: Mapping[str, Any]) -> str:
 class _Reader:
     """Turns the nodes of one text into values."""
 
-    def __init__(self, label: str, short: str) -> None:
+    def __init__(self, label: str, short: str, folder: Path | None = None) -> None:
         self.label = label
         self.short = short
+        self.folder = folder
         self.seen: set[int] = set()
         self.repeats = 0
 
@@ -206,7 +209,8 @@ class _Reader:
                 if isinstance(value_node, MappingNode)
                 else self.plain(value_node, inside)
             )
-            tree[key] = Entry(value, f"{self.label}:{line}:{mark.column + 1}", f"{self.short}:{line}")
+            place = f"{self.label}:{line}:{mark.column + 1}"
+            tree[key] = Entry(value, place, f"{self.short}:{line}", self.folder)
         return tree
 
     def key(self, node: Node, taken: Mapping[str, Any]) -> str:

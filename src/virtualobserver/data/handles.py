@@ -55,9 +55,11 @@ class MemoryHandle:
         return self.container
 
     def section(self, rows: slice, cols: slice | None = None) -> Container:
-        """Return rows of a table, or a box of an image as an array."""
+        """Return rows of a table, epochs and pixels of spectra, or a box of an image as an array."""
         if hasattr(self.container, "take"):
             return self.container.take(rows)
+        if hasattr(self.container, "cut"):
+            return self.container.cut(rows, cols)
         return self.container.data[rows, cols if cols is not None else slice(None)]
 
 

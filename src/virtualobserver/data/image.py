@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -50,6 +51,7 @@ class Image:
     unit: str = "adu"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "header", copy.deepcopy(dict(self.header)))
         for name in ("data", "variance", "mask"):
             plane = getattr(self, name)
             if plane is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from numpy.typing import NDArray
 
@@ -54,6 +55,7 @@ class SpectrumSet:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "meta", copy.deepcopy(dict(self.meta)))
         for name in ("wave", "flux", "error", "mask"):
             object.__setattr__(self, name, freeze(getattr(self, name)))
         want = (len(self.epochs), len(self.wave))
@@ -72,6 +74,12 @@ class SpectrumSet:
     def mjd(self) -> NDArray[Any]:
         """Middle of each exposure, MJD (UTC), shape (n_spectrum,)."""
         return self.epochs["mjd"]
+
+    def cut(self, rows: slice | None = None, cols: slice | None = None) -> Self:
+        """Return some of the spectra, and some of their pixels."""
+        rows, cols = rows or slice(None), cols or slice(None)
+        planes = {name: getattr(self, name)[rows, cols] for name in ("flux", "error", "mask")}
+        return replace(self, wave=self.wave[cols], epochs=self.epochs.take(rows), **planes)
 
     def to_specutils(self, number: int = 0) -> specutils.Spectrum:
         """Return one spectrum as `specutils.Spectrum` (needs the extra ``specutils``)."""

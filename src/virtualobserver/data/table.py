@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -57,6 +58,9 @@ class Table:
             msg = f"columns of one table must be one-dimensional and equally long, not {lengths}"
             raise DataError(msg)
         object.__setattr__(self, "columns", columns)
+        # own copies: nobody who holds the originals, or a copy of this table, changes it
+        object.__setattr__(self, "units", dict(self.units))
+        object.__setattr__(self, "meta", copy.deepcopy(dict(self.meta)))
 
     def __len__(self) -> int:
         return next((len(values) for values in self.columns.values()), 0)
@@ -78,7 +82,7 @@ class Table:
         """Return a copy in which `columns` are added or replaced."""
         return replace(self, columns={**self.columns, **{k: np.asarray(v) for k, v in columns.items()}})
 
-    def take(self, rows: ArrayLike) -> Self:
+    def take(self, rows: ArrayLike | slice) -> Self:
         """Return a copy with the given rows (index, boolean mask or slice)."""
         index: Any = rows if isinstance(rows, slice) else np.asarray(rows)
         return replace(self, columns={name: values[index] for name, values in self.columns.items()})

@@ -258,7 +258,7 @@ class LightcurveStatistics:
     """
 
     n: int
-    num_good: int
+    n_good: int
     flux_mean: float
     flux_rms: float
     flux_mean_robust: float
@@ -334,7 +334,7 @@ def light_curve_statistics(
         numbers = _flux_numbers(np.sort(value[good]), value[good], error[good])
     return LightcurveStatistics(
         n=value.size,
-        num_good=int(good.sum()),
+        n_good=int(good.sum()),
         **numbers,
         exptime=_median(exposure),
         cadence=step,

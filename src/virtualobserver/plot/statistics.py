@@ -84,40 +84,30 @@ def efficiency(
         raise DataError(msg)
     x = x or names[0]
     by = by or next((name for name in names if name != x), None)
-    groups = (
-        [("", table)]
-        if by is None
-        else [
-            (f"{by} {low:.3g} to {high:.3g}", part)
-            for (low, high), part in table.groupby([f"{by}_low", f"{by}_high"])
-        ]
-    )
-    colors = [f"C{number}" for number in range(10)]
+    groups = [("", table)] if by is None else _classes(table, by)
     for number, (label, part) in enumerate(groups):
-        ordered = part.sort_values(f"{x}_low")
-        low, high = ordered[f"{x}_low"].to_numpy(), ordered[f"{x}_high"].to_numpy()
-        middle = (np.sqrt(low * high) if (low > 0).all() else (low + high) / 2) * 1.01 ** (
-            number - len(groups) / 2
-        )
-        value = ordered["efficiency"].to_numpy()
-        bars = np.clip([value - ordered["low"], ordered["high"] - value], 0, None)
-        axes.errorbar(
-            middle,
-            value,
-            yerr=bars,
-            fmt="o-",
-            ms=4,
-            lw=1,
-            capsize=2,
-            label=label,
-            color=colors[number % len(colors)],
-        )
+        # side by side, so that error bars do not hide one another
+        shift = 1.01 ** (number - len(groups) / 2)
+        _efficiency_line(axes, part.sort_values(f"{x}_low"), x, shift, label=label, color=f"C{number % 10}")
     if (table[f"{x}_low"] > 0).all():
         axes.set_xscale("log")
     axes.set(xlabel=x, ylabel="fraction found", ylim=(-0.03, 1.03))
     if by is not None and groups:
         axes.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _classes(table: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
+    grouped = table.groupby([f"{by}_low", f"{by}_high"])
+    return [(f"{by} {low:.3g} to {high:.3g}", part) for (low, high), part in grouped]
+
+
+def _efficiency_line(axes: Axes, part: pd.DataFrame, x: str, shift: float, **style: Any) -> None:
+    low, high = part[f"{x}_low"].to_numpy(), part[f"{x}_high"].to_numpy()
+    middle = np.sqrt(low * high) if (low > 0).all() else (low + high) / 2
+    value = part["efficiency"].to_numpy()
+    bars = np.clip([value - part["low"], part["high"] - value], 0, None)
+    axes.errorbar(middle * shift, value, yerr=bars, fmt="o-", ms=4, lw=1, capsize=2, **style)
 
 
 def _bars(axes: Axes, centers: Any, counts: Any, step: float) -> None:

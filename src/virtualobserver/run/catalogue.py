@@ -40,7 +40,7 @@ _FIELDS = (
 
 
 def import_catalogue(
-    session: Session, project_id: int, settings: CatalogSettings, *, root: Path, base: Path | None = None
+    session: Session, project_id: int, settings: CatalogSettings, *, root: Path, refresh: bool = False
 ) -> int:
     """Make the sources and the membership of a project those of its target list.
 
@@ -55,15 +55,15 @@ def import_catalogue(
         Where the targets come from.
     root
         Data folder; downloaded catalogues are kept in its folder ``catalogs``.
-    base
-        Where a relative path starts: the folder of the configuration.
+    refresh
+        Ask archives for their answer again.
 
     Returns
     -------
     int
         Number of targets.
     """
-    catalog = Catalog.read(settings, folder=base, cache=root / "catalogs")
+    catalog = Catalog.read(settings, cache=root / "catalogs", refresh=refresh)
     if _is_known(session, project_id, catalog):
         return len(catalog)
     targets = catalog.targets()

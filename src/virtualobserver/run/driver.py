@@ -125,7 +125,7 @@ def _do_step(
     run_id: int,
     progress: Progress | None,
 ) -> Counter[str]:
-    number = project.injections(step.entry) if step.kind == "simulate" else 0
+    number = project.injections(step.plugin) if step.kind == "simulate" else 0
     total: Counter[str] = Counter()
     if step.kind == "simulate" and number == 0:
         return total

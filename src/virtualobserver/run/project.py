@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import func, or_, select
+from sqlalchemy.dialects.postgresql import insert
 
 from virtualobserver import plugins
 from virtualobserver.config import load
@@ -19,6 +20,7 @@ from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run import results
 from virtualobserver.run.catalogue import import_catalogue
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
+from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
 from virtualobserver.run.workspace import Workspace
 
@@ -53,7 +55,7 @@ class Project:
     @classmethod
     def open(
         cls,
-        source: str | Path | Mapping[str, Any],
+        source: str | Path | Mapping[str, Any] | None = None,
         *,
         data: str | Path | None = None,
         url: str | None = None,
@@ -64,6 +66,8 @@ class Project:
 
         Parameters
         ----------
+        source
+            Without one, the demonstration that comes with the package, on simulated stars.
         data
             Data folder; default ``VO_DATA``, else ``results/data``.
         url
@@ -78,7 +82,8 @@ class Project:
         ConfigError
             If the configuration is wrong; the message names file, line and key.
         """
-        resolved = load(source, options or overrides, resolve=plugins.settings_of)
+        given = find_config("demo") if source is None else source
+        resolved = load(given, options or overrides, resolve=plugins.settings_of)
         return cls(resolved, Workspace(data, url=url))
 
     # -- what it is -------------------------------------------------------------------------------------------
@@ -94,16 +99,23 @@ class Project:
         return build_steps(self.settings)
 
     @cached_property
+    def observatories(self) -> dict[str, Any]:
+        """The surveys, with this project's settings, by name."""
+        return {step.plugin: step.instance for step in self.steps if step.kind == "fetch"}
+
+    @cached_property
     def id(self) -> int:
         """Number of the project's row, which is made when first asked for."""
         with self.session() as session, session.begin():
-            row = session.execute(select(ProjectRow).where(ProjectRow.name == self.name)).scalar_one_or_none()
-            if row is None:
-                row = ProjectRow(name=self.name)
-                session.add(row)
-            row.description = self.settings.description
-            session.flush()
-            return int(row.id)
+            values = {"name": self.name, "description": self.settings.description}
+            # one statement: two processes may open a new project at the same time
+            made = (
+                insert(ProjectRow)
+                .values(**values)
+                .on_conflict_do_update(index_elements=["name"], set_={"description": values["description"]})
+                .returning(ProjectRow.id)
+            )
+            return int(session.execute(made).scalar_one())
 
     @property
     def workers(self) -> int:
@@ -113,7 +125,7 @@ class Project:
 
     def injections(self, analysis: str) -> int:
         """Return how many injections per source the settings ask for."""
-        return int(self.settings.analyses[analysis].simulate.number)
+        return int(self.analysis(analysis).settings.simulate.number)
 
     def session(self) -> Session:
         """Return a new database session; use it in a ``with`` statement."""
@@ -121,12 +133,14 @@ class Project:
 
     # -- work -------------------------------------------------------------------------------------------------
 
-    def import_catalogue(self) -> int:
-        """Bring the project's target list into the database; return the number of targets."""
-        base = self.resolved.path.parent if self.resolved.path else None
+    def import_catalogue(self, *, refresh: bool = False) -> int:
+        """Bring the project's target list into the database; return the number of targets.
+
+        With `refresh`, an archive that the list comes from is asked again.
+        """
         with self.session() as session, session.begin():
             return import_catalogue(
-                session, self.id, self.settings.catalog, root=self.workspace.root, base=base
+                session, self.id, self.settings.catalog, root=self.workspace.root, refresh=refresh
             )
 
     def run(
@@ -153,7 +167,7 @@ class Project:
         progress
             Called with step, number of tasks and counts so far.
         """
-        self.import_catalogue()
+        self.import_catalogue(refresh=refresh)
         choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
         summary = drive(self, choice, progress=progress)
         if any(name.startswith("analyse:") and counts for name, counts in summary.counts.items()):

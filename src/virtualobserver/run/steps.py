@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -152,6 +153,9 @@ def build_steps(settings: Any) -> list[Step]:
         for name in ready:
             steps += _analysis_steps(name, waiting.pop(name), makers)
             makers.append((steps[-2], plugins.load("analyses", name).produces))
+    if twice := [name for name, count in Counter(step.name for step in steps).items() if count > 1]:
+        msg = f"two plug-ins of one project share a name ({', '.join(twice)}); rename the one in the file of your own"
+        raise ConfigError(msg)
     return steps
 
 

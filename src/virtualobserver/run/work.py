@@ -217,7 +217,8 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
 def _reduce(job: Job, claim: Claim, raws: Sequence[Any], facts: dict[str, Any]) -> Outcome:
     survey = job.step.instance
     recipe = survey.calibrate if job.step.kind == "calibrate" else survey.reduce
-    products = tuple(recipe(raws, Aux(target=claim.target, masters=facts["masters"]), survey.settings))
+    made = recipe(raws, Aux(target=claim.target, masters=facts["masters"]), survey.settings)
+    products = survey.with_band_names(made)
     return Outcome(
         claim,
         "done" if products else "empty",

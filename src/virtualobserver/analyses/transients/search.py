@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.transients.injection import draw_event, inject_events
 from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.analyses.transients.summary import fill_histograms, summarise
-from virtualobserver.analysis import Analysis
+from virtualobserver.analysis import Analysis, AnalysisContract
 from virtualobserver.conventions import OBJECT_ID, SECONDS_PER_DAY, ZERO_POINT_AB_UJY
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Product, Target
@@ -80,6 +80,13 @@ class Transients(Analysis):
     name: ClassVar[str] = "transients"
     version: ClassVar[str] = "1"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
+
+    contract: ClassVar[AnalysisContract] = AnalysisContract(
+        false_alarms=0.002,  # of light curves of 200 rows
+        trials=1000,
+        options={"save_processed": True},
+        strong={"simulate": {"amplitude": [50.0, 60.0], "width": [10.0, 20.0]}},
+    )
 
     Settings: ClassVar[type[TransientsSettings]] = TransientsSettings
 
