@@ -25,6 +25,7 @@ ENV VENV=/srv/venv \
 
 COPY --chown=vo:vo pyproject.toml constraints.txt README.md LICENSE Makefile ./
 COPY --chown=vo:vo alembic alembic
+COPY --chown=vo:vo configs configs
 COPY --chown=vo:vo src src
 RUN make install
 COPY --chown=vo:vo . .

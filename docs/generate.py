@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
@@ -22,6 +23,7 @@ from sqlalchemy.sql.schema import Constraint
 
 import virtualobserver
 from virtualobserver import plugins
+from virtualobserver.cli.entry import app
 from virtualobserver.config import ProjectSettings
 from virtualobserver.models import Base
 
@@ -53,6 +55,40 @@ def first_paragraph(thing: object) -> str:
     """Return the first paragraph of a docstring that is the thing's own."""
     own = vars(thing).get("__doc__") if isinstance(thing, type) else getattr(thing, "__doc__", None)
     return inspect.cleandoc(own).split("\n\n")[0].replace("`", "") if own else ""
+
+
+# -- commands -----------------------------------------------------------------------------------------------
+
+
+def commands(command: Any, words: str = "vo") -> Iterator[tuple[str, Any]]:
+    """Go through a command and those below it."""
+    if children := getattr(command, "commands", None):
+        for name, child in children.items():
+            yield from commands(child, f"{words} {name}")
+    else:
+        yield words, command
+
+
+def usage(words: str, command: Any) -> str:
+    """Return how a command is called."""
+    names = [p.metavar or p.name.upper() for p in command.params if p.param_type_name == "argument"]
+    return " ".join([words, *(name.strip("[]") for name in names)])
+
+
+def options_of(command: Any) -> list[str]:
+    """Return the table of a command's options."""
+    options = [p for p in command.params if p.param_type_name == "option"]
+    return table(("option", "meaning"), [(" ".join(f"`{o}`" for o in p.opts), p.help or "") for p in options])
+
+
+def commands_page() -> list[str]:
+    """Return the page of the command line."""
+    root = typer.main.get_command(app)
+    lines = ["# Commands", "", first_paragraph(root.callback), "", *options_of(root)]
+    for words, command in commands(root):
+        lines += [f"## {words}", "", f"`{usage(words, command)}`", "", command.help or "", ""]
+        lines += options_of(command)
+    return [*lines, root.epilog or "", ""]
 
 
 # -- settings -----------------------------------------------------------------------------------------------
@@ -278,7 +314,12 @@ def api_page() -> list[str]:
 def main() -> None:
     """Write all pages."""
     GENERATED.mkdir(exist_ok=True)
-    pages = {"configuration": configuration_page, "schema": schema_page, "api": api_page}
+    pages = {
+        "commands": commands_page,
+        "configuration": configuration_page,
+        "schema": schema_page,
+        "api": api_page,
+    }
     for name, page in pages.items():
         (GENERATED / f"{name}.md").write_text("\n".join(page()) + "\n", encoding="utf-8")
 

@@ -36,6 +36,44 @@ HEADER = [
 ]
 
 
+KILLER = '''
+"""An analysis that notes whom it was asked for, and kills its process on one star."""
+
+import os
+import signal
+from pathlib import Path
+
+from virtualobserver.analysis import Analysis
+from virtualobserver.data import Result
+
+
+class Killer(Analysis):
+    """Dies on one star."""
+
+    name = "killer"
+
+    def find(self, products, aux, settings):
+        with Path(__file__).with_name("asked").open("a") as stream:
+            stream.write(f"{aux.target.name}\\n")
+        if aux.target.name == "VICTIM":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Result(properties={"seen": len(products)})
+
+    def draw(self, rng, products, settings):
+        return {}
+
+    def inject(self, products, params, rng):
+        return products
+'''
+
+
+def write_killer(folder: Path, victim: str) -> Path:
+    """Write an analysis whose process dies on the star `victim`; the file ``asked`` names all it saw."""
+    path = folder / "killer.py"
+    path.write_text(KILLER.replace("VICTIM", victim))
+    return path
+
+
 def write_star(
     folder: Path, name: str, *, ra: float, dec: float, n: int = 60, flare: bool = True, seed: int = 0
 ) -> Path:

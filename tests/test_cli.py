@@ -13,36 +13,23 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from support_cli import PROGRAM, search, searched
 
 from virtualobserver import __version__
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 
 ROOT = Path(__file__).resolve().parent.parent
-CONFIG = """\
-name: cli_test
-catalog:
-  rows: [{name: one, ra: 10, dec: 20}, {name: two, ra: 30, dec: 40}, {name: three, ra: 50, dec: 60}]
-observatories:
-  demo: {n_epochs: 60, flare_fraction: 1.0, dip_fraction: 0.0}
-analyses:
-  transients: {snr_threshold: 5, simulate: {number: 2}}
-"""
+CONFIG = search("cli_test")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """Return a folder with a configuration that was run once; its server stays up for the module."""
-    from virtualobserver.run.workspace import Workspace
-
     folder = tmp_path_factory.mktemp("cli")
     (folder / "search.yaml").write_text(CONFIG)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("VO_DATABASE_URL", raising=False)
-        patch.setenv("VO_DATA", str(folder / "data"))
-        with Workspace():
-            assert main(["run", str(folder / "search.yaml"), "--json"]) == 0
-            yield folder
+    with searched(folder, folder / "search.yaml"):
+        yield folder
 
 
 @pytest.fixture
@@ -210,8 +197,7 @@ def test_an_interrupted_run_ends_with_its_code_and_goes_on_later(place, number, 
     text = CONFIG.replace("cli_test", f"slow{code}")
     # A seed of its own: projects with equal settings share their data, and there would be nothing to do.
     config.write_text(text.replace("n_epochs: 60", f"n_epochs: 60, seed: {code}, wait_time: 3"))
-    program = "import sys; from virtualobserver.cli import main; sys.exit(main())"
-    words = [sys.executable, "-c", program, "run", str(config)]
+    words = [sys.executable, "-c", PROGRAM, "run", str(config)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
     query = "SELECT FROM task WHERE status = 'running'"
     with Workspace() as workspace:

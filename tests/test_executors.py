@@ -5,38 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support_project import mirror, settings
+from support_project import mirror, settings, write_killer
 
 from virtualobserver import Project
+from virtualobserver.errors import RunError
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
-
-KILLER = '''
-"""An analysis that kills its process on one star."""
-
-import os
-import signal
-
-from virtualobserver.analysis import Analysis
-from virtualobserver.data import Result
-
-
-class Killer(Analysis):
-    """Dies on beta."""
-
-    name = "killer"
-
-    def find(self, products, aux, settings):
-        if aux.target.name == "beta":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return Result(properties={"seen": len(products)})
-
-    def draw(self, rng, products, settings):
-        return {}
-
-    def inject(self, products, params, rng):
-        return products
-'''
 
 
 @pytest.fixture
@@ -45,8 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_fault_25_a_task_that_kills_its_worker_fails_alone_at_the_third_death(tmp_path, folder, url):
-    killer = tmp_path / "killer.py"
-    killer.write_text(KILLER)
+    killer = write_killer(tmp_path, "beta")
     conf = settings(folder, NAMES, analyses={str(killer): {}}, run={"workers": 2})
     with Project.open(conf, data=tmp_path / "data", url=url) as project:
         summary = project.run()
@@ -54,3 +27,28 @@ def test_fault_25_a_task_that_kills_its_worker_fails_alone_at_the_third_death(tm
         assert "killed its worker 3 times" in summary.failures[0]["error"]
         seen = project.sql("SELECT s.name FROM properties p JOIN source s ON s.id = p.source_id")
         assert sorted(seen["name"]) == ["alpha", "delta", "gamma"]
+
+
+class Graveyard:
+    """An executor whose workers die before they begin."""
+
+    handed_out = 0
+
+    def map(self, job, batches):
+        for ids in batches:
+            self.handed_out += 1
+            yield ids, None
+
+    def close(self):
+        """Nothing to end."""
+
+
+def test_fault_25_workers_that_die_before_they_begin_end_the_run(tmp_path, folder, url, monkeypatch):
+    graveyard = Graveyard()
+    monkeypatch.setattr("virtualobserver.run.driver.make_executor", lambda *args, **options: graveyard)
+    with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
+        with pytest.raises(RunError, match="fetch:ztf"):
+            project.run()
+        assert graveyard.handed_out < 5 * len(NAMES)
+        monkeypatch.undo()
+        assert not project.run().failed

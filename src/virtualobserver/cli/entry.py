@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -43,12 +44,22 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
-    version: bool = typer.Option(
+    context: typer.Context,
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),  # noqa: ARG001 - read by `run`
+    verbose: int = typer.Option(
+        0, "--verbose", "-v", count=True, help="Tell what is going on; -vv tells everything."
+    ),
+    log_json: bool = typer.Option(False, "--log-json", help="Tell it as JSON, one event per line."),
+    version: bool = typer.Option(  # noqa: ARG001 - its callback works
         False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
     ),
 ) -> None:
     """Search astronomical surveys: from targets on the sky to vetted detections in a database."""
+    if verbose or log_json:
+        from virtualobserver.config import log
+
+        handler = log.show(verbosity=max(verbose, 1), as_json=log_json)
+        context.call_on_close(lambda: log.hide(handler))
 
 
 for module in (work, look, demo, create, admin):
@@ -58,7 +69,7 @@ for module in (work, look, demo, create, admin):
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error of ours is one line on standard error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words[:1]
+    debug = "--debug" in itertools.takewhile(lambda word: word.startswith("-"), words)
     previous = _catch_termination()
     try:
         return _run(words, debug=debug)

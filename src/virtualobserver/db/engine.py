@@ -219,6 +219,10 @@ def _speak_utc(connection: Any, _: object) -> None:
     connection.autocommit = True
     with contextlib.closing(connection.cursor()) as cursor:
         cursor.execute("SET TIME ZONE 'UTC'")
+        # The host of a worker may vanish without a word: its locks are free again after a minute, not two hours.
+        cursor.execute("SET tcp_keepalives_idle = 30")
+        cursor.execute("SET tcp_keepalives_interval = 10")
+        cursor.execute("SET tcp_keepalives_count = 3")
     connection.autocommit = False
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from virtualobserver.config.log import get_logger
 from virtualobserver.db import driver
 from virtualobserver.db.binaries import Account, Binaries, find_binaries, server_account
 from virtualobserver.errors import ServerError
@@ -54,6 +55,9 @@ SETTINGS = {
     "log_timezone": "UTC",
 }
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+_log = get_logger(__name__)
 
 
 class EmbeddedServer:
@@ -118,16 +122,14 @@ class EmbeddedServer:
         if self._users is not None:
             return self
         try:
-            with self._mutex():
+            with self._mutex(), contextlib.ExitStack() as undo:
                 users = self._open("users")
-                try:
-                    fcntl.flock(users, fcntl.LOCK_SH)
-                    if self._silence():
-                        self._boot()
-                    driver.create_database(str(self.socket), USER, "vo")
-                except BaseException:
-                    os.close(users)
-                    raise
+                undo.callback(os.close, users)
+                fcntl.flock(users, fcntl.LOCK_SH)
+                if self._silence():
+                    self._boot()
+                driver.create_database(str(self.socket), USER, "vo")
+                undo.pop_all()
                 self._users = users
         except OSError as error:
             msg = f"the database folder {self.root} cannot be used: {error}"
@@ -210,6 +212,7 @@ class EmbeddedServer:
         if process is not None:
             self._child = process.pid
             process.returncode = 0  # it outlives this object on purpose; we reap it by id
+            _log.info("server started", folder=str(self.root), pid=process.pid, version=self._binaries.major)
 
     def _give_up(self, process: subprocess.Popen[bytes] | None, silence: str, offset: int) -> None:
         if process is not None and process.poll() is None:
@@ -286,6 +289,7 @@ class EmbeddedServer:
             )  # fmt: skip
 
     def _stop(self) -> None:
+        _log.info("server stops", folder=str(self.root), pid=self.pid())
         for sig, limit in ((signal.SIGINT, 60.0), (signal.SIGQUIT, 10.0)):
             pid = self.pid()
             if pid is None:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import structlog
 import tenacity
 from requests.adapters import BaseAdapter
 from requests.auth import AuthBase, HTTPBasicAuth
 
+from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ArchiveError, ArchiveUnavailable, IncompleteDownload
 from virtualobserver.io.answers import Answer, Check
 from virtualobserver.io.body import read_body
@@ -83,7 +83,7 @@ class HttpClient:
         self._agent = user_agent
         self._sleep, self._clock, self._wall = sleep, clock, wall
         self._jitter = random.Random()  # noqa: S311 - spreads pauses, protects nothing
-        self._log = structlog.get_logger(__name__)
+        self._log = get_logger(__name__)
         self._session = PlainSession()
         carrier = adapter or BoundedAdapter(self.timeouts)
         self._session.mount("https://", carrier)

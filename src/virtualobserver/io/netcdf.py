@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import xarray as xr
+from typing import TYPE_CHECKING, Any
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["read_netcdf", "write_netcdf"]
 
@@ -42,6 +43,8 @@ def read_netcdf(path: Path) -> xr.Dataset:
     InvalidFile
         If the file is not netCDF, is cut, or a checksum in it is wrong.
     """
+    import xarray as xr
+
     try:
         with xr.open_dataset(path, engine="netcdf4") as dataset:
             return dataset.load()

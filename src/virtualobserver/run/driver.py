@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from virtualobserver.errors import ConfigError
+from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.models import Configuration, Run
 from virtualobserver.run.executors import Executor, make_executor
 from virtualobserver.run.plan import batches, plan, release_dead, runnable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Progress", "Summary", "drive"]
 
 _PACKAGES = ("numpy", "scipy", "pandas", "astropy", "h5py", "sqlalchemy", "psycopg2-binary", "pyarrow")
+_FRUITLESS = 3  # rounds in which workers died and nothing else happened
 
 
 @dataclass(frozen=True)
@@ -131,18 +134,10 @@ def _do_step(
         return total
     for stage in step.instance.master_kinds if step.kind == "calibrate" else ("",):
         job, tasks = _plan_step(project, step, choice, run_id=run_id, number=number, stage=stage)
-        before = sum(total.values())
+        size = total.total() + len(tasks)
+        tell = partial(progress, step.name, size) if progress else None
         work = batches(tasks, project.settings.run.batch or step.batch)
-        while work:
-            died: list[int] = []
-            for ids, counts in executor.map(job, work):
-                if counts is None:
-                    died += ids
-                    continue
-                total += counts
-                if progress:
-                    progress(step.name, before + len(tasks), total)
-            work = _after_deaths(project, died, total)
+        _hand_out(project, executor, job, work, total, tell=tell)
     return total
 
 
@@ -173,6 +168,44 @@ def _plan_step(
     return job, tasks
 
 
+def _hand_out(
+    project: Project,
+    executor: Executor,
+    job: Job,
+    work: list[list[int]],
+    total: Counter[str],
+    *,
+    tell: Callable[[Counter[str]], None] | None,
+) -> None:
+    """Have all batches done, those of dead workers again; add to `total` how many tasks ended in which status."""
+    rounds: Counter[tuple[int, int]] = Counter()
+    while work:
+        died: list[int] = []
+        for ids, counts in executor.map(job, work):
+            if counts is None:
+                died += ids
+                continue
+            total += counts
+            if tell:
+                tell(total)
+        work = _after_deaths(project, died, total)
+        rounds[total.total(), _deaths(project, work)] += 1
+        if work and max(rounds.values()) > _FRUITLESS:
+            msg = (
+                f"workers die before they begin a task of {job.step.name}: is there memory, is all installed?"
+            )
+            raise RunError(msg)
+
+
+def _deaths(project: Project, work: Sequence[Sequence[int]]) -> int:
+    """Return how many workers died on these tasks."""
+    if not work:
+        return 0
+    with project.session() as session:
+        statement = text("SELECT coalesce(sum(deaths), 0) FROM task WHERE id = ANY(:ids)")
+        return int(session.execute(statement, {"ids": [n for ids in work for n in ids]}).scalar_one())
+
+
 def _refresh_statistics(session: Any) -> None:
     """Let the server know the size of what the last step wrote: without that it plans nested loops over it."""
     session.execute(text("ANALYZE source, membership, task, source_raw, raw_data, product, configuration"))
@@ -187,8 +220,8 @@ def _after_deaths(project: Project, died: Sequence[int], total: Counter[str]) ->
     """Free the tasks of dead workers: each goes alone from now on, and fails at the third death."""
     if not died:
         return []
+    _wait_for_release(project, died)
     with project.session() as session, session.begin():
-        release_dead(session)
         failed = session.execute(
             text("""UPDATE task SET status = 'failed', error_kind = 'permanent', finished = now(),
               error = 'killed its worker ' || deaths || ' times (out of memory, or a crash in compiled code)'
@@ -201,6 +234,20 @@ def _after_deaths(project: Project, died: Sequence[int], total: Counter[str]) ->
             {"ids": list(died)},
         ).scalars()
         return [[task_id] for task_id in rest]
+
+
+def _wait_for_release(project: Project, ids: Sequence[int]) -> None:
+    """Give back the tasks of dead workers, as soon as the server has noticed that they are dead."""
+    for _ in range(50):
+        with project.session() as session, session.begin():
+            release_dead(session)
+            held = session.execute(
+                text("SELECT EXISTS (SELECT FROM task WHERE id = ANY(:ids) AND status = 'running')"),
+                {"ids": list(ids)},
+            ).scalar_one()
+        if not held:
+            return
+        time.sleep(0.1)
 
 
 def _begin(project: Project) -> int:
@@ -229,6 +276,8 @@ def _begin(project: Project) -> int:
 
 
 def _make_current(session: Any, project: Project) -> None:
+    # One run after the other: two that begin at once would both insert the same configurations.
+    session.execute(text("SELECT FROM project WHERE id = :p FOR UPDATE"), {"p": project.id})
     session.execute(
         text("UPDATE configuration SET current = false WHERE project_id = :p AND current"), {"p": project.id}
     )

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Protocol
 
+from sqlalchemy import text
+
+from virtualobserver.config.log import get_logger
+from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.run.work import Job, run_batch
 from virtualobserver.run.workspace import Workspace
 
@@ -18,6 +24,15 @@ __all__ = ["DaskExecutor", "Executor", "ProcessExecutor", "Report", "SerialExecu
 Report = tuple[list[int], Counter[str] | None]
 
 _WORKSPACES: dict[tuple[str, str | None], Workspace] = {}
+_LOCK = threading.Lock()
+_ROOM = threading.BoundedSemaphore(4)  # batches at once in one process: each holds two database connections
+_AHEAD = 500  # batches handed to a cluster in advance: enough to keep it busy, or to let it grow
+
+_TOUCHED = text("""
+    SELECT status, count(*) AS tasks FROM task
+    WHERE id = ANY(:ids) AND run_id = :run AND (status = 'running' OR finished > :planned) GROUP BY status""")
+
+_log = get_logger(__name__)
 
 
 class Executor(Protocol):
@@ -47,12 +62,32 @@ class SerialExecutor:
         """Nothing to end."""
 
 
-def _in_worker(job: Job, ids: list[int]) -> Counter[str]:
-    """Do a batch in a worker process, which keeps its workspace open between batches."""
+def _workspace(job: Job) -> Workspace:
+    """Return this process's workspace of the job, which stays open between batches."""
     place = (job.root, job.url)
-    if place not in _WORKSPACES:
-        _WORKSPACES[place] = Workspace(job.root, url=job.url)
-    return run_batch(_WORKSPACES[place], job, ids)
+    with _LOCK:
+        if place not in _WORKSPACES:
+            _WORKSPACES[place] = Workspace(job.root, url=job.url)
+        return _WORKSPACES[place]
+
+
+def _in_worker(job: Job, ids: list[int]) -> Counter[str]:
+    """Do a batch in a worker process."""
+    return run_batch(_workspace(job), job, ids)
+
+
+def _in_dask_worker(job: Job, ids: list[int]) -> Counter[str]:
+    """Do a batch on a cluster, which hands it out again when a worker dies, without telling us.
+
+    What this run has begun or ended is therefore counted and not touched: tasks that are still ``running``
+    are those of the dead worker, and for the driver to give back.
+    """
+    with _ROOM:
+        workspace = _workspace(job)
+        with workspace.database.session() as session:
+            rows = session.execute(_TOUCHED, {"ids": ids, "run": job.run_id, "planned": job.planned})
+            touched = Counter({row.status: row.tasks for row in rows})
+        return touched or run_batch(workspace, job, ids)
 
 
 def _quiet_worker(threads: int) -> None:
@@ -91,6 +126,7 @@ class ProcessExecutor:
                 ids = running.pop(future)
                 if isinstance(future.exception(), BrokenProcessPool):
                     broken = True
+                    _log.warning("worker died", step=job.step.name, tasks=len(ids))
                     yield ids, None
                 else:
                     yield ids, future.result()
@@ -108,27 +144,84 @@ class ProcessExecutor:
 
 
 class DaskExecutor:
-    """Does batches on an existing Dask cluster, which schedules them and replaces lost workers."""
+    """Does batches on an existing Dask cluster, which schedules them and replaces lost workers.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler, ``tcp://host:8786``.
+
+    Raises
+    ------
+    ConfigError
+        If dask.distributed is not installed.
+    RunError
+        If no scheduler answers there.
+    """
 
     def __init__(self, address: str) -> None:
-        from distributed import Client
-
-        self._client = Client(address, set_as_default=False)
+        try:
+            from distributed import Client
+        except ImportError as error:
+            msg = f"run.dask is {address}, but Dask is not installed: pip install 'virtualobserver[dask]'"
+            raise ConfigError(msg) from error
+        self._address = address
+        try:
+            self._client = Client(address, set_as_default=False, name="virtualobserver")
+        except (OSError, ValueError) as error:
+            msg = f"no Dask scheduler answers at {address} (run.dask): {error}"
+            raise RunError(msg) from error
 
     def map(self, job: Job, batches: Sequence[list[int]]) -> Iterator[Report]:
-        """Yield (ids, counts) in the order in which batches end."""
+        """Yield (ids, counts) in the order in which batches end.
+
+        Raises
+        ------
+        RunError
+            If the scheduler goes away.
+        """
         from distributed import as_completed
+
+        waiting = iter(batches)
+        running = {self._submit(job, ids): ids for ids in islice(waiting, _AHEAD)}
+        ended = as_completed(list(running), loop=self._client.loop)
+        for future in ended:
+            ids = running.pop(future)
+            for ahead in islice(waiting, 1):
+                running[fresh := self._submit(job, ahead)] = ahead
+                ended.add(fresh)
+            counts = self._result(future)
+            if counts is not None and not counts["running"]:
+                yield ids, counts
+                continue
+            if counts:
+                yield (
+                    [],
+                    Counter({status: number for status, number in counts.items() if status != "running"}),
+                )
+            _log.warning("worker died", step=job.step.name, tasks=len(ids))
+            yield ids, None
+
+    def _submit(self, job: Job, ids: list[int]) -> Any:
+        # Never again after an exception: what raises here ends the run, as it does without a cluster.
+        return self._client.submit(_in_dask_worker, job, ids, pure=False, retries=0)
+
+    def _result(self, future: Any) -> Counter[str] | None:
+        """Return the counts of a batch, None when too many workers died before they could begin it."""
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
-        futures = {self._client.submit(_in_worker, job, ids, pure=False, retries=2): ids for ids in batches}
-        for future in as_completed(list(futures)):
-            error: Any = future.exception()
-            if isinstance(error, KilledWorker):
-                yield futures[future], None
-            elif error is not None:
-                raise error
-            else:
-                yield futures[future], future.result()
+        try:
+            counts: Counter[str] = future.result()
+        except KilledWorker:
+            return None
+        except FutureCancelledError as error:
+            msg = (
+                f"the Dask scheduler at {self._address} went away; what is done stays done: run again "
+                f"when it is back"
+            )
+            raise RunError(msg) from error
+        return counts
 
     def close(self) -> None:
         """Leave the cluster; it goes on."""

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from virtualobserver import plugins
 from virtualobserver.config import load
+from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Membership, Source
 from virtualobserver.models import Project as ProjectRow
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
 
 __all__ = ["Project"]
+
+_log = get_logger(__name__)
 
 
 class Project:
@@ -169,7 +172,11 @@ class Project:
         """
         self.import_catalogue(refresh=refresh)
         choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
+        _log.info("run started", project=self.name, data=str(self.workspace.root))
         summary = drive(self, choice, progress=progress)
+        for failure in summary.failures:
+            _log.warning("task failed", project=self.name, **failure)
+        _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
         if any(name.startswith("analyse:") and counts for name, counts in summary.counts.items()):
             self.save_histograms()
         return summary

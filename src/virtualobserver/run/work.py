@@ -7,7 +7,7 @@ import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -44,7 +44,7 @@ class Job:
     """
 
     root: str
-    url: str | None
+    url: str | None = field(repr=False)  # may hold a password, and a cluster logs what it is given
     step: Step
     run_id: int
     lease: float = 60.0

@@ -1,0 +1,108 @@
+"""Structured logs: what happens, as an event with named values, secrets masked.
+
+The package logs through Python's own `logging`, below the name ``virtualobserver``: silent unless a program
+asks for more, as the command line does with ``-v`` and ``--log-json``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+
+from virtualobserver.config.credentials import known_secrets, scrub
+from virtualobserver.errors import ConfigError
+
+__all__ = ["get_logger", "hide", "show"]
+
+_ROOT: Final = "virtualobserver"
+logging.getLogger(_ROOT).addHandler(logging.NullHandler())
+
+
+def get_logger(name: str) -> Any:
+    """Return a logger: ``log.warning("task failed", source="x", task=12)``.
+
+    Parameters
+    ----------
+    name
+        Of the module, ``__name__``.
+    """
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _mask,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+    )
+
+
+def show(*, verbosity: int = 0, as_json: bool = False) -> logging.Handler:
+    """Write the package's events to standard error.
+
+    Parameters
+    ----------
+    verbosity
+        0 shows warnings, 1 what is going on, 2 or more everything.
+    as_json
+        One JSON object per line, for machines.
+
+    Returns
+    -------
+    logging.Handler
+        What writes them; `hide` ends it.
+    """
+    last = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
+    handler = _Stderr()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+        )
+    )
+    logger = logging.getLogger(_ROOT)
+    logger.addHandler(handler)
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
+    return handler
+
+
+def hide(handler: logging.Handler) -> None:
+    """End what `show` began."""
+    logger = logging.getLogger(_ROOT)
+    logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at that moment: progress bars put themselves before it and after."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        msg = "events are written to standard error"
+        raise AttributeError(msg)
+
+
+def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take secrets out of every text of an event."""
+    try:
+        secrets = known_secrets()
+    except ConfigError:  # the private file is refused: an error of its own, where it is needed
+        secrets = ()
+    return {
+        name: scrub(value, secrets=secrets) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
