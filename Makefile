@@ -40,7 +40,9 @@ docs: $(VENV)/.developer  ## the manual, in docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 bench: $(VENV)/.developer  ## every benchmark
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	failed=; for script in benchmarks/bench_*.py; do echo "== $$script"; \
+	  PYTHONPATH=benchmarks $(BIN)/python "$$script" || failed="$$failed $$script"; done; \
+	  test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 clean:  ## remove what make made; results/ and catalogs/cache/ stay
 	rm -rf $(VENV) build dist docs/_build docs/generated

@@ -64,8 +64,22 @@ def main() -> None:
     def complete() -> int:
         return sum(len(analysis.find([one], aux, analysis.settings).detections) for one in handles)
 
+    def by_ten() -> int:
+        groups = [handles[start : start + 10] for start in range(0, curves, 10)]
+        return sum(len(analysis.find(group, aux, analysis.settings).detections) for group in groups)
+
+    def many() -> int:
+        results = analysis.find_many([([one], aux) for one in handles], analysis.settings)
+        return sum(len(result.detections) for result in results)
+
     print(f"{curves} light curves of {epochs} points, one core, best of {ROUNDS}")
-    ways = {"one by one": single, "block": block, "transients find()": complete}
+    ways = {
+        "one by one": single,
+        "block": block,
+        "find()": complete,
+        "find(), 10 a star": by_ten,
+        "find_many()": many,
+    }
     reference = 0.0
     for name, work in ways.items():
         spent, found = best(work)
@@ -73,7 +87,8 @@ def main() -> None:
         print(
             f"{name:18} {curves / spent:10.0f} curves/s   {reference / spent:6.2f} x one by one   {found} events"
         )
-    print("block and one by one: S/N and events; find() has quality, properties and histograms besides")
+    print("block and one by one: S/N and events; find() has quality cuts, properties and histograms besides")
+    print("find(): one light curve to a call; 10 a star: ten; find_many(): many sources, as a run does")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from support_project import dump, mirror, settings
 
-from virtualobserver import Project
+from virtualobserver import Analysis, Project
 from virtualobserver.analyses.transients import Transients
 from virtualobserver.cli import main
 from virtualobserver.db.bulk import copy_rows, upsert_rows
@@ -45,7 +45,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from support_project import settings
-from virtualobserver import Project
+from virtualobserver import Analysis, Project
 from virtualobserver.run import work
 
 write = work.write_products
@@ -203,6 +203,7 @@ def test_fault_25_an_analysis_out_of_memory_fails_its_task_alone(tmp_path, folde
         return find(self, products, aux, options)
 
     monkeypatch.setattr(Transients, "find", greedy)
+    monkeypatch.setattr(Transients, "find_many", Analysis.find_many)
     with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
         assert [failure["source"] for failure in project.run().failures] == ["beta"]
         assert len(project.detections()) == 2

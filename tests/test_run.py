@@ -15,7 +15,7 @@ from sqlalchemy import text
 from support_project import dump, mirror, rows, settings, write_star
 from support_real import real_data
 
-from virtualobserver import Project
+from virtualobserver import Analysis, Project
 from virtualobserver.run import driver
 from virtualobserver.run.executors import SerialExecutor
 
@@ -233,6 +233,7 @@ def test_fault_25_an_analysis_that_raises_fails_its_task_alone(project, monkeypa
         return find(self, products, aux, options)
 
     monkeypatch.setattr(Transients, "find", broken)
+    monkeypatch.setattr(Transients, "find_many", Analysis.find_many)
     summary = project.run()
     assert [f["source"] for f in summary.failures] == ["beta"]
     assert "ZeroDivisionError: in the search" in summary.failures[0]["error"]
@@ -256,6 +257,7 @@ def test_fault_25_a_nan_score_fails_its_task_and_leaves_the_batch(project, monke
         return replace(result, detections=[replace(e, snr=float("nan")) for e in result.detections])
 
     monkeypatch.setattr(Transients, "find", spoiled)
+    monkeypatch.setattr(Transients, "find_many", Analysis.find_many)
     summary = project.run()
     assert [f["source"] for f in summary.failures] == ["beta"]
     assert len(project.detections()) == 3
@@ -283,7 +285,7 @@ def test_processes_do_the_same_as_one(project, folder, tmp_path, new_url):
 
 SCRIPT = """
 import sys, time
-from virtualobserver import Project
+from virtualobserver import Analysis, Project
 from virtualobserver.analyses.transients import Transients
 from support_project import settings, rows
 from pathlib import Path

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.blocks import robust_mean_rms_block
 from virtualobserver.maths.statistics import (
     light_curve_statistics,
     mad,
     robust_mean_rms,
-    robust_mean_rms_block,
     weighted_mean,
 )
 from virtualobserver.maths.timeseries import (

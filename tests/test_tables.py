@@ -1,12 +1,14 @@
 import gzip
 
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from virtualobserver.data.histogram import Axis, Histogram
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, DataError, InvalidFile
-from virtualobserver.io.netcdf import read_netcdf, write_netcdf
+from virtualobserver.io.netcdf import read_netcdf, write_netcdf, write_variables
 from virtualobserver.io.tables import frame_of_csv, read_any, write_any
 
 SUFFIXES = ["csv", "ecsv", "fits", "h5", "parquet", "vot"]
@@ -162,3 +164,15 @@ def test_netcdf_comes_back_and_a_flipped_bit_is_found(tmp_path):
     path.write_bytes(content)
     with pytest.raises(InvalidFile, match=r"h\.nc"):
         read_netcdf(path)
+
+
+def test_arrays_written_without_xarray_open_in_it_as_the_same_dataset(tmp_path):
+    axes = (Axis.fixed("mag", 15, 16, 0.5, "mag"), Axis.text("band"), Axis.fixed("snr", -1, 1, 1))
+    histogram = Histogram(axes).fill(mag=[15.1, np.nan, 99.0], band=["g", None, "r"], snr=[0, 0, 1])
+    write_variables(histogram.variables(), tmp_path / "own.nc")
+    write_netcdf(histogram.to_xarray(), tmp_path / "xarray.nc")
+    own = read_netcdf(tmp_path / "own.nc")
+    xr.testing.assert_identical(own, read_netcdf(tmp_path / "xarray.nc"))
+    assert int(own.counts.sum()) == 3
+    with netCDF4.Dataset(tmp_path / "own.nc") as file:
+        assert file["counts"].filters()["fletcher32"]

@@ -53,6 +53,15 @@ class Analysis(ABC):
     def find(self, products: Sequence[Handle], aux: Aux, settings: Any) -> Result:
         """Search the products of one unit. Pure; inputs are never changed."""
 
+    def find_many(self, units: Sequence[tuple[Sequence[Handle], Aux]], settings: Any) -> Sequence[Result]:
+        """Search many units and return their results in order.
+
+        Each result is what `find` returns for that unit, whatever else is in the batch. An analysis whose
+        work goes faster over many units at once overrides this; one unit that cannot be searched may fail
+        all of them, and `find` then tells which one it was.
+        """
+        return [self.find(products, aux, settings) for products, aux in units]
+
     @abstractmethod
     def draw(self, rng: np.random.Generator, products: Sequence[Handle], settings: Any) -> Mapping[str, Any]:
         """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""

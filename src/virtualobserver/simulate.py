@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,19 @@ from virtualobserver.observatory import Aux
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["InjectionOutcome", "Simulator", "efficiency", "generator", "occurrence_rate", "outcome_table"]
+__all__ = [
+    "InjectionOutcome",
+    "SimulatedUnit",
+    "Simulator",
+    "efficiency",
+    "generator",
+    "occurrence_rate",
+    "outcome_table",
+]
+
+
+AT_ONCE = 64
+"""Injected copies of products in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,23 @@ class InjectionOutcome:
         return self.found is not None
 
 
+@dataclass(frozen=True)
+class SimulatedUnit:
+    """What to inject into: products and `Aux` as `find` receives them, and which injections to make."""
+
+    products: Sequence[Handle]
+    aux: Aux
+    numbers: Iterable[int]
+    source: str = ""
+    unit: str = ""
+
+
+def _batched(jobs: Iterable[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+    rest = iter(jobs)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
 def generator(digest: str, source: str, unit: str, number: int, *, seed: int = 0) -> np.random.Generator:
     """Return the generator of one injection, a function of its identity alone."""
     identity = "\x1f".join((digest, source, unit, str(number), str(seed)))
@@ -61,7 +91,7 @@ class Simulator:
     Parameters
     ----------
     analysis
-        Any analysis: its `draw`, `inject`, `find`, `same_event` and `recovered` are used.
+        Any analysis: its `draw`, `inject`, `find_many`, `same_event` and `recovered` are used.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -90,20 +120,46 @@ class Simulator:
         digest, source, unit
             Identity of the work, part of the seed; `source` defaults to the name of the target.
         """
-        analysis = self.analysis
-        settings = analysis.settings
-        source = source or aux.target.name
-        already: Sequence[Event] | None = None
-        outcomes = []
-        for number in numbers:
-            if already is None:
-                already = analysis.find(products, aux, settings).detections
-            rng = generator(digest, source, unit, number, seed=settings.simulate.seed)
-            params = dict(analysis.draw(rng, products, settings))
-            injected = analysis.inject(products, [params], rng)
-            events = analysis.find(injected, aux, settings).detections
-            outcomes.append(self._judge(number, params, events, already))
+        unit_of_one = SimulatedUnit(products, aux, numbers, source=source, unit=unit)
+        return self.run_many([unit_of_one], digest=digest)[0]
+
+    def run_many(self, units: Sequence[SimulatedUnit], *, digest: str = "") -> list[list[InjectionOutcome]]:
+        """Inject into many units, which are searched together; the outcomes are those of `run` for each.
+
+        Parameters
+        ----------
+        units
+            Products and numbers of the injections of each unit; see `run`.
+        digest
+            Identity of the work, part of the seed.
+        """
+        outcomes: list[list[InjectionOutcome]] = [[] for _ in units]
+        already: dict[int, Sequence[Event]] = {}
+        # An analysis that searches units one by one gains nothing by having many in memory.
+        at_once = 1 if type(self.analysis).find_many is Analysis.find_many else AT_ONCE
+        wanted = ((place, number) for place, unit in enumerate(units) for number in unit.numbers)
+        for jobs in _batched(wanted, at_once):
+            untouched = [place for place in dict.fromkeys(p for p, _ in jobs) if place not in already]
+            injected = [self._inject(units[place], number, digest) for place, number in jobs]
+            searched = [(units[place].products, units[place].aux) for place in untouched]
+            searched += [(handles, units[p].aux) for (p, _), (_, handles) in zip(jobs, injected, strict=True)]
+            found = [one.detections for one in self.analysis.find_many(searched, self.analysis.settings)]
+            already = dict(zip(untouched, found, strict=False)) | {
+                place: events for place, events in already.items() if place == jobs[0][0]
+            }
+            results = found[len(untouched) :]
+            for (place, number), (params, _), events in zip(jobs, injected, results, strict=True):
+                outcomes[place].append(self._judge(number, params, events, already[place]))
         return outcomes
+
+    def _inject(
+        self, unit: SimulatedUnit, number: int, digest: str
+    ) -> tuple[dict[str, Any], Sequence[Handle]]:
+        settings = self.analysis.settings
+        name = unit.source or unit.aux.target.name
+        rng = generator(digest, name, unit.unit, number, seed=settings.simulate.seed)
+        params = dict(self.analysis.draw(rng, unit.products, settings))
+        return params, self.analysis.inject(unit.products, [params], rng)
 
     def _judge(
         self, number: int, params: dict[str, Any], events: Sequence[Event], already: Sequence[Event]

@@ -106,11 +106,14 @@ class Axis:
         low, zero, high = 0, FIRST_BIN, self.n_codes - FIRST_BIN - 1
         if self.kind == "growing":
             low, zero, high = -GROWTH_LIMIT, FIRST_BIN + GROWTH_LIMIT, GROWTH_LIMIT
-        inside = (position >= low) & (position <= high)
-        code = np.where(inside, position, 0).astype(np.int64) + zero
-        code = np.where(position < low, UNDERFLOW_BIN, code)
-        code = np.where(position > high, OVERFLOW_BIN, code)
-        return self, np.where(np.isnan(position), NAN_BIN, code)
+        # comparisons with NaN are false, so it is never all inside
+        if position.size and position.min() >= low and position.max() <= high:
+            return self, np.asarray(position.astype(np.int64) + zero)
+        above, below = position > high, position < low
+        inside = (position >= low) & ~above
+        code = np.asarray(np.where(inside, position, -zero).astype(np.int64) + zero)
+        code[below], code[above] = UNDERFLOW_BIN, OVERFLOW_BIN
+        return self, code
 
     def _encode_text(self, values: ArrayLike) -> tuple[Axis, NDArray[np.int64]]:
         cells = np.asarray(values, dtype=object)

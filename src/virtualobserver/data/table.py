@@ -63,7 +63,9 @@ class Table:
         object.__setattr__(self, "meta", copy.deepcopy(dict(self.meta)))
 
     def __len__(self) -> int:
-        return next((len(values) for values in self.columns.values()), 0)
+        for values in self.columns.values():
+            return len(values)
+        return 0
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         try:

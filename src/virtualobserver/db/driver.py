@@ -34,6 +34,8 @@ __all__ = [
 #: Options of ``create_engine`` that only this driver knows.
 ENGINE_OPTIONS: Mapping[str, Any] = {"executemany_mode": "values_plus_batch"}
 
+_ENCODER = json.JSONEncoder(allow_nan=False)  # json.dumps would make one for every value
+
 _SCALARS = (
     np.float64, np.float32, np.float16, np.int64, np.int32, np.int16, np.int8,
     np.uint64, np.uint32, np.uint16, np.uint8, np.bool_,
@@ -123,9 +125,9 @@ def dumps(value: Any) -> str:
         A value that JSON cannot hold.
     """
     try:
-        return json.dumps(value, allow_nan=False)
+        return _ENCODER.encode(value)
     except (TypeError, ValueError):
-        return json.dumps(_plain(value), allow_nan=False)
+        return _ENCODER.encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:

@@ -60,25 +60,27 @@ def read_block(file: h5py.File, key: str) -> tuple[Any, str]:
     InvalidFile
         If the key is missing, leads to another file, or was not written by this package.
     """
-    node, facts, header = _open(file, key)
+    place, facts, header = _open(file, key)
     if facts["kind"] == "spectrum":
+        node = h5py.Group(place)
         arrays = {name: _read_array(node[name]) for name in PLANES}
-        arrays["epochs"] = _read_records(node["epochs"], facts["epochs"]["dtype"])
+        arrays["epochs"] = _read_records(node["epochs"].id, facts["epochs"]["dtype"])
     elif facts["kind"] == "raw":
-        arrays = {"": _read_array(node)}
+        arrays = {"": _read_array(h5py.Dataset(place))}
     else:
-        arrays = {"": _read_records(node, facts["dtype"])}
+        arrays = {"": _read_records(place, facts["dtype"])}
     return decode(facts, arrays), Block(facts["kind"], header, arrays).checksum()
 
 
 def read_section(file: h5py.File, key: str, rows: slice, cols: slice | None = None) -> Any:
     """Read rows of a table or light curve, or epochs and pixels of spectra; the checksum is not checked."""
-    node, facts, _ = _open(file, key)
+    place, facts, _ = _open(file, key)
     if facts["kind"] == "raw":
         msg = f"{file.filename}[{key}]: raw bytes have no sections; read them whole"
         raise InvalidFile(msg)
     if facts["kind"] != "spectrum":
-        return decode(facts, {"": node[rows]})
+        return decode(facts, {"": h5py.Dataset(place)[rows]})
+    node = h5py.Group(place)
     pixels = cols if cols is not None else slice(None)
     arrays = {name: node[name][rows, pixels] for name in ("flux", "error", "mask")}
     arrays |= {"wave": node["wave"][pixels], "epochs": node["epochs"][rows]}
@@ -154,8 +156,11 @@ def _write_header(target: Any, header: bytes) -> None:
 
 def _read_header(target: Any) -> bytes:
     pieces: list[bytes] = []
-    while h5py.h5a.exists(target, f"{_ATTRIBUTE}{len(pieces) or ''}".encode()):
-        attribute = h5py.h5a.open(target, f"{_ATTRIBUTE}{len(pieces) or ''}".encode())
+    for number in range(h5py.h5a.get_num_attrs(target)):
+        name = f"{_ATTRIBUTE}{number or ''}".encode()
+        if not h5py.h5a.exists(target, name):
+            break
+        attribute = h5py.h5a.open(target, name)
         value = np.empty((), attribute.dtype)
         if value.dtype.kind != "S":
             msg = f"the attribute {_ATTRIBUTE!r} is not fixed-length text"
@@ -166,44 +171,56 @@ def _read_header(target: Any) -> bytes:
 
 
 def _open(file: h5py.File, key: str) -> tuple[Any, dict[str, Any], bytes]:
-    place = f"{file.filename}[{key}]"
-    refuse_links(file, key)
-    node = file[key]
-    header = _read_header(node.id)
+    place = refuse_links(file, key)
+    header = _read_header(place)
     if not header:
-        msg = f"{place}: not written by this package; read it with virtualobserver.io.tables.read_any"
+        msg = (
+            f"{file.filename}[{key}]: not written by this package; "
+            "read it with virtualobserver.io.tables.read_any"
+        )
         raise InvalidFile(msg)
     try:
         facts: dict[str, Any] = json.loads(header)
     except ValueError as error:
-        msg = f"{place}: the attributes are damaged ({error})"
+        msg = f"{file.filename}[{key}]: the attributes are damaged ({error})"
         raise InvalidFile(msg) from error
-    return node, facts, header
+    return place, facts, header
 
 
-def refuse_links(file: h5py.File, key: str) -> None:
-    """Raise `InvalidFile` if `key` is missing or any part of it is a link instead of an object."""
+def refuse_links(file: h5py.File, key: str) -> Any:
+    """Open what `key` names, and return its identifier.
+
+    Raises
+    ------
+    InvalidFile
+        If the key is missing, or any part of it is a link instead of an object.
+    """
     group: Any = h5py.h5g.open(file.id, b"/")
     for part in key.strip("/").split("/"):
         name = part.encode()
-        if not isinstance(group, h5py.h5g.GroupID) or not part or not group.links.exists(name):
+        try:
+            link = group.links.get_info(name) if part else None
+        except (AttributeError, KeyError, RuntimeError):  # below a dataset, or not there
+            link = None
+        if link is None:
             msg = f"{file.filename}: no key {key!r}"
             raise InvalidFile(msg)
-        if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+        if link.type != h5py.h5l.TYPE_HARD:
             msg = f"{file.filename}[{key}]: {part!r} is a link to elsewhere; links are not followed"
             raise InvalidFile(msg)
         group = h5py.h5o.open(group, name)
+    return group
 
 
-def _read_records(node: Any, logical: Sequence[Sequence[str]]) -> NDArray[Any]:
+def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> NDArray[Any]:
     record, kind = _record_type(tuple((name, text) for name, text in logical))
-    creation = node.id.get_create_plist()
+    creation = place.get_create_plist()
     if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
-        msg = f"{node.name}: its numbers are in another file, which is refused"
+        msg = f"{h5py.h5i.get_name(place)!r}: its numbers are in another file, which is refused"
         raise InvalidFile(msg)
-    array = np.empty(node.id.shape, record)
+    array = np.empty(place.shape, record)
     if array.size:
-        node.id.read(h5py.h5s.ALL, h5py.h5s.ALL, array, kind)
+        place.read(h5py.h5s.ALL, h5py.h5s.ALL, array, kind)
     return array
 
 

@@ -101,6 +101,7 @@ class Store:
         for name in _FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self._local = threading.local()
+        self._registered: dict[Path, tuple[tuple[int, int], FileRecord]] = {}
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -153,13 +154,21 @@ class Store:
         return self._record(path, digest)
 
     def register(self, path: Path) -> FileRecord:
-        """Describe a file of an archive folder, which stays where it is and is never written."""
+        """Describe a file of an archive folder, which stays where it is and is never written.
+
+        A file whose size and time are as before is not hashed again: a bulk file serves thousands of targets.
+        """
         path = Path(path).resolve()
         if not path.is_file():
             msg = f"{path} is not a file that can be registered"
             raise StoreError(msg)
         state = path.stat()
-        return FileRecord(str(path), _sha256(path), state.st_size, _format(path), state.st_mtime)
+        mark = (state.st_size, state.st_mtime_ns)
+        known = self._registered.get(path)
+        if known is None or known[0] != mark:
+            record = FileRecord(str(path), _sha256(path), state.st_size, _format(path), state.st_mtime)
+            known = self._registered[path] = (mark, record)
+        return known[1]
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -214,9 +223,9 @@ class Store:
         StoreError
             If the file is missing or cannot be read.
         """
-        path = self._existing(ref)
         if ref.format == "hdf5" and ref.key:
-            return self._load_block(path, ref)
+            return self._load_block(ref)
+        path = self._existing(ref)
         if ref.checksum is not None and _sha256(path) != ref.checksum:
             raise self._mismatch(ref, "its bytes have changed")
         if ref.kind == "image":
@@ -227,10 +236,9 @@ class Store:
 
     def section(self, ref: BlockRef, rows: slice, cols: slice | None = None) -> Any:
         """Read a part; the checksum, which is that of the whole, is not checked."""
-        path = self._existing(ref)
         if ref.kind == "image":
-            return fits.read_section(path, rows, cols, hdu=int(ref.key) if ref.key else None)
-        with self._file(path) as file:
+            return fits.read_section(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
+        with self._file(ref) as file:
             return hdf5.read_section(file, ref.key, rows, cols)
 
     def read_bytes(self, ref: BlockRef) -> bytes:
@@ -241,13 +249,12 @@ class Store:
         DataError
             If the reference is that of a container.
         """
-        path = self._existing(ref)
         if not (ref.format == "hdf5" and ref.key):
-            content = path.read_bytes()
+            content = self._existing(ref).read_bytes()
             if ref.checksum is not None and hashlib.sha256(content).hexdigest() != ref.checksum:
                 raise self._mismatch(ref, "its bytes have changed")
             return content
-        content = self._load_block(path, ref)
+        content = self._load_block(ref)
         if not isinstance(content, bytes):
             msg = f"{ref.path}[{ref.key}] is a {ref.kind}, not raw bytes; use open"
             raise DataError(msg)
@@ -320,10 +327,12 @@ class Store:
             raise StoreError(msg)
         return path
 
-    def _load_block(self, path: Path, ref: BlockRef) -> Any:
+    def _load_block(self, ref: BlockRef) -> Any:
         try:
-            with self._file(path) as file:
+            with self._file(ref) as file:
                 container, found = hdf5.read_block(file, ref.key)
+        except StoreError:
+            raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             # damage in the structure of the file shows as any of these
             if ref.checksum is None:
@@ -334,19 +343,20 @@ class Store:
         return container
 
     @contextmanager
-    def _file(self, path: Path) -> Iterator[h5py.File]:
+    def _file(self, ref: BlockRef) -> Iterator[h5py.File]:
         # finished files never change, so no lock is needed, and some network file systems have none
-        kept: OrderedDict[Path, h5py.File] | None = getattr(self._local, "files", None)
+        kept: OrderedDict[tuple[str, bool], h5py.File] | None = getattr(self._local, "files", None)
         if kept is None:
-            with h5py.File(path, "r", locking=False) as file:
+            with h5py.File(self._existing(ref), "r", locking=False) as file:
                 yield file
             return
-        if path not in kept:
-            kept[path] = h5py.File(path, "r", locking=False)
-        kept.move_to_end(path)
+        name = (ref.path, ref.external)
+        if name not in kept:
+            kept[name] = h5py.File(self._existing(ref), "r", locking=False)
+        kept.move_to_end(name)
         while len(kept) > _KEPT_OPEN:
             kept.popitem(last=False)[1].close()
-        yield kept[path]
+        yield kept[name]
 
     def _mismatch(self, ref: BlockRef, reason: str) -> ChecksumMismatch:
         place = self.resolve(ref.path, external=ref.external)

@@ -13,13 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
-from virtualobserver.maths.quality import Quality, QualityThresholds, quality_flags
-from virtualobserver.maths.statistics import (
-    RobustMoments,
-    RobustMomentsBlock,
-    robust_mean_rms,
-    robust_mean_rms_block,
-)
+from virtualobserver.maths.blocks import RobustMomentsBlock, robust_mean_rms_block
+from virtualobserver.maths.quality import Quality, QualityThresholds, quality_flags, quality_flags_block
+from virtualobserver.maths.statistics import RobustMoments, robust_mean_rms
 from virtualobserver.maths.templates import MatchedFilter, event_templates, matched_filter
 from virtualobserver.maths.timeseries import sort_times
 
@@ -35,6 +31,7 @@ __all__ = [
     "find_events_block",
     "matched_filter",
     "quality_flags",
+    "quality_flags_block",
     "signal_to_noise",
     "signal_to_noise_block",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,10 @@ from virtualobserver.conventions import (
     MAD_TO_SIGMA,
 )
 from virtualobserver.errors import DataError
-from virtualobserver.maths.timeseries import circular_mean, tangent_offsets
+from virtualobserver.maths.blocks import median_block
+from virtualobserver.maths.timeseries import circular_mean_block, tangent_offsets
 
-__all__ = ["Quality", "QualityThresholds", "quality_flags"]
+__all__ = ["Quality", "QualityThresholds", "quality_flags", "quality_flags_block"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -91,8 +93,43 @@ def quality_flags(
     DataError
         A column differs in length from the flux.
     """
+    value = np.asarray(flux, dtype=np.float64).ravel()
+    return quality_flags_block(
+        value,
+        [0, value.size],
+        flux_error,
+        mjd=mjd,
+        flags=flags,
+        chi=chi,
+        sharp=sharp,
+        ra=ra,
+        dec=dec,
+        group=group,
+        thresholds=thresholds,
+    )
+
+
+def quality_flags_block(
+    flux: ArrayLike,
+    offsets: ArrayLike,
+    flux_error: ArrayLike | None = None,
+    *,
+    mjd: ArrayLike | None = None,
+    flags: ArrayLike | None = None,
+    chi: ArrayLike | None = None,
+    sharp: ArrayLike | None = None,
+    ra: ArrayLike | None = None,
+    dec: ArrayLike | None = None,
+    group: ArrayLike | None = None,
+    thresholds: QualityThresholds | None = None,
+) -> Quality:
+    """`quality_flags` of many curves at once; curve i is rows ``offsets[i]`` to ``offsets[i + 1]``.
+
+    The columns hold all curves, one after the other. A curve without ``chi`` or ``sharp`` has NaN there.
+    """
     limit = thresholds or QualityThresholds()
     value = np.asarray(flux, dtype=np.float64).ravel()
+    edges = np.asarray(offsets, dtype=np.int64).ravel()
     mask = np.where(np.isfinite(value), 0, FLAG_NOT_FINITE).astype(np.int32)
     error = None if flux_error is None else _column(flux_error, value.size, "flux_error")
     if flags is not None:
@@ -102,18 +139,24 @@ def quality_flags(
     if mjd is not None:
         time = _column(mjd, value.size, "mjd")
         mask[~np.isfinite(time)] |= FLAG_NOT_FINITE
-        mask[_repeated(time, mask != 0, error, value)] |= FLAG_DUPLICATE_TIME
+        for part in _unordered(time, edges):
+            worse = None if error is None else error[part]
+            mask[part][_repeated(time[part], mask[part] != 0, worse, value[part])] |= FLAG_DUPLICATE_TIME
     trusted = mask == 0
-    member = _series(group, value.size)
-    bad_profile = np.zeros(value.size, dtype=bool)
-    if chi is not None:
-        bad_profile |= _bad_chi(_column(chi, value.size, "chi"), trusted, member, limit)
-    if sharp is not None:
-        bad_profile |= _bad_sharp(_column(sharp, value.size, "sharp"), trusted, member, limit)
-    mask[bad_profile] |= FLAG_PSF
+    if chi is not None or sharp is not None:
+        series = _Series.of(group, edges, value.size)
+        bad_profile = np.zeros(value.size, dtype=bool)
+        if chi is not None:
+            bad_profile |= _bad_chi(_column(chi, value.size, "chi"), trusted, series, limit)
+        if sharp is not None:
+            bad_profile |= _bad_sharp(_column(sharp, value.size, "sharp"), trusted, series, limit)
+        mask[bad_profile] |= FLAG_PSF
+    elif group is not None:
+        _check_length(np.asarray(group).size, value.size, "group")
     offset = np.full(value.size, np.nan)
     if ra is not None and dec is not None:
-        offset = _offset_sigma(_column(ra, value.size, "ra"), _column(dec, value.size, "dec"), trusted)
+        position = _column(ra, value.size, "ra"), _column(dec, value.size, "dec")
+        offset = _offset_sigma(*position, trusted, edges)
         mask[~(offset <= limit.offset_sigma)] |= FLAG_ASTROMETRY
     return Quality(mask, offset)
 
@@ -130,12 +173,53 @@ def _column(values: ArrayLike, expected: int, name: str) -> FloatArray:
     return column
 
 
-def _series(group: ArrayLike | None, n: int) -> NDArray[np.int64]:
-    if group is None:
-        return np.zeros(n, dtype=np.int64)
-    labels = np.asarray(group).ravel()
-    _check_length(labels.size, n, "group")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """The series of each row: rows of one in a run, after `order`."""
+
+    order: NDArray[np.int64] | None
+    edges: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, group: ArrayLike | None, edges: NDArray[np.int64], n: int) -> _Series:
+        if group is None:
+            return cls(None, edges)
+        labels = np.asarray(group).ravel()
+        _check_length(labels.size, n, "group")
+        curve = np.repeat(np.arange(edges.size - 1), np.diff(edges))
+        new = np.ones(n, dtype=bool)
+        new[1:] = (labels[1:] != labels[:-1]) | (curve[1:] != curve[:-1])
+        if np.count_nonzero(new) == np.count_nonzero(np.diff(edges)):  # one series in each curve
+            return cls(None, edges)
+        member = np.unique(labels, return_inverse=True)[1]
+        order = np.lexsort((member, curve))
+        change = (np.diff(member[order]) != 0) | (np.diff(curve[order]) != 0)
+        return cls(order, np.concatenate(([0], np.flatnonzero(change) + 1, [n])))
+
+    def medians(self, values: FloatArray, trusted: BoolArray) -> FloatArray:
+        """Per row, the median of the finite trusted values of its series (of all finite ones if none)."""
+        chosen = np.where(trusted, values, np.nan)
+        if self.order is not None:
+            chosen, values = chosen[self.order], values[self.order]
+        median = median_block(chosen, self.edges)
+        if np.isnan(median).any():
+            median = np.where(np.isnan(median), median_block(values, self.edges), median)
+        spread = np.repeat(median, np.diff(self.edges))
+        if self.order is None:
+            return spread
+        result = np.empty_like(spread)
+        result[self.order] = spread
+        return result
+
+
+def _unordered(time: FloatArray, edges: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield the curves whose times do not rise from row to row, the only ones where a time may come twice."""
+    rises = np.ones(time.size, dtype=bool)
+    rises[1:] = np.diff(time) > 0
+    rises[edges[:-1][edges[:-1] < time.size]] = True
+    odd = np.searchsorted(edges, np.flatnonzero(~rises), side="right") - 1
+    for curve in np.unique(odd).tolist():
+        yield slice(int(edges[curve]), int(edges[curve + 1]))
 
 
 def _repeated(time: FloatArray, bad: BoolArray, error: FloatArray | None, value: FloatArray) -> BoolArray:
@@ -147,49 +231,40 @@ def _repeated(time: FloatArray, bad: BoolArray, error: FloatArray | None, value:
     return repeated
 
 
-def _medians(values: FloatArray, trusted: BoolArray, member: NDArray[np.int64]) -> FloatArray:
-    """Per row, the median of the finite trusted values of its series (of all finite ones if none)."""
-    result = np.full(values.size, np.nan)
-    finite = np.isfinite(values)
-    for number in range(int(member.max()) + 1 if member.size else 0):
-        mine = member == number
-        chosen = values[mine & finite & trusted]
-        if chosen.size == 0:
-            chosen = values[mine & finite]
-        if chosen.size:
-            result[mine] = np.median(chosen)
-    return result
-
-
-def _bad_chi(
-    chi: FloatArray, trusted: BoolArray, member: NDArray[np.int64], limit: QualityThresholds
-) -> BoolArray:
-    top = np.fmax(limit.chi_floor, limit.chi_ratio * _medians(chi, trusted, member))
+def _bad_chi(chi: FloatArray, trusted: BoolArray, series: _Series, limit: QualityThresholds) -> BoolArray:
+    top = np.fmax(limit.chi_floor, limit.chi_ratio * series.medians(chi, trusted))
     return np.isposinf(chi) | (chi > top)
 
 
-def _bad_sharp(
-    sharp: FloatArray, trusted: BoolArray, member: NDArray[np.int64], limit: QualityThresholds
-) -> BoolArray:
+def _bad_sharp(sharp: FloatArray, trusted: BoolArray, series: _Series, limit: QualityThresholds) -> BoolArray:
     finite = np.where(np.isfinite(sharp), sharp, np.nan)
-    distance = np.abs(finite - _medians(finite, trusted, member))
-    top = np.fmax(limit.sharp_floor, limit.sharp_mad * _medians(distance, trusted, member))
+    distance = np.abs(finite - series.medians(finite, trusted))
+    top = np.fmax(limit.sharp_floor, limit.sharp_mad * series.medians(distance, trusted))
     return np.isinf(sharp) | (distance > top)
 
 
-def _offset_sigma(ra: FloatArray, dec: FloatArray, trusted: BoolArray) -> FloatArray:
+def _offset_sigma(
+    ra: FloatArray, dec: FloatArray, trusted: BoolArray, edges: NDArray[np.int64]
+) -> FloatArray:
     """Distance from the median position above the usual distance, in sigma; NaN without a position."""
     known = np.isfinite(ra) & np.isfinite(dec)
-    use = known & trusted if (known & trusted).any() else known
-    result = np.full(ra.size, np.nan)
-    if not use.any():
-        return result
-    middle_ra, middle_dec = circular_mean(ra[use]), float(np.median(dec[use]))
-    east, north = tangent_offsets(ra, dec, middle_ra, middle_dec)
-    if not np.isfinite(east[use]).any():
-        return result
-    offset = np.hypot(east - np.nanmedian(east[use]), north - np.nanmedian(north[use]))
-    usual = float(np.nanmedian(offset[use]))
-    spread = MAD_TO_SIGMA * float(np.nanmedian(np.abs(offset[use] - usual)))
-    # no spread is no yardstick: every known position then counts as the usual one
-    return (offset - usual) / spread if spread > 0 else np.where(known, 0.0, np.nan)
+    if not known.any():
+        return np.full(ra.size, np.nan)
+    lengths = np.diff(edges)
+    use = known & trusted
+    number = np.concatenate(([0], np.cumsum(use)))
+    no_trusted = np.repeat(number[edges[1:]] == number[edges[:-1]], lengths)
+    use = np.where(no_trusted, known, use)
+
+    def median(values: FloatArray) -> FloatArray:
+        return np.repeat(median_block(np.where(use, values, np.nan), edges), lengths)
+
+    middle = np.repeat(circular_mean_block(np.where(use, ra, np.nan), edges), lengths)
+    east, north = tangent_offsets(ra, dec, middle, median(dec))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        offset = np.hypot(east - median(east), north - median(north))
+        usual = median(offset)
+        spread = MAD_TO_SIGMA * median(np.abs(offset - usual))
+        # no spread is no yardstick: every known position then counts as the usual one
+        flat = np.where(known & np.isfinite(usual), 0.0, np.nan)
+        return np.where(spread > 0, (offset - usual) / spread, flat)

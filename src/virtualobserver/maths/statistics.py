@@ -6,7 +6,8 @@ compute from. Results do not depend on the order of the rows: values are sorted 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,9 @@ from virtualobserver.maths.timeseries import cadence
 __all__ = [
     "LightcurveStatistics",
     "RobustMoments",
-    "RobustMomentsBlock",
     "light_curve_statistics",
     "mad",
     "robust_mean_rms",
-    "robust_mean_rms_block",
     "weighted_mean",
 ]
 
@@ -35,8 +34,6 @@ CLIP_ROUNDS = 3
 FEWEST_TO_CLIP = 5
 LARGE = 1e150
 """Above this, squares of values do not fit into float64."""
-BLOCK_CELLS = 1 << 18
-"""Cells of one padded block: 2 MB of float64, so that a block stays in the cache of the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +43,6 @@ class RobustMoments:
     mean: float
     rms: float
     n: int
-
-
-@dataclass(frozen=True, slots=True)
-class RobustMomentsBlock:
-    """Clipped mean, scatter and number of values kept, one entry per curve."""
-
-    mean: FloatArray
-    rms: FloatArray
-    n: NDArray[np.int64]
 
 
 def _median_sorted(values: FloatArray) -> float:
@@ -113,103 +101,6 @@ def robust_mean_rms(values: ArrayLike) -> RobustMoments:
             if rms == 0.0:
                 break
         return RobustMoments(mean, rms, kept.size)
-
-
-def robust_mean_rms_block(values: ArrayLike, offsets: ArrayLike) -> RobustMomentsBlock:
-    """`robust_mean_rms` of many curves at once.
-
-    Parameters
-    ----------
-    values : array_like, shape (n_rows,)
-        Values of all curves, one after the other.
-    offsets : array_like of int, shape (n_curves + 1,)
-        Curve ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
-
-    Returns
-    -------
-    RobustMomentsBlock
-        Arrays of length ``n_curves``.
-
-    Raises
-    ------
-    DataError
-        The offsets do not start at 0, fall, or do not end at the number of rows.
-    """
-    data = np.asarray(values, dtype=np.float64).ravel()
-    edges = _checked_offsets(offsets, data.size)
-    lengths = np.diff(edges)
-    mean = np.full(lengths.size, np.nan)
-    rms = np.full(lengths.size, np.nan)
-    n = np.zeros(lengths.size, dtype=np.int64)
-    order = np.argsort(lengths, kind="stable")
-    first = int(np.searchsorted(lengths[order], 0, side="right"))
-    with np.errstate(all="ignore"):
-        while first < order.size:
-            # curves of similar length share a block, so padding stays below the data themselves
-            shortest = int(lengths[order[first]])
-            last = int(np.searchsorted(lengths[order], 2 * shortest, side="right"))
-            last = min(last, first + max(1, BLOCK_CELLS // (2 * shortest)))
-            rows = order[first:last]
-            mean[rows], rms[rows], n[rows] = _clip_block(_padded(data, edges[:-1][rows], lengths[rows]))
-            first = last
-        for curve in np.flatnonzero((n > 0) & ~(rms < LARGE)).tolist():
-            single = robust_mean_rms(data[edges[curve] : edges[curve + 1]])
-            mean[curve], rms[curve], n[curve] = single.mean, single.rms, single.n
-    return RobustMomentsBlock(mean, rms, n)
-
-
-def _checked_offsets(offsets: ArrayLike, n_rows: int) -> NDArray[np.int64]:
-    edges = np.asarray(offsets, dtype=np.int64).ravel()
-    if edges.size == 0 or edges[0] != 0 or edges[-1] != n_rows or bool((np.diff(edges) < 0).any()):
-        msg = f"curve offsets must rise from 0 to the number of rows, {n_rows}, not {edges[:3]}..{edges[-1:]}"
-        raise DataError(msg)
-    return edges
-
-
-def _padded(data: FloatArray, starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> FloatArray:
-    width = int(lengths.max())
-    column = np.arange(width)
-    if lengths.min() == width and bool((np.diff(starts) == width).all()):
-        block = data[starts[0] : starts[0] + width * starts.size].reshape(starts.size, width).copy()
-    else:
-        inside = column < lengths[:, None]
-        block = data[np.where(inside, starts[:, None] + column, 0)]
-        block[~inside] = np.nan
-    block[~np.isfinite(block)] = np.nan
-    block.sort(axis=1)
-    return block
-
-
-def _clip_block(block: FloatArray) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
-    finite = np.isfinite(block)
-    n = finite.sum(axis=1)
-    row = np.arange(block.shape[0])
-    middle = np.maximum(n - 1, 0) // 2
-    mean = 0.5 * block[row, middle] + 0.5 * block[row, n // 2]
-    block[~finite] = 0.0
-    _, rms = _block_moments(block, finite, n)
-    active = np.flatnonzero((n >= FEWEST_TO_CLIP) & (rms > 0))
-    for _ in range(CLIP_ROUNDS):
-        if active.size == 0:
-            break
-        center, scale = mean[active, None], rms[active, None]
-        inside = finite[active] & (np.abs(block[active] - center) / scale <= CLIP_SIGMA)
-        left = inside.sum(axis=1)
-        goes_on = (left < n[active]) & (left >= FEWEST_TO_CLIP)
-        active, inside, left = active[goes_on], inside[goes_on], left[goes_on]
-        mean[active], rms[active] = _block_moments(block[active], inside, left)
-        finite[active], n[active] = inside, left
-        active = active[rms[active] > 0]
-    return mean, rms, n
-
-
-def _block_moments(
-    block: FloatArray, keep: NDArray[np.bool_], n: NDArray[np.int64]
-) -> tuple[FloatArray, FloatArray]:
-    weight = keep.astype(np.float64)
-    mean = np.einsum("ij,ij->i", block, weight) / n
-    deviation = (block - mean[:, None]) * weight
-    return mean, np.sqrt(np.einsum("ij,ij->i", deviation, deviation) / n)
 
 
 def mad(values: ArrayLike, *, scaled: bool = False) -> float:
@@ -285,9 +176,10 @@ class LightcurveStatistics:
 
     def as_columns(self) -> dict[str, Any]:
         """Names and values as a database takes them: numbers that are not finite become None."""
+        values = {name: getattr(self, name) for name in self.__slots__}
         return {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in asdict(self).items()
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
         }
 
 

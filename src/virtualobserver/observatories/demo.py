@@ -25,6 +25,7 @@ from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings
 __all__ = ["DemoSettings", "VirtualDemo"]
 
 COLUMNS = ("mjd", "mag", "magerr", "filter", "ra", "dec", "flag", "exptime")
+PLAIN_BYTES = 1 << 20
 _ROW = "%.7f,%.5f,%.5f,%s,%.7f,%.7f,%d,%.1f"
 
 
@@ -215,6 +216,9 @@ def parse(content: bytes, name: str) -> Mapping[str, NDArray[Any]]:
     if not content.endswith(b"\n"):
         msg = f"{name}: the last line is not ended, so the file is cut; fetch it again"
         raise InvalidFile(msg)
+    plain = _plain(content, header)
+    if plain is not None:
+        return plain
     types = {column: pa.string() if column == "filter" else pa.float64() for column in COLUMNS}
     try:
         table = pacsv.read_csv(
@@ -229,6 +233,24 @@ def parse(content: bytes, name: str) -> Mapping[str, NDArray[Any]]:
     columns = {column: table.column(column).to_numpy(zero_copy_only=False) for column in COLUMNS}
     columns["filter"] = columns["filter"].astype("U16")
     return columns
+
+
+def _plain(content: bytes, header: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+    """Read a table as this survey writes it; None if anything about it asks for a real reader.
+
+    A reader with threads of its own takes longer over a hundred lines than it takes to read them.
+    """
+    if len(content) > PLAIN_BYTES or b'"' in content or b"_" in content or b"\r" in content:
+        return None
+    rows = [line.split(",") for line in content.decode("utf-8", "replace").split("\n")[1:-1]]
+    if set(map(len, rows)) != {len(header)}:
+        return None
+    cells = dict(zip(header, zip(*rows, strict=True), strict=True))
+    try:
+        columns = {name: np.array([*map(float, cells[name])]) for name in COLUMNS if name != "filter"}
+    except ValueError:
+        return None
+    return columns | {"filter": np.array(cells["filter"], dtype="U16")}
 
 
 def _product(columns: Mapping[str, NDArray[Any]], band: str, rows: NDArray[np.bool_]) -> Product:

@@ -102,6 +102,11 @@ class ArchiveClient:
         text = "|".join((str(self._step.seed), self._step.plugin, *names))
         return np.random.default_rng(int.from_bytes(sha256(text.encode()).digest()[:16]))
 
+    def close(self) -> None:
+        """Close the connections this client opened."""
+        if self._http is None and "http" in self.__dict__:
+            self.http.close()
+
 
 def fetch(step: Step, targets: Sequence[Target], client: ArchiveClient) -> Iterator[Landed]:
     """Yield what the archive has on `targets`; ``archive: simulated`` asks the survey's simulator."""

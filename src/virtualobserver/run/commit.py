@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.config.digest import canonical
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event
 from virtualobserver.db.bulk import copy_rows, upsert_rows
@@ -31,6 +29,7 @@ from virtualobserver.models import (
 from virtualobserver.models import Product as ProductRow
 from virtualobserver.models.base import table_of
 from virtualobserver.models.product import STATISTICS
+from virtualobserver.run.facts import clean, row_sha
 from virtualobserver.run.outcome import Outcome
 from virtualobserver.run.steps import Step
 
@@ -45,21 +44,6 @@ class Written:
     product: Product
     ref: BlockRef
     file: FileRecord
-
-
-def clean(value: Any) -> Any:
-    """Return `value` fit for JSONB: NumPy scalars as Python ones, NaN and infinities as None."""
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        value = value.item()
-    elif hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(name): clean(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [clean(item) for item in value]
-    return value
 
 
 def write_products(store: Store, step: Step, outcomes: Sequence[Outcome]) -> list[Written]:
@@ -410,12 +394,3 @@ def mark(session: Session, run_id: int, outcomes: Sequence[Outcome]) -> None:
         WHERE t.id = c.id"""),
         {"run": run_id or None, "rows": json.dumps(rows).replace("\\u0000", "")},
     )
-
-
-def row_sha(target: Target) -> str:
-    """Return the hash of what steps see of a target; a change makes its tasks stale."""
-    from dataclasses import asdict
-    from hashlib import sha256
-
-    facts = {name: clean(value) for name, value in asdict(target).items()}
-    return sha256(canonical(facts).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,18 +65,10 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
     Should the survey's generator itself break, the targets that have no answer yet are asked one by one,
     so that one bad target never stops the others.
     """
-    client = ArchiveClient(job.step, workspace)
     landing = _Landing()
     start = time.perf_counter()
-    try:
-        _land(workspace, job, client, claims, landing)
-    except (DiskFull, TaskLost):
-        raise
-    except Exception as error:  # noqa: BLE001 - the border between one batch and the run
-        if len(claims) == 1:
-            landing.errors[claims[0].task_id] = error
-        else:
-            _one_by_one(workspace, job, client, claims, landing)
+    with closing(ArchiveClient(job.step, workspace)) as client:
+        _ask(workspace, job, client, claims, landing)
     _store(workspace, job, landing)
     seconds = (time.perf_counter() - start) / len(claims)
     outcomes = [
@@ -86,6 +79,20 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
         _replace_answers(session, mine, landing)
         mark(session, job.run_id, mine)
     return Counter(o.status for o in mine)
+
+
+def _ask(
+    workspace: Workspace, job: Job, client: ArchiveClient, claims: Sequence[Claim], landing: _Landing
+) -> None:
+    try:
+        _land(workspace, job, client, claims, landing)
+    except (DiskFull, TaskLost):
+        raise
+    except Exception as error:  # noqa: BLE001 - the border between one batch and the run
+        if len(claims) == 1:
+            landing.errors[claims[0].task_id] = error
+        else:
+            _one_by_one(workspace, job, client, claims, landing)
 
 
 def _land(

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.db.bulk import read_frame
-from virtualobserver.io.netcdf import write_netcdf
+from virtualobserver.io.netcdf import write_variables
 from virtualobserver.simulate import efficiency as efficiency_of
 
 if TYPE_CHECKING:
@@ -88,13 +88,18 @@ def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, 
             ORDER BY h.id""").execution_options(yield_per=1000),
             {"project": project.id, "simulated": simulated},
         )
-        parts: dict[str, list[Histogram]] = {}
+        parts: dict[str, list[bytes]] = {}
+        sums: dict[str, list[Histogram]] = {}
         for name, counts in rows:
             group = parts.setdefault(name, [])
-            group.append(Histogram.from_bytes(bytes(counts)))
+            group.append(bytes(counts))
             if len(group) == _PARTS_AT_ONCE:
-                parts[name] = [Histogram.sum(group)]
-    return {name: Histogram.sum(group) for name, group in parts.items()}
+                sums.setdefault(name, []).append(Histogram.sum_bytes(group))
+                group.clear()
+    for name, group in parts.items():
+        if group:
+            sums.setdefault(name, []).append(Histogram.sum_bytes(group))
+    return {name: Histogram.sum(group) for name, group in sums.items()}
 
 
 def save_histograms(project: Project) -> list[Path]:
@@ -103,7 +108,7 @@ def save_histograms(project: Project) -> list[Path]:
     for name, histogram in histograms(project).items():
         path = project.workspace.root / "histograms" / project.name / f"{name}.nc"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_netcdf(histogram.to_xarray(), path)
+        write_variables(histogram.variables(), path)
         paths.append(path)
     return paths
 

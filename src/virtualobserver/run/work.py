@@ -1,13 +1,12 @@
-"""One batch of tasks: claim, read, compute, commit. Here is the only broad ``except`` of the package."""
+"""One batch of tasks: claim, read, compute, commit."""
 
 from __future__ import annotations
 
 import os
 import socket
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -17,20 +16,18 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from virtualobserver.data.product import Target
-from virtualobserver.data.result import Result
 from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
 from virtualobserver.io.store import BlockRef
 from virtualobserver.models.product import DroppedHandle
 from virtualobserver.models.raw_data import raw_ref
-from virtualobserver.observatory import Aux
 from virtualobserver.run.commit import commit, write_products
+from virtualobserver.run.compute import attempt
 from virtualobserver.run.heartbeat import Heartbeat
 from virtualobserver.run.landing import fetch_batch
 from virtualobserver.run.masters import choose, info, master_rows, raw_items
 from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
-from virtualobserver.simulate import Simulator
 
 __all__ = ["Job", "run_batch", "worker_name"]
 
@@ -132,18 +129,9 @@ def run_batch(
         with workspace.database.session() as session:
             loaded = _LOADERS[job.step.kind](session, workspace, job.step, claims)
         with workspace.store.reading():
-            outcomes = [_attempt(job, *item) for item in loaded]
+            together = [loaded] if job.step.kind in {"analyse", "simulate"} else [[item] for item in loaded]
+            outcomes = [outcome for items in together for outcome in attempt(job.step, items, job.number)]
         return save(workspace, job, worker, outcomes)
-
-
-def _attempt(job: Job, claim: Claim, inputs: Sequence[Any], facts: dict[str, Any]) -> Outcome:
-    """Compute one task. Whatever it raises ends here, as a failed task with its traceback."""
-    start = time.perf_counter()
-    try:
-        outcome = _COMPUTE[job.step.kind](job, claim, inputs, facts)
-    except (MemoryError, Exception) as error:  # noqa: BLE001 - the border between one task and the run
-        return Outcome.failure(claim, error, seconds=time.perf_counter() - start, inputs=facts["inputs"])
-    return replace(outcome, seconds=time.perf_counter() - start)
 
 
 def save(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome]) -> Counter[str]:
@@ -205,29 +193,13 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
         used = [handle.info.product_id for handle in picked.values()]
         facts = {
             "inputs": hash_inputs(one.row_sha, raw_items(mine, [masters[n].checksum for n in used if n])),
-            "ids": [row.id for row in mine],
+            "raw_ids": [row.id for row in mine],
             "masters": picked,
             "product_ids": used,
             "simulated": any(row.simulated for row in mine),
         }
         loaded.append((one, refs, facts))
     return loaded
-
-
-def _reduce(job: Job, claim: Claim, raws: Sequence[Any], facts: dict[str, Any]) -> Outcome:
-    survey = job.step.instance
-    recipe = survey.calibrate if job.step.kind == "calibrate" else survey.reduce
-    made = recipe(raws, Aux(target=claim.target, masters=facts["masters"]), survey.settings)
-    products = survey.with_band_names(made)
-    return Outcome(
-        claim,
-        "done" if products else "empty",
-        inputs=facts["inputs"],
-        raw_ids=facts["ids"],
-        product_ids=facts["product_ids"],
-        simulated=facts["simulated"],
-        products=products,
-    )
 
 
 # -- analyse and simulate -------------------------------------------------------------------------------------
@@ -261,7 +233,9 @@ def _load_products(session: Session, workspace: Workspace, step: Step, claims: S
         mine = groups[one.source_id, one.unit]
         facts = {
             "inputs": hash_inputs(one.row_sha, [f"{p.checksum}:{p.role}:{p.series}" for p in mine]),
-            "ids": [p.id for p in mine],
+            "raw_ids": [],
+            "product_ids": [p.id for p in mine],
+            "masters": {},
             "simulated": any(p.simulated for p in mine),
         }
         loaded.append((one, [_product_handle(workspace, p) for p in mine], facts))
@@ -275,74 +249,10 @@ def _product_handle(workspace: Workspace, row: Any) -> Any:
     return workspace.store.open(BlockRef(row.path, row.block, row.kind, row.format, row.checksum), facts)
 
 
-def _refine(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
-    survey = job.step.instance
-    made = (
-        survey.refine(job.step.part, products, Aux(target=claim.target), survey.settings) if products else ()
-    )
-    made = tuple(made)
-    return Outcome(
-        claim,
-        "done" if made else "empty",
-        inputs=facts["inputs"],
-        product_ids=facts["ids"],
-        simulated=facts["simulated"],
-        products=made,
-    )
-
-
-def _analyse(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
-    analysis = job.step.instance
-    result = analysis.find(products, Aux(target=claim.target), analysis.settings) if products else Result()
-    return Outcome(
-        claim,
-        "done" if products else "empty",
-        inputs=facts["inputs"],
-        product_ids=facts["ids"],
-        simulated=facts["simulated"],
-        result=result,
-        input_products=facts["ids"],
-    )
-
-
-def _simulate(job: Job, claim: Claim, products: Sequence[Any], facts: dict[str, Any]) -> Outcome:
-    simulator = Simulator(job.step.instance)
-    numbers = range(claim.extent, job.number)
-    outcomes = (
-        simulator.run(
-            products,
-            Aux(target=claim.target),
-            numbers,
-            digest=job.step.digest,
-            source=claim.target.name,
-            unit=claim.unit,
-        )
-        if products
-        else ()
-    )
-    return Outcome(
-        claim,
-        "done" if products else "empty",
-        inputs=facts["inputs"],
-        product_ids=facts["ids"],
-        simulated=facts["simulated"],
-        injections=outcomes,
-        extent=job.number,
-        input_products=facts["ids"],
-    )
-
-
 _LOADERS: dict[str, Callable[..., list[Any]]] = {
     "calibrate": _load_raw,
     "reduce": _load_raw,
     "refine": _load_products,
     "analyse": _load_products,
     "simulate": _load_products,
-}
-_COMPUTE: dict[str, Callable[..., Outcome]] = {
-    "calibrate": _reduce,
-    "reduce": _reduce,
-    "refine": _refine,
-    "analyse": _analyse,
-    "simulate": _simulate,
 }

@@ -2,69 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from virtualobserver.analyses.transients.block import Block, search_block
 from virtualobserver.analyses.transients.injection import draw_event, inject_events
 from virtualobserver.analyses.transients.settings import TransientsSettings
-from virtualobserver.analyses.transients.summary import fill_histograms, summarise
+from virtualobserver.analyses.transients.summary import (
+    Facts,
+    curve_facts,
+    empty_histograms,
+    fill_histograms,
+    summarise,
+)
 from virtualobserver.analysis import Analysis, AnalysisContract
-from virtualobserver.conventions import OBJECT_ID, SECONDS_PER_DAY, ZERO_POINT_AB_UJY
+from virtualobserver.conventions import ZERO_POINT_AB_UJY
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.timeseries import TimeSeries
-from virtualobserver.maths.events import (
-    EventSpan,
-    QualityThresholds,
-    find_events,
-    matched_filter,
-    quality_flags,
-    signal_to_noise,
-)
+from virtualobserver.maths.events import EventSpan, find_events_block
 from virtualobserver.observatory import Aux
 
 __all__ = ["Transients"]
 
-FloatArray = NDArray[np.float64]
+ROWS_AT_ONCE = 131_072
+"""Rows of one block: a column of them takes 1 MB."""
 
-
-@dataclass(frozen=True, slots=True)
-class Searched:
-    """One light curve and all that was worked out for its rows, shape (n,) each.
-
-    ``good`` rows carry no flag of the archive and are searched; ``clean`` rows have no quality bit at all.
-    ``score`` is the S/N, or the matched filter's score where that is higher, with its width in ``width`` (d).
-    """
-
-    curve: TimeSeries
-    snr: FloatArray
-    score: FloatArray
-    width: FloatArray | None
-    quality: NDArray[np.int32]
-    offset: FloatArray
-    good: NDArray[np.bool_]
-    clean: NDArray[np.bool_]
-    mean: float
-    rms: float
-    exptime: float | FloatArray
-    series: str = ""
-
-    @property
-    def mean_mag(self) -> float:
-        """AB magnitude of the robust mean flux; NaN if that is not positive or not in µJy."""
-        return _mag(self.mean) if self.curve.flux_unit == "uJy" else float("nan")
-
-    @property
-    def time_scanned(self) -> float:
-        """Exposure time of the clean rows, in days; unknown exposure times count as zero."""
-        if isinstance(self.exptime, float):
-            return float(np.nan_to_num(self.exptime) * self.clean.sum() / SECONDS_PER_DAY)
-        return float(np.nansum(self.exptime[self.clean]) / SECONDS_PER_DAY)
+Unit = tuple[Sequence[Handle], Aux]
+Piece = tuple[int, TimeSeries, str]  # number of the product, light curve, series
 
 
 class Transients(Analysis):
@@ -101,26 +69,24 @@ class Transients(Analysis):
             ``time_span`` (d); histograms ``snr``, ``offset`` and ``dmag`` of all rows; with `save_processed`
             the light curves with the columns ``snr, qflag, detected``.
         """
-        events: list[Event] = []
-        searched: list[Searched] = []
-        processed: list[Product] = []
-        for number, handle in enumerate(products):
-            curve = handle.load()
-            if len(curve) == 0:
-                continue
-            done = search_curve(curve, settings, series=handle.info.series)
-            searched.append(done)
-            spans = _spans(done, settings)
-            events += [_event(done, span, number, aux.target) for span in spans]
-            if settings.save_processed:
-                processed.append(_processed(done, spans))
-        events.sort(key=lambda event: (event.peak_mjd, event.product, -abs(event.snr)))
-        return Result(
-            detections=tuple(events),
-            properties=summarise(searched, events),
-            products=tuple(processed),
-            histograms=fill_histograms(searched, settings, aux.target.mag),
-        )
+        return _search_blocks([(products, aux)], settings)[0]
+
+    def find_many(self, units: Sequence[Unit], settings: TransientsSettings) -> list[Result]:
+        """Search the light curves of many sources, which costs far less than one source after the other.
+
+        Parameters
+        ----------
+        units
+            Products and `Aux` of each source; light curves are loaded a block at a time.
+
+        Returns
+        -------
+        list of Result
+            In the order of `units`, each what `find` returns for it.
+        """
+        if type(self).find is not Transients.find:  # a subclass searches in its own way
+            return [self.find(products, aux, settings) for products, aux in units]
+        return _search_blocks(units, settings)
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle], settings: TransientsSettings
@@ -140,136 +106,143 @@ class Transients(Analysis):
         return event.kind == kind and super().recovered(params, event)
 
 
-def search_curve(curve: TimeSeries, settings: TransientsSettings, *, series: str = "") -> Searched:
-    """Work out quality and S/N of every row of a light curve."""
-    columns = curve.columns
-    psf = {}
-    if settings.psf_outliers:
-        psf = {name: columns[name] for name in ("chi", "sharp") if name in columns}
-    if psf and OBJECT_ID in columns:
-        psf["group"] = columns[OBJECT_ID]
-    quality = quality_flags(
-        curve.flux,
-        curve.flux_error,
-        mjd=curve.mjd,
-        flags=curve.flags,
-        ra=columns.get("ra"),
-        dec=columns.get("dec"),
-        thresholds=QualityThresholds(offset_sigma=settings.offset_threshold),
-        **psf,
-    )
-    mask = quality.mask
-    if columns.get("ra") is not None and not np.isfinite(quality.offset_sigma).any():
-        # A column of positions without a single number says nothing about any row.
-        mask = mask & ~np.int32(4)
-    clean = mask == 0
-    good = (curve.flags == 0) & np.isfinite(curve.flux) & np.isfinite(curve.mjd)
-    base = clean if np.count_nonzero(clean) >= settings.min_points else good
-    measured = signal_to_noise(curve.flux, curve.flux_error, base)
-    score, width = _filtered(curve, measured.snr, good, settings)
-    return Searched(
-        curve,
-        measured.snr,
-        score,
-        width,
-        mask,
-        quality.offset_sigma,
+def _blocks(units: Sequence[Unit]) -> Iterator[list[list[Piece]]]:
+    """Yield the light curves of as many units as make a block, a list for each unit."""
+    block: list[list[Piece]] = []
+    rows = 0
+    for products, _ in units:
+        pieces: list[Piece] = []
+        for number, handle in enumerate(products):
+            curve = handle.load()
+            if size := len(curve):
+                pieces.append((number, curve, handle.info.series))
+                rows += size
+        block.append(pieces)
+        if rows >= ROWS_AT_ONCE:
+            yield block
+            block, rows = [], 0
+    if block:
+        yield block
+
+
+def _search_blocks(units: Sequence[Unit], settings: TransientsSettings) -> list[Result]:
+    results: list[Result] = []
+    for block in _blocks(units):
+        auxes = [aux for _, aux in units[len(results) : len(results) + len(block)]]
+        results += _search(block, auxes, settings)
+    return results
+
+
+def _search(units: Sequence[list[Piece]], auxes: Sequence[Aux], settings: TransientsSettings) -> list[Result]:
+    """Search the units of one block."""
+    pieces = [piece for unit in units for piece in unit]
+    if not pieces:
+        nothing = empty_histograms(settings)
+        return [
+            Result(properties=summarise(Facts([], [], [], [], [], []), range(0), []), histograms=nothing)
+            for _ in units
+        ]
+    block = search_block([curve for _, curve, _ in pieces], settings)
+    facts, spans = curve_facts(block), _spans(block, settings)
+    stops = np.cumsum([len(unit) for unit in units]).tolist()
+    parts = [range(stop - len(unit), stop) for unit, stop in zip(units, stops, strict=True)]
+    histograms = fill_histograms(block, parts, settings, [aux.target.mag for aux in auxes])
+    results = []
+    for part, aux, counts in zip(parts, auxes, histograms, strict=True):
+        events = [
+            _event(block, curve, span, pieces[curve], aux.target)
+            for curve in part
+            for span in spans.get(curve, ())
+        ]
+        events.sort(key=lambda event: (event.peak_mjd, event.product, -abs(event.snr)))
+        kept = part if settings.save_processed else ()
+        results.append(
+            Result(
+                detections=tuple(events),
+                properties=summarise(facts, part, events),
+                products=tuple(_processed(block, n, spans.get(n, ()), pieces[n]) for n in kept),
+                histograms=counts,
+            )
+        )
+    return results
+
+
+def _spans(block: Block, settings: TransientsSettings) -> dict[int, list[EventSpan]]:
+    good = block.good
+    enough = block.n_good >= settings.min_points
+    if not enough.all():
+        good = good & np.repeat(enough, block.lengths)
+    found = find_events_block(
+        block.mjd,
+        block.score,
+        block.edges,
         good,
-        clean,
-        measured.moments.mean,
-        measured.moments.rms,
-        _exptime(curve),
-        series,
-    )
-
-
-def _filtered(
-    curve: TimeSeries, snr: FloatArray, good: NDArray[np.bool_], settings: TransientsSettings
-) -> tuple[FloatArray, FloatArray | None]:
-    widths = settings.matched_filter_widths
-    if not widths or np.count_nonzero(good) < settings.min_points:
-        return snr, None
-    fit = matched_filter(curve.mjd, curve.flux, curve.flux_error, good, widths=widths, shape=settings.shape)
-    best = np.argmax(np.abs(fit.score), axis=0)
-    filtered = np.take_along_axis(fit.score, best[None], axis=0)[0]
-    higher = np.abs(filtered) > np.nan_to_num(np.abs(snr))
-    return np.where(higher, filtered, snr), np.where(higher, np.asarray(widths)[best], np.nan)
-
-
-def _spans(done: Searched, settings: TransientsSettings) -> list[EventSpan]:
-    if np.count_nonzero(done.good) < settings.min_points:
-        return []
-    spans = find_events(
-        done.curve.mjd,
-        done.score,
-        done.good,
         threshold=settings.snr_threshold,
         sidebands=settings.sidebands,
         max_gap=np.inf if settings.max_gap is None else settings.max_gap,
         both_signs=settings.dips,
     )
     if settings.drop_flagged_quality:
-        spans = [span for span in spans if done.clean[list(span.rows)].all()]
-    return spans[: settings.max_events_per_lightcurve]
+        for curve, spans in found.items():
+            clean = block.clean[block.rows(curve)]
+            found[curve] = [span for span in spans if clean[list(span.rows)].all()]
+    return {curve: spans[: settings.max_events_per_lightcurve] for curve, spans in found.items()}
 
 
-def _event(done: Searched, span: EventSpan, number: int, target: Target) -> Event:
-    curve, rows = done.curve, list(span.rows)
-    peak_flux = float(curve.flux[span.peak])
-    mag = _mag(peak_flux) if curve.flux_unit == "uJy" else float("nan")
-    offsets = done.offset[rows]
+def _event(block: Block, number: int, span: EventSpan, piece: Piece, target: Target) -> Event:
+    product, curve, series = piece
+    start = int(block.edges[number])
+    rows, peak = [start + row for row in span.rows], start + span.peak
+    mean, peak_flux = float(block.mean[number]), float(block.flux[peak])
+    microjansky = curve.flux_unit == "uJy"
+    mag, mean_mag = (_mag(flux) if microjansky else float("nan") for flux in (peak_flux, mean))
+    offsets = block.offset[rows]
     worst = offsets[np.nanargmax(np.abs(offsets))] if np.isfinite(offsets).any() else np.nan
-    exptime = done.exptime if isinstance(done.exptime, float) else float(done.exptime[span.peak])
     parameters = {
-        "amplitude": peak_flux - done.mean,
-        "flux_mean": done.mean,
-        "flux_rms": done.rms,
+        "amplitude": peak_flux - mean,
+        "flux_mean": mean,
+        "flux_rms": float(block.rms[number]),
         "n_points": len(rows),
         "mag": mag,
-        "mag_diff": done.mean_mag - mag,
-        "width": None if done.width is None else float(done.width[span.peak]),
-        "exptime": exptime,
+        "mag_diff": mean_mag - mag,
+        "width": None if block.width is None else float(block.width[peak]),
+        "exptime": float(block.exptime[peak]),
         "quality_values": {"offset": _plain(worst)},
-        "series": done.series,
+        "series": series,
     }
-    ra, dec = (
-        _plain(curve.columns[name][span.peak]) if name in curve.columns else None for name in ("ra", "dec")
-    )
-    if ra is None or dec is None:
-        ra, dec = target.ra, target.dec
+    ra, dec = _position(curve, span.peak, target)
     return Event(
         kind="flare" if span.sign > 0 else "dip",
-        peak_mjd=float(curve.mjd[span.peak]),
-        start_mjd=float(curve.mjd[span.first]),
-        end_mjd=float(curve.mjd[span.last]),
+        peak_mjd=float(block.mjd[peak]),
+        start_mjd=float(block.mjd[start + span.first]),
+        end_mjd=float(block.mjd[start + span.last]),
         snr=span.snr,
         score=abs(span.snr),
         ra=ra,
         dec=dec,
         band=curve.band,
-        quality=int(np.bitwise_or.reduce(done.quality[rows])),
+        quality=int(np.bitwise_or.reduce(block.quality[rows])),
         parameters={
             name: _plain(value) if isinstance(value, float) else value for name, value in parameters.items()
         },
-        product=number,
+        product=product,
     )
 
 
-def _processed(done: Searched, spans: Sequence[EventSpan]) -> Product:
-    detected = np.zeros(len(done.curve), dtype=bool)
+def _position(curve: TimeSeries, row: int, target: Target) -> tuple[float | None, float | None]:
+    """Return where the row was measured, or where the star is if the light curve does not say."""
+    ra, dec = (_plain(curve.columns[name][row]) if name in curve.columns else None for name in ("ra", "dec"))
+    return (target.ra, target.dec) if ra is None or dec is None else (ra, dec)
+
+
+def _processed(block: Block, number: int, spans: Sequence[EventSpan], piece: Piece) -> Product:
+    _, curve, series = piece
+    part = block.rows(number)
+    detected = np.zeros(len(curve), dtype=bool)
     for span in spans:
         detected[list(span.rows)] = True
-    data = done.curve.with_columns(snr=done.snr, qflag=done.quality, detected=detected)
-    return Product(data, role="processed", series=done.series, band=done.curve.band)
-
-
-def _exptime(curve: TimeSeries) -> float | FloatArray:
-    column = curve.columns.get("exptime")
-    if column is None:
-        value = curve.meta.get("exptime")
-        return float("nan") if value is None else float(value)
-    times = np.asarray(column, dtype=np.float64)
-    return float(times[0]) if bool((times == times[0]).all()) else times
+    data = curve.with_columns(snr=block.snr[part], qflag=block.quality[part], detected=detected)
+    return Product(data, role="processed", series=series, band=curve.band)
 
 
 def _mag(flux: float) -> float:

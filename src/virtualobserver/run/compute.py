@@ -1,0 +1,117 @@
+"""The pure part of a task: from inputs to an outcome, with the border that keeps one bad task from the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from virtualobserver.data.result import Result
+from virtualobserver.observatory import Aux
+from virtualobserver.run.outcome import Claim, Outcome
+from virtualobserver.simulate import SimulatedUnit, Simulator
+
+if TYPE_CHECKING:
+    from virtualobserver.run.steps import Step
+
+__all__ = ["attempt"]
+
+Item = tuple[Claim, Sequence[Any], dict[str, Any]]
+
+
+def attempt(step: Step, items: Sequence[Item], number: int = 0) -> list[Outcome]:
+    """Compute tasks. Whatever a task raises ends here, as a failed task with its traceback.
+
+    Tasks that were searched together, and of which one raised, are searched one by one.
+
+    Parameters
+    ----------
+    items
+        Claim, inputs, and what is known of the inputs, of each task.
+    number
+        For a ``simulate`` step: injections wanted per source.
+    """
+    start = time.perf_counter()
+    try:
+        outcomes = _COMPUTE[step.kind](step, items, number)
+    except (MemoryError, Exception) as error:  # noqa: BLE001 - the border between one task and the run
+        if len(items) > 1:
+            return [outcome for item in items for outcome in attempt(step, [item], number)]
+        claim, _, facts = items[0]
+        return [Outcome.failure(claim, error, seconds=time.perf_counter() - start, inputs=facts["inputs"])]
+    seconds = (time.perf_counter() - start) / len(items)
+    return [replace(outcome, seconds=seconds) for outcome in outcomes]
+
+
+def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, **fields: Any) -> Outcome:
+    """Return the outcome of a task: done, or empty if there was nothing."""
+    return Outcome(
+        claim,
+        "done" if full else "empty",
+        inputs=facts["inputs"],
+        raw_ids=facts["raw_ids"],
+        product_ids=facts["product_ids"],
+        simulated=facts["simulated"],
+        **fields,
+    )
+
+
+def _reduce(step: Step, items: Sequence[Item], _: int) -> list[Outcome]:
+    """Do `calibrate`, `reduce` or a named part of the reduction."""
+    survey = step.instance
+    outcomes = []
+    for claim, inputs, facts in items:
+        aux = Aux(target=claim.target, masters=facts["masters"])
+        if step.kind == "refine":
+            made = survey.refine(step.part, inputs, aux, survey.settings) if inputs else ()
+        else:
+            made = (survey.calibrate if step.kind == "calibrate" else survey.reduce)(
+                inputs, aux, survey.settings
+            )
+        products = survey.with_band_names(made)
+        outcomes.append(_outcome(claim, facts, full=bool(products), products=products))
+    return outcomes
+
+
+def _analyse(step: Step, items: Sequence[Item], _: int) -> list[Outcome]:
+    analysis = step.instance
+    units = [(products, Aux(target=claim.target)) for claim, products, _ in items if products]
+    results = iter(analysis.find_many(units, analysis.settings))
+    outcomes = []
+    for claim, products, facts in items:
+        result = next(results) if products else Result()
+        used = facts["product_ids"]
+        outcomes.append(_outcome(claim, facts, full=bool(products), result=result, input_products=used))
+    return outcomes
+
+
+def _simulate(step: Step, items: Sequence[Item], number: int) -> list[Outcome]:
+    units = [
+        SimulatedUnit(
+            products,
+            Aux(target=claim.target),
+            range(claim.extent, number),
+            source=claim.target.name,
+            unit=claim.unit,
+        )
+        for claim, products, _ in items
+        if products
+    ]
+    results = iter(Simulator(step.instance).run_many(units, digest=step.digest))
+    outcomes = []
+    for claim, products, facts in items:
+        made = next(results) if products else ()
+        used = facts["product_ids"]
+        fields = {"injections": made, "extent": number, "input_products": used}
+        outcomes.append(_outcome(claim, facts, full=bool(products), **fields))
+    return outcomes
+
+
+_COMPUTE: dict[str, Callable[[Step, Sequence[Item], int], list[Outcome]]] = {
+    "calibrate": _reduce,
+    "reduce": _reduce,
+    "refine": _reduce,
+    "analyse": _analyse,
+    "simulate": _simulate,
+}
