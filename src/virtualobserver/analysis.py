@@ -32,12 +32,14 @@ class Analysis(ABC):
 
     An analysis is one file in ``virtualobserver/analyses``. `find` is pure: products in, `Result` out.
     `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over; `contract`
-    states the rate of false alarms and what the contract suite needs to try the analysis.
+    states the rate of false alarms and what the contract suite needs to try the analysis. With `requires_any`
+    it is enough that the project makes one of the products it works on.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement(),)
+    requires_any: ClassVar[bool] = False
     produces: ClassVar[tuple[tuple[str, str], ...]] = ()
     per: ClassVar[str] = "source"
     batch: ClassVar[int] = 200

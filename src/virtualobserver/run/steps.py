@@ -165,7 +165,8 @@ def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Mapping[str, 
     later = {
         product for other in waiting if other != name for product in plugins.load("analyses", other).produces
     }
-    return needs <= made and not needs & later - made
+    enough = bool(needs & made) if plugins.load("analyses", name).requires_any else needs <= made
+    return enough and not needs & later - made
 
 
 def _stuck(waiting: Mapping[str, Any], makers: Sequence[tuple[Step, Any]]) -> str:

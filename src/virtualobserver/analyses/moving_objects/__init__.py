@@ -1,0 +1,10 @@
+"""Search for moving objects in images of one night."""
+
+from virtualobserver.analyses.moving_objects.search import MovingObjects
+from virtualobserver.analyses.moving_objects.settings import (
+    MoverInjection,
+    MovingObjectsSettings,
+    StackSettings,
+)
+
+__all__ = ["MoverInjection", "MovingObjects", "MovingObjectsSettings", "StackSettings"]

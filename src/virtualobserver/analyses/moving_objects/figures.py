@@ -1,0 +1,142 @@
+"""Pictures of movers and of how many are found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from virtualobserver.data.table import Table
+from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.completeness import fit_completeness, recall_bins
+from virtualobserver.maths.shiftstack import Harvest
+from virtualobserver.maths.shiftstack_images import Frames
+from virtualobserver.maths.shiftstack_stamps import coadd, stamps
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["recall_curve", "stamp_sheet"]
+
+_MOST: Final = 8
+_BINS: Final = 8
+_BLUE: Final = "#1f4e79"
+_ORANGE: Final = "#e07b00"
+
+
+def stamp_sheet(frames: Frames, harvest: Harvest, *, most: int = _MOST, radius: int = 10) -> Figure:
+    """Draw one line of pictures for each of the strongest movers.
+
+    From the left: weighted coadd along the path; the same at rest, where only a real mover is smeared out; psi
+    and phi summed along the path; signal-to-noise ratio of every epoch, open where it was left out.
+    """
+    from matplotlib.figure import Figure
+
+    movers = harvest.movers[:most]
+    rows = max(1, len(movers))
+    figure = Figure(figsize=(12.0, 0.6 + 2.1 * rows), layout="constrained")
+    axes = figure.subplots(rows, 5, squeeze=False, width_ratios=[1, 1, 1, 1, 1.9])
+    if not movers:
+        for one in axes.flat:
+            one.set_axis_off()
+        figure.suptitle(f"no mover above likelihood {harvest.level:.2f}")
+        return figure
+    for line, mover in zip(axes, movers, strict=True):
+        x, y = mover.path.at(frames.tau)
+        middle = (np.full_like(x, x[len(x) // 2]), np.full_like(y, y[len(y) // 2]))
+        pictures = [coadd(frames, x, y, kind="weighted", radius=radius, epochs=mover.kept)]
+        pictures.append(coadd(frames, *middle, kind="weighted", radius=radius, epochs=mover.kept))
+        pictures += [
+            np.nansum(stamps(plane, x, y, radius=radius)[mover.kept], axis=0)
+            for plane in (harvest.images.psi, harvest.images.phi)
+        ]
+        for axis, picture in zip(line, pictures, strict=False):
+            _picture(axis, picture, radius)
+        line[1].images[0].set_clim(line[0].images[0].get_clim())
+        line[0].set_ylabel(f"L = {mover.likelihood:.1f}\n{mover.n_obs} epochs")
+        _epochs(line[4], frames, mover)
+    for axis, title in zip(
+        axes[0], ("along the path", "at rest", "sum of psi", "sum of phi", "each epoch"), strict=True
+    ):
+        axis.set_title(title)
+    axes[-1][4].set_xlabel("hours since the first image")
+    _headline(figure, harvest)
+    return figure
+
+
+def recall_curve(truth: Table, *, by: str = "") -> Figure:
+    """Draw the fraction found with Wilson intervals, against magnitude or expected likelihood, and rate.
+
+    Parameters
+    ----------
+    truth
+        Injected movers; see `measure_recall`.
+    by
+        Column of the left picture; by default ``mag`` where it is known and was drawn, else ``likelihood``.
+    """
+    from matplotlib.figure import Figure
+
+    name = by or ("mag" if np.isfinite(truth["mag"]).all() else "likelihood")
+    figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _binned(left, truth[name], truth["found"])
+    labels = {"mag": "magnitude", "likelihood": "expected likelihood"}
+    left.set(xlabel=labels.get(name, name), ylabel="fraction found", ylim=(-0.03, 1.06))
+    sign = 1.0 if name == "mag" else -1.0
+    try:
+        fit = fit_completeness(sign * truth[name], truth["found"])
+    except NotEnoughData:
+        pass
+    else:
+        line = np.linspace(float(truth[name].min()), float(truth[name].max()), 200)
+        left.plot(line, fit.at(sign * line), color=_ORANGE, lw=1.2)
+        left.axvline(sign * fit.m50, color=_ORANGE, lw=0.8, ls=":")
+        left.set_title(f"half found at {sign * fit.m50:.2f} ± {fit.m50_error:.2f}", fontsize=10)
+    _binned(right, truth["rate"], truth["found"])
+    right.set(xlabel="rate [arcsec/h]")
+    right.set_title(f"{int(truth['found'].sum())} of {len(truth)} found", fontsize=10)
+    return figure
+
+
+def _picture(axis: Any, picture: Any, radius: int) -> None:
+    finite = picture[np.isfinite(picture)]
+    low, high = np.percentile(finite, [2, 99.8]) if finite.size else (0.0, 1.0)
+    high = high if high > low else low + 1.0
+    axis.imshow(picture, origin="lower", cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    for side in (-1, 1):
+        axis.plot([radius + side * 4, radius + side * 7], [radius, radius], color=_ORANGE, lw=1)
+
+
+def _epochs(axis: Any, frames: Frames, mover: Any) -> None:
+    here = mover.phi > 0
+    hours = frames.tau * 24.0
+    with np.errstate(all="ignore"):
+        snr = mover.psi / np.sqrt(mover.phi)
+    axis.axhline(0.0, color="0.7", lw=0.8)
+    axis.plot(hours[here & mover.kept], snr[here & mover.kept], "o", ms=4, color=_BLUE)
+    axis.plot(hours[here & ~mover.kept], snr[here & ~mover.kept], "o", ms=4, mfc="none", mec=_ORANGE)
+    axis.set_ylabel("S/N")
+    axis.yaxis.tick_right()
+    axis.yaxis.set_label_position("right")
+
+
+def _headline(figure: Figure, harvest: Harvest) -> None:
+    text = f"{len(harvest.movers)} movers above likelihood {harvest.level:.2f}"
+    if harvest.inverted is not None and harvest.shuffled is not None:
+        text += f"; false alarms: {len(harvest.inverted)} inverted, {len(harvest.shuffled)} shuffled"
+    figure.suptitle(text)
+
+
+def _binned(axis: Any, value: Any, found: Any) -> None:
+    low, high = float(np.min(value)), float(np.max(value))
+    bins = recall_bins(value, found, np.linspace(low, high if high > low else low + 1.0, _BINS + 1))
+    middle = 0.5 * (bins.edges[1:] + bins.edges[:-1])
+    some = bins.injected > 0
+    height = bins.recall[some]
+    bars = [height - bins.interval.low[some], bins.interval.high[some] - height]
+    axis.errorbar(middle[some], height, np.maximum(bars, 0.0), fmt="o", ms=5, color=_BLUE, capsize=2)
+    for x, y, n in zip(middle[some], height, bins.injected[some], strict=True):
+        axis.annotate(
+            str(int(n)), (x, y), xytext=(4, -10), textcoords="offset points", fontsize=7, color="0.4"
+        )

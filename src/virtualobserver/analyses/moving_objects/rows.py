@@ -1,0 +1,182 @@
+"""From movers to sources, detections, light curves and stamps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.analyses.moving_objects.night import Night
+from virtualobserver.conventions import FLAG_BACKGROUND, ZERO_POINT_AB_UJY
+from virtualobserver.data.image import Image
+from virtualobserver.data.product import Product, Target
+from virtualobserver.data.result import Event, Found
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.maths.shiftstack import Harvest
+from virtualobserver.maths.shiftstack_explain import Mover
+from virtualobserver.maths.shiftstack_grids import arcsec_per_hour
+from virtualobserver.maths.shiftstack_stamps import coadd
+
+__all__ = ["KIND", "properties_of", "rows_of"]
+
+KIND: Final = "mover"
+_STAMP_RADIUS: Final = 10
+
+
+def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Event], list[Product]]:
+    """Return the source, one event per epoch with data, and the products of one mover."""
+    facts = _facts(night, mover)
+    tau = night.frames.tau
+    x, y = mover.path.at(tau)
+    sky = night.sky(x, y)
+    ra, dec = sky if sky is not None else (np.full(len(tau), np.nan),) * 2
+    target = _target(night, mover, ra, dec)
+    rows = np.flatnonzero(mover.phi > 0)
+    flux, error, unit = _flux(night, mover)
+    events = [
+        _event(
+            night, target.name, int(row), (float(x[row]), float(y[row])), (ra[row], dec[row]), mover, facts
+        )
+        for row in rows
+    ]
+    curve = TimeSeries(
+        {
+            "mjd": night.frames.mjd[rows],
+            "flux": flux[rows],
+            "flux_error": error[rows],
+            "flags": np.where(mover.kept[rows], 0, FLAG_BACKGROUND).astype(np.int64),
+            "exptime": night.exptime[rows],
+            "ra": ra[rows],
+            "dec": dec[rows],
+            "x": x[rows],
+            "y": y[rows],
+        },
+        units={"mjd": "d", "exptime": "s", "ra": "deg", "dec": "deg", "x": "pix", "y": "pix"},
+        meta=facts,
+        band=night.band,
+        flux_unit=unit,
+    )
+    products = [Product(curve, role="mover", series=target.name, band=night.band, target=target)]
+    if stamp:
+        combined = coadd(night.frames, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=mover.kept)
+        header = {"OBJECT": target.name, "MJD-OBS": float(night.frames.mjd[0])}
+        image = Image(combined, header=header, unit=night.unit)
+        products.append(Product(image, role="stamp", series=target.name, band=night.band, target=target))
+    return Found(target), events, products
+
+
+def properties_of(night: Night, harvest: Harvest) -> dict[str, Any]:
+    """Summary of the night: what was searched, found, and found in the controls."""
+    found: dict[str, Any] = {
+        "n_images": len(night.frames.mjd),
+        "n_movers": len(harvest.movers),
+        "level": harvest.level,
+        "trials": harvest.trials,
+        "n_velocities": harvest.velocities,
+        "velocity_step": float(arcsec_per_hour(harvest.step, night.pixel_scale)),
+        "binning": harvest.binning,
+        "area": night.area,
+        "time_span": float(np.ptp(night.frames.mjd)),
+        "likelihoods": [round(one.likelihood, 3) for one in harvest.movers],
+    }
+    for name, control in (("inverted", harvest.inverted), ("shuffled", harvest.shuffled)):
+        found[f"n_false_{name}"] = None if control is None else len(control)
+        found[f"likelihoods_{name}"] = None if control is None else [round(c.likelihood, 3) for c in control]
+    return found
+
+
+def _facts(night: Night, mover: Mover) -> dict[str, Any]:
+    """Return what every row of a mover says of the whole path (JSON-like)."""
+    path = mover.path
+    tau = night.frames.tau[mover.phi > 0]
+    facts: dict[str, Any] = {
+        "likelihood": mover.likelihood,
+        "n_obs": mover.n_obs,
+        "x0": path.x, "y0": path.y, "x0_error": path.x_error, "y0_error": path.y_error,
+        "vx": path.vx, "vy": path.vy, "vx_error": path.vx_error, "vy_error": path.vy_error,
+        "flux": path.flux, "flux_error": path.flux_error, "flux_unit": night.unit,
+        "mjd0": float(night.frames.mjd[0]),
+        "first_mjd": float(night.frames.mjd[0] + tau[0]), "last_mjd": float(night.frames.mjd[0] + tau[-1]),
+        "rate": float(arcsec_per_hour(np.hypot(path.vx, path.vy), night.pixel_scale)),
+        "pa": _position_angle(night, path.at(night.frames.tau)),
+        "known_as": None,
+    }  # fmt: skip
+    return {key: _plain(value) for key, value in facts.items()}
+
+
+def _position_angle(night: Night, at: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
+    """Direction of motion from north through east, deg; NaN without world coordinates."""
+    ends = night.sky(at[0][[0, -1]], at[1][[0, -1]])
+    if ends is None:
+        return float("nan")
+    (ra0, ra1), (dec0, dec1) = (np.radians(part) for part in ends)
+    east = np.cos(dec1) * np.sin(ra1 - ra0)
+    north = np.sin(dec1) * np.cos(dec0) - np.cos(dec1) * np.sin(dec0) * np.cos(ra1 - ra0)
+    return float(np.degrees(np.arctan2(east, north)) % 360.0)
+
+
+def _target(night: Night, mover: Mover, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> Target:
+    mjd = float(night.frames.mjd[0])
+    if np.isfinite(ra[0]) and np.isfinite(dec[0]):
+        place = f"{ra[0]:09.5f}{dec[0]:+09.5f}"
+        return Target(f"M{mjd:.5f}_{place}", ra=float(ra[0]), dec=float(dec[0]), kind="moving")
+    return Target(f"M{mjd:.5f}_x{mover.path.x:.2f}_y{mover.path.y:.2f}", kind="moving")
+
+
+def _event(  # noqa: PLR0917
+    night: Night,
+    name: str,
+    row: int,
+    at: tuple[float, float],
+    sky: tuple[float, float],
+    mover: Mover,
+    facts: Mapping[str, Any],
+) -> Event:
+    mjd = float(night.frames.mjd[row])
+    errors = mover.path.error_at(night.frames.tau[[row]])
+    parameters = {
+        **facts,
+        "x": at[0],
+        "y": at[1],
+        "position_error": _plain(float(np.hypot(errors[0][0], errors[1][0])) * night.pixel_scale),
+        "kept": bool(mover.kept[row]),
+        "epoch_flux": float(mover.psi[row] / mover.phi[row]),
+        "epoch_flux_error": float(1.0 / np.sqrt(mover.phi[row])),
+    }
+    return Event(
+        kind=KIND,
+        peak_mjd=mjd,
+        start_mjd=mjd,
+        end_mjd=mjd,
+        snr=float(mover.psi[row] / np.sqrt(mover.phi[row])),
+        score=mover.likelihood,
+        ra=_plain(float(sky[0])),
+        dec=_plain(float(sky[1])),
+        band=night.band,
+        quality=0 if mover.kept[row] else FLAG_BACKGROUND,
+        parameters=parameters,
+        product=int(night.order[row]),
+        source=name,
+    )
+
+
+def _flux(night: Night, mover: Mover) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Flux and error of each epoch, in uJy where all images have a zero point."""
+    with np.errstate(all="ignore"):
+        flux = mover.psi.astype(np.float64) / mover.phi
+        error = 1.0 / np.sqrt(mover.phi.astype(np.float64))
+    if not np.isfinite(night.zero_point).all():
+        return flux, error, night.unit
+    factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - night.zero_point))
+    return flux * factor, error * factor, "uJy"
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def in_order(events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return events in order of time, then of their source."""
+    return tuple(sorted(events, key=lambda event: (event.peak_mjd, event.source or "")))

@@ -1,0 +1,164 @@
+"""The analysis: images of one night in, moving sources out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import numpy as np
+
+from virtualobserver.analyses.moving_objects.injection import draw_movers, inject_movers, measure_recall
+from virtualobserver.analyses.moving_objects.night import Night, load_night, options_of, usable
+from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
+from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
+from virtualobserver.analyses.moving_objects.tables import kbmod_table
+from virtualobserver.analyses.moving_objects.trial import CONTRACT
+from virtualobserver.analysis import Analysis, Requirement
+from virtualobserver.data.contract import AnalysisContract
+from virtualobserver.data.handles import Handle
+from virtualobserver.data.product import Aux
+from virtualobserver.data.result import Event, Result
+from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.shiftstack import Harvest, find_movers
+from virtualobserver.maths.shiftstack_images import likelihood_images
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["MovingObjects"]
+
+_SAME_SKY: Final = 5.0  # arcsec within which two detections at one time are of one mover
+
+
+class MovingObjects(Analysis):
+    """Sources that move evenly among the stars of one night.
+
+    The engine ``stack`` sums the images along all paths a mover may take. Each mover becomes a source of kind
+    ``moving`` with one detection for each epoch with data, a light curve and a stamp. Beside every search the
+    same is done with the images' signs inverted and with their times shuffled: what these find is false, and
+    their numbers stand in the properties beside what was found. On pure noise fewer than one night in ten
+    gives a mover at the default settings.
+    """
+
+    name: ClassVar[str] = "moving_objects"
+    version: ClassVar[str] = "1"
+    requires: ClassVar[tuple[Requirement, ...]] = (
+        Requirement(kind="image", role="difference"),
+        Requirement(kind="image", role="calibrated"),
+    )
+    requires_any: ClassVar[bool] = True
+    produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "mover"), ("image", "stamp"))
+    per: ClassVar[str] = "night"
+    contract: ClassVar[AnalysisContract] = CONTRACT
+    batch: ClassVar[int] = 1
+    exports: ClassVar[Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {"kbmod": kbmod_table}
+
+    Settings: ClassVar[type[MovingObjectsSettings]] = MovingObjectsSettings
+
+    def find(self, products: Sequence[Handle], aux: Aux, settings: MovingObjectsSettings) -> Result:  # noqa: ARG002
+        """Search the images of one night; differences are taken where there are any.
+
+        Returns
+        -------
+        Result
+            Sources named by time and position; detections of kind ``mover``, one per epoch, whose ``score`` is
+            the likelihood of the whole path; properties ``n_movers``, ``n_false_inverted``,
+            ``n_false_shuffled``, ``level``, ``trials``, ``area`` (square degrees) and more. Too few images give
+            an empty result.
+        """
+        searched = self._searched(products, settings)
+        if searched is None:
+            return Result(properties={"n_images": len(usable(products)), "n_movers": 0})
+        night, harvest = searched
+        parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
+        return Result(
+            detections=in_order([event for _, events, _ in parts for event in events]),
+            properties=properties_of(night, harvest),
+            products=tuple(product for _, _, made in parts for product in made),
+            sources=tuple(found for found, _, _ in parts),
+        )
+
+    def draw(
+        self, rng: np.random.Generator, products: Sequence[Handle], settings: MovingObjectsSettings
+    ) -> Mapping[str, Any]:
+        """Draw one mover: start (pixels of the first image), velocity (px/d), flux in each image."""
+        night = self._night(products, settings)
+        images = likelihood_images(night.frames, masked=settings.stack.masked)
+        return draw_movers(rng, night, images, settings)[0]
+
+    def inject(
+        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
+    ) -> Sequence[Handle]:
+        """Add movers to copies of the images; see `draw` for the parameters."""
+        return inject_movers(products, params, self._night(products, self.settings), rng)
+
+    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+        """Whether the path of `event` agrees with the injected one at first and last epoch, and in velocity."""
+        path = event.parameters
+        if event.kind != KIND or abs(path["mjd0"] - params["mjd0"]) > 1e-6:
+            return False
+        for mjd in (params["start_mjd"], params["end_mjd"]):
+            t = mjd - params["mjd0"]
+            dx = path["x0"] + path["vx"] * t - params["x"] - params["vx"] * t
+            dy = path["y0"] + path["vy"] * t - params["y"] - params["vy"] * t
+            if float(np.hypot(dx, dy)) > params["radius"]:
+                return False
+        off = float(np.hypot(path["vx"] - params["vx"], path["vy"] - params["vy"]))
+        return off <= float(params["v_tolerance"])
+
+    def same_event(self, a: Event, b: Event) -> bool:
+        """Whether two detections are of one mover: at one time and within 5 arcsec, or 2 px without a sky."""
+        if not super().same_event(a, b):
+            return False
+        if None in {a.ra, a.dec, b.ra, b.dec}:
+            one, two = a.parameters, b.parameters
+            return float(np.hypot(one["x"] - two["x"], one["y"] - two["y"])) <= 2.0
+        assert a.ra is not None
+        assert b.ra is not None
+        assert a.dec is not None
+        assert b.dec is not None
+        east = (a.ra - b.ra + 180.0) % 360.0 - 180.0
+        return float(np.hypot(east * np.cos(np.radians(a.dec)), a.dec - b.dec)) * 3600.0 <= _SAME_SKY
+
+    def figures(
+        self,
+        products: Sequence[Handle],
+        aux: Aux,  # noqa: ARG002
+        settings: MovingObjectsSettings,
+    ) -> Mapping[str, Figure]:
+        """Draw the stamps of the movers, and the recall if injections are asked for."""
+        from virtualobserver.analyses.moving_objects.figures import recall_curve, stamp_sheet
+
+        searched = self._searched(products, settings)
+        if searched is None:
+            return {}
+        night, harvest = searched
+        drawn = {"movers": stamp_sheet(night.frames, harvest)}
+        if settings.simulate.number:
+            recall = measure_recall(
+                products, settings, number=settings.simulate.number, seed=settings.simulate.seed
+            )
+            drawn["recall"] = recall_curve(recall.truth)
+        return drawn
+
+    def _searched(
+        self, products: Sequence[Handle], settings: MovingObjectsSettings
+    ) -> tuple[Night, Harvest] | None:
+        night = load_night(products, settings)
+        if night is None or not np.ptp(night.frames.mjd) > 0 or not night.frames.valid.any():
+            return None
+        engines: dict[str, Callable[[Night, MovingObjectsSettings], Harvest]] = {"stack": _stack}
+        return night, engines[settings.method](night, settings)
+
+    @staticmethod
+    def _night(products: Sequence[Handle], settings: MovingObjectsSettings) -> Night:
+        night = load_night(products, settings)
+        if night is None:
+            msg = f"{len(products)} images are too few to search for movers; {settings.stack.min_epochs} are needed"
+            raise NotEnoughData(msg)
+        return night
+
+
+def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:
+    return find_movers(night.frames, options_of(night, settings))

@@ -1,0 +1,96 @@
+"""Stamps along a path: of every frame, and combined."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.errors import DataError
+from virtualobserver.maths.shiftstack_images import Frames
+
+__all__ = ["Coadd", "coadd", "stamps"]
+
+Coadd = Literal["sum", "mean", "median", "weighted"]
+
+
+def stamps(
+    planes: NDArray[np.floating], x: ArrayLike, y: ArrayLike, *, radius: int = 10
+) -> NDArray[np.float32]:
+    """Cut boxes about a path, NaN outside.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (n, ny, nx)
+        Frames, or psi or phi of them.
+    x, y : array_like, shape (n,)
+        Positions, pixels; boxes are centred on the nearest pixel, halves up, also left of and below 0.
+
+    Returns
+    -------
+    ndarray, shape (n, 2 radius + 1, 2 radius + 1)
+    """
+    n, ny, nx = planes.shape
+    column, row = (np.floor(np.asarray(part, dtype=np.float64) + 0.5).astype(np.int64) for part in (x, y))
+    side = np.arange(-radius, radius + 1)
+    rows, cols = row[:, None, None] + side[:, None], column[:, None, None] + side
+    inside = (rows >= 0) & (rows < ny) & (cols >= 0) & (cols < nx)
+    at = (np.arange(n)[:, None, None], np.clip(rows, 0, ny - 1), np.clip(cols, 0, nx - 1))
+    return np.where(inside, planes[at], np.nan).astype(np.float32)
+
+
+def coadd(
+    frames: Frames,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    kind: Coadd = "sum",
+    radius: int = 10,
+    epochs: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """Combine the stamps along a path; pixels without any data become 0.
+
+    Parameters
+    ----------
+    kind
+        ``sum``, ``mean``, ``median`` or ``weighted`` (by the inverse variance).
+    epochs
+        Frames to use, shape (n,); by default all.
+
+    Raises
+    ------
+    DataError
+        If there is no such kind.
+    """
+    use = np.ones(len(frames.mjd), bool) if epochs is None else np.asarray(epochs, bool)
+    usable = np.where(frames.valid[use], frames.science[use], np.nan)
+    boxes = stamps(usable, np.asarray(x)[use], np.asarray(y)[use], radius=radius).astype(np.float64)
+    good = np.isfinite(boxes)
+    filled = np.where(good, boxes, 0.0)
+    with np.errstate(all="ignore"):
+        if kind == "sum":
+            result = filled.sum(axis=0)
+        elif kind == "mean":
+            result = filled.sum(axis=0) / good.sum(axis=0)
+        elif kind == "weighted":
+            noise = stamps(frames.variance[use], np.asarray(x)[use], np.asarray(y)[use], radius=radius)
+            weight = np.where(good, 1.0 / noise, 0.0)
+            result = (filled * weight).sum(axis=0) / weight.sum(axis=0)
+        elif kind == "median":
+            result = _median(boxes, good)
+        else:
+            msg = f"no coadd {kind!r}: sum, mean, median or weighted"
+            raise DataError(msg)
+    clean: NDArray[np.float32] = np.nan_to_num(result, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+    return clean
+
+
+def _median(boxes: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    rows = np.sort(np.where(good, boxes, np.nan), axis=0)  # NaN at the end
+    count = good.sum(axis=0)[None]
+    low, high = (
+        np.take_along_axis(rows, np.maximum(part, 0), axis=0)[0] for part in ((count - 1) // 2, count // 2)
+    )
+    # of none there are two NaN; an even number has two middle ones
+    return np.asarray(0.5 * (low + np.where(count[0] == 0, np.nan, high)))

@@ -1,0 +1,113 @@
+"""What stands still taken out of aligned frames: temporal template, star masks, excess noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.errors import DataError
+
+__all__ = ["Difference", "median_over_frames", "shift_frames", "subtract_template"]
+
+_MAD_TO_SIGMA: Final = 1.482602218505602
+_BAND: Final = 32  # rows sorted at once: bounds the memory
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """Frames without what stands still.
+
+    Parameters
+    ----------
+    science, variance
+        Shape (n, ny, nx); NaN in the signal where nothing can be said.
+    template
+        Median of the frames, shape (ny, nx).
+    stars
+        Pixels masked for the light of the template, or seen by too few frames, shape (ny, nx).
+    """
+
+    science: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    template: NDArray[np.float32]
+    stars: NDArray[np.bool_]
+
+
+def median_over_frames(planes: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Median along the first axis of what is not NaN; NaN where nothing is."""
+    result = np.empty(planes.shape[1:], dtype=np.float32)
+    for first in range(0, planes.shape[1], _BAND):
+        rows = np.sort(planes[:, first : first + _BAND].astype(np.float32), axis=0)  # NaN at the end
+        count = np.isfinite(rows).sum(axis=0)[None]
+        low, high = (
+            np.take_along_axis(rows, np.maximum(place, 0), axis=0)[0]
+            for place in ((count - 1) // 2, np.minimum(count // 2, len(planes) - 1))
+        )
+        middle = np.where(count[0] % 2 == 0, 0.5 * (low + high), low)
+        result[first : first + _BAND] = np.where(count[0] > 0, middle, np.nan)
+    return result
+
+
+def shift_frames(
+    planes: NDArray[np.floating], dx: NDArray[np.int64], dy: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Bring frames onto the grid of the first by whole pixels, NaN where they do not reach.
+
+    Parameters
+    ----------
+    planes : ndarray, shape (n, ny, nx)
+        Frames; a source at (x, y) of the common grid is at (x + dx, y + dy) of a frame.
+    """
+    _, ny, nx = planes.shape
+    result = np.full(planes.shape, np.nan, dtype=np.float32)
+    for number, (right, up) in enumerate(zip(np.asarray(dx).tolist(), np.asarray(dy).tolist(), strict=True)):
+        y0, y1, x0, x1 = max(0, -up), min(ny, ny - up), max(0, -right), min(nx, nx - right)
+        if y0 < y1 and x0 < x1:
+            result[number, y0:y1, x0:x1] = planes[number, y0 + up : y1 + up, x0 + right : x1 + right]
+    return result
+
+
+def subtract_template(
+    science: NDArray[np.floating],
+    variance: NDArray[np.floating],
+    *,
+    threshold: float = 4.0,
+    min_frames: int = 3,
+    excess: float = 2.0,
+) -> Difference:
+    """Subtract the median of aligned frames and mask what it shines on.
+
+    Parameters
+    ----------
+    science, variance : ndarray, shape (n, ny, nx)
+        NaN = no data.
+    threshold
+        Pixels whose median exceeds this many of its errors, ``sqrt(2 V / n)`` for n frames of median variance
+        V, are masked in all frames.
+    min_frames
+        Pixels that fewer frames see are masked.
+    excess
+        Where the scatter in time is beyond this times the variance, the variance becomes that scatter:
+        left-overs of stars then weigh what they are worth.
+
+    Raises
+    ------
+    DataError
+        If the planes differ in shape.
+    """
+    if science.shape != variance.shape or science.ndim != 3:
+        msg = f"signal and variance need one shape (n, ny, nx), not {science.shape} and {variance.shape}"
+        raise DataError(msg)
+    signal, noise = science.astype(np.float32), variance.astype(np.float32)
+    template, usual = median_over_frames(signal), median_over_frames(noise)
+    count = np.isfinite(signal).sum(axis=0)
+    with np.errstate(all="ignore"):
+        stars = (template > threshold * np.sqrt(2.0 * usual / count)) | (count < min_frames)
+        signal -= template
+        scatter = (_MAD_TO_SIGMA * median_over_frames(np.abs(signal))) ** 2
+        noise = np.where(scatter > excess * usual, np.maximum(noise, scatter), noise)
+    signal[:, stars] = np.nan
+    return Difference(signal, noise, template, stars)
