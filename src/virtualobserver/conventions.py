@@ -134,6 +134,32 @@ FLAG_NAMES: Final = MappingProxyType(
 )
 """What each bit of the ``quality`` column says."""
 
+# -------------------------------------------------------------------------------------------- pixel masks
+MASK_BAD: Final = 1
+MASK_HOT: Final = 2
+MASK_SATURATED: Final = 4
+MASK_COSMIC_RAY: Final = 8
+MASK_NO_DATA: Final = 16
+MASK_HALO: Final = 32
+MASK_LOW_FLAT: Final = 64
+MASK_UNSTABLE: Final = 128
+MASK_NONLINEAR: Final = 256
+
+MASK_NAMES: Final = MappingProxyType(
+    {
+        MASK_BAD: "dead, or unlike its neighbours in the flat",
+        MASK_HOT: "hot in the dark",
+        MASK_SATURATED: "saturated",
+        MASK_COSMIC_RAY: "cosmic ray",
+        MASK_NO_DATA: "no data or edge",
+        MASK_HALO: "halo of a bright star",
+        MASK_LOW_FLAT: "vignetted: low in the flat",
+        MASK_UNSTABLE: "differs from one dark to the next",
+        MASK_NONLINEAR: "above the linear range",
+    }
+)
+"""What each bit of the mask plane of an image says; 0 is a good pixel."""
+
 # ------------------------------------------------------------------------------------------ ObsCore 1.1
 OBSCORE_MANDATORY: Final = (
     "dataproduct_type",

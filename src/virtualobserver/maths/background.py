@@ -1,0 +1,144 @@
+"""Background of an image on a mesh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter, zoom
+
+from virtualobserver.errors import DataError
+
+__all__ = ["Background", "background"]
+
+FloatPlane = NDArray[np.float32]
+ROUNDS = 5
+CLIP = 3.0
+CROWDED = 0.3
+"""Where mean and median are apart by more than this part of the scatter, the mode is not trusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Level and robust scatter per pixel, shape of the image, and their medians over the frame."""
+
+    level: FloatPlane
+    scatter: FloatPlane
+    median_level: float
+    median_scatter: float
+
+
+def background(
+    image: NDArray[Any], *, mask: NDArray[Any] | None = None, box: int = 64, smooth: int = 3
+) -> Background:
+    """Measure the background in boxes, smooth over boxes and interpolate.
+
+    In each box values are clipped at 3 sigma about the median until nothing changes; the level is the mode
+    2.5 median - 1.5 mean where the box is not crowded, else the median (Bertin & Arnouts 1996, A&AS 117, 393).
+
+    Parameters
+    ----------
+    image
+        Shape (ny, nx).
+    mask
+        Pixels to leave out, where not 0.
+    box
+        Side of a box, pixels; a box without good pixels takes the value of its neighbours.
+    smooth
+        Side of the median over boxes; odd.
+
+    Raises
+    ------
+    DataError
+        If there is no good pixel.
+    """
+    values = np.array(image, dtype=np.float32)
+    if values.ndim != 2 or box < 2:
+        msg = f"a background in boxes of {box} pixels needs an image, not an array of shape {values.shape}"
+        raise DataError(msg)
+    if mask is not None:
+        values[np.asarray(mask) != 0] = np.nan
+    values[~np.isfinite(values)] = np.nan
+    shape = values.shape
+    ny, nx = -(-shape[0] // box), -(-shape[1] // box)
+    padded = np.full((ny * box, nx * box), np.nan, np.float32)
+    padded[: shape[0], : shape[1]] = values
+    boxes = padded.reshape(ny, box, nx, box).swapaxes(1, 2).reshape(ny * nx, box * box)
+    level, scatter = _boxes(boxes)
+    if not np.isfinite(level).any():
+        msg = "there is no good pixel to measure the background on"
+        raise DataError(msg)
+    level, scatter = (_fill(grid.reshape(ny, nx)) for grid in (level, scatter))
+    if smooth > 1:
+        level = median_filter(level, smooth, mode="nearest")
+        scatter = median_filter(scatter, smooth, mode="nearest")
+    planes = [_interpolate(grid, box, shape) for grid in (level, scatter)]
+    return Background(planes[0], planes[1], float(np.median(level)), float(np.median(scatter)))
+
+
+def _boxes(boxes: FloatPlane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    values = np.sort(boxes, axis=1)  # NaN last
+    count = np.isfinite(values).sum(axis=1)
+    lo, hi = np.zeros_like(count), count.copy()
+    row = np.arange(len(values))
+    number = np.arange(values.shape[1])
+    sums = np.cumsum(np.where(np.isfinite(values), values, 0).astype(np.float64), axis=1)
+    squares = np.cumsum(np.where(np.isfinite(values), values, 0).astype(np.float64) ** 2, axis=1)
+    last = values.shape[1] - 1
+
+    def part(total: NDArray[np.float64]) -> NDArray[np.float64]:
+        top = np.where(hi > 0, total[row, np.minimum(np.maximum(hi - 1, 0), last)], 0.0)
+        return np.asarray(top - np.where(lo > 0, total[row, np.maximum(lo - 1, 0)], 0.0))
+
+    median = mean = scatter = np.full(len(values), np.nan)
+    for _ in range(ROUNDS):
+        n = np.maximum(hi - lo, 1)
+        below = values[row, np.minimum(lo + (n - 1) // 2, last)].astype(np.float64)
+        above = values[row, np.minimum(lo + n // 2, last)].astype(np.float64)
+        median = 0.5 * (below + above)
+        mean = part(sums) / n
+        scatter = np.sqrt(np.maximum(part(squares) / n - mean**2, 0.0))
+        kept = (number >= lo[:, None]) & (number < hi[:, None])
+        low = (values < (median - CLIP * scatter)[:, None]) & kept
+        high = (values > (median + CLIP * scatter)[:, None]) & kept
+        if not low.any() and not high.any():
+            break
+        lo, hi = lo + low.sum(axis=1), hi - high.sum(axis=1)
+    calm = np.abs(mean - median) < CROWDED * scatter
+    level = np.where(calm, 2.5 * median - 1.5 * mean, median)
+    empty = count < 0.1 * values.shape[1]
+    return np.where(empty, np.nan, level), np.where(empty, np.nan, scatter)
+
+
+def _fill(grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give boxes without value the mean of their neighbours', spreading outwards."""
+    filled = grid.copy()
+    while not (known := np.isfinite(filled)).all():
+        around = np.pad(np.where(known, filled, 0.0), 1)
+        number = np.pad(known.astype(float), 1)
+        total, weight = np.zeros_like(filled), np.zeros_like(filled)
+        for dy in range(3):
+            for dx in range(3):
+                cut = slice(dy, dy + filled.shape[0]), slice(dx, dx + filled.shape[1])
+                total, weight = total + around[cut], weight + number[cut]
+        filled = np.where(~known & (weight > 0), total / np.maximum(weight, 1), filled)
+    return filled
+
+
+def _interpolate(grid: NDArray[np.float64], box: int, shape: tuple[int, ...]) -> FloatPlane:
+    """Return the cubic spline through the boxes; along each axis it is a matrix, which is much less work."""
+    rows, cols = (_spline(count, box)[:size] for count, size in zip(grid.shape, shape, strict=True))
+    return np.ascontiguousarray(rows @ grid @ cols.T, dtype=np.float32)
+
+
+def _spline(count: int, box: int) -> NDArray[np.float64]:
+    """Return the matrix, shape (count * box, count), from values of boxes to values of pixels."""
+    if count == 1:
+        return np.ones((box, 1))
+    unit = np.eye(count)
+    columns = [
+        zoom(column, box, order=3 if count > 3 else 1, mode="nearest", grid_mode=True) for column in unit
+    ]
+    return np.stack(columns, axis=1)

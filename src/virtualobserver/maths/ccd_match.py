@@ -1,0 +1,226 @@
+"""Which calibration frames belong together, and which master suits a frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["DarkChoice", "FrameKey", "choose_dark", "choose_flat", "group_frames", "nearest_in_time"]
+
+Kind = Literal["bias", "dark", "flat", "science"]
+
+
+@dataclass(frozen=True)
+class FrameKey:
+    """What has to agree between a frame and its masters.
+
+    Parameters
+    ----------
+    kind
+        ``bias``, ``dark``, ``flat`` or ``science``.
+    camera
+        Name of the camera.
+    shape
+        Rows and columns: subframe and binning together.
+    binning
+        Pixels binned along x and y.
+    exptime
+        Exposure time, s.
+    temperature
+        Of the detector, degrees Celsius; None = not known.
+    band
+        Filter; empty where it does not matter or is not known.
+    mjd
+        Middle of the exposure, UTC; None = not known.
+    """
+
+    kind: Kind
+    camera: str = ""
+    shape: tuple[int, int] = (0, 0)
+    binning: tuple[int, int] = (1, 1)
+    exptime: float = 0.0
+    temperature: float | None = None
+    band: str = ""
+    mjd: float | None = None
+
+
+@dataclass(frozen=True)
+class DarkChoice:
+    """How the dark current of a frame is taken off.
+
+    Parameters
+    ----------
+    how
+        ``dark``: a master dark of the same exposure time, which holds the bias; ``scaled``: one of another
+        exposure time or temperature, scaled about the bias; ``bias``: only the bias; ``none``.
+    dark
+        Position in the list of masters, None without.
+    factor
+        On the master dark less its bias; 1 for ``dark``.
+    flagged
+        Whether the frame has to say that it is not fully calibrated.
+    reason
+        Why, for header and log.
+    """
+
+    how: Literal["dark", "scaled", "bias", "none"]
+    dark: int | None
+    factor: float
+    flagged: bool
+    reason: str
+
+
+def group_frames(
+    keys: Sequence[FrameKey], *, temperature_bin: float = 2.0, time_tolerance: float = 0.01
+) -> dict[FrameKey, list[int]]:
+    """Sort frames into groups of which each makes one master.
+
+    Biases go by camera, shape and binning; darks by exposure time and temperature too; flats by filter. The
+    key of a group has the exposure time and temperature of the bin, and no date.
+
+    Parameters
+    ----------
+    temperature_bin
+        Width of a bin, degrees; frames without temperature are a bin of their own.
+    time_tolerance
+        Exposure times that agree within this fraction are one.
+
+    Returns
+    -------
+    dict
+        Key of the group to positions in `keys`, ordered by time of the middle of the exposure, so that the
+        order in which files are listed does not matter.
+    """
+    groups: dict[FrameKey, list[int]] = {}
+    times = _merge_times((key.exptime for key in keys if key.kind == "dark"), time_tolerance)
+    for number, key in enumerate(keys):
+        dark, flat = key.kind == "dark", key.kind == "flat"
+        group = FrameKey(
+            key.kind,
+            key.camera,
+            key.shape,
+            key.binning,
+            times[key.exptime] if dark else 0.0,
+            _bin(key.temperature, temperature_bin) if dark else None,
+            key.band if flat or key.kind == "science" else "",
+        )
+        groups.setdefault(group, []).append(number)
+    for members in groups.values():
+        members.sort(key=lambda number: (keys[number].mjd is None, keys[number].mjd or 0.0, number))
+    return groups
+
+
+def choose_dark(
+    frame: FrameKey,
+    darks: Sequence[FrameKey],
+    *,
+    have_bias: bool,
+    temperature_tolerance: float = 2.0,
+    time_tolerance: float = 0.01,
+    temperature_factor: float = 0.0,
+    scale: bool = True,
+) -> DarkChoice:
+    """Choose the master dark of a frame.
+
+    One of the same exposure time and temperature if there is one; else, if there is a bias to scale about,
+    the nearest in exposure time and temperature, scaled; else the bias alone or nothing, flagged. A dark of
+    another exposure time is never subtracted as it is.
+
+    Parameters
+    ----------
+    frame
+        The frame to calibrate.
+    darks
+        Keys of the master darks there are.
+    have_bias
+        Whether there is a master bias.
+    temperature_tolerance
+        Degrees within which temperatures agree; unknown ones agree with all.
+    temperature_factor
+        k in exp(k (T - T0)), per degree, of the camera's dark current; 0 = temperatures are not scaled, and a
+        dark of another temperature does not suit.
+    scale
+        Whether scaling is allowed at all.
+    """
+    suits = [
+        number
+        for number, dark in enumerate(darks)
+        if (dark.camera, dark.shape, dark.binning) == (frame.camera, frame.shape, frame.binning)
+    ]
+    same_heat = [n for n in suits if _apart(darks[n], frame) <= temperature_tolerance]
+    exact = [n for n in same_heat if _same_time(darks[n].exptime, frame.exptime, time_tolerance)]
+    if exact:
+        best = min(exact, key=lambda n: (_apart(darks[n], frame), _days(darks[n], frame), n))
+        return DarkChoice("dark", best, 1.0, False, f"master dark of {darks[best].exptime:g} s")
+    usable = suits if temperature_factor else same_heat
+    usable = [n for n in usable if darks[n].exptime > 0]
+    if usable and have_bias and scale:
+        best = min(usable, key=lambda n: (_ratio(darks[n], frame), _apart(darks[n], frame), n))
+        dark = darks[best]
+        factor = frame.exptime / dark.exptime
+        if temperature_factor and frame.temperature is not None and dark.temperature is not None:
+            factor *= math.exp(temperature_factor * (frame.temperature - dark.temperature))
+        reason = f"master dark of {dark.exptime:g} s scaled by {factor:.4g} about the bias"
+        return DarkChoice("scaled", best, factor, False, reason)
+    if not suits:
+        why = "no master dark of this camera, shape and binning"
+    elif not usable:
+        why = f"no master dark near {frame.temperature} degrees"
+    else:
+        there = ", ".join(f"{darks[n].exptime:g}" for n in usable)
+        why = f"no master dark of {frame.exptime:g} s (there are {there} s)"
+        why += ", and none may be scaled" if have_bias else ", and without a bias none can be scaled"
+    if have_bias:
+        return DarkChoice("bias", None, 0.0, True, f"{why}: only the bias is subtracted")
+    return DarkChoice("none", None, 0.0, True, f"{why}, no bias: nothing is subtracted")
+
+
+def choose_flat(frame: FrameKey, flats: Sequence[FrameKey]) -> int | None:
+    """Return which master flat suits a frame: same camera, shape, binning and filter, nearest in time."""
+    suits = [
+        n
+        for n, flat in enumerate(flats)
+        if (flat.camera, flat.shape, flat.binning, flat.band)
+        == (frame.camera, frame.shape, frame.binning, frame.band)
+    ]
+    return min(suits, key=lambda n: (_days(flats[n], frame), n)) if suits else None
+
+
+def nearest_in_time(frame: FrameKey, masters: Sequence[FrameKey], *, within: float = 30.0) -> int | None:
+    """Return the master nearest in time, None if none lies within `within` days; unknown dates come last."""
+    near = [n for n, master in enumerate(masters) if not math.inf > _days(master, frame) > within]
+    return min(near, key=lambda n: (_days(masters[n], frame), n)) if near else None
+
+
+def _merge_times(times: Iterable[float], tolerance: float) -> dict[float, float]:
+    merged: dict[float, float] = {}
+    current = -1.0
+    for time in sorted(set(times)):
+        if not _same_time(time, current, tolerance):
+            current = time
+        merged[time] = current
+    return merged
+
+
+def _same_time(one: float, other: float, tolerance: float) -> bool:
+    return abs(one - other) <= tolerance * max(abs(one), abs(other))
+
+
+def _bin(temperature: float | None, width: float) -> float | None:
+    return None if temperature is None else width * math.floor(temperature / width + 0.5) + 0.0
+
+
+def _apart(one: FrameKey, other: FrameKey) -> float:
+    if one.temperature is None or other.temperature is None:
+        return 0.0
+    return abs(one.temperature - other.temperature)
+
+
+def _ratio(one: FrameKey, other: FrameKey) -> float:
+    return abs(math.log(one.exptime / other.exptime)) if other.exptime > 0 else 0.0
+
+
+def _days(one: FrameKey, other: FrameKey) -> float:
+    return math.inf if one.mjd is None or other.mjd is None else abs(one.mjd - other.mjd)

@@ -1,0 +1,213 @@
+"""A science frame in electrons, with the variance every pixel really has and a mask that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
+
+from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_NO_DATA, MASK_NONLINEAR, MASK_SATURATED
+from virtualobserver.errors import DataError
+from virtualobserver.maths.ccd_cosmics import CosmicSettings, find_cosmic_rays
+from virtualobserver.maths.ccd_masters import Master
+
+__all__ = [
+    "CalibratedFrame",
+    "Detector",
+    "apply_cosmic_rays",
+    "calibrate_frame",
+    "linearize",
+    "saturation_mask",
+]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is known of a detector.
+
+    Parameters
+    ----------
+    gain
+        e-/ADU.
+    read_noise
+        e-.
+    saturation
+        ADU from which a pixel is saturated.
+    nonlinear
+        ADU from which it is not linear.
+    linearity
+        Coefficients a of true = raw (1 + a1 x + a2 x^2 + ...), x = raw / 65536 above the bias; none by default.
+    bias_level
+        ADU of a pixel without light, where there is no master bias; None = the median of the master dark.
+    """
+
+    gain: float
+    read_noise: float
+    saturation: float = 65535.0
+    nonlinear: float = np.inf
+    linearity: tuple[float, ...] = ()
+    bias_level: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.gain < np.inf or not 0 <= self.read_noise < np.inf:
+            msg = f"a gain of {self.gain} e-/ADU and a read noise of {self.read_noise} e- are impossible"
+            raise DataError(msg)
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedFrame:
+    """A frame after calibration.
+
+    Parameters
+    ----------
+    data
+        e-, float32, shape (ny, nx).
+    variance
+        e- squared, float32.
+    mask
+        Bits ``MASK_*``, uint16, 0 = good.
+    history
+        What was done, in order.
+    """
+
+    data: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    mask: NDArray[np.uint16]
+    history: tuple[str, ...] = ()
+
+
+def calibrate_frame(
+    raw: NDArray[Any],
+    detector: Detector,
+    *,
+    bias: Master | None = None,
+    dark: Master | None = None,
+    flat: Master | None = None,
+    mask: NDArray[np.uint16] | None = None,
+) -> CalibratedFrame:
+    """Take bias, dark and flat off a raw frame.
+
+    Parameters
+    ----------
+    raw
+        ADU, shape (ny, nx), lit part only.
+    dark
+        Master dark of the frame's exposure time, the bias in it; then `bias` is not subtracted again and only
+        tells the noise how much of the counts is light.
+    flat
+        Master flat of the frame's filter, median 1.
+    mask
+        Bits of the detector's bad pixels, which are kept.
+
+    Notes
+    -----
+    Per pixel, in e-: V = RN^2 + g^2/12 + max(g (raw - bias), 0) + g^2 V_master, for read noise, rounding,
+    Poisson noise of source, sky and dark current, and the master subtracted; through the flat
+    V/F^2 + (S/F)^2 V_F/F^2.
+
+    Raises
+    ------
+    DataError
+        If a master has another shape.
+    """
+    _check(raw, bias=bias, dark=dark, flat=flat)
+    bits = np.zeros(raw.shape, np.uint16) if mask is None else mask.astype(np.uint16)
+    for master in (bias, dark, flat):
+        if master is not None:
+            bits |= master.mask
+    missing = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
+    bits |= saturation_mask(raw, detector)
+    bits[missing] |= MASK_NO_DATA
+    zero = _zero(detector, bias, dark)
+    adu = linearize(np.where(missing, zero, raw).astype(np.float32), zero, detector.linearity)
+    subtract = dark or bias
+    gain = np.float32(detector.gain)
+    signal = gain * (adu - (np.float32(detector.bias_level or 0.0) if subtract is None else subtract.data))
+    variance = np.maximum(gain * (adu - zero), 0) + np.float32(detector.read_noise**2 + detector.gain**2 / 12)
+    if subtract is not None:
+        variance += gain * gain * subtract.variance
+    history = [
+        f"subtracted master {'dark' if dark else 'bias'}" if subtract else "no dark or bias subtracted"
+    ]
+    if flat is not None:
+        signal = signal / flat.data
+        variance = (variance + signal * signal * flat.variance) / (flat.data * flat.data)
+        history.append(f"divided by master flat {flat.band}".rstrip())
+    history.append(f"multiplied by gain of {detector.gain:g} e-/ADU")
+    return CalibratedFrame(signal, variance.astype(np.float32), bits, tuple(history))
+
+
+def linearize(
+    adu: NDArray[np.float32], zero: NDArray[np.float32] | float, coefficients: Sequence[float]
+) -> NDArray[np.float32]:
+    """Correct counts above `zero` (bias, ADU) for non-linearity; see `Detector.linearity`."""
+    if not coefficients:
+        return adu
+    counts = adu - np.asarray(zero, np.float32)
+    x = counts / np.float32(65536.0)
+    factor = np.zeros_like(x)
+    for coefficient in reversed(coefficients):
+        factor = (factor + np.float32(coefficient)) * x
+    return np.asarray(adu + counts * factor, dtype=np.float32)
+
+
+def saturation_mask(raw: NDArray[Any], detector: Detector, *, grow: int = 1) -> NDArray[np.uint16]:
+    """Return the bits of saturated pixels, with `grow` pixels around them into which charge spills, and of
+    those above the linear range."""  # noqa: D205, D209
+    saturated = raw >= detector.saturation
+    if grow and saturated.any():
+        saturated = binary_dilation(saturated, np.ones((3, 3), bool), iterations=grow)
+    bits = np.where(saturated, MASK_SATURATED, 0).astype(np.uint16)
+    if np.isfinite(detector.nonlinear):
+        bits[raw >= detector.nonlinear] |= MASK_NONLINEAR
+    return bits
+
+
+def apply_cosmic_rays(
+    frame: CalibratedFrame,
+    *,
+    cosmic_rays: Literal["flag", "clean", "off"] = "flag",
+    settings: CosmicSettings | None = None,
+    compiled: bool | None = None,
+) -> CalibratedFrame:
+    """Find cosmic rays in a calibrated frame.
+
+    Parameters
+    ----------
+    cosmic_rays
+        ``flag``: set their bit and leave the values; ``clean``: put the median of good neighbours in their
+        place too, the bit is kept; ``off``: nothing.
+    """
+    if cosmic_rays == "off":
+        return frame
+    found = find_cosmic_rays(
+        frame.data, frame.variance, bad=frame.mask != 0, settings=settings, compiled=compiled
+    )
+    mask = frame.mask | np.where(found.mask, MASK_COSMIC_RAY, 0).astype(np.uint16)
+    count = int(found.mask.sum())
+    done = "flagged" if cosmic_rays == "flag" else "replaced"
+    history = (*frame.history, f"cosmic rays: {count} pixels {done}")
+    data = found.cleaned if cosmic_rays == "clean" else frame.data
+    return replace(frame, data=data, mask=mask, history=history)
+
+
+def _check(raw: NDArray[Any], **masters: Master | None) -> None:
+    for name, master in masters.items():
+        if master is not None and master.data.shape != raw.shape:
+            msg = f"the master {name} has shape {master.data.shape}, the frame {raw.shape}"
+            raise DataError(msg)
+
+
+def _zero(detector: Detector, bias: Master | None, dark: Master | None) -> NDArray[np.float32]:
+    """Return the counts of a pixel without light or dark current, ADU."""
+    if bias is not None:
+        return bias.data
+    if detector.bias_level is not None:
+        return np.array(detector.bias_level, np.float32)
+    if dark is not None:
+        return np.array(np.median(dark.data[dark.mask == 0]), np.float32)
+    return np.array(0.0, np.float32)

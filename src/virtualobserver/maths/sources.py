@@ -1,0 +1,273 @@
+"""Sources of an image: found, and measured in apertures.
+
+Detection and sums over apertures are those of `sep` (Barbary 2016, JOSS 1, 58; Bertin & Arnouts 1996), which is
+imported here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.conventions import (
+    FWHM_TO_SIGMA,
+    MASK_HALO,
+    MASK_HOT,
+    MASK_LOW_FLAT,
+    MASK_NONLINEAR,
+    MASK_SATURATED,
+)
+from virtualobserver.errors import DataError
+from virtualobserver.maths.background import Background, background
+
+__all__ = ["AperturePhotometry", "SourceList", "aperture_photometry", "find_sources"]
+
+FloatArray = NDArray[np.float64]
+MOST_PIXELS: Final = 1_000_000
+TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
+SEP_TRUNCATED: Final = 0x10
+SEP_BLENDED: Final = 0x01 | 0x02
+
+
+@dataclass(frozen=True, eq=False)
+class SourceList:
+    """Sources by falling flux.
+
+    Parameters
+    ----------
+    x, y
+        Windowed centre, pixels from 0 at the middle of the first one.
+    flux, flux_error
+        In the ellipse of the detection, unit of the image.
+    snr
+        Flux over its error.
+    fwhm
+        Of the light's second moments, pixels.
+    elongation
+        Major over minor axis.
+    flags
+        Bits of the mask inside the detection.
+    blended, truncated
+        Whether it was split from another, or touches the edge.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    flux: FloatArray
+    flux_error: FloatArray
+    snr: FloatArray
+    fwhm: FloatArray
+    elongation: FloatArray
+    flags: NDArray[np.int64]
+    blended: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Any) -> SourceList:
+        """Return some of the sources: a slice, positions or a boolean array."""
+        return SourceList(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, eq=False)
+class AperturePhotometry:
+    """Sums over circles: flux and error in the image's unit, sky per pixel, mask bits inside, area (pixels)."""
+
+    flux: FloatArray
+    flux_error: FloatArray
+    sky: FloatArray
+    flags: NDArray[np.int64]
+    area: FloatArray
+
+
+def find_sources(
+    image: NDArray[Any],
+    variance: NDArray[Any] | None = None,
+    *,
+    mask: NDArray[Any] | None = None,
+    threshold: float = 5.0,
+    min_area: int = 5,
+    fwhm: float = 2.5,
+    sky: Background | None = None,
+) -> SourceList:
+    """Find sources above the background.
+
+    Parameters
+    ----------
+    image
+        Shape (ny, nx), background in it.
+    variance
+        Of the pixels; by default the scatter of the background.
+    mask
+        Bits; pixels that are not 0 are not detected on, except saturated ones, which stars have in their middle.
+    threshold
+        Of a filtered pixel, standard deviations.
+    min_area
+        Least pixels above the threshold.
+    fwhm
+        Of the filter, pixels.
+    sky
+        Background, if it is known already.
+
+    Raises
+    ------
+    DataError
+        If there are more sources than can be, which a wrong background or noise makes.
+    """
+    sep = import_module("sep")
+    sep.set_extract_pixstack(max(MOST_PIXELS, image.size))
+    level = sky or background(image, mask=mask)
+    data = np.ascontiguousarray(np.asarray(image, np.float32) - level.level)
+    bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
+    bad = (bits & ~MASK_SATURATED) != 0
+    bad |= ~np.isfinite(data)
+    data[~np.isfinite(data)] = 0
+    noise = level.scatter if variance is None else np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
+    try:
+        found, segments = sep.extract(
+            data, threshold, err=np.ascontiguousarray(noise), mask=bad, minarea=min_area,
+            filter_kernel=_kernel(fwhm), segmentation_map=True,
+        )  # fmt: skip
+    except Exception as error:
+        if type(error) is not Exception:  # sep raises bare ones
+            raise
+        msg = f"too many sources at {threshold} sigma: is the noise right? ({error})"
+        raise DataError(msg) from error
+    return _source_list(sep, (data, noise, bad, bits), found, segments)
+
+
+def aperture_photometry(
+    image: NDArray[Any],
+    variance: NDArray[Any],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radius: ArrayLike,
+    annulus: tuple[float, float] | None = None,
+    mask: NDArray[Any] | None = None,
+    tolerate: int = TOLERATED,
+) -> AperturePhotometry:
+    """Sum circles around positions.
+
+    Parameters
+    ----------
+    variance
+        Of the pixels; the error of the sky is added.
+    radius
+        Pixels, one or one per position.
+    annulus
+        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
+    mask
+        Bits, which are reported for each circle.
+    tolerate
+        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
+        pixel is good once its dark is subtracted, and its variance knows of it.
+    """
+    sep = import_module("sep")
+    data = np.ascontiguousarray(image, dtype=np.float32)
+    noise = np.ascontiguousarray(np.sqrt(np.maximum(np.asarray(variance, np.float32), 0)))
+    bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
+    bad = np.ascontiguousarray(((bits & ~tolerate) != 0) | ~np.isfinite(data))
+    px, py = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
+    r = np.broadcast_to(np.asarray(radius, float), px.shape).astype(float)
+    inside = (px > -0.5) & (px < data.shape[1] - 0.5) & (py > -0.5) & (py < data.shape[0] - 0.5)
+    flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
+    area = np.pi * r**2
+    level, level_error = np.zeros(len(px)), np.zeros(len(px))
+    if annulus is not None:
+        level, level_error = _ring_sky(data, bad, px, py, annulus)
+    flux = flux - level * area
+    error = np.hypot(error, level_error * area)
+    flags = _bits_in_circles(bits, px, py, r)
+    broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
+    return AperturePhotometry(
+        np.where(broken, np.nan, flux), np.where(broken, np.nan, error), level, flags, area
+    )
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _kernel(fwhm: float) -> NDArray[np.float32]:
+    sigma = fwhm * FWHM_TO_SIGMA
+    half = max(int(np.ceil(2 * sigma)), 1)
+    offset = np.arange(-half, half + 1)
+    line = np.exp(-0.5 * (offset / sigma) ** 2)
+    kernel = np.outer(line, line)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+
+
+def _source_list(sep: Any, planes: tuple[NDArray[Any], ...], found: Any, segments: Any) -> SourceList:
+    data, noise, bad, bits = planes
+    order = np.argsort(-found["flux"], kind="stable")
+    a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
+    sigma = np.sqrt(0.5 * (a**2 + b**2))
+    x, y, _ = sep.winpos(data, found["x"], found["y"], np.maximum(sigma, 0.8), mask=bad)
+    lost = ~(np.hypot(x - found["x"], y - found["y"]) < 3)
+    x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
+    flags = np.zeros(len(found) + 1, np.int64)
+    marked = (bits != 0) & (segments > 0)
+    np.bitwise_or.at(flags, segments[marked], bits[marked])
+    spread = np.zeros(len(found) + 1)
+    inside = segments > 0
+    np.add.at(spread, segments[inside], noise[inside].astype(float) ** 2)
+    error = np.sqrt(spread[1:])
+    flux = found["flux"].astype(float)
+    columns = (
+        x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],
+        (found["flag"] & SEP_BLENDED) != 0, _at_edge(found, data.shape),
+    )  # fmt: skip
+    return SourceList(*(np.asarray(column)[order] for column in columns))
+
+
+def _at_edge(found: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    low = (found["xmin"] <= 0) | (found["ymin"] <= 0)
+    return np.asarray(low | (found["xmax"] >= shape[1] - 1) | (found["ymax"] >= shape[0] - 1))
+
+
+def _bits_in_circles(
+    bits: NDArray[np.int64], x: FloatArray, y: FloatArray, r: FloatArray
+) -> NDArray[np.int64]:
+    flags = np.zeros(len(x), np.int64)
+    if not bits.any():
+        return flags
+    for number, (x0, y0, r0) in enumerate(zip(x, y, r, strict=True)):
+        if not np.isfinite(x0 + y0):
+            continue
+        top, left = max(int(y0 - r0), 0), max(int(x0 - r0), 0)
+        box = bits[top : max(int(y0 + r0) + 2, 0), left : max(int(x0 + r0) + 2, 0)]
+        rows, cols = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
+        inside = (rows - y0) ** 2 + (cols - x0) ** 2 <= (r0 + 0.5) ** 2
+        flags[number] = np.bitwise_or.reduce(box[inside]) if box.size and inside.any() else 0
+    return flags
+
+
+def _ring_sky(
+    data: Any, bad: Any, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
+    inner, outer = annulus
+    level, error = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    for number, (x0, y0) in enumerate(zip(x, y, strict=True)):
+        if not np.isfinite(x0 + y0):
+            continue
+        top, left = max(int(y0 - outer), 0), max(int(x0 - outer), 0)
+        cut = slice(top, max(int(y0 + outer) + 2, 0)), slice(left, max(int(x0 + outer) + 2, 0))
+        box = data[cut]
+        rows, cols = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
+        distance = (rows - y0) ** 2 + (cols - x0) ** 2
+        values = box[(distance >= inner**2) & (distance <= outer**2) & ~bad[cut]].astype(float)
+        for _ in range(3):
+            if values.size < 5:
+                break
+            centre = np.median(values)
+            spread = max(1.4826 * float(np.median(np.abs(values - centre))), 1e-12)
+            values = values[np.abs(values - centre) <= 3 * spread]
+        if values.size:
+            level[number] = np.median(values)
+            error[number] = values.std() * np.sqrt(0.5 * np.pi / values.size)
+    return level, error
