@@ -129,6 +129,8 @@ def fingerprint(data: Container) -> str:
         digest.update(name.encode() + b"\0")
         if isinstance(value, np.ndarray):
             text = value.astype("U") if value.dtype.kind in "OS" else value
+            if text.dtype.kind == "U":  # room kept for longer texts of other rows is no content
+                text = text.astype(f"U{max(int(np.char.str_len(text).max(initial=0)), 1)}")
             digest.update(f"{text.dtype.str}{text.shape}".encode())
             digest.update(np.ascontiguousarray(text).tobytes())
         else:

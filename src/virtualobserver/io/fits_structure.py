@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from astropy.io import fits as afits
 
 from virtualobserver.errors import InvalidFile
 
-__all__ = ["check_structure", "first_image", "quiet"]
+__all__ = ["MemoryFile", "check_structure", "first_image", "quiet", "wrong_sums"]
 
 _BLOCK: Final = 2880
 _MOST_TIMES: Final = 1000  # no tile compression packs more than this on data worth keeping
@@ -25,7 +28,26 @@ _FAILURES: Final = (
 )  # fmt: skip
 
 
-def check_structure(path: Path, *, verify: bool = True) -> list[tuple[int, ...]]:
+@dataclass(frozen=True)
+class MemoryFile:
+    """Bytes that are asked like a file: what `reduce` has in hand, under the name messages give it."""
+
+    content: bytes = field(repr=False)
+    name: str
+
+    def open(self, mode: str = "rb") -> io.BytesIO:  # noqa: ARG002 - the modes of a path
+        """Return a stream of the bytes."""
+        return io.BytesIO(self.content)
+
+    def stat(self) -> SimpleNamespace:
+        """Return the size as ``st_size``."""
+        return SimpleNamespace(st_size=len(self.content))
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def check_structure(path: Path | MemoryFile, *, verify: bool = True) -> list[tuple[int, ...]]:
     """Walk through all HDUs without reading data, then check the checksums.
 
     Returns
@@ -76,7 +98,7 @@ def _has_unit(units: Any, number: int) -> bool:
     return True
 
 
-def _check_start(path: Path) -> bool:
+def _check_start(path: Path | MemoryFile) -> bool:
     """Look at the first bytes; return whether the file is compressed as a whole."""
     with path.open("rb") as stream:
         head = stream.read(80)
@@ -93,7 +115,7 @@ def _check_start(path: Path) -> bool:
     raise InvalidFile(msg)
 
 
-def _check_extent(path: Path, number: int, unit: Any, size: int | None) -> int:
+def _check_extent(path: Path | MemoryFile, number: int, unit: Any, size: int | None) -> int:
     place = unit.fileinfo()
     if (
         unit.size < 0
@@ -122,7 +144,7 @@ def _check_extent(path: Path, number: int, unit: Any, size: int | None) -> int:
     return end
 
 
-def _shape(path: Path, number: int, unit: Any, size: int | None) -> tuple[int, ...]:
+def _shape(path: Path | MemoryFile, number: int, unit: Any, size: int | None) -> tuple[int, ...]:
     header = unit.header
     packed = header.get("ZIMAGE") is True
     letter = "ZNAXIS" if packed else "NAXIS"
@@ -139,12 +161,26 @@ def _shape(path: Path, number: int, unit: Any, size: int | None) -> tuple[int, .
     return shape if (not packed and isinstance(unit, afits.PrimaryHDU | afits.ImageHDU)) or packed else ()
 
 
-def _check_sums(path: Path, units: Any) -> None:
-    for number, unit in enumerate(units):
-        for key, check in (("DATASUM", unit.verify_datasum), ("CHECKSUM", unit.verify_checksum)):
-            if key in unit.header and check() == 0:
-                msg = f"{path}, HDU {number}: {key} is wrong, the bytes have changed; fetch it again"
-                raise InvalidFile(msg)
+def _check_sums(path: Path | MemoryFile, units: Any) -> None:
+    for number, key in wrong_sums(units):
+        msg = f"{path}, HDU {number}: {key} is wrong, the bytes have changed; fetch it again"
+        raise InvalidFile(msg)
+
+
+def wrong_sums(units: Any) -> list[tuple[int, str]]:
+    """Return HDU and keyword of each CHECKSUM and DATASUM that does not fit the bytes.
+
+    Parameters
+    ----------
+    units
+        An open `astropy.io.fits.HDUList`.
+    """
+    return [
+        (number, key)
+        for number, unit in enumerate(units)
+        for key, check in (("DATASUM", unit.verify_datasum), ("CHECKSUM", unit.verify_checksum))
+        if key in unit.header and check() == 0
+    ]
 
 
 def first_image(path: Path, shapes: Sequence[tuple[int, ...]]) -> int:
@@ -157,7 +193,7 @@ def first_image(path: Path, shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 @contextmanager
-def quiet(path: Path, hdu: int | str) -> Iterator[list[warnings.WarningMessage]]:
+def quiet(path: Path | MemoryFile, hdu: int | str) -> Iterator[list[warnings.WarningMessage]]:
     """Collect warnings, and turn what astropy raises into `InvalidFile`."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

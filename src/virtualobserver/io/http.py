@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -101,6 +102,12 @@ class HttpClient:
     def close(self) -> None:
         """Give the connections back."""
         self._session.close()
+
+    def with_credentials(self, credentials: AuthBase | None) -> HttpClient:
+        """Return a client that shares connections, limits and patience but sends other credentials."""
+        other = copy(self)
+        other._auth = credentials  # noqa: SLF001 - a copy of ourselves
+        return other
 
     def get(
         self,

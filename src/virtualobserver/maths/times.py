@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import DataError
 
-__all__ = ["Site", "bjd_tdb", "hjd_utc", "light_travel_days", "mid_exposure"]
+__all__ = ["Site", "barycentric_velocity", "bjd_tdb", "hjd_utc", "light_travel_days", "mid_exposure"]
 
 FloatArray = NDArray[np.float64]
 
@@ -78,6 +78,26 @@ def hjd_utc(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> Fl
     """Heliocentric Julian date in UTC of times (MJD, UTC) at a telescope; see `light_travel_days`."""
     travel = light_travel_days(mjd_utc, ra, dec, site, kind="heliocentric")
     return np.asarray(mjd_utc, dtype=np.float64) + MJD_ZERO_JD + travel
+
+
+def barycentric_velocity(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> FloatArray:
+    """Velocity of a telescope towards a star as seen from the barycentre of the solar system, in km/s.
+
+    Added to a velocity measured at the telescope it gives the barycentric one, to first order; parameters as
+    for `light_travel_days`, whose ephemeris it shares (good to about 1 m/s).
+    """
+    mjd, lon, lat = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (mjd_utc, ra, dec)))
+    found = np.full(mjd.shape, np.nan)
+    use = np.isfinite(mjd) & np.isfinite(lon) & (np.abs(lat) <= 90.0)
+    if use.any():
+        with _offline_astropy() as (coordinates, time_class, unit):
+            where = coordinates.EarthLocation.from_geodetic(site.lon, site.lat, site.height)
+            star = coordinates.SkyCoord(lon[use] * unit.deg, lat[use] * unit.deg, frame="icrs")
+            time = time_class(mjd[use], format="mjd", scale="utc", location=where)
+            with coordinates.solar_system_ephemeris.set("builtin"):
+                correction = star.radial_velocity_correction("barycentric", obstime=time)
+            found[use] = correction.to_value("km/s")
+    return found
 
 
 def _corrections(

@@ -1,0 +1,344 @@
+"""Reference catalogues of stars: one way to ask for those around a position at a date.
+
+`GaiaArchive` asks the live archive once and keeps its answers, `LocalReference` reads an extract in Parquet,
+`MemoryReference` holds stars that are at hand. Surveys and analyses see only the protocol
+`ReferenceCatalogue`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from virtualobserver.catalog.remote import Query, query_gaia
+from virtualobserver.errors import CatalogError, InvalidFile
+from virtualobserver.io.atomic import write_bytes
+from virtualobserver.maths.identity import move_linear
+
+__all__ = [
+    "GaiaArchive",
+    "LocalReference",
+    "MemoryReference",
+    "ReferenceCatalogue",
+    "ReferenceStars",
+    "build_cone_query",
+]
+
+RELEASES: Final[Mapping[str, tuple[str, float]]] = {
+    "dr2": ("gaiadr2.gaia_source", 2015.5),
+    "dr3": ("gaiadr3.gaia_source", 2016.0),
+}
+"""Table of each Gaia release and the Julian year of its positions."""
+
+_FASTEST: Final = 10.6
+"""Largest proper motion known (Barnard's star), arcsec/yr, rounded up."""
+_ORDINARY: Final = 0.5
+"""arcsec/yr; the few faster stars are looked for in a wider circle."""
+_GAIA_NAMES: Final = {
+    "source_id": "source_id", "ra": "ra", "dec": "dec", "pmra": "pmra", "pmdec": "pmdec", "parallax": "parallax",
+    "parallax_error": "parallax_error", "mag": "phot_g_mean_mag", "bp_rp": "bp_rp", "g_rp": "g_rp",
+    "radial_velocity": "radial_velocity",
+}  # fmt: skip
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceStars:
+    """Stars of a reference catalogue; arrays of shape (n,), NaN where a value is not known.
+
+    Parameters
+    ----------
+    source_id
+        Whole numbers of the catalogue.
+    ra, dec
+        ICRS degrees at `epoch`.
+    pmra, pmdec
+        mas/yr, the first times cos(dec).
+    parallax, parallax_error
+        mas.
+    mag, bp_rp, g_rp
+        Gaia G, and the colours G_BP − G_RP and G − G_RP.
+    radial_velocity
+        km/s.
+    epoch
+        Julian year of the positions.
+    """
+
+    source_id: NDArray[np.int64]
+    ra: FloatArray
+    dec: FloatArray
+    pmra: FloatArray
+    pmdec: FloatArray
+    parallax: FloatArray
+    parallax_error: FloatArray
+    mag: FloatArray
+    bp_rp: FloatArray
+    g_rp: FloatArray
+    radial_velocity: FloatArray
+    epoch: float = 2016.0
+
+    def __len__(self) -> int:
+        return len(self.source_id)
+
+    @classmethod
+    def build(cls, columns: Mapping[str, Any], *, epoch: float) -> Self:
+        """Build from columns under our names or Gaia's; missing ones become NaN.
+
+        Raises
+        ------
+        CatalogError
+            If source_id, ra or dec are missing.
+        """
+        given = {ours: columns.get(ours, columns.get(theirs)) for ours, theirs in _GAIA_NAMES.items()}
+        if missing := [name for name in ("source_id", "ra", "dec") if given[name] is None]:
+            msg = f"the reference catalogue has no column {', '.join(missing)}; it has {', '.join(columns)}"
+            raise CatalogError(msg)
+        ids = np.asarray(given.pop("source_id")).astype(np.int64)
+        values = {
+            name: np.full(ids.size, np.nan) if column is None else np.asarray(column, dtype=np.float64)
+            for name, column in given.items()
+        }
+        return cls(source_id=ids, epoch=epoch, **values)
+
+    def take(self, rows: Any) -> Self:
+        """Return some of the stars (index, boolean mask or slice)."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in _names()})
+
+    def at_epoch(self, epoch: float) -> Self:
+        """Return the stars where they are in another Julian year; without proper motion they stay."""
+        years = np.full(len(self), epoch - self.epoch)
+        ra, dec = move_linear(self.ra, self.dec, self.pmra, self.pmdec, years)
+        return replace(self, ra=ra, dec=dec, epoch=epoch)
+
+    def distances(self, ra: float, dec: float) -> FloatArray:
+        """Return the distance of each star from a position (degrees), in arcsec."""
+        a, d = np.deg2rad(self.ra - ra), np.deg2rad(self.dec)
+        d0 = math.radians(dec)
+        h = np.sin((d - d0) / 2) ** 2 + np.cos(d) * math.cos(d0) * np.sin(a / 2) ** 2
+        return np.asarray(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(h, 0, 1)))) * 3600.0)
+
+    def within(self, ra: float, dec: float, radius: float) -> Self:
+        """Return the stars within `radius` of a position, all in degrees, nearest first."""
+        away = self.distances(ra, dec)
+        order = np.argsort(away, kind="stable")
+        return self.take(order[away[order] <= radius * 3600.0])
+
+    def to_csv(self) -> bytes:
+        """Return the stars as CSV, with the epoch as a column, for keeping as raw data."""
+        columns = {name: getattr(self, name) for name in _names()}
+        columns["ref_epoch"] = np.full(len(self), self.epoch)
+        stream = io.BytesIO()
+        pacsv.write_csv(pa.table(columns), stream)
+        return stream.getvalue()
+
+    @classmethod
+    def from_csv(cls, content: bytes, name: str = "reference stars") -> Self:
+        """Read what `to_csv` wrote.
+
+        Raises
+        ------
+        InvalidFile
+            If it is something else.
+        """
+        types = dict.fromkeys([*_names(), "ref_epoch"], pa.float64()) | {"source_id": pa.int64()}
+        try:
+            table = pacsv.read_csv(
+                io.BytesIO(content), convert_options=pacsv.ConvertOptions(column_types=types)
+            )
+        except pa.ArrowInvalid as error:
+            msg = f"{name}: not a table of reference stars ({str(error).splitlines()[0][:200]})"
+            raise InvalidFile(msg) from None
+        columns = {column: table.column(column).to_numpy() for column in table.column_names}
+        epochs = columns.pop("ref_epoch", np.array([2016.0]))
+        return cls.build(columns, epoch=float(epochs[0]) if len(epochs) else 2016.0)
+
+
+def _names() -> list[str]:
+    return [each.name for each in fields(ReferenceStars) if each.name != "epoch"]
+
+
+class ReferenceCatalogue(Protocol):
+    """Stars around a position, where they were at a date."""
+
+    @property
+    def name(self) -> str:
+        """Name and version, e.g. ``gaia@dr3``."""
+        ...
+
+    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+        """Return the stars that were within `radius` of a position (all in degrees) in a Julian year.
+
+        Positions of the result are those of that year; nearest first.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MemoryReference:
+    """Stars at hand, as a catalogue."""
+
+    stars: ReferenceStars
+    name: str = "memory"
+
+    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+        """See `ReferenceCatalogue.cone`."""
+        return self.stars.at_epoch(epoch).within(ra, dec, radius)
+
+
+def build_cone_query(ra: float, dec: float, radius: float, epoch: float, *, release: str = "dr3") -> str:
+    """Return the ADQL for the stars that were, or may have been, inside a cone in a Julian year.
+
+    The circle of the catalogue's own epoch is widened by ordinary proper motion; only stars known to be
+    faster are looked for farther out.
+    """
+    if release not in RELEASES:
+        msg = f"there is no Gaia release {release!r} here; there are {', '.join(RELEASES)}"
+        raise CatalogError(msg)
+    if not (math.isfinite(ra) and abs(dec) <= 90 and 0 < radius <= 90):
+        msg = f"a cone needs ra, dec (-90 to 90) and a radius (0 to 90) in degrees, not {ra}, {dec}, {radius}"
+        raise CatalogError(msg)
+    table, own = RELEASES[release]
+    years = abs(epoch - own)
+    near, far = radius + _ORDINARY * years / 3600, radius + _FASTEST * years / 3600
+    point = f"POINT('ICRS', {ra % 360:.7f}, {dec:.7f})"
+    star = "POINT('ICRS', ra, dec)"
+    fast = f"pmra * pmra + pmdec * pmdec > {(1000 * _ORDINARY) ** 2:.0f}"
+    circle = f"CIRCLE('ICRS', {ra % 360:.7f}, {dec:.7f}, {far:.7f})"
+    return (
+        f"SELECT {', '.join(_GAIA_NAMES.values())} FROM {table} "  # noqa: S608 - every part was checked
+        f"WHERE 1 = CONTAINS({star}, {circle}) AND (DISTANCE({star}, {point}) < {near:.7f} OR {fast})"
+    )
+
+
+class GaiaArchive:
+    """The live Gaia archive; each question is asked once.
+
+    Parameters
+    ----------
+    release
+        ``dr3`` or ``dr2``.
+    cache
+        Folder in which answers are kept as Parquet, named by their question; None keeps none.
+    query
+        Runs ADQL; by default an asynchronous job without a row limit, whose rows are counted.
+    """
+
+    def __init__(
+        self, release: str = "dr3", *, cache: str | Path | None = None, query: Query | None = None
+    ) -> None:
+        if release not in RELEASES:
+            msg = f"there is no Gaia release {release!r} here; there are {', '.join(RELEASES)}"
+            raise CatalogError(msg)
+        self.release = release
+        self._cache = None if cache is None else Path(cache)
+        self._query = query
+
+    @property
+    def name(self) -> str:
+        """Name and release."""
+        return f"gaia@{self.release}"
+
+    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+        """See `ReferenceCatalogue.cone`.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive does not answer, or not with all rows.
+        """
+        adql = build_cone_query(ra, dec, radius, epoch, release=self.release)
+        stars = ReferenceStars.build(self._ask(adql), epoch=RELEASES[self.release][1])
+        return stars.at_epoch(epoch).within(ra, dec, radius)
+
+    def _ask(self, adql: str) -> dict[str, Any]:
+        path = None
+        if self._cache is not None:
+            path = self._cache / f"gaia-{hashlib.sha256(adql.encode()).hexdigest()[:32]}.parquet"
+            if (kept := _read_kept(path, adql)) is not None:
+                return kept
+        frame = query_gaia(adql, query=self._query)
+        frame.columns = [str(name).lower() for name in frame.columns]
+        if path is not None:
+            table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"adql": adql})
+            stream = io.BytesIO()
+            pq.write_table(table, stream)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(path, stream.getvalue())
+        return {str(name): frame[name].to_numpy() for name in frame}
+
+
+def _read_kept(path: Path, adql: str) -> dict[str, Any] | None:
+    """Return a kept answer; None if there is none, or it is broken, or answers another question."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=False)
+    except (OSError, pa.ArrowInvalid):
+        return None
+    if (table.schema.metadata or {}).get(b"adql") != adql.encode():
+        return None
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+class LocalReference:
+    """An extract of a catalogue in Parquet files: an immutable folder ``<name>@<version>``, or one file.
+
+    Parameters
+    ----------
+    path
+        Columns as Gaia names them; ``source_id``, ``ra`` and ``dec`` (degrees) are needed.
+    epoch
+        Julian year of the positions.
+
+    Raises
+    ------
+    CatalogError
+        If there is nothing there, or a needed column is missing.
+    """
+
+    def __init__(self, path: str | Path, *, epoch: float = 2016.0) -> None:
+        self._path = Path(path).expanduser()
+        self._epoch = epoch
+        if not self._path.exists():
+            msg = f"there is no reference catalogue at {self._path}"
+            raise CatalogError(msg)
+        try:
+            self._data = pads.dataset(str(self._path), format="parquet")
+        except (OSError, pa.ArrowInvalid) as error:
+            msg = f"{self._path}: no Parquet files to be read ({str(error).splitlines()[0][:200]})"
+            raise CatalogError(msg) from None
+        if missing := {"source_id", "ra", "dec"} - set(self._data.schema.names):
+            msg = f"{self._path}: no column {', '.join(sorted(missing))}"
+            raise CatalogError(msg)
+
+    @property
+    def name(self) -> str:
+        """Name of the folder or file."""
+        return self._path.stem
+
+    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+        """See `ReferenceCatalogue.cone`; only the rows of the box around the cone are read."""
+        wide = radius + _FASTEST * abs(epoch - self._epoch) / 3600
+        box = (pc.field("dec") >= dec - wide) & (pc.field("dec") <= dec + wide)
+        highest = min(abs(dec) + wide, 90.0)
+        half = wide / math.cos(math.radians(highest)) if highest < 89.9 else 360.0
+        if half < 180:
+            low, high = (ra - half) % 360, (ra + half) % 360
+            inside = (pc.field("ra") >= low, pc.field("ra") <= high)
+            box &= (inside[0] & inside[1]) if low <= high else (inside[0] | inside[1])
+        names = [name for name in {*_GAIA_NAMES, *_GAIA_NAMES.values()} if name in self._data.schema.names]
+        table = self._data.to_table(columns=sorted(names), filter=box)
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        return ReferenceStars.build(columns, epoch=self._epoch).at_epoch(epoch).within(ra, dec, radius)

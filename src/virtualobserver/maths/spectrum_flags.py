@@ -1,0 +1,100 @@
+"""What can be wrong with a pixel of a spectrum, and with a whole exposure."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+__all__ = [
+    "MASK_COSMIC",
+    "MASK_EXPOSURE",
+    "MASK_FLAGGED",
+    "MASK_NAMES",
+    "MASK_NOT_COVERED",
+    "MASK_NOT_FINITE",
+    "MASK_SPIKE",
+    "QUALITY_ASSUMED",
+    "QUALITY_BAD",
+    "QUALITY_CHECKSUM",
+    "QUALITY_CONVERTED",
+    "QUALITY_COSMICS",
+    "QUALITY_COVERAGE",
+    "QUALITY_DATASUM",
+    "QUALITY_DEAD",
+    "QUALITY_DUPLICATE",
+    "QUALITY_FIBRE_B",
+    "QUALITY_KEYWORD",
+    "QUALITY_NAMES",
+    "QUALITY_NOT_FINITE",
+    "QUALITY_NOT_TARGET",
+    "QUALITY_RESAMPLED",
+    "QUALITY_SPIKES",
+    "QUALITY_UNREADABLE",
+    "quality_names",
+]
+
+MASK_NOT_FINITE: Final = 1
+MASK_SPIKE: Final = 2
+MASK_NOT_COVERED: Final = 4
+MASK_FLAGGED: Final = 8
+MASK_COSMIC: Final = 16
+MASK_EXPOSURE: Final = 32
+
+MASK_NAMES: Final = MappingProxyType(
+    {
+        MASK_NOT_FINITE: "not a number",
+        MASK_SPIKE: "absurd value",
+        MASK_NOT_COVERED: "outside the file",
+        MASK_FLAGGED: "flagged by the archive",
+        MASK_COSMIC: "cosmic ray: a narrow spike in this exposure only",
+        MASK_EXPOSURE: "the exposure as a whole is not usable",
+    }
+)
+"""What each bit of a pixel's mask says."""
+
+QUALITY_DEAD: Final = 1
+QUALITY_NOT_FINITE: Final = 2
+QUALITY_SPIKES: Final = 4
+QUALITY_CHECKSUM: Final = 8
+QUALITY_KEYWORD: Final = 16
+QUALITY_DUPLICATE: Final = 32
+QUALITY_COVERAGE: Final = 64
+QUALITY_RESAMPLED: Final = 128
+QUALITY_CONVERTED: Final = 256
+QUALITY_DATASUM: Final = 512
+QUALITY_FIBRE_B: Final = 1024
+QUALITY_COSMICS: Final = 2048
+QUALITY_UNREADABLE: Final = 4096
+QUALITY_ASSUMED: Final = 8192
+QUALITY_NOT_TARGET: Final = 16384
+
+QUALITY_NAMES: Final = MappingProxyType(
+    {
+        QUALITY_DEAD: "no signal",
+        QUALITY_NOT_FINITE: "pixels that are no numbers",
+        QUALITY_SPIKES: "pixels with absurd values",
+        QUALITY_CHECKSUM: "checksum wrong",
+        QUALITY_KEYWORD: "keyword missing or impossible",
+        QUALITY_DUPLICATE: "the same exposure is there twice",
+        QUALITY_COVERAGE: "window not covered",
+        QUALITY_RESAMPLED: "interpolated onto the grid",
+        QUALITY_CONVERTED: "medium, unit or frame converted",
+        QUALITY_DATASUM: "DATASUM of an earlier frame",
+        QUALITY_FIBRE_B: "calibration lamp in the other fibre",
+        QUALITY_COSMICS: "cosmic rays masked",
+        QUALITY_UNREADABLE: "file cannot be read",
+        QUALITY_ASSUMED: "a fact that the file does not state was assumed",
+        QUALITY_NOT_TARGET: "lamp, sky or moving object",
+    }
+)
+"""What each bit of an exposure's quality says."""
+
+QUALITY_BAD: Final = (
+    QUALITY_DEAD | QUALITY_CHECKSUM | QUALITY_DUPLICATE | QUALITY_UNREADABLE | QUALITY_NOT_TARGET
+)
+"""Exposures with any of these bits are masked as a whole; the other bits only tell."""
+
+
+def quality_names(bits: int) -> str:
+    """Return what the bits of an exposure's quality say, separated by semicolons; empty for 0."""
+    return "; ".join(name for bit, name in QUALITY_NAMES.items() if bits & bit)

@@ -1,0 +1,156 @@
+"""HARPS, the spectrograph at the 3.6 m telescope on La Silla: Ca II K and H of bright stars.
+
+Raw data are phase-3 spectra (ADP) of the ESO archive, asked for by TAP on ObsCore; folders of such files, of
+DRS ``s1d`` images and of other instruments that follow the same rules; or the tree of the published scripts.
+Reduction cuts windows around lines, in air and at the solar-system barycentre. References: Mayor et al. 2003,
+The Messenger 114, 20; Romaniello et al. 2023, The Messenger 191.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from virtualobserver.data.product import Product, Raw, RawRef, Target
+from virtualobserver.errors import InvalidFile
+from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.observatories.harps import live, tree
+from virtualobserver.observatories.harps.folder import FolderArchive, catalogue_of
+from virtualobserver.observatories.harps.gaia import identify
+from virtualobserver.observatories.harps.header import LA_SILLA, Facts
+from virtualobserver.observatories.harps.reader import Exposure, read_exposure
+from virtualobserver.observatories.harps.reduce import build_products
+from virtualobserver.observatories.harps.rows import Star, star_velocity, start_rows, windows_of
+from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.observatories.harps.simulate import simulate
+from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, Site, VirtualObservatory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["HARPSSettings", "VirtualHARPS"]
+
+
+class VirtualHARPS(VirtualObservatory):
+    """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
+
+    name: ClassVar[str] = "harps"
+    version: ClassVar[str] = "1"
+    facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
+    instrument: ClassVar[str] = "HARPS"
+    site: ClassVar[Site | None] = Site(LA_SILLA.lon, LA_SILLA.lat, LA_SILLA.height)
+    bands: ClassVar[tuple[str, ...]] = ("K", "H")
+    produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "reduced"),)
+    batch: ClassVar[int] = 8
+    fetch_batch: ClassVar[int] = 8
+    trees: ClassVar[dict[str, Any]] = {"harps-dataset": tree.write_tree}
+
+    Settings: ClassVar[type[ObservatorySettings]] = HARPSSettings
+
+    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+        super().__init__(settings, **options)
+        self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
+
+    def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
+        """Get the spectra of a batch of targets, and their stars in Gaia.
+
+        Yields
+        ------
+        (target, Raw)
+            A phase-3 file, a part of the published tree, or the answer of the reference catalogue.
+        (target, error)
+            What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
+            that has no spectra.
+        """
+        if client.folders:
+            archive = self._folder(tuple(client.folders))
+            for target in targets:
+                yield from live.with_reference(
+                    target, archive.fetch(target, self.settings), client, self.settings
+                )
+        elif client.origin == "simulated":
+            for target in targets:
+                yield from simulate([target], client.rng(target.name), self.settings)
+        else:
+            service = live.LiveArchive(client, self.settings)
+            for target in targets:
+                yield from live.with_reference(target, service.fetch(target), client, self.settings)
+
+    def catalogue(self, client: Client) -> list[dict[str, Any]]:
+        """Make a target list of everything the archive has: rows for the section ``catalog``.
+
+        Spectra are grouped by position with proper motion; every spelling of OBJECT is an alias; lamps, sky and
+        moving objects are left out.
+        """
+        if client.folders:
+            return catalogue_of(self._folder(tuple(client.folders)).facts)
+        return live.LiveArchive(client, self.settings).catalogue()
+
+    def _folder(self, folders: tuple[Path, ...]) -> FolderArchive:
+        if self._folders is None or self._folders[0] != folders:
+            self._folders = (folders, FolderArchive(folders))
+        return self._folders[1]
+
+    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+        """Turn all exposures of a star into one set of spectra for each line.
+
+        Parameters
+        ----------
+        raws
+            All raw data of the star, in any order.
+        aux
+            The source, for its velocity.
+        settings
+            A `HARPSSettings`.
+        """
+        lines = start_rows(settings)
+        windows = windows_of(settings)
+        reach = settings.side_outer + 100.0
+        found: list[Exposure] = []
+        ids: list[str] = []
+
+        def keep(exposure: Exposure, archive_id: str) -> None:
+            for line in lines:
+                line.add(exposure, reach)
+            # a slice would keep the whole spectrum in memory
+            exposure.wave, exposure.flux = np.empty(0), np.empty(0)
+            exposure.mask = np.empty(0, dtype=np.uint16)
+            found.append(exposure)
+            ids.append(archive_id)
+
+        for raw in raws:
+            if raw.format == "fits":
+                keep(_read(raw, windows), raw.archive_id)
+        for star in sorted({str(raw.header["tree"]) for raw in raws if "tree" in raw.header}):
+            for exposure in tree.exposures([raw for raw in raws if raw.header.get("tree") == star]):
+                keep(exposure, f"{star}/{exposure.name}")
+        if not found:
+            return []
+        years = [exposure.facts.year for exposure in found if exposure.facts.mjd == exposure.facts.mjd]
+        gaia = identify(raws, aux.target, years)
+        v_star, source = star_velocity(found, aux.target, settings, gaia)
+        names = sorted({exposure.facts.object for exposure in found} - {""})
+        facts = {"aliases": names, "gaia": gaia} if gaia else {"aliases": names}
+        return build_products(found, ids, lines, Star(v_star, source, facts), settings)
+
+    def simulate_raw(
+        self, targets: Iterable[Target], rng: np.random.Generator
+    ) -> Iterator[tuple[Target, Raw]]:
+        """Make phase-3 files of stars that do not exist; the row of each says what was put in."""
+        yield from simulate(targets, rng, self.settings)
+
+
+def _read(raw: RawRef, windows: Sequence[tuple[float, float]]) -> Exposure:
+    """Read a file; one that cannot be read becomes an exposure without pixels that says why."""
+    try:
+        return read_exposure(raw.read(), raw.archive_id, windows)
+    except InvalidFile as error:
+        facts = Facts(instrument="HARPS")
+        start, end = raw.obscore.get("t_min"), raw.obscore.get("t_max")
+        if start is not None and end is not None:
+            facts.mjd = (float(start) + float(end)) / 2
+        exposure = Exposure(raw.archive_id, facts)
+        exposure.note(flags.QUALITY_UNREADABLE, str(error))
+        return exposure

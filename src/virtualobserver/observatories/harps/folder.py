@@ -1,0 +1,256 @@
+"""Spectra a user already has: folders of ``ADP.*.fits`` or ``*_s1d_A.fits``, or the tree of the older scripts.
+
+Files are found anywhere below the folder and belong to a target by position, not by name; the header alone is
+read for that. A tree (``<star>/spec/sK.npy`` and its neighbours) belongs to a target by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.errors import InvalidFile
+from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
+from virtualobserver.observatories.harps import tree
+from virtualobserver.observatories.harps.header import Facts, header_of_file, read_facts
+from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.observatory import Landed
+
+__all__ = ["Entry", "FolderArchive", "catalogue_of"]
+
+_SLACK: Final = 0.5  # arcsec/yr that a star may move if nothing is known of it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the archive: what its header says, or why it cannot be read."""
+
+    path: Path
+    facts: Facts | None
+    error: str = ""
+
+
+class FolderArchive:
+    """The files of one or several folders; headers are read once.
+
+    Raises
+    ------
+    InvalidFile
+        If a folder is not there.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._entries: list[Entry] = []
+        self._trees: dict[str, Path] = {}
+        for folder in folders:
+            if not folder.is_dir():
+                msg = f"archive folder {folder} does not exist; check the setting archive"
+                raise InvalidFile(msg)
+            self._list(folder)
+        known = [e for e in self._entries if e.facts is not None]
+        self._known = known
+        facts = [e.facts for e in known if e.facts is not None]
+        self._ra, self._dec, self._year, self._pmra, self._pmdec = (
+            np.array([getattr(f, name) for f in facts], dtype=np.float64)
+            for name in ("ra", "dec", "year", "pmra", "pmdec")
+        )
+        self._groups = group_positions(
+            self._ra, self._dec, years=self._year, pmra=self._pmra, pmdec=self._pmdec
+        )
+        self._objects = [f.object for f in facts]
+        self._told = False
+
+    def _list(self, folder: Path) -> None:
+        for where, directories, names in os.walk(folder):
+            directories.sort()
+            here = Path(where)
+            if tree.is_star(here):
+                self._trees.setdefault(normal_name(here.name), here)
+                directories.clear()
+                continue
+            self._entries += [
+                _entry(here / name) for name in sorted(names) if name.endswith((".fits", ".fit", ".fits.gz"))
+            ]
+
+    @property
+    def unreadable(self) -> Sequence[Entry]:
+        """Files whose header cannot be read, so that nobody knows whose they are."""
+        return [entry for entry in self._entries if entry.facts is None]
+
+    @property
+    def facts(self) -> Sequence[Facts]:
+        """What the readable headers say."""
+        return [entry.facts for entry in self._known if entry.facts is not None]
+
+    def fetch(self, target: Target, settings: HARPSSettings) -> Iterator[Landed]:
+        """Yield the files of a target; nothing if there are none."""
+        self._tell()
+        if (star := self._star(target)) is not None:
+            for raw in tree.raws(star):
+                yield target, raw
+        for number in self._rows(target, settings.radius):
+            yield target, _raw(self._known[number])
+        names = {normal_name(name) for name in (target.name, *target.aliases)}
+        for entry in self.unreadable:
+            if names & {normal_name(entry.path.parent.name), normal_name(entry.path.name.split(".")[0])}:
+                yield target, _raw(entry)
+
+    def _tell(self) -> None:
+        if self._told:
+            return
+        self._told = True
+        for entry in self.unreadable:
+            structlog.get_logger(__name__).warning("file left out", path=str(entry.path), why=entry.error)
+
+    def _star(self, target: Target) -> Path | None:
+        names = [normal_name(name) for name in (target.name, *target.aliases)]
+        return next((self._trees[name] for name in names if name in self._trees), None)
+
+    def _rows(self, target: Target, radius: float) -> list[int]:
+        """Return which files are of a target: the object nearest to it, in all the names it goes by."""
+        if not self._known or target.ra is None or target.dec is None:
+            return []
+        away, limit = self._away(target, radius)
+        near = np.flatnonzero(away < limit)
+        if not near.size:
+            return []
+        names = [target.name, *target.aliases]
+        wanted = {normal_name(name) for name in names}
+        groups = np.unique(self._groups[near])
+        named = [
+            g
+            for g in groups
+            if any(normal_name(self._objects[n]) in wanted for n in near if self._groups[n] == g)
+        ]
+        nearest = self._groups[near[np.argmin(away[near])]]
+        chosen = set(named or [nearest])
+        rows = [n for n in range(len(self._known)) if self._groups[n] in chosen]
+        part = {component_of(name, [*self._objects, *names]) for name in names} - {""}
+        if part:
+            # a close pair is one object by position: names tell its components apart
+            rows = [
+                n for n in rows if component_of(self._objects[n], [*self._objects, *names]) in {"", *part}
+            ]
+        return rows
+
+    def _away(self, target: Target, radius: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return distance and largest distance (arcsec) of all files, each at its own date."""
+        years = np.nan_to_num(self._year - target.epoch)
+        moves = target.pmra is not None and target.pmdec is not None
+        pm = (target.pmra or 0.0, target.pmdec or 0.0)
+        n = len(years)
+        ra, dec = move_linear(
+            np.full(n, target.ra), np.full(n, target.dec), np.full(n, pm[0]), np.full(n, pm[1]), years
+        )
+        cosine = np.cos(np.deg2rad(dec))
+        east = ((self._ra - ra + 180) % 360 - 180) * cosine
+        away = np.hypot(east, self._dec - dec) * 3600
+        limit = np.full(n, radius) if moves else radius + _SLACK * np.abs(years)
+        return np.where(np.isfinite(away), away, np.inf), limit
+
+
+def _entry(path: Path) -> Entry:
+    try:
+        header = header_of_file(path)
+    except (InvalidFile, OSError) as error:
+        return Entry(path, None, str(error))
+    return Entry(path, read_facts(header, path.name))
+
+
+def _raw(entry: Entry) -> Raw:
+    facts = entry.facts
+    stem = entry.path.name.removesuffix(".gz").removesuffix(".fits")
+    if facts is None:
+        header: Mapping[str, Any] = {"store": "full", "unreadable": entry.error}
+        return Raw(stem, "fits", path=entry.path, in_place=True, header=header)
+    half = facts.exptime / 2 / 86400 if np.isfinite(facts.exptime) else 0.0
+    obscore = {
+        "obs_id": stem,
+        "obs_collection": facts.instrument,
+        "dataproduct_type": "spectrum",
+        "s_ra": facts.ra,
+        "s_dec": facts.dec,
+        "t_min": facts.mjd - half,
+        "t_max": facts.mjd + half,
+        "t_exptime": facts.exptime,
+    }
+    header = {
+        "store": "full",
+        "object": facts.object,
+        "instrument": facts.instrument,
+        "mode": facts.mode,
+        "dpr_type": facts.dpr_type,
+        "snr": _or_none(facts.snr_header),
+        "problems": [reason for _, reason in facts.problems],
+    }
+    return Raw(
+        stem, "fits", path=entry.path, in_place=True, header=header,
+        obscore={key: _or_none(value) for key, value in obscore.items()},
+    )  # fmt: skip
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def catalogue_of(facts: Sequence[Facts]) -> list[dict[str, Any]]:
+    """Return a target list made from headers: one row for each object that positions tell apart.
+
+    The name is the commonest OBJECT, the position the median of the pointings carried to J2016.0, the alias
+    list every spelling. Lamps, sky and moving objects are left out.
+
+    Returns
+    -------
+    list of dict
+        ``name, ra, dec, epoch, pmra, pmdec, kind, n_spectra, aliases``; unique names.
+    """
+    stars = [f for f in facts if f.kind == "object" and np.isfinite(f.ra + f.dec)]
+    if not stars:
+        return []
+    ra, dec, year, pmra, pmdec = (
+        np.array([getattr(f, name) for f in stars], dtype=np.float64)
+        for name in ("ra", "dec", "year", "pmra", "pmdec")
+    )
+    year = np.where(np.isfinite(year), year, 2016.0)
+    number = group_positions(ra, dec, years=year, pmra=pmra, pmdec=pmdec)
+    everyone = [f.object for f in stars]
+    parts = [component_of(name, everyone) for name in everyone]
+    ra16, dec16 = move_linear(ra, dec, pmra, pmdec, 2016.0 - year)
+    rows: list[dict[str, Any]] = []
+    used: set[str] = set()
+    for group in sorted(set(zip(number.tolist(), parts, strict=True))):
+        members = [n for n in range(len(stars)) if (number[n], parts[n]) == group]
+        spellings = [everyone[n] for n in members]
+        names = sorted(set(spellings), key=lambda name: (-spellings.count(name), name))
+        name = names[0] or "unnamed"
+        while name in used:
+            name += "'"
+        used.add(name)
+        lon = np.rad2deg(np.angle(np.mean(np.exp(1j * np.deg2rad(ra16[members]))))) % 360.0
+        rows.append(
+            {
+                "name": name,
+                "ra": float(lon),
+                "dec": float(np.median(dec16[members])),
+                "epoch": 2016.0,
+                "pmra": _median(pmra[members]),
+                "pmdec": _median(pmdec[members]),
+                "kind": "object",
+                "n_spectra": len(members),
+                "aliases": "; ".join(names),
+            }
+        )
+    return rows
+
+
+def _median(values: NDArray[np.float64]) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else None

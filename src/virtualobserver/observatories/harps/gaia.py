@@ -1,0 +1,85 @@
+"""The star itself: found in Gaia by position and brightness at the date of the spectra, for the HR diagram."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
+from virtualobserver.data.product import Raw, RawRef, Target
+from virtualobserver.maths.identity import absolute_magnitude, match_star, move_linear
+
+__all__ = ["SERVICE", "ask", "identify", "position_at"]
+
+SERVICE = "gaia"
+_EPOCH = 2016.0
+
+
+def position_at(target: Target, year: float) -> tuple[float, float]:
+    """Return where a target is in a Julian year (degrees); without proper motion it stays."""
+    assert target.ra is not None
+    assert target.dec is not None
+    ra, dec = move_linear(target.ra, target.dec, target.pmra or 0.0, target.pmdec or 0.0, year - target.epoch)
+    return float(ra), float(dec)
+
+
+def ask(catalogue: ReferenceCatalogue, target: Target, *, radius: float = 30.0) -> Raw | None:
+    """Return the stars around a target (radius in arcsec) as raw data; None without a position."""
+    if target.ra is None or target.dec is None:
+        return None
+    ra, dec = position_at(target, _EPOCH)
+    known = target.pmra is not None and target.pmdec is not None
+    wide = radius if known else radius + 0.5 * abs(_EPOCH - target.epoch)
+    stars = catalogue.cone(ra, dec, wide / 3600.0, _EPOCH)
+    header = {"service": SERVICE, "catalogue": catalogue.name, "rows": len(stars)}
+    name = f"{catalogue.name} {ra:.6f} {dec:.6f} {wide:.1f} arcsec"
+    return Raw(name, "csv", content=stars.to_csv(), header=header)
+
+
+def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> dict[str, Any]:
+    """Return what Gaia knows of the target; empty if it was not asked or no star fits.
+
+    Parameters
+    ----------
+    raws
+        All raw data; the reference catalogue's answers are among them.
+    target
+        Its position, motion and magnitude.
+    years
+        Julian years of the spectra: the match is made at their middle.
+
+    Returns
+    -------
+    dict
+        ``catalogue, source_id`` (text), ``match_distance`` (arcsec), ``match_probability, mag, bp_rp, g_rp,
+        parallax`` (mas), ``absolute_mag, radial_velocity`` (km/s), ``pmra, pmdec`` (mas/yr).
+    """
+    answers = [raw for raw in raws if raw.header.get("service") == SERVICE]
+    if not answers or target.ra is None or target.dec is None:
+        return {}
+    answer = answers[-1]
+    year = float(np.median(years)) if years else _EPOCH
+    stars = ReferenceStars.from_csv(answer.read(), answer.archive_id).at_epoch(year)
+    away = stars.distances(*position_at(target, year))
+    if target.pmra is None or target.pmdec is None:
+        # a list without motions gives the place of its own epoch: each star is carried there instead
+        away = np.minimum(away, stars.at_epoch(target.epoch).distances(target.ra, target.dec))
+    match = match_star(away, stars.mag, expected=target.mag)
+    if match is None:
+        return {}
+    row = match.row
+    numbers = {
+        name: float(getattr(stars, name)[row])
+        for name in ("mag", "bp_rp", "g_rp", "parallax", "radial_velocity", "pmra", "pmdec")
+    }
+    numbers["absolute_mag"] = absolute_magnitude(numbers["mag"], numbers["parallax"])
+    found: dict[str, Any] = {
+        "catalogue": str(answer.header.get("catalogue", "")),
+        "source_id": str(int(stars.source_id[row])),
+        "match_distance": match.distance,
+        "match_probability": match.probability,
+    }
+    return found | {name: value if math.isfinite(value) else None for name, value in numbers.items()}

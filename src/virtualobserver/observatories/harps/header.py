@@ -1,0 +1,247 @@
+"""What a file's header says about an exposure, keyword by keyword: one that is missing spoils no other."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from astropy.io import fits as afits
+
+from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
+from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.io.keywords import Keyword, read_keywords
+from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.identity import classify_name
+from virtualobserver.maths.times import Site, barycentric_velocity
+
+__all__ = ["LA_SILLA", "Facts", "header_of_file", "parse_sexagesimal_number", "read_facts"]
+
+LA_SILLA: Final = Site(lon=-70.7345, lat=-29.2584, height=2400.0)
+"""The 3.6 m telescope, as its headers give it."""
+
+_UNSET: Final = -90000.0
+_WANTED: Final = frozenset(
+    [
+        "OBJECT", "RA", "DEC", "MJD-OBS", "MJD-END", "DATE-OBS", "EXPTIME", "TEXPTIME", "SNR", "SPECSYS",
+        "INSTRUME", "TELESCOP", "WAVELMIN", "WAVELMAX", "SPEC_RES", "PROG_ID", "PRODCATG", "TMID",
+        "ESO DRS BERV", "ESO QC BERV", "ESO DRS BJD", "ESO DRS VERSION", "ESO DRS CCF RVC", "ESO DRS CCF RV",
+        "ESO QC CCF RV", "ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6", "ESO DPR TYPE", "ESO INS MODE",
+        "ESO OBS TARG NAME", "ESO TEL TARG ALPHA", "ESO TEL TARG DELTA", "ESO TEL TARG RADVEL",
+        "ESO TEL TARG PMA", "ESO TEL TARG PMD", "ESO TEL TARG PARALLAX", "ESO TEL TARG EPOCH",
+        "ESO TEL AIRM START", "ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV", "P3STORE",
+    ]
+)  # fmt: skip
+
+
+@dataclass
+class Facts:
+    """What is known of an exposure; NaN or empty where the file does not say.
+
+    Times are MJD (UTC) at the middle, positions ICRS degrees at that time, motions mas/yr, velocities km/s.
+    ``problems`` pairs quality bits with reasons.
+    """
+
+    object: str = ""
+    target: str = ""
+    ra: float = math.nan
+    dec: float = math.nan
+    mjd: float = math.nan
+    exptime: float = math.nan
+    instrument: str = ""
+    mode: str = ""
+    dpr_type: str = ""
+    kind: str = "object"
+    berv: float = math.nan
+    rv: float = math.nan
+    rv_target: float = math.nan
+    pmra: float = math.nan
+    pmdec: float = math.nan
+    parallax: float = math.nan
+    snr_header: float = math.nan
+    snr_calcium: float = math.nan
+    airmass: float = math.nan
+    site: Site = LA_SILLA
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def year(self) -> float:
+        """Julian year of the exposure."""
+        return 2000.0 + (self.mjd - 51544.5) / 365.25
+
+
+class _Asker:
+    """Reads keywords one by one and keeps what went wrong."""
+
+    def __init__(self, header: Mapping[str, Any], name: str) -> None:
+        self._header, self._name = header, name
+        self.problems: list[tuple[int, str]] = []
+
+    def number(self, *keys: str, needed: bool = False) -> float:
+        """Return the first of `keys` that is a finite number; NaN if none is."""
+        wrong: list[str] = []
+        for key in keys:
+            try:
+                value = read_keywords(self._header, [Keyword(key, float, required=False)], self._name)[key]
+            except BadKeyword as error:
+                wrong.append(str(error).split("keyword ", 1)[-1])
+                continue
+            if value is not None and value > _UNSET:
+                return float(value)
+        self.problems += [(flags.QUALITY_KEYWORD, f"keyword {text}") for text in wrong]
+        if needed and not wrong:
+            self.problems.append((flags.QUALITY_KEYWORD, f"keyword {' or '.join(keys)} is missing"))
+        return math.nan
+
+    def text(self, key: str, *, needed: bool = False) -> str:
+        """Return a keyword as text, empty if it is not there."""
+        value = self._header.get(key)
+        if value is None or isinstance(value, afits.card.Undefined) or not str(value).strip():
+            if needed:
+                self.problems.append((flags.QUALITY_KEYWORD, f"keyword {key} is missing"))
+            return ""
+        return str(value).strip()
+
+    def date(self) -> float:
+        """Return MJD (UTC) of DATE-OBS, NaN if it is missing or impossible."""
+        try:
+            found = read_keywords(self._header, [Keyword("DATE-OBS", datetime)], self._name)["DATE-OBS"]
+        except BadKeyword as error:
+            self.problems.append((flags.QUALITY_KEYWORD, f"keyword {str(error).split('keyword ', 1)[-1]}"))
+            return math.nan
+        return found.timestamp() / SECONDS_PER_DAY + 40587.0  # type: ignore[no-any-return]
+
+
+def read_facts(header: Mapping[str, Any], name: str) -> Facts:
+    """Read what a header says; nothing it lacks is an error, all of it is told in ``problems``."""
+    ask = _Asker(header, name)
+    exptime = ask.number("EXPTIME", "TEXPTIME", needed=True)
+    mjd = _middle(ask, exptime)
+    site = _site(ask)
+    facts = Facts(
+        object=ask.text("OBJECT", needed=True),
+        target=ask.text("ESO OBS TARG NAME"),
+        mjd=mjd,
+        exptime=exptime,
+        instrument=ask.text("INSTRUME", needed=True).upper() or "HARPS",
+        mode=ask.text("ESO INS MODE"),
+        dpr_type=ask.text("ESO DPR TYPE"),
+        rv=ask.number("ESO DRS CCF RVC", "ESO DRS CCF RV", "ESO QC CCF RV"),
+        rv_target=ask.number("ESO TEL TARG RADVEL"),
+        parallax=1000.0 * ask.number("ESO TEL TARG PARALLAX"),
+        snr_header=ask.number("SNR"),
+        snr_calcium=ask.number("ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6"),
+        airmass=ask.number("ESO TEL AIRM START"),
+        site=site,
+    )
+    _place(facts, ask)
+    facts.berv = ask.number("ESO DRS BERV", "ESO QC BERV")
+    if not math.isfinite(facts.berv) and math.isfinite(facts.mjd + facts.ra + facts.dec):
+        facts.berv = float(barycentric_velocity(facts.mjd, facts.ra, facts.dec, site))
+    facts.kind = classify_name(facts.object or facts.target, facts.dpr_type)
+    if (by_type := classify_name("", facts.dpr_type)) != "object":
+        # a name alone condemns nobody: it keeps an object out of target lists, not out of those who ask for it
+        ask.problems.append((flags.QUALITY_NOT_TARGET, f"DPR TYPE {facts.dpr_type}: {by_type}"))
+    elif re.search(r"(^|,)\s*(WAVE|THAR|TUN)", facts.dpr_type.upper().partition(",")[2]):
+        ask.problems.append((flags.QUALITY_FIBRE_B, f"DPR TYPE {facts.dpr_type}: lamp in the other fibre"))
+    facts.problems = ask.problems
+    return facts
+
+
+def _middle(ask: _Asker, exptime: float) -> float:
+    start, end = ask.number("MJD-OBS"), ask.number("MJD-END")
+    if not math.isfinite(start):
+        start = ask.date()
+        if math.isfinite(start):
+            ask.problems.append((flags.QUALITY_KEYWORD, "keyword MJD-OBS is missing; DATE-OBS taken"))
+    if math.isfinite(start) and math.isfinite(end) and end >= start:
+        return (start + end) / 2
+    if math.isfinite(start):
+        return start + (exptime / 2 / SECONDS_PER_DAY if math.isfinite(exptime) else 0.0)
+    found = ask.number("TMID", "ESO DRS BJD")
+    return found - MJD_ZERO_JD if found > 2e6 else found
+
+
+def _site(ask: _Asker) -> Site:
+    lon, lat, height = (ask.number(key) for key in ("ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV"))
+    return (
+        Site(lon, lat, height if math.isfinite(height) else 2400.0) if math.isfinite(lon + lat) else LA_SILLA
+    )
+
+
+def _place(facts: Facts, ask: _Asker) -> None:
+    """Set position and motion: RA and DEC of the file, else those of the target list."""
+    facts.ra, facts.dec = ask.number("RA"), ask.number("DEC")
+    east, north = ask.number("ESO TEL TARG PMA"), ask.number("ESO TEL TARG PMD")
+    if math.isfinite(east + north) and (east, north) != (0.0, 0.0):
+        facts.pmra, facts.pmdec = 1000.0 * east, 1000.0 * north
+    if math.isfinite(facts.ra) and abs(facts.dec) <= 90:
+        return
+    facts.ra = 15.0 * parse_sexagesimal_number(ask.number("ESO TEL TARG ALPHA"))
+    facts.dec = parse_sexagesimal_number(ask.number("ESO TEL TARG DELTA"))
+    what = "TARG ALPHA and DELTA taken" if math.isfinite(facts.ra + facts.dec) else "no position"
+    ask.problems.append((flags.QUALITY_KEYWORD, f"keywords RA and DEC are missing; {what}"))
+
+
+def parse_sexagesimal_number(number: float) -> float:
+    """Return the value of a number written HHMMSS.sss or ±DDMMSS.sss, in its own unit; NaN for NaN."""
+    if not math.isfinite(number):
+        return math.nan
+    whole, minutes = divmod(abs(number), 10000.0)
+    minutes, seconds = divmod(minutes, 100.0)
+    if minutes >= 60 or seconds >= 60:
+        return math.nan
+    return math.copysign(whole + minutes / 60 + seconds / 3600, number)
+
+
+def header_of_file(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the keywords that matter of the first two headers of a file, without parsing the other 3000 cards.
+
+    Raises
+    ------
+    InvalidFile
+        If it does not begin as FITS does, or a header does not end.
+    """
+    names = _WANTED | set(wanted)
+    found: dict[str, Any] = {}
+    with path.open("rb") as stream:
+        first = stream.read(2880)
+        if first[:9] != b"SIMPLE  =":
+            reason = "empty, 0 bytes" if not first else "not a FITS file"
+            msg = f"{path}, HDU 0: {reason}; fetch it again"
+            raise InvalidFile(msg)
+        size = 0
+        block = first
+        while True:
+            done, extent = _scan(block, names, found)
+            size += extent
+            if done:
+                return found
+            block = stream.read(2880)
+            if len(block) < 2880:
+                msg = f"{path}, HDU 0: cut in the header; fetch it again"
+                raise InvalidFile(msg)
+
+
+def _scan(block: bytes, names: frozenset[str] | set[str], found: dict[str, Any]) -> tuple[bool, int]:
+    for start in range(0, 2880, 80):
+        card = block[start : start + 80]
+        if card[:8] == b"END     ":
+            return True, start
+        key = card[:8].rstrip().decode("ascii", "replace")
+        if key == "HIERARCH":
+            key = card[9:].partition(b"=")[0].strip().decode("ascii", "replace")
+        if key in names and key not in found:
+            try:
+                value = afits.Card.fromstring(card).value
+            except (afits.VerifyError, ValueError):
+                continue
+            found[key] = None if isinstance(value, afits.card.Undefined) else value
+            if isinstance(found[key], np.generic):
+                found[key] = found[key].item()
+    return False, 2880

@@ -1,0 +1,277 @@
+"""The live archive: list what there is by TAP, download what is new, verify, and keep all of it or windows."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from astropy.io import fits as afits
+
+from virtualobserver.catalog.reference import GaiaArchive, LocalReference, ReferenceCatalogue
+from virtualobserver.config.credentials import Credentials
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.errors import (
+    ArchiveError,
+    ArchiveOverflow,
+    ArchiveRefused,
+    ArchiveUnavailable,
+    CatalogError,
+    DataError,
+    IncompleteDownload,
+)
+from virtualobserver.io.answers import expect_fits, expect_votable
+from virtualobserver.io.fits_structure import quiet, wrong_sums
+from virtualobserver.io.http import HttpClient
+from virtualobserver.io.names import safe_name
+from virtualobserver.observatories.harps import gaia, query
+from virtualobserver.observatories.harps.adp import cut_windows
+from virtualobserver.observatories.harps.folder import catalogue_of
+from virtualobserver.observatories.harps.header import Facts
+from virtualobserver.observatories.harps.login import TOKEN_URL, Login
+from virtualobserver.observatories.harps.rows import windows_of
+from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.observatory import Client, Landed
+
+__all__ = ["Addresses", "LiveArchive", "scratch", "with_reference"]
+
+_FIRST_MJD: Final = 51544.0
+_SHORTEST: Final = 1e-3  # d; two rows that share their time are not told apart below this
+_GIVE_UP: Final = 3  # products in a row that an archive does not give
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the services are."""
+
+    tap: str = query.TAP_URL
+    file: str = query.FILE_URL
+    token: str = TOKEN_URL
+
+
+def scratch(client: Client, settings: HARPSSettings) -> Path:
+    """Return the folder for downloads: the setting's, the client's, or one of the system."""
+    if settings.downloads is not None:
+        return Path(settings.downloads).expanduser().resolve()
+    given = getattr(client, "scratch", None)
+    if given is not None:
+        return Path(given) / "harps"
+    return Path(tempfile.gettempdir()) / f"virtualobserver-{os.getuid()}" / "harps"
+
+
+class LiveArchive:
+    """Phase-3 spectra of the ESO archive."""
+
+    def __init__(
+        self,
+        client: Client,
+        settings: HARPSSettings,
+        *,
+        addresses: Addresses | None = None,
+        credentials: Credentials | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        # what is public is asked for without any credentials, so that none can go astray
+        self._http: HttpClient = client.http.with_credentials(None)
+        self._client, self._settings, self._wall = client, settings, wall
+        self._addresses = addresses or Addresses()
+        known = credentials if credentials is not None else Credentials.find("harps")
+        self._login = Login(self._http, known, url=self._addresses.token, wall=wall)
+        self._folder = scratch(client, settings)
+
+    # --- listing ------------------------------------------------------------------------------------------
+
+    def find(self, target: Target | None = None) -> list[query.Found]:
+        """Return the products of a target, or of the whole sky, in order of time.
+
+        Raises
+        ------
+        ArchiveError
+            If the archive does not answer, or with an error.
+        """
+        cone = None
+        if target is not None:
+            if target.ra is None or target.dec is None:
+                msg = f"source {target.name} has no position; give ra and dec in the catalogue"
+                raise DataError(msg)
+            # HARPS began in 2003: the middle of its time, widened by the motion of half of it
+            ra, dec = gaia.position_at(target, 2014.0)
+            motion = math.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000.0
+            cone = (ra, dec, (self._settings.radius + 12.0 * motion) / 3600.0)
+        rows = {row.dp_id: row for row in self._rows(cone, None)}
+        return sorted(rows.values(), key=lambda row: (row.t_min, row.dp_id))
+
+    def _rows(
+        self, cone: tuple[float, float, float] | None, times: tuple[float, float] | None
+    ) -> Iterator[query.Found]:
+        """Yield rows; where the archive cut its answer, those of both halves of the time."""
+        s = self._settings
+        adql = query.build_query(
+            cone, collections=s.collections, times=times, archived_before=s.archived_before,
+            minimal_snr=s.minimal_snr,
+        )  # fmt: skip
+        url, params = query.tap_params(adql, rows=s.page_rows, url=self._addresses.tap)
+        try:
+            answer = self._http.get(url, params=params, check=expect_votable())
+        except ArchiveOverflow:
+            low, high = times or (_FIRST_MJD, self._wall() / 86400.0 + 40588.0)
+            if high - low < _SHORTEST:
+                raise
+            middle = (low + high) / 2
+            yield from self._rows(cone, (low, middle))
+            yield from self._rows(cone, (middle, high))
+            return
+        if not answer.empty:
+            yield from query.parse_rows(answer.content, answer.url)
+
+    def catalogue(self) -> list[dict[str, Any]]:
+        """Return a target list of all products, grouped by position."""
+        return catalogue_of(
+            [
+                Facts(object=row.target_name, ra=row.ra, dec=row.dec, mjd=row.t_min, instrument="HARPS")
+                for row in self.find()
+            ]
+        )
+
+    # --- downloads ----------------------------------------------------------------------------------------
+
+    def fetch(self, target: Target) -> Iterator[Landed]:
+        """Yield the products of a target as they come, and at the end what could not be got."""
+        try:
+            rows = self.find(target)
+        except (ArchiveError, DataError) as error:
+            yield target, error
+            return
+        known = getattr(self._client, "known", None)
+        have = set(known(target)) if callable(known) else set()
+        failed: list[tuple[str, ArchiveError | DataError]] = []
+        in_a_row = 0
+        now = datetime.fromtimestamp(self._wall(), UTC).isoformat()
+        for row in rows:
+            if row.dp_id in have or not (self._settings.proprietary or row.is_public(now)):
+                continue
+            try:
+                yield target, self._product(row, public=row.is_public(now))
+                in_a_row = 0
+            except (ArchiveError, DataError) as error:
+                failed.append((row.dp_id, error))
+                in_a_row += isinstance(error, ArchiveUnavailable)
+                if in_a_row >= _GIVE_UP:
+                    break
+        if failed:
+            name, first = failed[0]
+            msg = f"{len(failed)} of {len(rows)} products of {target.name} missing, first {name}: {first}"
+            yield target, type(first)(msg)
+
+    def _product(self, row: query.Found, *, public: bool) -> Raw:
+        path = self._folder / f"{safe_name(row.dp_id)}.fits"
+        if not (path.is_file() and self._fits_size(path, row)):
+            self._download(row, path, public=public)
+        header: dict[str, Any] = {
+            "store": "full",
+            "target_name": row.target_name,
+            "snr": _or_none(row.snr),
+            "proposal_id": row.proposal,
+            "obs_release_date": row.release,
+            "size": path.stat().st_size,
+        }
+        if wrong := _wrong(path):
+            # asked for twice, and twice not what its header promises: kept, and told
+            header["problems"] = [f"HDU {hdu}: {key} is wrong" for hdu, key in wrong]
+        obscore = {
+            "obs_id": row.dp_id, "obs_collection": self._settings.collections[0], "dataproduct_type": "spectrum",
+            "s_ra": row.ra, "s_dec": row.dec, "t_min": row.t_min, "t_exptime": row.exptime,
+            "t_max": row.t_min + row.exptime / 86400.0, "em_min": row.em_min, "em_max": row.em_max,
+        }  # fmt: skip
+        obscore = {name: _or_none(value) for name, value in obscore.items()}
+        if self._settings.store == "windows" and not wrong:
+            content = cut_windows(path.read_bytes(), path.name, windows_of(self._settings))
+            if content is not None:
+                if self._settings.downloads is None:
+                    path.unlink()
+                header["store"] = "windows"
+                return Raw(row.dp_id, "fits", content=content, obscore=obscore, header=header)
+        # a folder the user named is a mirror: it stays as it is, and later runs find it there
+        mirror = self._settings.downloads is not None
+        return Raw(row.dp_id, "fits", path=path, in_place=mirror, obscore=obscore, header=header)
+
+    def _download(self, row: query.Found, path: Path, *, public: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        url = self._addresses.file + row.dp_id
+        for attempt in (1, 2):
+            http = self._http if public else self._http.with_credentials(self._login.auth())
+            try:
+                http.download(url, path, check=expect_fits())
+            except ArchiveRefused as error:
+                if public or attempt == 2 or "HTTP 401" not in str(error):
+                    raise
+                self._login.auth(renew=True)
+                continue
+            if not self._fits_size(path, row):
+                size = path.stat().st_size
+                path.unlink()
+                if attempt == 2:
+                    msg = f"{row.dp_id}: {size} bytes came, the archive lists about {row.size:.0f}"
+                    raise IncompleteDownload(msg)
+            elif attempt == 2 or not _wrong(path):
+                return
+            else:
+                path.unlink()
+
+    @staticmethod
+    def _fits_size(path: Path, row: query.Found) -> bool:
+        """Say whether a file has the size the archive lists, in kB that may be of 1000 or 1024 bytes."""
+        return not row.size > 0 or 0.97 * row.size - 1000 <= path.stat().st_size <= 1.03 * row.size + 2000
+
+
+def _wrong(path: Path) -> list[tuple[int, str]]:
+    with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        return wrong_sums(units)
+
+
+def _or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# --- the star itself --------------------------------------------------------------------------------------
+
+
+def reference_of(client: Client, settings: HARPSSettings) -> ReferenceCatalogue | None:
+    """Return the reference catalogue that the settings ask for, None for none."""
+    given = getattr(client, "reference", None)
+    if settings.reference == "never":
+        return None
+    if given is not None:
+        found: ReferenceCatalogue = given
+        return found
+    if settings.reference not in {"auto", "always"}:
+        return LocalReference(settings.reference)
+    if settings.reference == "auto" and client.origin != "live":
+        return None
+    return GaiaArchive(settings.gaia_release, cache=scratch(client, settings).parent / "gaia")
+
+
+def with_reference(
+    target: Target, landed: Iterator[Landed], client: Client, settings: HARPSSettings
+) -> Iterator[Landed]:
+    """Yield what landed, and after at least one spectrum also the stars of the reference catalogue there."""
+    any_spectrum = False
+    for pair in landed:
+        any_spectrum |= isinstance(pair[1], Raw)
+        yield pair
+    if not any_spectrum:
+        return
+    try:
+        catalogue = reference_of(client, settings)
+        raw = None if catalogue is None else gaia.ask(catalogue, target)
+    except (ArchiveError, CatalogError) as error:
+        yield target, error if isinstance(error, ArchiveError) else DataError(str(error))
+        return
+    if raw is not None:
+        yield target, raw

@@ -1,0 +1,107 @@
+"""The token of the ESO archive, for products that are not public yet."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Final
+
+import requests
+from requests.auth import AuthBase
+
+from virtualobserver.config.credentials import Credentials
+from virtualobserver.errors import ArchiveAnswerError, ArchiveRefused
+from virtualobserver.io.http import HttpClient
+
+__all__ = ["TOKEN_URL", "BearerAuth", "Login"]
+
+TOKEN_URL: Final = "https://www.eso.org/sso/oidc/token"  # noqa: S105 - an address
+_EARLY: Final = 600.0
+
+
+class BearerAuth(AuthBase):
+    """Send a token; its value shows nowhere."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
+
+    def __repr__(self) -> str:
+        return "BearerAuth(***)"
+
+
+class Login:
+    """Gets a token with user name and password, and a new one ten minutes before it ends.
+
+    Parameters
+    ----------
+    http
+        Client without credentials of its own.
+    credentials
+        User name and password, or a token that is used as it is.
+    url, wall
+        Where to ask, and seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        credentials: Credentials,
+        *,
+        url: str = TOKEN_URL,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._http, self._credentials, self._url, self._wall = http, credentials, url, wall
+        self._auth: BearerAuth | None = None
+        self._until = 0.0
+
+    def __repr__(self) -> str:
+        return f"Login({self._credentials!r})"
+
+    def auth(self, *, renew: bool = False) -> BearerAuth:
+        """Return the authorisation to send.
+
+        Raises
+        ------
+        ArchiveRefused
+            If there are no credentials, or the archive does not take them.
+        ArchiveAnswerError
+            If the answer holds no token.
+        """
+        known = self._credentials
+        if known.token:
+            return BearerAuth(known.token)
+        if not (known.username and known.password):
+            msg = (
+                "proprietary products need a login: set VO_HARPS_USERNAME and VO_HARPS_PASSWORD, or write "
+                "them to ~/.config/virtualobserver/credentials.yaml"
+            )
+            raise ArchiveRefused(msg)
+        if self._auth is None or renew or self._wall() > self._until - _EARLY:
+            self._auth, self._until = self._ask(known.username, known.password)
+        return self._auth
+
+    def _ask(self, username: str, password: str) -> tuple[BearerAuth, float]:
+        params = {
+            "response_type": "id_token token",
+            "grant_type": "password",
+            "client_id": "clientid",
+            "client_secret": "clientSecret",
+            "username": username,
+            "password": password,
+        }
+        answer = self._http.get(self._url, params=params)
+        try:
+            token = json.loads(answer.content)["id_token"]
+            payload = str(token).split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return BearerAuth(str(token)), float(claims["exp"])
+        except (ValueError, KeyError, IndexError, TypeError):
+            msg = f"{answer.url}: the answer to the login holds no token"
+            raise ArchiveAnswerError(msg) from None

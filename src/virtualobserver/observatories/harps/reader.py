@@ -1,0 +1,287 @@
+"""One exposure out of a file: ESO phase-3 tables (ADP), DRS s1d images, and whatever else follows the rules.
+
+Columns are found by TUTYP, then by TUCD, last by name; medium, unit and frame are read and converted to air,
+Å and the solar-system barycentre. What is missing or wrong becomes a quality bit with a reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from astropy.io import fits as afits
+from numpy.typing import NDArray
+
+from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.io.fits import Keyword, check_structure, read_keywords
+from virtualobserver.io.fits_structure import MemoryFile, quiet, wrong_sums
+from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import C_KM_S, shift, vacuum_to_air
+from virtualobserver.maths.spectrum_noise import spike_mask
+from virtualobserver.observatories.harps.header import Facts, read_facts
+
+__all__ = ["Exposure", "read_exposure"]
+
+_ANGSTROM: Final = {
+    "angstrom": 1.0,
+    "angstroms": 1.0,
+    "a": 1.0,
+    "0.1nm": 1.0,
+    "nm": 10.0,
+    "um": 1e4,
+    "m": 1e10,
+}
+_TYPES: Final = {
+    "wave": "data.spectralaxis.value",
+    "flux": "data.fluxaxis.value",
+    "error": "data.fluxaxis.accuracy.staterror",
+    "quality": "data.fluxaxis.accuracy.qualitystatus",
+}
+_NAMES: Final = {
+    "wave": ("WAVE", "WAVELENGTH", "LAMBDA"),
+    "flux": ("FLUX", "FLUX_REDUCED"),
+    "error": ("ERR", "ERR_REDUCED"),
+    "quality": ("QUAL",),
+}
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass
+class Exposure:
+    """A spectrum in air wavelengths (Å, barycentric) with what its file says about it.
+
+    ``quality`` and ``reasons`` grow while it is read; ``mask`` has the bits of
+    `virtualobserver.maths.spectrum_flags`.
+    """
+
+    name: str
+    facts: Facts
+    wave: FloatArray = field(default_factory=lambda: np.empty(0))
+    flux: FloatArray = field(default_factory=lambda: np.empty(0))
+    mask: NDArray[np.uint16] = field(default_factory=lambda: np.empty(0, dtype=np.uint16))
+    flux_unit: str = ""
+    medium: str = "air"
+    frame: str = "barycentric"
+    quality: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def note(self, bit: int, reason: str) -> None:
+        """Set a quality bit and say why."""
+        self.quality |= bit
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+
+def read_exposure(
+    content: bytes, name: str, windows: Sequence[tuple[float, float]] | None = None
+) -> Exposure:
+    """Read one spectrum.
+
+    Parameters
+    ----------
+    content
+        The file.
+    name
+        Its name, for messages.
+    windows
+        Stretches to keep, Å in air and barycentric; all if not given.
+
+    Raises
+    ------
+    InvalidFile
+        If it is not FITS, is cut, or holds no spectrum: with name, HDU and reason.
+    """
+    file = MemoryFile(content, name)
+    check_structure(file, verify=False)
+    with quiet(file, 0), file.open() as stream, afits.open(stream, memmap=False) as units:
+        wrong = wrong_sums(units)
+        headers = [unit.header for unit in units]
+        table = next((n for n, unit in enumerate(units) if isinstance(unit, afits.BinTableHDU)), None)
+        # the primary header is the one of the exposure, that of the table knows about its columns
+        own = headers[0] if table is None else headers[table]
+        exposure = Exposure(name, read_facts(ChainMap(headers[0], own), name))
+        for bit, reason in exposure.facts.problems:
+            exposure.note(bit, reason)
+        if table is not None:
+            pixels = _from_table(units[table], exposure, name, table)
+        else:
+            pixels = _from_image(units[0], exposure, name)
+    _judge_sums(exposure, wrong, is_image=table is None)
+    _convert(exposure, pixels, ChainMap(own, headers[0]), windows, is_image=table is None)
+    return exposure
+
+
+# --- the two forms ----------------------------------------------------------------------------------------
+
+
+def _column(header: Mapping[str, Any], names: Sequence[str], kind: str) -> str | None:
+    """Return the name of the column of a kind: by utype, else by UCD, else by its usual names."""
+    found: list[tuple[int, str]] = []
+    for number, column in enumerate(names, 1):
+        utype = str(header.get(f"TUTYP{number}", "")).strip().lower()
+        if utype.endswith(_TYPES[kind]):
+            found.append((1 if utype.startswith("eso:") else 0, column))
+    if found:
+        return min(found, key=lambda pair: pair[0])[1]
+    for number, column in enumerate(names, 1):
+        parts = str(header.get(f"TUCD{number}", "")).strip().lower().split(";")
+        is_error, is_flux = "stat.error" in parts, any(part.startswith("phot.flux") for part in parts)
+        if (
+            (kind == "wave" and parts[0] == "em.wl")
+            or (kind == "flux" and is_flux and not is_error and "src.net" in parts)
+            or (kind == "error" and is_flux and is_error)
+        ):
+            return column
+    upper = {column.upper(): column for column in names}
+    return next((upper[usual] for usual in _NAMES[kind] if usual in upper), None)
+
+
+def _from_table(
+    unit: Any, exposure: Exposure, name: str, number: int
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    header, names = unit.header, unit.columns.names
+    wave_name, flux_name = _column(header, names, "wave"), _column(header, names, "flux")
+    if wave_name is None or flux_name is None:
+        missing = "spectral axis" if wave_name is None else "flux"
+        msg = f"{name}, HDU {number}: no column is the {missing}, by TUTYP, TUCD or name; it has {names}"
+        raise InvalidFile(msg)
+    wave = np.asarray(unit.data[wave_name], dtype=np.float64).ravel()
+    flux = np.asarray(unit.data[flux_name], dtype=np.float64).ravel()
+    if wave.size != flux.size or not wave.size:
+        msg = f"{name}, HDU {number}: {wave.size} wavelengths for {flux.size} fluxes"
+        raise InvalidFile(msg)
+    bad = np.zeros(wave.size, dtype=bool)
+    quality = _column(header, names, "quality")
+    if quality is not None and np.asarray(unit.data[quality]).size == wave.size:
+        bad = np.asarray(unit.data[quality]).ravel() != 0
+    column = names.index(wave_name) + 1
+    scale, told = _scale(str(header.get(f"TUNIT{column}", "")), wave)
+    if told:
+        exposure.note(flags.QUALITY_ASSUMED, f"HDU {number}: {told}")
+    if scale != 1.0:
+        exposure.note(flags.QUALITY_CONVERTED, f"wavelengths in {header.get(f'TUNIT{column}')} brought to Å")
+    exposure.flux_unit = str(header.get(f"TUNIT{names.index(flux_name) + 1}", "")).strip()
+    parts = str(header.get(f"TUCD{column}", "")).strip().lower().split(";")
+    if parts[0] == "em.wl":
+        exposure.medium = "air" if "obs.atmos" in parts else "vacuum"
+    else:
+        exposure.note(flags.QUALITY_ASSUMED, f"TUCD{column} does not tell air from vacuum; air assumed")
+    return wave * scale, flux, bad
+
+
+def _scale(unit: str, wave: FloatArray) -> tuple[float, str]:
+    key = unit.strip().lower().replace(" ", "")
+    if key in _ANGSTROM:
+        return _ANGSTROM[key], ""
+    middle = float(np.nanmedian(wave)) if np.isfinite(wave).any() else 0.0
+    guess = 10.0 if 100 < middle < 2500 else 1.0
+    what = "missing" if not key else f"{unit!r}, which is not known"
+    return guess, f"unit of the wavelengths {what}; {'nm' if guess > 1 else 'Å'} assumed"
+
+
+def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    if unit.data is None or unit.data.ndim != 1:
+        shape = None if unit.data is None else unit.data.shape
+        msg = f"{name}, HDU 0: neither a table with a spectrum nor an image with one axis (shape {shape})"
+        raise InvalidFile(msg)
+    flux = np.asarray(unit.data, dtype=np.float64)
+    wanted = [Keyword("CRVAL1"), Keyword("CDELT1", default=None), Keyword("CRPIX1", default=1.0)]
+    try:
+        known = read_keywords(unit.header, wanted, name)
+        step = known["CDELT1"]
+        if step is None:
+            step = read_keywords(unit.header, [Keyword("CD1_1")], name)["CD1_1"]
+    except BadKeyword as error:
+        msg = f"{error}: there is no wavelength scale"
+        raise InvalidFile(msg) from error
+    if not step > 0:
+        msg = f"{name}, HDU 0: CDELT1 is {step}, so there is no wavelength scale"
+        raise InvalidFile(msg)
+    wave = known["CRVAL1"] + step * (np.arange(flux.size) + 1 - known["CRPIX1"])
+    scale, told = _scale(str(unit.header.get("CUNIT1", "")), wave)
+    if str(unit.header.get("CUNIT1", "")).strip() and told:
+        exposure.note(flags.QUALITY_ASSUMED, f"HDU 0: {told}")
+    exposure.flux_unit = str(unit.header.get("BUNIT", "")).strip()
+    return wave * scale, flux, np.zeros(flux.size, dtype=bool)
+
+
+# --- checks and conversions -------------------------------------------------------------------------------
+
+
+def _judge_sums(exposure: Exposure, wrong: Sequence[tuple[int, str]], *, is_image: bool) -> None:
+    """Tell a changed file from a DRS image that carries the DATASUM of the frame it was made from."""
+    for number, key in wrong:
+        if is_image and key == "DATASUM" and (number, "CHECKSUM") not in wrong:
+            exposure.note(flags.QUALITY_DATASUM, "DATASUM is that of an earlier frame")
+        else:
+            exposure.note(flags.QUALITY_CHECKSUM, f"HDU {number}: {key} is wrong, the bytes have changed")
+
+
+def _frame_velocity(exposure: Exposure, header: Mapping[str, Any], *, is_image: bool) -> float:
+    """Return by which velocity (km/s) wavelengths are to be shifted to become barycentric."""
+    facts = exposure.facts
+    specsys = str(header.get("SPECSYS", "")).strip().upper()
+    exposure.frame = specsys.lower() or "barycent"
+    if not specsys and not (is_image and facts.instrument == "HARPS"):
+        exposure.note(flags.QUALITY_ASSUMED, "SPECSYS is missing; barycentric assumed")
+    if specsys == "TOPOCENT":
+        if not np.isfinite(facts.berv):
+            exposure.note(
+                flags.QUALITY_KEYWORD, "topocentric, and position or time for the correction missing"
+            )
+            return 0.0
+        exposure.note(flags.QUALITY_CONVERTED, f"topocentric; shifted by {facts.berv:.3f} km/s")
+        return facts.berv
+    undone = 0.0
+    for number in range(1, 10):
+        # what IRAF's dopcor has taken out is put back
+        found = re.match(r"\s*(-?[\d.]+)", str(header.get(f"DOPCOR{number:02d}", "")))
+        undone += float(found[1]) if found else 0.0
+    if undone:
+        exposure.frame = "stellar"
+        facts.rv = facts.rv if np.isfinite(facts.rv) else undone
+        exposure.note(flags.QUALITY_CONVERTED, f"DOPCOR of {undone:.3f} km/s undone")
+    return undone
+
+
+def _convert(
+    exposure: Exposure,
+    pixels: tuple[FloatArray, FloatArray, NDArray[np.bool_]],
+    header: Mapping[str, Any],
+    windows: Sequence[tuple[float, float]] | None,
+    *,
+    is_image: bool,
+) -> None:
+    """Cut the windows with a margin, then bring medium and frame to ours and make the mask."""
+    v = _frame_velocity(exposure, header, is_image=is_image)
+    wave, flux, bad = pixels
+    keep = np.isfinite(wave)
+    if windows is not None:
+        margin = 2.0 + 4000.0 * (abs(v) / C_KM_S)
+        if exposure.medium == "vacuum":
+            margin += 2.0
+        near = np.zeros(wave.size, dtype=bool)
+        for low, high in windows:
+            near |= (wave > low - margin) & (wave < high + margin)
+        keep &= near
+    wave, flux, bad = wave[keep], flux[keep], bad[keep]
+    if wave.size > 1 and not (np.diff(wave) > 0).all():
+        order = np.argsort(wave, kind="stable")
+        order = order[np.concatenate(([True], np.diff(wave[order]) > 0))]
+        exposure.note(flags.QUALITY_CONVERTED, "wavelengths were not in increasing order; sorted")
+        wave, flux, bad = wave[order], flux[order], bad[order]
+    if exposure.medium == "vacuum" and wave.size:
+        exposure.note(flags.QUALITY_CONVERTED, "vacuum wavelengths brought to air")
+        if v:
+            wave, v = shift(wave, v), 0.0
+        wave = vacuum_to_air(wave)
+    if v:
+        wave = shift(wave, v)
+    mask = spike_mask(flux)
+    mask[bad] |= flags.MASK_FLAGGED
+    exposure.wave, exposure.flux, exposure.mask = wave, flux, mask

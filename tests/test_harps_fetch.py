@@ -1,0 +1,456 @@
+import base64
+import gzip
+import json
+from urllib.parse import parse_qs
+
+import numpy as np
+import pytest
+from support_harps import STAR, Client, adp, row, votable
+from support_loopback import Act, FakeTime, Loopback
+from support_real import real_data
+
+from virtualobserver.config.credentials import Credentials
+from virtualobserver.data.product import Raw, RawRef, Target
+from virtualobserver.errors import (
+    ArchiveAnswerError,
+    ArchiveError,
+    ArchiveRefused,
+    ArchiveUnavailable,
+    ConfigError,
+    DataError,
+    IncompleteDownload,
+    InvalidFile,
+)
+from virtualobserver.io.http import HttpClient, Retry, Timeouts
+from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.observatories.harps import VirtualHARPS, query
+from virtualobserver.observatories.harps.folder import FolderArchive
+from virtualobserver.observatories.harps.live import Addresses, LiveArchive
+from virtualobserver.observatories.harps.login import Login
+from virtualobserver.observatory import Aux
+
+NOW = 1_700_000_000.0  # 2023-11-14
+SECRET = "sesame-4711"
+WORD = "token-value-xyz"
+
+
+@pytest.fixture
+def server():
+    with Loopback() as running:
+        yield running
+
+
+def token(exp=NOW + 28800, word=WORD):
+    middle = base64.urlsafe_b64encode(json.dumps({"exp": exp}).encode()).decode().rstrip("=")
+    return json.dumps({"id_token": f"{word}.{middle}.sig"}).encode()
+
+
+def archive(server, tmp_path, *, options=None, known=None, time=None, credentials=None, **act_rows):
+    time = time or FakeTime()
+    http = HttpClient(
+        retry=Retry(attempts=3, first_wait=0.01), timeouts=Timeouts(connect=2, read=2, total=5),
+        sleep=time.sleep, clock=time.clock,
+    )  # fmt: skip
+    settings = VirtualHARPS.Settings(reference="never", **(options or {}))
+    client = Client(http=http, scratch=tmp_path, known=known)
+    where = Addresses(tap=server.url, file=f"{server.url}/file/", token=f"{server.url}/token")
+    return LiveArchive(
+        client, settings, addresses=where, wall=lambda: NOW,
+        credentials=credentials if credentials is not None else Credentials("harps"),
+    )  # fmt: skip
+
+
+def serve(server, *contents, **more):
+    """List and serve files; return their rows."""
+    rows = [row(n, content, **more) for n, content in enumerate(contents)]
+    server.on("/sync", Act(body=votable(rows)))
+    for each, content in zip(rows, contents, strict=True):
+        server.on(f"/file/{each['dp_id']}", Act(body=content, ranges=True, headers={"ETag": '"1"'}))
+    return rows
+
+
+def asked_for(server, part):
+    return [a for a in server.asked if part in a.path]
+
+
+# ------------------------------------------------------------------------------------------- queries
+def test_query_has_the_documented_form():
+    assert query.build_query() == (
+        "SELECT target_name,dp_id,s_ra,s_dec,t_min,t_exptime,snr,em_min,em_max,em_res_power,access_url,"
+        "access_estsize,obs_release_date,proposal_id FROM ivoa.ObsCore WHERE obs_collection='HARPS' AND "
+        "dataproduct_type='spectrum'"
+    )
+    full = query.build_query(
+        (86.8212, -51.0665, 30 / 3600), collections=("HARPS", "UVES"), times=(56000.0, 56100.5),
+        archived_before="2022-03-21", minimal_snr=10,
+    )  # fmt: skip
+    assert full.endswith(
+        "WHERE obs_collection IN ('HARPS','UVES') AND dataproduct_type='spectrum' AND "
+        "INTERSECTS(s_region,CIRCLE('ICRS',86.8212000,-51.0665000,0.0083333))=1 AND snr>=10 AND "
+        "dp_id<'ADP.2022-03-21' AND t_min>=56000.000000 AND t_min<56100.500000"
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"collections": ("x'; DROP TABLE sources; --",)}, {"collections": ()}, {"archived_before": "2022' OR 1=1"},
+     {"cone": (np.nan, 0.0, 0.1)}],
+)  # fmt: skip
+def test_fault_20_nothing_of_a_configuration_can_carry_a_query(more):
+    with pytest.raises(ConfigError):
+        query.build_query(more.pop("cone", None), **more)
+
+
+def test_payload_is_that_of_a_synchronous_tap_query(server, tmp_path):
+    serve(server, adp())
+    archive(server, tmp_path, options={"page_rows": 50}).find(STAR)
+    (asked,) = asked_for(server, "sync")
+    sent = {name: values[0] for name, values in parse_qs(asked.query).items()}
+    assert sent == {
+        "REQUEST": "doQuery", "LANG": "ADQL", "MAXREC": "50",
+        "QUERY": query.build_query((86.8212, -51.0665, 30 / 3600)),
+    }  # fmt: skip
+
+
+def test_capped_answers_are_asked_again_in_halves_of_time(server, tmp_path):
+    rows = [row(n, b"x" * 1000) for n in range(4)]
+    server.on(
+        "/sync", Act(body=votable(rows[:2], status="OVERFLOW")), Act(body=votable(rows[:2], status="OVERFLOW")),
+        Act(body=votable(rows[:3])), Act(body=votable(rows[2:])), Act(body=votable([])),
+    )  # fmt: skip
+    found = archive(server, tmp_path).find()
+    assert [each.t_min for each in found] == [56000.1, 56001.1, 56002.1, 56003.1]
+    windows = [parse_qs(a.query)["QUERY"][0].rpartition("spectrum'")[2] for a in server.asked]
+    assert windows[0] == ""
+    assert all("t_min>=" in w for w in windows[1:])
+    assert len(windows) == 5
+
+
+# ------------------------------------------------------------------------------------------- downloads
+def test_products_of_a_target_are_got_verified_and_reduced(server, tmp_path):
+    rows = serve(server, adp(0), adp(1))
+    landed = list(archive(server, tmp_path).fetch(STAR))
+    assert [raw.archive_id for _, raw in landed] == [r["dp_id"] for r in rows]
+    raw = landed[0][1]
+    assert (raw.header["store"], raw.in_place, raw.obscore["t_min"]) == ("full", False, 56000.1)
+    survey = VirtualHARPS()
+    products = survey.reduce([RawRef.of(r) for _, r in landed], Aux(STAR), survey.settings)
+    assert products[0].statistics["n_good"] == 2
+
+
+def test_windows_are_kept_instead_of_files_if_asked_for_and_the_row_says_so(server, tmp_path):
+    serve(server, adp(0))
+    ((_, raw),) = archive(server, tmp_path, options={"store": "windows"}).fetch(STAR)
+    assert raw.header["store"] == "windows"
+    assert raw.path is None
+    assert list(tmp_path.rglob("*.fits")) == []
+    survey = VirtualHARPS()
+    assert survey.reduce([RawRef.of(raw)], Aux(STAR), survey.settings)[0].statistics["n_good"] == 1
+
+
+def test_only_what_is_new_is_downloaded(server, tmp_path):
+    rows = serve(server, adp(0), adp(1), adp(2))
+    landed = list(archive(server, tmp_path, known=[rows[0]["dp_id"], rows[2]["dp_id"]]).fetch(STAR))
+    assert [raw.archive_id for _, raw in landed] == [rows[1]["dp_id"]]
+    assert len(asked_for(server, "file")) == 1
+
+
+def test_mirror_keeps_files_and_a_second_run_downloads_nothing(server, tmp_path):
+    serve(server, adp(0), adp(1))
+    options = {"downloads": str(tmp_path / "mirror")}
+    first = list(archive(server, tmp_path, options=options).fetch(STAR))
+    second = list(archive(server, tmp_path, options=options).fetch(STAR))
+    assert [raw.path for _, raw in first] == [raw.path for _, raw in second]
+    assert all(raw.in_place for _, raw in first)
+    assert len(asked_for(server, "file")) == 2
+
+
+def test_nothing_found_is_no_error(server, tmp_path):
+    server.on("/sync", Act(body=votable([])))
+    assert list(archive(server, tmp_path).fetch(STAR)) == []
+
+
+def test_target_without_position_is_an_error_of_that_target(server, tmp_path):
+    ((target, error),) = archive(server, tmp_path).fetch(Target("nowhere"))
+    assert target.name == "nowhere"
+    assert isinstance(error, DataError)
+
+
+# ------------------------------------------------------------------------------------------- faults
+def test_fault_07_429_with_retry_after_is_obeyed(server, tmp_path):
+    rows = serve(server, adp(0))
+    server.on(f"/file/{rows[0]['dp_id']}", Act(status=429, headers={"Retry-After": "7"}), Act(body=adp(0)))
+    time = FakeTime()
+    ((_, raw),) = archive(server, tmp_path, time=time).fetch(STAR)
+    assert isinstance(raw, Raw)
+    assert max(time.slept) >= 7
+
+
+def test_fault_12_truncated_body_goes_on_where_it_broke_off(server, tmp_path):
+    rows = serve(server, adp(0))
+    whole = Act(body=adp(0), ranges=True, headers={"ETag": '"1"'})
+    server.on(f"/file/{rows[0]['dp_id']}", Act(body=adp(0), cut=50000, headers={"ETag": '"1"'}), whole)
+    ((_, raw),) = archive(server, tmp_path).fetch(STAR)
+    assert raw.path.read_bytes() == adp(0)
+    assert asked_for(server, "file")[1].headers["range"] == "bytes=50000-"
+
+
+def test_fault_12_a_body_that_stays_short_is_an_error_and_leaves_no_file(server, tmp_path):
+    rows = serve(server, adp(0))
+    server.on(f"/file/{rows[0]['dp_id']}", Act(body=adp(0), cut=50000))
+    ((_, error),) = archive(server, tmp_path).fetch(STAR)
+    assert isinstance(error, IncompleteDownload)
+    assert rows[0]["dp_id"] in str(error)
+    assert list(tmp_path.rglob("*.fits")) == []
+
+
+def test_size_other_than_listed_is_an_error(server, tmp_path):
+    serve(server, adp(0), access_estsize=5261)
+    ((_, error),) = archive(server, tmp_path).fetch(STAR)
+    assert isinstance(error, IncompleteDownload)
+    assert "5261000" in str(error)
+    assert len(asked_for(server, "file")) == 2
+
+
+def broken():
+    content = bytearray(adp(0))
+    content[-60000] ^= 4
+    return bytes(content)
+
+
+def test_fault_13_wrong_checksum_is_asked_again(server, tmp_path):
+    rows = serve(server, adp(0))
+    server.on(f"/file/{rows[0]['dp_id']}", Act(body=broken()), Act(body=adp(0)))
+    ((_, raw),) = archive(server, tmp_path).fetch(STAR)
+    assert raw.path.read_bytes() == adp(0)
+    assert "problems" not in raw.header
+
+
+def test_fault_13_checksum_that_stays_wrong_is_kept_with_its_reason(server, tmp_path):
+    rows = serve(server, adp(0))
+    server.on(f"/file/{rows[0]['dp_id']}", Act(body=broken()))
+    ((_, raw),) = archive(server, tmp_path).fetch(STAR)
+    assert "CHECKSUM" in " ".join(raw.header["problems"])
+    survey = VirtualHARPS()
+    rows = survey.reduce([RawRef.of(raw)], Aux(STAR), survey.settings)[0].data.epochs
+    assert rows["quality"][0] & flags.QUALITY_CHECKSUM
+
+
+def test_fault_08_server_that_goes_away_in_the_middle_keeps_what_came(server, tmp_path):
+    rows = serve(server, *(adp(n) for n in range(8)))
+    for each in rows[2:]:
+        server.on(f"/file/{each['dp_id']}", Act(reset=True))
+    landed = list(archive(server, tmp_path).fetch(STAR))
+    assert [isinstance(thing, Raw) for _, thing in landed] == [True, True, False]
+    error = landed[-1][1]
+    assert isinstance(error, ArchiveUnavailable)
+    assert error.kind == "retryable"
+    assert "3 of 8" in str(error)  # after three in a row nobody else is asked
+
+
+def test_fault_10_login_page_in_place_of_a_spectrum_is_refused(server, tmp_path):
+    rows = serve(server, adp(0))
+    server.on(f"/file/{rows[0]['dp_id']}", Act(body=b"<html><title>Sign in</title></html>"))
+    ((_, error),) = archive(server, tmp_path).fetch(STAR)
+    assert isinstance(error, ArchiveAnswerError)
+    assert "Sign in" in str(error)
+
+
+def test_fault_10_error_of_the_service_reaches_the_target_with_its_words(server, tmp_path):
+    body = votable([]).replace(b'value="OK"/>', b'value="ERROR">no such column</INFO>')
+    server.on("/sync", Act(body=body))
+    ((_, error),) = archive(server, tmp_path).fetch(STAR)
+    assert isinstance(error, ArchiveError)
+    assert "no such column" in str(error)
+
+
+# ------------------------------------------------------------------------------------------- login
+def test_public_products_are_asked_for_without_credentials_and_proprietary_ones_only_by_wish(
+    server, tmp_path
+):
+    rows = [row(0, adp(0)), row(1, adp(1), obs_release_date="2099-01-01T00:00:00")]
+    server.on("/sync", Act(body=votable(rows)))
+    server.on("/token", Act(body=token()))
+    for n, each in enumerate(rows):
+        server.on(f"/file/{each['dp_id']}", Act(body=adp(n)))
+    known = Credentials("harps", username="jane", password=SECRET)
+    assert len(list(archive(server, tmp_path, credentials=known).fetch(STAR))) == 1
+    assert not asked_for(server, "token")
+    options = {"proprietary": True, "downloads": str(tmp_path / "other")}
+    assert len(list(archive(server, tmp_path, options=options, credentials=known).fetch(STAR))) == 2
+    sent = [a.headers.get("authorization") for a in asked_for(server, "file")]
+    assert sent[:2] == [None, None]
+    assert sent[2].startswith(f"Bearer {WORD}.")
+    assert [a.headers.get("authorization") for a in asked_for(server, "sync")] == [None, None]
+
+
+def test_401_gets_a_new_token_once_and_is_then_an_error_without_secrets(server, tmp_path, capsys):
+    rows = [row(0, adp(0), obs_release_date="2099-01-01T00:00:00")]
+    server.on("/sync", Act(body=votable(rows)))
+    server.on("/token", Act(body=token()))
+    server.on(f"/file/{rows[0]['dp_id']}", Act(status=401))
+    known = Credentials("harps", username="jane", password=SECRET)
+    ((_, error),) = archive(server, tmp_path, options={"proprietary": True}, credentials=known).fetch(STAR)
+    assert isinstance(error, ArchiveRefused)
+    assert "check the credentials" in str(error)
+    assert len(asked_for(server, "token")) == 2
+    shown = str(error) + repr(error) + "".join(capsys.readouterr())
+    assert SECRET not in shown
+    assert WORD not in shown
+
+
+def test_fault_23_no_secret_is_shown_or_written(server, tmp_path, capsys):
+    rows = [row(0, adp(0), obs_release_date="2099-01-01T00:00:00")]
+    server.on("/sync", Act(body=votable(rows)))
+    server.on("/token", Act(status=500, body=SECRET.encode()), Act(status=403, body=b"wrong password"))
+    known = Credentials("harps", username="jane", password=SECRET)
+    live = archive(server, tmp_path, options={"proprietary": True}, credentials=known)
+    ((_, error),) = live.fetch(STAR)
+    shown = f"{error} {error!r} {live!r} {live._login!r}" + "".join(capsys.readouterr())
+    assert SECRET not in shown
+    files = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert not any(SECRET.encode() in p.read_bytes() for p in files)
+
+
+def test_token_is_renewed_ten_minutes_early(server):
+    server.on("/token", Act(body=token(NOW + 3600)), Act(body=token(NOW + 7200, "second-word")))
+    now = [NOW]
+    known = Credentials("harps", username="jane", password=SECRET)
+    login = Login(HttpClient(), known, url=f"{server.url}/token", wall=lambda: now[0])
+    first = login.auth().token
+    now[0] += 2900
+    assert login.auth().token == first
+    now[0] += 200
+    assert login.auth().token.startswith("second-word")
+
+
+def test_login_without_credentials_says_how_to_give_them():
+    with pytest.raises(ArchiveRefused, match="VO_HARPS_USERNAME"):
+        Login(HttpClient(), Credentials("harps")).auth()
+    given = Login(HttpClient(), Credentials("harps", token=WORD)).auth()
+    assert given.token == WORD
+    assert WORD not in repr(given)
+
+
+def test_login_answer_without_token_is_an_error(server):
+    server.on("/token", Act(body=b'{"hello": 1}'))
+    known = Credentials("harps", username="jane", password=SECRET)
+    with pytest.raises(ArchiveAnswerError, match="no token"):
+        Login(HttpClient(), known, url=f"{server.url}/token").auth()
+
+
+# ------------------------------------------------------------------------------------------- folders
+def write(folder, name, content):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def fetched(folder, *targets, **options):
+    survey = VirtualHARPS(**options)
+    return list(survey.fetch(targets, Client(folder)))
+
+
+def test_folder_files_belong_to_targets_by_position_not_by_name(tmp_path):
+    write(tmp_path / "a", "ADP.1.fits", adp(0, OBJECT="HD 39060"))
+    write(tmp_path / "b", "ADP.2.fits", adp(1, OBJECT="beta-Pic"))
+    write(tmp_path, "ADP.3.fits", adp(2, OBJECT="star", RA=90.0))
+    landed = fetched(tmp_path, STAR, Target("none", ra=200.0, dec=10.0))
+    assert [raw.archive_id for _, raw in landed] == ["ADP.1", "ADP.2"]
+    assert all(raw.in_place and raw.path.is_file() for _, raw in landed)
+    assert landed[0][1].header["object"] == "HD 39060"
+
+
+def test_fast_star_is_found_where_it_was(tmp_path):
+    write(
+        tmp_path, "a.fits", adp(0, **{"MJD-OBS": 52986.0, "MJD-END": None, "DEC": 5.22063, "RA": 111.852458})
+    )
+    fast = Target("Gl 273", ra=111.852083, dec=5.225778, epoch=2000.0, pmra=571.27, pmdec=-3694.25)
+    assert len(fetched(tmp_path, fast, radius=6.0)) == 1
+    slow = Target("Gl 273", ra=111.852083, dec=5.225778, epoch=2000.0, pmra=0.0, pmdec=0.0)
+    assert fetched(tmp_path, slow, radius=6.0) == []
+
+
+def test_components_of_a_close_pair_are_told_apart_by_name(tmp_path):
+    for n, name in enumerate(("alpha Cen A", "alpha Cen B", "alpha-Cen-A")):
+        write(tmp_path, f"{n}.fits", adp(n, OBJECT=name))
+    a = Target("alp Cen A", ra=STAR.ra, dec=STAR.dec, epoch=2016.0, aliases=("alpha Cen A",))
+    assert [raw.archive_id for _, raw in fetched(tmp_path, a)] == ["0", "2"]
+
+
+def test_fault_14_files_without_a_header_are_left_out_or_told_where_their_folder_is_the_star(tmp_path):
+    write(tmp_path, "ADP.1.fits", adp(0))
+    write(tmp_path, "ADP.2.fits", b"<html>")
+    write(tmp_path / "star", "ADP.3.fits", b"")
+    archive = FolderArchive([tmp_path])
+    assert [entry.path.name for entry in archive.unreadable] == ["ADP.2.fits", "ADP.3.fits"]
+    landed = fetched(tmp_path, STAR)
+    assert [raw.archive_id for _, raw in landed] == ["ADP.1", "ADP.3"]
+    survey = VirtualHARPS()
+    rows = survey.reduce([RawRef.of(r) for _, r in landed], Aux(STAR), survey.settings)[0].data.epochs
+    assert rows["quality"].tolist() == [0, flags.QUALITY_UNREADABLE]
+    assert "empty, 0 bytes" in rows["reason"][1]
+
+
+def test_missing_folder_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(InvalidFile, match="nowhere"):
+        FolderArchive([tmp_path / "nowhere"])
+
+
+def test_target_list_is_made_from_headers_by_position(tmp_path):
+    spellings = ("HD39060", "beta-Pic", "HD39060")
+    for n, name in enumerate(spellings):
+        write(tmp_path, f"a{n}.fits", adp(n, OBJECT=name, RA=86.8212 + 1e-4 * n))
+    write(tmp_path, "b.fits", adp(5, OBJECT="HD39060", RA=10.0))
+    write(tmp_path, "c.fits", adp(6, OBJECT="Ceres", RA=20.0))
+    write(tmp_path, "d.fits", adp(7, RA=30.0, **{"ESO DPR TYPE": "WAVE,WAVE,THAR2"}))
+    rows = VirtualHARPS().catalogue(Client(tmp_path))
+    assert [(r["name"], r["n_spectra"], r["aliases"]) for r in rows] == [
+        ("HD39060", 3, "HD39060; beta-Pic"), ("HD39060'", 1, "HD39060"),
+    ]  # fmt: skip
+    assert rows[0]["ra"] == pytest.approx(86.8213, abs=1e-4)
+
+
+def test_target_list_of_the_live_archive_is_grouped_the_same_way(server, tmp_path):
+    rows = [row(0, b"", target_name="HD39060"), row(1, b"", target_name="bet Pic"), row(2, b"", s_ra=10.0)]
+    server.on("/sync", Act(body=votable(rows)))
+    found = archive(server, tmp_path, options={"archived_before": "2022-03-21"}).catalogue()
+    assert [(r["name"], r["n_spectra"]) for r in found] == [("HD39060", 2), ("star", 1)]
+    assert "dp_id<'ADP.2022-03-21'" in parse_qs(server.asked[0].query)["QUERY"][0]
+
+
+def test_star_of_the_reference_catalogue_lands_with_the_spectra(tmp_path):
+    import pandas as pd
+
+    write(tmp_path, "a.fits", adp(0))
+    frame = pd.DataFrame(
+        {"source_id": [4792774797545800832, 5], "ra": [86.8212, 86.8216], "dec": [-51.0665, -51.0665],
+         "phot_g_mean_mag": [3.8, 15.0], "bp_rp": [0.24, 1.0], "g_rp": [0.12, 0.5], "parallax": [50.9, 1.0],
+         "radial_velocity": [19.8, np.nan]}
+    )  # fmt: skip
+    frame.to_parquet(tmp_path / "gaia.parquet")
+    landed = fetched(tmp_path, STAR, reference=str(tmp_path / "gaia.parquet"))
+    assert [raw.format for _, raw in landed] == ["fits", "csv"]
+    survey = VirtualHARPS()
+    meta = survey.reduce([RawRef.of(r) for _, r in landed], Aux(STAR), survey.settings)[0].data.meta
+    gaia = meta["gaia"]
+    assert gaia["source_id"] == "4792774797545800832"
+    assert gaia["absolute_mag"] == pytest.approx(3.8 + 5 * np.log10(50.9) - 10)
+    assert gaia["match_probability"] > 0.9
+    assert gaia["pmra"] is None
+
+
+def test_compressed_files_are_told_as_unreadable(tmp_path):
+    write(tmp_path, "a.fits.gz", gzip.compress(adp(0)))
+    assert len(FolderArchive([tmp_path]).unreadable) == 1
+
+
+@pytest.mark.real
+def test_folder_of_real_files_gives_targets_and_their_spectra():
+    folder = real_data("harps")
+    survey = VirtualHARPS()
+    rows = survey.catalogue(Client(folder / "harps_s1d", folder / "abdor_uves_adp"))
+    assert {r["name"]: r["n_spectra"] for r in rows} == {"AB-Dor": 14, "Gl273": 1, "Gl581": 1, "HD111998": 1}
+    targets = [Target(**{k: r[k] for k in ("name", "ra", "dec", "epoch", "pmra", "pmdec")}) for r in rows]
+    landed = list(survey.fetch(targets, Client(folder / "harps_s1d", folder / "abdor_uves_adp")))
+    assert len(landed) == 17
+    assert all(isinstance(thing, Raw) for _, thing in landed)
