@@ -1,0 +1,243 @@
+"""Features of each event, and the detections made of them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.analyses.exocomets.matched import StarSearch, line_of_set
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.data.product import Target
+from virtualobserver.data.result import Event
+from virtualobserver.maths.exocomets_class import event_class
+from virtualobserver.maths.exocomets_events import Track
+from virtualobserver.maths.exocomets_features import (
+    Principal,
+    event_correlation,
+    pixel_share,
+    principal_component,
+    stable_frame,
+)
+from virtualobserver.maths.exocomets_profiles import equivalent_width
+from virtualobserver.maths.exocomets_search import chunk_of, forced_depth, plain_line
+
+__all__ = ["events_of"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+HOURS_PER_DAY: Final = 24.0
+_NEAR_CORE: Final = 150.0
+_EXPECTED: Final = 6.0
+_MOST_COMPARED: Final = 50
+
+
+def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -> list[Event]:
+    """Return the events of one star in order of time."""
+    constancy = _constancy(search)
+    sodium = _sodium(search, settings)
+    events = []
+    for number, track in enumerate(search.tracks):
+        features = _measured(search, track)
+        features |= _context(search, track, settings, compare=number < _MOST_COMPARED)
+        features |= constancy[number] | sodium[number]
+        verdict = event_class(features, search.features, search.rules)
+        events.append(_event(search, track, verdict, features, target))
+    return sorted(events, key=lambda event: event.peak_mjd)
+
+
+def _event(
+    search: StarSearch, track: Track, verdict: tuple[str, str], features: dict[str, Any], target: Target
+) -> Event:
+    kind, reason = verdict
+    exposures = search.star.exposures
+    times = exposures.mjd[track.members]
+    half = np.nan_to_num(exposures.exptime[track.members]) / (2.0 * SECONDS_PER_DAY)
+    quality = int(np.bitwise_or.reduce(exposures.quality[track.members]))
+    features = {name: _plain(value) for name, value in features.items()} | {
+        "reason": reason,
+        "lines": "+".join(search.names),
+        "instrument": search.star.instrument,
+    }
+    return Event(
+        kind=kind,
+        peak_mjd=float(exposures.mjd[track.best]),
+        start_mjd=float((times - half).min()),
+        end_mjd=float((times + half).max()),
+        snr=track.snr,
+        score=track.peak_snr,
+        ra=target.ra,
+        dec=target.dec,
+        band="+".join(search.names),
+        quality=quality,
+        parameters=features,
+        product=search.star.sets[0].number,
+    )
+
+
+def _measured(search: StarSearch, track: Track) -> dict[str, Any]:
+    hit = _best_hit(search, track)
+    depths = dict(zip(search.names, track.depth, strict=False))
+    errors = dict(zip(search.names, track.depth_error, strict=False))
+    widths = {}
+    for name, line in zip(search.names, search.searched.lines, strict=True):
+        vote = line.votes.group[track.best]
+        widths[name] = equivalent_width(
+            line.spectra.velocity,
+            line.reference.flux[vote],
+            v=track.v,
+            fwhm=track.fwhm,
+            depth=depths[name],
+            rest=line.spectra.rest,
+        )
+    both = len(search.names) == 2 and track.depth[0] > 0
+    ratio = track.depth[1] / track.depth[0] if both else None
+    ratio_error = (
+        abs(ratio)
+        * float(np.hypot(track.depth_error[0] / track.depth[0], track.depth_error[1] / track.depth[1]))
+        if ratio
+        else None
+    )
+    return {
+        "velocity": track.v,
+        "velocity_barycentric": track.v + search.star.v_star,
+        "fwhm": track.fwhm,
+        "width": track.fwhm,
+        "depth_k": depths.get("K"),
+        "depth_h": depths.get("H"),
+        "depth_k_error": errors.get("K"),
+        "depth_h_error": errors.get("H"),
+        "ew_k": widths.get("K"),
+        "ew_h": widths.get("H"),
+        "ratio": ratio,
+        "ratio_error": ratio_error,
+        "acceleration": track.acceleration,
+        "acceleration_error": track.acceleration_error,
+        "n_spectra": int(track.members.size),
+        "peak_snr": track.peak_snr,
+        # The filter keeps what it calls K in the first place, whichever line that is.
+        "snr_k": float(hit["snr_k"]) if search.names[0] == "K" else None,
+        "snr_h": float(hit["snr_h" if search.names[0] == "K" else "snr_k"]),
+        "misfit": float(hit["misfit"]),
+        "fap": float(search.tail.probability(track.peak_snr)),
+        "night": int(search.star.exposures.night[track.best]),
+    }
+
+
+def _best_hit(search: StarSearch, track: Track) -> NDArray[np.void]:
+    hits = search.searched.hits
+    own = hits[hits["row"] == track.best]
+    return np.asarray(own[int(np.argmin(np.abs(own["snr"] - track.peak_snr)))])
+
+
+def _context(
+    search: StarSearch, track: Track, settings: ExocometsSettings, *, compare: bool
+) -> dict[str, Any]:
+    line = search.searched.lines[0]
+    reach = float(np.abs(search.searched.bank.v).max()) + 100.0
+    inner = np.abs(line.spectra.velocity) <= reach
+    row = np.asarray([track.best])
+    shares = []
+    for one in search.searched.lines:
+        chunk = chunk_of(one, row, reach)
+        velocity = one.spectra.velocity[np.abs(one.spectra.velocity) <= reach]
+        shares.append(pixel_share(chunk, 0, velocity, track.v, track.fwhm))
+    context: dict[str, Any] = {
+        "pixel_share": min(shares) if min(shares) > 0 else max(shares),
+        "missing_in_burst": _missing_in_burst(search, track, settings.burst_gap / HOURS_PER_DAY),
+        "pc_correlation": None,
+    }
+    if compare and inner.any():
+        context["pc_correlation"] = _like_other_nights(search, track)
+    return context
+
+
+def _like_other_nights(search: StarSearch, track: Track) -> float | None:
+    night, searched = search.star.exposures.night, search.searched
+    own = night[searched.rows] == night[track.best]
+    others = (
+        searched.rows[~own] if np.count_nonzero(~own) >= 3 else np.setdiff1d(searched.rows, track.members)
+    )
+    if others.size < 3:
+        return None
+    if others.size > 100:
+        others = others[np.linspace(0, others.size - 1, 100).astype(int)]
+    rows = np.concatenate([others, track.members])
+    chunk = chunk_of(searched.lines[0], rows, _NEAR_CORE)
+    component: Principal = principal_component(chunk, np.arange(others.size))
+    return event_correlation(chunk, np.arange(others.size, rows.size), component)
+
+
+def _missing_in_burst(search: StarSearch, track: Track, gap: float) -> bool:
+    """Whether a neighbour in time should have shown an event that was seen once, and did not."""
+    if track.members.size > 1:
+        return False
+    exposures, searched = search.star.exposures, search.searched
+    sigma = searched.lines[0].noise.sigma
+    others = searched.rows[searched.rows != track.best]
+    apart = np.abs(exposures.mjd[others] - exposures.mjd[track.best])
+    near = others[(apart <= gap) & (exposures.night[others] == exposures.night[track.best])]
+    expected = track.peak_snr * sigma[track.best] / sigma[near]
+    return bool((expected >= _EXPECTED).any())
+
+
+def _constancy(search: StarSearch) -> list[dict[str, Any]]:
+    """Return for each event in how many nights there is one like it, and in which frame they stand still."""
+    tracks = search.tracks
+    night, berv = search.star.exposures.night, search.star.exposures.berv
+    v = np.asarray([track.v for track in tracks])
+    width = np.asarray([track.fwhm for track in tracks])
+    nights = np.asarray([night[track.best] for track in tracks])
+    earth = np.asarray([berv[track.best] for track in tracks])
+    total = max(int(np.unique(night[search.searched.rows]).size), 1)
+    result = []
+    for number in range(len(tracks)):
+        wide = np.maximum(width, width[number])
+        alike = wide / np.minimum(width, width[number]) <= 2.0
+        same = np.abs(v - v[number]) <= wide
+        with np.errstate(invalid="ignore"):
+            fixed = alike & (np.abs((v - earth) - (v[number] - earth[number])) <= wide)
+        count = int(np.unique(nights[same]).size)
+        own, observatory = stable_frame(v[fixed], earth[fixed])
+        result.append(
+            {
+                "n_nights": count,
+                "share_of_nights": count / total,
+                "n_nights_earth": int(np.unique(nights[fixed]).size),
+                "scatter_star": own,
+                "scatter_earth": observatory,
+            }
+        )
+    return result
+
+
+def _sodium(search: StarSearch, settings: ExocometsSettings) -> list[dict[str, Any]]:
+    """Return depth and S/N in Na D of each event, and K over Na, where there are spectra of sodium."""
+    tracks = search.tracks
+    result: list[dict[str, Any]] = [{} for _ in tracks]
+    if not tracks or not search.star.others:
+        return result
+    for one in search.star.others:
+        spectra = line_of_set(one, search.star, settings)
+        line = plain_line(
+            spectra,
+            search.star.exposures.night,
+            search.star.exposures.era,
+            rules=settings.search_rules((), search.rules.lsf),
+        )
+        key = one.line.lower().replace(" ", "_")
+        for number, track in enumerate(tracks):
+            depth, error = forced_depth(line, track.members, v=track.v, fwhm=track.fwhm)
+            result[number][f"depth_{key}"] = depth
+            result[number][f"snr_{key}"] = depth / error if error > 0 else None
+            result[number][f"k_over_{key}"] = track.depth[0] / depth if depth > 2 * error else None
+    return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value

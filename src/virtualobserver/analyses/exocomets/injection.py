@@ -1,0 +1,121 @@
+"""Drawing comets and putting them into real spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from virtualobserver.analyses.exocomets.settings import CometInjection
+from virtualobserver.analyses.exocomets.stars import line_of
+from virtualobserver.data.handles import Handle, MemoryHandle
+from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.exocomets_lines import velocity_of
+from virtualobserver.maths.exocomets_profiles import Comet, doublet_ratio, transmission
+
+__all__ = ["draw_comet", "inject_comets"]
+
+_LIMIT: Final = 250.0
+_MOST_SWEEP: Final = 60.0
+HOURS_PER_DAY: Final = 24.0
+
+
+def draw_comet(
+    rng: np.random.Generator, sets: Sequence[tuple[str, SpectrumSet]], settings: CometInjection
+) -> dict[str, Any]:
+    """Draw one comet that at least one exposure sees.
+
+    Raises
+    ------
+    NotEnoughData
+        If there is no exposure with a usable pixel.
+    """
+    times = [
+        data.mjd[np.asarray(data.mask == 0).any(axis=1)]
+        for name, data in sets
+        if name in ("K", "H") and len(data)
+    ]
+    mjd = np.unique(np.concatenate(times)) if times else np.zeros(0)
+    if mjd.size == 0:
+        msg = "a comet cannot be drawn: there is no usable spectrum of Ca II K or H"
+        raise NotEnoughData(msg)
+    depth, fwhm = _log_uniform(rng, settings.depth), _log_uniform(rng, settings.fwhm)
+    velocity = float(np.clip(rng.normal(settings.velocity_mean, settings.velocity_scatter), -_LIMIT, _LIMIT))
+    duration = _log_uniform(rng, settings.duration)
+    acceleration = min(_log_uniform(rng, settings.acceleration), _MOST_SWEEP / duration)
+    acceleration *= 1.0 if rng.random() < 0.5 else -1.0
+    profile = settings.profiles[int(rng.integers(len(settings.profiles)))]
+    tau: float | None = None
+    ratio = float(rng.uniform(*settings.ratio))
+    if profile == "optical_depth":
+        # Less gas than this cannot take so much light, however much of the star it covers.
+        least = -float(np.log1p(-depth)) * 1.0001
+        tau = max(_log_uniform(rng, settings.tau), least)
+        ratio = doublet_ratio(tau)
+    seen = float(mjd[int(rng.integers(mjd.size))])
+    middle = seen + float(rng.uniform(-0.5, 0.5)) * duration / HOURS_PER_DAY
+    half = 0.5 * duration / HOURS_PER_DAY
+    return {
+        "kind": "comet",
+        "profile": profile,
+        "amplitude": depth,
+        "depth": depth,
+        "width": fwhm,
+        "fwhm": fwhm,
+        "velocity": velocity,
+        "ratio": ratio,
+        "tau": tau,
+        "acceleration": acceleration,
+        "duration": duration,
+        "t_peak": middle,
+        "start_mjd": min(middle - half, seen),
+        "end_mjd": max(middle + half, seen),
+    }
+
+
+def inject_comets(
+    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], *, lsf: float
+) -> list[Handle]:
+    """Return handles to copies of the spectra with the comets in front of the star.
+
+    The light that is left is multiplied: noise of an exposure shrinks with it, as little as photon noise does.
+    Errors and masks stay.
+    """
+    result: list[Handle] = []
+    for handle in products:
+        data = handle.load()
+        name, rest = line_of(data, handle.info.series)
+        if name in ("K", "H") and len(data):
+            for one in params:
+                data = _with_comet(data, one, name, rest, lsf)
+        result.append(MemoryHandle(data, replace(handle.info, simulated=True)))
+    return result
+
+
+def _with_comet(
+    data: SpectrumSet, params: Mapping[str, Any], name: str, rest: float, lsf: float
+) -> SpectrumSet:
+    rows = np.flatnonzero((data.mjd >= params["start_mjd"]) & (data.mjd <= params["end_mjd"]))
+    if rows.size == 0:
+        return data
+    comet = Comet(
+        velocity=float(params["velocity"]),
+        fwhm=float(params["fwhm"]),
+        depth=float(params["depth"]),
+        mjd=float(params["t_peak"]),
+        ratio=float(params.get("ratio") or 1.0),
+        tau=params.get("tau"),
+        acceleration=float(params.get("acceleration") or 0.0),
+    )
+    velocity = velocity_of(data.wave, rest, float(data.meta.get("v_star") or 0.0))
+    flux = data.flux.copy()
+    passed = transmission(velocity, data.mjd[rows], comet, line="H" if name == "H" else "K", lsf=lsf)
+    flux[rows] = (flux[rows] * passed).astype(flux.dtype)
+    return replace(data, flux=flux)
+
+
+def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))

@@ -1,0 +1,174 @@
+"""The analysis: products of K and H in, events with a class out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from virtualobserver.analyses.exocomets.events import events_of
+from virtualobserver.analyses.exocomets.injection import draw_comet, inject_comets
+from virtualobserver.analyses.exocomets.matched import StarSearch, search_matched
+from virtualobserver.analyses.exocomets.published import KIND, published_events, search_published
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.analyses.exocomets.stars import line_of, stars_of
+from virtualobserver.analyses.exocomets.summary import (
+    empty_histograms,
+    fill_histograms,
+    published_properties,
+    star_properties,
+)
+from virtualobserver.analysis import Analysis, Requirement
+from virtualobserver.data.handles import Handle
+from virtualobserver.data.product import Aux, Target
+from virtualobserver.data.result import Event, Result
+from virtualobserver.maths.exocomets_class import CANDIDATE
+from virtualobserver.maths.exocomets_rates import completeness_map
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Exocomets"]
+
+
+class Exocomets(Analysis):
+    """Variable absorption by exocomets in Ca II K and H.
+
+    Each spectrum is compared with what the star shows in all other nights; a matched filter looks for
+    absorption of any velocity and width in K and H jointly; hits of one night become one event; its
+    false-alarm probability comes from the star's own sign-flipped residuals. The class, ``exocomet_candidate``,
+    ``activity``, ``binary``, ``instrument`` or ``unclear``, follows from stored numbers. ``method: published``
+    runs the published statistic instead (kind ``published``).
+    """
+
+    name: ClassVar[str] = "exocomets"
+    version: ClassVar[str] = "1"
+    requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
+    produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
+    batch: ClassVar[int] = 20
+
+    Settings: ClassVar[type[ExocometsSettings]] = ExocometsSettings
+
+    def find(self, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings) -> Result:
+        """Search all spectra of one star.
+
+        Returns
+        -------
+        Result
+            Events in order of time, one for each night and feature; ``snr`` adds the spectra of the night in
+            quadrature, ``score`` is that of the best spectrum. Properties: class, numbers of spectra and
+            nights, sensitivity, completeness, rate. Histograms ``snr`` and ``depth_limit``.
+        """
+        stars = stars_of(products, aux.target, line=settings.line, snr_cut=settings.snr_cut)
+        if settings.method == "published":
+            return _published(stars, aux.target, settings)
+        searches = [search_matched(star, settings) for star in stars]
+        events = [events_of(search, aux.target, settings) for search in searches]
+        best = max(range(len(searches)), key=lambda n: searches[n].searched.rows.size, default=None)
+        properties: dict[str, Any] = {"has_data": bool(searches)}
+        if best is not None:
+            properties |= star_properties(searches[best], events[best])
+            # Several instruments of one star: numbers are of the one with most spectra, events of all.
+            properties["n_events"] = sum(len(part) for part in events)
+            properties["n_candidates"] = sum(event.kind == CANDIDATE for part in events for event in part)
+        merged = sorted((event for part in events for event in part), key=lambda event: event.peak_mjd)
+        return Result(
+            detections=tuple(merged),
+            properties=properties,
+            products=tuple(_processed(searches)) if settings.save_processed else (),
+            histograms=fill_histograms(searches, settings),
+        )
+
+    def draw(
+        self, rng: np.random.Generator, products: Sequence[Handle], settings: ExocometsSettings
+    ) -> Mapping[str, Any]:
+        """Draw one comet: profile, depth, width, velocity, ratio, acceleration, and a time that was observed."""
+        sets = [
+            (line_of(data, handle.info.series)[0], data) for handle in products for data in [handle.load()]
+        ]
+        return draw_comet(rng, sets, settings.simulate)
+
+    def inject(
+        self,
+        products: Sequence[Handle],
+        params: Sequence[Mapping[str, Any]],
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> Sequence[Handle]:
+        """Put comets in front of the star in real spectra; see `draw` for the parameters."""
+        return inject_comets(products, params, lsf=self.settings.resolution)
+
+    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+        """Whether `event` is a candidate that overlaps the comet in time and in velocity."""
+        if event.kind not in (CANDIDATE, KIND) or not super().recovered(params, event):
+            return False
+        at = float(params["velocity"])
+        at += 24.0 * float(params.get("acceleration") or 0.0) * (event.peak_mjd - float(params["t_peak"]))
+        wide = max(
+            float(params["fwhm"]), float(event.parameters.get("fwhm") or 0.0), self.settings.resolution
+        )
+        return bool(abs(float(event.parameters["velocity"]) - at) <= wide)
+
+    def same_event(self, a: Event, b: Event) -> bool:
+        """Whether two events overlap in time and in velocity, whatever their class."""
+        if not (a.start_mjd <= b.end_mjd and b.start_mjd <= a.end_mjd):
+            return False
+        apart = abs(float(a.parameters.get("velocity", 0.0)) - float(b.parameters.get("velocity", 0.0)))
+        wide = max(float(one.parameters.get("fwhm") or self.settings.resolution) for one in (a, b))
+        return apart <= wide
+
+    def figures(
+        self, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings | None = None
+    ) -> dict[str, Figure]:
+        """Return the diagnostic figure of one star (key ``star``, one for each survey that observed it)."""
+        from virtualobserver.analyses.exocomets.figures import star_figure
+
+        settings = settings or self.settings
+        stars = stars_of(products, aux.target, line=settings.line, snr_cut=settings.snr_cut)
+        figures = {}
+        for number, star in enumerate(stars):
+            search = search_matched(star, settings)
+            events = events_of(search, aux.target, settings)
+            figures["star" if number == 0 else f"star_{number + 1}"] = star_figure(search, events, aux.target)
+        return figures
+
+    @staticmethod
+    def population_figure(outcomes: Any, *, title: str = "") -> Figure:
+        """Return the completeness by depth, width and velocity of a table of injections of all stars.
+
+        Parameters
+        ----------
+        outcomes : pandas.DataFrame
+            With the columns ``depth, fwhm, velocity, found``, as `virtualobserver.simulate.outcome_table` makes it.
+        """
+        from virtualobserver.analyses.exocomets.figures import completeness_figure
+
+        depth, fwhm, velocity, found = (outcomes[name] for name in ("depth", "fwhm", "velocity", "found"))
+        cells = completeness_map(
+            depth,
+            fwhm,
+            velocity,
+            found,
+            depth_edges=np.geomspace(0.01, 0.6, 7),
+            fwhm_edges=np.geomspace(3.0, 150.0, 7),
+            velocity_edges=[-300.0, -50.0, -10.0, 10.0, 50.0, 300.0],
+        )
+        return completeness_figure(cells, title=title)
+
+
+def _published(stars: Sequence[Any], target: Target, settings: ExocometsSettings) -> Result:
+    searches = [one for star in stars for one in search_published(star, settings)]
+    events = sorted(
+        (event for one in searches for event in published_events(one, target)),
+        key=lambda event: (event.peak_mjd, event.band),
+    )
+    properties: dict[str, Any] = {"has_data": bool(searches)}
+    if searches:
+        properties |= published_properties(searches, events)
+    return Result(detections=tuple(events), properties=properties, histograms=empty_histograms(settings))
+
+
+def _processed(searches: Sequence[StarSearch]) -> list[Any]:
+    from virtualobserver.analyses.exocomets.processed import processed_products
+
+    return [product for search in searches for product in processed_products(search)]

@@ -1,0 +1,183 @@
+"""Summary numbers of a star and what it adds to the histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.analyses.exocomets.matched import StarSearch
+from virtualobserver.analyses.exocomets.published import PublishedSearch
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.analyses.exocomets.stars import Star
+from virtualobserver.data.axis import Axis
+from virtualobserver.data.histogram import Histogram
+from virtualobserver.data.result import Event
+from virtualobserver.errors import DataError
+from virtualobserver.maths.exocomets_class import CANDIDATE, star_class
+from virtualobserver.maths.exocomets_rates import comet_rate, expected_completeness
+from virtualobserver.maths.exocomets_search import velocity_cells
+
+__all__ = ["empty_histograms", "fill_histograms", "published_properties", "star_properties"]
+
+DEPTHS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
+"""Fractional depths in K at which the completeness of a star is kept."""
+_TYPICAL: Final = (0.05, 30.0, 50.0)
+"""Depth, width and velocity of the comet that rates are given for."""
+_MOST_REASONS: Final = 200
+
+
+def star_properties(search: StarSearch, events: Sequence[Event]) -> dict[str, Any]:
+    """Return the summary numbers of one star (JSON-like, None where there is no number)."""
+    searched, exposures = search.searched, search.star.exposures
+    nights = np.unique(exposures.night[searched.rows])
+    kinds = [event.kind for event in events]
+    candidates = [event for event in events if event.kind == CANDIDATE]
+    noise = [line.noise.sigma[searched.rows] for line in searched.lines]
+    properties: dict[str, Any] = {
+        "method": "matched",
+        "class": star_class(kinds, search.features, search.rules),
+        "n_spectra": int(exposures.mjd.size),
+        "n_searched": int(searched.rows.size),
+        "n_nights": int(nights.size),
+        "time_span": float(np.ptp(exposures.mjd[searched.rows])) if searched.rows.size else 0.0,
+        "n_events": len(events),
+        "n_candidates": len(candidates),
+        "n_candidate_nights": len({event.parameters["night"] for event in candidates}),
+        "best_snr": max((event.snr for event in candidates or events), default=None),
+        "threshold": search.threshold,
+        "candidate_threshold": search.candidate,
+        "null_spread": float(search.tail.spread.mean()),
+        "null_rate": float(search.tail.rate.mean()),
+        "reference": searched.mode,
+        "lines": "+".join(search.names),
+        "instrument": search.star.instrument,
+        "left_out": _reasons(search.star, search.reasons),
+    }
+    for name, sigma, line in zip(search.names, noise, searched.lines, strict=True):
+        key = name.lower()
+        properties[f"snr_{key}"] = float(np.median(1.0 / sigma)) if sigma.size else None
+        properties[f"lag1_{key}"] = line.noise.lag1
+    properties |= {name: _plain(value) for name, value in search.features.items()}
+    return properties | _completeness(search, len(candidates), int(nights.size))
+
+
+def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> dict[str, Any]:
+    """Return sensitivity, completeness and the rate of typical comets, from the noise of every spectrum."""
+    searched = search.searched
+    widths = np.unique(searched.bank.fwhm)
+    cells = velocity_cells(searched.bank)
+    fractions = expected_completeness(searched.sensitivity, DEPTHS, search.candidate)
+    depth, width, velocity = _TYPICAL
+    at = int(np.argmin(np.abs(np.log(widths / width)))), int(np.argmin(np.abs(cells - velocity)))
+    typical = searched.sensitivity[:, at[0], at[1]] if searched.rows.size else np.zeros(0)
+    height = float(np.median(typical)) if typical.size else 0.0
+    share = float(fractions[DEPTHS.index(depth), at[0], at[1]]) if typical.size else 0.0
+    result: dict[str, Any] = {
+        "sensitivity": search.candidate / height if height > 0 else None,
+        "completeness": {
+            "depth": list(DEPTHS),
+            "fwhm": [round(float(one), 3) for one in widths],
+            "velocity": [float(one) for one in cells],
+            "fraction": np.round(fractions, 3).tolist(),
+        },
+        "completeness_typical": share,
+        "rate": None,
+        "rate_low": None,
+        "rate_high": None,
+        "rate_limit": None,
+    }
+    try:
+        rate = comet_rate(n_candidates, share, n_nights)
+    except DataError:
+        return result
+    return result | {
+        "rate": rate.rate,
+        "rate_low": rate.low,
+        "rate_high": rate.high,
+        "rate_limit": rate.upper_limit,
+    }
+
+
+def published_properties(searches: Sequence[PublishedSearch], events: Sequence[Event]) -> dict[str, Any]:
+    """Return the summary numbers of a star searched by the published statistic."""
+    star = searches[0].star
+    used = np.zeros(star.exposures.mjd.size, dtype=bool)
+    for one in searches:
+        used[one.rows[one.result.used]] = True
+    minima = [float(np.nanmin(one.result.minimum)) for one in searches if one.result.used.any()]
+    return {
+        "method": "published",
+        "class": "published_candidate" if events else "quiet",
+        "n_spectra": int(star.exposures.mjd.size),
+        "n_searched": int(used.sum()),
+        "n_nights": int(np.unique(star.exposures.night[used]).size),
+        "n_events": len(events),
+        "min_snr": min(minima, default=None),
+        "skipped": {one.line.line: one.result.skipped for one in searches if one.result.skipped},
+        "lines": "+".join(one.line.line for one in searches),
+        "instrument": star.instrument,
+        "left_out": _reasons(star, star.exposures.reasons),
+    }
+
+
+def empty_histograms(settings: ExocometsSettings) -> dict[str, Histogram]:
+    """Return the histograms without counts.
+
+    ``snr`` counts features of single spectra by S/N (negative: upwards) and velocity; ``depth_limit`` counts
+    spectra by the logarithm of the smallest depth they would show, width (log10 of km/s) and velocity.
+    """
+    velocity = Axis.fixed("velocity", *settings.velocity_bins, "km/s")
+    return {
+        "snr": Histogram((Axis.fixed("snr", *settings.snr_bins), velocity)),
+        "depth_limit": Histogram(
+            (
+                Axis.fixed("log_depth", *settings.depth_bins),
+                Axis.fixed("log_fwhm", 0.4, 2.2, 0.15),
+                velocity,
+            )
+        ),
+    }
+
+
+def fill_histograms(searches: Sequence[StarSearch], settings: ExocometsSettings) -> dict[str, Histogram]:
+    """Count the features and the sensitivity of all spectra of one source."""
+    filled = empty_histograms(settings)
+    for search in searches:
+        searched = search.searched
+        if searched.hits.size:
+            filled["snr"] = filled["snr"].fill(snr=searched.hits["snr"], velocity=searched.hits["v"])
+        if searched.emission.size:
+            filled["snr"] = filled["snr"].fill(
+                snr=-searched.emission, velocity=np.full(searched.emission.size, np.nan)
+            )
+        if searched.rows.size:
+            filled["depth_limit"] = filled["depth_limit"].fill(**_limits(search))
+    return filled
+
+
+def _limits(search: StarSearch) -> dict[str, NDArray[np.float64]]:
+    searched = search.searched
+    widths, cells = np.unique(searched.bank.fwhm), velocity_cells(searched.bank)
+    values = searched.sensitivity.astype(np.float64)
+    shape = values.shape
+    with np.errstate(divide="ignore"):
+        depth = np.where(values > 0, np.log10(search.candidate / values), np.nan)
+    return {
+        "log_depth": depth.ravel(),
+        "log_fwhm": np.broadcast_to(np.log10(widths)[None, :, None], shape).ravel(),
+        "velocity": np.broadcast_to(cells, shape).ravel(),
+    }
+
+
+def _reasons(star: Star, reasons: dict[int, str]) -> list[dict[str, Any]]:
+    rows = sorted(reasons)[:_MOST_REASONS]
+    return [{"mjd": _plain(float(star.exposures.mjd[row])), "reason": reasons[row]} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value

@@ -1,0 +1,238 @@
+"""Matched filter for exocomets: Gaussians in velocity of many widths and centres, on Ca II K and H jointly.
+
+A comet takes the fraction ``d G(v)`` of the star's light, so the template is ``R G``. For one line
+
+    A = sum(t r / sigma^2) / sum(t^2 / sigma^2),   S/N = sum(t r / sigma^2) / sqrt(sum(t^2 / sigma^2)),
+
+with ``r = R - S``. For two lines the depth in H is ``rho`` times that in K, 0.5 (optically thin) <= rho <= 1
+(thick); S/N^2 is the gain in chi^2 at the best rho in that range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.conventions import FWHM_TO_SIGMA
+
+__all__ = [
+    "Bank",
+    "Filtered",
+    "LineChunk",
+    "emission_peaks",
+    "exclusion",
+    "filter_chunk",
+    "joint_snr",
+    "make_bank",
+    "rescaled",
+    "scale_factors",
+    "template_widths",
+]
+
+FloatArray = NDArray[np.float64]
+SingleArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+THIN: Final = 0.5
+THICK: Final = 1.0
+_CENTRES_PER_FWHM: Final = 4.0
+_FAR: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """All templates; c = templates, and for each line one array of shape (pixels, c).
+
+    ``inflation`` is the variance of each template's sum over that for independent pixels, shape (lines, c).
+    """
+
+    v: FloatArray
+    fwhm: FloatArray
+    lines: tuple[SingleArray, ...]
+    squares: tuple[SingleArray, ...]
+    inflation: FloatArray
+    width: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class LineChunk:
+    """Some spectra of one line, ready to be filtered; shape (k, m) each.
+
+    ``residual`` is ``R - S`` and ``weight`` the inverse variance, 0 where a pixel may not be used.
+    """
+
+    residual: SingleArray
+    reference: SingleArray
+    weight: SingleArray
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """Amplitudes and S/N of every template in every spectrum.
+
+    ``numerator`` and ``denominator`` have the shape (lines, k, c): their ratio is the depth, the numerator over
+    the root of the denominator the S/N of that line. ``snr`` is the joint one, shape (k, c), negative for
+    emission.
+    """
+
+    numerator: SingleArray
+    denominator: SingleArray
+    snr: SingleArray
+
+
+def template_widths(lsf: float, widest: float) -> FloatArray:
+    """Return full widths at half maximum from the instrument's resolution upwards in steps of sqrt(2)."""
+    count = max(int(np.floor(2.0 * np.log2(widest / lsf))), 0)
+    widths = lsf * np.sqrt(2.0) ** np.arange(count + 1)
+    return np.append(widths, widest) if widest > 1.1 * widths[-1] else widths
+
+
+def make_bank(
+    velocities: Sequence[FloatArray],
+    *,
+    v_range: tuple[float, float],
+    widths: FloatArray,
+    lag1: Sequence[float] = (),
+) -> Bank:
+    """Build the templates on the pixels of each line.
+
+    Parameters
+    ----------
+    velocities
+        For each line the velocities of its pixels, km/s, shape (m,).
+    v_range
+        First and last centre, km/s.
+    widths
+        Full widths at half maximum, km/s. Centres lie a quarter of the width apart, at least a pixel, which
+        costs at most 2 % of the S/N.
+    lag1
+        Correlation of neighbouring pixels, for each line.
+    """
+    step = float(np.median(np.diff(velocities[0])))
+    centres, fwhm, number = [], [], []
+    for index, width in enumerate(widths):
+        spacing = max(step, width / _CENTRES_PER_FWHM)
+        count = max(round((v_range[1] - v_range[0]) / spacing), 1) + 1
+        centres.append(np.linspace(v_range[0], v_range[1], count))
+        fwhm.append(np.full(count, width))
+        number.append(np.full(count, index))
+    v, w = np.concatenate(centres), np.concatenate(fwhm)
+    sigma = (w * FWHM_TO_SIGMA).astype(np.float32)
+    lines, squares, inflation = [], [], []
+    for position, velocity in enumerate(velocities):
+        phase = (velocity.astype(np.float32)[:, None] - v.astype(np.float32)) / sigma
+        template = np.exp(np.float32(-0.5) * phase * phase)
+        lines.append(template)
+        squares.append(template * template)
+        rho = lag1[position] if len(lag1) > position else 0.0
+        pixel = float(np.median(np.diff(velocity)))
+        inflation.append(1.0 + 2.0 * rho * np.exp(-0.25 * (pixel / sigma) ** 2))
+    return Bank(
+        v, w, tuple(lines), tuple(squares), np.asarray(inflation, dtype=np.float64), np.concatenate(number)
+    )
+
+
+def filter_chunk(bank: Bank, chunks: Sequence[LineChunk]) -> Filtered:
+    """Run all templates over some spectra (the same ones in each line)."""
+    numerators, denominators = [], []
+    for position, chunk in enumerate(chunks):
+        scale = (1.0 / bank.inflation[position]).astype(np.float32)
+        weighted = chunk.reference * chunk.weight
+        numerators.append((weighted * chunk.residual) @ bank.lines[position] * scale)
+        denominators.append((weighted * chunk.reference) @ bank.squares[position] * scale)
+    numerator, denominator = np.stack(numerators), np.stack(denominators)
+    return Filtered(numerator, denominator, joint_snr(numerator, denominator))
+
+
+def joint_snr(numerator: SingleArray, denominator: SingleArray) -> SingleArray:
+    """Return the S/N of each template, signed: the larger of an absorption's and an emission's.
+
+    Parameters
+    ----------
+    numerator, denominator : ndarray, shape (1 or 2, k, c)
+        K first, then H.
+    """
+    tiny = np.float32(1e-30)
+    if len(numerator) == 1:
+        return np.asarray(numerator[0] / np.sqrt(np.maximum(denominator[0], tiny)))
+    n_k, n_h = numerator
+    d_k, d_h = np.maximum(denominator, tiny)
+    ratio = bounded_ratio(n_k, n_h, d_k, d_h)
+    return np.asarray((n_k + ratio * n_h) / np.sqrt(d_k + ratio * ratio * d_h))
+
+
+def bounded_ratio(n_k: SingleArray, n_h: SingleArray, d_k: SingleArray, d_h: SingleArray) -> SingleArray:
+    """Return the ratio in [0.5, 1] at which S/N is farthest from zero."""
+    with np.errstate(all="ignore"):
+        best = np.clip((n_h * d_k) / (n_k * d_h), THIN, THICK)
+    best = np.nan_to_num(np.where(n_k == 0, np.float32(THICK), best), nan=THIN)
+    # K and H disagree in sign: the end nearer to the line that carries more.
+    opposite = (n_k * n_h) < 0
+    if opposite.any():
+        low = np.abs(n_k + THIN * n_h) / np.sqrt(d_k + THIN**2 * d_h)
+        high = np.abs(n_k + THICK * n_h) / np.sqrt(d_k + THICK**2 * d_h)
+        best = np.where(opposite, np.where(low >= high, THIN, THICK), best)
+    return np.asarray(best, dtype=np.float32)
+
+
+def scale_factors(bank: Bank, filtered: Filtered) -> FloatArray:
+    """Return, for each width, how much wider than 1 the S/N away from the star's core scatter (>= 1).
+
+    Slow residuals of the continuum and of the reference show in wide templates; the excess must be significant
+    against the number of independent centres.
+    """
+    factors = np.ones(int(bank.width.max()) + 1)
+    usable = np.asarray((filtered.denominator > 0).any(axis=0))
+    for index in range(factors.size):
+        columns = np.flatnonzero((bank.width == index) & (np.abs(bank.v) > _FAR))
+        if columns.size == 0:
+            columns = np.flatnonzero(bank.width == index)
+        values = np.abs(filtered.snr[:, columns][usable[:, columns]])
+        if values.size == 0:
+            continue
+        span = np.ptp(bank.v[columns]) if columns.size > 1 else 0.0
+        independent = max(len(filtered.snr) * span / float(bank.fwhm[columns[0]]), 1.0)
+        scatter = 1.4826 * float(np.median(values))
+        factors[index] = max(1.0, scatter / (1.0 + 1.5 / np.sqrt(independent)))
+    return factors
+
+
+def rescaled(bank: Bank, factors: FloatArray) -> Bank:
+    """Return the bank with its variances raised by the squares of `factors` (one per width)."""
+    inflation = bank.inflation * factors[bank.width] ** 2
+    return Bank(bank.v, bank.fwhm, bank.lines, bank.squares, inflation, bank.width)
+
+
+def exclusion(bank: Bank, template: IntArray, *, reach: float = 0.6) -> BoolArray:
+    """Return for some templates which others look at the same place; shape (k, c).
+
+    Centres nearer than `reach` times the wider of the two widths.
+    """
+    wide = np.maximum(bank.fwhm[template][:, None], bank.fwhm)
+    return np.asarray(np.abs(bank.v - bank.v[template][:, None]) < reach * wide)
+
+
+def emission_peaks(bank: Bank, filtered: Filtered, *, least: float, most: int) -> tuple[IntArray, FloatArray]:
+    """Return row and S/N (positive) of features that go up: what noise alone makes, as no comet emits.
+
+    They are the peaks of the sign-flipped residuals, and cost nothing.
+    """
+    flipped = -filtered.snr
+    rows = np.arange(len(flipped))
+    found_rows, found = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for _ in range(most):
+        best = np.argmax(flipped[rows], axis=1)
+        height = flipped[rows, best]
+        keep = height >= least
+        rows, best = rows[keep], best[keep]
+        if rows.size == 0:
+            break
+        found_rows.append(rows)
+        found.append(height[keep].astype(np.float64))
+        flipped[rows] = np.where(exclusion(bank, best), -np.inf, flipped[rows])
+    return np.concatenate(found_rows), np.concatenate(found)
