@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from virtualobserver.data.product import Raw, RawRef, Target
+from virtualobserver.data.product import Known, Raw, RawRef, Target
 from virtualobserver.io.http import HttpClient
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.adp import adp_bytes
@@ -61,14 +61,21 @@ class Client:
     """A folder archive, or a live one through a real `HttpClient`."""
 
     def __init__(
-        self, *folders: Path, http: HttpClient | None = None, scratch: Path | None = None, known: Any = None
+        self,
+        *folders: Path,
+        http: HttpClient | None = None,
+        scratch: Path | None = None,
+        known: Mapping[str, Known] | None = None,
     ) -> None:
         self.folders = folders
         self.origin = "folder" if folders else "live"
         self._http = http
         self.scratch = scratch
-        if known is not None:
-            self.known: Callable[[Target], Any] = lambda target: known
+        self.cache = scratch
+        self._known = known or {}
+
+    def known(self, archive_ids: Sequence[str]) -> Mapping[str, Known]:
+        return {name: self._known[name] for name in archive_ids if name in self._known}
 
     @property
     def http(self) -> HttpClient:

@@ -10,7 +10,7 @@ from support_loopback import Act, FakeTime, Loopback
 from support_real import real_data
 
 from virtualobserver.config.credentials import Credentials
-from virtualobserver.data.product import Raw, RawRef, Target
+from virtualobserver.data.product import Known, Raw, RawRef, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveError,
@@ -150,8 +150,19 @@ def test_windows_are_kept_instead_of_files_if_asked_for_and_the_row_says_so(serv
 
 def test_only_what_is_new_is_downloaded(server, tmp_path):
     rows = serve(server, adp(0), adp(1), adp(2))
-    landed = list(archive(server, tmp_path, known=[rows[0]["dp_id"], rows[2]["dp_id"]]).fetch(STAR))
-    assert [raw.archive_id for _, raw in landed] == [rows[1]["dp_id"]]
+    ids = [row["dp_id"] for row in rows]
+    known = {
+        ids[0]: Known(ids[0], 7, "fits", {"store": "full"}),
+        ids[1]: Known(ids[1], 8, "fits", {"store": "windows"}),
+    }
+    known[ids[2]] = Known(ids[2], 9, "fits", {"store": "full"})
+    landed = list(archive(server, tmp_path, known=known).fetch(STAR))
+    # windows of an exposure are not the whole file that is asked for
+    assert [(type(raw), raw.archive_id) for _, raw in landed] == [
+        (Known, ids[0]),
+        (Raw, ids[1]),
+        (Known, ids[2]),
+    ]
     assert len(asked_for(server, "file")) == 1
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support_harps import adp
+from support_harps import adp, row, votable
+from support_loopback import Act, Loopback
 from support_real import real_data
 
 from virtualobserver import Project
+from virtualobserver.errors import ConfigError
 from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.observatories.harps.tree import write_tree
+from virtualobserver.observatories.harps import live
+from virtualobserver.run.trees import export_tree
 
 
 def configuration(rows, **options):
@@ -66,22 +69,70 @@ def test_folder_stays_as_it_is_and_a_new_spectrum_is_added(tmp_path, url):
         project.run()
         assert [row.n for row in project.source("star").spectra] == [3, 3]
         assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-        sets = {row.series: row.data for row in project.source("star").spectra}
-        assert write_tree(tmp_path / "tree", [("star", sets)]) == 1
+        assert export_tree(project, "harps-dataset", tmp_path / "tree") == 1
+        with pytest.raises(ConfigError, match="harps-dataset"):
+            export_tree(project, "harps-datset", tmp_path / "tree")
     assert np.load(tmp_path / "tree" / "star" / "spec" / "sK.npy").shape == (3, 2000)
 
 
 @pytest.mark.real
 def test_real_folder_runs_with_a_target_list_made_from_it(tmp_path, url):
-    from support_harps import Client
-
-    from virtualobserver.observatories.harps import VirtualHARPS
-
-    folder = real_data("harps", "abdor_uves_adp")
-    rows = VirtualHARPS().catalogue(Client(folder))
-    settings = configuration([{**row, "scenario": ""} for row in rows], archive=str(folder))
+    settings = {
+        "name": "harps_test",
+        "catalog": {"survey": "harps"},
+        "observatories": {"harps": {"archive": str(real_data("harps", "abdor_uves_adp"))}},
+    }
     with opened(tmp_path, url, settings) as project:
         project.run()
         (k,) = [row for row in project.source("AB-Dor").spectra if row.series == "K"]
         assert (k.n, k.statistics["n_nights"]) == (14, 1)
         assert set(k.data.epochs["era"].tolist()) == {20}
+
+
+def test_a_target_list_from_a_survey_is_kept_until_a_refresh(tmp_path, url):
+    folder = tmp_path / "fits"
+    folder.mkdir()
+    (folder / "ADP.0.fits").write_bytes(adp(0))
+    settings = {
+        "name": "harps_test",
+        "catalog": {"survey": "harps"},
+        "observatories": {"harps": {"archive": str(folder)}},
+    }
+    with opened(tmp_path, url, settings) as project:
+        project.run()
+        assert [source.kind for source in project.sources] == ["object"]
+        (folder / "ADP.1.fits").write_bytes(adp(1, ra=10.0, dec=-10.0))
+        project.import_catalogue()
+        assert len(project.sources) == 1
+        project.import_catalogue(refresh=True)
+        project.live.expire_all()
+        assert len(project.sources) == 2
+    with (
+        opened(tmp_path, url, settings | {"catalog": {"survey": "ztf"}}) as wrong,
+        pytest.raises(ConfigError, match="no survey 'ztf'; it has harps"),
+    ):
+        wrong.run()
+
+
+def test_a_download_broken_off_goes_on_with_what_is_missing(tmp_path, url, monkeypatch):
+    contents = [adp(n) for n in range(3)]
+    rows = [row(n, content) for n, content in enumerate(contents)]
+    star = {"name": "star", "ra": 86.8212, "dec": -51.0665, "epoch": 2016.0, "scenario": ""}
+    with (
+        Loopback() as server,
+        opened(tmp_path, url, configuration([star], reference="never", rate=100.0)) as project,
+    ):
+        where = live.Addresses(tap=server.url, file=f"{server.url}/file/", token=f"{server.url}/token")
+        monkeypatch.setattr(live, "Addresses", lambda: where)
+        server.on("/sync", Act(body=votable(rows)))
+        for each, content in zip(rows, contents, strict=True):
+            server.on(f"/file/{each['dp_id']}", Act(body=content))
+        server.on(f"/file/{rows[1]['dp_id']}", Act(status=404))
+        summary = project.run()
+        assert "1 of 3 products of star missing" in summary.failures[0]["error"]
+        assert project.sql("SELECT count(*) AS n FROM raw_data WHERE format = 'fits'")["n"][0] == 2
+        server.on(f"/file/{rows[1]['dp_id']}", Act(body=contents[1]))
+        before = len(server.asked)
+        project.run()
+        assert [a.path for a in server.asked[before:] if "/file/" in a.path] == [f"/file/{rows[1]['dp_id']}"]
+        assert [found.n for found in project.source("star").spectra] == [3, 3]

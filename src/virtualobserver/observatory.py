@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
-from virtualobserver.errors import ArchiveError, DataError
+from virtualobserver.data.product import Aux, Known, Product, Raw, RawRef, Target
+from virtualobserver.errors import ArchiveError, ConfigError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ __all__ = [
     "Aux",
     "Client",
     "Jobs",
+    "Known",
     "Landed",
     "ObservatorySettings",
     "Site",
@@ -31,7 +32,14 @@ __all__ = [
     "VirtualObservatory",
 ]
 
-Landed = tuple[Target, Raw | ArchiveError | DataError]
+Landed = tuple[Target, Raw | Known | ArchiveError | DataError]
+
+
+Group = tuple[str, str, Sequence[Handle]]
+"""Name of a source, first part of the unit (a night), and the products of these, not loaded yet."""
+
+TreeWriter = Callable[["Path", Iterable[Group]], int]
+"""Writes groups into a folder and returns how many parts it wrote."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,15 @@ class Client(Protocol):
     @property
     def cache(self) -> Path:
         """Folder for answers that need not be asked twice, see `HttpClient.cached_get`."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for downloads in progress, which a later run takes up."""
+        ...
+
+    def known(self, archive_ids: Sequence[str]) -> Mapping[str, Known]:
+        """Return what is stored already of the raw data with these ids: yield it instead of fetching it again."""
         ...
 
     @property
@@ -140,6 +157,8 @@ class VirtualObservatory(ABC):
     """Whether every request carries the survey's credentials; if not, `fetch` gives them where they belong."""
 
     contract: ClassVar[SurveyContract] = SurveyContract()
+    trees: ClassVar[Mapping[str, TreeWriter]] = {}
+    """Folders of files that ``vo export`` writes from the products: name to function."""
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
 
@@ -154,10 +173,23 @@ class VirtualObservatory(ABC):
         ------
         (target, Raw)
             One piece of raw data; it is stored as soon as it is yielded.
+        (target, Known)
+            Raw data that `client.known` has already and that are still what the archive has.
         (target, error)
             This target failed; the others go on. A target of which nothing is yielded was looked
             for and is not there.
         """
+
+    def catalogue(self, client: Client) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Return rows of a target list of everything the archive has, for ``catalog: {survey: NAME}``.
+
+        Raises
+        ------
+        ConfigError
+            If the survey cannot list its archive.
+        """
+        msg = f"catalog.survey: {self.name} cannot list its archive; name the targets in a file"
+        raise ConfigError(msg)
 
     def unit(self, raw: RawRef) -> str:  # noqa: ARG002 - one unit is what surveys of single objects have
         """Return the path of the unit `raw` belongs to, e.g. ``2012-06-04/0229``; empty = one unit a source.

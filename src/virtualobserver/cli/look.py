@@ -92,16 +92,26 @@ def export(
     overrides: Set = None,
     data: Data = None,
 ) -> None:
-    """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, or light curves for SkyPortal."""
+    """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, light curves for SkyPortal, or a folder.
+
+    Which folders there are (harps-dataset) the surveys of the project say.
+    """
     from virtualobserver.errors import DataError
     from virtualobserver.io.tables import format_of
     from virtualobserver.run import export as exporting
+    from virtualobserver.run.trees import export_tree, trees
 
-    try:
-        format_of(out)
-    except DataError as error:
-        raise typer.BadParameter(str(error), param_hint="--out") from None
     with open_project(config, data=data, overrides=overrides) as project:
+        if what in trees(project):
+            number = export_tree(project, what, out, simulated=simulated)
+            typer.echo(f"{number} parts in {out}")
+            if number == 0 and not simulated:
+                note("simulated data are left out; --simulated takes them in")
+            return
+        try:
+            format_of(out)
+        except DataError as error:
+            raise typer.BadParameter(str(error), param_hint="--out") from None
         if what == "skyportal":
             if source is None:
                 raise typer.BadParameter("name a source of the project", param_hint="--source")

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-_ORIGINS: Final = ("file", "named", "rows", "adql", "vizier", "test")
+_ORIGINS: Final = ("file", "named", "rows", "adql", "vizier", "test", "survey")
 
 
 class ColumnSettings(Settings):
@@ -86,6 +86,11 @@ class CatalogSettings(Settings):
         None, run_only=True, doc="Circle to search: in Gaia, or in the named or VizieR catalogue"
     )
     vizier: str | None = setting(None, run_only=True, doc="Id of a VizieR table: J/MNRAS/508/3877/maincat")
+    survey: str | None = setting(
+        None,
+        run_only=True,
+        doc="A survey of this project that can list its archive, live or folder: everything it has is a target",
+    )
     test: int | None = setting(None, run_only=True, ge=1, doc="Number of made-up targets, to try things out")
     columns: ColumnSettings = setting(ColumnSettings(), run_only=True, doc="Names of the columns")
     namespace: str | None = setting(

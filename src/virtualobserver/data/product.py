@@ -9,7 +9,7 @@ from typing import Any
 
 from virtualobserver.data.handles import Container
 
-__all__ = ["Aux", "Product", "Raw", "RawRef", "Target"]
+__all__ = ["Aux", "Known", "Product", "Raw", "RawRef", "Target"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,16 @@ class Raw:
     obscore: Mapping[str, Any] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
     owner: Target | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Raw data that were stored before, by this or another project: a row, and its file that still stands."""
+
+    archive_id: str
+    raw_id: int
+    format: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

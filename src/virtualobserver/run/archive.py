@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from requests.auth import HTTPBasicAuth
+from sqlalchemy import text
 
 from virtualobserver.config.credentials import Credentials
-from virtualobserver.data.product import Target
+from virtualobserver.data.product import Known, Target
 from virtualobserver.db.archive import DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveError
 from virtualobserver.io.http import HttpClient, Retry, Timeouts
@@ -91,6 +92,25 @@ class ArchiveClient:
     def cache(self) -> Path:
         """Folder for answers that need not be asked twice."""
         return self._workspace.root / "cache" / self._step.plugin
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for downloads in progress."""
+        return self._workspace.root / "tmp" / self._step.plugin
+
+    def known(self, archive_ids: Sequence[str]) -> Mapping[str, Known]:
+        """Return what is stored already of the raw data with these ids, the latest of each."""
+        with self._workspace.database.session() as session:
+            rows = session.execute(
+                text("""
+                SELECT DISTINCT ON (d.archive_id) d.archive_id, d.id, d.format, d.header
+                FROM raw_data d JOIN file f ON f.id = d.file_id
+                WHERE d.observatory = :survey AND d.origin = :origin AND d.archive_id = ANY(:ids)
+                  AND f.path IS NOT NULL AND NOT f.damaged
+                ORDER BY d.archive_id, d.id DESC"""),
+                {"survey": self._step.plugin, "origin": self._step.origin, "ids": list(archive_ids)},
+            )
+            return {row.archive_id: Known(row.archive_id, row.id, row.format, row.header) for row in rows}
 
     @cached_property
     def jobs(self) -> JobBook:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +19,19 @@ from virtualobserver.data.product import Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.engine import Session
 from virtualobserver.db.sky import hpx
+from virtualobserver.errors import ConfigError
+from virtualobserver.io.atomic import replacing
 from virtualobserver.models import Catalog as CatalogRow
 from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
-from virtualobserver.run.commit import clean, row_sha
+from virtualobserver.run.archive import ArchiveClient
+from virtualobserver.run.facts import clean, row_sha
 
-__all__ = ["import_catalogue"]
+if TYPE_CHECKING:
+    from virtualobserver.run.steps import Step
+    from virtualobserver.run.workspace import Workspace
+
+__all__ = ["import_catalogue", "listed_by_survey"]
 
 _FIELDS = (
     "name",
@@ -84,6 +94,40 @@ def import_catalogue(
     key = ["project_id", "source_id"]
     _upsert(session, Membership, members, key=key, update=update, returning="source_id")
     return len(ids)
+
+
+def listed_by_survey(
+    settings: CatalogSettings, steps: Sequence[Step], workspace: Workspace, *, refresh: bool = False
+) -> CatalogSettings:
+    """Return the settings of a catalogue with the rows that a survey lists, where they ask for it.
+
+    The list is kept in the data folder until `refresh` asks the archive again.
+
+    Raises
+    ------
+    ConfigError
+        If the project has no such survey, or it cannot list its archive.
+    """
+    if settings.survey is None:
+        return settings
+    step = next((s for s in steps if s.kind == "fetch" and settings.survey in {s.plugin, s.entry}), None)
+    if step is None:
+        names = ", ".join(s.plugin for s in steps if s.kind == "fetch")
+        msg = f"catalog.survey: the project has no survey {settings.survey!r}; it has {names or 'none'}"
+        raise ConfigError(msg)
+    place = sha256("\0".join((step.digest, step.origin, *step.folders)).encode()).hexdigest()[:16]
+    path = workspace.root / "catalogs" / f"{step.plugin}-{place}.json"
+    if refresh or not path.is_file():
+        with closing(ArchiveClient(step, workspace)) as client:
+            rows = clean(step.forgetful().instance.catalogue(client))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(rows), encoding="utf-8")
+    rows = tuple(json.loads(path.read_text(encoding="utf-8")))
+    if not rows:
+        msg = f"catalog.survey: the archive of {step.plugin} lists no targets"
+        raise ConfigError(msg)
+    return settings.model_copy(update={"survey": None, "rows": rows, "name": settings.name or step.plugin})
 
 
 def _upsert_catalogue(session: Session, catalog: Catalog) -> int:

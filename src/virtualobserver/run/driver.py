@@ -86,7 +86,9 @@ def drive(project: Project, choice: Choice, *, progress: Progress | None = None)
     try:
         for step in project.steps:
             if choice.wants(step):
-                counter = _do_step(project, step, choice, executor, run_id=run_id, progress=progress)
+                counter = _do_step(
+                    project, step.forgetful(), choice, executor, run_id=run_id, progress=progress
+                )
                 summary.counts[step.name] = counter
     finally:
         executor.close()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.product import Raw, RawRef, Target
+from virtualobserver.data.product import Known, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
 from virtualobserver.errors import DiskFull, TaskLost
@@ -103,6 +103,11 @@ def _land(
         claim = by_name[target.namespace, target.name]
         if isinstance(thing, BaseException):
             landing.errors[claim.task_id] = thing
+            continue
+        if isinstance(thing, Known):
+            unit = job.step.instance.unit(RawRef(thing.archive_id, thing.format, bytes, header=thing.header))
+            link = _Link(claim.source_id, thing.raw_id, unit)
+            landing.links.setdefault(claim.task_id, []).append(link)
             continue
         landing.raws.append((claim, thing))
         landing.size += len(thing.content or b"")

@@ -19,7 +19,7 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.models import Membership, Source
 from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run import results
-from virtualobserver.run.catalogue import import_catalogue
+from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
@@ -141,10 +141,9 @@ class Project:
 
         With `refresh`, an archive that the list comes from is asked again.
         """
+        settings = listed_by_survey(self.settings.catalog, self.steps, self.workspace, refresh=refresh)
         with self.session() as session, session.begin():
-            return import_catalogue(
-                session, self.id, self.settings.catalog, root=self.workspace.root, refresh=refresh
-            )
+            return import_catalogue(session, self.id, settings, root=self.workspace.root, refresh=refresh)
 
     def run(
         self,

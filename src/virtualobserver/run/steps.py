@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -63,6 +63,10 @@ class Step:
         """The survey or analysis with these settings."""
         plugin = plugins.load(_FOLDER.get(self.kind, "analyses"), self.entry)  # type: ignore[arg-type]
         return plugin(plugin.Settings(**dict(self.settings)))
+
+    def forgetful(self) -> Step:
+        """Return the same step with a plug-in of its own, which remembers no folder it has looked into."""
+        return replace(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "instance"}

@@ -29,7 +29,7 @@ from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
 
-__all__ = ["Job", "run_batch", "worker_name"]
+__all__ = ["Job", "load_products", "run_batch", "worker_name"]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,8 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
 # -- analyse and simulate -------------------------------------------------------------------------------------
 
 
-def _load_products(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
+def load_products(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
+    """Return each claim with lazy handles of the products `step` works on, and what is known of these."""
     rows = session.execute(
         text(f"""
         SELECT p.*, u.unit, {GROUP} AS part, f.path, f.format
@@ -252,7 +253,7 @@ def _product_handle(workspace: Workspace, row: Any) -> Any:
 _LOADERS: dict[str, Callable[..., list[Any]]] = {
     "calibrate": _load_raw,
     "reduce": _load_raw,
-    "refine": _load_products,
-    "analyse": _load_products,
-    "simulate": _load_products,
+    "refine": load_products,
+    "analyse": load_products,
+    "simulate": load_products,
 }

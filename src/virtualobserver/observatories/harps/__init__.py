@@ -8,7 +8,7 @@ The Messenger 114, 20; Romaniello et al. 2023, The Messenger 191.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,7 +25,15 @@ from virtualobserver.observatories.harps.reduce import build_products
 from virtualobserver.observatories.harps.rows import Star, star_velocity, start_rows, windows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatories.harps.simulate import simulate
-from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, Site, VirtualObservatory
+from virtualobserver.observatory import (
+    Aux,
+    Client,
+    Landed,
+    ObservatorySettings,
+    Site,
+    TreeWriter,
+    VirtualObservatory,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +53,7 @@ class VirtualHARPS(VirtualObservatory):
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "reduced"),)
     batch: ClassVar[int] = 8
     fetch_batch: ClassVar[int] = 8
-    trees: ClassVar[dict[str, Any]] = {"harps-dataset": tree.write_tree}
+    trees: ClassVar[Mapping[str, TreeWriter]] = {"harps-dataset": tree.write_groups}
 
     Settings: ClassVar[type[ObservatorySettings]] = HARPSSettings
 

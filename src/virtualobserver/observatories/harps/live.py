@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,13 +54,10 @@ class Addresses:
 
 
 def scratch(client: Client, settings: HARPSSettings) -> Path:
-    """Return the folder for downloads: the setting's, the client's, or one of the system."""
+    """Return the folder for downloads: the setting's, or the client's."""
     if settings.downloads is not None:
         return Path(settings.downloads).expanduser().resolve()
-    given = getattr(client, "scratch", None)
-    if given is not None:
-        return Path(given) / "harps"
-    return Path(tempfile.gettempdir()) / f"virtualobserver-{os.getuid()}" / "harps"
+    return client.scratch
 
 
 class LiveArchive:
@@ -148,13 +143,15 @@ class LiveArchive:
         except (ArchiveError, DataError) as error:
             yield target, error
             return
-        known = getattr(self._client, "known", None)
-        have = set(known(target)) if callable(known) else set()
+        have = self._client.known([row.dp_id for row in rows])
         failed: list[tuple[str, ArchiveError | DataError]] = []
         in_a_row = 0
         now = datetime.fromtimestamp(self._wall(), UTC).isoformat()
         for row in rows:
-            if row.dp_id in have or not (self._settings.proprietary or row.is_public(now)):
+            if row.dp_id in have and have[row.dp_id].header.get("store") in {"full", self._settings.store}:
+                yield target, have[row.dp_id]
+                continue
+            if not (self._settings.proprietary or row.is_public(now)):
                 continue
             try:
                 yield target, self._product(row, public=row.is_public(now))
@@ -254,7 +251,7 @@ def reference_of(client: Client, settings: HARPSSettings) -> ReferenceCatalogue 
         return LocalReference(settings.reference)
     if settings.reference == "auto" and client.origin != "live":
         return None
-    return GaiaArchive(settings.gaia_release, cache=scratch(client, settings).parent / "gaia")
+    return GaiaArchive(settings.gaia_release, cache=client.cache / "gaia")
 
 
 def with_reference(

@@ -32,6 +32,7 @@ from virtualobserver.maths.identity import published_name
 from virtualobserver.maths.spectrum_noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts
 from virtualobserver.observatories.harps.reader import Exposure
+from virtualobserver.observatory import Group
 
 __all__ = ["FORMAT", "exposures", "is_star", "published_window", "raws", "write_star"]
 
@@ -233,6 +234,11 @@ def _save(path: Path, array: NDArray[Any]) -> None:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     write_bytes(path, stream.getvalue())
+
+
+def write_groups(folder: Path, groups: Iterable[Group]) -> int:
+    """Write the tree of what a project reduced, one star in memory at a time."""
+    return write_tree(folder, ((name, {h.info.series: h.load() for h in found}) for name, _, found in groups))
 
 
 def write_tree(folder: Path, stars: Iterable[tuple[str, Mapping[str, SpectrumSet]]]) -> int:
