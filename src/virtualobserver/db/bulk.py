@@ -11,7 +11,6 @@ import uuid
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import sqlalchemy as sa
@@ -24,6 +23,7 @@ from virtualobserver.errors import DatabaseError, DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from sqlalchemy.orm import Session
 
     from virtualobserver.db.cells import Values
@@ -157,6 +157,8 @@ def read_frame(
         Values belong into ``params``, as ``:name``.
     params : mapping, optional
     """
+    import pandas as pd
+
     query = sa.text(sql) if isinstance(sql, str) else sql
     names, kinds, rows = driver.rows_and_kinds(session.connection(), query, params or {})
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
@@ -167,6 +169,8 @@ def read_frame(
 
 
 def _series(kind: str, values: list[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
     holes = any(value is None for value in values)
     if kind == "whole":
         return pd.Series(values, dtype="Int64" if holes else "int64")

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from virtualobserver.errors import DatabaseError, SchemaMismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from alembic.config import Config
+
 __all__ = ["check", "current", "downgrade", "head", "migrations_dir", "prepare", "upgrade"]
 
+HEAD = "0001"
+"""The revision this version of the package works with. Known here, since a worker that only compares it should
+not have to load Alembic."""
+
+_VERSIONS = "alembic_version"
 LOCK = 0x766F5F736368656D  # "vo_schem": one migration at a time on a server
 
 
@@ -40,23 +43,30 @@ def migrations_dir() -> Path:
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:
     """Bring the schema to ``revision``, all in one transaction; concurrent callers wait for each other."""
+    from alembic import command
+
     _migrate(engine, lambda config: command.upgrade(config, revision))
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
     """Take the schema back to ``revision`` (``base`` = nothing), all in one transaction."""
+    from alembic import command
+
     _migrate(engine, lambda config: command.downgrade(config, revision))
 
 
 def current(engine: sa.Engine) -> str | None:
     """Return the revision of the database, None when it has none."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not sa.inspect(connection).has_table(_VERSIONS):
+            return None
+        found: str | None = connection.execute(sa.text(f"SELECT version_num FROM {_VERSIONS}")).scalar()  # noqa: S608
+        return found
 
 
 def head() -> str:
-    """Return the revision this version of the package works with; an empty text before the first."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    """Return the revision this version of the package works with."""
+    return HEAD
 
 
 def check(engine: sa.Engine) -> None:
@@ -67,18 +77,18 @@ def check(engine: sa.Engine) -> None:
     SchemaMismatch
         They differ; the message names both revisions and the command.
     """
-    found, wanted = current(engine) or "", head()
-    if found == wanted:
+    found = current(engine) or ""
+    if found == head():
         return
+    from alembic.script import ScriptDirectory
+
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found and found not in known:
         advice = "it was made by another, probably newer version of virtualobserver: install that one"
     else:
         advice = "run `vo db upgrade`"
     place = engine.url.render_as_string(hide_password=True)
-    msg = (
-        f"the database {place} has schema {found or 'none'}, this version needs {wanted or 'none'}: {advice}"
-    )
+    msg = f"the database {place} has schema {found or 'none'}, this version needs {head()}: {advice}"
     raise SchemaMismatch(msg)
 
 
@@ -90,12 +100,14 @@ def prepare(engine: sa.Engine) -> None:
     SchemaMismatch
         The database has tables, but not of this version.
     """
-    if not sa.inspect(engine).get_table_names():
+    if current(engine) is None and not sa.inspect(engine).get_table_names():
         upgrade(engine)
     check(engine)
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(migrations_dir()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

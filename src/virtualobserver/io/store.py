@@ -28,7 +28,7 @@ import h5py
 from virtualobserver.data.handles import ProductInfo
 from virtualobserver.data.image import Image
 from virtualobserver.errors import ChecksumMismatch, DataError, StoreError, UnsafePath
-from virtualobserver.io import fits, hdf5, netcdf
+from virtualobserver.io import hdf5, netcdf
 from virtualobserver.io.atomic import check_space, replacing, write_bytes
 from virtualobserver.io.names import safe_name
 
@@ -134,6 +134,8 @@ class Store:
 
     def write_image(self, folder: str, image: Image, name: str) -> Written:
         """Write one image as FITS; the file is named by `name` and its content."""
+        from virtualobserver.io import fits  # astropy.io.fits takes long to load, and light curves need none
+
         content = fits.image_bytes(image)
         record = self._write_content(folder, content, prefix=f"{safe_name(name)}.", suffix=".fits")
         return Written(record, [BlockRef(record.path, "", image.kind, "fits", record.sha256)])
@@ -229,6 +231,8 @@ class Store:
         if ref.checksum is not None and _sha256(path) != ref.checksum:
             raise self._mismatch(ref, "its bytes have changed")
         if ref.kind == "image":
+            from virtualobserver.io import fits
+
             return fits.read_image(path, hdu=int(ref.key) if ref.key else None)
         if ref.format == "netcdf":
             return netcdf.read_netcdf(path)
@@ -237,6 +241,8 @@ class Store:
     def section(self, ref: BlockRef, rows: slice, cols: slice | None = None) -> Any:
         """Read a part; the checksum, which is that of the whole, is not checked."""
         if ref.kind == "image":
+            from virtualobserver.io import fits
+
             return fits.read_section(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
         with self._file(ref) as file:
             return hdf5.read_section(file, ref.key, rows, cols)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv, gammaincinv, ndtr, ndtri
 
 from virtualobserver.errors import DataError
 
@@ -90,6 +89,8 @@ def wilson_interval(found: ArrayLike, tried: ArrayLike, *, confidence: float = O
         More found than tried, negative counts, or a confidence outside (0, 1).
     """
     k, n = _counts(found, tried, confidence)
+    from scipy.special import ndtri  # loaded by those who need it: workers start faster
+
     z = float(ndtri(0.5 + 0.5 * confidence))
     with np.errstate(all="ignore"):
         middle = (k + 0.5 * z**2) / (n + z**2)
@@ -113,6 +114,8 @@ def clopper_pearson_interval(
     """
     k, n = _counts(found, tried, confidence)
     tail = 0.5 * (1.0 - confidence)
+    from scipy.special import betaincinv
+
     low = betaincinv(np.maximum(k, 1e-300), n - k + 1.0, tail)
     high = betaincinv(k + 1.0, np.maximum(n - k, 1e-300), 1.0 - tail)
     return Interval(np.where(k > 0, low, 0.0), np.where(k < n, high, 1.0))
@@ -205,6 +208,8 @@ def rate_and_limit(
         )
         raise DataError(msg)
     exposure = efficiency * exposure_time
+    from scipy.special import gammaincinv, ndtr
+
     one_sided = float(ndtr(1.0))
     low = float(gammaincinv(n_found, 1.0 - one_sided)) if n_found else 0.0
     high = float(gammaincinv(n_found + 1.0, one_sided))
