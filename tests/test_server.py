@@ -96,7 +96,21 @@ def test_data_are_kept_over_restarts_and_the_server_stops_with_its_user(root):
             pid = used.pid()
             assert pid is not None
         assert used.pid() is None
-        assert not Path(f"/proc/{pid}").exists()
+        assert ended(pid)
+
+
+def ended(pid: int, seconds: float = 20.0) -> bool:
+    """Whether a process ends within some time; one that only waits for its parent to look has ended."""
+    status = Path(f"/proc/{pid}/stat")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if status.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def test_it_listens_on_the_socket_only(root):
