@@ -15,6 +15,7 @@ from astropy.table import Table
 from support_cli import PROGRAM, search, searched
 
 from virtualobserver.cli import main
+from virtualobserver.run.scaffold import demonstrations
 
 OWN = """\
 name: own
@@ -64,11 +65,12 @@ def in_a_process(*words, **environment):
 def test_the_demo_tells_what_it_found_and_missed_and_what_to_try_next(tmp_path):
     done = in_a_process("demo", VO_DATA=str(tmp_path / "data"), VO_DATABASE_URL="")
     assert done.returncode == 0, done.stderr
-    injected, found, missed = map(
-        int, re.search(r"Put in: (\d+) events\. Found: (\d+)\. Missed: (\d+)\.", done.stdout).groups()
-    )
-    assert injected == found + missed
-    assert found > missed > 0
+    told = re.findall(r"Put in: (\d+) events\. Found: (\d+)\. Missed: (\d+)\.", done.stdout)
+    assert len(told) == len(demonstrations()) >= 2
+    for injected, found, missed in (tuple(map(int, counts)) for counts in told):
+        assert injected == found + missed
+        assert found > missed
+    assert int(told[0][2]) > 0
     assert int(re.search(r"belong to none of them: (\d+)\.", done.stdout)[1]) == 0
     assert "Injection and recovery" in done.stdout
     commands = re.findall(r"^  vo (.*)$", done.stdout, re.MULTILINE)

@@ -125,7 +125,9 @@ def test_more_batches_than_are_handed_out_at_once_all_end(cluster, folder, tmp_p
 def test_what_ends_a_run_in_a_worker_ends_it_here(cluster, tmp_path):
     executor = DaskExecutor(cluster.scheduler_address)
     try:
-        job = Job(str(tmp_path), "postgresql://me:hush@127.0.0.1:1/none", Step("fetch", "demo", "demo", "0", {}), 1)
+        job = Job(
+            str(tmp_path), "postgresql://me:hush@127.0.0.1:1/none", Step("fetch", "demo", "demo", "0", {}), 1
+        )
         with pytest.raises(Exception, match=r"127\.0\.0\.1") as caught:
             list(executor.map(job, [[1]]))
         assert "hush" not in str(caught.value)

@@ -1,25 +1,28 @@
-"""The command ``vo demo``: a whole search on simulated stars, and what came of it."""
+"""The command ``vo demo``: whole searches on simulated data, and what came of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from virtualobserver.cli.show import Format, open_project, print_frame
 from virtualobserver.cli.work import Data, Workers, run_project
+from virtualobserver.run.scaffold import demonstrations
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Iterator
 
-    from virtualobserver.run.project import Project
+    import pandas as pd
 
 __all__ = ["compare", "register"]
 
 _INJECTED = """
-    SELECT s.name AS source, e.value->>'kind' AS kind, (e.value->>'t_peak')::float8 AS peak_mjd,
+    SELECT DISTINCT s.name AS source, e.value->>'kind' AS kind, (e.value->>'t_peak')::float8 AS peak_mjd,
       (e.value->>'start_mjd')::float8 AS start_mjd, (e.value->>'end_mjd')::float8 AS end_mjd,
-      (e.value->>'amplitude')::float8 AS amplitude
+      (e.value->>'amplitude')::float8 AS amplitude, (e.value->>'ra')::float8 AS ra,
+      (e.value->>'dec')::float8 AS dec
     FROM configuration c JOIN task t ON t.step = c.step AND t.digest = c.digest
     JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
     JOIN source_raw r ON r.task_id = t.id JOIN raw_data d ON d.id = r.raw_data_id
@@ -33,64 +36,88 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
 
 
-def demo(workers: Workers = None, data: Data = None) -> None:
-    """Run a search on simulated stars, offline, and tell what was found and what was missed."""
+def demo(
+    name: Annotated[str | None, typer.Argument(help="Only this one: demo, harps_demo ...")] = None,
+    *,
+    workers: Workers = None,
+    data: Data = None,
+) -> None:
+    """Run searches on simulated data, offline, and tell what was found and what was missed."""
+    known = demonstrations()
+    if name is not None and name not in known:
+        raise typer.BadParameter(f"there is no {name!r}; there are {', '.join(known)}", param_hint="NAME")
+    failed = 0
+    for each in [name] if name else known:
+        failed += _one(each, workers=workers, data=data)
+    typer.echo("\nWhat to try next:")
+    for command, meaning in _next_commands(name or known[0], data=data):
+        typer.echo(f"  {command}\n      {meaning}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _one(name: str, *, workers: int | None, data: str | None) -> int:
+    """Run one demonstration and tell what came of it; return how many tasks failed."""
     changes = [f"run.workers={workers}"] if workers else []
-    with open_project("demo", data=data, overrides=changes) as project:
-        typer.echo("A search for flares and dips in simulated light curves.\n")
+    with open_project(name, data=data, overrides=changes) as project:
+        typer.echo(f"\n{project.settings.description}  ({name})\n")
         summary, seconds = run_project(project)
         found = project.detections(simulated=True)
         found = found[found["injection_id"].isna()]
-        injected = project.sql(_INJECTED, project=project.id)
-        _tell(injected, found)
+        _tell(project.sql(_INJECTED, project=project.id), found)
         efficiency = project.efficiency()
         if not efficiency.empty:
-            typer.echo("\nInjection and recovery: of events put into these light curves, the search finds")
+            typer.echo("\nInjection and recovery: of events put into these data, the search finds")
             print_frame(efficiency, Format.table)
         done = (
             f"{summary.worked} tasks" if summary.worked else "nothing to do, since all of it was done before"
         )
+        sources = f"{len(project.sources)} sources"
+        typer.echo(f"{sources} in {seconds:.1f} s ({done}); data in {project.workspace.root}")
+    for failure in summary.failures:
         typer.echo(
-            f"{len(project.sources)} stars in {seconds:.1f} s ({done}); data in {project.workspace.root}"
+            f"failed: {failure['source']}, {failure['step']}: {failure['error']} (task {failure['task']})"
         )
-        _next_commands(project, found)
-    if summary.failed:
-        for failure in summary.failures:
-            typer.echo(
-                f"failed: {failure['source']}, {failure['step']}: {failure['error']} (task {failure['task']})"
-            )
-        raise typer.Exit(1)
+    return summary.failed
 
 
 def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], int]:
-    """Match injected events with detections of the same source that overlap them in time.
+    """Match injected events with detections of the same source and kind that overlap them in time.
 
     Returns
     -------
     list of bool, int
-        For each injected event whether it was found, and the number of detections that match none.
+        For each injected event whether it was found, and the number of detections of the injected kinds
+        that match none.
     """
-    spans: dict[str, list[tuple[int, float, float]]] = {}
-    columns = (injected[name] for name in ("source", "start_mjd", "end_mjd"))
-    for number, (source, start, end) in enumerate(zip(*columns, strict=True)):
-        spans.setdefault(source, []).append((number, start, end))
+    spans: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    columns = (injected[name] for name in ("source", "kind", "start_mjd", "end_mjd"))
+    for number, (source, kind, start, end) in enumerate(zip(*columns, strict=True)):
+        spans.setdefault((source, kind), []).append((number, start, end))
+    kinds = {kind for _, kind in spans}
     hit: set[int] = set()
     surplus = 0
-    columns = (found[name] for name in ("source", "start_mjd", "end_mjd"))
-    for source, start, end in zip(*columns, strict=True):
-        matches = [number for number, first, last in spans.get(source, ()) if first <= end and start <= last]
+    columns = (found[name] for name in ("source", "kind", "start_mjd", "end_mjd"))
+    for source, kind, start, end in zip(*columns, strict=True):
+        near = spans.get((source, kind), ())
+        matches = [number for number, first, last in near if first <= end and start <= last]
         hit.update(matches)
-        surplus += not matches
+        surplus += kind in kinds and not matches
     return [number in hit for number in range(len(injected))], surplus
 
 
 def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
     hits, surplus = compare(injected, found)
     typer.echo(f"\nPut in: {len(injected)} events. Found: {sum(hits)}. Missed: {len(hits) - sum(hits)}.")
-    for kind in sorted(set(injected["kind"])):
+    kinds = sorted(set(injected["kind"]))
+    for kind in kinds:
         those = [hit for hit, this in zip(hits, injected["kind"], strict=True) if this == kind]
         typer.echo(f"  {kind + ':':<7} {sum(those)} of {len(those)} found")
-    typer.echo(f"Detections that belong to none of them: {surplus}.")
+    typer.echo(f"Detections of these kinds that belong to none of them: {surplus}.")
+    others = found[~found["kind"].isin(kinds)]["kind"].value_counts()
+    if len(others):
+        listed = ", ".join(f"{count} {kind}" for kind, count in others.items())
+        typer.echo(f"Detections of other kinds: {listed}.")
     if not found.empty:
         strongest = found.reindex(found["snr"].abs().sort_values(ascending=False).index).head(5)
         print_frame(
@@ -109,24 +136,26 @@ def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
         )
 
 
-def _next_commands(project: Project, found: pd.DataFrame) -> None:
-    number = "1" if found.empty else str(found.iloc[0]["id"])
-    name = project.sources[0].name
-    lines = (
-        ("vo detections demo --simulated", "all detections; what is simulated is shown only when asked for"),
-        (f"vo plot demo --detection {number} --out event.png", "a picture of one"),
-        (f"vo plot demo {name} --out star.png", "a whole light curve"),
-        (
-            'vo sql "SELECT kind, count(*), max(snr) FROM detection GROUP BY kind"',
-            "any question to the database",
-        ),
-        (
-            "vo run demo --set analyses.transients.snr_threshold=6",
-            "another threshold: only the search runs again",
-        ),
-        ("vo export demo detections --simulated --out events.vot", "for TOPCAT"),
-        ("vo new project flares", "a configuration of your own"),
+def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
+    """Yield commands that make sense after a demonstration, and what each is for."""
+    with open_project(name, data=data) as project:
+        found = project.detections(simulated=True)
+        number = "1" if found.empty else str(found.iloc[0]["id"])
+        source = shlex.quote(project.sources[0].name)
+        analysis = next(iter(project.settings.analyses))
+    yield (
+        f"vo detections {name} --simulated",
+        "all detections; what is simulated is shown only when asked for",
     )
-    typer.echo("\nWhat to try next:")
-    for command, meaning in lines:
-        typer.echo(f"  {command}\n      {meaning}")
+    yield f"vo plot {name} --detection {number} --out event.png", "a picture of one"
+    yield f"vo plot {name} {source} --out source.png", "all there is of a source"
+    yield (
+        'vo sql "SELECT kind, count(*), max(snr) FROM detection GROUP BY kind"',
+        "any question to the database",
+    )
+    yield (
+        f"vo run {name} --set analyses.{analysis}.snr_threshold=6",
+        "another threshold: only the search runs again",
+    )
+    yield f"vo export {name} detections --simulated --out events.vot", "for TOPCAT"
+    yield "vo new project flares", "a configuration of your own"

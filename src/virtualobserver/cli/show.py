@@ -88,8 +88,8 @@ def to_json(frame: pd.DataFrame) -> str:
 
 def _print_table(frame: pd.DataFrame, title: str) -> None:
     shown = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
-    for name in frame.columns:
-        number = frame[name].dtype.kind in "iuf"
+    for name, dtype in frame.dtypes.items():  # names may be there twice
+        number = dtype.kind in "iuf"
         shown.add_column(str(name), justify="right" if number else "left", no_wrap=True)
     for row in frame.itertuples(index=False):
         shown.add_row(*(_cell(value) for value in row))

@@ -11,7 +11,7 @@ from virtualobserver.config.yamlfile import locate
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.atomic import write_bytes
 
-__all__ = ["configs_dir", "find_config", "new_analysis", "new_project", "new_survey"]
+__all__ = ["configs_dir", "demonstrations", "find_config", "new_analysis", "new_project", "new_survey"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -23,6 +23,13 @@ def configs_dir() -> Path | None:
         if (place / "demo.yaml").is_file():
             return place
     return None
+
+
+def demonstrations() -> list[str]:
+    """Return the names of the configurations that need neither a network nor data: ``demo``, then one a survey."""
+    place = configs_dir()
+    found = sorted(path.stem for path in place.glob("*_demo.yaml")) if place else []
+    return ["demo", *found]
 
 
 def find_config(name: str | Path) -> Path:

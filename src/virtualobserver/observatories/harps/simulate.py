@@ -234,8 +234,13 @@ def _exposure(
     if defect == "keywords":
         for key in ("EXPTIME", "ESO DRS BERV", "SNR"):
             header.pop(key)
-    up = [_told(comet) for comet in star.comets if comet.mjd_start <= mjd <= comet.mjd_end]
-    told = {"scenario": star.scenario, "v_star": star.v_star, "comets": up, "defect": defect}
+    seen = [comet for comet in star.comets if comet.mjd_start <= mjd <= comet.mjd_end]
+    told = {
+        "scenario": star.scenario,
+        "v_star": star.v_star,
+        "comets": [_told(comet) for comet in seen],
+        "defect": defect,
+    }
     stamp = datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=start)
     name = f"ADP.{stamp:%Y-%m-%dT%H:%M:%S}.{stamp.microsecond // 1000:03d}"
     obscore = {
@@ -246,8 +251,16 @@ def _exposure(
     content = adp_bytes(wave, flux, header)
     return Raw(
         f"simulated {target.name} {name}", "fits", content=content, obscore=obscore,
-        header={"store": "windows", "truth": told},
+        header={"store": "windows", "truth": told, "injected": [_event(comet) for comet in seen]},
     )  # fmt: skip
+
+
+def _event(comet: Comet) -> dict[str, Any]:
+    """Return what the search should report, under the name it has there."""
+    return {
+        "kind": "exocomet_candidate", "t_peak": (comet.mjd_start + comet.mjd_end) / 2,
+        "start_mjd": comet.mjd_start, "end_mjd": comet.mjd_end, "amplitude": comet.depth,
+    }  # fmt: skip
 
 
 def _told(comet: Comet) -> dict[str, float]:
