@@ -255,8 +255,20 @@ def upgrade() -> None:
     op.create_index("ix_source_aliases", "source", ["aliases"], unique=False, postgresql_using="gin")
     op.create_index("ix_source_hpx", "source", ["hpx"], unique=False)
     op.create_index("ix_source_name", "source", ["name"], unique=False)
-    op.create_index("ix_source_parent_id", "source", ["parent_id"], unique=False)
-    op.create_index("ix_source_same_as_id", "source", ["same_as_id"], unique=False)
+    op.create_index(
+        "ix_source_parent_id",
+        "source",
+        ["parent_id"],
+        unique=False,
+        postgresql_where=sa.text("parent_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_source_same_as_id",
+        "source",
+        ["same_as_id"],
+        unique=False,
+        postgresql_where=sa.text("same_as_id IS NOT NULL"),
+    )
     op.create_table(
         "configuration",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -785,8 +797,12 @@ def downgrade() -> None:
     op.drop_index("uq_configuration_current", table_name="configuration", postgresql_where=sa.text("current"))
     op.drop_index("ix_configuration_step_digest", table_name="configuration")
     op.drop_table("configuration")
-    op.drop_index("ix_source_same_as_id", table_name="source")
-    op.drop_index("ix_source_parent_id", table_name="source")
+    op.drop_index(
+        "ix_source_same_as_id", table_name="source", postgresql_where=sa.text("same_as_id IS NOT NULL")
+    )
+    op.drop_index(
+        "ix_source_parent_id", table_name="source", postgresql_where=sa.text("parent_id IS NOT NULL")
+    )
     op.drop_index("ix_source_name", table_name="source")
     op.drop_index("ix_source_hpx", table_name="source")
     op.drop_index("ix_source_aliases", table_name="source", postgresql_using="gin")
