@@ -15,6 +15,7 @@ from virtualobserver.data.result import Event, Result
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 __all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
 
@@ -81,6 +82,32 @@ class Analysis(ABC):
     def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
         """Whether `event` is the injected one: it overlaps it in time."""
         return bool(event.start_mjd <= params["end_mjd"] and params["start_mjd"] <= event.end_mjd)
+
+    def figures(
+        self,
+        products: Sequence[Handle],  # noqa: ARG002
+        aux: Aux,  # noqa: ARG002
+        settings: Any,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
+        return {}
+
+    def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> Any:  # noqa: ARG002
+        """Return what the search says about a whole sample, as a table; an empty one by default.
+
+        Parameters
+        ----------
+        properties
+            One row per source: ``source``, ``simulated`` and the properties that `find` returned.
+        outcomes
+            One row per injection: ``source, number, found, found_snr`` and the parameters that `draw` chose.
+        """
+        return ()
+
+    @staticmethod
+    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Any:  # noqa: ARG004
+        """Return a Matplotlib figure of the injections of a whole sample, or None."""
+        return None
 
     def apply(self, source: Any) -> Result:
         """Search one source without any queue, and save nothing.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -33,6 +33,9 @@ __all__ = [
 
 AT_ONCE = 64
 """Injected copies of products in memory at a time."""
+
+_SIZES: Final = frozenset({"amplitude"})
+"""Parameters that count by their size: a dip of 5 is as strong as a flare of 5."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +283,9 @@ def _cells(column: pd.Series[Any], edges: Sequence[float] | None, bins: int) -> 
     name = str(column.name)
     if column.dtype.kind not in "iuf":
         return pd.DataFrame({name: column})
-    values = np.abs(column.to_numpy(dtype=np.float64))
+    values = column.to_numpy(dtype=np.float64)
+    if name in _SIZES:
+        values = np.abs(values)
     if edges is None:
         low, high = float(np.nanmin(values)), float(np.nanmax(values))
         steps = np.geomspace(low, high, bins + 1) if low > 0 else np.linspace(low, high, bins + 1)

@@ -136,14 +136,27 @@ def plot(
         str | None, typer.Argument(metavar="[SOURCE]", help="Source whose light curves to draw.")
     ] = None,
     detection: Annotated[int | None, typer.Option(metavar="ID", help="Detection to draw instead.")] = None,
+    population: Annotated[
+        bool, typer.Option("--population", help="Draw the injections of all sources instead.")
+    ] = False,
+    analysis: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Analysis to ask, where there are several.")
+    ] = None,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
-    """Draw the light curves of a source, or a detection (PNG, PDF or SVG)."""
-    if (source is None) == (detection is None):
-        raise typer.BadParameter("give either a source or --detection ID", param_hint="SOURCE")
+    """Draw a source as the analyses show it, a detection, or the injections of a whole sample (PNG, PDF or SVG)."""
+    if (source is not None) + (detection is not None) + population != 1:
+        raise typer.BadParameter(
+            "give either a source, or --detection ID, or --population", param_hint="SOURCE"
+        )
     with open_project(config, data=data, overrides=overrides) as project:
-        figure = _draw_source(project, source) if source is not None else _draw_detection(project, detection)
+        if population:
+            figure = project.population_figure(analysis)
+        elif source is not None:
+            figure = _draw_source(project, source, analysis)
+        else:
+            figure = _draw_detection(project, detection, analysis)
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             figure.savefig(out, dpi=150)
@@ -152,21 +165,30 @@ def plot(
     typer.echo(str(out))
 
 
-def _draw_source(project: Project, name: str) -> Any:
+def _draw_source(project: Project, name: str, analysis: str | None) -> Any:
     from virtualobserver.plot import lightcurve
+    from virtualobserver.plot import plot as draw
 
     try:
         row = project.source(name)
     except KeyError as error:
         raise typer.BadParameter(str(error.args[0]), param_hint="SOURCE") from None
+    figures = project.figures(row.name)
+    chosen = [figure for key, figure in figures.items() if analysis in {None, key.partition(".")[0]}]
+    if chosen:
+        return chosen[0]
     curves = [curve.data for curve in row.lightcurves if curve.role == "reduced"]
-    if not curves:
-        msg = f"{name} has no light curves; `vo status {project.name}` shows how far it is"
-        raise typer.BadParameter(msg, param_hint="SOURCE")
-    return lightcurve(curves, title=name)
+    if curves:
+        return lightcurve(curves, title=name)
+    spectra = [spectrum for spectrum in row.spectra if spectrum.role == "reduced"]
+    if spectra:
+        return draw(spectra[0], title=name)
+    msg = f"{name} has no light curves and no spectra; `vo status {project.name}` shows how far it is"
+    raise typer.BadParameter(msg, param_hint="SOURCE")
 
 
-def _draw_detection(project: Project, number: int | None) -> Any:
+def _draw_detection(project: Project, number: int | None, analysis: str | None) -> Any:
+    from virtualobserver.data import TimeSeries
     from virtualobserver.models import Detection
     from virtualobserver.plot import plot as draw
 
@@ -175,4 +197,8 @@ def _draw_detection(project: Project, number: int | None) -> Any:
         raise typer.BadParameter(f"there is no detection {number}", param_hint="--detection")
     if row.product is None:
         raise typer.BadParameter(f"the light curve of detection {number} is gone", param_hint="--detection")
-    return draw(row, curve=row.product.data, title=f"{row.source.name}, {row.kind}, S/N {row.snr:.1f}")
+    data = row.product.data
+    if not isinstance(data, TimeSeries):
+        # Only the analysis knows how a feature of a spectrum or an image looks.
+        return _draw_source(project, row.source.name, analysis or row.analysis)
+    return draw(row, curve=data, title=f"{row.source.name}, {row.kind}, S/N {row.snr:.1f}")

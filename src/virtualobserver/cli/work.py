@@ -140,10 +140,16 @@ def simulate(
     with open_project(config, data=data, overrides=changes) as project:
         summary, seconds = run_project(project, quiet=as_json, step="simulate")
         table = project.efficiency()
+        sample = _sample(project)
         if as_json:
             typer.echo(
                 json.dumps(
-                    {**_as_dict(summary, seconds), "efficiency": json.loads(to_json(table))}, default=str
+                    {
+                        **_as_dict(summary, seconds),
+                        "efficiency": json.loads(to_json(table)),
+                        "population": {name: json.loads(to_json(one)) for name, one in sample.items()},
+                    },
+                    default=str,
                 )
             )
         else:
@@ -152,8 +158,22 @@ def simulate(
                 note("No injections: give --number, and run the project first.")
             else:
                 print_frame(table, Format.table, title="Efficiency")
+                for name, one in sample.items():
+                    print_frame(one, Format.table, title=f"The whole sample, {name}")
     if summary.failed:
         raise typer.Exit(1)
+
+
+def _sample(project: Project) -> dict[str, Any]:
+    """Return what the analyses say about all sources; simulated ones only where there are no others."""
+    tables = {}
+    for name in project.settings.analyses:
+        table = project.population(name)
+        if table.empty:
+            table = project.population(name, simulated=True)
+        if not table.empty:
+            tables[name] = table
+    return tables
 
 
 def config(

@@ -11,7 +11,7 @@ with ``r = R - S``. For two lines the depth in H is ``rho`` times that in K, 0.5
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -48,7 +48,8 @@ _FAR: Final = 100.0
 class Bank:
     """All templates; c = templates, and for each line one array of shape (pixels, c).
 
-    ``inflation`` is the variance of each template's sum over that for independent pixels, shape (lines, c).
+    ``inflation`` is the variance of each template's sum over that for independent pixels, shape (lines, c);
+    ``factor``, shape (c,), is the part of its root that `rescaled` brought in.
     """
 
     v: FloatArray
@@ -57,6 +58,7 @@ class Bank:
     squares: tuple[SingleArray, ...]
     inflation: FloatArray
     width: IntArray
+    factor: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,13 @@ def make_bank(
         pixel = float(np.median(np.diff(velocity)))
         inflation.append(1.0 + 2.0 * rho * np.exp(-0.25 * (pixel / sigma) ** 2))
     return Bank(
-        v, w, tuple(lines), tuple(squares), np.asarray(inflation, dtype=np.float64), np.concatenate(number)
+        v,
+        w,
+        tuple(lines),
+        tuple(squares),
+        np.asarray(inflation, dtype=np.float64),
+        np.concatenate(number),
+        np.ones(v.size),
     )
 
 
@@ -204,8 +212,8 @@ def scale_factors(bank: Bank, filtered: Filtered) -> FloatArray:
 
 def rescaled(bank: Bank, factors: FloatArray) -> Bank:
     """Return the bank with its variances raised by the squares of `factors` (one per width)."""
-    inflation = bank.inflation * factors[bank.width] ** 2
-    return Bank(bank.v, bank.fwhm, bank.lines, bank.squares, inflation, bank.width)
+    own = factors[bank.width]
+    return replace(bank, inflation=bank.inflation * own**2, factor=bank.factor * own)
 
 
 def exclusion(bank: Bank, template: IntArray, *, reach: float = 0.6) -> BoolArray:

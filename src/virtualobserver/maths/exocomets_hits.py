@@ -138,8 +138,12 @@ class _Work:
         """Return the templates to start with: a narrower one where two comets look like a wide one.
 
         Two features, the first at most half as wide as `best`, have to explain more than `best` and whatever
-        else is there; a gain in chi^2 of 9 decides.
+        else is there; a gain in chi^2 of 9 decides. That chi^2 leaves out the factors by which the widths were
+        rescaled: at a high S/N a few per cent between them would outweigh any shape.
         """
+        # Which width fits best is a matter of chi^2 too.
+        here = np.abs(self.bank.v - self.bank.v[best][:, None]) < 0.5 * self.bank.fwhm[best][:, None]
+        best = np.argmax(np.where(here, self.snr[rows] * self.bank.factor, -np.inf), axis=1)
         wide = self.bank.fwhm[best]
         near = np.abs(self.bank.v - self.bank.v[best][:, None]) < wide[:, None]
         narrow = near & (self.bank.fwhm <= 0.51 * wide[:, None])
@@ -160,7 +164,8 @@ class _Work:
         hits = self.measured(rows, start)
         _, numerator = self._without(hits)
         left = np.where(near & ~self.closed[rows], joint_snr(numerator, self.denominator[:, rows]), 0.0)
-        return np.asarray(hits["snr"] ** 2 + np.clip(left.max(axis=1), 0.0, None).astype(np.float64) ** 2)
+        second = np.clip((left * self.bank.factor).max(axis=1), 0.0, None).astype(np.float64)
+        return np.asarray((hits["snr"] * self.bank.factor[start]) ** 2 + second**2)
 
 
 def _real_second(hits: NDArray[np.void], earlier: Sequence[NDArray[np.void]]) -> BoolArray:

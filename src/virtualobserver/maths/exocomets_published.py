@@ -42,7 +42,7 @@ _HALF: Final = 1000
 """Pixels on either side of the line."""
 _CONTINUUM_FROM: Final = 200.0
 _MAX_NOISE: Final = 0.25
-_BLOCK: Final = 32
+_BLOCK: Final = 64
 _CORE: Final = 100.0
 _MASKED: Final = 50.0
 _TEMPLATE_SIGMA: Final = 0.2
@@ -182,9 +182,11 @@ def _smoothed(spectra: FloatArray, outer: Sequence[Any], pixels: int) -> FloatAr
     parts = [spectra[:, part] for part in outer]
     total = sum((part.sum(axis=1) for part in parts), np.zeros(len(spectra)))
     scale = total[:, None] / sum(part.shape[1] for part in parts)
-    result = np.empty(spectra.shape)
+    result, work = np.empty(spectra.shape), np.empty((min(_BLOCK, len(spectra)), spectra.shape[1]))
     for rows in _blocks(len(spectra)):
-        _running_median(spectra[rows] / scale[rows], pixels, result[rows])
+        # A division keeps the order of three values (or turns it round): it may as well come after the median.
+        _running_median(spectra[rows], pixels, result[rows], work[: len(spectra[rows])])
+        result[rows] /= scale[rows]
     return result
 
 
@@ -233,24 +235,31 @@ def _significance(
     smoothed: FloatArray, v: FloatArray, rest: float, cutoff: float, window: BoolArray
 ) -> _Star:
     """Return the statistic of the pixels in the window, each spectrum divided by the scatter of all its pixels."""
-    median, mean, spread = _column_median(smoothed), smoothed.mean(axis=0), np.zeros(v.size)
-    for rows in _blocks(len(smoothed)):
-        residual = smoothed[rows] - mean
-        spread += np.einsum("ij,ij->j", residual, residual) / len(smoothed)
+    n, inside, residual = len(smoothed), _span(window), np.array(smoothed)
+    median = _column_median(residual)  # leaves it sorted: the memory serves for the residuals
     masked = _active_core(median, v, rest, cutoff)
     core = np.abs(v - masked) < _MASKED if np.isfinite(masked) else np.zeros(v.size, dtype=bool)
-    parts, inside, hidden = _outer_parts(v), _span(window), bool(core.any())
-    noise, sigma = np.empty(len(smoothed)), np.empty((len(smoothed), int(np.count_nonzero(window))))
-    for rows in _blocks(len(smoothed)):
-        residual = smoothed[rows] - median
-        noise[rows] = _deviation([residual[:, part] for part in parts])
-        scale = _deviation([residual])[:, None] ** 2 + spread
-        np.sqrt(scale, out=scale)
-        np.divide(residual, scale, out=residual)
-        scatter = _deviation([residual[:, ~core] if hidden else residual])
+    middle, hidden = _span(np.abs(v) <= _CONTINUUM_FROM), bool(core.any())
+    error, noise = np.empty(n), np.empty(n)
+    first, second = np.zeros(v.size), np.zeros(v.size)
+    for rows in _blocks(n):
+        part = np.subtract(smoothed[rows], median, out=residual[rows])
+        first += part.sum(axis=0)
+        second += np.einsum("ij,ij->j", part, part)
+        error[rows], noise[rows] = _deviations(part, middle)
+    # The scatter about the mean, from that about the median, which is nearly the same.
+    spread = np.clip(second / n - (first / n) ** 2, 0.0, None)
+    sigma = np.empty((n, int(np.count_nonzero(window))))
+    scale = np.empty((min(_BLOCK, n), v.size))
+    for rows in _blocks(n):
+        part = residual[rows]
+        under = np.add(error[rows, None] ** 2, spread, out=scale[: len(part)])
+        np.sqrt(under, out=under)
+        np.divide(part, under, out=part)
+        scatter = _deviation(part[:, ~core] if hidden else part)
         if hidden:
-            residual[:, core] = np.nan
-        np.divide(residual[:, inside], scatter[:, None], out=sigma[rows])
+            part[:, core] = np.nan
+        np.divide(part[:, inside], scatter[:, None], out=sigma[rows])
     return _Star(smoothed, median, noise, sigma, masked)
 
 
@@ -259,12 +268,25 @@ def _outer_parts(v: FloatArray) -> list[Any]:
     return [_span(below), _span(above)]
 
 
-def _deviation(parts: Sequence[FloatArray]) -> FloatArray:
-    """Return the standard deviation of each row over all parts; rows scatter about a mean near zero."""
-    count = sum(part.shape[1] for part in parts)
-    mean = sum((part.sum(axis=1) for part in parts), np.zeros(len(parts[0]))) / count
-    square = sum((np.einsum("ij,ij->i", part, part) for part in parts), np.zeros(len(parts[0]))) / count
+def _deviation(values: FloatArray) -> FloatArray:
+    """Return the standard deviation of each row; rows scatter about a mean near zero."""
+    count = values.shape[1]
+    mean, square = values.sum(axis=1) / count, np.einsum("ij,ij->i", values, values) / count
     return np.asarray(np.sqrt(np.clip(square - mean**2, 0.0, None)))
+
+
+def _deviations(values: FloatArray, middle: Any) -> tuple[FloatArray, FloatArray]:
+    """Return the standard deviation of each row over all its pixels, and over those that are not in `middle`."""
+    inner = values[:, middle]
+    total, squares = values.sum(axis=1), np.einsum("ij,ij->i", values, values)
+    counts = values.shape[1], values.shape[1] - inner.shape[1]
+    totals = total, total - inner.sum(axis=1)
+    powers = squares, squares - np.einsum("ij,ij->i", inner, inner)
+    every, outer = (
+        np.sqrt(np.clip(power / count - (one / count) ** 2, 0.0, None))
+        for one, power, count in zip(totals, powers, counts, strict=True)
+    )
+    return np.asarray(every), np.asarray(outer)
 
 
 def _span(pixels: BoolArray) -> Any:
@@ -312,7 +334,7 @@ def _active_core(middle: FloatArray, v: FloatArray, rest: float, cutoff: float) 
     return float(v[inner][int(np.argmax(np.correlate(core, template, mode="same")))])
 
 
-def _running_median(spectra: FloatArray, pixels: int, out: FloatArray) -> None:
+def _running_median(spectra: FloatArray, pixels: int, out: FloatArray, work: FloatArray) -> None:
     """Write the running median along the last axis, edges replicated."""
     if pixels == 1:
         out[:] = spectra
@@ -327,22 +349,22 @@ def _running_median(spectra: FloatArray, pixels: int, out: FloatArray) -> None:
     inside = out[:, 1:-1]
     np.maximum(left, here, out=inside)
     np.minimum(inside, right, out=inside)
-    np.maximum(inside, np.minimum(left, here), out=inside)
+    np.maximum(inside, np.minimum(left, here, out=work[:, 2:]), out=inside)
     # At an edge two of the three values are the edge pixel itself.
     out[:, 0], out[:, -1] = spectra[:, 0], spectra[:, -1]
 
 
 def _column_median(values: FloatArray) -> FloatArray:
-    """Return the median of each column; NaN where a column holds one."""
-    # Sorting short contiguous rows is faster than selecting in them, and NaN comes last.
-    ordered = np.ascontiguousarray(values.T)
-    ordered.sort(axis=1)
+    """Sort each column in place and return its median; NaN where a column holds one."""
+    # A sort of few rows is faster than a selection, and NaN comes last.
+    ordered = values
+    ordered.sort(axis=0)
     half = len(values) // 2
-    middle = ordered[:, half].copy()
+    middle = ordered[half].copy()
     if len(values) % 2 == 0:
-        middle = 0.5 * (ordered[:, half - 1] + middle)
-    middle[np.isnan(ordered[:, -1])] = np.nan
-    return middle
+        middle = 0.5 * (ordered[half - 1] + middle)
+    middle[np.isnan(ordered[-1])] = np.nan
+    return np.asarray(middle)
 
 
 def _nothing(spectra: FloatArray, v: FloatArray, rules: PublishedRules, why: Skipped) -> PublishedResult:

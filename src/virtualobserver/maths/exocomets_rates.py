@@ -22,6 +22,9 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
+_LEAST = 0.001
+"""Least completeness that a rate is given for: below, its error would be all there is to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class CompletenessMap:
@@ -136,11 +139,11 @@ def comet_rate(n_found: int, completeness: ArrayLike, nights: ArrayLike, *, conf
     Raises
     ------
     DataError
-        If no star could have shown a comet: nothing is then known about the rate.
+        If fewer than one comet in a thousand would have been found: nothing is then known about the rate.
     """
     share, time = (np.atleast_1d(np.asarray(one, dtype=np.float64)) for one in (completeness, nights))
     exposure, total = float((share * time).sum()), float(time.sum())
-    if not exposure > 0:
+    if not exposure > _LEAST * total:
         msg = "no rate can be given: the search would have found no comet in any of these nights"
         raise DataError(msg)
     return rate_and_limit(n_found, min(exposure / total, 1.0), total, confidence=confidence)
@@ -166,6 +169,6 @@ def comet_rates(
         share, nights = (
             np.array([float(str(one[key])) for one in members]) for key in ("completeness", "n_nights")
         )
-        if float((share * nights).sum()) > 0:
+        if float((share * nights).sum()) > _LEAST * float(nights.sum()):
             rates[name] = comet_rate(sum(found), share, nights, confidence=confidence)
     return rates

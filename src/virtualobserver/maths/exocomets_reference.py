@@ -5,7 +5,7 @@ Each spectrum is compared with the reference of all *other* nights, so that an e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -56,14 +56,17 @@ class Reference:
 def voting_groups(night: IntArray, era: IntArray, usable: BoolArray) -> tuple[IntArray, IntArray]:
     """Return the vote of each spectrum (-1 = none) and the instrument state of each vote.
 
-    A night is one vote. An instrument state seen in one night only has one vote per spectrum, if there are
-    three; fewer spectra than that are compared with the nearest other state.
+    A night is one vote. An instrument state seen in one night only, in which a comet that stays all night would
+    be compared with itself, and one with fewer than three spectra join the nearest other state. Where there is
+    none, each spectrum of a single night has a vote.
     """
     era = era.copy()
     states, counts = np.unique(era[usable], return_counts=True)
-    large = states[counts >= _FEWEST_VOTES]
+    nights = np.array([np.unique(night[usable & (era == state)]).size for state in states])
+    alone = (nights == 1) | (counts < _FEWEST_VOTES)
+    large = states[~alone]
     if large.size:
-        for state in states[counts < _FEWEST_VOTES]:
+        for state in states[alone]:
             era[era == state] = large[int(np.argmin(np.abs(large - state)))]
     group = np.full(len(night), -1, dtype=np.int64)
     eras: list[int] = []
@@ -184,20 +187,25 @@ def quantile_reference(votes: Votes, noise: NoiseModel, velocity: FloatArray) ->
 def combine_clean(envelope: Reference, votes: Votes, clean: Votes, noise: NoiseModel) -> Reference:
     """Replace the envelope by the mean of votes without detected events, where enough of them are left.
 
+    Of those of the same instrument state, or else of all states.
+
     Parameters
     ----------
     votes, clean
         With all pixels, and without those of detected events.
     """
-    better = mean_reference(clean, noise)
     flux, variance = envelope.flux.copy(), envelope.variance.copy()
-    for state in np.unique(votes.era):
-        members = np.flatnonzero(votes.era == state)
-        left = (clean.information[members] > 0.3 * votes.information[members]).sum(axis=0)
-        enough = left >= max(_FEWEST_VOTES, _LEAST_CLEAN * members.size)
-        for row in members:
-            flux[row, enough] = better.flux[row, enough]
-            variance[row, enough] = better.variance[row, enough]
+    clear = clean.information > 0.3 * votes.information
+    # All states first, each by itself afterwards, so that the nearer comparison has the last word.
+    together = np.zeros_like(votes.era)
+    for era in (together, votes.era):
+        better = mean_reference(replace(clean, era=era), noise)
+        for state in np.unique(era):
+            members = np.flatnonzero(era == state)
+            enough = clear[members].sum(axis=0) >= max(_FEWEST_VOTES, _LEAST_CLEAN * members.size)
+            for row in members:
+                flux[row, enough] = better.flux[row, enough]
+                variance[row, enough] = better.variance[row, enough]
     return Reference(flux, variance, envelope.mode)
 
 

@@ -209,13 +209,15 @@ def _second(line: StarLine, hits: NDArray[np.void], mode: str) -> StarLine:
     clean = collect_votes(line.spectra, line.noise, line.votes.group, line.votes.era, hidden=hidden)
     if mode == "quantile":
         return replace(line, reference=combine_clean(line.reference, line.votes, clean, line.noise))
-    fallback = line.reference
-    better = mean_reference(clean, line.noise)
-    # Where nothing is left of any vote the first reference stays.
-    empty = ~(np.isfinite(better.variance) & (clean.information.sum(axis=0) > 0))
-    flux = np.where(empty, fallback.flux, better.flux)
-    variance = np.where(empty, fallback.variance, better.variance)
-    return replace(line, reference=Reference(flux, variance, "mean"))
+    reference = mean_reference(clean, line.noise)
+    # Of two nights of a state one with a comet leaves none to compare the other with: the nights of the other
+    # states then stand in. Where nothing is left of any vote the first reference stays.
+    everywhere = mean_reference(replace(clean, era=np.zeros_like(clean.era)), line.noise)
+    for other in (everywhere, line.reference):
+        empty = ~(np.isfinite(reference.variance) & (clean.information.sum(axis=0) > 0))
+        flux = np.where(empty, other.flux, reference.flux)
+        reference = Reference(flux, np.where(empty, other.variance, reference.variance), "mean")
+    return replace(line, reference=reference)
 
 
 def plain_line(spectra: LineSpectra, night: IntArray, era: IntArray, *, rules: SearchRules) -> StarLine:

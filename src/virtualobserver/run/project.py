@@ -18,12 +18,13 @@ from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Membership, Source
 from virtualobserver.models import Project as ProjectRow
-from virtualobserver.run import results
+from virtualobserver.run import pictures, results
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
 from virtualobserver.run.workspace import Workspace
+from virtualobserver.simulate import efficiency as simulated_efficiency
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,9 +236,34 @@ class Project:
         """Return the summed histograms of the current configurations by ``analysis.name``."""
         return results.histograms(self, simulated=simulated)
 
-    def efficiency(self, analysis: str | None = None) -> pd.DataFrame:
-        """Return the fraction of injected events that were found, by amplitude and width, with intervals."""
-        return results.efficiency(self, analysis)
+    def efficiency(
+        self, analysis: str | None = None, by: Sequence[str] = ("amplitude", "width"), **options: Any
+    ) -> pd.DataFrame:
+        """Return the fraction of injected events that were found, with intervals.
+
+        Parameters
+        ----------
+        by
+            Parameters of the injections to sort by, or ``source``.
+        **options
+            Of `virtualobserver.simulate.efficiency`: ``bins``, ``edges``, ``confidence``.
+        """
+        return simulated_efficiency(pictures.outcomes(self, analysis), by, **options)
+
+    def population(self, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
+        """Return what an analysis says about the whole sample, e.g. rates corrected for what it misses.
+
+        Simulated sources count only with `simulated`.
+        """
+        return pictures.population(self, analysis, simulated=simulated)
+
+    def figures(self, source: str) -> dict[str, Any]:
+        """Return the figures that the project's analyses draw of a source, by ``analysis.figure``."""
+        return pictures.source_figures(self, self.source(source))
+
+    def population_figure(self, analysis: str | None = None, *, title: str = "") -> Any:
+        """Return an analysis' figure of all injections."""
+        return pictures.population_figure(self, analysis, title=title)
 
     def analysis(self, name: str) -> Any:
         """Return an analysis with this project's settings, for `Analysis.apply`.

@@ -11,7 +11,6 @@ from sqlalchemy import text
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.io.netcdf import write_variables
-from virtualobserver.simulate import efficiency as efficiency_of
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "detections",
-    "efficiency",
     "hidden_detections",
     "histograms",
     "injections",
@@ -127,8 +125,3 @@ def injections(project: Project, analysis: str | None = None) -> pd.DataFrame:
             ORDER BY t.step, s.name, i.number""",
             {"project": project.id, "step": f"simulate:{analysis}" if analysis else None},
         )
-
-
-def efficiency(project: Project, analysis: str | None = None) -> pd.DataFrame:
-    """Return the recovered fraction by amplitude and width with binomial intervals."""
-    return efficiency_of(injections(project, analysis))

@@ -21,7 +21,7 @@ from virtualobserver.maths.exocomets_features import (
     principal_component,
     stable_frame,
 )
-from virtualobserver.maths.exocomets_profiles import equivalent_width
+from virtualobserver.maths.exocomets_profiles import equivalent_width, gaussian_profile
 from virtualobserver.maths.exocomets_search import chunk_of, forced_depth, plain_line
 
 __all__ = ["events_of"]
@@ -33,6 +33,7 @@ HOURS_PER_DAY: Final = 24.0
 _NEAR_CORE: Final = 150.0
 _EXPECTED: Final = 6.0
 _MOST_COMPARED: Final = 50
+_LEAST_COVERAGE: Final = 0.5
 
 
 def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -> list[Event]:
@@ -95,6 +96,8 @@ def _measured(search: StarSearch, track: Track) -> dict[str, Any]:
         )
     both = len(search.names) == 2 and track.depth[0] > 0
     ratio = track.depth[1] / track.depth[0] if both else None
+    coverage = _coverage(search, track)
+    seen = all(share >= _LEAST_COVERAGE for share in coverage.values())
     ratio_error = (
         abs(ratio)
         * float(np.hypot(track.depth_error[0] / track.depth[0], track.depth_error[1] / track.depth[1]))
@@ -121,10 +124,22 @@ def _measured(search: StarSearch, track: Track) -> dict[str, Any]:
         # The filter keeps what it calls K in the first place, whichever line that is.
         "snr_k": float(hit["snr_k"]) if search.names[0] == "K" else None,
         "snr_h": float(hit["snr_h" if search.names[0] == "K" else "snr_k"]),
-        "misfit": float(hit["misfit"]),
+        # From the edge of a gap the depth of a line says more about the template than about the gas.
+        "misfit": float(hit["misfit"]) if seen else None,
         "fap": float(search.tail.probability(track.peak_snr)),
         "night": int(search.star.exposures.night[track.best]),
-    }
+    } | {f"coverage_{name.lower()}": share for name, share in coverage.items()}
+
+
+def _coverage(search: StarSearch, track: Track) -> dict[str, float]:
+    """Return for each line which part of the template's power fell on pixels that were searched."""
+    shares = {}
+    for name, line in zip(search.names, search.searched.lines, strict=True):
+        power = gaussian_profile(line.spectra.velocity, track.v, track.fwhm) ** 2
+        good = line.spectra.good[track.best] & ~line.blocked
+        total = float(power.sum())
+        shares[name] = float(power[good].sum()) / total if total > 0 else 0.0
+    return shares
 
 
 def _best_hit(search: StarSearch, track: Track) -> NDArray[np.void]:

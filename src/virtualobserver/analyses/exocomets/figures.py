@@ -54,7 +54,7 @@ def star_figure(search: StarSearch, events: Sequence[Event], target: Target) -> 
         _spectra(figure.add_subplot(grid[1, number]), search, number, rows, own)
         _residuals(figure.add_subplot(grid[2, number]), search, number, rows, own)
     _events(figure.add_subplot(grid[3, 0]), search, events)
-    _diagram(figure.add_subplot(grid[3, 1]), target)
+    _diagram(figure.add_subplot(grid[3, 1]), search, target)
     _times(figure.add_subplot(grid[4, :]), search, events)
     return figure
 
@@ -180,12 +180,16 @@ def _events(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
     axes.legend(fontsize=8, frameon=False)
 
 
-def _diagram(axes: Axes, target: Target) -> None:
-    """Draw colour against absolute magnitude, the main sequence of nearby stars for orientation."""
+def _diagram(axes: Axes, search: StarSearch, target: Target) -> None:
+    """Draw colour against absolute magnitude, the main sequence of nearby stars for orientation.
+
+    What the catalogue gives comes first, then the star that the survey found in Gaia.
+    """
+    gaia = search.star.sets[0].data.meta.get("gaia") or {}
     colour = [0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
     axes.plot(colour, [1.0, 2.6, 3.5, 4.6, 5.6, 7.3, 8.5, 9.8, 11.2, 12.6], color="0.75", lw=6, alpha=0.6)
-    value, parallax = target.extra.get("bp_rp"), target.parallax
-    mag = target.extra.get("phot_g_mean_mag", target.mag)
+    value, parallax = target.extra.get("bp_rp", gaia.get("bp_rp")), target.parallax or gaia.get("parallax")
+    mag = target.extra.get("phot_g_mean_mag", gaia.get("mag") or target.mag)
     if value is not None and mag is not None and parallax is not None and parallax > 0:
         absolute = float(mag) + 5.0 * (np.log10(float(parallax)) - 2.0)
         axes.plot(float(value), absolute, "s", color="#1f4e79", ms=8)

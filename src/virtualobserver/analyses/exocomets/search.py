@@ -27,6 +27,7 @@ from virtualobserver.maths.exocomets_class import CANDIDATE
 from virtualobserver.maths.exocomets_rates import completeness_map
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 __all__ = ["Exocomets"]
@@ -68,7 +69,7 @@ class Exocomets(Analysis):
         best = max(range(len(searches)), key=lambda n: searches[n].searched.rows.size, default=None)
         properties: dict[str, Any] = {"has_data": bool(searches)}
         if best is not None:
-            properties |= star_properties(searches[best], events[best])
+            properties |= star_properties(searches[best], events[best], aux.target)
             # Several instruments of one star: numbers are of the one with most spectra, events of all.
             properties["n_events"] = sum(len(part) for part in events)
             properties["n_candidates"] = sum(event.kind == CANDIDATE for part in events for event in part)
@@ -131,6 +132,16 @@ class Exocomets(Analysis):
             events = events_of(search, aux.target, settings)
             figures["star" if number == 0 else f"star_{number + 1}"] = star_figure(search, events, aux.target)
         return figures
+
+    def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
+        """Return completeness and comet rate of each star, each spectral class and all of them.
+
+        Columns as `virtualobserver.analyses.exocomets.population.COLUMNS`; rates in comets per night of
+        observation, with the exact Poisson interval (Gehrels 1986) and the 95 % upper limit.
+        """
+        from virtualobserver.analyses.exocomets.population import population_table
+
+        return population_table(properties, outcomes)
 
     @staticmethod
     def population_figure(outcomes: Any, *, title: str = "") -> Figure:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched import StarSearch
+from virtualobserver.analyses.exocomets.population import spectral_class
 from virtualobserver.analyses.exocomets.published import PublishedSearch
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star
 from virtualobserver.data.axis import Axis
 from virtualobserver.data.histogram import Histogram
+from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
 from virtualobserver.errors import DataError
 from virtualobserver.maths.exocomets_class import CANDIDATE, star_class
@@ -29,7 +31,7 @@ _TYPICAL: Final = (0.05, 30.0, 50.0)
 _MOST_REASONS: Final = 200
 
 
-def star_properties(search: StarSearch, events: Sequence[Event]) -> dict[str, Any]:
+def star_properties(search: StarSearch, events: Sequence[Event], target: Target) -> dict[str, Any]:
     """Return the summary numbers of one star (JSON-like, None where there is no number)."""
     searched, exposures = search.searched, search.star.exposures
     nights = np.unique(exposures.night[searched.rows])
@@ -61,7 +63,16 @@ def star_properties(search: StarSearch, events: Sequence[Event]) -> dict[str, An
         properties[f"snr_{key}"] = float(np.median(1.0 / sigma)) if sigma.size else None
         properties[f"lag1_{key}"] = line.noise.lag1
     properties |= {name: _plain(value) for name, value in search.features.items()}
+    properties |= _known(search.star, target)
     return properties | _completeness(search, len(candidates), int(nights.size))
+
+
+def _known(star: Star, target: Target) -> dict[str, Any]:
+    """Return the place in the Hertzsprung-Russell diagram, as Gaia has it, and the spectral class."""
+    gaia = star.sets[0].data.meta.get("gaia") or {}
+    names = ("source_id", "match_distance", "match_probability", "mag", "bp_rp", "g_rp", "absolute_mag")
+    known = {f"gaia_{name}": gaia.get(name) for name in names if gaia}
+    return known | {"spectral_class": spectral_class({**gaia, **target.extra})}
 
 
 def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> dict[str, Any]:

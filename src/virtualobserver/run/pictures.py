@@ -1,0 +1,127 @@
+"""What analyses draw and count beyond single detections: figures of a source, the whole sample."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from virtualobserver.data.product import Aux
+from virtualobserver.db.bulk import read_frame
+from virtualobserver.errors import ConfigError
+from virtualobserver.models import Product
+from virtualobserver.run import results
+
+if TYPE_CHECKING:
+    from virtualobserver.data.handles import Handle
+    from virtualobserver.models import Source
+    from virtualobserver.run.project import Project
+
+__all__ = ["outcomes", "population", "population_figure", "source_figures"]
+
+
+def source_figures(project: Project, source: Source) -> dict[str, Any]:
+    """Return what the project's analyses draw of a source, by ``analysis.figure``; empty if none draws it.
+
+    Only analyses that work on whole sources are asked, with the products of the current configurations.
+    """
+    handles = _handles(project, source)
+    figures: dict[str, Any] = {}
+    for name in project.settings.analyses:
+        analysis = _analysis(project, name)
+        if analysis.per != "source":
+            continue
+        wanted = {(need.kind, need.role) for need in analysis.requires}
+        own = [handle for handle in handles if (handle.info.kind, handle.info.role) in wanted]
+        if own:
+            made = analysis.figures(own, Aux(target=source.target()), analysis.settings)
+            figures |= {f"{analysis.name}.{key}": figure for key, figure in made.items()}
+    return figures
+
+
+def population(project: Project, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
+    """Return what the search says about the whole sample, as the analysis works it out; see `Analysis.population`."""
+    chosen = _chosen(project, analysis)
+    return pd.DataFrame(
+        chosen.population(
+            _properties(project, chosen.name, simulated=simulated), outcomes(project, chosen.name)
+        )
+    )
+
+
+def population_figure(project: Project, analysis: str | None = None, *, title: str = "") -> Any:
+    """Return the figure of the injections of all sources.
+
+    Raises
+    ------
+    ConfigError
+        If nothing was injected yet, or no analysis of the project draws such a figure.
+    """
+    chosen = _chosen(project, analysis)
+    table = outcomes(project, chosen.name)
+    if table.empty:
+        msg = f"nothing was injected for {chosen.name} in project {project.name}: `vo simulate {project.name}` first"
+        raise ConfigError(msg)
+    figure = chosen.population_figure(table, title=title or f"{project.name}, {len(table)} injections")
+    if figure is None:
+        msg = f"the analysis {chosen.name} draws no figure of a whole sample"
+        raise ConfigError(msg)
+    return figure
+
+
+def outcomes(project: Project, analysis: str | None = None) -> pd.DataFrame:
+    """Return the injections of the current configurations, every parameter a column of its own."""
+    table = results.injections(project, analysis)
+    if table.empty:
+        return table
+    parameters = pd.json_normalize(table["parameters"].tolist(), max_level=0)
+    extra = [name for name in parameters.columns if name not in table.columns]
+    return pd.concat([table.drop(columns="parameters"), parameters[extra]], axis=1)
+
+
+def _handles(project: Project, source: Source) -> list[Handle]:
+    with project.session() as session:
+        current = read_frame(
+            session,
+            """SELECT p.id FROM product p JOIN task t ON t.id = p.task_id
+            JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+            WHERE c.project_id = :project AND p.source_id = :source AND p.file_id IS NOT NULL ORDER BY p.id""",
+            {"project": project.id, "source": source.id},
+        )
+    rows = [project.live.get(Product, int(number)) for number in current["id"]]
+    return [row.handle() for row in rows if row is not None]
+
+
+def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataFrame:
+    with project.session() as session:
+        table = read_frame(
+            session,
+            """SELECT s.name AS source, r.simulated, r.props FROM properties r
+            JOIN source s ON s.id = r.source_id JOIN task t ON t.id = r.task_id
+            JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+            JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+            WHERE c.project_id = :project AND r.analysis = :analysis AND (:simulated OR NOT r.simulated)
+            ORDER BY s.name""",
+            {"project": project.id, "analysis": analysis, "simulated": simulated},
+        )
+    if table.empty:
+        return table
+    return pd.concat(
+        [table[["source", "simulated"]], pd.json_normalize(table["props"].tolist(), max_level=0)], axis=1
+    )
+
+
+def _analysis(project: Project, entry: str) -> Any:
+    """Return an analysis by what the configuration calls it: its name or its file."""
+    for step in project.steps:
+        if step.kind == "analyse" and entry in {step.entry, step.plugin}:
+            return step.instance
+    return project.analysis(entry)
+
+
+def _chosen(project: Project, analysis: str | None) -> Any:
+    names = list(project.settings.analyses)
+    if analysis is None and len(names) != 1:
+        msg = f"project {project.name} has {len(names)} analyses; name one: {', '.join(names) or 'none'}"
+        raise ConfigError(msg)
+    return _analysis(project, analysis or names[0])
