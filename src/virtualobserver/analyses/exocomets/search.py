@@ -19,7 +19,8 @@ from virtualobserver.analyses.exocomets.summary import (
     published_properties,
     star_properties,
 )
-from virtualobserver.analysis import Analysis, Requirement
+from virtualobserver.analyses.exocomets.trial import CONTRACT
+from virtualobserver.analysis import Analysis, AnalysisContract, Requirement
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
@@ -48,6 +49,7 @@ class Exocomets(Analysis):
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
     batch: ClassVar[int] = 20
+    contract: ClassVar[AnalysisContract] = CONTRACT
 
     Settings: ClassVar[type[ExocometsSettings]] = ExocometsSettings
 
