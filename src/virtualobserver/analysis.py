@@ -34,7 +34,8 @@ class Analysis(ABC):
     An analysis is one file in ``virtualobserver/analyses``. `find` is pure: products in, `Result` out.
     `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over; `contract`
     states the rate of false alarms and what the contract suite needs to try the analysis. With `requires_any`
-    it is enough that the project makes one of the products it works on.
+    it is enough that the project makes one of the products it works on. `services` names what arrives in
+    ``aux.services``.
     """
 
     name: ClassVar[str]
@@ -43,6 +44,7 @@ class Analysis(ABC):
     requires_any: ClassVar[bool] = False
     produces: ClassVar[tuple[tuple[str, str], ...]] = ()
     per: ClassVar[str] = "source"
+    services: ClassVar[tuple[str, ...]] = ()
     batch: ClassVar[int] = 200
 
     contract: ClassVar[AnalysisContract] = AnalysisContract()

@@ -16,6 +16,7 @@
     ├── DataError (ValueError)           what a file or an array holds is wrong
     │   ├── InvalidFile                  truncated, mislabelled, unreadable
     │   ├── BadKeyword                   header keyword or column missing or impossible
+    │   ├── NoMatch                      stars of a frame and of a catalogue do not fall on each other
     │   └── NotEnoughData                nothing to compute from
     ├── StoreError (OSError)             files under the data folder
     │   ├── DiskFull
@@ -51,6 +52,7 @@ __all__ = [
     "DiskFull",
     "IncompleteDownload",
     "InvalidFile",
+    "NoMatch",
     "NotEnoughData",
     "PluginError",
     "ProductDropped",
@@ -125,6 +127,10 @@ class InvalidFile(DataError):
 
 class BadKeyword(DataError):
     """A header keyword or a column is missing or has an impossible value."""
+
+
+class NoMatch(DataError):
+    """The stars of a frame and those of a catalogue do not fall on each other."""
 
 
 class NotEnoughData(DataError):

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from numpy.typing import ArrayLike
 
     from virtualobserver.io.http import HttpClient
+    from virtualobserver.maths.astrometry import PlateHint, PlateSolution
 
 __all__ = [
     "Aux",
@@ -28,6 +30,8 @@ __all__ = [
     "Landed",
     "ObservatorySettings",
     "Site",
+    "Solved",
+    "Solver",
     "SurveyContract",
     "VirtualObservatory",
 ]
@@ -105,6 +109,44 @@ class Client(Protocol):
         ...
 
 
+class Solver(Protocol):
+    """What finds the world coordinates of frames, ``aux.services["solver"]``."""
+
+    def solve(
+        self,
+        sources: tuple[ArrayLike, ArrayLike, ArrayLike],
+        *,
+        hint: PlateHint,
+        shape: tuple[int, int],
+        epoch: float,
+        **options: Any,
+    ) -> Solved:
+        """Return the solution of a frame from its sources (x, y from 0, flux).
+
+        `epoch` is the Julian year of the frame; `options` are those of `solve_plate`.
+
+        Raises
+        ------
+        NotEnoughData, NoMatch
+            With the reason.
+        """
+        ...
+
+
+class Solved(Protocol):
+    """A plate solution with the stars it was found with, as they were at its epoch."""
+
+    @property
+    def solution(self) -> PlateSolution:
+        """World coordinates, pairs and residuals."""
+        ...
+
+    @property
+    def stars(self) -> Any:
+        """Stars around the frame, with ``ra``, ``dec``, ``mag``, ``bp_rp`` and the others as arrays."""
+        ...
+
+
 class ObservatorySettings(Settings):
     """Settings every survey has."""
 
@@ -136,7 +178,8 @@ class VirtualObservatory(ABC):
     with `levels` naming the parts of its units (``("night", "frame")``) and `master_kinds` its masters in the
     order in which they are made (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
     digests of their own, with what each makes (``{"solve": (("table", "wcs"),)}``), done by `refine` in that
-    order. Only `fetch` may read or write anything. `contract` gives the contract suite what it needs to try
+    order. `services` names what arrives in ``aux.services`` (``("refcat", "solver")``, which need a setting
+    ``refcat``). Only `fetch` may read or write anything. `contract` gives the contract suite what it needs to try
     the survey.
     """
 
@@ -150,6 +193,7 @@ class VirtualObservatory(ABC):
     levels: ClassVar[tuple[str, ...]] = ()
     master_kinds: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = {}
+    services: ClassVar[tuple[str, ...]] = ()
     simulated: ClassVar[bool] = False
     batch: ClassVar[int] = 200
     fetch_batch: ClassVar[int] = 200

@@ -23,7 +23,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from virtualobserver.catalog.remote import Query, query_gaia
+from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.identity import move_linear
@@ -51,6 +51,12 @@ _GAIA_NAMES: Final = {
     "source_id": "source_id", "ra": "ra", "dec": "dec", "pmra": "pmra", "pmdec": "pmdec", "parallax": "parallax",
     "parallax_error": "parallax_error", "mag": "phot_g_mean_mag", "bp_rp": "bp_rp", "g_rp": "g_rp",
     "radial_velocity": "radial_velocity",
+}  # fmt: skip
+
+_VIZIER_TABLES: Final = {"dr2": '"I/345/gaia2"', "dr3": '"I/355/gaiadr3"'}
+_VIZIER_NAMES: Final = {
+    "source_id": "Source", "ra": "RA_ICRS", "dec": "DE_ICRS", "pmra": "pmRA", "pmdec": "pmDE", "parallax": "Plx",
+    "parallax_error": "e_Plx", "mag": "Gmag", "bp_rp": '"BP-RP"', "g_rp": '"G-RP"', "radial_velocity": "RV",
 }  # fmt: skip
 
 FloatArray = NDArray[np.float64]
@@ -199,11 +205,13 @@ class MemoryReference:
         return self.stars.at_epoch(epoch).within(ra, dec, radius)
 
 
-def build_cone_query(ra: float, dec: float, radius: float, epoch: float, *, release: str = "dr3") -> str:
+def build_cone_query(
+    ra: float, dec: float, radius: float, epoch: float, *, release: str = "dr3", vizier: bool = False
+) -> str:
     """Return the ADQL for the stars that were, or may have been, inside a cone in a Julian year.
 
     The circle of the catalogue's own epoch is widened by ordinary proper motion; only stars known to be
-    faster are looked for farther out.
+    faster are looked for farther out. With `vizier`, the question is put in the words of its copy.
     """
     if release not in RELEASES:
         msg = f"there is no Gaia release {release!r} here; there are {', '.join(RELEASES)}"
@@ -212,14 +220,20 @@ def build_cone_query(ra: float, dec: float, radius: float, epoch: float, *, rele
         msg = f"a cone needs ra, dec (-90 to 90) and a radius (0 to 90) in degrees, not {ra}, {dec}, {radius}"
         raise CatalogError(msg)
     table, own = RELEASES[release]
+    columns = tuple(_GAIA_NAMES.values())
+    east, north, pm_east, pm_north = "ra", "dec", "pmra", "pmdec"
+    if vizier:
+        table = _VIZIER_TABLES[release]
+        columns = tuple(f"{theirs} AS {_GAIA_NAMES[ours]}" for ours, theirs in _VIZIER_NAMES.items())
+        east, north, pm_east, pm_north = "RA_ICRS", "DE_ICRS", "pmRA", "pmDE"
     years = abs(epoch - own)
     near, far = radius + _ORDINARY * years / 3600, radius + _FASTEST * years / 3600
     point = f"POINT('ICRS', {ra % 360:.7f}, {dec:.7f})"
-    star = "POINT('ICRS', ra, dec)"
-    fast = f"pmra * pmra + pmdec * pmdec > {(1000 * _ORDINARY) ** 2:.0f}"
+    star = f"POINT('ICRS', {east}, {north})"
+    fast = f"{pm_east} * {pm_east} + {pm_north} * {pm_north} > {(1000 * _ORDINARY) ** 2:.0f}"
     circle = f"CIRCLE('ICRS', {ra % 360:.7f}, {dec:.7f}, {far:.7f})"
     return (
-        f"SELECT {', '.join(_GAIA_NAMES.values())} FROM {table} "  # noqa: S608 - every part was checked
+        f"SELECT {', '.join(columns)} FROM {table} "  # noqa: S608 - every part was checked
         f"WHERE 1 = CONTAINS({star}, {circle}) AND (DISTANCE({star}, {point}) < {near:.7f} OR {fast})"
     )
 
@@ -235,10 +249,17 @@ class GaiaArchive:
         Folder in which answers are kept as Parquet, named by their question; None keeps none.
     query
         Runs ADQL; by default an asynchronous job without a row limit, whose rows are counted.
+    vizier
+        Ask the copy at VizieR instead.
     """
 
     def __init__(
-        self, release: str = "dr3", *, cache: str | Path | None = None, query: Query | None = None
+        self,
+        release: str = "dr3",
+        *,
+        cache: str | Path | None = None,
+        query: Query | None = None,
+        vizier: bool = False,
     ) -> None:
         if release not in RELEASES:
             msg = f"there is no Gaia release {release!r} here; there are {', '.join(RELEASES)}"
@@ -246,11 +267,12 @@ class GaiaArchive:
         self.release = release
         self._cache = None if cache is None else Path(cache)
         self._query = query
+        self._vizier = vizier
 
     @property
     def name(self) -> str:
         """Name and release."""
-        return f"gaia@{self.release}"
+        return f"{'vizier_gaia' if self._vizier else 'gaia'}@{self.release}"
 
     def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`.
@@ -260,7 +282,7 @@ class GaiaArchive:
         ArchiveError
             If the archive does not answer, or not with all rows.
         """
-        adql = build_cone_query(ra, dec, radius, epoch, release=self.release)
+        adql = build_cone_query(ra, dec, radius, epoch, release=self.release, vizier=self._vizier)
         stars = ReferenceStars.build(self._ask(adql), epoch=RELEASES[self.release][1])
         return stars.at_epoch(epoch).within(ra, dec, radius)
 
@@ -270,7 +292,7 @@ class GaiaArchive:
             path = self._cache / f"gaia-{hashlib.sha256(adql.encode()).hexdigest()[:32]}.parquet"
             if (kept := _read_kept(path, adql)) is not None:
                 return kept
-        frame = query_gaia(adql, query=self._query)
+        frame = (query_vizier_adql if self._vizier else query_gaia)(adql, query=self._query)
         frame.columns = [str(name).lower() for name in frame.columns]
         if path is not None:
             table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({"adql": adql})

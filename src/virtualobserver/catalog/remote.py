@@ -24,7 +24,15 @@ from virtualobserver.io.tables import read_any, write_any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["load", "named", "named_catalogs", "query_gaia", "query_gaia_cone", "query_vizier"]
+__all__ = [
+    "load",
+    "named",
+    "named_catalogs",
+    "query_gaia",
+    "query_gaia_cone",
+    "query_vizier",
+    "query_vizier_adql",
+]
 
 Query = Callable[[str], Any]
 """ADQL in, a table out (astropy or pandas); raises what the network raises."""
@@ -136,14 +144,23 @@ def query_gaia(adql: str, *, query: Query | None = None) -> pd.DataFrame:
     ArchiveUnavailable, ArchiveRefused, ArchiveAnswerError
         If the archive does not answer, declines, or answers without a count.
     """
+    return _counted(adql, query or _gaia_query, "the Gaia archive")
+
+
+def query_vizier_adql(adql: str, *, query: Query | None = None) -> pd.DataFrame:
+    """Return the whole answer of VizieR to an ADQL query over its tables; see `query_gaia`."""
+    return _counted(adql, query or _vizier_query, "VizieR")
+
+
+def _counted(adql: str, query: Query, archive: str) -> pd.DataFrame:
     statement = adql.strip().rstrip(";").strip()
     if not re.match(r"select\b", statement, re.IGNORECASE) or ";" in statement:
-        msg = f"a Gaia query is one ADQL SELECT, not {adql[:60]!r}"
+        msg = f"a query of {archive} is one ADQL SELECT, not {adql[:60]!r}"
         raise CatalogError(msg)
     # A count does not need the order, and servers refuse ORDER BY inside.
     counted = re.sub(r"\border\s+by\b[^)]*$", "", statement, flags=re.IGNORECASE)
     count = f"SELECT COUNT(*) AS n FROM ({counted}) AS q"  # noqa: S608
-    return _all_rows(statement, count, query or _gaia_query, "the Gaia archive")
+    return _all_rows(statement, count, query, archive)
 
 
 def query_gaia_cone(ra: float, dec: float, radius: float, *, query: Query | None = None) -> pd.DataFrame:

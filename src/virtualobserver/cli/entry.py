@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from virtualobserver.cli import admin, create, demo, look, work
+from virtualobserver.cli import admin, create, demo, look, refcat, work
 from virtualobserver.errors import CatalogError, ConfigError, PluginError, VirtualObserverError
 
 __all__ = ["app", "run"]
@@ -62,7 +62,7 @@ def options(
         context.call_on_close(lambda: log.hide(handler))
 
 
-for module in (work, look, demo, create, admin):
+for module in (work, look, demo, create, refcat, admin):
     module.register(app)
 
 

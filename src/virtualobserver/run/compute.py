@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["attempt"]
 
 Item = tuple[Claim, Sequence[Any], dict[str, Any]]
+Services = Callable[[], Mapping[str, Any]]
 
 
-def attempt(step: Step, items: Sequence[Item], number: int = 0) -> list[Outcome]:
+def attempt(
+    step: Step, items: Sequence[Item], number: int = 0, *, services: Services = dict
+) -> list[Outcome]:
     """Compute tasks. Whatever a task raises ends here, as a failed task with its traceback.
 
     Tasks that were searched together, and of which one raised, are searched one by one.
@@ -31,13 +34,15 @@ def attempt(step: Step, items: Sequence[Item], number: int = 0) -> list[Outcome]
         Claim, inputs, and what is known of the inputs, of each task.
     number
         For a ``simulate`` step: injections wanted per source.
+    services
+        Makes the services of the step.
     """
     start = time.perf_counter()
     try:
-        outcomes = _COMPUTE[step.kind](step, items, number)
+        outcomes = _COMPUTE[step.kind](step, items, number, services())
     except (MemoryError, Exception) as error:  # noqa: BLE001 - the border between one task and the run
         if len(items) > 1:
-            return [outcome for item in items for outcome in attempt(step, [item], number)]
+            return [outcome for item in items for outcome in attempt(step, [item], number, services=services)]
         claim, _, facts = items[0]
         return [Outcome.failure(claim, error, seconds=time.perf_counter() - start, inputs=facts["inputs"])]
     seconds = (time.perf_counter() - start) / len(items)
@@ -57,12 +62,12 @@ def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, **fields: Any) 
     )
 
 
-def _reduce(step: Step, items: Sequence[Item], _: int) -> list[Outcome]:
+def _reduce(step: Step, items: Sequence[Item], _: int, services: Mapping[str, Any]) -> list[Outcome]:
     """Do `calibrate`, `reduce` or a named part of the reduction."""
     survey = step.instance
     outcomes = []
     for claim, inputs, facts in items:
-        aux = Aux(target=claim.target, masters=facts["masters"])
+        aux = Aux(target=claim.target, masters=facts["masters"], services=services)
         if step.kind == "refine":
             made = survey.refine(step.part, inputs, aux, survey.settings) if inputs else ()
         else:
@@ -74,9 +79,11 @@ def _reduce(step: Step, items: Sequence[Item], _: int) -> list[Outcome]:
     return outcomes
 
 
-def _analyse(step: Step, items: Sequence[Item], _: int) -> list[Outcome]:
+def _analyse(step: Step, items: Sequence[Item], _: int, services: Mapping[str, Any]) -> list[Outcome]:
     analysis = step.instance
-    units = [(products, Aux(target=claim.target)) for claim, products, _ in items if products]
+    units = [
+        (products, Aux(target=claim.target, services=services)) for claim, products, _ in items if products
+    ]
     results = iter(analysis.find_many(units, analysis.settings))
     outcomes = []
     for claim, products, facts in items:
@@ -86,11 +93,11 @@ def _analyse(step: Step, items: Sequence[Item], _: int) -> list[Outcome]:
     return outcomes
 
 
-def _simulate(step: Step, items: Sequence[Item], number: int) -> list[Outcome]:
+def _simulate(step: Step, items: Sequence[Item], number: int, services: Mapping[str, Any]) -> list[Outcome]:
     units = [
         SimulatedUnit(
             products,
-            Aux(target=claim.target),
+            Aux(target=claim.target, services=services),
             range(claim.extent, number),
             source=claim.target.name,
             unit=claim.unit,
@@ -108,7 +115,7 @@ def _simulate(step: Step, items: Sequence[Item], number: int) -> list[Outcome]:
     return outcomes
 
 
-_COMPUTE: dict[str, Callable[[Step, Sequence[Item], int], list[Outcome]]] = {
+_COMPUTE: dict[str, Callable[[Step, Sequence[Item], int, Mapping[str, Any]], list[Outcome]]] = {
     "calibrate": _reduce,
     "reduce": _reduce,
     "refine": _reduce,

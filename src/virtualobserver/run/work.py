@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from virtualobserver.run.heartbeat import Heartbeat
 from virtualobserver.run.landing import fetch_batch
 from virtualobserver.run.masters import choose, info, master_rows, raw_items
 from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
+from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
 
@@ -130,7 +132,12 @@ def run_batch(
             loaded = _LOADERS[job.step.kind](session, workspace, job.step, claims)
         with workspace.store.reading():
             together = [loaded] if job.step.kind in {"analyse", "simulate"} else [[item] for item in loaded]
-            outcomes = [outcome for items in together for outcome in attempt(job.step, items, job.number)]
+            services = partial(build_services, workspace, job.step)
+            outcomes = [
+                outcome
+                for items in together
+                for outcome in attempt(job.step, items, job.number, services=services)
+            ]
         return save(workspace, job, worker, outcomes)
 
 
