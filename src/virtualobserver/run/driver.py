@@ -181,9 +181,10 @@ def _hand_out(
 ) -> None:
     """Have all batches done, those of dead workers again; add to `total` how many tasks ended in which status."""
     rounds: Counter[tuple[int, int]] = Counter()
+    shifts = [work]
     while work:
         died: list[int] = []
-        for ids, counts in executor.map(job, work):
+        for ids, counts in (report for shift in shifts for report in executor.map(job, shift)):
             if counts is None:
                 died += ids
                 continue
@@ -191,6 +192,8 @@ def _hand_out(
             if tell:
                 tell(total)
         work = _after_deaths(project, died, total)
+        # one at a time from now on: a worker that dies takes what runs beside it along
+        shifts = [[ids] for ids in work]
         rounds[total.total(), _deaths(project, work)] += 1
         if work and max(rounds.values()) > _FRUITLESS:
             msg = (
