@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from virtualobserver.cli.show import Format, open_project, print_frame
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare", "register"]
 
+_SAME_PLACE = 5.0  # arcsec
 _INJECTED = """
     SELECT DISTINCT s.name AS source, e.value->>'kind' AS kind, (e.value->>'t_peak')::float8 AS peak_mjd,
       (e.value->>'start_mjd')::float8 AS start_mjd, (e.value->>'end_mjd')::float8 AS end_mjd,
@@ -84,6 +86,9 @@ def _one(name: str, *, workers: int | None, data: str | None) -> int:
 def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], int]:
     """Match injected events with detections of the same source and kind that overlap them in time.
 
+    An injected event with a position of its own (a moving object) belongs to no source known before: it matches
+    the detections of its kind within 5 arcsec.
+
     Returns
     -------
     list of bool, int
@@ -91,19 +96,32 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
         that match none.
     """
     spans: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
+    placed = injected["ra"].notna() if "ra" in injected else np.zeros(len(injected), dtype=bool)
     columns = (injected[name] for name in ("source", "kind", "start_mjd", "end_mjd"))
     for number, (source, kind, start, end) in enumerate(zip(*columns, strict=True)):
-        spans.setdefault((source, kind), []).append((number, start, end))
+        owner = "" if placed[number] else source
+        spans.setdefault((owner, kind), []).append((number, start, end))
     kinds = {kind for _, kind in spans}
     hit: set[int] = set()
     surplus = 0
     columns = (found[name] for name in ("source", "kind", "start_mjd", "end_mjd"))
-    for source, kind, start, end in zip(*columns, strict=True):
-        near = spans.get((source, kind), ())
+    for row, (source, kind, start, end) in enumerate(zip(*columns, strict=True)):
+        near = spans.get((source, kind), [])
         matches = [number for number, first, last in near if first <= end and start <= last]
+        matches += [
+            number
+            for number, first, last in spans.get(("", kind), [])
+            if first <= end and start <= last and _apart(injected.iloc[number], found.iloc[row]) < _SAME_PLACE
+        ]
         hit.update(matches)
         surplus += kind in kinds and not matches
     return [number in hit for number in range(len(injected))], surplus
+
+
+def _apart(one: Any, other: Any) -> float:
+    """Return arcsec between two rows with ra and dec; not a number if one has none."""
+    east = (one["ra"] - other["ra"] + 180.0) % 360.0 - 180.0
+    return float(np.hypot(east * np.cos(np.radians(one["dec"])), one["dec"] - other["dec"])) * 3600.0
 
 
 def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
@@ -142,7 +160,8 @@ def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
         found = project.detections(simulated=True)
         number = "1" if found.empty else str(found.iloc[0]["id"])
         source = shlex.quote(project.sources[0].name)
-        analysis = next(iter(project.settings.analyses))
+        analysis, chosen = next(iter(project.settings.analyses.items()))
+        threshold = getattr(chosen, "snr_threshold", None)
     yield (
         f"vo detections {name} --simulated",
         "all detections; what is simulated is shown only when asked for",
@@ -153,9 +172,10 @@ def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
         'vo sql "SELECT kind, count(*), max(snr) FROM detection GROUP BY kind"',
         "any question to the database",
     )
-    yield (
-        f"vo run {name} --set analyses.{analysis}.snr_threshold=6",
-        "another threshold: only the search runs again",
-    )
+    if threshold is not None:
+        yield (
+            f"vo run {name} --set analyses.{analysis}.snr_threshold={threshold + 1:g}",
+            "another threshold: only the search runs again",
+        )
     yield f"vo export {name} detections --simulated --out events.vot", "for TOPCAT"
     yield "vo new project flares", "a configuration of your own"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,9 +65,12 @@ class Image:
     @property
     def wcs(self) -> WCS:
         """World coordinates from the header, made when asked for."""
-        from astropy.wcs import WCS
+        from astropy.wcs import WCS, FITSFixedWarning
 
-        return WCS(dict(self.header))
+        with warnings.catch_warnings():
+            # that DATE-OBS lets MJD-OBS be known is no news
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            return WCS(dict(self.header))
 
     def to_ccddata(self) -> CCDData:
         """Return an `astropy.nddata.CCDData` with mask and variance."""

@@ -20,7 +20,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.fits_structure import check_structure, first_image, quiet
+from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, quiet
 from virtualobserver.io.keywords import Keyword, read_keywords, read_wcs
 
 __all__ = [
@@ -76,7 +76,7 @@ _STRUCTURE: Final = frozenset(
 )
 
 
-def read_header(path: Path, hdu: int = 0) -> dict[str, Any]:
+def read_header(path: Path | MemoryFile, hdu: int = 0) -> dict[str, Any]:
     """Read the header of one HDU; HISTORY and COMMENT become lists of lines.
 
     Raises
@@ -88,7 +88,7 @@ def read_header(path: Path, hdu: int = 0) -> dict[str, Any]:
         return _plain_header(unit.header)
 
 
-def read_image(path: Path, hdu: int | None = None, *, verify: bool = True) -> Image:
+def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool = True) -> Image:
     """Read an image, with the extensions VARIANCE and MASK if they are there.
 
     Parameters
@@ -216,13 +216,13 @@ def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path, hdu: int) -> Iterator[Any]:
+def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[Any]:
     check_structure(path, verify=False)
     with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         yield _pick(path, units, hdu)
 
 
-def _pick(path: Path, units: Any, number: int) -> Any:
+def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
     try:
         return units[number]
     except IndexError as error:

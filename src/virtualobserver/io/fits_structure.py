@@ -183,7 +183,7 @@ def wrong_sums(units: Any) -> list[tuple[int, str]]:
     ]
 
 
-def first_image(path: Path, shapes: Sequence[tuple[int, ...]]) -> int:
+def first_image(path: Path | MemoryFile, shapes: Sequence[tuple[int, ...]]) -> int:
     """Return the number of the first HDU with two axes, or raise `InvalidFile`."""
     for number, shape in enumerate(shapes):
         if len(shape) == 2 and all(shape):

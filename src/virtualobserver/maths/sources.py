@@ -169,7 +169,7 @@ def aperture_photometry(
         pixel is good once its dark is subtracted, and its variance knows of it.
     """
     sep = import_module("sep")
-    data = np.ascontiguousarray(image, dtype=np.float32)
+    data = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
     noise = np.ascontiguousarray(np.sqrt(np.maximum(np.asarray(variance, np.float32), 0)))
     bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
     bad = np.ascontiguousarray(((bits & ~tolerate) != 0) | ~np.isfinite(data))

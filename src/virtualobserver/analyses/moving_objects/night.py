@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.moving_objects.align import offsets, solutions, with_world
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Night", "load_night", "middle_mjd", "options_of"]
 
 _MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
-_MOST_TURN: Final = 1.5  # pixels by which corners may shift differently before whole pixels do not do
 _MJD_UNIX: Final = 40587.0
 
 
@@ -103,19 +103,31 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
         If an image does not say when it was taken or how wide its stars are, and no setting does.
     DataError
         If the images differ in size, or are turned against each other.
+
+    Notes
+    -----
+    Images without world coordinates are aligned by their stars; those that match no other, and those without
+    any star, are left out.
     """
     chosen = usable(products)
     if len(chosen) < settings.stack.min_epochs:
         return None
-    images = [products[number].load() for number in chosen]
+    solved = solutions(products)
+    images = [with_world(products[n].load(), solved.get(products[n].info.unit)) for n in chosen]
+    if settings.psf_fwhm is None:
+        chosen, images = _with_stars(chosen, images, settings)
     mjd = np.array([middle_mjd(one) for one in images])
     order = np.argsort(mjd, kind="stable")
     images = [images[place] for place in order]
     if len({one.data.shape for one in images}) > 1:
         msg = f"the images of one night differ in size: {sorted({one.data.shape for one in images})}"
         raise DataError(msg)
+    dx, dy, aligned = offsets(images, how=settings.align)
+    if aligned.sum() < settings.stack.min_epochs:
+        return None
+    order, dx, dy = order[aligned], dx[aligned], dy[aligned]
+    images = [one for one, good in zip(images, aligned, strict=True) if good]
     first = images[0]
-    dx, dy = _offsets(images)
     fwhm = np.array([_fwhm(one, settings) for one in images])
     science, variance = _planes(images, dx, dy)
     raw = products[chosen[0]].info.role != "difference"
@@ -203,6 +215,16 @@ def _fwhm(image: Image, settings: MovingObjectsSettings) -> float:
     return width
 
 
+def _with_stars(
+    chosen: list[int], images: list[Image], settings: MovingObjectsSettings
+) -> tuple[list[int], list[Image]]:
+    """Leave out images that say that no star could be measured, clouded ones, if enough others have stars."""
+    good = [n for n, one in enumerate(images) if one.header.get("NOSTARS") is not True]
+    if len(good) < settings.stack.min_epochs:
+        return chosen, images
+    return [chosen[n] for n in good], [images[n] for n in good]
+
+
 def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:
     if settings.pixel_scale is not None:
         return settings.pixel_scale
@@ -212,27 +234,6 @@ def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     return float(np.mean(proj_plane_pixel_scales(wcs.celestial)) * 3600.0)
-
-
-def _offsets(images: Sequence[Image]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return whole-pixel offsets of each image against the first, from the world coordinates."""
-    zero = np.zeros(len(images), dtype=np.int64)
-    if any("CTYPE1" not in one.header for one in images):
-        return zero, zero.copy()
-    ny, nx = images[0].data.shape
-    x = np.array([(nx - 1) / 2, nx / 4, 3 * nx / 4, nx / 4, 3 * nx / 4])
-    y = np.array([(ny - 1) / 2, ny / 4, ny / 4, 3 * ny / 4, 3 * ny / 4])
-    sky = images[0].wcs.all_pix2world(x, y, 0)
-    moved = np.array([one.wcs.all_world2pix(*sky, 0, quiet=True) for one in images]) - np.array([x, y])
-    turn = float(np.abs(moved - moved[:, :, :1]).max())
-    if turn > _MOST_TURN:
-        msg = (
-            f"images are turned or scaled against each other by {turn:.1f} px across a quarter of the field; "
-        )
-        msg += "bring them onto one grid first"
-        raise DataError(msg)
-    shift = np.floor(np.median(moved, axis=2) + 0.5).astype(np.int64)
-    return shift[:, 0], shift[:, 1]
 
 
 def _planes(

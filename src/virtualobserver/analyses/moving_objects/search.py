@@ -46,6 +46,7 @@ class MovingObjects(Analysis):
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="image", role="difference"),
         Requirement(kind="image", role="calibrated"),
+        Requirement(kind="table", role="wcs"),
     )
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "mover"), ("image", "stamp"))

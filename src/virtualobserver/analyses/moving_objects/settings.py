@@ -122,6 +122,12 @@ class MovingObjectsSettings(AnalysisSettings):
         step="analyse",
         gt=0,
     )
+    align: Literal["auto", "wcs", "stars", "none"] = setting(
+        "auto",
+        doc="Bring images onto one grid by world coordinates or by their stars, or they are on one; auto: by world "
+        "coordinates where all images have them, else by stars where they show enough",
+        step="analyse",
+    )
     template: Literal["auto", "median", "none"] = setting(
         "auto",
         doc="Subtract the median of the night and mask stars; auto: where the images are not differences yet",

@@ -1,0 +1,284 @@
+"""Nights that never were: biases, darks, sky flats and science frames with moving objects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.conventions import FWHM_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.data.image import Image
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.io.fits import image_bytes
+from virtualobserver.maths.movers import add_movers
+from virtualobserver.observatories.astep.folder import raw_of
+from virtualobserver.observatories.astep.header import facts_of
+from virtualobserver.observatories.astep.settings import ASTEPSettings, SimulationSettings
+
+__all__ = ["CAMERA", "simulate"]
+
+CAMERA: Final = "Proline KAF-16801E (simulated)"
+GAIN, READ_NOISE, FULL_WELL = 2.0, 9.0, 65535.0
+BIAS: Final = (158.0, 148.0)
+"""Level of the bias at the begin and end of a night, ADU."""
+DARK_CURRENT, HOT_FRACTION, VERY_HOT_FRACTION = 0.05, 0.007, 1e-4
+TEMPERATURE: Final = -35.0
+ZERO_POINT: Final = 22.0
+"""Magnitude of one electron per second."""
+FLAT_LEVELS: Final = (12000.0, 30000.0)
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Camera:
+    """What is the same in all frames: response, dark current (e-/s), pattern of the bias (ADU)."""
+
+    flat: FloatArray
+    dark: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """Stars (degrees from the centre, mag) and movers (the same at the night's middle, rate "/h, PA deg)."""
+
+    stars: FloatArray
+    movers: FloatArray
+
+
+def simulate(target: Target, rng: np.random.Generator, settings: ASTEPSettings) -> Iterator[Raw]:
+    """Yield the raw frames of all nights of a target.
+
+    A science frame's header holds ``truth``: for each mover its number, rate (arcsec/h), position angle (deg),
+    magnitude, expected likelihood of the whole path, and x, y (pixels from 0), ra, dec, flux (electrons) here.
+    """
+    sim = settings.simulation
+    camera = _camera(sim, rng)
+    for number in range(sim.nights):
+        first = datetime.fromisoformat(sim.first_night).replace(tzinfo=UTC) + timedelta(days=number)
+        yield from _night(target, first, camera, rng, settings)
+
+
+def _camera(sim: SimulationSettings, rng: np.random.Generator) -> _Camera:
+    ny, nx = sim.size
+    y, x = np.mgrid[0:ny, 0:nx]
+    away = np.hypot(x - nx / 2, y - ny / 2) / math.hypot(nx / 2, ny / 2)
+    flat = (1 - 0.25 * away**2) * rng.normal(1, 0.01, (ny, nx))
+    for _ in range(max(ny * nx // 20000, 1)):
+        flat[rng.integers(ny), rng.integers(nx)] *= 0.4
+    dark = np.full((ny, nx), DARK_CURRENT)
+    hot = rng.random((ny, nx))
+    dark[hot < HOT_FRACTION] = rng.uniform(2, 20, int((hot < HOT_FRACTION).sum()))
+    dark[hot < VERY_HOT_FRACTION] = 60.0
+    return _Camera(flat / np.median(flat), dark, rng.normal(0, 1.0, (ny, nx)))
+
+
+def _night(
+    target: Target, first: datetime, camera: _Camera, rng: np.random.Generator, settings: ASTEPSettings
+) -> Iterator[Raw]:
+    sim = settings.simulation
+    field = _field(sim, rng)
+    middle = first + timedelta(hours=14)
+    span = timedelta(hours=sim.span)
+    start = middle - span / 2
+    clock = start - timedelta(hours=3)
+    for kind, number, exptime, place in (
+        ("SKYFLAT", sim.flats, sim.flat_exptime, "CAMS_SKYFLAT"),
+        ("DARK", sim.darks, sim.flat_exptime, "CAMS_SKYFLAT"),
+        ("BIAS", sim.biases, 0.0, "CAMS"),
+        ("DARK", sim.darks, sim.exptime, "CAMS"),
+    ):
+        for n in range(number):
+            clock += timedelta(seconds=exptime + 20)
+            part = n / max(number - 1, 1)
+            light = _flat_light(part, camera, rng, sim) if kind == "SKYFLAT" else 0.0
+            counts = _expose(light, exptime, camera, BIAS[0], rng)
+            yield _raw(target, kind, place, clock, exptime, counts, {}, settings)
+    yield from _science(target, start, field, camera, rng, settings)
+
+
+def _science(  # noqa: PLR0917
+    target: Target,
+    start: datetime,
+    field: _Field,
+    camera: _Camera,
+    rng: np.random.Generator,
+    settings: ASTEPSettings,
+) -> Iterator[Raw]:
+    sim = settings.simulation
+    part = np.linspace(0, 1, sim.frames)
+    hours = (part - 0.5) * sim.span
+    widths = np.linspace(*sim.fwhm, sim.frames)
+    clear = 1 - 0.1 * rng.random(sim.frames)
+    shift = np.stack([part - 0.5, 0.5 - part], axis=1) * sim.drift + rng.normal(0, 0.3, (sim.frames, 2))
+    headers = [_wcs(target, sim, one) for one in shift]
+    flux = _mover_flux(field, widths, clear, sim)
+    paths = [_mover_path(field, h, header) for h, header in zip(hours, headers, strict=True)]
+    for n in range(sim.frames):
+        sigma = widths[n] * FWHM_TO_SIGMA
+        x, y = _pixels(field.stars[:, :2], headers[n])
+        bright = sim.exptime * 10 ** (-0.4 * (field.stars[:, 2] - ZERO_POINT)) * clear[n]
+        light = np.full((1, *sim.size), sim.sky * sim.exptime * (1 + 0.2 * part[n]))
+        scene = add_movers(light, x[:, None], y[:, None], bright[:, None], sigma=sigma)
+        before, after = (
+            _mover_path(field, hours[n] + way * sim.exptime / 7200, headers[n]) for way in (-1, 1)
+        )
+        trail = tuple((after[axis] - before[axis])[:, None] for axis in (0, 1))
+        lit = (flux * clear[n])[:, None]
+        scene = add_movers(
+            scene, paths[n][0][:, None], paths[n][1][:, None], lit, sigma=sigma, trail=(trail[0], trail[1])
+        )
+        level = BIAS[0] + part[n] * (BIAS[1] - BIAS[0])
+        counts = _expose(scene[0] * camera.flat, sim.exptime, camera, level, rng, cosmics=sim.cosmics)
+        moment = start + timedelta(hours=float(part[n]) * sim.span, seconds=-sim.exptime / 2)
+        raw = _raw(target, "SCIENCE", "CAMS", moment, sim.exptime, counts, headers[n], settings)
+        truth = _truth(field, paths[n], flux * clear[n], sim, headers[n])
+        yield Raw(
+            raw.archive_id,
+            raw.format,
+            raw.content,
+            obscore=raw.obscore,
+            header={**raw.header, "truth": truth, "injected": _events(truth, raw.header)},
+        )
+
+
+def _field(sim: SimulationSettings, rng: np.random.Generator) -> _Field:
+    reach = np.array(sim.size[::-1]) / 2 * sim.scale / 3600
+    place = rng.uniform(-1, 1, (sim.stars, 2)) * reach * 1.1
+    stars = np.column_stack([place, np.maximum(17.5 - rng.exponential(1.3, sim.stars), 10.5)])
+    low, high = sim.rate
+    rate = low * (high / low) ** rng.random(sim.movers)
+    angle = rng.uniform(0, 360, sim.movers)
+    inner = np.maximum(reach * 0.9 - (rate * sim.span / 2 / 3600)[:, None], 0.1 * reach)
+    wanted = rng.uniform(*sim.likelihood, sim.movers)
+    spots = rng.uniform(-1, 1, (sim.movers, 2)) * inner
+    return _Field(stars, np.column_stack([spots, rate, angle, wanted]))
+
+
+def _expose(
+    light: Any,
+    exptime: float,
+    camera: _Camera,
+    level: float,
+    rng: np.random.Generator,
+    *,
+    cosmics: float = 0.0,
+) -> NDArray[np.uint16]:
+    """Return the counts of an expected number of electrons per pixel."""
+    electrons = rng.poisson(np.maximum(light + camera.dark * exptime, 0)).astype(float)
+    ny, nx = camera.dark.shape
+    for _ in range(rng.poisson(cosmics) if cosmics else 0):
+        x, y, angle = rng.uniform(0, nx), rng.uniform(0, ny), rng.uniform(0, 2 * np.pi)
+        for step in range(int(rng.integers(1, 8))):
+            row, col = int(y + step * np.sin(angle)), int(x + step * np.cos(angle))
+            if 0 <= row < ny and 0 <= col < nx:
+                electrons[row, col] += rng.uniform(500, 5000)
+    counts = (electrons + rng.normal(0, READ_NOISE, (ny, nx))) / GAIN + level + camera.bias
+    return np.asarray(np.clip(np.round(counts), 0, FULL_WELL), dtype=np.uint16)
+
+
+def _flat_light(
+    part: float, camera: _Camera, rng: np.random.Generator, sim: SimulationSettings
+) -> FloatArray:
+    """Return the twilight sky with stars in it, electrons."""
+    level = FLAT_LEVELS[0] + part * (FLAT_LEVELS[1] - FLAT_LEVELS[0])
+    ny, nx = sim.size
+    x, y = rng.uniform(0, nx, 6), rng.uniform(0, ny, 6)
+    scene = add_movers(
+        np.full((1, ny, nx), level), x[:, None], y[:, None], rng.uniform(2e4, 2e5, (6, 1)), sigma=1.3
+    )
+    return np.asarray(scene[0] * camera.flat, dtype=np.float64)
+
+
+def _wcs(target: Target, sim: SimulationSettings, shift: FloatArray) -> dict[str, Any]:
+    ny, nx = sim.size
+    return {
+        "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
+        "CRVAL1": 150.0 if target.ra is None else target.ra, "CRVAL2": -65.0 if target.dec is None else target.dec,
+        "CRPIX1": (nx + 1) / 2 + float(shift[0]), "CRPIX2": (ny + 1) / 2 + float(shift[1]),
+        "CDELT1": -sim.scale / 3600, "CDELT2": sim.scale / 3600, "RADESYS": "ICRS",
+    }  # fmt: skip
+
+
+def _pixels(offsets: FloatArray, header: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
+    """Return pixels (from 0) of offsets east and north of the centre, degrees in the tangent plane."""
+    x = header["CRPIX1"] - 1 + offsets[:, 0] / header["CDELT1"]
+    y = header["CRPIX2"] - 1 + offsets[:, 1] / header["CDELT2"]
+    return x, y
+
+
+def _mover_path(field: _Field, hours: float, header: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
+    angle = np.radians(field.movers[:, 3])
+    moved = (field.movers[:, 2] * hours / 3600)[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return _pixels(field.movers[:, :2] + moved, header)
+
+
+def _snr1(widths: FloatArray, sim: SimulationSettings) -> FloatArray:
+    """Return the S/N of one electron in each frame: sqrt(sum p^2 / v) of a Gaussian on the sky."""
+    sigma = widths * FWHM_TO_SIGMA
+    variance = sim.sky * 1.1 * sim.exptime + DARK_CURRENT * sim.exptime + READ_NOISE**2
+    return np.asarray(1 / np.sqrt(4 * np.pi * sigma**2 * variance))
+
+
+def _mover_flux(field: _Field, widths: FloatArray, clear: FloatArray, sim: SimulationSettings) -> FloatArray:
+    """Return the electrons per exposure that give each mover its expected likelihood."""
+    one = np.sqrt(np.sum((clear * _snr1(widths, sim)) ** 2))
+    return np.asarray(field.movers[:, 4] / one)
+
+
+def _truth(
+    field: _Field,
+    at: tuple[FloatArray, FloatArray],
+    flux: FloatArray,
+    sim: SimulationSettings,
+    header: dict[str, Any],
+) -> list[dict[str, float]]:
+    wcs = Image(np.zeros((1, 1)), header=header).wcs
+    sky = wcs.all_pix2world(at[0], at[1], 0) if len(at[0]) else (np.zeros(0), np.zeros(0))
+    rows = []
+    for n, (_, _, rate, angle, likelihood) in enumerate(field.movers.tolist()):
+        row = {
+            "id": n, "rate": rate, "pa": angle, "likelihood": likelihood, "x": float(at[0][n]),
+            "y": float(at[1][n]), "ra": float(sky[0][n]), "dec": float(sky[1][n]), "flux": float(flux[n]),
+            "mag": ZERO_POINT - 2.5 * math.log10(float(flux[n]) / sim.exptime),
+        }  # fmt: skip
+        rows.append(row)
+    return rows
+
+
+def _events(truth: list[dict[str, float]], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a search should find in one frame: the movers, as `vo demo` compares them."""
+    half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
+    when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}
+    return [
+        {"kind": "mover", **when, "amplitude": one["likelihood"], "ra": one["ra"], "dec": one["dec"]}
+        for one in truth
+    ]
+
+
+def _raw(  # noqa: PLR0917
+    target: Target,
+    kind: str,
+    place: str,
+    moment: datetime,
+    exptime: float,
+    counts: NDArray[np.uint16],
+    more: dict[str, Any],
+    settings: ASTEPSettings,
+) -> Raw:
+    night = moment.date().isoformat()
+    name = f"{night}/{night}-{place}/{night}_{moment:%H.%M.%S}_{kind}.fits"
+    header = {
+        "DATE-OBS": moment.isoformat(timespec="milliseconds").removesuffix("+00:00"), "EXPTIME": exptime,
+        "GAIN": GAIN, "RDNOISE": READ_NOISE, "CCD-TEMP": TEMPERATURE, "FILTER": "R", "INSTRUME": CAMERA,
+        "OBJECT": target.name, "ORIGFILE": name.rpartition("/")[2],
+        "IMAGETYP": kind, **more,
+    }  # fmt: skip
+    content = image_bytes(Image(counts, header=header))
+    facts = facts_of(name, header, (counts.shape[0], counts.shape[1]), settings)
+    return raw_of(name, facts, content=content)

@@ -1,0 +1,72 @@
+"""Combining frames stays within the memory it may use, however many frames there are."""
+
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+
+import numpy as np
+import pytest
+from support_astep import drive, frames, write_night
+
+from virtualobserver.data import RawRef, Target
+from virtualobserver.errors import DataError
+from virtualobserver.observatories.astep import VirtualASTEP
+from virtualobserver.observatories.astep.folder import folder_raws
+from virtualobserver.observatories.astep.frames import opened
+from virtualobserver.observatory import Aux
+
+SHAPE = (320, 400)
+
+
+@pytest.fixture(scope="module")
+def biases(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory")
+    write_night(folder, size=SHAPE, frames=1, darks=0, flats=0, biases=24, stars=0, movers=0)
+    return folder
+
+
+def combined(folder, number, limit):
+    """Return the master of so many biases, and the memory (bytes) that making it took at most."""
+    survey = VirtualASTEP(memory_limit=limit)
+    raws = [RawRef.of(raw) for raw in folder_raws([folder], survey.settings)]
+    raws = [raw for raw in raws if raw.header["kind"] == "bias"][:number]
+    aux = Aux(Target("camera"))
+    survey.calibrate(raws[:2], aux, survey.settings)
+    tracemalloc.start()
+    (product,) = survey.calibrate(raws, aux, survey.settings)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return product.data, peak
+
+
+def test_memory_does_not_grow_with_the_number_of_frames(biases):
+    some, few = combined(biases, 8, 0.004)
+    many, lot = combined(biases, 24, 0.004)
+    stack = 24 * SHAPE[0] * SHAPE[1] * 4
+    assert lot < stack
+    assert lot < 1.3 * few
+    assert some.data.shape == many.data.shape == SHAPE
+
+
+def test_the_limit_does_not_change_the_result_and_one_too_small_says_what_is_needed(biases):
+    np.testing.assert_array_equal(combined(biases, 12, 0.004)[0].data, combined(biases, 12, 2.0)[0].data)
+    with pytest.raises(DataError, match="memory_limit"):
+        combined(biases, 12, 0.0005)
+
+
+def test_compressed_frames_beyond_the_limit_go_through_a_temporary_file(tmp_path):
+    folder = write_night(tmp_path / "data")
+    plain = drive(folder)
+    for path in frames(folder, "DARK"):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    survey = VirtualASTEP(memory_limit=0.0002)
+    raws = [RawRef.of(raw) for raw in folder_raws([folder], survey.settings)]
+    raws = [raw for raw in raws if raw.header["kind"] == "dark"]
+    with opened(raws, survey.settings) as (stack, refused):
+        assert not refused
+        assert any(isinstance(frame.array, np.memmap) for frame in stack)
+    spooled = drive(folder, memory_limit=0.0002)
+    for unit, handle in plain.masters.items():
+        np.testing.assert_array_equal(spooled.masters[unit].load().data, handle.load().data)
