@@ -128,7 +128,7 @@ def test_client_of_a_run_takes_its_turns_from_the_database(workspace, tmp_path):
 def test_fault_23_account_of_forced_photometry_is_not_sent_to_every_archive_of_ztf(
     workspace, tmp_path, monkeypatch
 ):
-    monkeypatch.setenv("VO_ZTF_USERNAME", "me@x.org")
+    monkeypatch.setenv("VO_ZTF_USERNAME", "astronomer")
     monkeypatch.setenv("VO_ZTF_PASSWORD", "planted-secret")
     conf = settings(tmp_path, ["a"], observatories={"ztf": {}})
     with (

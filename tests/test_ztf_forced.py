@@ -162,10 +162,10 @@ def test_cut_file_and_missing_column_are_named_errors():
 # ---------------------------------------------------------------------------------------------- the service
 def test_request_has_seven_decimals_and_the_account():
     request = service.Request(36.0, -5.0, 2458178.5, 2462000.5)
-    params = service.build_submit_params(request, email="me@x.org", password="pw")
+    params = service.build_submit_params(request, email="astronomer", password="pw")
     assert (params["ra"], params["dec"]) == ("36.0000000", "-5.0000000")
     assert (params["jdstart"], params["jdend"]) == ("2458178.50000", "2462000.50000")
-    assert (params["email"], params["userpass"]) == ("me@x.org", "pw")
+    assert (params["email"], params["userpass"]) == ("astronomer", "pw")
 
 
 def test_batch_form_holds_lists():
@@ -173,7 +173,7 @@ def test_batch_form_holds_lists():
         service.Request(36.0, -5.0, 2458178.5, 2462000.5),
         service.Request(1.25, 2.5, 2458178.5, 2462000.5),
     ]
-    form = service.build_batch_form(requests, email="me@x.org", password="pw")
+    form = service.build_batch_form(requests, email="astronomer", password="pw")
     assert (json.loads(form["ra"]), json.loads(form["dec"])) == ([36.0, 1.25], [-5.0, 2.5])
     assert json.loads(form["jdstart"]) == 2458178.5
 
@@ -207,7 +207,7 @@ def test_rows_whose_cells_are_not_closed_are_read():
 
 @pytest.fixture
 def account(monkeypatch):
-    monkeypatch.setenv("VO_ZTF_USERNAME", "me@x.org")
+    monkeypatch.setenv("VO_ZTF_USERNAME", "astronomer")
     monkeypatch.setenv("VO_ZTF_PASSWORD", "planted-secret")
     monkeypatch.setenv("VO_ZTF_SERVICE_USERNAME", "everybody")
     monkeypatch.setenv("VO_ZTF_SERVICE_PASSWORD", "planted-login")
@@ -351,7 +351,7 @@ def test_fault_23_service_over_http_gets_login_and_account_and_shows_neither(acc
         assert {asked.headers["authorization"] for asked in archive.asked} == {login}
         assert "userpass=planted-secret" in archive.asked[0].query
         assert "planted" not in str(error)
-        assert "me@x.org" not in str(error)
+        assert "astronomer" not in str(error)
 
 
 # -------------------------------------------------------------------------------------------- upper limits
