@@ -14,14 +14,15 @@ from demo_run import Measured, measure
 FEWEST = 1_000
 MOST = 4_000
 WORKERS = 2
+STEP = 10
 
 
 def main() -> None:
     most = int(sys.argv[1]) if len(sys.argv) > 1 else MOST
     fewest = int(sys.argv[2]) if len(sys.argv) > 2 else min(FEWEST, most)
     sizes = [fewest]
-    while sizes[-1] * 2 <= most:
-        sizes.append(sizes[-1] * 2)
+    while sizes[-1] * STEP <= most:
+        sizes.append(sizes[-1] * STEP)
     if sizes[-1] < most:
         sizes.append(most)
     print(f"{WORKERS} workers; ratios to {fewest} sources; peak of parent and of its largest child")

@@ -158,7 +158,7 @@ def test_fault_15_a_frame_without_world_coordinates_is_calibrated_and_has_no_pos
     done = drive(folder)
     assert len(done.frames) == 2
     first, second = (done.frames[unit].statistics["flagged"] for unit in sorted(done.frames))
-    assert "no celestial axes" in first[0]
+    assert "celestial axes" in first[0]
     assert "singular" in second[0]
     survey = VirtualASTEP()
     for product in done.frames.values():

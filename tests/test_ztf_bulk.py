@@ -135,7 +135,7 @@ def test_run_over_a_bulk_file_with_the_file_as_catalogue_finds_events_and_measur
         assert 0 < rows["found"].sum() < len(usable)
         # the whole file is registered once and stays where it is
         files = project.sql("SELECT path, external FROM file WHERE format = 'parquet'")
-        assert files.to_dict("records") == [{"path": str(path), "external": True}]
+        assert files.to_dict("records") == [{"path": str(path.resolve()), "external": True}]
 
 
 @pytest.mark.real

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from virtualobserver.cli.show import Format, open_project, print_frame
 from virtualobserver.cli.work import Data, Workers, run_project
-from virtualobserver.run.scaffold import demonstrations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +44,8 @@ def demo(
     data: Data = None,
 ) -> None:
     """Run searches on simulated data, offline, and tell what was found and what was missed."""
+    from virtualobserver.run.scaffold import demonstrations
+
     known = demonstrations()
     if name is not None and name not in known:
         raise typer.BadParameter(f"there is no {name!r}; there are {', '.join(known)}", param_hint="NAME")
@@ -96,7 +97,7 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
         that match none.
     """
     spans: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
-    placed = injected["ra"].notna() if "ra" in injected else np.zeros(len(injected), dtype=bool)
+    placed = list(injected["ra"].notna()) if "ra" in injected else [False] * len(injected)
     columns = (injected[name] for name in ("source", "kind", "start_mjd", "end_mjd"))
     for number, (source, kind, start, end) in enumerate(zip(*columns, strict=True)):
         owner = "" if placed[number] else source
@@ -121,7 +122,7 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
 def _apart(one: Any, other: Any) -> float:
     """Return arcsec between two rows with ra and dec; not a number if one has none."""
     east = (one["ra"] - other["ra"] + 180.0) % 360.0 - 180.0
-    return float(np.hypot(east * np.cos(np.radians(one["dec"])), one["dec"] - other["dec"])) * 3600.0
+    return math.hypot(east * math.cos(math.radians(one["dec"])), one["dec"] - other["dec"]) * 3600.0
 
 
 def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
