@@ -1,4 +1,6 @@
 import gzip
+import subprocess
+import sys
 
 import netCDF4
 import numpy as np
@@ -176,3 +178,26 @@ def test_arrays_written_without_xarray_open_in_it_as_the_same_dataset(tmp_path):
     assert int(own.counts.sum()) == 3
     with netCDF4.Dataset(tmp_path / "own.nc") as file:
         assert file["counts"].filters()["fletcher32"]
+
+
+def test_many_threads_write_and_read_netcdf_in_one_process(tmp_path):
+    script = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import numpy as np
+from virtualobserver.io.netcdf import read_netcdf, write_variables
+
+def one(number):
+    path = Path(sys.argv[1]) / f"{number % 4}.nc"
+    write_variables({"x": (("n",), np.arange(20000.0), {}), "name": (("n",), np.full(20000, "ab"), {})}, path)
+    return float(read_netcdf(path)["x"].sum())
+
+with ThreadPoolExecutor(8) as pool:
+    print(set(pool.map(one, range(48))))
+"""
+    # A process of its own: what this guards against ends the whole process, not one test.
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "{199990000.0}"), done.stderr[-2000:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["read_netcdf", "write_netcdf", "write_variables"]
 
+# The netCDF-C library may be used by one thread at a time, and netCDF4 lets go of Python's own lock
+# while it works: two threads inside it at once end the process.
+_ONE_AT_A_TIME = threading.RLock()
 _PACKED: Mapping[str, Any] = {"fletcher32": True, "zlib": True, "complevel": 1, "shuffle": True}
 
 
@@ -37,7 +41,11 @@ def write_variables(
     DiskFull
         If there is no room.
     """
-    with replacing(path, needed=4096) as temp, netCDF4.Dataset(temp, "w", format="NETCDF4") as file:
+    with (
+        replacing(path, needed=4096) as temp,
+        _ONE_AT_A_TIME,
+        netCDF4.Dataset(temp, "w", format="NETCDF4") as file,
+    ):
         for name, (dimensions, array, notes) in variables.items():
             for dimension, size in zip(dimensions, array.shape, strict=True):
                 if dimension not in file.dimensions:
@@ -69,7 +77,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = No
             raise DataError(msg)
         if variable.dtype.kind in "biufmM" and variable.ndim:
             encoding[name] = dict(_PACKED)
-    with replacing(path, needed=4096, temporary=temporary) as temp:
+    with replacing(path, needed=4096, temporary=temporary) as temp, _ONE_AT_A_TIME:
         dataset.to_netcdf(temp, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
@@ -84,7 +92,7 @@ def read_netcdf(path: Path) -> xr.Dataset:
     import xarray as xr
 
     try:
-        with xr.open_dataset(path, engine="netcdf4") as dataset:
+        with _ONE_AT_A_TIME, xr.open_dataset(path, engine="netcdf4") as dataset:
             return dataset.load()
     except (OSError, RuntimeError, ValueError) as error:
         msg = f"{path}: not a readable netCDF file ({error}); remake it"
