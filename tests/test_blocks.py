@@ -10,7 +10,7 @@ from virtualobserver.data import Target, TimeSeries, as_handle
 from virtualobserver.data.histogram import Axis, Histogram
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.maths.blocks import median_block, robust_mean_rms_block
-from virtualobserver.maths.events import quality_flags, quality_flags_block
+from virtualobserver.maths.events import quality_flags
 from virtualobserver.maths.timeseries import circular_mean, circular_mean_block
 from virtualobserver.observatory import Aux
 from virtualobserver.simulate import SimulatedUnit, Simulator
@@ -78,15 +78,15 @@ def test_quality_of_a_block_is_that_of_each_curve():
     joined = {name: np.concatenate([one[name] for one in made]) for name in made[0]}
     edges = np.concatenate(([0], np.cumsum(LENGTHS)))
 
-    def judge(function, one, *edges):
+    def judge(one, offsets=None):
         names = ("mjd", "flags", "chi", "sharp", "ra", "dec")
         extra = {name: one[name] for name in names}
-        return function(one["flux"], *edges, one["flux_error"], group=one["oid"], **extra)
+        return quality_flags(one["flux"], one["flux_error"], offsets=offsets, group=one["oid"], **extra)
 
-    block = judge(quality_flags_block, joined, edges)
+    block = judge(joined, edges)
     for number, one in enumerate(made):
         part = slice(edges[number], edges[number + 1])
-        single = judge(quality_flags, one)
+        single = judge(one)
         np.testing.assert_array_equal(block.mask[part], single.mask)
         np.testing.assert_array_equal(block.offset_sigma[part], single.offset_sigma)
     assert len(set(block.mask.tolist())) > 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from support_project import mirror, settings, write_killer
 
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError, RunError
+from virtualobserver.run.driver import Summary
 from virtualobserver.run.executors import DaskExecutor
 from virtualobserver.run.steps import Step
 from virtualobserver.run.work import Job
@@ -83,23 +84,18 @@ def test_a_run_on_a_cluster_gives_the_rows_of_a_serial_one(cluster, folder, tmp_
 def test_fault_06_two_runs_side_by_side_on_one_cluster_do_nothing_twice(
     cluster, folder, tmp_path, url, serial_rows
 ):
-    summaries = []
-
-    def go() -> None:
+    def go(_: int) -> Summary:
         with Project.open(settings(folder, NAMES, run=on(cluster)), data=tmp_path / "data", url=url) as one:
-            summaries.append(one.run())
+            return one.run()
 
     with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
         project.import_catalogue()
-        drivers = [threading.Thread(target=go) for _ in range(2)]
-        for driver in drivers:
-            driver.start()
-        for driver in drivers:
-            driver.join()
+        with ThreadPoolExecutor(2) as pool:
+            summaries = list(pool.map(go, range(2)))
         project.run()  # what one left to the other while it was at work
         assert rows(project) == serial_rows
         assert set(project.sql("SELECT attempts FROM task")["attempts"]) == {1}
-    assert len(summaries) == 2
+    assert not any(summary.failed for summary in summaries)
 
 
 def test_fault_25_a_killed_worker_loses_nothing_and_does_nothing_twice(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -148,23 +149,16 @@ def test_fault_04_full_disk_is_a_message_and_an_exit_code(tmp_path, url, monkeyp
 
 
 def test_fault_06_two_that_make_the_same_project_at_once_get_the_same(tmp_path, folder, url):
-    barrier, ids, errors = threading.Barrier(4), [], []
+    barrier = threading.Barrier(4)
 
-    def work():
-        try:
-            with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
-                barrier.wait(timeout=30)
-                ids.append(project.id)
-                project.import_catalogue()
-        except Exception as error:  # noqa: BLE001 - told by the assertion below
-            errors.append(error)
+    def work(_):
+        with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
+            barrier.wait(timeout=30)
+            project.import_catalogue()
+            return project.id
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=60)
-    assert errors == []
+    with ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(work, range(4), timeout=120))
     assert len(ids) == 4
     assert len(set(ids)) == 1
 

@@ -195,10 +195,11 @@ def test_fault_16_shuffled_rows_give_identical_statistics():
 
 def test_inputs_are_left_as_they_were():
     columns = make_curve()
-    for column in columns:
-        column.flags.writeable = False
+    before = [column.copy() for column in columns]
     light_curve_statistics(columns[0], columns[1], columns[2], flags=columns[3])
     robust_mean_rms_block(columns[1], [0, 100, 200])
+    for column, copy in zip(columns, before, strict=True):
+        np.testing.assert_array_equal(column, copy)
 
 
 def test_columns_of_different_length_are_refused():

@@ -147,15 +147,9 @@ class HttpClient:
             If the body is too long or in an unknown encoding; whatever else ``check`` raises.
         """
         return self._ask(
-            "GET",
-            url,
-            check,
-            max_bytes,
-            repeat=repeat,
-            params=params,
-            headers=dict(headers or {}),
-            login=login,
-        )
+            "GET", url, check, max_bytes,
+            repeat=repeat, params=params, headers=dict(headers or {}), login=login,
+        )  # fmt: skip
 
     def post(
         self,

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
 from virtualobserver.maths.blocks import RobustMomentsBlock, robust_mean_rms_block
-from virtualobserver.maths.quality import Quality, QualityThresholds, quality_flags, quality_flags_block
+from virtualobserver.maths.quality import Quality, QualityThresholds, quality_flags
 from virtualobserver.maths.statistics import RobustMoments, robust_mean_rms
 from virtualobserver.maths.templates import MatchedFilter, event_templates, matched_filter
 from virtualobserver.maths.timeseries import sort_times
@@ -31,7 +31,6 @@ __all__ = [
     "find_events_block",
     "matched_filter",
     "quality_flags",
-    "quality_flags_block",
     "signal_to_noise",
     "signal_to_noise_block",
 ]
@@ -112,10 +111,7 @@ def signal_to_noise(
     DataError
         The columns differ in length.
     """
-    value = np.asarray(flux, dtype=np.float64).ravel()
-    error = None if flux_error is None else np.asarray(flux_error, dtype=np.float64).ravel()
-    chosen = None if good is None else np.asarray(good, dtype=bool).ravel()
-    _same_length(flux=value, flux_error=error, good=chosen)
+    value, error, chosen = _columns(flux, flux_error, good)
     with np.errstate(all="ignore"):
         moments = robust_mean_rms(value if chosen is None else value[chosen])
         return SignalToNoise(_ratio(value, moments.mean, _noise(error, moments.rms, value.shape)), moments)
@@ -125,10 +121,7 @@ def signal_to_noise_block(
     flux: ArrayLike, offsets: ArrayLike, flux_error: ArrayLike | None = None, good: ArrayLike | None = None
 ) -> SignalToNoiseBlock:
     """`signal_to_noise` of many curves at once; curve i is ``flux[offsets[i]:offsets[i + 1]]``."""
-    value = np.asarray(flux, dtype=np.float64).ravel()
-    error = None if flux_error is None else np.asarray(flux_error, dtype=np.float64).ravel()
-    chosen = None if good is None else np.asarray(good, dtype=bool).ravel()
-    _same_length(flux=value, flux_error=error, good=chosen)
+    value, error, chosen = _columns(flux, flux_error, good)
     with np.errstate(all="ignore"):
         used = value if chosen is None else np.where(chosen, value, np.nan)
         moments = robust_mean_rms_block(used, offsets)
@@ -272,6 +265,16 @@ def find_events_block(
         if events:
             found[curve] = events
     return found
+
+
+def _columns(
+    flux: ArrayLike, flux_error: ArrayLike | None, good: ArrayLike | None
+) -> tuple[FloatArray, FloatArray | None, NDArray[np.bool_] | None]:
+    value = np.asarray(flux, dtype=np.float64).ravel()
+    error = None if flux_error is None else np.asarray(flux_error, dtype=np.float64).ravel()
+    chosen = None if good is None else np.asarray(good, dtype=bool).ravel()
+    _same_length(flux=value, flux_error=error, good=chosen)
+    return value, error, chosen
 
 
 def _same_length(**columns: NDArray[np.generic] | None) -> None:

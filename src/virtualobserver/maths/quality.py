@@ -21,7 +21,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.maths.blocks import median_block
 from virtualobserver.maths.timeseries import circular_mean_block, tangent_offsets
 
-__all__ = ["Quality", "QualityThresholds", "quality_flags", "quality_flags_block"]
+__all__ = ["Quality", "QualityThresholds", "quality_flags"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -60,6 +60,7 @@ def quality_flags(
     flux: ArrayLike,
     flux_error: ArrayLike | None = None,
     *,
+    offsets: ArrayLike | None = None,
     mjd: ArrayLike | None = None,
     flags: ArrayLike | None = None,
     chi: ArrayLike | None = None,
@@ -69,20 +70,22 @@ def quality_flags(
     group: ArrayLike | None = None,
     thresholds: QualityThresholds | None = None,
 ) -> Quality:
-    """Judge every row of a light curve; a column that is not given is not judged.
+    """Judge every row of one light curve or of many; a column that is not given is not judged.
 
     Parameters
     ----------
     flux, flux_error : array_like, shape (n,)
         Flux and error in one unit.
+    offsets : array_like of int, shape (n_curves + 1,), optional
+        Curve ``i`` is rows ``offsets[i]`` to ``offsets[i + 1]``; by default all rows are one curve.
     mjd : array_like, shape (n,), optional
-        Times; of rows with equal times only the one with the smallest error stays unflagged.
+        Times; of rows of a curve with equal times only the one with the smallest error stays unflagged.
     flags : array_like of int, shape (n,), optional
         Flags of the archive; anything but 0 is bad.
     chi, sharp : array_like, shape (n,), optional
-        Goodness and sharpness of the profile fit.
+        Goodness and sharpness of the profile fit; NaN in all rows of a curve where it has none.
     ra, dec : array_like, shape (n,), optional
-        Measured positions in degrees; offsets are taken on the tangent plane about their median.
+        Measured positions in degrees; offsets are taken on the tangent plane about the median of the curve.
     group : array_like, shape (n,), optional
         Series of each row: medians of chi and sharp are taken per series.
     thresholds : QualityThresholds, optional
@@ -93,43 +96,9 @@ def quality_flags(
     DataError
         A column differs in length from the flux.
     """
-    value = np.asarray(flux, dtype=np.float64).ravel()
-    return quality_flags_block(
-        value,
-        [0, value.size],
-        flux_error,
-        mjd=mjd,
-        flags=flags,
-        chi=chi,
-        sharp=sharp,
-        ra=ra,
-        dec=dec,
-        group=group,
-        thresholds=thresholds,
-    )
-
-
-def quality_flags_block(
-    flux: ArrayLike,
-    offsets: ArrayLike,
-    flux_error: ArrayLike | None = None,
-    *,
-    mjd: ArrayLike | None = None,
-    flags: ArrayLike | None = None,
-    chi: ArrayLike | None = None,
-    sharp: ArrayLike | None = None,
-    ra: ArrayLike | None = None,
-    dec: ArrayLike | None = None,
-    group: ArrayLike | None = None,
-    thresholds: QualityThresholds | None = None,
-) -> Quality:
-    """`quality_flags` of many curves at once; curve i is rows ``offsets[i]`` to ``offsets[i + 1]``.
-
-    The columns hold all curves, one after the other. A curve without ``chi`` or ``sharp`` has NaN there.
-    """
     limit = thresholds or QualityThresholds()
     value = np.asarray(flux, dtype=np.float64).ravel()
-    edges = np.asarray(offsets, dtype=np.int64).ravel()
+    edges = np.asarray([0, value.size] if offsets is None else offsets, dtype=np.int64).ravel()
     mask = np.where(np.isfinite(value), 0, FLAG_NOT_FINITE).astype(np.int32)
     error = None if flux_error is None else _column(flux_error, value.size, "flux_error")
     if flags is not None:

@@ -88,11 +88,14 @@ def _ask(
         _land(workspace, job, client, claims, landing)
     except (DiskFull, TaskLost):
         raise
-    except Exception as error:  # noqa: BLE001 - the border between one batch and the run
+    except Exception as error:  # noqa: BLE001 - the border between one batch or target and the others
         if len(claims) == 1:
             landing.errors[claims[0].task_id] = error
-        else:
-            _one_by_one(workspace, job, client, claims, landing)
+            return
+        landing.raws.clear()
+        landing.errors.clear()
+        for claim in claims:
+            _ask(workspace, job, client, [claim], landing)
 
 
 def _land(
@@ -113,20 +116,6 @@ def _land(
         landing.size += len(thing.content or b"")
         if landing.due():
             _store(workspace, job, landing)
-
-
-def _one_by_one(
-    workspace: Workspace, job: Job, client: ArchiveClient, claims: Sequence[Claim], landing: _Landing
-) -> None:
-    landing.raws.clear()
-    landing.errors.clear()
-    for claim in claims:
-        try:
-            _land(workspace, job, client, [claim], landing)
-        except (DiskFull, TaskLost):
-            raise
-        except Exception as error:  # noqa: BLE001 - the border between one target and the others
-            landing.errors[claim.task_id] = error
 
 
 def _outcome(claim: Claim, landing: _Landing, seconds: float, *, simulated: bool) -> Outcome:

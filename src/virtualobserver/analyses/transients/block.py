@@ -15,7 +15,7 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.events import (
     QualityThresholds,
     matched_filter,
-    quality_flags_block,
+    quality_flags,
     signal_to_noise_block,
 )
 
@@ -109,10 +109,10 @@ def _judged(
     """Return quality bits and astrometric offset (sigma) of every row."""
     mjd, flux, error, flags = columns
     lengths = np.diff(edges)
-    quality = quality_flags_block(
+    quality = quality_flags(
         flux,
-        edges,
         error,
+        offsets=edges,
         mjd=mjd,
         flags=flags,
         ra=_optional(curves, "ra"),
