@@ -180,7 +180,7 @@ def test_products_of_an_analysis_survive_the_store(name, tmp_path):
     result = searched(analysis, injected(analysis, noise(analysis, 1)))
     assert {(p.container_kind, p.role) for p in result.products} <= set(analysis.produces)
     assert bool(result.products) == bool(analysis.produces), "let contract.options keep the products"
-    survive(Store(tmp_path), result.products)
+    assert_survive(Store(tmp_path), result.products)
 
 
 # -- surveys --------------------------------------------------------------------------------------------------
@@ -273,8 +273,12 @@ def test_survey_leaves_its_raw_data_and_reduces_them_the_same_way_twice(name):
 @pytest.mark.parametrize("name", SURVEYS)
 def test_products_of_a_survey_survive_the_store(name, tmp_path):
     survey = survey_of(name)
+    written = 0
     for number, (raws, aux) in enumerate(units(survey)):
-        survive(Store(tmp_path / str(number)), survey.reduce(raws, aux, survey.settings))
+        products = survey.reduce(raws, aux, survey.settings)
+        assert_survive(Store(tmp_path / str(number)), products)
+        written += len(products)
+    assert written
 
 
 @pytest.mark.parametrize("name", SURVEYS)
@@ -287,7 +291,7 @@ def test_survey_makes_all_it_says_it_produces(name):
 # -- both -----------------------------------------------------------------------------------------------------
 
 
-def survive(store: Store, products: Sequence[Product]) -> None:
+def assert_survive(store: Store, products: Sequence[Product]) -> None:
     """Write products as a run does, and read them back whole and in part."""
     for number, product in enumerate(products):
         data = product.data
@@ -339,13 +343,13 @@ def test_settings_are_documented_frozen_and_survive_a_process(kind, name):
 def test_noise_of_each_kind_survives_the_store_and_follows_its_seed(kind, tmp_path):
     first, second, other = (noise_of(kind, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert fingerprint(first) == fingerprint(second) != fingerprint(other)
-    survive(Store(tmp_path), [Product(first, series="a")])
+    assert_survive(Store(tmp_path), [Product(first, series="a")])
 
 
 def test_tables_with_text_survive_the_store_in_whole_and_in_part(tmp_path):
     table = Table({"name": np.array(["a", "Ω"]), "n": np.arange(2), "t": np.array(["2020-01-01", "NaT"], "M8[us]")},
                   units={"n": "s"}, meta={"deep": {"x": [1]}})  # fmt: skip
-    survive(Store(tmp_path), [Product(table)])
+    assert_survive(Store(tmp_path), [Product(table)])
     with pytest.raises(DataError, match="give `contract"):
         noise_of("table", np.random.default_rng(0))
 

@@ -60,7 +60,7 @@ def added(session, row):
     return row
 
 
-def refused(session, row, constraint):
+def assert_refused(session, row, constraint):
     with pytest.raises(IntegrityError, match=constraint), session.begin_nested():
         added(session, row)
 
@@ -156,7 +156,7 @@ def test_times_carry_their_zone_and_numbers_of_rows_do_not_overflow():
 
 @pytest.mark.parametrize("name", ["snr", "score", "peak_mjd"])
 def test_fault_16_a_score_that_is_not_a_number_is_refused(session, star, task, name):
-    refused(session, detection(star, task, **{name: float("nan")}), f"ck_detection_{name}")
+    assert_refused(session, detection(star, task, **{name: float("nan")}), f"ck_detection_{name}")
     added(session, detection(star, task, score=None))
 
 
@@ -173,12 +173,12 @@ def test_fault_16_a_score_that_is_not_a_number_is_refused(session, star, task, n
     ],
 )
 def test_an_impossible_source_is_refused(session, fields, constraint):
-    refused(session, source(**fields), constraint)
+    assert_refused(session, source(**fields), constraint)
 
 
 def test_unknown_status_origin_and_kind_are_refused(session, star, task, file):
-    refused(session, Task(source_id=star.id, step="x", digest="d", status="odd"), "ck_task_status")
-    refused(session, raw(file, origin="moon"), "ck_raw_data_origin")
+    assert_refused(session, Task(source_id=star.id, step="x", digest="d", status="odd"), "ck_task_status")
+    assert_refused(session, raw(file, origin="moon"), "ck_raw_data_origin")
     statement = sa.insert(Product.__table__).values(
         kind="odd", source_id=star.id, task_id=task.id, role="r", checksum="c"
     )
@@ -187,17 +187,17 @@ def test_unknown_status_origin_and_kind_are_refused(session, star, task, file):
 
 
 def test_lineage_names_either_raw_data_or_a_product(session, task):
-    refused(session, TaskInput(task_id=task.id), "ck_task_input_one")
+    assert_refused(session, TaskInput(task_id=task.id), "ck_task_input_one")
 
 
 def test_a_task_of_the_whole_project_is_unique_although_it_has_no_source(session):
     added(session, Task(source_id=None, step="analyse:find", digest="d"))
-    refused(session, Task(source_id=None, step="analyse:find", digest="d"), "uq_task")
+    assert_refused(session, Task(source_id=None, step="analyse:find", digest="d"), "uq_task")
 
 
 def test_real_detections_are_unique_although_they_have_no_injection(session, star, task):
     added(session, detection(star, task))
-    refused(session, detection(star, task), "uq_detection")
+    assert_refused(session, detection(star, task), "uq_detection")
     injection = added(
         session, Injection(source_id=star.id, task_id=task.id, number=0, found=True, parameters={})
     )
@@ -208,11 +208,11 @@ def test_real_detections_are_unique_although_they_have_no_injection(session, sta
 def test_the_same_lineage_is_noted_once(session, task, file):
     one = added(session, raw(file))
     added(session, TaskInput(task_id=task.id, raw_data_id=one.id))
-    refused(session, TaskInput(task_id=task.id, raw_data_id=one.id), "uq_task_input")
+    assert_refused(session, TaskInput(task_id=task.id, raw_data_id=one.id), "uq_task_input")
 
 
 def test_dropped_files_do_not_collide(session, file):
-    refused(session, File(path=file.path, sha256="t", bytes=1, format="csv"), "uq_file_path")
+    assert_refused(session, File(path=file.path, sha256="t", bytes=1, format="csv"), "uq_file_path")
     for _ in range(2):
         added(session, File(path=None, sha256="t", bytes=1, format="csv"))
 
@@ -222,7 +222,7 @@ def test_dropped_files_do_not_collide(session, file):
 
 def test_parity_28_raw_data_are_unique_by_observatory_and_archive_id(session, file):
     added(session, raw(file))
-    refused(session, raw(file), "uq_raw_data")
+    assert_refused(session, raw(file), "uq_raw_data")
     for change in (
         {"observatory": "ztf"},
         {"archive_id": "y"},
@@ -243,8 +243,8 @@ def test_parity_36_an_unknown_keyword_is_refused(model):
 def test_parity_36_raw_data_are_linked_once_need_a_file_and_are_read_when_asked_for(workspace):
     written = workspace.store.write_blocks("raw/demo/0", [("a", b"mjd,mag\n1,2\n")])
     with workspace.database.session() as session, session.begin():
-        refused(session, raw(File(id=None)), "file_id")
-        refused(session, raw(File(id=12345)), "fk_raw_data_file_id_file")
+        assert_refused(session, raw(File(id=None)), "file_id")
+        assert_refused(session, raw(File(id=12345)), "fk_raw_data_file_id_file")
         names = ("path", "sha256", "bytes", "format")
         file = added(session, File(**{name: getattr(written.file, name) for name in names}))
         star = added(session, source())
@@ -254,7 +254,9 @@ def test_parity_36_raw_data_are_linked_once_need_a_file_and_are_read_when_asked_
             session, raw(file, sha256=checksum, block="a", t_min=1.0, t_max=2.0, header={"release": 7})
         )
         added(session, SourceRaw(source_id=star.id, raw_data_id=row.id, task_id=task.id))
-        refused(session, SourceRaw(source_id=star.id, raw_data_id=row.id, task_id=task.id), "pk_source_raw")
+        assert_refused(
+            session, SourceRaw(source_id=star.id, raw_data_id=row.id, task_id=task.id), "pk_source_raw"
+        )
     with workspace.database.session() as session:
         star = session.scalars(sa.select(Source)).one()
         assert [(r.t_min, r.t_max, r.header) for r in star.raw_data] == [(1.0, 2.0, {"release": 7})]
@@ -265,20 +267,20 @@ def test_parity_36_raw_data_are_linked_once_need_a_file_and_are_read_when_asked_
 
 
 def test_parity_37_sources_are_unique_by_namespace_and_name_and_results_by_digest(session, star):
-    refused(session, source(), "uq_source_namespace_name")
+    assert_refused(session, source(), "uq_source_namespace_name")
     added(session, source(namespace="other"))
     added(session, source(name="b"))
     for digest in ("d", "e"):  # the same source under two settings
         task = added(session, Task(source_id=star.id, step="reduce:demo", digest=digest))
         product = {"source_id": star.id, "task_id": task.id, "role": "reduced", "checksum": "c"}
         added(session, Lightcurve(**product))
-        refused(session, Lightcurve(**product), "uq_product")
-    refused(session, Task(source_id=star.id, step="reduce:demo", digest="d"), "uq_task")
+        assert_refused(session, Lightcurve(**product), "uq_product")
+    assert_refused(session, Task(source_id=star.id, step="reduce:demo", digest="d"), "uq_task")
 
 
 def test_parity_38_properties_are_one_per_source_and_task_and_go_with_the_task(session, star, task):
     added(session, Properties(source_id=star.id, task_id=task.id, analysis="find", props={"best": 7}))
-    refused(
+    assert_refused(
         session, Properties(source_id=star.id, task_id=task.id, analysis="find", props={}), "uq_properties"
     )
     assert [p.props["best"] for p in star.properties] == [7]
