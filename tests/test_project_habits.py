@@ -71,7 +71,7 @@ def test_no_file_names_a_path_of_one_machine() -> None:
 
 def test_import_is_fast() -> None:
     code = (
-        "import time; start = time.perf_counter(); import virtualobserver; print(time.perf_counter() - start)"
+        "import time; start = time.process_time(); import virtualobserver; print(time.process_time() - start)"
     )
     fastest = min(float(fresh_python(code)) for _ in range(3))
     assert fastest < LONGEST_IMPORT
