@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,43 @@ def test_gaia_is_asked_once_and_a_broken_answer_is_asked_again(tmp_path):
     kept.write_bytes(kept.read_bytes()[:50])
     catalogue.cone(10.0, 20.0, 0.01, 2016.0)
     assert len(asked) == 4
+
+
+def test_frames_of_a_drifting_field_share_one_answer_that_holds_all_their_stars(tmp_path):
+    rng = np.random.default_rng(1)
+    asked = []
+    for where, dec in enumerate((-65.0, 0.0, 89.7, -90.0, 36.65)):
+        dec_all = np.clip(dec + rng.uniform(-4, 4, 4000), -90, 90)
+        stars = pd.DataFrame(
+            {
+                "source_id": np.arange(4000),
+                "ra": rng.uniform(0, 360, 4000),
+                "dec": dec_all,
+                "pmra": 0.0,
+                "pmdec": 0.0,
+            }
+        )
+        whole = ReferenceStars.build(stars.to_dict("list"), epoch=2016.0)
+
+        def query(adql, whole=whole, stars=stars):
+            asked.append(adql)
+            ra0, dec0, radius = map(
+                float, re.search(r"CIRCLE\('ICRS', ([^,]+), ([^,]+), ([^)]+)\)", adql).groups()
+            )
+            inside = stars[whole.distances(ra0, dec0) <= 3600 * radius]
+            return pd.DataFrame({"n": [len(inside)]}) if "COUNT" in adql else inside
+
+        catalogue = GaiaArchive(cache=tmp_path / str(where), query=query, tiles=True)
+        asked.clear()
+        for frame in range(40):
+            ra, here = 359.95 + 0.002 * frame, np.clip(dec - 0.002 * frame, -90, 90)
+            found = catalogue.cone(ra % 360, here, 0.7, 2012.46 + frame / 1e4)
+            np.testing.assert_array_equal(
+                np.sort(found.source_id), np.sort(whole.within(ra % 360, here, 0.7).source_id)
+            )
+        assert len(asked) <= 8  # each of up to four tiles is counted and fetched once
+    with pytest.raises(CatalogError, match="a cone needs"):
+        catalogue.cone(1.0, 99.0, 0.1, 2016.0)
 
 
 def test_local_extract_reads_a_box_over_the_zero_meridian(tmp_path):

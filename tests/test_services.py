@@ -51,8 +51,18 @@ def test_what_cannot_be_served_says_why(tmp_path):
         build_services(workspace, step(("refcat",)))
     with pytest.raises(ConfigError, match="vo refcat list"):
         build_services(workspace, step(("refcat",), refcat=""))
+    served = build_services(workspace, step(("refcat",), refcat="stars@1"))
     with pytest.raises(CatalogError, match="stars@1"):
-        build_services(workspace, step(("refcat",), refcat="stars@1"))
+        served["refcat"]
+    with pytest.raises(KeyError, match="solver"):
+        served["solver"]
+
+
+def test_a_plugin_whose_catalogue_is_none_does_without(tmp_path):
+    workspace = SimpleNamespace(root=tmp_path)
+    served = build_services(workspace, step(("refcat", "solver"), refcat=None))
+    assert dict(served) == {}
+    assert served.get("solver") is None
 
 
 def test_a_survey_solves_its_frames_with_the_catalogue_of_the_configuration(tmp_path, url):

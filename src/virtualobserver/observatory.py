@@ -179,8 +179,8 @@ class VirtualObservatory(ABC):
     order in which they are made (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
     digests of their own, with what each makes (``{"solve": (("table", "wcs"),)}``), done by `refine` in that
     order. `services` names what arrives in ``aux.services`` (``("refcat", "solver")``, which need a setting
-    ``refcat``). Only `fetch` may read or write anything. `contract` gives the contract suite what it needs to try
-    the survey.
+    ``refcat``; where that is None, none arrives). Only `fetch` may read or write anything. `contract` gives the
+    contract suite what it needs to try the survey.
     """
 
     name: ClassVar[str]

@@ -11,8 +11,6 @@ import io
 import json
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +33,7 @@ from virtualobserver.catalog.reference import (
     ReferenceStars,
 )
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
-from virtualobserver.io.atomic import sync_folder, write_bytes
+from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +57,7 @@ MOST_ROWS: Final = 50_000
 """Rows a cell may hold before the cells are made smaller."""
 HIGHEST_ORDER: Final = 9
 CELLS_KEPT: Final = 32
+_TAKEN: Final = "{} is there already, and a reference catalogue never changes; choose another version"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COLUMNS: Final = (
     "source_id", "ra", "dec", "pmra", "pmdec", "parallax", "parallax_error", "mag", "bp_rp", "g_rp",
@@ -125,34 +124,20 @@ def build_refcat(
     split_name(name)
     target = Path(root) / FOLDER / name
     if target.exists():
-        msg = f"{target} is there already, and a reference catalogue never changes; choose another version"
-        raise CatalogError(msg)
+        raise CatalogError(_TAKEN.format(target))
     stars, used = to_stars(frame, origin.text, epoch=epoch, columns=columns or {}, name=name)
     if order is None:
         order = _order_for(stars)
     elif not 0 <= order <= HIGHEST_ORDER:
         msg = f"reference catalogue {name}: cells have an order of 0 to {HIGHEST_ORDER}, not {order}"
         raise CatalogError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=target.parent, prefix=".vo-"))
     try:
-        files = _write_cells(stars, made, order)
-        facts = _provenance(stars, name, origin, used, order=order, files=files)
-        write_bytes(made / PROVENANCE, (json.dumps(facts, indent=1) + "\n").encode())
-        made.chmod(0o755)
-        for path in made.rglob("*"):
-            path.chmod(0o755 if path.is_dir() else 0o444)
-        made.rename(target)
-        sync_folder(target.parent)
-    except OSError:
-        if target.exists():  # another process was first
-            msg = (
-                f"{target} is there already, and a reference catalogue never changes; choose another version"
-            )
-            raise CatalogError(msg) from None
-        raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+        with new_folder(target) as made:
+            files = _write_cells(stars, made, order)
+            facts = _provenance(stars, name, origin, used, order=order, files=files)
+            write_bytes(made / PROVENANCE, (json.dumps(facts, indent=1) + "\n").encode())
+    except FileExistsError:
+        raise CatalogError(_TAKEN.format(target)) from None
     return PartitionedReference(target)
 
 
@@ -287,7 +272,7 @@ def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> R
         return LocalReference(path)
     if first in {"gaia", "vizier_gaia"} and release in {"dr2", "dr3"}:
         cache = Path(root) / "cache" / FOLDER
-        return GaiaArchive(release, cache=cache, query=query, vizier=first == "vizier_gaia")
+        return GaiaArchive(release, cache=cache, query=query, vizier=first == "vizier_gaia", tiles=True)
     there = [each.name for each in list_refcats(root)]
     msg = f"there is no reference catalogue {name} in {Path(root) / FOLDER}"
     msg += f"; there are {', '.join(there)}, " if there else "; there are none, "

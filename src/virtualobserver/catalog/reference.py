@@ -251,6 +251,9 @@ class GaiaArchive:
         Runs ADQL; by default an asynchronous job without a row limit, whose rows are counted.
     vizier
         Ask the copy at VizieR instead.
+    tiles
+        Ask for somewhat more of the sky, around points of a grid and for whole years, so that the frames of a
+        drifting field share one answer.
     """
 
     def __init__(
@@ -260,6 +263,7 @@ class GaiaArchive:
         cache: str | Path | None = None,
         query: Query | None = None,
         vizier: bool = False,
+        tiles: bool = False,
     ) -> None:
         if release not in RELEASES:
             msg = f"there is no Gaia release {release!r} here; there are {', '.join(RELEASES)}"
@@ -268,6 +272,7 @@ class GaiaArchive:
         self._cache = None if cache is None else Path(cache)
         self._query = query
         self._vizier = vizier
+        self._tiles = tiles
 
     @property
     def name(self) -> str:
@@ -282,8 +287,10 @@ class GaiaArchive:
         ArchiveError
             If the archive does not answer, or not with all rows.
         """
-        adql = build_cone_query(ra, dec, radius, epoch, release=self.release, vizier=self._vizier)
-        stars = ReferenceStars.build(self._ask(adql), epoch=RELEASES[self.release][1])
+        own = RELEASES[self.release][1]
+        asked = _tile(ra, dec, radius, epoch, own) if self._tiles else (ra, dec, radius, epoch)
+        adql = build_cone_query(*asked, release=self.release, vizier=self._vizier)
+        stars = ReferenceStars.build(self._ask(adql), epoch=own)
         return stars.at_epoch(epoch).within(ra, dec, radius)
 
     def _ask(self, adql: str) -> dict[str, Any]:
@@ -301,6 +308,20 @@ class GaiaArchive:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, stream.getvalue())
         return {str(name): frame[name].to_numpy() for name in frame}
+
+
+def _tile(
+    ra: float, dec: float, radius: float, epoch: float, own: float
+) -> tuple[float, float, float, float]:
+    """Return a cone of a coarse grid, and a whole number of years from `own`, that hold the given ones."""
+    if not (math.isfinite(ra) and abs(dec) <= 90 and 0 < radius <= 60):
+        return ra, dec, radius, epoch
+    step = 2.0 ** math.ceil(math.log2(radius)) / 4
+    middle = max(-90.0, min(90.0, step * round(dec / step)))
+    parts = max(round(360 * math.cos(math.radians(middle)) / step), 1)
+    wide = step * math.ceil(radius / step + 0.9)  # corners of the grid are widest beside a pole
+    years = math.copysign(math.ceil(abs(epoch - own)), epoch - own)
+    return 360 / parts * (round(ra % 360 / 360 * parts) % parts), middle, wide, own + years
 
 
 def _read_kept(path: Path, adql: str) -> dict[str, Any] | None:

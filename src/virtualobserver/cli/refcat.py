@@ -35,7 +35,8 @@ def build(
     name: Name,
     *,
     file: Annotated[
-        Path | None, typer.Option(help="Table: CSV, ECSV, VOTable, FITS, HDF5 or Parquet.")
+        Path | None,
+        typer.Option(help="Table: CSV, ECSV, VOTable, FITS, HDF5 or Parquet, or an index of astrometry.net."),
     ] = None,
     adql: Annotated[str | None, typer.Option(help="Query that the live Gaia archive answers.")] = None,
     cone: Annotated[
@@ -110,10 +111,11 @@ def _stars(
 
     from virtualobserver.catalog import query_gaia, query_gaia_cone, query_vizier
     from virtualobserver.catalog.refcat import Origin
+    from virtualobserver.catalog.star_index import is_star_index, read_star_index
     from virtualobserver.io.tables import read_any
 
     if file is not None:
-        frame = read_any(file)
+        frame = read_star_index(file) if is_star_index(file) else read_any(file)
         return frame, Origin("file", file.name, hashlib.sha256(file.read_bytes()).hexdigest())
     if adql is not None:
         return query_gaia(adql), Origin("adql", adql)

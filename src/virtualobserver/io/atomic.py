@@ -12,7 +12,7 @@ from pathlib import Path
 
 from virtualobserver.errors import DiskFull
 
-__all__ = ["check_space", "is_disk_full", "replacing", "sync_folder", "write_bytes"]
+__all__ = ["check_space", "is_disk_full", "new_folder", "replacing", "sync_folder", "write_bytes"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -82,6 +82,33 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
         raise _disk_full(path, max(needed, written), shutil.disk_usage(folder).free) from error
     finally:
         temp.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill that becomes `path`, read-only, if the block ends well, and else vanishes.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there, or another process was first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=".vo-"))
+    try:
+        yield made
+        made.chmod(0o755)
+        for each in made.rglob("*"):
+            each.chmod(0o755 if each.is_dir() else 0o444)
+        try:
+            made.rename(path)
+        except OSError as error:
+            if path.exists():  # the system's words for it differ
+                raise FileExistsError(errno.EEXIST, "is there already", str(path)) from error
+            raise
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes, *, temporary: Path | None = None) -> None:

@@ -21,8 +21,8 @@ __all__ = ["PlateHint", "PlateSolution", "search_radius", "solve_plate"]
 
 FloatArray = NDArray[np.float64]
 
-DEPTHS: Final = ((50, 1.0), (100, 1.0), (60, 2.0), (60, 0.5), (250, 1.0))
-"""Sources tried, and how many stars of the catalogue for each over the same area."""
+DEPTHS: Final = ((50, 1.0), (100, 1.0), (60, 2.0), (60, 0.5), (250, 1.0), (25, 1.0))
+"""Sources tried, and how many stars of the catalogue for each over the same area; few, for bright stars only."""
 CERTAIN: Final = -23.0
 """Natural logarithm of the chance of an accident below which a solution stands: 1e-10."""
 
@@ -113,6 +113,7 @@ class PlateSolution:
             "wcs_rms_x_px": self.rms_x, "wcs_rms_y_px": self.rms_y, "wcs_check_arcsec": self.check,
             "wcs_scale_arcsec": self.scale, "wcs_rotation_deg": self.plate.rotation,
             "wcs_parity": float(self.plate.parity), "wcs_order": float(self.plate.order),
+            "wcs_log_chance": self.log_chance, "wcs_completeness": self.completeness,
         }  # fmt: skip
 
 
@@ -178,27 +179,8 @@ def solve_plate(
         if count < fewest:
             msg = f"no plate solution: {count} {name}, at least {fewest} are needed"
             raise NotEnoughData(msg)
-    plane = _complex(project(field.ra, field.dec, hint.ra, hint.dec))
-    reached = "no quadruples of stars are alike within the scale"
-    tried: set[tuple[int, int]] = set()
-    for depth in DEPTHS:
-        bright = _bright(field, hint, depth)
-        counts = len(bright.x), len(bright.ra)
-        if counts in tried or min(counts) < 4:
-            continue
-        tried.add(counts)
-        for candidate in _candidates(bright, plane, hint):
-            found = refine_plate(field, bright, *_first(candidate, field.shape, hint), order=order)
-            if found is None:
-                continue
-            certainty = _certainty(found, bright)
-            reason = _refuse(found, certainty, fewest, highest_rms)
-            if not reason:
-                return _solution(found, certainty, ours, theirs)
-            reached = f"the best of them {reason}"
-    msg = f"no plate solution for {len(ours)} sources and {len(theirs)} stars within "
-    msg += f'{hint.radius:g} deg of {hint.ra:.4f} {hint.dec:+.4f} at {hint.scale:g}" ± {100 * hint.scale_error:.0f} %: '
-    raise NoMatch(msg + reached)
+    found, certainty = _first_that_stands(field, hint, order, fewest, highest_rms)
+    return _solution(found, certainty, ours, theirs)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -233,6 +215,39 @@ def _prepare(
     weight = 1 / sigma[ours] ** 2
     field = Field(x[ours], y[ours], weight, ra[theirs], dec[theirs], (int(shape[0]), int(shape[1])))
     return field, ours, theirs
+
+
+def _first_that_stands(
+    field: Field, hint: PlateHint, order: int, fewest: int, highest_rms: float | None
+) -> tuple[PlateFit, float]:
+    """Return the first plate that stands, and the logarithm of the chance that it is an accident.
+
+    Raises
+    ------
+    NoMatch
+        If there is none; the message says how far it came.
+    """
+    plane = _complex(project(field.ra, field.dec, hint.ra, hint.dec))
+    reached = (0, "no quadruples of stars are alike within the scale")
+    tried: set[tuple[int, int]] = set()
+    for depth in DEPTHS:
+        bright = _bright(field, hint, depth)
+        counts = len(bright.x), len(bright.ra)
+        if counts in tried or min(counts) < 4:
+            continue
+        tried.add(counts)
+        for candidate in _candidates(bright, plane, hint):
+            found = refine_plate(field, bright, *_first(candidate, field.shape, hint), order=order)
+            if found is None:
+                continue
+            certainty = _certainty(found, bright)
+            reason = _refuse(found, certainty, fewest, highest_rms)
+            if not reason:
+                return found, certainty
+            reached = max(reached, (len(found.sources), f"the best of them {reason}"))
+    msg = f"no plate solution for {len(field.x)} sources and {len(field.ra)} stars within "
+    msg += f'{hint.radius:g} deg of {hint.ra:.4f} {hint.dec:+.4f} at {hint.scale:g}" ± {100 * hint.scale_error:.0f} %: '
+    raise NoMatch(msg + reached[1])
 
 
 def _bright(field: Field, hint: PlateHint, depth: tuple[int, float]) -> Field:

@@ -95,28 +95,13 @@ def correct_ensemble(
     if values.ndim != 2 or errors.shape != values.shape:
         msg = f"flux has shape {values.shape}, its error {errors.shape}; both have to be (stars, frames)"
         raise DataError(msg)
-    bad = ~np.isfinite(values) | ~(errors > 0)
-    values[bad] = np.nan
-    with np.errstate(invalid="ignore"):
-        median = np.array(
-            [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in values]
-        )
-        median[~(median > 0)] = np.nan
-        relative, sigma = values / median[:, None], errors / np.abs(median)[:, None]
+    values[~np.isfinite(values) | ~(errors > 0)] = np.nan
+    median, relative, sigma = _relative(values, errors)
     chosen = _comparison(relative, sigma, exclude, most)
     if len(chosen) < fewest:
         msg = f"{len(chosen)} of {len(values)} stars can be compared with, at least {fewest} are needed"
         raise NotEnoughData(msg)
-    common = _start(relative[chosen])
-    excess = _excess(relative / common.factor, sigma)
-    weight = np.zeros_like(relative)
-    for _ in range(rounds):
-        before = common.factor
-        weight = _weights((relative, sigma, excess), chosen, common.factor, clip)
-        common = _mean(relative, weight)
-        excess = _excess(relative / common.factor, sigma)
-        if np.nanmax(np.abs(common.factor - before)) < 1e-7:
-            break
+    common, weight, excess = _settle(relative, sigma, chosen, rounds=rounds, clip=clip)
     signal = np.where(weight > 0, relative * weight, 0.0)
     return _corrected((values, errors, median), signal, weight, common, excess)
 
@@ -157,6 +142,33 @@ def magnitudes(flux: FloatArray, flux_error: FloatArray) -> tuple[FloatArray, Fl
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _relative(values: FloatArray, errors: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the median of each star (NaN unless positive), and fluxes and errors over it."""
+    with np.errstate(invalid="ignore"):
+        median = np.array(
+            [np.median(row[~np.isnan(row)]) if (~np.isnan(row)).any() else np.nan for row in values]
+        )
+        median[~(median > 0)] = np.nan
+        return median, values / median[:, None], errors / np.abs(median)[:, None]
+
+
+def _settle(
+    relative: FloatArray, sigma: FloatArray, chosen: NDArray[np.int64], *, rounds: int, clip: float
+) -> tuple[Transparency, FloatArray, FloatArray]:
+    """Return what all stars do together, the weight of each in it, and the scatter each has beyond its errors."""
+    common = _start(relative[chosen])
+    excess = _excess(relative / common.factor, sigma)
+    weight = np.zeros_like(relative)
+    for _ in range(rounds):
+        before = common.factor
+        weight = _weights((relative, sigma, excess), chosen, common.factor, clip)
+        common = _mean(relative, weight)
+        excess = _excess(relative / common.factor, sigma)
+        if np.nanmax(np.abs(common.factor - before)) < 1e-7:
+            break
+    return common, weight, excess
 
 
 def _comparison(

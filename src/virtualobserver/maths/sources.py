@@ -6,6 +6,8 @@ imported here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
@@ -15,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import (
     FWHM_TO_SIGMA,
+    MAD_TO_SIGMA,
     MASK_HALO,
     MASK_HOT,
     MASK_LOW_FLAT,
@@ -24,7 +27,7 @@ from virtualobserver.conventions import (
 from virtualobserver.errors import DataError
 from virtualobserver.maths.background import Background, background
 
-__all__ = ["AperturePhotometry", "SourceList", "aperture_photometry", "find_sources"]
+__all__ = ["AperturePhotometry", "SourceList", "aperture_photometry", "find_sources", "measure_apertures"]
 
 FloatArray = NDArray[np.float64]
 MOST_PIXELS: Final = 1_000_000
@@ -128,16 +131,11 @@ def find_sources(
     bad |= ~np.isfinite(data)
     data[~np.isfinite(data)] = 0
     noise = level.scatter if variance is None else np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
-    try:
+    with _overflow_as_data_error(threshold):
         found, segments = sep.extract(
             data, threshold, err=np.ascontiguousarray(noise), mask=bad, minarea=min_area,
             filter_kernel=_kernel(fwhm), segmentation_map=True,
         )  # fmt: skip
-    except Exception as error:
-        if type(error) is not Exception:  # sep raises bare ones
-            raise
-        msg = f"too many sources at {threshold} sigma: is the noise right? ({error})"
-        raise DataError(msg) from error
     return _source_list(sep, (data, noise, bad, bits), found, segments)
 
 
@@ -168,29 +166,72 @@ def aperture_photometry(
         Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
         pixel is good once its dark is subtracted, and its variance knows of it.
     """
+    one = np.asarray(radius, float)
+    return _sum_circles(image, variance, (x, y), [one], annulus=annulus, mask=mask, tolerate=tolerate)[0]
+
+
+def measure_apertures(
+    image: NDArray[Any],
+    variance: NDArray[Any],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radii: Sequence[float],
+    annulus: tuple[float, float] | None = None,
+    mask: NDArray[Any] | None = None,
+    tolerate: int = TOLERATED,
+) -> list[AperturePhotometry]:
+    """Sum circles of several radii around positions, with one sky; see `aperture_photometry`."""
+    circles = [np.asarray(radius, float) for radius in radii]
+    return _sum_circles(image, variance, (x, y), circles, annulus=annulus, mask=mask, tolerate=tolerate)
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _sum_circles(
+    image: NDArray[Any],
+    variance: NDArray[Any],
+    places: tuple[ArrayLike, ArrayLike],
+    radii: Sequence[FloatArray],
+    *,
+    annulus: tuple[float, float] | None,
+    mask: NDArray[Any] | None,
+    tolerate: int,
+) -> list[AperturePhotometry]:
     sep = import_module("sep")
     data = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
     noise = np.ascontiguousarray(np.sqrt(np.maximum(np.asarray(variance, np.float32), 0)))
     bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
     bad = np.ascontiguousarray(((bits & ~tolerate) != 0) | ~np.isfinite(data))
-    px, py = np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
-    r = np.broadcast_to(np.asarray(radius, float), px.shape).astype(float)
+    px, py = (np.atleast_1d(np.asarray(values, float)) for values in places)
     inside = (px > -0.5) & (px < data.shape[1] - 0.5) & (py > -0.5) & (py < data.shape[0] - 0.5)
-    flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
-    area = np.pi * r**2
     level, level_error = np.zeros(len(px)), np.zeros(len(px))
     if annulus is not None:
         level, level_error = _ring_sky(data, bad, px, py, annulus)
-    flux = flux - level * area
-    error = np.hypot(error, level_error * area)
-    flags = _bits_in_circles(bits, px, py, r)
-    broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
-    return AperturePhotometry(
-        np.where(broken, np.nan, flux), np.where(broken, np.nan, error), level, flags, area
-    )
+    found = []
+    for radius in radii:
+        r = np.broadcast_to(radius, px.shape).astype(float)
+        flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
+        area = np.pi * r**2
+        broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
+        flux = np.where(broken, np.nan, flux - level * area)
+        error = np.where(broken, np.nan, np.hypot(error, level_error * area))
+        found.append(AperturePhotometry(flux, error, level, _bits_in_circles(bits, px, py, r), area))
+    return found
 
 
-# --- inside -----------------------------------------------------------------------------------------------
+@contextmanager
+def _overflow_as_data_error(threshold: float) -> Iterator[None]:
+    """Name the overflow of `sep`'s buffers, which it raises as an Exception of no class of its own."""
+    try:
+        yield
+    except Exception as error:
+        # anything with a class of its own is a bug of ours, not an overflow
+        if type(error) is not Exception:
+            raise
+        msg = f"too many sources at {threshold} sigma: is the noise right? ({error})"
+        raise DataError(msg) from error
 
 
 def _kernel(fwhm: float) -> NDArray[np.float32]:
@@ -264,10 +305,16 @@ def _ring_sky(
         for _ in range(3):
             if values.size < 5:
                 break
-            centre = np.median(values)
-            spread = max(1.4826 * float(np.median(np.abs(values - centre))), 1e-12)
+            centre = _median(values)
+            spread = max(MAD_TO_SIGMA * _median(np.abs(values - centre)), 1e-12)
             values = values[np.abs(values - centre) <= 3 * spread]
         if values.size:
-            level[number] = np.median(values)
+            level[number] = _median(values)
             error[number] = values.std() * np.sqrt(0.5 * np.pi / values.size)
     return level, error
+
+
+def _median(values: FloatArray) -> float:
+    """Return the median of a few hundred finite numbers, much quicker than NumPy's."""
+    line = np.sort(values)
+    return float(0.5 * (line[(len(line) - 1) // 2] + line[len(line) // 2]))

@@ -6,6 +6,8 @@ Pixels are counted from 0 at the middle of the first one; only the header counts
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,9 +16,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError, NotEnoughData
 
-__all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project"]
+__all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project", "replace_world"]
 
 FloatArray = NDArray[np.float64]
+_WORLD: Final = re.compile(
+    r"WCSAXES|(CTYPE|CUNIT|CRVAL|CRPIX|CDELT|CROTA)\d|(CD|PC|PV|PS)\d_\d+|(A|B|AP|BP)_(ORDER|DMAX|\d_\d)"
+    r"|RADESYS|RADECSYS|EQUINOX|LONPOLE|LATPOLE"
+)
+"""Keywords of world coordinates and their distortion."""
 ROUND_TRIP: Final = 1e-3
 """Wanted accuracy of the inverse polynomials, pixels."""
 HIGHEST_INVERSE: Final = 6
@@ -143,6 +150,12 @@ class TanSip:
         return cards
 
 
+def replace_world(header: Mapping[str, Any], cards: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a header with other world coordinates: nothing of the old ones, and of their distortion, is left."""
+    kept = {key: value for key, value in header.items() if not _WORLD.fullmatch(key)}
+    return {**kept, **cards}
+
+
 def count_terms(order: int) -> int:
     """Return how many coefficients a polynomial of two variables has."""
     return (order + 1) * (order + 2) // 2
@@ -195,17 +208,40 @@ def fit_tan_sip(
         )
         raise NotEnoughData(msg)
     centre = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-    half = max(shape) / 2
-    powers = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
-    u, v = (px - centre[0]) / half, (py - centre[1]) / half
     root = np.ones(len(px)) if weight is None else np.sqrt(np.asarray(weight, dtype=np.float64))
+    pixels = (px - centre[0], py - centre[1], root)
+    pole, terms = _fit_plane(pixels, (a, d), order, max(shape) / 2, near or _mean_position(a, d))
+    return _assemble(pole, centre, terms, order, shape if inverse else None)
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _fit_plane(
+    pixels: tuple[FloatArray, FloatArray, FloatArray],
+    sky: tuple[FloatArray, FloatArray],
+    order: int,
+    half: float,
+    pole: tuple[float, float],
+) -> tuple[tuple[float, float], dict[tuple[int, int], FloatArray]]:
+    """Return the pole that the middle of the frame falls on, and the terms of the polynomial around it.
+
+    Parameters
+    ----------
+    pixels
+        x and y from the middle, and the root of the weights.
+    half
+        Pixels that make 1 in the fit.
+    """
+    x, y, root = pixels
+    u, v = x / half, y / half
+    powers = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
     design = np.stack([u**i * v**j for i, j in powers], axis=1) * root[:, None]
-    pole = near or _mean_position(a, d)
     for _ in range(8):
-        plane = np.stack(project(a, d, *pole), axis=1) * root[:, None]
+        plane = np.stack(project(*sky, *pole), axis=1) * root[:, None]
         found, _, rank, _ = np.linalg.lstsq(design, plane, rcond=None)
         if rank < len(powers) or not np.isfinite(found).all():
-            msg = f"{len(px)} stars do not determine a plate of order {order}; are they on a line?"
+            msg = f"{len(x)} stars do not determine a plate of order {order}; are they on a line?"
             raise DataError(msg)
         terms = {power: found[n] / half ** sum(power) for n, power in enumerate(powers)}
         fitted = pole  # the terms hold for this one: at a celestial pole the next may be turned
@@ -213,10 +249,7 @@ def fit_tan_sip(
             break
         east, north = deproject(terms[0, 0][0], terms[0, 0][1], *pole)
         pole = (float(east), float(north))
-    return _assemble(fitted, centre, terms, order, shape if inverse else None)
-
-
-# --- inside -----------------------------------------------------------------------------------------------
+    return fitted, terms
 
 
 def _mean_position(ra: FloatArray, dec: FloatArray) -> tuple[float, float]:

@@ -149,26 +149,22 @@ def fit_zero_point(
     if not exptime > 0:
         msg = f"a zero point needs an exposure time above 0 s, not {exptime}"
         raise DataError(msg)
-    columns = _columns(flux, flux_error, mag, colour, mag_error, colour_error)
-    f, fe, m, c, me, ce = columns
+    f, fe, m, c, me, ce = _columns(flux, flux_error, mag, colour, mag_error, colour_error)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = m + 2.5 * np.log10(f / exptime)
         variance = (fe / f / MAG_TO_FLUX) ** 2 + me**2
     good = np.isfinite(value) & np.isfinite(variance) & (f > 0)
     if mag_range is not None:
         good &= (m >= mag_range[0]) & (m <= mag_range[1])
-    coloured = colour is not None and int((good & np.isfinite(c)).sum()) >= fewest
-    if coloured:
-        good &= np.isfinite(c)
+    coloured = int((good & np.isfinite(c)).sum()) >= fewest
+    good &= np.isfinite(c) | (not coloured)
     if int(good.sum()) < fewest:
         msg = f"no zero point: {int(good.sum())} usable stars, at least {fewest} are needed"
         raise NotEnoughData(msg)
     pivot = float(np.median(c[good])) if coloured else 0.0
     away = np.where(np.isfinite(c), c - pivot, 0.0) if coloured else np.zeros(len(f))
-    fitted = coloured and colour_term is None and float(np.std(away[good])) > NARROW
-    known = colour_term if colour_term is not None else 0.0
-    target = value - (0.0 if fitted else known * away)
-    terms = np.stack([np.ones(len(f)), away] if fitted else [np.ones(len(f))], axis=1)
+    terms, known = _terms(away, good, colour_term)
+    target = value - known * away
     result = _clip_and_fit(target, terms, variance, ce, good, fewest=fewest, clip=clip)
     return _zero_point(result, target, terms, good, pivot=pivot, known=known)
 
@@ -301,6 +297,14 @@ def _columns(flux: ArrayLike, *others: Any) -> list[FloatArray]:
             raise DataError(msg)
         made.append(np.nan_to_num(values) if number > 2 else values)
     return made
+
+
+def _terms(away: FloatArray, good: NDArray[np.bool_], known: float | None) -> tuple[FloatArray, float]:
+    """Return what is fitted, shape (n, 1 or 2), and the colour term that is taken as known."""
+    one = np.ones(len(away))
+    if known is None and float(np.std(away[good])) > NARROW:
+        return np.stack([one, away], axis=1), 0.0
+    return one[:, None], known or 0.0
 
 
 def _clip_and_fit(

@@ -1,12 +1,14 @@
 """The services of a step: what surveys and analyses may ask besides their inputs, made once in a process.
 
 A plug-in names those it uses, ``services = ("refcat", "solver")``, and has the setting ``refcat``, such as
-``gaia_dr3@2022``. They arrive in ``aux.services``.
+``gaia_dr3@2022``. They arrive in ``aux.services``, each made when it is first asked for. Where the setting may
+be None, and is, none arrives: the plug-in then does without.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -23,17 +25,50 @@ if TYPE_CHECKING:
 __all__ = ["KNOWN", "build_services"]
 
 
+@dataclass(frozen=True)
+class Services(Mapping[str, Any]):
+    """Services by name, made when asked for: masters are made although a catalogue is missing.
+
+    Parameters
+    ----------
+    names
+        Those that the plug-in uses.
+    root
+        The data folder.
+    refcat
+        Name of the reference catalogue.
+
+    Raises
+    ------
+    CatalogError
+        When one is asked for, if there is no such reference catalogue.
+    """
+
+    names: tuple[str, ...]
+    root: Path
+    refcat: str
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.names:
+            raise KeyError(name)
+        return KNOWN[name](self.root, self.refcat)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
-    """Return the services a step's plug-in asks for, by name; nothing is opened for those that ask for none.
+    """Return the services a step's plug-in asks for, by name; nothing is opened before it is used.
 
     Raises
     ------
     PluginError
         If it asks for one that is not known, or has no setting ``refcat``.
     ConfigError
-        If the setting is empty.
-    CatalogError
-        If there is no such reference catalogue.
+        If the setting is empty; None is no error: the plug-in does without.
     """
     plugin = step.instance
     wanted: tuple[str, ...] = getattr(plugin, "services", ())
@@ -42,14 +77,17 @@ def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
     if strange := [name for name in wanted if name not in KNOWN]:
         msg = f"{step.plugin} asks for services that are not known: {', '.join(strange)}; there are {', '.join(KNOWN)}"
         raise PluginError(msg)
-    return MappingProxyType({name: KNOWN[name](workspace.root, _refcat_of(step)) for name in wanted})
+    name = _refcat_of(step)
+    return MappingProxyType({}) if name is None else Services(wanted, workspace.root, name)
 
 
-def _refcat_of(step: Step) -> str:
+def _refcat_of(step: Step) -> str | None:
     if not hasattr(step.instance.settings, "refcat"):
         msg = f"{step.plugin} asks for a reference catalogue but has no setting refcat"
         raise PluginError(msg)
     name = step.instance.settings.refcat
+    if name is None:
+        return None
     if not name:
         msg = f"{step.plugin}: set refcat to a reference catalogue, e.g. gaia_dr3@2022; `vo refcat list` shows them"
         raise ConfigError(msg)

@@ -14,6 +14,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.errors import DataError
 from virtualobserver.maths.alignment import Transform, align_series
 from virtualobserver.maths.sources import find_sources
+from virtualobserver.maths.tansip import replace_world
 
 __all__ = ["offsets", "solutions", "with_world"]
 
@@ -22,21 +23,26 @@ BoolArray = NDArray[np.bool_]
 _MOST_TURN: Final = 1.5  # pixels by which corners may shift differently before whole pixels do not do
 _FEWEST_STARS: Final = 6
 _MOST_STARS: Final = 200
-_WORLD: Final = ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT", "CD1_", "CD2_", "PC1_", "PC2_", "CROTA")
+_CARDS: Final = {"wcs": "wcs", "zeropoint": "cards"}  # where in a table of a role its header cards are
 
 
 def solutions(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
-    """Return solved world coordinates (header cards) by unit: the tables of role ``wcs``."""
-    tables = [one for one in products if (one.info.kind, one.info.role) == ("table", "wcs")]
-    return {one.info.unit: one.load().meta["wcs"] for one in tables}
+    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in products:
+        key = _CARDS.get(one.info.role) if one.info.kind == "table" else None
+        if key is not None and (cards := one.load().meta.get(key)):
+            found.setdefault(one.info.unit, {}).update(cards)
+    return dict(found)
 
 
 def with_world(image: Image, cards: Mapping[str, Any] | None) -> Image:
-    """Return the image with other world coordinates; without `cards` as it is."""
-    if cards is None:
+    """Return the image with other world coordinates, or further cards; without any as it is."""
+    if not cards:
         return image
-    header = {key: value for key, value in image.header.items() if not key.startswith(_WORLD)}
-    return replace(image, header={**header, **cards})
+    if "CTYPE1" not in cards:
+        return replace(image, header={**image.header, **cards})
+    return replace(image, header=replace_world(image.header, cards))
 
 
 def offsets(

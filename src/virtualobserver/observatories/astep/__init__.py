@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
-from virtualobserver.observatories.astep import photometry
 from virtualobserver.observatories.astep.folder import belongs, folder_raws
 from virtualobserver.observatories.astep.header import unit_of
 from virtualobserver.observatories.astep.masters import choose_masters, make_masters
+from virtualobserver.observatories.astep.photometry import measure
 from virtualobserver.observatories.astep.recipe import reduce_frame
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 from virtualobserver.observatories.astep.simulate import simulate
+from virtualobserver.observatories.astep.solve import solve
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class VirtualASTEP(VirtualObservatory):
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("image", "calibrated"),)
     parts: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = {
         "solve": (("table", "wcs"),),
-        "photometry": (("table", "sources"),),
+        "photometry": (("table", "sources"), ("table", "forced"), ("table", "zeropoint")),
     }
+    services: ClassVar[tuple[str, ...]] = ("refcat", "solver")
     batch: ClassVar[int] = 4
     fetch_batch: ClassVar[int] = 1
     contract: ClassVar[SurveyContract] = SurveyContract(
@@ -101,10 +103,8 @@ class VirtualASTEP(VirtualObservatory):
         return [reduce_frame(raw, aux, settings) for raw in raws[:1]]
 
     def refine(self, part: str, products: Sequence[Handle], aux: Aux, settings: Any) -> Sequence[Product]:
-        """Solve the world coordinates (if there is a solver), or measure the sources, of one frame."""
-        if part == "solve":
-            return photometry.solve(products, aux, settings)
-        return photometry.measure(products, settings)
+        """Solve the world coordinates (with a reference catalogue), or measure the light, of one frame."""
+        return (solve if part == "solve" else measure)(products, aux, settings)
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator

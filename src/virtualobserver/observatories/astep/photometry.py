@@ -1,95 +1,151 @@
-"""Sources of a calibrated frame and their light in apertures."""
+"""Light of a calibrated frame: its sources, the stars of a catalogue, and its zero point."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
+from virtualobserver.conventions import MAG_TO_FLUX
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.table import Table
-from virtualobserver.errors import BadKeyword
-from virtualobserver.io.keywords import read_wcs
-from virtualobserver.maths.sources import SourceList, aperture_photometry, find_sources
-from virtualobserver.observatories.astep.settings import ASTEPSettings
+from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.sources import SourceList, find_sources
+from virtualobserver.maths.tansip import replace_world
+from virtualobserver.maths.zeropoint import ZeroPoint
+from virtualobserver.observatories.astep.settings import ASTEPSettings, PhotometrySettings
+from virtualobserver.observatories.astep.solve import epoch_of, scale_of, world_of
+from virtualobserver.observatories.astep.stars import (
+    NO_STAR,
+    FrameStars,
+    aperture_columns,
+    locate_stars,
+    measure_stars,
+    named_places,
+)
+from virtualobserver.observatories.astep.zero import aperture_of, measure_zero_point, zero_point_product
 
-__all__ = ["measure", "solve"]
+__all__ = ["measure"]
 
-
-def solve(products: Sequence[Handle], aux: Aux, settings: ASTEPSettings) -> list[Product]:  # noqa: ARG001
-    """Return the world coordinates of each frame as a table without rows, whose facts are header cards.
-
-    ``aux.services["solver"]``, called with the image, gives the cards; without that service there is no table,
-    and the coordinates of the raw header hold.
-    """
-    solver = aux.services.get("solver")
-    if solver is None:
-        return []
-    made = []
-    for handle in products:
-        cards: Mapping[str, Any] | None = solver(handle.load())
-        if cards is not None:
-            made.append(Product(Table({}, meta={"wcs": dict(cards)}), role="wcs", band=handle.info.band))
-    return made
+_KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
 
 
-def measure(products: Sequence[Handle], settings: ASTEPSettings) -> list[Product]:
-    """Find and measure the sources of a frame.
+def measure(products: Sequence[Handle], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+    """Find and measure the sources of a frame, and the stars of the reference catalogue that are on it.
 
     Returns
     -------
     list of Product
-        One table, role ``sources``: ``x, y`` (pixels from 0), ``flux_R, flux_error_R`` for each aperture radius
-        R (electrons), ``sky, fwhm, elongation, snr, flags``, and ``ra, dec`` where world coordinates are known.
+        Table ``sources``: ``x, y`` (pixels from 0), ``flux_R, flux_error_R`` for each aperture radius R
+        (electrons), ``sky, fwhm, elongation, snr, flags``, ``ra, dec`` where world coordinates are known,
+        ``source_id`` (-1 = no star of the catalogue), ``forced`` (it is in the next table), ``mag, mag_error``
+        where there is a zero point. With world coordinates and stars to look for: table ``forced``, see
+        `measure_stars`, and with a reference catalogue table ``zeropoint``, see `zero_point_product`.
+
+    Raises
+    ------
+    CatalogError, StoreError, ArchiveError
+        If the reference catalogue cannot be asked.
     """
     solved = [one.load().meta["wcs"] for one in products if one.info.role == "wcs"]
     images = [one for one in products if one.info.role == "calibrated"]
-    return [_table(one.load(), one.info.band, solved[0] if solved else None, settings) for one in images]
+    made: list[Product] = []
+    for handle in images:
+        image = handle.load()
+        if solved and solved[0]:
+            image = replace(image, header=replace_world(image.header, solved[0]))
+        made += _measure_frame(image, handle.info.band, aux, settings)
+    return made
 
 
-def _table(image: Image, band: str, solved: Mapping[str, Any] | None, settings: ASTEPSettings) -> Product:
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """A frame, its sources, and its world coordinates or None."""
+
+    image: Image
+    band: str
+    found: SourceList
+    wcs: Any
+
+
+def _measure_frame(image: Image, band: str, aux: Aux, settings: ASTEPSettings) -> list[Product]:
     own = settings.photometry
     width = float(image.header.get("FWHM") or 2.5)
     found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
-    found = found.take(slice(0, own.most))
-    columns: dict[str, Any] = {"x": found.x, "y": found.y}
-    units = {"x": "pix", "y": "pix", "fwhm": "pix", "sky": "electron"}
-    flags = found.flags.copy()
-    sky = np.zeros(len(found))
-    assert image.variance is not None
-    for radius in own.radii:
-        light = aperture_photometry(
-            image.data, image.variance, found.x, found.y, radius=radius, annulus=own.annulus, mask=image.mask
-        )
-        columns |= {f"flux_{radius:g}": light.flux, f"flux_error_{radius:g}": light.flux_error}
-        units |= {f"flux_{radius:g}": "electron", f"flux_error_{radius:g}": "electron"}
-        flags, sky = flags | light.flags, light.sky
+    frame = _Frame(image, band, found.take(slice(0, own.most)), world_of(image.header))
+    catalogue = aux.services.get("refcat")
+    zero: ZeroPoint | DataError = NotEnoughData("no zero point: the frame has no world coordinates")
+    stars, made = None, []
+    targets = named_places(aux.target, own, epoch_of(image))
+    if frame.wcs is not None and (catalogue is not None or targets):
+        stars = locate_stars(image, frame.wcs, frame.found, catalogue, own, targets=targets)
+        columns, units = measure_stars(image, stars, own)
+        facts = _facts(image, band, own) | {"refcat": settings.refcat or ""}
+        seen = {"n_stars": len(stars), "n_detected": int((stars.source >= 0).sum())}
+        made.append(Product(Table(columns, units, facts), role="forced", band=band, statistics=seen))
+        try:
+            zero = measure_zero_point(image, frame.found, stars, columns, own)
+        except DataError as error:
+            zero = error
+    if catalogue is not None:
+        made.append(_zero_product(frame, zero, settings))
+    return [_source_table(frame, stars, zero, own), *made]
+
+
+def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: ASTEPSettings) -> Product:
+    scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
+    return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
+
+
+def _source_table(
+    frame: _Frame, stars: FrameStars | None, zero: ZeroPoint | DataError, own: PhotometrySettings
+) -> Product:
+    found = frame.found
+    light, units = aperture_columns(frame.image, found.x, found.y, own)
+    columns: dict[str, Any] = {"x": found.x, "y": found.y, **light}
     columns |= {
-        "sky": sky, "fwhm": found.fwhm, "elongation": found.elongation, "snr": found.snr, "flags": flags,
-        "blended": found.blended, "truncated": found.truncated,
+        "fwhm": found.fwhm, "elongation": found.elongation, "snr": found.snr,
+        "flags": found.flags | light["flags"], "blended": found.blended, "truncated": found.truncated,
     }  # fmt: skip
-    sky_at = _positions(found, {**image.header, **(solved or {})})
-    if sky_at is not None:
-        columns |= dict(zip(("ra", "dec"), sky_at, strict=True))
+    units |= {"fwhm": "pix"}
+    if frame.wcs is not None:
+        ra, dec = frame.wcs.all_pix2world(found.x, found.y, 0)
+        columns |= {"ra": np.asarray(ra, float), "dec": np.asarray(dec, float)}
         units |= {"ra": "deg", "dec": "deg"}
-    names = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
-    meta = {
+    if stars is not None:
+        which = np.full(len(found), NO_STAR, dtype=np.int64)
+        there = stars.source >= 0
+        which[stars.source[there]] = stars.source_id[there]
+        forced = np.zeros(len(found), dtype=bool)
+        forced[stars.source[there]] = True
+        columns |= {"source_id": which, "forced": forced}
+    if isinstance(zero, ZeroPoint):
+        mag, mag_error = _magnitudes(frame, zero, light, own)
+        columns |= {"mag": mag, "mag_error": mag_error}
+        units |= {"mag": "mag", "mag_error": "mag"}
+    table = Table(columns, units, _facts(frame.image, frame.band, own))
+    return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
+
+
+def _magnitudes(
+    frame: _Frame, zero: ZeroPoint, light: Mapping[str, Any], own: PhotometrySettings
+) -> tuple[Any, Any]:
+    """Return magnitudes of sources as if of the stars' median colour, and their errors; NaN where no light is."""
+    radius = aperture_of(own)
+    flux, error = light[f"flux_{radius:g}"], light[f"flux_error_{radius:g}"]
+    mag = zero.magnitude(flux, float(frame.image.header["EXPTIME"]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.hypot(error / flux / MAG_TO_FLUX, zero.zero_point_error)
+    return mag, np.where(np.isfinite(mag), spread, np.nan)
+
+
+def _facts(image: Image, band: str, own: PhotometrySettings) -> dict[str, Any]:
+    return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
-        "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in names}, "band": band,
+        "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,
     }  # fmt: skip
-    return Product(
-        Table(columns, units, meta), role="sources", band=band, statistics={"n_sources": len(found)}
-    )
-
-
-def _positions(found: SourceList, header: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    """Return ICRS degrees of the sources, None without celestial coordinates."""
-    try:
-        wcs = read_wcs(header, str(header.get("ORIGFILE")))
-    except BadKeyword:
-        return None
-    ra, dec = wcs.all_pix2world(found.x, found.y, 0)
-    return np.asarray(ra, float), np.asarray(dec, float)

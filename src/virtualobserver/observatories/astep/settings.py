@@ -10,7 +10,14 @@ import pydantic
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatory import ObservatorySettings
 
-__all__ = ["ASTEPSettings", "KeywordSettings", "PhotometrySettings", "ReadAs", "SimulationSettings"]
+__all__ = [
+    "ASTEPSettings",
+    "KeywordSettings",
+    "PhotometrySettings",
+    "ReadAs",
+    "SimulationSettings",
+    "SolveSettings",
+]
 
 MEANING = {"gain": "electron / adu", "read_noise": "electron", "exptime": "s", "temperature": "deg_C"}
 
@@ -69,6 +76,34 @@ class KeywordSettings(Settings):
         return float(unit.to("deg_C", 0.0, equivalencies=astropy.units.temperature()))
 
 
+class SolveSettings(Settings):
+    """World coordinates from the stars of a reference catalogue."""
+
+    pixel_scale: float | None = setting(
+        None, doc="Size of a pixel; unset = from the header (world coordinates, or XPIXSZ and FOCALLEN)",
+        unit="arcsec/pix", step="reduce.solve", gt=0,
+    )  # fmt: skip
+    scale_error: float = setting(
+        0.2, doc="How far off the size of a pixel may be, as a fraction", step="reduce.solve", ge=0, lt=1
+    )
+    radius: float = setting(
+        1.0, doc="How far off the pointing may be", unit="deg", step="reduce.solve", gt=0, le=30
+    )
+    threshold: float = setting(8.0, doc="Of a source, standard deviations", step="reduce.solve", gt=0)
+    most: int = setting(1000, doc="Sources used, the brightest", step="reduce.solve", ge=8)
+    order: int = setting(
+        3,
+        doc="Highest order of the distortion; fewer stars carry a lower one",
+        step="reduce.solve",
+        ge=1,
+        le=5,
+    )
+    fewest: int = setting(8, doc="Least stars of a solution", step="reduce.solve", ge=4)
+    highest_rms: float = setting(
+        0.5, doc="Largest residuals of a solution, rms an axis", unit="pix", step="reduce.solve", gt=0
+    )
+
+
 class PhotometrySettings(Settings):
     """Sources of each frame and their light."""
 
@@ -80,6 +115,36 @@ class PhotometrySettings(Settings):
         (12.0, 20.0), doc="Inner and outer radius of the ring of sky", unit="pix", step="reduce.photometry"
     )
     most: int = setting(5000, doc="Sources kept of a frame, the brightest", step="reduce.photometry", ge=1)
+    stars: int = setting(
+        2000, doc="Stars of the reference catalogue measured in a frame, the brightest", step="reduce.photometry",
+        ge=0,
+    )  # fmt: skip
+    targets: dict[str, tuple[float, float]] = setting(
+        {}, doc="Further positions measured in every frame: name to ra, dec (ICRS)", unit="deg",
+        step="reduce.photometry",
+    )  # fmt: skip
+    match_radius: float = setting(
+        1.0, doc="Within which a source is a star of the catalogue, at least one pixel", unit="arcsec",
+        step="reduce.photometry", gt=0,
+    )  # fmt: skip
+    zero_radius: float | None = setting(
+        None, doc="Aperture of the zero point, one of the radii; unset = the largest", unit="pix",
+        step="reduce.photometry", gt=0,
+    )  # fmt: skip
+    zero_snr: float = setting(
+        20.0, doc="Least signal-to-noise ratio of stars of the zero point", step="reduce.photometry", ge=0
+    )
+    zero_fewest: int = setting(8, doc="Least stars of a zero point", step="reduce.photometry", ge=3)
+    mag_range: tuple[float, float] | None = setting(
+        None, doc="Brightest and faintest stars of the zero point", unit="mag", step="reduce.photometry"
+    )
+    colour_term: float | None = setting(
+        None, doc="Taken as known; unset = fitted where the stars have colours", step="reduce.photometry"
+    )
+    ab_offset: float = setting(
+        0.0, doc="Added to the catalogue's magnitudes to make them AB; 0.114 for Gaia G", unit="mag",
+        step="reduce.photometry",
+    )  # fmt: skip
 
 
 class SimulationSettings(Settings):
@@ -178,6 +243,13 @@ class ASTEPSettings(ObservatorySettings):
     )
     memory_limit: float = setting(
         2.0, doc="Memory that combining frames may use", unit="Gbyte", run_only=True, gt=0
+    )
+    refcat: str | None = setting(
+        None, doc="Reference catalogue, <name>@<version>, for world coordinates and zero points; unset = none",
+        step="reduce.solve",
+    )  # fmt: skip
+    solve: SolveSettings = setting(
+        SolveSettings(), doc="World coordinates of each frame", step="reduce.solve"
     )
     photometry: PhotometrySettings = setting(
         PhotometrySettings(), doc="Sources of each frame", step="reduce.photometry"

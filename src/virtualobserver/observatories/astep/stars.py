@@ -1,0 +1,223 @@
+"""Catalogue stars in a frame: where they are, which source is which, and their light in apertures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data.image import Image
+from virtualobserver.data.product import Target
+from virtualobserver.maths.identity import move_linear
+from virtualobserver.maths.sources import SourceList, measure_apertures
+from virtualobserver.observatories.astep.settings import PhotometrySettings
+from virtualobserver.observatories.astep.solve import epoch_of, scale_of
+
+if TYPE_CHECKING:
+    from virtualobserver.catalog.reference import ReferenceCatalogue
+
+__all__ = ["NO_STAR", "FrameStars", "aperture_columns", "locate_stars", "measure_stars", "named_places"]
+
+NO_STAR: Final = -1
+"""Number of what is no star of the catalogue."""
+_CROWDED: Final = 3.0
+"""A neighbour counts that is up to so many magnitudes fainter."""
+_WINGS: Final = 1.5
+"""A neighbour shines into an aperture from so many widths (FWHM) beyond it."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStars:
+    """Stars of the catalogue (and further targets) that are on a frame, brightest first, shape (n,).
+
+    Parameters
+    ----------
+    source_id
+        Numbers of the catalogue; `NO_STAR` for targets that are not in it.
+    name
+        Names of targets, else empty.
+    ra, dec
+        ICRS degrees at the epoch of the frame.
+    mag, colour
+        As the catalogue says; NaN where it does not.
+    x, y
+        Pixels from 0.
+    source
+        Which of the sources found is the star, -1 = none.
+    crowded
+        Whether another star of the catalogue shines into the aperture.
+    """
+
+    source_id: NDArray[np.int64]
+    name: NDArray[np.str_]
+    ra: FloatArray
+    dec: FloatArray
+    mag: FloatArray
+    colour: FloatArray
+    x: FloatArray
+    y: FloatArray
+    source: NDArray[np.int64]
+    crowded: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def named_places(target: Target, own: PhotometrySettings, epoch: float) -> dict[str, tuple[float, float]]:
+    """Return where, in a Julian year, the configuration's targets are, and the one worked on if it is a star."""
+    places = dict(own.targets)
+    if target.kind == "object" and target.ra is not None and target.dec is not None:
+        pmra, pmdec = target.pmra or 0.0, target.pmdec or 0.0
+        ra, dec = move_linear(target.ra, target.dec, pmra, pmdec, epoch - target.epoch)
+        places.setdefault(target.name, (float(ra), float(dec)))
+    return places
+
+
+def locate_stars(
+    image: Image,
+    wcs: Any,
+    found: SourceList,
+    catalogue: ReferenceCatalogue | None,
+    own: PhotometrySettings,
+    *,
+    targets: Mapping[str, tuple[float, float]],
+) -> FrameStars:
+    """Return the stars that are on a frame, and which sources they are.
+
+    Parameters
+    ----------
+    targets
+        Further positions by name, degrees; one that is a star of the catalogue gives it its name.
+
+    Raises
+    ------
+    CatalogError, StoreError, ArchiveError
+        If the catalogue cannot be asked.
+    """
+    listed = _listed(image, wcs, catalogue, targets, own.match_radius)
+    x, y = (np.asarray(axis, float) for axis in wcs.all_world2pix(listed["ra"], listed["dec"], 0, quiet=True))
+    ny, nx = image.data.shape
+    edge = max(own.radii)
+    with np.errstate(invalid="ignore"):
+        on_frame = (x > edge) & (x < nx - 1 - edge) & (y > edge) & (y < ny - 1 - edge)
+    faintest = np.where(np.isnan(listed["mag"]), np.inf, listed["mag"])
+    rows = np.flatnonzero(on_frame)
+    rows = rows[np.lexsort((faintest[rows], listed["name"][rows] == ""))]
+    kept = {name: values[rows] for name, values in listed.items()}
+    width = float(image.header.get("FWHM") or 2.5)
+    crowded = _crowded(x[rows], y[rows], kept["mag"], reach=edge + _WINGS * width)
+    first = slice(0, own.stars + int((kept["name"] != "").sum()))
+    place = np.stack([x[rows], y[rows]], axis=1)[first]
+    source = _nearest(place, found, max(own.match_radius / scale_of(wcs), 1.0))
+    return FrameStars(
+        x=place[:, 0], y=place[:, 1], source=source, crowded=crowded[first],
+        **{name: values[first] for name, values in kept.items()},
+    )  # fmt: skip
+
+
+def measure_stars(
+    image: Image, stars: FrameStars, own: PhotometrySettings
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Sum the light at the places of the stars, found there or not.
+
+    Returns
+    -------
+    columns, units
+        ``source_id, name, ra, dec, mag, colour, x, y``, ``flux_R, flux_error_R`` for each aperture radius R
+        (electrons), ``sky, flags, detected, crowded``.
+    """
+    columns: dict[str, Any] = {
+        name: getattr(stars, name) for name in ("source_id", "name", "ra", "dec", "mag", "colour", "x", "y")
+    }
+    light, units = aperture_columns(image, stars.x, stars.y, own)
+    columns |= light | {"detected": stars.source >= 0, "crowded": stars.crowded}
+    return columns, units | {"ra": "deg", "dec": "deg", "mag": "mag", "colour": "mag"}
+
+
+def aperture_columns(
+    image: Image, x: FloatArray, y: FloatArray, own: PhotometrySettings
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return fluxes in all apertures, sky and flags as columns, and their units."""
+    assert image.variance is not None
+    found = measure_apertures(
+        image.data, image.variance, x, y, radii=own.radii, annulus=own.annulus, mask=image.mask
+    )
+    columns: dict[str, Any] = {}
+    units = {"x": "pix", "y": "pix", "sky": "electron"}
+    flags = np.zeros(len(x), dtype=np.int64)
+    for radius, light in zip(own.radii, found, strict=True):
+        columns |= {f"flux_{radius:g}": light.flux, f"flux_error_{radius:g}": light.flux_error}
+        units |= {f"flux_{radius:g}": "electron", f"flux_error_{radius:g}": "electron"}
+        flags |= light.flags
+    return columns | {"sky": found[-1].sky, "flags": flags}, units
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _listed(
+    image: Image,
+    wcs: Any,
+    catalogue: ReferenceCatalogue | None,
+    targets: Mapping[str, tuple[float, float]],
+    radius: float,
+) -> dict[str, NDArray[Any]]:
+    """Return the stars of the catalogue around the frame, and the further targets that are none of them."""
+    names, places = list(targets), np.array(list(targets.values()), float).reshape(-1, 2)
+    alone = np.ones(len(names), dtype=bool)
+    parts: list[Mapping[str, Any]] = []
+    if catalogue is not None:
+        ny, nx = image.data.shape
+        ra, dec = (float(axis) for axis in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
+        half = 0.5 * float(np.hypot(nx, ny)) * scale_of(wcs) / ARCSEC_PER_DEGREE
+        stars = catalogue.cone(ra % 360, dec, 1.05 * half, epoch_of(image))
+        called = np.full(len(stars), "", dtype=f"U{max(map(len, names), default=1)}")
+        for number, name in enumerate(names):
+            away = stars.distances(*places[number])
+            if len(stars) and away.min() <= radius:
+                called[int(np.argmin(away))], alone[number] = name, False
+        parts.append(
+            {"source_id": stars.source_id, "name": called, "ra": stars.ra, "dec": stars.dec, "mag": stars.mag,
+             "colour": stars.bp_rp}
+        )  # fmt: skip
+    nothing = np.full(int(alone.sum()), np.nan)
+    parts.append(
+        {"source_id": np.full(len(nothing), NO_STAR), "name": np.array(names, dtype=np.str_)[alone],
+         "ra": places[alone, 0], "dec": places[alone, 1], "mag": nothing, "colour": nothing}
+    )  # fmt: skip
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _crowded(x: FloatArray, y: FloatArray, mag: FloatArray, *, reach: float) -> NDArray[np.bool_]:
+    """Return which stars have another one, not much fainter, within `reach` pixels."""
+    crowded = np.zeros(len(x), dtype=bool)
+    if not len(x):
+        return crowded
+    pairs = cKDTree(np.stack([x, y], axis=1)).query_pairs(reach, output_type="ndarray")
+    for one, other in (pairs.T, pairs.T[::-1]):
+        # a neighbour of unknown brightness counts
+        crowded[one[~(mag[other] > mag[one] + _CROWDED)]] = True
+    return crowded
+
+
+def _nearest(places: FloatArray, found: SourceList, radius: float) -> NDArray[np.int64]:
+    """Return for each place the nearest source, -1 = none; a source is one star only."""
+    rows = np.full(len(places), -1, dtype=np.int64)
+    if not len(places) or not len(found):
+        return rows
+    tree = cKDTree(np.stack([found.x, found.y], axis=1))
+    away, nearest = (np.atleast_1d(one) for one in tree.query(places, distance_upper_bound=radius))
+    order: Sequence[int] = np.argsort(away, kind="stable").tolist()
+    taken: set[int] = set()
+    for place in order:
+        if np.isfinite(away[place]) and int(nearest[place]) not in taken:
+            taken.add(int(nearest[place]))
+            rows[place] = nearest[place]
+    return rows
