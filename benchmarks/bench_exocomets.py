@@ -13,18 +13,28 @@ import resource
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+# figures are those of one core
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support_exocomets import beta_pic, find, gaussian, grid, noisy, spectra, velocity
+from support_harps import STAR, adp
 from support_published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
+from virtualobserver.data.product import RawRef
 from virtualobserver.maths.exocomets_published import published_statistic, published_window
+from virtualobserver.maths.kernels import have_numba
+from virtualobserver.observatories.harps import VirtualHARPS
+from virtualobserver.observatory import Aux
 
 CASES = ((30, 10, 0.05), (30, 30, 0.05), (80, 30, 0.05), (0, 10, 0.05), (30, 10, 0.03))
 AFFECTED = 7
@@ -83,23 +93,31 @@ def seconds(work: Any, rounds: int = 3) -> tuple[float, float]:
 def speed() -> None:
     rng = np.random.default_rng(2)
     window, v = published_window(grid(), "K")
-    sample = [noisy(beta_pic(), rng, 100)[:, window] for _ in range(10)]
+    sample = [noisy(beta_pic(), rng, 100)[:, window] for _ in range(100)]
     rest = 3933.66
 
-    def ours() -> None:
+    def ours(*, compiled: bool) -> None:
         for flux in sample:
-            published_statistic(flux, v, rest=rest)
+            published_statistic(flux, v, rest=rest, compiled=compiled)
 
     def loop() -> None:
         for flux in sample:
             published_numpy(flux, v, rest)
 
-    fast, usual = seconds(ours, 5), seconds(loop, 2)
+    ways = {"whole star at once, NumPy": seconds(lambda: ours(compiled=False))}
+    if have_numba():
+        published_statistic(sample[0], v, rest=rest)  # compiles
+        ways["whole star at once, compiled"] = seconds(lambda: ours(compiled=True))
+    usual = seconds(loop, 2)
     plain = seconds(lambda: published(sample[0], v, rest), 1)
-    print("published statistic, 100 stars of 100 spectra (10 measured), processor seconds")
-    print(f"  whole star at once            {fast[1] * 10:8.2f}")
-    print(f"  loop over spectra, NumPy      {usual[1] * 10:8.2f}   {usual[1] / fast[1]:7.1f} x")
-    print(f"  loop over spectra and pixels  {plain[1] * 100:8.2f}   {plain[1] * 10 / fast[1]:7.1f} x")
+    print(
+        "published statistic, 100 stars of 100 spectra, processor seconds; then times faster than a loop over"
+    )
+    print(f"{'':32}          spectra (NumPy)   spectra and pixels")
+    for name, (_, cpu) in ways.items():
+        print(f"  {name:30} {cpu:8.2f} {usual[1] / cpu:14.1f} x {plain[1] * 100 / cpu:16.0f} x")
+    print(f"  {'loop over spectra, NumPy':30} {usual[1]:8.2f}")
+    print(f"  {'loop over spectra and pixels':30} {plain[1] * 100:8.0f}   (one star, times 100)")
     sets = [spectra(noisy(beta_pic(line), rng, 100).astype(np.float32), line) for line in ("K", "H")]
     for text, limit in (("without event", None), ("with 10 comets", 10)):
         if limit:
@@ -114,7 +132,12 @@ def speed() -> None:
 
 
 def memory(rows: int = 10_000) -> None:
-    code = f"import sys; sys.argv[0] = {__file__!r}; import bench_exocomets as b; b.fill({rows})"
+    """Print the highest memory of the search and of the reduction, each in a process of its own."""
+    for name in ("fill", "reduce_files"):
+        alone(f"import sys; sys.argv[0] = {__file__!r}; import bench_exocomets as b; b.{name}({rows})")
+
+
+def alone(code: str) -> None:
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).resolve().parents[1] / "tests")])
     before = os.environ.get("PYTHONPATH")
     subprocess.run(
@@ -146,6 +169,28 @@ def fill(rows: int) -> None:
         f"{rows} spectra, K and H: peak {peak:.2f} GB, of which data {data:.2f} GB; processor {spent:.0f} s"
     )
     print(f"  {len(result.detections)} events kept of {result.properties['n_absorption']} strong features")
+
+
+def reduce_files(rows: int) -> None:
+    """Reduce phase-3 files that hold the stretches around the lines, as `store: windows` keeps them."""
+    survey = VirtualHARPS()
+    base = adp(0)
+
+    def read(number: int) -> bytes:
+        # fifty kinds of noise are enough; each file has a time of its own
+        return (
+            base
+            if number == 0
+            else adp(number % 50, **{"MJD-OBS": 53000.0 + number, "MJD-END": 53000.01 + number})
+        )
+
+    raws = [RawRef(f"ADP.{n:05d}", "fits", read=partial(read, n)) for n in range(rows)]
+    start = time.process_time()
+    products = survey.reduce(raws, Aux(STAR), survey.settings)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    spent = time.process_time() - start
+    good = [product.statistics["n_good"] for product in products]
+    print(f"reduction of {rows} files to K and H: peak {peak:.2f} GB, {good} good; processor {spent:.0f} s")
 
 
 def main() -> None:

@@ -344,3 +344,39 @@ def test_injection_refuses_data_without_spectra():
     analysis = Exocomets()
     with pytest.raises(NotEnoughData):
         analysis.draw(np.random.default_rng(1), [], analysis.settings)
+
+
+@pytest.mark.parametrize("tau", [0.3, 3.0, 10.0])
+@pytest.mark.parametrize("centre", [-48.0, 12.0, 72.0])
+def test_deep_wide_thick_comet_is_one_event(tau, centre):
+    sets = pair(7, n=18, noise=0.0125)
+    # the width of the cloud that is observed 104 km/s wide: optical depth flattens the middle
+    half = -np.log1p(-0.5 * -np.expm1(-tau)) / tau
+    cloud = gaussian(velocity("K"), centre, 104.0 / np.sqrt(np.log2(1.0 / half)))
+    for one, share in zip(sets, (1.0, 0.5), strict=True):
+        covered = 0.59 / -np.expm1(-tau)
+        flux = one.flux.copy()
+        flux[5] *= (1.0 - covered * -np.expm1(-tau * share * cloud)).astype(np.float32)
+        object.__setattr__(one, "flux", flux)
+    (event,) = find(Exocomets(), *sets).detections
+    assert event.kind == CANDIDATE
+    assert event.parameters["velocity"] == pytest.approx(centre, abs=6)
+    assert event.parameters["fwhm"] == pytest.approx(104.0, rel=0.3)
+    assert event.parameters["depth_k"] == pytest.approx(0.59, abs=0.13)
+
+
+def test_what_catalogues_know_of_the_star_is_in_its_properties():
+    sets = pair(3)
+    for one in sets:
+        one.meta["simbad"] = {"main_id": "* bet Pic", "sptype": "A6V", "aliases": ["HD 39060"], "pmra": 4.65}
+        one.meta["gaia"] = {"source_id": "4792774797545800832", "bp_rp": 1.2}
+    known = find(Exocomets(), *sets).properties
+    assert (known["simbad_main_id"], known["simbad_sptype"], known["simbad_pmra"]) == (
+        "* bet Pic",
+        "A6V",
+        4.65,
+    )
+    assert known["simbad_aliases"] == ["HD 39060"]
+    assert known["gaia_source_id"] == "4792774797545800832"
+    assert known["spectral_class"] == "A"  # a spectrum tells it better than a colour
+    assert find(Exocomets(), *sets, sptype="F2V", vsini=None).properties["spectral_class"] == "F"

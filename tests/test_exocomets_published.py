@@ -44,16 +44,19 @@ def test_grids_are_the_published_ones():
     )
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["numpy", "compiled"])
 @pytest.mark.parametrize(
     ("seed", "n", "line", "height"),
     [(1, 30, "K", 1.0), (2, 5, "H", 1.0), (3, 12, "K", 3.0), (4, 2, "K", 1.0)],
 )
-def test_numbers_are_those_of_the_literal_form(seed, n, line, height):
+def test_numbers_are_those_of_the_literal_form(seed, n, line, height, compiled):
+    if compiled:
+        pytest.importorskip("numba")
     flux = star(seed, max(n, 4), line, height)[:n] if n >= 4 else star(seed, 4, line)[2:4]
     flux[1] += flux[1].mean() * 0.4 * np.random.default_rng(9).standard_normal(flux.shape[1]) if n > 10 else 0
     window, v = published_window(grid(line), line)
     rest = {"K": 3933.66, "H": 3968.47}[line]
-    fast = published_statistic(flux[:, window], v, rest=rest)
+    fast = published_statistic(flux[:, window], v, rest=rest, compiled=compiled)
     slow = published(flux[:, window], v, rest)
     usual = published_numpy(flux[:, window], v, rest)
     assert set(slow) == set(np.flatnonzero(fast.used)) == set(usual)
@@ -161,3 +164,29 @@ def test_night_of_ab_dor_is_flagged_by_the_published_search_and_called_activity_
     assert "activity" in {event.kind for event in result.detections}
     assert "exocomet_candidate" not in {event.kind for event in result.detections}
     assert result.properties["emission_core"] > 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 101, 300])
+def test_compiled_kernels_give_the_same_numbers(n):
+    pytest.importorskip("numba")
+    window, v = published_window(grid("K"), "K")
+    flux = star(11, max(n, 4), "K", 3.0 if n == 101 else 1.0)[-n:, window]
+    one, other = (published_statistic(flux, v, rest=3933.66, compiled=way) for way in (False, True))
+    for name in ("minimum", "position", "width", "depth", "detected", "sigma", "smoothed", "median", "used"):
+        np.testing.assert_allclose(
+            np.asarray(getattr(one, name), float),
+            np.asarray(getattr(other, name), float),
+            rtol=1e-11,
+            atol=1e-12,
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_compiled_kernels_leave_what_is_no_number_to_the_other_way(value):
+    pytest.importorskip("numba")
+    window, v = published_window(grid("K"), "K")
+    flux = star(12)[:, window]
+    flux[3, 1000 if value else slice(None)] = value
+    one, other = (published_statistic(flux, v, rest=3933.66, compiled=way) for way in (False, True))
+    assert one.skipped == other.skipped
+    np.testing.assert_array_equal(one.minimum, other.minimum)

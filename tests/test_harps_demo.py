@@ -123,14 +123,15 @@ def test_every_defect_is_named_in_the_row_of_its_exposure(demo):
     assert len(left["left_out"]) == 2
 
 
-def documented_query():
-    text = (ROOT / "docs" / "exocomets.md").read_text(encoding="utf-8")
+def documented_query(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
     (statement,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     return statement
 
 
-def test_documented_query_lists_stars_with_candidates_and_their_nights(demo):
-    query = documented_query()
+@pytest.mark.parametrize("page", ["README.md", "docs/exocomets.md"])
+def test_documented_query_lists_stars_with_candidates_and_their_nights(demo, page):
+    query = documented_query(page)
     assert demo.sql(query).empty  # nothing simulated in the view of real data
     assert query.count("FROM detections ") == 1
     table = demo.sql(query.replace("FROM detections ", "FROM detections_all "))

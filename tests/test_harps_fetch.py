@@ -1,5 +1,4 @@
 import base64
-import gzip
 import json
 from urllib.parse import parse_qs
 
@@ -7,7 +6,6 @@ import numpy as np
 import pytest
 from support_harps import STAR, Client, adp, row, votable
 from support_loopback import Act, FakeTime, Loopback
-from support_real import real_data
 
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.data.product import Known, Raw, RawRef, Target
@@ -19,12 +17,10 @@ from virtualobserver.errors import (
     ConfigError,
     DataError,
     IncompleteDownload,
-    InvalidFile,
 )
 from virtualobserver.io.http import HttpClient, Retry, Timeouts
 from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.observatories.harps import VirtualHARPS, query
-from virtualobserver.observatories.harps.folder import FolderArchive
 from virtualobserver.observatories.harps.live import Addresses, LiveArchive
 from virtualobserver.observatories.harps.login import Login
 from virtualobserver.observatory import Aux
@@ -350,118 +346,9 @@ def test_login_answer_without_token_is_an_error(server):
         Login(HttpClient(), known, url=f"{server.url}/token").auth()
 
 
-# ------------------------------------------------------------------------------------------- folders
-def write(folder, name, content):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
-
-
-def fetched(folder, *targets, **options):
-    survey = VirtualHARPS(**options)
-    return list(survey.fetch(targets, Client(folder)))
-
-
-def test_folder_files_belong_to_targets_by_position_not_by_name(tmp_path):
-    write(tmp_path / "a", "ADP.1.fits", adp(0, OBJECT="HD 39060"))
-    write(tmp_path / "b", "ADP.2.fits", adp(1, OBJECT="beta-Pic"))
-    write(tmp_path, "ADP.3.fits", adp(2, OBJECT="star", RA=90.0))
-    landed = fetched(tmp_path, STAR, Target("none", ra=200.0, dec=10.0))
-    assert [raw.archive_id for _, raw in landed] == ["ADP.1", "ADP.2"]
-    assert all(raw.in_place and raw.path.is_file() for _, raw in landed)
-    assert landed[0][1].header["object"] == "HD 39060"
-
-
-def test_fast_star_is_found_where_it_was(tmp_path):
-    write(
-        tmp_path, "a.fits", adp(0, **{"MJD-OBS": 52986.0, "MJD-END": None, "DEC": 5.22063, "RA": 111.852458})
-    )
-    fast = Target("Gl 273", ra=111.852083, dec=5.225778, epoch=2000.0, pmra=571.27, pmdec=-3694.25)
-    assert len(fetched(tmp_path, fast, radius=6.0)) == 1
-    slow = Target("Gl 273", ra=111.852083, dec=5.225778, epoch=2000.0, pmra=0.0, pmdec=0.0)
-    assert fetched(tmp_path, slow, radius=6.0) == []
-
-
-def test_components_of_a_close_pair_are_told_apart_by_name(tmp_path):
-    for n, name in enumerate(("alpha Cen A", "alpha Cen B", "alpha-Cen-A")):
-        write(tmp_path, f"{n}.fits", adp(n, OBJECT=name))
-    a = Target("alp Cen A", ra=STAR.ra, dec=STAR.dec, epoch=2016.0, aliases=("alpha Cen A",))
-    assert [raw.archive_id for _, raw in fetched(tmp_path, a)] == ["0", "2"]
-
-
-def test_fault_14_files_without_a_header_are_left_out_or_told_where_their_folder_is_the_star(tmp_path):
-    write(tmp_path, "ADP.1.fits", adp(0))
-    write(tmp_path, "ADP.2.fits", b"<html>")
-    write(tmp_path / "star", "ADP.3.fits", b"")
-    archive = FolderArchive([tmp_path])
-    assert [entry.path.name for entry in archive.unreadable] == ["ADP.2.fits", "ADP.3.fits"]
-    landed = fetched(tmp_path, STAR)
-    assert [raw.archive_id for _, raw in landed] == ["ADP.1", "ADP.3"]
-    survey = VirtualHARPS()
-    rows = survey.reduce([RawRef.of(r) for _, r in landed], Aux(STAR), survey.settings)[0].data.epochs
-    assert rows["quality"].tolist() == [0, flags.QUALITY_UNREADABLE]
-    assert "empty, 0 bytes" in rows["reason"][1]
-
-
-def test_missing_folder_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(InvalidFile, match="nowhere"):
-        FolderArchive([tmp_path / "nowhere"])
-
-
-def test_target_list_is_made_from_headers_by_position(tmp_path):
-    spellings = ("HD39060", "beta-Pic", "HD39060")
-    for n, name in enumerate(spellings):
-        write(tmp_path, f"a{n}.fits", adp(n, OBJECT=name, RA=86.8212 + 1e-4 * n))
-    write(tmp_path, "b.fits", adp(5, OBJECT="HD39060", RA=10.0))
-    write(tmp_path, "c.fits", adp(6, OBJECT="Ceres", RA=20.0))
-    write(tmp_path, "d.fits", adp(7, RA=30.0, **{"ESO DPR TYPE": "WAVE,WAVE,THAR2"}))
-    rows = VirtualHARPS().catalogue(Client(tmp_path))
-    assert [(r["name"], r["n_spectra"], r["aliases"]) for r in rows] == [
-        ("HD39060", 3, "HD39060; beta-Pic"), ("HD39060'", 1, "HD39060"),
-    ]  # fmt: skip
-    assert rows[0]["ra"] == pytest.approx(86.8213, abs=1e-4)
-
-
 def test_target_list_of_the_live_archive_is_grouped_the_same_way(server, tmp_path):
     rows = [row(0, b"", target_name="HD39060"), row(1, b"", target_name="bet Pic"), row(2, b"", s_ra=10.0)]
     server.on("/sync", Act(body=votable(rows)))
     found = archive(server, tmp_path, options={"archived_before": "2022-03-21"}).catalogue()
     assert [(r["name"], r["n_spectra"]) for r in found] == [("HD39060", 2), ("star", 1)]
     assert "dp_id<'ADP.2022-03-21'" in parse_qs(server.asked[0].query)["QUERY"][0]
-
-
-def test_star_of_the_reference_catalogue_lands_with_the_spectra(tmp_path):
-    import pandas as pd
-
-    write(tmp_path, "a.fits", adp(0))
-    frame = pd.DataFrame(
-        {"source_id": [4792774797545800832, 5], "ra": [86.8212, 86.8216], "dec": [-51.0665, -51.0665],
-         "phot_g_mean_mag": [3.8, 15.0], "bp_rp": [0.24, 1.0], "g_rp": [0.12, 0.5], "parallax": [50.9, 1.0],
-         "radial_velocity": [19.8, np.nan]}
-    )  # fmt: skip
-    frame.to_parquet(tmp_path / "gaia.parquet")
-    landed = fetched(tmp_path, STAR, reference=str(tmp_path / "gaia.parquet"))
-    assert [raw.format for _, raw in landed] == ["fits", "csv"]
-    survey = VirtualHARPS()
-    meta = survey.reduce([RawRef.of(r) for _, r in landed], Aux(STAR), survey.settings)[0].data.meta
-    gaia = meta["gaia"]
-    assert gaia["source_id"] == "4792774797545800832"
-    assert gaia["absolute_mag"] == pytest.approx(3.8 + 5 * np.log10(50.9) - 10)
-    assert gaia["match_probability"] > 0.9
-    assert gaia["pmra"] is None
-
-
-def test_compressed_files_are_told_as_unreadable(tmp_path):
-    write(tmp_path, "a.fits.gz", gzip.compress(adp(0)))
-    assert len(FolderArchive([tmp_path]).unreadable) == 1
-
-
-@pytest.mark.real
-def test_folder_of_real_files_gives_targets_and_their_spectra():
-    folder = real_data("harps")
-    survey = VirtualHARPS()
-    rows = survey.catalogue(Client(folder / "harps_s1d", folder / "abdor_uves_adp"))
-    assert {r["name"]: r["n_spectra"] for r in rows} == {"AB-Dor": 14, "Gl273": 1, "Gl581": 1, "HD111998": 1}
-    targets = [Target(**{k: r[k] for k in ("name", "ra", "dec", "epoch", "pmra", "pmdec")}) for r in rows]
-    landed = list(survey.fetch(targets, Client(folder / "harps_s1d", folder / "abdor_uves_adp")))
-    assert len(landed) == 17
-    assert all(isinstance(thing, Raw) for _, thing in landed)

@@ -7,11 +7,12 @@ import pytest
 from support_harps import adp, row, votable
 from support_loopback import Act, Loopback
 from support_real import real_data
+from support_star import BETA, GAIA, answer, objects
 
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.observatories.harps import live
+from virtualobserver.observatories.harps import live, star
 from virtualobserver.run.trees import export_tree
 
 
@@ -64,8 +65,8 @@ def test_folder_stays_as_it_is_and_a_new_spectrum_is_added(tmp_path, url):
     for n in range(3):
         (folder / f"ADP.{n}.fits").write_bytes(adp(n))
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    star = {"name": "star", "ra": 86.8212, "dec": -51.0665, "epoch": 2016.0, "scenario": ""}
-    with opened(tmp_path, url, configuration([star], archive=str(folder))) as project:
+    target = {"name": "star", "ra": 86.8212, "dec": -51.0665, "epoch": 2016.0, "scenario": ""}
+    with opened(tmp_path, url, configuration([target], archive=str(folder))) as project:
         project.run()
         assert [row.n for row in project.source("star").spectra] == [3, 3]
         assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
@@ -117,10 +118,12 @@ def test_a_target_list_from_a_survey_is_kept_until_a_refresh(tmp_path, url):
 def test_a_download_broken_off_goes_on_with_what_is_missing(tmp_path, url, monkeypatch):
     contents = [adp(n) for n in range(3)]
     rows = [row(n, content) for n, content in enumerate(contents)]
-    star = {"name": "star", "ra": 86.8212, "dec": -51.0665, "epoch": 2016.0, "scenario": ""}
+    target = {"name": "star", "ra": 86.8212, "dec": -51.0665, "epoch": 2016.0, "scenario": ""}
     with (
         Loopback() as server,
-        opened(tmp_path, url, configuration([star], reference="never", rate=100.0)) as project,
+        opened(
+            tmp_path, url, configuration([target], reference="never", simbad="never", rate=100.0)
+        ) as project,
     ):
         where = live.Addresses(tap=server.url, file=f"{server.url}/file/", token=f"{server.url}/token")
         monkeypatch.setattr(live, "Addresses", lambda: where)
@@ -136,3 +139,36 @@ def test_a_download_broken_off_goes_on_with_what_is_missing(tmp_path, url, monke
         project.run()
         assert [a.path for a in server.asked[before:] if "/file/" in a.path] == [f"/file/{rows[1]['dp_id']}"]
         assert [found.n for found in project.source("star").spectra] == [3, 3]
+
+
+def test_what_catalogues_know_of_a_star_reaches_its_properties_and_is_asked_once(tmp_path, url, monkeypatch):
+    contents = [adp(n) for n in range(4)]
+    rows = [row(n, content) for n, content in enumerate(contents)]
+    target = {"name": "bet Pic", "ra": 86.8212, "dec": -51.0665, "alias": "HD 39060", "scenario": ""}
+    settings = configuration([target], rate=100.0)
+    settings |= {"analyses": {"exocomets": {}}}
+    with Loopback() as server, opened(tmp_path, url, settings) as project:
+        where = live.Addresses(tap=server.url, file=f"{server.url}/file/", token=f"{server.url}/token")
+        services = star.StarServices(gaia=f"{server.url}/gaia", simbad=f"{server.url}/simbad")
+        monkeypatch.setattr(live, "Addresses", lambda: where)
+        monkeypatch.setattr(star, "StarServices", lambda: services)
+        server.on("/sync", Act(body=votable(rows)))
+        for each, content in zip(rows, contents, strict=True):
+            server.on(f"/file/{each['dp_id']}", Act(body=content))
+        server.on("/simbad/sync", Act(body=objects(BETA)))
+        server.on("/gaia/sync", Act(status=403))
+        assert "403" in project.run().failures[0]["error"]
+        # the next run asks for what is missing only
+        server.on("/gaia/sync", Act(body=answer(GAIA)), Act(body=answer({"n": [2]})))
+        asked = len(server.asked)
+        assert project.run().failed == 0
+        assert {one.path for one in server.asked[asked:]} == {"/sync", "/gaia/sync"}
+        formats = project.sql("SELECT format, count(*) AS n FROM raw_data GROUP BY format ORDER BY format")
+        assert formats.to_numpy().tolist() == [["csv", 1], ["fits", 4], ["votable", 1]]
+        (known,) = project.sql("SELECT props FROM properties")["props"]
+        assert (known["simbad_main_id"], known["simbad_sptype"], known["spectral_class"]) == (
+            "* bet Pic", "A6V", "A",
+        )  # fmt: skip
+        assert "HD 39060" in known["simbad_aliases"]
+        assert known["simbad_pmdec"] == 83.1
+        assert known["gaia_source_id"] == "4792774797545800832"

@@ -7,15 +7,26 @@ results can be compared; for a sound search there is `virtualobserver.maths.exoc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.exocomets_published_arrays import (
+    column_median,
+    deepest,
+    deviation,
+    deviations,
+    ends,
+    run_lengths,
+    running_median,
+    span,
+)
+from virtualobserver.maths.kernels import sorting_network, use_kernel
 
 __all__ = [
     "PUBLISHED_LIGHT",
@@ -46,7 +57,8 @@ _BLOCK: Final = 64
 _CORE: Final = 100.0
 _MASKED: Final = 50.0
 _TEMPLATE_SIGMA: Final = 0.2
-_RUN_LEVEL: Final = -3.0
+_MOST_SORTED: Final = 256
+"""With more spectra than this a sort of each column is faster than a network of comparisons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +148,12 @@ def published_window(wave: ArrayLike, line: str) -> tuple[slice, FloatArray]:
 
 
 def published_statistic(
-    flux: ArrayLike, velocity: ArrayLike, *, rest: float, rules: PublishedRules | None = None
+    flux: ArrayLike,
+    velocity: ArrayLike,
+    *,
+    rest: float,
+    rules: PublishedRules | None = None,
+    compiled: bool | None = None,
 ) -> PublishedResult:
     """Search all spectra of one star and line.
 
@@ -150,6 +167,9 @@ def published_statistic(
         Wavelength of the line, Angstrom: the width of the template that finds an active star's core.
     rules
         Parameters; the published ones for K by default.
+    compiled
+        Whether to use the compiled kernels of the extra `fast`; by default where they are. The numbers are the same
+        to twelve digits.
 
     Notes
     -----
@@ -163,13 +183,14 @@ def published_statistic(
         return _nothing(spectra, v, rules, "one spectrum")
     window = (v > rules.rv_min) & (v < rules.rv_max)
     with np.errstate(all="ignore"):
-        smoothed = _smoothed(spectra, _outer_parts(v), rules.median_pixels)
-        star = _significance(smoothed, v, rest, rules.cutoff, window)
+        smoothed, fast = _smoothed(spectra, v, rules.median_pixels, compiled=use_kernel(compiled))
+        judge = _significance_compiled if fast else _significance
+        star = judge(smoothed, v, rest, rules.cutoff, window)
         used = star.noise <= _MAX_NOISE * np.median(star.median[outer])
         if np.count_nonzero(used) <= 1:
             return _nothing(spectra, v, rules, "noise")
         if not used.all():
-            star = _significance(smoothed[used], v, rest, rules.cutoff, window)
+            star = judge(smoothed[used], v, rest, rules.cutoff, window)
     return _judge(star, used, v[window], window, rules)
 
 
@@ -178,16 +199,25 @@ def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
 
 
-def _smoothed(spectra: FloatArray, outer: Sequence[Any], pixels: int) -> FloatArray:
-    parts = [spectra[:, part] for part in outer]
+def _smoothed(spectra: FloatArray, v: FloatArray, pixels: int, *, compiled: bool) -> tuple[FloatArray, bool]:
+    """Return the spectra, normalised and smoothed, and whether the compiled kernels serve for them."""
+    result = np.empty(spectra.shape)
+    inner = span(np.abs(v) <= _CONTINUUM_FROM)
+    if compiled and pixels == 3 and isinstance(inner, slice):
+        from virtualobserver.maths.exocomets_published_kernel import smooth
+
+        # kernels do not care for values that are no numbers
+        if smooth(np.ascontiguousarray(spectra), inner.start, inner.stop, result):
+            return result, True
+    parts = [spectra[:, part] for part in (span(v < -_CONTINUUM_FROM), span(v > _CONTINUUM_FROM))]
     total = sum((part.sum(axis=1) for part in parts), np.zeros(len(spectra)))
     scale = total[:, None] / sum(part.shape[1] for part in parts)
-    result, work = np.empty(spectra.shape), np.empty((min(_BLOCK, len(spectra)), spectra.shape[1]))
+    work = np.empty((min(_BLOCK, len(spectra)), spectra.shape[1]))
     for rows in _blocks(len(spectra)):
         # A division keeps the order of three values (or turns it round): it may as well come after the median.
-        _running_median(spectra[rows], pixels, result[rows], work[: len(spectra[rows])])
+        running_median(spectra[rows], pixels, result[rows], work[: len(spectra[rows])])
         result[rows] /= scale[rows]
-    return result
+    return result, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,15 +234,15 @@ class _Star:
 def _judge(
     star: _Star, used: BoolArray, v: FloatArray, window: BoolArray, rules: PublishedRules
 ) -> PublishedResult:
-    inside = _span(window)
+    inside = span(window)
     smoothed, median = star.smoothed[:, inside], star.median[inside]
     n, rows = used.size, np.flatnonzero(used)
     minimum, position, depth = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     width = np.zeros(n, dtype=np.int64)
-    lines, at = _deepest(star.sigma)
+    lines, at = deepest(star.sigma)
     minimum[rows[lines]] = star.sigma[lines, at]
     position[rows[lines]] = v[at]
-    width[rows[lines]] = _run_lengths(star.sigma[lines], at)
+    width[rows[lines]] = run_lengths(star.sigma[lines], at)
     depth[rows[lines]] = (median[at] - smoothed[lines, at]) / median[at]
     with np.errstate(invalid="ignore"):
         detected = (minimum < rules.threshold) & (width >= rules.min_width)
@@ -235,18 +265,18 @@ def _significance(
     smoothed: FloatArray, v: FloatArray, rest: float, cutoff: float, window: BoolArray
 ) -> _Star:
     """Return the statistic of the pixels in the window, each spectrum divided by the scatter of all its pixels."""
-    n, inside, residual = len(smoothed), _span(window), np.array(smoothed)
-    median = _column_median(residual)  # leaves it sorted: the memory serves for the residuals
+    n, inside, residual = len(smoothed), span(window), np.array(smoothed)
+    median = column_median(residual)  # leaves it sorted: the memory serves for the residuals
     masked = _active_core(median, v, rest, cutoff)
     core = np.abs(v - masked) < _MASKED if np.isfinite(masked) else np.zeros(v.size, dtype=bool)
-    middle, hidden = _span(np.abs(v) <= _CONTINUUM_FROM), bool(core.any())
+    middle, hidden = span(np.abs(v) <= _CONTINUUM_FROM), bool(core.any())
     error, noise = np.empty(n), np.empty(n)
     first, second = np.zeros(v.size), np.zeros(v.size)
     for rows in _blocks(n):
         part = np.subtract(smoothed[rows], median, out=residual[rows])
         first += part.sum(axis=0)
         second += np.einsum("ij,ij->j", part, part)
-        error[rows], noise[rows] = _deviations(part, middle)
+        error[rows], noise[rows] = deviations(part, middle)
     # The scatter about the mean, from that about the median, which is nearly the same.
     spread = np.clip(second / n - (first / n) ** 2, 0.0, None)
     sigma = np.empty((n, int(np.count_nonzero(window))))
@@ -256,71 +286,33 @@ def _significance(
         under = np.add(error[rows, None] ** 2, spread, out=scale[: len(part)])
         np.sqrt(under, out=under)
         np.divide(part, under, out=part)
-        scatter = _deviation(part[:, ~core] if hidden else part)
+        scatter = deviation(part[:, ~core] if hidden else part)
         if hidden:
             part[:, core] = np.nan
         np.divide(part[:, inside], scatter[:, None], out=sigma[rows])
     return _Star(smoothed, median, noise, sigma, masked)
 
 
-def _outer_parts(v: FloatArray) -> list[Any]:
-    below, above = v < -_CONTINUUM_FROM, v > _CONTINUUM_FROM
-    return [_span(below), _span(above)]
+def _significance_compiled(
+    smoothed: FloatArray, v: FloatArray, rest: float, cutoff: float, window: BoolArray
+) -> _Star:
+    """Return what `_significance` does, by compiled kernels."""
+    from virtualobserver.maths import exocomets_published_kernel as kernel
 
-
-def _deviation(values: FloatArray) -> FloatArray:
-    """Return the standard deviation of each row; rows scatter about a mean near zero."""
-    count = values.shape[1]
-    mean, square = values.sum(axis=1) / count, np.einsum("ij,ij->i", values, values) / count
-    return np.asarray(np.sqrt(np.clip(square - mean**2, 0.0, None)))
-
-
-def _deviations(values: FloatArray, middle: Any) -> tuple[FloatArray, FloatArray]:
-    """Return the standard deviation of each row over all its pixels, and over those that are not in `middle`."""
-    inner = values[:, middle]
-    total, squares = values.sum(axis=1), np.einsum("ij,ij->i", values, values)
-    counts = values.shape[1], values.shape[1] - inner.shape[1]
-    totals = total, total - inner.sum(axis=1)
-    powers = squares, squares - np.einsum("ij,ij->i", inner, inner)
-    every, outer = (
-        np.sqrt(np.clip(power / count - (one / count) ** 2, 0.0, None))
-        for one, power, count in zip(totals, powers, counts, strict=True)
-    )
-    return np.asarray(every), np.asarray(outer)
-
-
-def _span(pixels: BoolArray) -> Any:
-    """Return what picks these pixels: a slice if they are contiguous, which copies nothing."""
-    where = np.flatnonzero(pixels)
-    if where.size and where[-1] - where[0] == where.size - 1:
-        return slice(int(where[0]), int(where[-1]) + 1)
-    return pixels
-
-
-def _deepest(sigma: FloatArray) -> tuple[IntArray, IntArray]:
-    """Return the rows that have a number, and the deepest pixel of each."""
-    if sigma.shape[1] == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    at = np.argmin(sigma, axis=1)  # of a NaN, its place
-    lines = np.arange(len(sigma))
-    if np.isnan(sigma[lines, at]).any():
-        lines = np.flatnonzero(~np.isnan(sigma).all(axis=1))
-        at = np.nanargmin(sigma[lines], axis=1)
-    return lines, at
-
-
-def _run_lengths(sigma: FloatArray, at: IntArray) -> IntArray:
-    """Return the number of contiguous pixels at or below -3 around each row's pixel `at`, itself counted."""
-    widths = np.ones(len(sigma), dtype=np.int64)
-    size = sigma.shape[1]
-    for row, start in enumerate(at):
-        values = sigma[row]
-        for step in (-1, 1):
-            here = int(start) + step
-            while 0 <= here < size and values[here] <= _RUN_LEVEL:  # NaN ends a run
-                widths[row] += 1
-                here += step
-    return widths
+    n, m = smoothed.shape
+    median, error, noise, spread, spare = np.empty(m), np.empty(n), np.empty(n), np.empty(m), np.empty(m)
+    if n > _MOST_SORTED:
+        median = column_median(np.array(smoothed))
+    else:
+        network = sorting_network(n, {(n - 1) // 2, n // 2})
+        kernel.column_medians(smoothed, network, np.empty((n, kernel.TILE)), np.empty(kernel.TILE), median)
+    masked = _active_core(median, v, rest, cutoff)
+    core = np.abs(v - masked) < _MASKED if np.isfinite(masked) else np.zeros(v.size, dtype=bool)
+    middle = ends(np.abs(v) <= _CONTINUUM_FROM)
+    kernel.scatters(smoothed, median, int(middle[0]), int(middle[1]), error, noise, spread, spare)
+    sigma = np.empty((n, int(np.count_nonzero(window))))
+    kernel.significances(smoothed, median, error, spread, ends(core), ends(window), spare, sigma)
+    return _Star(smoothed, median, noise, sigma, masked)
 
 
 def _active_core(middle: FloatArray, v: FloatArray, rest: float, cutoff: float) -> float:
@@ -332,39 +324,6 @@ def _active_core(middle: FloatArray, v: FloatArray, rest: float, cutoff: float) 
     offset = rest * v[inner] / PUBLISHED_LIGHT
     template = np.exp(-0.5 * (offset / _TEMPLATE_SIGMA) ** 2)
     return float(v[inner][int(np.argmax(np.correlate(core, template, mode="same")))])
-
-
-def _running_median(spectra: FloatArray, pixels: int, out: FloatArray, work: FloatArray) -> None:
-    """Write the running median along the last axis, edges replicated."""
-    if pixels == 1:
-        out[:] = spectra
-        return
-    if pixels != 3:
-        from scipy.ndimage import median_filter
-
-        out[:] = median_filter(spectra, size=(1, pixels), mode="nearest")
-        return
-    # Median of three = max(min(a, b), min(max(a, b), c)): three passes without a sort.
-    left, here, right = spectra[:, :-2], spectra[:, 1:-1], spectra[:, 2:]
-    inside = out[:, 1:-1]
-    np.maximum(left, here, out=inside)
-    np.minimum(inside, right, out=inside)
-    np.maximum(inside, np.minimum(left, here, out=work[:, 2:]), out=inside)
-    # At an edge two of the three values are the edge pixel itself.
-    out[:, 0], out[:, -1] = spectra[:, 0], spectra[:, -1]
-
-
-def _column_median(values: FloatArray) -> FloatArray:
-    """Sort each column in place and return its median; NaN where a column holds one."""
-    # A sort of few rows is faster than a selection, and NaN comes last.
-    ordered = values
-    ordered.sort(axis=0)
-    half = len(values) // 2
-    middle = ordered[half].copy()
-    if len(values) % 2 == 0:
-        middle = 0.5 * (ordered[half - 1] + middle)
-    middle[np.isnan(ordered[-1])] = np.nan
-    return np.asarray(middle)
 
 
 def _nothing(spectra: FloatArray, v: FloatArray, rules: PublishedRules, why: Skipped) -> PublishedResult:

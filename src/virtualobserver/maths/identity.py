@@ -102,10 +102,6 @@ def group_positions(
     ndarray of int, shape (n,)
         Objects numbered from 0 in the order of their first pointing.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     lon, lat = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
     n = lon.size
     when = np.full(n, epoch) if years is None else np.asarray(years, dtype=np.float64)
@@ -117,8 +113,23 @@ def group_positions(
     # many exposures of one pointing are one point of the tree
     key = np.stack([lon[there], lat[there], when[there], moves[there].astype(np.float64)], axis=1)
     points, back = np.unique(key, axis=0, return_inverse=True)
+    label = np.full(n, -1, dtype=np.int64)
+    if len(points):
+        label[there] = _linked(points, radius, slack, largest)[back.reshape(-1)]
+    alone = label < 0
+    label[alone] = len(points) + np.arange(int(alone.sum()))
+    _, first, number = np.unique(label, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[number.reshape(-1)], dtype=np.int64)
+
+
+def _linked(points: FloatArray, radius: float, slack: float, largest: float) -> NDArray[np.int64]:
+    """Return the number of the group of each point, rows of (ra, dec, year, whether its motion is known)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
     vectors = _vectors(points[:, 0], points[:, 1])
-    pairs: Any = cKDTree(vectors).query_pairs(_chord(largest), output_type="ndarray") if len(points) else []
+    pairs: Any = cKDTree(vectors).query_pairs(_chord(largest), output_type="ndarray")
     linked = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     apart = np.linalg.norm(vectors[linked[:, 0]] - vectors[linked[:, 1]], axis=1)
     known = (points[linked[:, 0], 3] > 0) & (points[linked[:, 1], 3] > 0)
@@ -126,13 +137,7 @@ def group_positions(
     reach = np.where(known, radius, np.minimum(radius + slack * time, largest))
     linked = linked[apart <= _chord(1.0) * reach]
     graph = coo_array((np.ones(len(linked)), (linked[:, 0], linked[:, 1])), shape=(len(points), len(points)))
-    label = np.full(n, -1, dtype=np.int64)
-    if len(points):
-        label[there] = connected_components(graph, directed=False)[1][back.reshape(-1)]
-    alone = label < 0
-    label[alone] = len(points) + np.arange(int(alone.sum()))
-    _, first, number = np.unique(label, return_index=True, return_inverse=True)
-    return np.asarray(np.argsort(np.argsort(first))[number.reshape(-1)], dtype=np.int64)
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
 def _chord(arcsec: float) -> float:

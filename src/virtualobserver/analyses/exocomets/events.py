@@ -83,27 +83,10 @@ def _measured(search: StarSearch, track: Track) -> dict[str, Any]:
     hit = _best_hit(search, track)
     depths = dict(zip(search.names, track.depth, strict=False))
     errors = dict(zip(search.names, track.depth_error, strict=False))
-    widths = {}
-    for name, line in zip(search.names, search.searched.lines, strict=True):
-        vote = line.votes.group[track.best]
-        widths[name] = equivalent_width(
-            line.spectra.velocity,
-            line.reference.flux[vote],
-            v=track.v,
-            fwhm=track.fwhm,
-            depth=depths[name],
-            rest=line.spectra.rest,
-        )
-    both = len(search.names) == 2 and track.depth[0] > 0
-    ratio = track.depth[1] / track.depth[0] if both else None
+    widths = _equivalent_widths(search, track)
+    ratio, ratio_error = _doublet(search, track)
     coverage = _coverage(search, track)
     seen = all(share >= _LEAST_COVERAGE for share in coverage.values())
-    ratio_error = (
-        abs(ratio)
-        * float(np.hypot(track.depth_error[0] / track.depth[0], track.depth_error[1] / track.depth[1]))
-        if ratio
-        else None
-    )
     return {
         "velocity": track.v,
         "velocity_barycentric": track.v + search.star.v_star,
@@ -129,6 +112,27 @@ def _measured(search: StarSearch, track: Track) -> dict[str, Any]:
         "fap": float(search.tail.probability(track.peak_snr)),
         "night": int(search.star.exposures.night[track.best]),
     } | {f"coverage_{name.lower()}": share for name, share in coverage.items()}
+
+
+def _equivalent_widths(search: StarSearch, track: Track) -> dict[str, float]:
+    widths = {}
+    for name, line, depth in zip(search.names, search.searched.lines, track.depth, strict=False):
+        reference = line.reference.flux[line.votes.group[track.best]]
+        widths[name] = equivalent_width(
+            line.spectra.velocity, reference, v=track.v, fwhm=track.fwhm, depth=depth, rest=line.spectra.rest
+        )
+    return widths
+
+
+def _doublet(search: StarSearch, track: Track) -> tuple[float | None, float | None]:
+    """Return depth in H over that in K and its error; None where there is none to speak of."""
+    if len(search.names) != 2 or not track.depth[0] > 0:
+        return None, None
+    ratio = track.depth[1] / track.depth[0]
+    if not ratio:
+        return ratio, None
+    k, h = (track.depth_error[position] / track.depth[position] for position in (0, 1))
+    return ratio, abs(ratio) * float(np.hypot(k, h))
 
 
 def _coverage(search: StarSearch, track: Track) -> dict[str, float]:

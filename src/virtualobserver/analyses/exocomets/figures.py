@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched import StarSearch
@@ -34,6 +35,14 @@ _COLORS: Final = {
 _MOST_LINES: Final = 120
 _MOST_ROWS: Final = 400
 _SHOWN: Final = 200.0
+_WORDS: Final = {
+    "main_id": "", "sptype": "", "otype": "", "gaia_dr3": "Gaia DR3 ", "vsini": "v sin i ", "teff": "Teff ",
+}  # fmt: skip
+_DWARFS: Final = (
+    (-0.120, 0.515), (-0.037, 1.00), (0.194, 1.98), (0.377, 2.51), (0.587, 3.26), (0.784, 4.325), (0.983, 5.553),
+    (1.19, 6.22), (1.43, 6.85), (1.84, 8.10), (2.23, 9.29), (2.50, 10.05), (2.94, 11.21), (3.35, 12.45), (4.16, 14.26),
+)  # fmt: skip
+"""BP - RP and M_G of dwarfs from B9 to M6: E. Mamajek's table, see `spectral_class`."""
 
 
 def star_figure(search: StarSearch, events: Sequence[Event], target: Target) -> Figure:
@@ -61,17 +70,14 @@ def star_figure(search: StarSearch, events: Sequence[Event], target: Target) -> 
 
 def _table(axes: Axes, search: StarSearch, events: Sequence[Event], target: Target) -> None:
     axes.axis("off")
-    features, star, extra = search.features, search.star, target.extra
+    features, star = search.features, search.star
     counts = {kind: sum(event.kind == kind for event in events) for kind in _COLORS}
     found = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
     place = "" if target.ra is None or target.dec is None else f"{target.ra:.4f}° {target.dec:+.4f}°"
-    known = "  ".join(
-        f"{key} {extra[key]}" for key in ("sptype", "gaia_dr3", "vsini", "teff") if extra.get(key)
-    )
     nights = np.unique(star.exposures.night[search.searched.rows]).size
     reference = {"mean": "mean of other nights", "quantile": "upper envelope"}[search.searched.mode]
     lines = [
-        f"{star.instrument}  {place}  {known}",
+        f"{star.instrument}  {place}  {_identity(star.sets[0].data.meta, target)}",
         f"{star.exposures.mjd.size} spectra, {search.searched.rows.size} searched in {nights} nights; "
         f"v* = {star.v_star:.2f} km/s; S/N per pixel "
         + ", ".join(
@@ -85,6 +91,14 @@ def _table(axes: Axes, search: StarSearch, events: Sequence[Event], target: Targ
     ]
     axes.set_title(f"{target.name or 'star'}, Ca II {' and '.join(search.names)}", fontsize=14)
     axes.text(0.01, 0.95, "\n".join(lines), va="top", ha="left", fontsize=10, linespacing=1.5)
+
+
+def _identity(meta: Mapping[str, Any], target: Target) -> str:
+    """Return name, type and numbers of the star as the catalogue has them, else as SIMBAD and Gaia do."""
+    simbad, gaia = meta.get("simbad") or {}, meta.get("gaia") or {}
+    known = {"gaia_dr3": gaia.get("source_id") if str(gaia.get("catalogue", "")).endswith("dr3") else None}
+    known |= {name: value for source in (simbad, target.extra) for name, value in source.items() if value}
+    return "  ".join(f"{word}{known[key]}" for key, word in _WORDS.items() if known.get(key))
 
 
 def _behaviour(features: dict[str, Any]) -> str:
@@ -139,18 +153,12 @@ def _residuals(axes: Axes, search: StarSearch, number: int, rows: IntArray, even
     times = search.star.exposures.mjd[rows]
     for event in events:
         place = int(np.argmin(np.abs(times - event.peak_mjd)))
-        axes.plot(
-            event.parameters["velocity"],
-            place,
-            "o",
-            ms=9,
-            mfc="none",
-            mec=_COLORS.get(event.kind, "k"),
-            mew=1.4,
-        )
+        for color, width in (("w", 3.2), (_COLORS.get(event.kind, "k"), 1.4)):
+            axes.plot(event.parameters["velocity"], place, "o", ms=11, mfc="none", mec=color, mew=width)
     axes.set(xlabel="velocity in the star's frame [km/s]", ylabel="spectrum, in order of time")
     axes.set_title("residual over its noise (red: absorption)", fontsize=10)
-    axes.figure.colorbar(mesh, ax=axes, shrink=0.9)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.figure.colorbar(mesh, ax=axes, shrink=0.9, label="σ", extend="both")
 
 
 def _events(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
@@ -176,8 +184,13 @@ def _events(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
     axes.set(
         xlim=(low, high), xlabel="velocity in the star's frame [km/s]", ylabel="S/N of the best spectrum"
     )
-    axes.set_title("events; bars are widths, dashed the threshold", fontsize=10)
-    axes.legend(fontsize=8, frameon=False)
+    # a comet may be a hundred times as strong as the threshold: both have to be seen
+    axes.set(
+        yscale="log", ylim=(2.5, 1.5 * max([10.0, *(event.score or 0.0 for event in events), *hits["snr"]]))
+    )
+    _plain_ticks(axes.yaxis, (3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000))
+    axes.set_title("bars: widths; thresholds, dashed of events, dotted of candidates", fontsize=10)
+    axes.legend(fontsize=8, frameon=False, loc="upper right")
 
 
 def _diagram(axes: Axes, search: StarSearch, target: Target) -> None:
@@ -186,8 +199,7 @@ def _diagram(axes: Axes, search: StarSearch, target: Target) -> None:
     What the catalogue gives comes first, then the star that the survey found in Gaia.
     """
     gaia = search.star.sets[0].data.meta.get("gaia") or {}
-    colour = [0.0, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]
-    axes.plot(colour, [1.0, 2.6, 3.5, 4.6, 5.6, 7.3, 8.5, 9.8, 11.2, 12.6], color="0.75", lw=6, alpha=0.6)
+    axes.plot(*zip(*_DWARFS, strict=True), color="0.75", lw=6, alpha=0.6)
     value, parallax = target.extra.get("bp_rp", gaia.get("bp_rp")), target.parallax or gaia.get("parallax")
     mag = target.extra.get("phot_g_mean_mag", gaia.get("mag") or target.mag)
     if value is not None and mag is not None and parallax is not None and parallax > 0:
@@ -211,6 +223,13 @@ def _times(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
     axes.set(yticks=[], xlabel="MJD (UTC)")
     axes.ticklabel_format(axis="x", useOffset=False)
     axes.set_title("observations; long marks are events, crosses were left out", fontsize=10)
+
+
+def _plain_ticks(axis: Any, ticks: Sequence[float]) -> None:
+    """Label a logarithmic axis at `ticks`, without powers of ten."""
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def completeness_figure(
@@ -239,7 +258,9 @@ def completeness_figure(
         axes = figure.add_subplot(1, panels, number + 1)
         values = found.fraction[:, :, number]
         mesh = axes.pcolormesh(found.fwhm_edges, found.depth_edges, values, vmin=0, vmax=1, cmap="viridis")
-        axes.set(xscale="log", yscale="log", xlabel="width (FWHM) [km/s]")
+        axes.set(xscale="log", yscale="log", xlabel="width (FWHM) [km/s]", facecolor="0.93")
+        for axis, ticks in ((axes.xaxis, (3, 10, 30, 100)), (axes.yaxis, (0.01, 0.03, 0.1, 0.3))):
+            _plain_ticks(axis, ticks)
         axes.set_title(
             f"{found.velocity_edges[number]:.0f} to {found.velocity_edges[number + 1]:.0f} km/s", fontsize=10
         )
@@ -249,11 +270,12 @@ def completeness_figure(
             count = f"{found.found[row, column, number]}/{found.injected[row, column, number]}"
             dark = values[row, column] < 0.6
             axes.text(x, y, count, ha="center", va="center", fontsize=7, color="w" if dark else "k")
+        axes.tick_params(labelleft=number == 0)
         if number == 0:
             axes.set_ylabel("depth in K")
         if expected is not None:
             middles = np.sqrt(found.fwhm_edges[:-1] * found.fwhm_edges[1:])
             axes.contour(middles, depths, expected, levels=[0.5, 0.95], colors="#c0392b", linewidths=1.2)
     if mesh is not None:
-        figure.colorbar(mesh, ax=figure.axes, label="fraction found")
+        figure.colorbar(mesh, ax=figure.axes, label="fraction found (grey: not tried)")
     return figure

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.settings import CometInjection
 from virtualobserver.analyses.exocomets.stars import line_of
@@ -17,6 +18,8 @@ from virtualobserver.maths.exocomets_lines import velocity_of
 from virtualobserver.maths.exocomets_profiles import Comet, doublet_ratio, transmission
 
 __all__ = ["draw_comet", "inject_comets"]
+
+FloatArray = NDArray[np.float64]
 
 _LIMIT: Final = 250.0
 _MOST_SWEEP: Final = 60.0
@@ -33,15 +36,7 @@ def draw_comet(
     NotEnoughData
         If there is no exposure with a usable pixel.
     """
-    times = [
-        data.mjd[np.asarray(data.mask == 0).any(axis=1)]
-        for name, data in sets
-        if name in ("K", "H") and len(data)
-    ]
-    mjd = np.unique(np.concatenate(times)) if times else np.zeros(0)
-    if mjd.size == 0:
-        msg = "a comet cannot be drawn: there is no usable spectrum of Ca II K or H"
-        raise NotEnoughData(msg)
+    mjd = _usable_times(sets)
     depth, fwhm = _log_uniform(rng, settings.depth), _log_uniform(rng, settings.fwhm)
     velocity = float(np.clip(rng.normal(settings.velocity_mean, settings.velocity_scatter), -_LIMIT, _LIMIT))
     duration = _log_uniform(rng, settings.duration)
@@ -74,6 +69,20 @@ def draw_comet(
         "start_mjd": min(middle - half, seen),
         "end_mjd": max(middle + half, seen),
     }
+
+
+def _usable_times(sets: Sequence[tuple[str, SpectrumSet]]) -> FloatArray:
+    """Return the times at which a line of calcium has a usable pixel."""
+    times = [
+        data.mjd[np.asarray(data.mask == 0).any(axis=1)]
+        for name, data in sets
+        if name in ("K", "H") and len(data)
+    ]
+    mjd = np.unique(np.concatenate(times)) if times else np.zeros(0)
+    if mjd.size == 0:
+        msg = "a comet cannot be drawn: there is no usable spectrum of Ca II K or H"
+        raise NotEnoughData(msg)
+    return mjd
 
 
 def inject_comets(

@@ -22,8 +22,9 @@ COLUMNS: Final = (
 """Columns of the table; rates are comets per night of observation."""
 
 _LETTERS: Final = "OBAFGKM"
-_COLOURS: Final = (("B", -0.037), ("A", 0.377), ("F", 0.784), ("G", 0.983), ("K", 1.848))
-"""Gaia BP - RP at which the next class begins on the main sequence: Pecaut & Mamajek (2013), online table."""
+_COLOURS: Final = (("B", -0.037), ("A", 0.377), ("F", 0.784), ("G", 0.983), ("K", 1.84))
+"""Gaia BP - RP at which the next class begins on the main sequence: of A0V, F0V, G0V, K0V and M0V in the table of
+Pecaut & Mamajek (2013, ApJS 208, 9) as E. Mamajek continues it (EEM_dwarf_UBVIJHK_colors_Teff.txt, 2024.05.15)."""
 _LEAST: Final = 5
 """With fewer injections than this the completeness of a star is that which its noise allows."""
 

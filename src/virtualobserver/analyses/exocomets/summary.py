@@ -29,6 +29,10 @@ DEPTHS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 _TYPICAL: Final = (0.05, 30.0, 50.0)
 """Depth, width and velocity of the comet that rates are given for."""
 _MOST_REASONS: Final = 200
+_GAIA: Final = ("source_id", "match_distance", "match_probability", "mag", "bp_rp", "g_rp", "absolute_mag")
+_SIMBAD: Final = (
+    "main_id", "sptype", "otype", "aliases", "pmra", "pmdec", "parallax", "radial_velocity", "gaia_dr3"
+)  # fmt: skip
 
 
 def star_properties(search: StarSearch, events: Sequence[Event], target: Target) -> dict[str, Any]:
@@ -68,11 +72,16 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
 
 
 def _known(star: Star, target: Target) -> dict[str, Any]:
-    """Return the place in the Hertzsprung-Russell diagram, as Gaia has it, and the spectral class."""
-    gaia = star.sets[0].data.meta.get("gaia") or {}
-    names = ("source_id", "match_distance", "match_probability", "mag", "bp_rp", "g_rp", "absolute_mag")
-    known = {f"gaia_{name}": gaia.get(name) for name in names if gaia}
-    return known | {"spectral_class": spectral_class({**gaia, **target.extra})}
+    """Return the place in the Hertzsprung-Russell diagram, as Gaia has it, what SIMBAD says, and the spectral class."""
+    meta = star.sets[0].data.meta
+    gaia, simbad = meta.get("gaia") or {}, meta.get("simbad") or {}
+    known = {f"gaia_{name}": gaia.get(name) for name in _GAIA if gaia}
+    known |= {f"simbad_{name}": simbad.get(name) for name in _SIMBAD if simbad}
+    return known | {
+        "spectral_class": spectral_class(
+            {k: v for one in (gaia, simbad, target.extra) for k, v in one.items() if v is not None}
+        )
+    }
 
 
 def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ The Messenger 114, 20; Romaniello et al. 2023, The Messenger 191.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,13 +19,13 @@ from virtualobserver.errors import InvalidFile
 from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.observatories.harps import live, tree
 from virtualobserver.observatories.harps.folder import FolderArchive, catalogue_of
-from virtualobserver.observatories.harps.gaia import identify
 from virtualobserver.observatories.harps.header import LA_SILLA, Facts
 from virtualobserver.observatories.harps.reader import Exposure, read_exposure
 from virtualobserver.observatories.harps.reduce import build_products
 from virtualobserver.observatories.harps.rows import Star, star_velocity, start_rows, windows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatories.harps.simulate import simulate
+from virtualobserver.observatories.harps.star import Patience, identify_star, with_star
 from virtualobserver.observatory import (
     Aux,
     Client,
@@ -60,31 +61,31 @@ class VirtualHARPS(VirtualObservatory):
     def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
         super().__init__(settings, **options)
         self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
+        self._patience = Patience()
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
-        """Get the spectra of a batch of targets, and their stars in Gaia.
+        """Get the spectra of a batch of targets, and what Gaia and SIMBAD know of their stars.
 
         Yields
         ------
         (target, Raw)
-            A phase-3 file, a part of the published tree, or the answer of the reference catalogue.
+            A phase-3 file, a part of the published tree, or the answer of Gaia or of SIMBAD.
         (target, error)
             What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
             that has no spectra.
         """
         if client.folders:
-            archive = self._folder(tuple(client.folders))
+            archive = self._folder(client)
             for target in targets:
-                yield from live.with_reference(
-                    target, archive.fetch(target, self.settings), client, self.settings
-                )
+                found = partial(archive.fetch, settings=self.settings)
+                yield from with_star(target, found, client, self.settings, patience=self._patience)
         elif client.origin == "simulated":
             for target in targets:
                 yield from simulate([target], client.rng(target.name), self.settings)
         else:
             service = live.LiveArchive(client, self.settings)
             for target in targets:
-                yield from live.with_reference(target, service.fetch(target), client, self.settings)
+                yield from with_star(target, service.fetch, client, self.settings, patience=self._patience)
 
     def catalogue(self, client: Client) -> list[dict[str, Any]]:
         """Make a target list of everything the archive has: rows for the section ``catalog``.
@@ -93,12 +94,13 @@ class VirtualHARPS(VirtualObservatory):
         moving objects are left out.
         """
         if client.folders:
-            return catalogue_of(self._folder(tuple(client.folders)).facts)
+            return catalogue_of(self._folder(client).facts)
         return live.LiveArchive(client, self.settings).catalogue()
 
-    def _folder(self, folders: tuple[Path, ...]) -> FolderArchive:
+    def _folder(self, client: Client) -> FolderArchive:
+        folders = tuple(client.folders)
         if self._folders is None or self._folders[0] != folders:
-            self._folders = (folders, FolderArchive(folders))
+            self._folders = (folders, FolderArchive(folders, client.cache))
         return self._folders[1]
 
     def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
@@ -137,10 +139,10 @@ class VirtualHARPS(VirtualObservatory):
         if not found:
             return []
         years = [exposure.facts.year for exposure in found if exposure.facts.mjd == exposure.facts.mjd]
-        gaia = identify(raws, aux.target, years)
-        v_star, source = star_velocity(found, aux.target, settings, gaia)
-        names = sorted({exposure.facts.object for exposure in found} - {""})
-        facts = {"aliases": names, "gaia": gaia} if gaia else {"aliases": names}
+        known, gaia = identify_star(raws, aux.target, years)
+        v_star, source = star_velocity(found, aux.target, settings, gaia, known)
+        facts: dict[str, Any] = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
+        facts |= {name: value for name, value in (("gaia", gaia), ("simbad", known)) if value}
         return build_products(found, ids, lines, Star(v_star, source, facts), settings)
 
     def simulate_raw(

@@ -7,6 +7,7 @@ read for that. A tree (``<star>/spec/sK.npy`` and its neighbours) belongs to a t
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,16 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
 from virtualobserver.observatories.harps import tree
-from virtualobserver.observatories.harps.header import Facts, header_of_file, read_facts
+from virtualobserver.observatories.harps.header import Facts
+from virtualobserver.observatories.harps.index import HeaderIndex
+from virtualobserver.observatories.harps.packed import SUFFIXES, stem_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatory import Landed
 
 __all__ = ["Entry", "FolderArchive", "catalogue_of"]
 
+_DRS: Final = re.compile(r"_(s1d|e2ds|ccf|bis|wave|blaze|flat|lamp|tim)(_[A-Z]\d?)?_[AB]$")
+"""How names of DRS products end: what it is, the mask of a correlation, the fibre."""
 _SLACK: Final = 0.5  # arcsec/yr that a star may move if nothing is known of it
 
 
@@ -39,7 +44,7 @@ class Entry:
 
 
 class FolderArchive:
-    """The files of one or several folders; headers are read once.
+    """The files of one or several folders; headers are read once, and kept in `cache` for the next time.
 
     Raises
     ------
@@ -47,14 +52,16 @@ class FolderArchive:
         If a folder is not there.
     """
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], cache: Path | None = None) -> None:
+        index = HeaderIndex(folders, cache)
         self._entries: list[Entry] = []
         self._trees: dict[str, Path] = {}
         for folder in folders:
             if not folder.is_dir():
                 msg = f"archive folder {folder} does not exist; check the setting archive"
                 raise InvalidFile(msg)
-            self._list(folder)
+            self._list(folder, index)
+        index.save()
         known = [e for e in self._entries if e.facts is not None]
         self._known = known
         facts = [e.facts for e in known if e.facts is not None]
@@ -68,7 +75,7 @@ class FolderArchive:
         self._objects = [f.object for f in facts]
         self._told = False
 
-    def _list(self, folder: Path) -> None:
+    def _list(self, folder: Path, index: HeaderIndex) -> None:
         for where, directories, names in os.walk(folder):
             directories.sort()
             here = Path(where)
@@ -76,9 +83,7 @@ class FolderArchive:
                 self._trees.setdefault(normal_name(here.name), here)
                 directories.clear()
                 continue
-            self._entries += [
-                _entry(here / name) for name in sorted(names) if name.endswith((".fits", ".fit", ".fits.gz"))
-            ]
+            self._entries += [_entry(here / name, index) for name in _spectra(names)]
 
     @property
     def unreadable(self) -> Sequence[Entry]:
@@ -157,17 +162,36 @@ class FolderArchive:
         return np.where(np.isfinite(away), away, np.inf), limit
 
 
-def _entry(path: Path) -> Entry:
+def _spectra(names: Sequence[str]) -> list[str]:
+    """Return the files of a folder that may be spectra: of the DRS the merged ones of the star's fibre.
+
+    An ``e2ds`` serves where its ``s1d`` is missing.
+    """
+    found = sorted(name for name in names if name.lower().endswith(SUFFIXES))
+    merged = {stem_of(name) for name in found if stem_of(name).endswith("_s1d_A")}
+    kept = []
+    for name in found:
+        part = _DRS.search(stem_of(name))
+        alone = (
+            part is not None
+            and part[0] == "_e2ds_A"
+            and stem_of(name)[: part.start()] + "_s1d_A" not in merged
+        )
+        if part is None or part[0] == "_s1d_A" or alone:
+            kept.append(name)
+    return kept
+
+
+def _entry(path: Path, index: HeaderIndex) -> Entry:
     try:
-        header = header_of_file(path)
+        return Entry(path, index.facts(path))
     except (InvalidFile, OSError) as error:
         return Entry(path, None, str(error))
-    return Entry(path, read_facts(header, path.name))
 
 
 def _raw(entry: Entry) -> Raw:
     facts = entry.facts
-    stem = entry.path.name.removesuffix(".gz").removesuffix(".fits")
+    stem = stem_of(entry.path.name)
     if facts is None:
         header: Mapping[str, Any] = {"store": "full", "unreadable": entry.error}
         return Raw(stem, "fits", path=entry.path, in_place=True, header=header)

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import math
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
+from virtualobserver.catalog.remote import Query
 from virtualobserver.data.product import Raw, RawRef, Target
+from virtualobserver.io.answers import expect_votable
+from virtualobserver.io.http import HttpClient
 from virtualobserver.maths.identity import absolute_magnitude, match_star, move_linear
+from virtualobserver.observatories.harps.query import tap_params
 
-__all__ = ["SERVICE", "ask", "identify", "position_at"]
+__all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]
 
-SERVICE = "gaia"
-_EPOCH = 2016.0
+SERVICE: Final = "gaia"
+TAP_URL: Final = "https://gea.esac.esa.int/tap-server/tap"
+_EPOCH: Final = 2016.0
+_ROWS: Final = 2000
+"""Most rows of a synchronous answer; a field of HARPS has a hundredth of them, and a cut answer is an error."""
+
+
+def query_over(http: HttpClient, url: str = TAP_URL) -> Query:
+    """Return what asks the Gaia archive with the framework's client: its pace, retries and limits."""
+    from astropy.io.votable import parse_single_table
+
+    def query(adql: str) -> Any:
+        address, params = tap_params(adql, rows=_ROWS, url=url)
+        answer = http.get(address, params=params, check=expect_votable())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return parse_single_table(io.BytesIO(answer.content)).to_table(use_names_over_ids=True)
+
+    return query
 
 
 def position_at(target: Target, year: float) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -19,6 +19,7 @@ from virtualobserver.io.keywords import Keyword, read_keywords
 from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.maths.identity import classify_name
 from virtualobserver.maths.times import Site, barycentric_velocity
+from virtualobserver.observatories.harps.packed import open_plain
 
 __all__ = ["LA_SILLA", "Facts", "header_of_file", "parse_sexagesimal_number", "read_facts"]
 
@@ -200,39 +201,46 @@ def parse_sexagesimal_number(number: float) -> float:
 
 
 def header_of_file(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the keywords that matter of the first two headers of a file, without parsing the other 3000 cards.
+    """Return the keywords that matter of a file's first header, without parsing the other 3000 cards.
+
+    Where nothing follows the first header, that of the next HDU adds to it: a file of ``fpack`` has all of its
+    keywords there. Files packed by gzip are read as far as that.
 
     Raises
     ------
     InvalidFile
         If it does not begin as FITS does, or a header does not end.
     """
-    names = _WANTED | set(wanted)
+    names = _WANTED | set(wanted) | {"NAXIS"}
     found: dict[str, Any] = {}
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         first = stream.read(2880)
         if first[:9] != b"SIMPLE  =":
             reason = "empty, 0 bytes" if not first else "not a FITS file"
             msg = f"{path}, HDU 0: {reason}; fetch it again"
             raise InvalidFile(msg)
-        size = 0
-        block = first
-        while True:
-            done, extent = _scan(block, names, found)
-            size += extent
-            if done:
-                return found
-            block = stream.read(2880)
-            if len(block) < 2880:
-                msg = f"{path}, HDU 0: cut in the header; fetch it again"
-                raise InvalidFile(msg)
+        _read_header(stream, first, names, found, f"{path}, HDU 0")
+        if found.get("NAXIS") == 0 and (block := stream.read(2880)):
+            _read_header(stream, block, names, found, f"{path}, HDU 1")
+    return found
 
 
-def _scan(block: bytes, names: frozenset[str] | set[str], found: dict[str, Any]) -> tuple[bool, int]:
+def _read_header(
+    stream: IO[bytes], block: bytes, names: frozenset[str] | set[str], found: dict[str, Any], where: str
+) -> None:
+    while not _scan(block, names, found):
+        block = stream.read(2880)
+        if len(block) < 2880:
+            msg = f"{where}: cut in the header; fetch it again"
+            raise InvalidFile(msg)
+
+
+def _scan(block: bytes, names: frozenset[str] | set[str], found: dict[str, Any]) -> bool:
+    """Add what a block of cards says, the first time it is said; return whether the header ends in it."""
     for start in range(0, 2880, 80):
         card = block[start : start + 80]
         if card[:8] == b"END     ":
-            return True, start
+            return True
         key = card[:8].rstrip().decode("ascii", "replace")
         if key == "HIERARCH":
             key = card[9:].partition(b"=")[0].strip().decode("ascii", "replace")
@@ -244,4 +252,4 @@ def _scan(block: bytes, names: frozenset[str] | set[str], found: dict[str, Any])
             found[key] = None if isinstance(value, afits.card.Undefined) else value
             if isinstance(found[key], np.generic):
                 found[key] = found[key].item()
-    return False, 2880
+    return False

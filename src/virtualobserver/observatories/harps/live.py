@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from astropy.io import fits as afits
 
-from virtualobserver.catalog.reference import GaiaArchive, LocalReference, ReferenceCatalogue
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import (
@@ -20,7 +19,6 @@ from virtualobserver.errors import (
     ArchiveOverflow,
     ArchiveRefused,
     ArchiveUnavailable,
-    CatalogError,
     DataError,
     IncompleteDownload,
 )
@@ -28,7 +26,7 @@ from virtualobserver.io.answers import expect_fits, expect_votable
 from virtualobserver.io.fits_structure import quiet, wrong_sums
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.names import safe_name
-from virtualobserver.observatories.harps import gaia, query
+from virtualobserver.observatories.harps import eso, gaia, query
 from virtualobserver.observatories.harps.adp import cut_windows
 from virtualobserver.observatories.harps.folder import catalogue_of
 from virtualobserver.observatories.harps.header import Facts
@@ -37,7 +35,7 @@ from virtualobserver.observatories.harps.rows import windows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatory import Client, Landed
 
-__all__ = ["Addresses", "LiveArchive", "scratch", "with_reference"]
+__all__ = ["Addresses", "LiveArchive", "scratch"]
 
 _FIRST_MJD: Final = 51544.0
 _SHORTEST: Final = 1e-3  # d; two rows that share their time are not told apart below this
@@ -51,6 +49,7 @@ class Addresses:
     tap: str = query.TAP_URL
     file: str = query.FILE_URL
     token: str = TOKEN_URL
+    web: str = eso.WEB
 
 
 def scratch(client: Client, settings: HARPSSettings) -> Path:
@@ -99,8 +98,16 @@ class LiveArchive:
             ra, dec = gaia.position_at(target, 2014.0)
             motion = math.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000.0
             cone = (ra, dec, (self._settings.radius + 12.0 * motion) / 3600.0)
-        rows = {row.dp_id: row for row in self._rows(cone, None)}
+        if self._settings.route == "astroquery":
+            client = eso.open_eso(self._http, self._addresses.web)
+            found = eso.find_rows(client, cone, self._settings, self._times())
+        else:
+            found = self._rows(cone, None)
+        rows = {row.dp_id: row for row in found}
         return sorted(rows.values(), key=lambda row: (row.t_min, row.dp_id))
+
+    def _times(self) -> tuple[float, float]:
+        return _FIRST_MJD, self._wall() / 86400.0 + 40588.0
 
     def _rows(
         self, cone: tuple[float, float, float] | None, times: tuple[float, float] | None
@@ -115,7 +122,7 @@ class LiveArchive:
         try:
             answer = self._http.get(url, params=params, check=expect_votable())
         except ArchiveOverflow:
-            low, high = times or (_FIRST_MJD, self._wall() / 86400.0 + 40588.0)
+            low, high = times or self._times()
             if high - low < _SHORTEST:
                 raise
             middle = (low + high) / 2
@@ -234,41 +241,3 @@ def _wrong(path: Path) -> list[tuple[int, str]]:
 
 def _or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-# --- the star itself --------------------------------------------------------------------------------------
-
-
-def reference_of(client: Client, settings: HARPSSettings) -> ReferenceCatalogue | None:
-    """Return the reference catalogue that the settings ask for, None for none."""
-    given = getattr(client, "reference", None)
-    if settings.reference == "never":
-        return None
-    if given is not None:
-        found: ReferenceCatalogue = given
-        return found
-    if settings.reference not in {"auto", "always"}:
-        return LocalReference(settings.reference)
-    if settings.reference == "auto" and client.origin != "live":
-        return None
-    return GaiaArchive(settings.gaia_release, cache=client.cache / "gaia")
-
-
-def with_reference(
-    target: Target, landed: Iterator[Landed], client: Client, settings: HARPSSettings
-) -> Iterator[Landed]:
-    """Yield what landed, and after at least one spectrum also the stars of the reference catalogue there."""
-    any_spectrum = False
-    for pair in landed:
-        any_spectrum |= isinstance(pair[1], Raw)
-        yield pair
-    if not any_spectrum:
-        return
-    try:
-        catalogue = reference_of(client, settings)
-        raw = None if catalogue is None else gaia.ask(catalogue, target)
-    except (ArchiveError, CatalogError) as error:
-        yield target, error if isinstance(error, ArchiveError) else DataError(str(error))
-        return
-    if raw is not None:
-        yield target, raw

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from virtualobserver.errors import ArchiveAnswerError, ConfigError
 
-__all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "Found", "build_query", "parse_rows", "tap_params"]
+__all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "Found", "build_query", "parse_rows", "rows_of", "tap_params"]
 
 TAP_URL: Final = "https://archive.eso.org/tap_obs"
 FILE_URL: Final = "https://dataportal.eso.org/dataPortal/file/"
@@ -121,6 +121,17 @@ def parse_rows(content: bytes, where: str) -> list[Found]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = parse_single_table(io.BytesIO(content)).to_table(use_names_over_ids=True)
+    return rows_of(table, where)
+
+
+def rows_of(table: Any, where: str) -> list[Found]:
+    """Return the rows of a table with the columns of ObsCore.
+
+    Raises
+    ------
+    ArchiveAnswerError
+        If a column is missing.
+    """
     if missing := [name for name in COLUMNS if name not in table.colnames]:
         msg = f"{where}: the archive answered without {', '.join(missing)}"
         raise ArchiveAnswerError(msg)

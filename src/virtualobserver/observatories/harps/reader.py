@@ -23,6 +23,8 @@ from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.maths.spectra import C_KM_S, shift, vacuum_to_air
 from virtualobserver.maths.spectrum_noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts, read_facts
+from virtualobserver.observatories.harps.orders import are_orders, merged_spectrum
+from virtualobserver.observatories.harps.packed import plain_bytes
 
 __all__ = ["Exposure", "read_exposure"]
 
@@ -96,21 +98,34 @@ def read_exposure(
     InvalidFile
         If it is not FITS, is cut, or holds no spectrum: with name, HDU and reason.
     """
-    file = MemoryFile(content, name)
+    file = MemoryFile(plain_bytes(content, name), name)
     check_structure(file, verify=False)
     with quiet(file, 0), file.open() as stream, afits.open(stream, memmap=False) as units:
         wrong = wrong_sums(units)
         headers = [unit.header for unit in units]
         table = next((n for n, unit in enumerate(units) if isinstance(unit, afits.BinTableHDU)), None)
+        image = next((n for n, unit in enumerate(units) if isinstance(unit, afits.CompImageHDU)), 0)
         # the primary header is the one of the exposure, that of the table knows about its columns
-        own = headers[0] if table is None else headers[table]
+        own = headers[image if table is None else table]
         exposure = Exposure(name, read_facts(ChainMap(headers[0], own), name))
         for bit, reason in exposure.facts.problems:
             exposure.note(bit, reason)
         if table is not None:
             pixels = _from_table(units[table], exposure, name, table)
         else:
-            pixels = _from_image(units[0], exposure, name)
+            where = f"{name}, HDU {image}"
+            if are_orders(units[image]):
+                pixels = merged_spectrum(units[image], where, windows)
+                own = {**own, "SPECSYS": "TOPOCENT"}
+                exposure.note(
+                    flags.QUALITY_ASSUMED, "e2ds: orders merged with a blaze computed for the grating"
+                )
+            else:
+                pixels = _from_image(units[image], exposure, where)
+    if image:
+        # the sums of a tile-compressed image are those of the table that holds it
+        with file.open() as stream, afits.open(stream, memmap=False, disable_image_compression=True) as units:
+            wrong = wrong_sums(units)
     _judge_sums(exposure, wrong, is_image=table is None)
     _convert(exposure, pixels, ChainMap(own, headers[0]), windows, is_image=table is None)
     return exposure
@@ -145,6 +160,9 @@ def _from_table(
     unit: Any, exposure: Exposure, name: str, number: int
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     header, names = unit.header, unit.columns.names
+    if header.get("ZTABLE"):
+        msg = f"{name}, HDU {number}: a table packed by fpack, which cannot be read as it is; unpack it with funpack"
+        raise InvalidFile(msg)
     wave_name, flux_name = _column(header, names, "wave"), _column(header, names, "flux")
     if wave_name is None or flux_name is None:
         missing = "spectral axis" if wave_name is None else "flux"
@@ -187,7 +205,7 @@ def _scale(unit: str, wave: FloatArray) -> tuple[float, str]:
 def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     if unit.data is None or unit.data.ndim != 1:
         shape = None if unit.data is None else unit.data.shape
-        msg = f"{name}, HDU 0: neither a table with a spectrum nor an image with one axis (shape {shape})"
+        msg = f"{name}: neither a table with a spectrum nor an image with one axis (shape {shape})"
         raise InvalidFile(msg)
     flux = np.asarray(unit.data, dtype=np.float64)
     wanted = [Keyword("CRVAL1"), Keyword("CDELT1", default=None), Keyword("CRPIX1", default=1.0)]
@@ -200,12 +218,12 @@ def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, F
         msg = f"{error}: there is no wavelength scale"
         raise InvalidFile(msg) from error
     if not step > 0:
-        msg = f"{name}, HDU 0: CDELT1 is {step}, so there is no wavelength scale"
+        msg = f"{name}: CDELT1 is {step}, so there is no wavelength scale"
         raise InvalidFile(msg)
     wave = known["CRVAL1"] + step * (np.arange(flux.size) + 1 - known["CRPIX1"])
     scale, told = _scale(str(unit.header.get("CUNIT1", "")), wave)
     if str(unit.header.get("CUNIT1", "")).strip() and told:
-        exposure.note(flags.QUALITY_ASSUMED, f"HDU 0: {told}")
+        exposure.note(flags.QUALITY_ASSUMED, f"unit of the image: {told}")
     exposure.flux_unit = str(unit.header.get("BUNIT", "")).strip()
     return wave * scale, flux, np.zeros(flux.size, dtype=bool)
 

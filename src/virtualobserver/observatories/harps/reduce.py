@@ -133,20 +133,8 @@ class _Work:
         ]
         error = np.full(shape, np.nan, dtype=np.float32)
         empty = np.full(len(order), np.nan)
-        return cls(
-            own,
-            settings,
-            line,
-            star,
-            order,
-            flux,
-            mask,
-            error,
-            v,
-            side,
-            np.full((len(order), 3), np.nan),
-            empty,
-        )
+        unknown = np.full((len(order), 3), np.nan)
+        return cls(own, settings, line, star, order, flux, mask, error, v, side, unknown, empty)
 
     def mark_rows(self) -> None:
         """Turn what the pixels of a row show into bits of its quality."""

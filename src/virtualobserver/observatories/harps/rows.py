@@ -76,7 +76,11 @@ def start_rows(settings: HARPSSettings) -> list[LineRows]:
 
 
 def star_velocity(
-    exposures: Sequence[Exposure], target: Target, settings: HARPSSettings, gaia: Mapping[str, Any]
+    exposures: Sequence[Exposure],
+    target: Target,
+    settings: HARPSSettings,
+    gaia: Mapping[str, Any],
+    simbad: Mapping[str, Any],
 ) -> tuple[float, str]:
     """Return the barycentric velocity of the star (km/s) and where it comes from."""
     if settings.radial_velocity is not None:
@@ -88,9 +92,10 @@ def star_velocity(
     measured = [e.facts.rv for e in exposures if np.isfinite(e.facts.rv)]
     if measured:
         return float(np.median(measured)), "pipeline"
-    value = gaia.get("radial_velocity")
-    if value is not None and np.isfinite(value):
-        return float(value), "gaia"
+    for known, name in ((gaia, "gaia"), (simbad, "simbad")):
+        value = known.get("radial_velocity")
+        if value is not None and np.isfinite(value):
+            return float(value), name
     stated = [e.facts.rv_target for e in exposures if np.isfinite(e.facts.rv_target)]
     stated = [v for v in stated if v != 0.0]
     return (float(np.median(stated)), "header") if stated else (0.0, "none")

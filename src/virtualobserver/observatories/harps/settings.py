@@ -42,6 +42,12 @@ class HARPSSettings(ObservatorySettings):
     collections: tuple[str, ...] = setting(
         ("HARPS",), doc="Collections of ObsCore to ask for, e.g. HARPS, UVES", step="fetch"
     )
+    route: Literal["tap", "astroquery"] = setting(
+        "tap",
+        doc="How products are listed: tap (ADQL on ObsCore), or astroquery (astroquery.eso; up to release 0.4.11 that "
+        "is the archive's web form, without S/N and sizes)",
+        step="fetch",
+    )
     radius: float = setting(
         30.0,
         doc="Radius of the search around the target, before proper motion widens it",
@@ -83,6 +89,12 @@ class HARPSSettings(ObservatorySettings):
         "auto",
         doc="Where to find the star in Gaia: auto (the live archive where spectra come live), always, never, or "
         "the folder of a local extract",
+        step="fetch",
+    )
+    simbad: Literal["auto", "always", "never"] = setting(
+        "auto",
+        doc="Ask SIMBAD for names, motion and spectral type of the star, and where one without a position is: "
+        "auto (where spectra come live), always, never",
         step="fetch",
     )
     gaia_release: Literal["dr2", "dr3"] = setting("dr3", doc="Release of Gaia", step="fetch")

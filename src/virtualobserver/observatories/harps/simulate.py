@@ -103,31 +103,34 @@ class _Star:
     color: float
 
 
+def _draw_comets(sim: SimulationSettings, nights: FloatArray, rng: np.random.Generator) -> list[Comet]:
+    comets = []
+    for _ in range(max(1, int(rng.poisson(sim.comets)))):
+        middle = float(rng.choice(nights)) + 0.15 + float(rng.uniform(-0.05, 0.05))
+        half = 0.5 * math.exp(rng.uniform(math.log(1 / 24), math.log(1.5))) + 0.1
+        comets.append(
+            Comet(
+                depth=math.exp(rng.uniform(*np.log(sim.depth))),
+                fwhm=math.exp(rng.uniform(*np.log(sim.width))),
+                v=float(rng.normal(20, 40)),
+                acceleration=float(rng.normal(0, 0.5)),
+                mjd_start=middle - half,
+                mjd_end=middle + half,
+            )
+        )
+    return comets
+
+
 def _draw_star(
     target: Target, settings: HARPSSettings, nights: FloatArray, rng: np.random.Generator
 ) -> _Star:
-    sim = settings.simulation
     wanted = target.extra.get("scenario")
     drawn = SCENARIOS[int(rng.choice(len(SCENARIOS), p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.1]))]
     kind = str(wanted) if wanted in SCENARIOS else drawn
     cool = kind in {"active", "binary"}
     given = target.extra.get("radial_velocity", target.extra.get("rv"))
     v_star = float(given) if isinstance(given, int | float) else float(rng.normal(0, 15))
-    comets = []
-    if kind in {"comet", "defects"}:
-        for _ in range(max(1, int(rng.poisson(sim.comets)))):
-            middle = float(rng.choice(nights)) + 0.15 + float(rng.uniform(-0.05, 0.05))
-            half = 0.5 * math.exp(rng.uniform(math.log(1 / 24), math.log(1.5))) + 0.1
-            comets.append(
-                Comet(
-                    depth=math.exp(rng.uniform(*np.log(sim.depth))),
-                    fwhm=math.exp(rng.uniform(*np.log(sim.width))),
-                    v=float(rng.normal(20, 40)),
-                    acceleration=float(rng.normal(0, 0.5)),
-                    mjd_start=middle - half,
-                    mjd_end=middle + half,
-                )
-            )
+    comets = _draw_comets(settings.simulation, nights, rng) if kind in {"comet", "defects"} else []
     return _Star(
         scenario=kind,
         v_star=v_star,

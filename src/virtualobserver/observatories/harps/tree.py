@@ -17,13 +17,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.product import Raw, RawRef
 from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.names import safe_name
@@ -33,6 +34,9 @@ from virtualobserver.maths.spectrum_noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatory import Group
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["FORMAT", "exposures", "is_star", "published_window", "raws", "write_star"]
 
@@ -179,8 +183,6 @@ def write_star(folder: Path, name: str, sets: Mapping[str, SpectrumSet]) -> Path
     Path
         Folder of the star.
     """
-    import pandas as pd
-
     star = folder / safe_name(published_name(name)[1])
     usable: NDArray[np.bool_] | None = None
     for data in sets.values():
@@ -198,11 +200,20 @@ def write_star(folder: Path, name: str, sets: Mapping[str, SpectrumSet]) -> Path
         _save(star / "wavelength" / f"w{line}.npy", np.asarray(wave, dtype=np.float64))
         _save(star / "wavelength" / f"rv{line}.npy", rv)
     epochs = next(iter(sets.values())).epochs
-    _save(
-        star / "meta" / "fits.npy",
-        np.array([f"{i}.fits" for i in epochs["archive_id"][usable]], dtype=np.str_),
-    )
-    frame = pd.DataFrame(
+    names = [f"{i}.fits" for i in epochs["archive_id"][usable]]
+    _save(star / "meta" / "fits.npy", np.array(names, dtype=np.str_))
+    frame = _metadata(epochs, usable, *published_name(name))
+    write_bytes(star / "meta" / "group_df.csv", frame.to_csv(index=False, lineterminator="\n").encode())
+    pickled = io.BytesIO()
+    frame.to_pickle(pickled)
+    write_bytes(star / "meta" / "group_df.pkl", pickled.getvalue())
+    return star
+
+
+def _metadata(epochs: Table, usable: NDArray[np.bool_], sanitised: str, reduced: str) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
         {
             "Object": epochs["object"][usable],
             "MJD": epochs["mjd"][usable],
@@ -212,16 +223,11 @@ def write_star(folder: Path, name: str, sets: Mapping[str, SpectrumSet]) -> Path
             "CCF RV": epochs["rv"][usable],
             "BERV": epochs["berv"][usable],
             "Airmass": epochs["airmass"][usable],
-            "Sanitised": published_name(name)[0],
-            "Reduced": published_name(name)[1],
-            "New Groups": published_name(name)[1],
+            "Sanitised": sanitised,
+            "Reduced": reduced,
+            "New Groups": reduced,
         }
     )
-    write_bytes(star / "meta" / "group_df.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-    pickled = io.BytesIO()
-    frame.to_pickle(pickled)
-    write_bytes(star / "meta" / "group_df.pkl", pickled.getvalue())
-    return star
 
 
 def _iso(mjd: float) -> str:
