@@ -12,7 +12,9 @@ from sqlalchemy import select
 from support_real import real_data
 
 from virtualobserver import Project
+from virtualobserver.analyses.moving_objects import MovingObjectsSettings
 from virtualobserver.analyses.moving_objects.align import offsets
+from virtualobserver.analyses.moving_objects.sights import sight_of
 from virtualobserver.conventions import MASK_HOT
 from virtualobserver.models import Product
 
@@ -54,7 +56,8 @@ def test_the_oscaar_night_is_calibrated_with_one_master_and_aligned_without_worl
         assert widths[0] == pytest.approx(2.13, abs=0.15)
         assert widths[-1] == pytest.approx(3.12, abs=0.15)
         assert images[0].header["SKY"] == pytest.approx(2775 * 0.78, rel=0.01)
-        dx, dy, aligned = offsets(images)
+        sights = [sight_of(one, MovingObjectsSettings(), stars=True) for one in images]
+        dx, dy, aligned = offsets(sights)
         assert aligned.all()
         with (folder / "wcs" / "summary.csv").open() as stream:
             rows = list(csv.DictReader(stream))

@@ -9,9 +9,10 @@ import pytest
 from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.analyses.moving_objects.figures import recall_curve
 from virtualobserver.analyses.moving_objects.injection import measure_recall
-from virtualobserver.analyses.moving_objects.night import load_night, middle_mjd
+from virtualobserver.analyses.moving_objects.night import load_night
+from virtualobserver.analyses.moving_objects.sights import middle_mjd
 from virtualobserver.analyses.moving_objects.tables import kbmod_table
-from virtualobserver.data import Image, Target, as_handle
+from virtualobserver.data import Image, Table, Target, as_handle
 from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.movers import add_movers
 from virtualobserver.observatory import Aux
@@ -117,6 +118,26 @@ def test_calibrated_images_with_stars_and_drift_are_aligned_and_cleaned():
     assert (facts["vx"], facts["vy"]) == (pytest.approx(130, abs=8), pytest.approx(-80, abs=8))
 
 
+def test_a_sky_that_is_brighter_at_the_edges_of_the_detector_makes_no_movers():
+    """Under drift it moves against the stars, which no template of the stars takes away."""
+    y, x = np.mgrid[0:90, 0:100]
+    glow = 6 * np.exp(-x / 12) + 8 * np.exp(-(89 - y) / 15) + 40 * (np.minimum(x, 89 - y) < 2)
+    handles = []
+    for handle in night(n=16, role="calibrated", stars=True, drift=(30, -25), seed=4):
+        image = handle.load()
+        handles.append(
+            as_handle(replace(image, data=(image.data + glow).astype(np.float32)), role="calibrated")
+        )
+    flat = MovingObjects(
+        stack={"rate": [1.0, 25.0], "min_epochs": 8, "controls": False}, background_box=0, edge=0, star_grow=0
+    )
+    assert flat.find(handles, AUX, flat.settings).properties["n_movers"] > 0
+    analysis = MovingObjects(
+        stack={"rate": [1.0, 25.0], "min_epochs": 8, "controls": False}, background_box=16
+    )
+    assert analysis.find(handles, AUX, analysis.settings).properties["n_movers"] == 0
+
+
 def test_differences_are_taken_before_calibrated_images():
     analysis = search()
     mixed = night(role="calibrated", seed=1) + night(flux=60.0)
@@ -172,7 +193,7 @@ def test_images_that_cannot_be_stacked_say_what_is_missing(change, message):
 
 def test_middle_of_the_exposure_is_read_or_worked_out():
     def of(**cards):
-        return middle_mjd(Image(np.zeros((2, 2)), header=cards))
+        return middle_mjd(cards)
 
     assert of(**{"MJD-MID": 60000.5}) == 60000.5
     assert of(**{"MJD-OBS": 60000.0, "EXPTIME": 86.4}) == pytest.approx(60000.0005)
@@ -225,6 +246,67 @@ def test_many_movers_at_once_measure_the_recall():
     assert len(recall_curve(truth).axes) == 2
 
 
+def test_recall_against_magnitude_and_rate_goes_into_the_properties_of_the_night():
+    analysis = MovingObjects(
+        stack={"rate": [1.0, 20.0], "min_epochs": 6, "drift": 3.0}, recall=24,
+        simulate={"strength": "mag", "mag": [20.0, 22.5], "rate": [3.0, 18.0], "pixels_per_mover": 1000.0},
+    )  # fmt: skip
+    result = analysis.find(night(seed=5), AUX, analysis.settings)
+    recall = result.properties["recall"]
+    assert (recall["injected"], recall["false"]) == (24, 0)
+    assert 0 < recall["found"] < 24
+    half = recall["half"]
+    assert half["of"] == "mag"
+    assert 20.5 < half["m50"] < 22.2
+    assert 0 < half["m50_error"] < 1
+    bins = recall["by_mag"]
+    assert sum(one["injected"] for one in bins) == sum(one["injected"] for one in recall["by_rate"]) == 24
+    assert bins[0]["recall"] > bins[-1]["recall"]
+    assert all(one["wilson_low"] <= one["recall"] <= one["wilson_high"] for one in bins)
+    assert recall["false_per_square_degree"]["rate"] == 0 < recall["false_per_square_degree"]["high"]
+    assert result.properties["false_per_square_degree_inverted"]["rate"] == 0
+    (table,) = [p.data for p in result.products if p.role == "recall"]
+    assert table["found"].sum() == recall["found"]
+    again = analysis.find(night(seed=5), AUX, analysis.settings)
+    assert again.properties == result.properties
+    assert list(analysis.figures(night(seed=5), AUX, analysis.settings)) == ["movers", "recall"]
+
+
+def test_zero_points_come_from_the_image_its_table_or_the_setting():
+    handles = night()
+    bare = []
+    for number, handle in enumerate(handles):
+        image = handle.load()
+        header = {key: value for key, value in image.header.items() if key != "MAGZP"}
+        info = replace(handle.info, unit=f"n/{number}")
+        bare.append(replace(as_handle(replace(image, header=header), role="difference"), info=info))
+    assert np.isnan(load_night(bare, search().settings).zero_point).all()
+    given = MovingObjects(stack={"min_epochs": 6}, zero_point=24.0).settings
+    assert (load_night(bare, given).zero_point == 24.0).all()
+    assert (load_night(handles, given).zero_point == 25.0).all()
+    tables = []
+    for number in range(12):
+        table = as_handle(
+            Table({"a": np.zeros(1)}, meta={"cards": {"MAGZP": 26.0 + number}}), role="zeropoint"
+        )
+        tables.append(replace(table, info=replace(table.info, unit=f"n/{number}")))
+    assert list(load_night([*bare, *tables], given).zero_point) == [26.0 + number for number in range(12)]
+
+
+def test_injections_made_one_by_one_are_drawn_as_a_population():
+    outcomes = pd.DataFrame(
+        {
+            "mag": [20.0, 21.0, 22.0],
+            "likelihood": [9.0, 8.0, 5.0],
+            "rate": [3.0, 4.0, 9.0],
+            "found": [True, True, False],
+        }
+    )
+    figure = MovingObjects.population_figure(outcomes, title="three")
+    assert figure.get_suptitle() == "three"
+    assert figure.axes[0].get_xlabel() == "magnitude"
+
+
 def test_magnitudes_can_be_drawn_where_there_is_a_zero_point():
     analysis = MovingObjects(
         stack={"rate": [1.0, 20.0], "min_epochs": 6}, simulate={"strength": "mag", "mag": [20.0, 20.5]}
@@ -271,8 +353,10 @@ def test_figures_show_the_movers_and_survive_an_empty_night():
 
 def test_night_knows_area_shift_and_profile():
     made = load_night(night(role="calibrated", drift=(8, 4)), search().settings)
-    assert (made.dx[-1], made.dy[-1]) == (8, 4)
+    assert (made.stack.dx[-1], made.stack.dy[-1]) == (8, 4)
     assert made.pixel_scale == pytest.approx(SCALE)
     assert made.sigma == pytest.approx(np.full(12, SIGMA), rel=1e-4)
-    assert np.isnan(made.frames.science[:, 10, 20]).all()
-    assert np.isnan(made.frames.science[-1, :, -8:]).all()
+    science = np.array([made.stack.planes(k, (0, 90), (0, 100))[0] for k in range(12)])
+    assert np.isnan(science[:, 10, 20]).all()
+    assert np.isnan(science[-1, :, -8:]).all()
+    assert np.array_equal(made.stack.covered(), np.isfinite(science).any(axis=0))

@@ -1,9 +1,11 @@
 """The search for movers as part of a project: nights as tasks, movers as sources, rows, files and exports."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from sqlalchemy import text
 
 from virtualobserver import Project
 from virtualobserver.run.export import export
@@ -43,6 +45,20 @@ def test_a_mover_of_one_night_becomes_a_source_with_rows_light_curve_stamp_and_e
     table = pd.read_csv(tmp_path / "found.csv")
     assert abs(table["vx"].iloc[0] - 130) < 15
     assert table["obs_count"].iloc[0] >= 7
-    many = project.sql("""SELECT source FROM detections WHERE analysis = 'moving_objects'
-        AND parameters->>'known_as' IS NULL GROUP BY source HAVING count(*) >= 10""")
-    assert len(many) == 1
+    assert {"movers", "recall"} >= {name.split(".")[1] for name in project.figures("field")}
+
+
+def test_questions_in_the_manual_are_answered(project):
+    project.run()
+    page = (Path(__file__).parents[1] / "docs" / "moving_objects.md").read_text(encoding="utf-8")
+    numbers, many, places = (project.sql(one) for one in re.findall(r"```sql\n(.*?)```", page, re.DOTALL))
+    assert numbers["movers"].tolist().count("1") == 1
+    assert many["epochs"].tolist() == [10]
+    assert many["likelihood"][0] > 20
+    assert float(many["rate"][0]) == pytest.approx(12.7, abs=0.5)
+    assert len(places) == 10
+    assert (places["arcsec"] < 1).all()
+    with project.session() as session:
+        session.execute(text('UPDATE detection SET parameters = parameters || \'{"known_as": "(1) Ceres"}\''))
+        session.commit()
+    assert project.sql(re.findall(r"```sql\n(.*?)```", page, re.DOTALL)[1]).empty

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from virtualobserver.data.image import Image
+
 __all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
 
 
@@ -93,6 +95,14 @@ class Analysis(ABC):
     ) -> Mapping[str, Any]:
         """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
         return {}
+
+    def stacked(self, products: Sequence[Handle], settings: Any) -> Sequence[Image]:  # noqa: ARG002
+        """Return the images of one unit as they are searched, for programs that search stacks of images.
+
+        They lie on one grid, are in order of time, and have variance, mask, ``MJD-MID`` and ``FWHM`` (pixels).
+        Nothing by default.
+        """
+        return ()
 
     def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> Any:  # noqa: ARG002
         """Return what the search says about a whole sample, as a table; an empty one by default.

@@ -9,7 +9,7 @@ import numpy as np
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product, Raw
 from virtualobserver.maths.movers import add_movers
-from virtualobserver.observatory import ObservatorySettings, VirtualObservatory
+from virtualobserver.observatory import ObservatorySettings, Site, VirtualObservatory
 
 FRAMES = 10
 SIGMA = 1.3
@@ -21,6 +21,7 @@ class VirtualNightly(VirtualObservatory):
 
     name = "nightly"
     levels = ("night", "frame")
+    site = Site(10.0, -75.0, 100.0)
     produces = (("image", "calibrated"),)
     batch = 1
     Settings = ObservatorySettings

@@ -88,22 +88,32 @@ def export(
     source: Annotated[
         str | None, typer.Option(help="Source whose light curves to write (skyportal).")
     ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="One file for each image (kbmod, into a folder).")
+    ] = False,
     simulated: Simulated = False,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
     """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, light curves for SkyPortal, or a folder.
 
-    Which folders there are (harps-dataset) the surveys of the project say.
+    Which folders there are (harps-dataset) the surveys of the project say. `kbmod` writes the table of movers, or,
+    if --out has no suffix, a folder with the images as WorkUnits, their ImageCollection and that table.
     """
     from virtualobserver.errors import DataError
     from virtualobserver.io.tables import format_of
     from virtualobserver.run import export as exporting
+    from virtualobserver.run.stacks import KBMOD, export_stacks
     from virtualobserver.run.trees import export_tree, trees
 
     with open_project(config, data=data, overrides=overrides) as project:
-        if what in trees(project):
-            number = export_tree(project, what, out, simulated=simulated)
+        stacks = what == KBMOD and not out.suffix
+        if stacks or what in trees(project):
+            number = (
+                export_stacks(project, out, simulated=simulated, sharded=sharded)
+                if stacks
+                else export_tree(project, what, out, simulated=simulated)
+            )
             typer.echo(f"{number} parts in {out}")
             if number == 0 and not simulated:
                 note("simulated data are left out; --simulated takes them in")
@@ -140,7 +150,7 @@ def plot(
         bool, typer.Option("--population", help="Draw the injections of all sources instead.")
     ] = False,
     analysis: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Analysis to ask, where there are several.")
+        str | None, typer.Option(metavar="NAME", help="Analysis to ask, or a figure of it (NAME.FIGURE).")
     ] = None,
     overrides: Set = None,
     data: Data = None,
@@ -174,7 +184,9 @@ def _draw_source(project: Project, name: str, analysis: str | None) -> Any:
     except KeyError as error:
         raise typer.BadParameter(str(error.args[0]), param_hint="SOURCE") from None
     figures = project.figures(row.name)
-    chosen = [figure for key, figure in figures.items() if analysis in {None, key.partition(".")[0]}]
+    chosen = [
+        figure for key, figure in figures.items() if analysis is None or f"{key}.".startswith(f"{analysis}.")
+    ]
     if chosen:
         return chosen[0]
     curves = [curve.data for curve in row.lightcurves if curve.role == "reduced"]

@@ -39,7 +39,7 @@ class Handle(Protocol):
         ...
 
     def section(self, rows: slice, cols: slice | None = None) -> Container:
-        """Read a part: rows of a table or light curve, a box of an image."""
+        """Read a part: rows of a table or light curve, a box of an image with variance and mask."""
         ...
 
 
@@ -55,12 +55,10 @@ class MemoryHandle:
         return self.container
 
     def section(self, rows: slice, cols: slice | None = None) -> Container:
-        """Return rows of a table, epochs and pixels of spectra, or a box of an image as an array."""
+        """Return rows of a table, epochs and pixels of spectra, or a box of an image with variance and mask."""
         if hasattr(self.container, "take"):
             return self.container.take(rows)
-        if hasattr(self.container, "cut"):
-            return self.container.cut(rows, cols)
-        return self.container.data[rows, cols if cols is not None else slice(None)]
+        return self.container.cut(rows, cols)
 
 
 def as_handle(thing: Any, *, role: str = "reduced", series: str = "", observatory: str = "") -> Handle:

@@ -72,6 +72,24 @@ class Image:
             warnings.simplefilter("ignore", FITSFixedWarning)
             return WCS(dict(self.header))
 
+    def cut(self, rows: slice, cols: slice | None = None) -> Image:
+        """Return a box of all planes; the reference pixel of the header moves with it."""
+        ny, nx = self.data.shape
+        across = slice(None) if cols is None else cols
+        header = self.moved(self.header, rows.indices(ny)[0], across.indices(nx)[0])
+        planes = [None if p is None else p[rows, across] for p in (self.data, self.variance, self.mask)]
+        assert planes[0] is not None
+        return Image(planes[0], planes[1], planes[2], header, self.unit)
+
+    @staticmethod
+    def moved(header: Mapping[str, Any], row: int, column: int) -> dict[str, Any]:
+        """Return the header of a box that begins at a row and a column, counted from 0."""
+        new = dict(header)
+        for key, start in (("CRPIX1", column), ("CRPIX2", row)):
+            if start and isinstance(new.get(key), int | float):
+                new[key] = new[key] - start
+        return new
+
     def to_ccddata(self) -> CCDData:
         """Return an `astropy.nddata.CCDData` with mask and variance."""
         from astropy.nddata import CCDData, VarianceUncertainty

@@ -27,6 +27,7 @@ __all__ = [
     "Keyword",
     "check_structure",
     "image_bytes",
+    "plain_header",
     "read_astropy_table",
     "read_header",
     "read_image",
@@ -34,6 +35,7 @@ __all__ = [
     "read_section",
     "read_table",
     "read_wcs",
+    "structural",
     "write_image",
 ]
 
@@ -85,7 +87,7 @@ def read_header(path: Path | MemoryFile, hdu: int = 0) -> dict[str, Any]:
         If the file is not FITS, is cut or has no such HDU.
     """
     with _opened(path, hdu) as unit:
-        return _plain_header(unit.header)
+        return plain_header(unit.header)
 
 
 def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool = True) -> Image:
@@ -112,14 +114,14 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
         if unit.data is None or getattr(unit, "is_image", False) is False or unit.data.ndim != 2:
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
-        header = _plain_header(unit.header)
+        header = plain_header(unit.header)
         planes = {name: units[name].data for name in ("VARIANCE", "MASK") if name in units}
         planes = {name: _native(plane) for name, plane in planes.items() if plane is not None}
         return Image(
             data=_native(unit.data),
             variance=planes.get("VARIANCE"),
             mask=planes.get("MASK"),
-            header={key: value for key, value in header.items() if not _structural(key)},
+            header={key: value for key, value in header.items() if not structural(key)},
             unit=str(header.get("BUNIT") or "adu").strip(),
         )
 
@@ -160,7 +162,7 @@ def read_table(
         raise InvalidFile(msg)
     data = {name: _native(_filled(table[name])) for name in names}
     units = {name: str(table[name].unit) for name in names if table[name].unit is not None}
-    meta = {key: value for key, value in read_header(path, hdu).items() if not _structural(key)}
+    meta = {key: value for key, value in read_header(path, hdu).items() if not structural(key)}
     if skipped := [name for name in table.colnames if name not in names]:
         meta["not_read"] = skipped
     return Table(data, units, meta)
@@ -193,7 +195,7 @@ def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
         warnings.simplefilter("ignore")
         primary = afits.PrimaryHDU(_writable(image.data))
         for key, value in image.header.items():
-            if not _structural(key) and key not in {"HISTORY", "COMMENT", ""}:
+            if not structural(key) and key not in {"HISTORY", "COMMENT", ""}:
                 primary.header[key] = _card(value)
         primary.header["BUNIT"] = image.unit
         for key in ("COMMENT", "HISTORY"):
@@ -233,12 +235,14 @@ def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
 # --- values -----------------------------------------------------------------------------------------------
 
 
-def _structural(key: str) -> bool:
+def structural(key: str) -> bool:
+    """Say whether a keyword describes the file rather than what is in it."""
     stem = key.rstrip("0123456789")
     return key in _STRUCTURE or stem in _NUMBERED
 
 
-def _plain_header(header: Any) -> dict[str, Any]:
+def plain_header(header: Any) -> dict[str, Any]:
+    """Return a header as plain values; HISTORY and COMMENT are lists, undefined values None."""
     plain: dict[str, Any] = {}
     for card in header.cards:
         if card.keyword in {"HISTORY", "COMMENT", ""}:

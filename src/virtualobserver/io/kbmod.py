@@ -6,8 +6,10 @@ told otherwise: KBMOD's own default rounds variances to 0.01, which turns small 
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +17,24 @@ import numpy as np
 from astropy.io import fits as afits
 
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.atomic import replacing
-from virtualobserver.io.fits_structure import quiet
+from virtualobserver.io.atomic import write_bytes
+from virtualobserver.io.fits_structure import MemoryFile, quiet
+from virtualobserver.io.fits_timeless import timeless
 from virtualobserver.io.kbmod_config import config_columns, config_of
 from virtualobserver.io.kbmod_unit import Observer, WorkUnit
 from virtualobserver.maths.shiftstack_images import gaussian_psf
 
-__all__ = ["Observer", "WorkUnit", "read_workunit", "shard_path", "write_workunit"]
+__all__ = [
+    "Observer",
+    "WorkUnit",
+    "WorkUnitHead",
+    "read_workunit",
+    "read_workunit_head",
+    "read_workunit_image",
+    "shard_bytes",
+    "shard_path",
+    "write_workunit",
+]
 
 _STEP: Final = 0.01  # of KBMOD's lossy compression
 _LEAST_VARIANCE: Final = 0.5  # below it that step would be seen
@@ -66,6 +79,69 @@ def write_workunit(path: Path, unit: WorkUnit, *, lossless: bool = True, sharded
         _write(path, [*head, *(one for four in images for one in four)])
 
 
+@dataclass(frozen=True)
+class WorkUnitHead:
+    """What a WorkUnit says before its images are read.
+
+    Parameters
+    ----------
+    number
+        Of images.
+    sharded
+        Whether the images are in files of their own.
+    config, meta, meta_wcs
+        Search parameters, and the columns of IMG_META.
+    common
+        Site and common world coordinates: further fields of `WorkUnit`.
+    """
+
+    number: int
+    sharded: bool
+    config: Mapping[str, Any]
+    meta: Mapping[str, list[Any]]
+    meta_wcs: Mapping[str, list[Mapping[str, Any] | None]]
+    common: Mapping[str, Any]
+
+
+def read_workunit_head(path: Path) -> WorkUnitHead:
+    """Read configuration and table of a WorkUnit, and no image.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is no WorkUnit or is damaged.
+    """
+    with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        header = units[0].header
+        if "NUMIMG" not in header or "REPRJCTD" not in header:
+            msg = f"{path}, HDU 0: no NUMIMG or REPRJCTD; this is not a WorkUnit"
+            raise InvalidFile(msg)
+        number = int(header["NUMIMG"])
+        config = config_of(units["KBMOD_CONFIG"].data) if "KBMOD_CONFIG" in units else {}
+        meta, meta_wcs = _read_meta(units["IMG_META"].data) if "IMG_META" in units else ({}, {})
+        sharded = number > 0 and f"SCI_{number - 1}" not in units
+        return WorkUnitHead(number, sharded, config, meta, meta_wcs, _head_fields(header))
+
+
+def read_workunit_image(
+    path: Path | MemoryFile, number: int, *, config: Mapping[str, Any] | None = None
+) -> WorkUnit:
+    """Read one image of a WorkUnit, from the file that holds it: the whole one, or its shard.
+
+    Raises
+    ------
+    InvalidFile
+        If the file does not hold it or is damaged.
+    """
+    with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        mjd, science, variance, mask, psf, wcs, _ = _read_image(path, units, number, config or {})
+        common = _head_fields(units[0].header) if "REPRJCTD" in units[0].header else {"observer": _RUBIN}
+    return WorkUnit(
+        np.array([mjd]), science[None], variance[None], mask[None], (psf,), wcs=(wcs,), config=dict(config or {}),
+        **common,
+    )  # fmt: skip
+
+
 def read_workunit(path: Path) -> WorkUnit:
     """Read a WorkUnit, whole or sharded.
 
@@ -77,21 +153,16 @@ def read_workunit(path: Path) -> WorkUnit:
     InvalidFile
         If the file is no WorkUnit, is damaged or a shard is missing.
     """
-    with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
-        header = units[0].header
-        if "NUMIMG" not in header or "REPRJCTD" not in header:
-            msg = f"{path}, HDU 0: no NUMIMG or REPRJCTD; this is not a WorkUnit"
-            raise InvalidFile(msg)
-        number = int(header["NUMIMG"])
-        config = config_of(units["KBMOD_CONFIG"].data) if "KBMOD_CONFIG" in units else {}
-        meta, meta_wcs = _read_meta(units["IMG_META"].data) if "IMG_META" in units else ({}, {})
-        head = _head_fields(header)
-        whole = f"SCI_{number - 1}" in units if number else True
-        images = [_read_image(path, units, one, config) for one in range(number)] if whole else []
-    for one in range(0 if whole else number):
-        shard = shard_path(path, one)
-        with quiet(shard, 0), shard.open("rb") as stream, afits.open(stream, memmap=False) as units:
-            images.append(_read_image(shard, units, one, config))
+    head = read_workunit_head(path)
+    images = []
+    if head.sharded:
+        for one in range(head.number):
+            shard = shard_path(path, one)
+            with quiet(shard, 0), shard.open("rb") as stream, afits.open(stream, memmap=False) as units:
+                images.append(_read_image(shard, units, one, head.config))
+    else:
+        with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+            images = [_read_image(path, units, one, head.config) for one in range(head.number)]
     if not images:
         msg = f"{path}: a WorkUnit without images"
         raise InvalidFile(msg)
@@ -100,8 +171,8 @@ def read_workunit(path: Path) -> WorkUnit:
     mjd, science, variance, mask = (np.array([column[i] for i in order]) for column in columns[:4])
     psf, wcs, indices = (tuple(column[i] for i in order) for column in columns[4:])
     return WorkUnit(
-        mjd, science, variance, mask, psf,
-        wcs=wcs, indices=indices, meta=meta, meta_wcs=meta_wcs, config=config, **head,
+        mjd, science, variance, mask, psf, wcs=wcs, indices=indices, meta=head.meta, meta_wcs=head.meta_wcs,
+        config=head.config, **head.common,
     )  # fmt: skip
 
 
@@ -215,9 +286,20 @@ def _image_units(unit: WorkUnit, number: int, *, lossless: bool) -> list[Any]:
     return units
 
 
+def shard_bytes(unit: WorkUnit, number: int) -> bytes:
+    """Return the bytes of the file of one image of a sharded WorkUnit, without loss."""
+    return _bytes([afits.PrimaryHDU(), *_image_units(unit, number, lossless=True)])
+
+
 def _write(path: Path, units: list[Any]) -> None:
-    with quiet(path, 0), replacing(path) as temporary, temporary.open("wb") as stream:
+    write_bytes(path, _bytes(units))
+
+
+def _bytes(units: list[Any]) -> bytes:
+    stream = io.BytesIO()
+    with quiet(Path("WorkUnit"), 0):
         afits.HDUList(units).writeto(stream)
+    return timeless(stream.getvalue())
 
 
 # --- reading ----------------------------------------------------------------------------------------------
@@ -241,29 +323,10 @@ def _head_fields(header: Any) -> dict[str, Any]:
 
 _OWN: Final = frozenset(
     [
-        "XTENSION",
-        "PCOUNT",
-        "GCOUNT",
-        "EXTNAME",
-        "MJD",
-        "NIND",
-        "BSCALE",
-        "BZERO",
-        "NUMIMG",
-        "NCON",
-        "REPRJCTD",
-        "REPFRAME",
-        "BARY",
-        "OBS_LAT",
-        "OBS_LON",
-        "OBS_ELEV",
-        "CHECKSUM",
-        "DATASUM",
-        "DIMM1",
-        "DIMM2",
-        "ZBLANK",
+        "XTENSION", "PCOUNT", "GCOUNT", "EXTNAME", "MJD", "NIND", "BSCALE", "BZERO", "NUMIMG", "NCON", "REPRJCTD",
+        "REPFRAME", "BARY", "OBS_LAT", "OBS_LON", "OBS_ELEV", "CHECKSUM", "DATASUM", "DIMM1", "DIMM2", "ZBLANK",
     ]
-)
+)  # fmt: skip
 
 
 def _wcs_cards(header: Any) -> dict[str, Any] | None:
@@ -294,7 +357,9 @@ def _read_meta(rows: Any) -> tuple[dict[str, list[Any]], dict[str, list[Mapping[
     return plain, coordinates
 
 
-def _read_image(path: Path, units: Any, number: int, config: Mapping[str, Any]) -> tuple[Any, ...]:
+def _read_image(
+    path: Path | MemoryFile, units: Any, number: int, config: Mapping[str, Any]
+) -> tuple[Any, ...]:
     """Return mjd, science, variance, mask, psf, wcs, indices of one image."""
     for name in (f"SCI_{number}", f"VAR_{number}"):
         if name not in units:

@@ -90,6 +90,8 @@ def images_of(unit: WorkUnit, *, unit_of_flux: str = "electron") -> list[Image]:
     for number, mjd in enumerate(unit.mjd):
         cards = unit.global_wcs if unit.wcs[number] is None else unit.wcs[number]
         header = {key: value for key, value in (cards or {}).items() if not key.startswith("NAXIS")}
+        site = unit.observer
+        header |= {"OBS_LAT": site.lat, "OBS_LON": site.lon, "OBS_ELEV": site.elevation}
         header |= {"MJD-MID": float(mjd), "FWHM": psf_sigma(unit.psf[number]) / FWHM_TO_SIGMA}
         images.append(
             Image(unit.science[number], unit.variance[number], unit.mask[number], header, unit_of_flux)

@@ -73,6 +73,13 @@ class KbmodResults:
     def __len__(self) -> int:
         return len(self.columns["x"])
 
+    def to_frame(self) -> pd.DataFrame:
+        """Return the columns of one number or word per trajectory; `meta` is in ``attrs``."""
+        plain = {name: np.asarray(values) for name, values in self.columns.items() if np.ndim(values) == 1}
+        frame = pd.DataFrame(plain)
+        frame.attrs.update(self.meta)
+        return frame
+
 
 def results_of(
     movers: Sequence[Mover],

@@ -83,7 +83,7 @@ class StoredHandle:
         return self.store.load(self.ref)
 
     def section(self, rows: slice, cols: slice | None = None) -> Any:
-        """Read rows of a table, epochs and pixels of spectra, or a box of an image as an array."""
+        """Read rows of a table, epochs and pixels of spectra, or a box of an image with variance and mask."""
         return self.store.section(self.ref, rows, cols)
 
 
@@ -241,9 +241,9 @@ class Store:
     def section(self, ref: BlockRef, rows: slice, cols: slice | None = None) -> Any:
         """Read a part; the checksum, which is that of the whole, is not checked."""
         if ref.kind == "image":
-            from virtualobserver.io import fits
+            from virtualobserver.io.fits_cut import read_cut
 
-            return fits.read_section(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
+            return read_cut(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
         with self._file(ref) as file:
             return hdf5.read_section(file, ref.key, rows, cols)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.ndimage import median_filter, zoom
 
 from virtualobserver.errors import DataError
 
-__all__ = ["Background", "background"]
+__all__ = ["Background", "Mesh", "background", "background_mesh"]
 
 FloatPlane = NDArray[np.float32]
 ROUNDS = 5
@@ -28,6 +29,23 @@ class Background:
     scatter: FloatPlane
     median_level: float
     median_scatter: float
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Level and robust scatter of each box, shape (rows of boxes, columns of boxes), of an image of `shape`."""
+
+    level: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+    box: int
+    shape: tuple[int, int]
+
+    def at(self, rows: slice, cols: slice) -> FloatPlane:
+        """Return the level of a box of pixels by cubic splines, without that of all others."""
+        up, across = (
+            _spline(count, self.box)[:size] for count, size in zip(self.level.shape, self.shape, strict=True)
+        )
+        return np.ascontiguousarray(up[rows] @ self.level @ across[cols].T, dtype=np.float32)
 
 
 def background(
@@ -54,6 +72,15 @@ def background(
     DataError
         If there is no good pixel.
     """
+    mesh = background_mesh(image, mask=mask, box=box, smooth=smooth)
+    planes = [_interpolate(grid, box, mesh.shape) for grid in (mesh.level, mesh.scatter)]
+    return Background(planes[0], planes[1], float(np.median(mesh.level)), float(np.median(mesh.scatter)))
+
+
+def background_mesh(
+    image: NDArray[Any], *, mask: NDArray[Any] | None = None, box: int = 64, smooth: int = 3
+) -> Mesh:
+    """Measure the background in boxes; parameters and errors are those of `background`."""
     values = np.array(image, dtype=np.float32)
     if values.ndim != 2 or box < 2:
         msg = f"a background in boxes of {box} pixels needs an image, not an array of shape {values.shape}"
@@ -74,8 +101,7 @@ def background(
     if smooth > 1:
         level = median_filter(level, smooth, mode="nearest")
         scatter = median_filter(scatter, smooth, mode="nearest")
-    planes = [_interpolate(grid, box, shape) for grid in (level, scatter)]
-    return Background(planes[0], planes[1], float(np.median(level)), float(np.median(scatter)))
+    return Mesh(level, scatter, box, (shape[0], shape[1]))
 
 
 def _boxes(boxes: FloatPlane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -133,6 +159,7 @@ def _interpolate(grid: NDArray[np.float64], box: int, shape: tuple[int, ...]) ->
     return np.ascontiguousarray(rows @ grid @ cols.T, dtype=np.float32)
 
 
+@lru_cache(maxsize=16)
 def _spline(count: int, box: int) -> NDArray[np.float64]:
     """Return the matrix, shape (count * box, count), from values of boxes to values of pixels."""
     if count == 1:

@@ -208,12 +208,16 @@ def combine(
         np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16), count, 0
     )
 
+    fast = use_kernel(compiled, count * shape[0] * shape[1])
+
     def band(start: int) -> int:
         part = slice(start, min(start + rows, shape[0]))
         block = _read(frames, part, shape)
         dark = np.zeros((0, 0), np.float32) if minus is None else minus.section(part)
         out = (result.data[part], result.variance[part], result.n_used[part])
-        return _block(block, np.ascontiguousarray(dark, np.float32), recipe, out, compiled)
+        dark = np.ascontiguousarray(dark, np.float32).view()
+        dark.flags.writeable = False  # as a master's is: for each of the two kinds a kernel would be compiled
+        return _block(block, dark, recipe, out, fast)
 
     starts = range(0, shape[0], rows)
     if threads > 1:
@@ -365,14 +369,14 @@ def _block(
     minus: NDArray[np.float32],
     recipe: Recipe,
     out: tuple[NDArray[Any], ...],
-    compiled: bool | None,
+    compiled: bool,
 ) -> int:
     arguments = (
         recipe.offsets, recipe.scales, recipe.limits[0], recipe.limits[1], recipe.noise, recipe.small,
         recipe.excess, ("none", "sigma", "minmax").index(recipe.clip.method), recipe.clip.low,
         recipe.clip.high, recipe.clip.rounds, recipe.clip.n_low, recipe.clip.n_high, recipe.median,
     )  # fmt: skip
-    if use_kernel(compiled):
+    if compiled:
         from virtualobserver.maths.ccd_combine_kernel import combine_block
 
         return int(combine_block(block, minus, *arguments, recipe.network, *out))

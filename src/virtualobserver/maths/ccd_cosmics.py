@@ -94,7 +94,7 @@ def find_cosmic_rays(
     image[masked & ~np.isfinite(image)] = np.float32(0)
     limits = settings or CosmicSettings()
     base = _base_variance(image, noise)
-    if use_kernel(compiled):
+    if use_kernel(compiled, 4 * image.size):
         from virtualobserver.maths.ccd_cosmics_kernel import search
 
         mask = np.zeros(image.shape, bool)

@@ -31,7 +31,7 @@ def window_median(image: NDArray[Any], size: int, *, compiled: bool | None = Non
     """
     _check(image, size)
     plane = np.ascontiguousarray(image, dtype=np.float32)
-    if not use_kernel(compiled) or size * size > 225:
+    if not use_kernel(compiled, 4 * plane.size) or size * size > 225:
         return np.asarray(median_filter(plane, size, mode="reflect"), dtype=np.float32)
     from virtualobserver.maths.filters_kernel import network_median
 
@@ -68,7 +68,7 @@ def grid_scatter(
     """Return `window_scatter` at every `step`-th row and column, shape (ceil(ny/step), ceil(nx/step))."""
     _check(image, size)
     rows, cols = np.arange(0, image.shape[0], step), np.arange(0, image.shape[1], step)
-    if not use_kernel(compiled):
+    if not use_kernel(compiled, 4 * image.size):
         y, x = np.meshgrid(rows, cols, indexing="ij")
         return window_scatter(image, y.ravel(), x.ravel(), size).reshape(y.shape)
     from virtualobserver.maths.filters_kernel import network_ranks

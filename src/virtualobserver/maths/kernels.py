@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 __all__ = ["have_numba", "jit", "sorting_network", "use_kernel"]
 
+LITTLE = 1_000_000
+"""Values that NumPy goes through in a fraction of the time that compiling takes."""
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -26,9 +29,19 @@ def have_numba() -> bool:
     return find_spec("numba") is not None
 
 
-def use_kernel(compiled: bool | None) -> bool:
-    """Return whether to use a compiled kernel: as asked, or, for None, where numba is installed."""
-    return have_numba() if compiled is None else compiled
+def use_kernel(compiled: bool | None, work: int | None = None) -> bool:
+    """Return whether to use a compiled kernel.
+
+    Parameters
+    ----------
+    compiled
+        As asked; None = where numba is installed and there is so much to do that it pays.
+    work
+        Number of values to go through. To compile a kernel takes seconds, in which NumPy has done what is little.
+    """
+    if compiled is not None:
+        return compiled
+    return have_numba() and (work is None or work >= LITTLE)
 
 
 def jit(function: Function) -> Function:

@@ -8,8 +8,8 @@ Source: Whidden et al. 2019, AJ 157, 119 (KBMOD).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,9 @@ __all__ = [
     "Frames",
     "LikelihoodImages",
     "Masked",
+    "Stack",
     "bin_frames",
+    "bin_planes",
     "bin_psf",
     "gaussian_psf",
     "likelihood_images",
@@ -31,6 +33,35 @@ __all__ = [
 
 Floats = NDArray[np.floating]
 Masked = Literal["ml", "kbmod"]
+
+
+class Stack(Protocol):
+    """Frames of one sky on one grid, read box by box: what a search works on, in memory or not."""
+
+    @property
+    def mjd(self) -> NDArray[np.float64]:
+        """Middle of each exposure, MJD (UTC), shape (n,), never falling."""
+        ...
+
+    @property
+    def psf(self) -> tuple[NDArray[np.float32], ...]:
+        """One odd, square, non-negative kernel per frame."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of frames, rows, columns."""
+        ...
+
+    def planes(
+        self, frame: int, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return signal and variance of the box from one row to before another; NaN outside the grid."""
+        ...
+
+    def covered(self) -> NDArray[np.bool_]:
+        """Return the pixels with data in any frame, shape (ny, nx)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +113,22 @@ class Frames:
         return self.mjd - self.mjd[0] if len(self.mjd) else self.mjd
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of frames, rows, columns."""
+        n, ny, nx = self.science.shape
+        return n, ny, nx
+
+    def planes(
+        self, frame: int, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return signal and variance of a box of one frame, NaN outside; see `Stack`."""
+        return _box(self.science[frame], rows, cols), _box(self.variance[frame], rows, cols)
+
+    def covered(self) -> NDArray[np.bool_]:
+        """Return the pixels with data in any frame, shape (ny, nx)."""
+        return np.asarray(self.valid.any(axis=0))
+
+    @property
     def valid(self) -> NDArray[np.bool_]:
         """Pixels with data, shape (n, ny, nx)."""
         with np.errstate(all="ignore"):
@@ -100,12 +147,20 @@ class LikelihoodImages:
         Days since the first frame, shape (n,).
     sigma
         Gaussian-equivalent width of each frame's point spread function, pixels, shape (n,).
+    origin
+        Column and row of the first pixel of each frame's box on the common grid, shape (n, 2); by default the
+        boxes are the whole grid.
     """
 
     psi: NDArray[np.float32]
     phi: NDArray[np.float32]
     tau: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    origin: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.origin) != len(self.psi):
+            object.__setattr__(self, "origin", np.zeros((len(self.psi), 2), np.int64))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,16 +170,12 @@ class LikelihoodImages:
 
     def inverted(self) -> LikelihoodImages:
         """Return the same with the sign of every signal changed: what is found there is false."""
-        return LikelihoodImages(-self.psi, self.phi, self.tau, self.sigma)
+        return replace(self, psi=-self.psi)
 
     def shuffled(self, seed: int = 0) -> LikelihoodImages:
         """Return the frames at the times of others: real movers fall apart, noise stays as it is."""
         order = np.random.default_rng(seed).permutation(len(self.tau))
         return LikelihoodImages(self.psi[order], self.phi[order], self.tau, self.sigma[order])
-
-    def section(self, rows: slice, cols: slice) -> LikelihoodImages:
-        """Return a box of all frames."""
-        return LikelihoodImages(self.psi[:, rows, cols], self.phi[:, rows, cols], self.tau, self.sigma)
 
 
 def gaussian_psf(sigma: float, radius: int | None = None) -> NDArray[np.float32]:
@@ -242,17 +293,42 @@ def bin_frames(frames: Frames) -> Frames:
     Binned pixel (X, Y) has its centre at (2 X + 0.5, 2 Y + 0.5) of the old ones; odd last rows and columns are
     left out.
     """
-    n, ny, nx = frames.science.shape
-    shape = (n, ny // 2, 2, nx // 2, 2)
-    crop = (slice(None), slice(ny // 2 * 2), slice(nx // 2 * 2))
-    valid = frames.valid[crop].reshape(shape).all(axis=(2, 4))
-    planes = []
-    for plane in (frames.science, frames.variance):
-        total = plane[crop].reshape(shape).sum(axis=(2, 4), dtype=np.float64)
-        planes.append(np.where(valid, total, np.nan).astype(np.float32))
+    pairs = [bin_planes(*planes) for planes in zip(frames.science, frames.variance, strict=True)]
+    science, variance = (np.array([pair[which] for pair in pairs], dtype=np.float32) for which in (0, 1))
     return Frames(
-        frames.mjd, planes[0], planes[1], tuple(bin_psf(kernel) for kernel in frames.psf), frames.exptime
+        frames.mjd, science, variance, tuple(bin_psf(kernel) for kernel in frames.psf), frames.exptime
     )
+
+
+def bin_planes(
+    science: NDArray[np.floating], variance: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Sum 2 x 2 pixels of one frame into one, see `bin_frames`."""
+    ny, nx = science.shape
+    shape = (ny // 2, 2, nx // 2, 2)
+    crop = (slice(ny // 2 * 2), slice(nx // 2 * 2))
+    with np.errstate(all="ignore"):
+        good = np.isfinite(science) & np.isfinite(variance) & (variance > 0)
+    valid = good[crop].reshape(shape).all(axis=(1, 3))
+    signal, noise = (
+        np.where(valid, plane[crop].reshape(shape).sum(axis=(1, 3), dtype=np.float64), np.nan).astype(
+            np.float32
+        )
+        for plane in (science, variance)
+    )
+    return signal, noise
+
+
+def _box(plane: NDArray[np.float32], rows: tuple[int, int], cols: tuple[int, int]) -> NDArray[np.float32]:
+    """Cut a box that may reach beyond the plane, NaN there."""
+    ny, nx = plane.shape
+    y0, y1, x0, x1 = max(0, rows[0]), min(ny, rows[1]), max(0, cols[0]), min(nx, cols[1])
+    if (y0, y1, x0, x1) == (*rows, *cols):
+        return plane[y0:y1, x0:x1]
+    result = np.full((rows[1] - rows[0], cols[1] - cols[0]), np.nan, np.float32)
+    if y0 < y1 and x0 < x1:
+        result[y0 - rows[0] : y1 - rows[0], x0 - cols[0] : x1 - cols[0]] = plane[y0:y1, x0:x1]
+    return result
 
 
 def _correlated(plane: NDArray[np.float64], kernel: NDArray[np.floating]) -> NDArray[np.float64]:

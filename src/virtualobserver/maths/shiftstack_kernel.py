@@ -181,79 +181,79 @@ def _enter(state: State, where: tuple[NDArray[np.int64], ...], likelihood: Float
     state.likelihood[where], state.index[where] = best, index
 
 
+# One loop nest: calls inside it would cost more than they tidy.
+# Unsigned positions spare the test for negative ones, without which the loops would not be vectorised.
+def _stack(psi, phi, geometry, dy, columns, best, index, first, level, min_obs):  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912, PLR0917
+    frames, plane, stride, height, y0 = geometry
+    rows, cols, top = best.shape
+    groups = (frames + _UNROLLED - 1) // _UNROLLED
+    a = np.empty(_CHUNK, psi.dtype)
+    b = np.empty(_CHUNK, psi.dtype)
+    bar = np.empty((rows, cols), psi.dtype)
+    less = psi.dtype.type(_SLACK)
+    for r in range(rows):
+        for c in range(cols):
+            k = max(best[r, c, top - 1], level)
+            bar[r, c] = k * k * less
+    zeros = np.uint64(height * stride)
+    at = np.empty(groups * _UNROLLED, np.uint64)
+    for v in range(dy.shape[0]):
+        for r in range(rows):
+            at[:] = zeros
+            for i in range(frames):
+                y = y0 + r + dy[v, i]
+                if 0 <= y < height:
+                    at[i] = i * plane + y * stride + columns[v, i]
+            t = bar[r]
+            for c0 in range(0, cols, _CHUNK):
+                n = min(_CHUNK, cols - c0)
+                u = np.uint64(c0)
+                a[:n] = 0
+                b[:n] = 0
+                for g in range(groups):
+                    q = at[_UNROLLED * g : _UNROLLED * (g + 1)]
+                    o0, o1, o2, o3 = q[0] + u, q[1] + u, q[2] + u, q[3] + u
+                    o4, o5, o6, o7 = q[4] + u, q[5] + u, q[6] + u, q[7] + u
+                    for j in range(np.uint64(n)):
+                        s = (((a[j] + psi[o0 + j]) + psi[o1 + j]) + psi[o2 + j]) + psi[o3 + j]
+                        a[j] = (((s + psi[o4 + j]) + psi[o5 + j]) + psi[o6 + j]) + psi[o7 + j]
+                    for j in range(np.uint64(n)):
+                        s = (((b[j] + phi[o0 + j]) + phi[o1 + j]) + phi[o2 + j]) + phi[o3 + j]
+                        b[j] = (((s + phi[o4 + j]) + phi[o5 + j]) + phi[o6 + j]) + phi[o7 + j]
+                hits = 0
+                for j in range(n):
+                    hits += (a[j] * a[j] >= t[c0 + j] * b[j]) & (a[j] > 0)
+                if hits == 0:
+                    continue
+                for j in range(n):
+                    c = c0 + j
+                    if not (a[j] > 0 and b[j] > 0 and a[j] * a[j] >= t[c] * b[j]):
+                        continue
+                    found = a[j] / np.sqrt(b[j])
+                    if found < level or not found > best[r, c, top - 1]:
+                        continue
+                    seen = 0
+                    for i in range(frames):
+                        seen += phi[at[i] + np.uint64(c)] > 0
+                    if seen < min_obs:
+                        continue
+                    p = top - 1
+                    while p > 0 and best[r, c, p - 1] < found:
+                        best[r, c, p] = best[r, c, p - 1]
+                        index[r, c, p] = index[r, c, p - 1]
+                        p -= 1
+                    best[r, c, p] = found
+                    index[r, c, p] = first + v
+                    k = max(best[r, c, top - 1], level)
+                    t[c] = k * k * less
+
+
 @lru_cache(maxsize=1)
-def _compiled() -> Callable[..., None]:  # noqa: C901, PLR0915 - one loop nest; calls inside would cost more than they tidy
+def _compiled() -> Callable[..., None]:
     import numba
 
-    chunk, slack, unrolled = _CHUNK, _SLACK, _UNROLLED
-
-    # Unsigned positions spare the test for negative ones, without which the loops would not be vectorised.
-    def stack(psi, phi, geometry, dy, columns, best, index, first, level, min_obs):  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912, PLR0917
-        frames, plane, stride, height, y0 = geometry
-        rows, cols, top = best.shape
-        groups = (frames + unrolled - 1) // unrolled
-        a = np.empty(chunk, psi.dtype)
-        b = np.empty(chunk, psi.dtype)
-        bar = np.empty((rows, cols), psi.dtype)
-        less = psi.dtype.type(slack)
-        for r in range(rows):
-            for c in range(cols):
-                k = max(best[r, c, top - 1], level)
-                bar[r, c] = k * k * less
-        zeros = np.uint64(height * stride)
-        at = np.empty(groups * unrolled, np.uint64)
-        for v in range(dy.shape[0]):
-            for r in range(rows):
-                at[:] = zeros
-                for i in range(frames):
-                    y = y0 + r + dy[v, i]
-                    if 0 <= y < height:
-                        at[i] = i * plane + y * stride + columns[v, i]
-                t = bar[r]
-                for c0 in range(0, cols, chunk):
-                    n = min(chunk, cols - c0)
-                    u = np.uint64(c0)
-                    a[:n] = 0
-                    b[:n] = 0
-                    for g in range(groups):
-                        q = at[unrolled * g : unrolled * (g + 1)]
-                        o0, o1, o2, o3 = q[0] + u, q[1] + u, q[2] + u, q[3] + u
-                        o4, o5, o6, o7 = q[4] + u, q[5] + u, q[6] + u, q[7] + u
-                        for j in range(np.uint64(n)):
-                            s = (((a[j] + psi[o0 + j]) + psi[o1 + j]) + psi[o2 + j]) + psi[o3 + j]
-                            a[j] = (((s + psi[o4 + j]) + psi[o5 + j]) + psi[o6 + j]) + psi[o7 + j]
-                        for j in range(np.uint64(n)):
-                            s = (((b[j] + phi[o0 + j]) + phi[o1 + j]) + phi[o2 + j]) + phi[o3 + j]
-                            b[j] = (((s + phi[o4 + j]) + phi[o5 + j]) + phi[o6 + j]) + phi[o7 + j]
-                    hits = 0
-                    for j in range(n):
-                        hits += (a[j] * a[j] >= t[c0 + j] * b[j]) & (a[j] > 0)
-                    if hits == 0:
-                        continue
-                    for j in range(n):
-                        c = c0 + j
-                        if not (a[j] > 0 and b[j] > 0 and a[j] * a[j] >= t[c] * b[j]):
-                            continue
-                        found = a[j] / np.sqrt(b[j])
-                        if found < level or not found > best[r, c, top - 1]:
-                            continue
-                        seen = 0
-                        for i in range(frames):
-                            seen += phi[at[i] + np.uint64(c)] > 0
-                        if seen < min_obs:
-                            continue
-                        p = top - 1
-                        while p > 0 and best[r, c, p - 1] < found:
-                            best[r, c, p] = best[r, c, p - 1]
-                            index[r, c, p] = index[r, c, p - 1]
-                            p -= 1
-                        best[r, c, p] = found
-                        index[r, c, p] = first + v
-                        k = max(best[r, c, top - 1], level)
-                        t[c] = k * k * less
-
     try:
-        result: Callable[..., None] = numba.njit(nogil=True, cache=True)(stack)
+        result: Callable[..., None] = numba.njit(nogil=True, cache=True)(_stack)
     except RuntimeError:  # no folder to keep the compiled code in
-        result = numba.njit(nogil=True)(stack)
+        result = numba.njit(nogil=True)(_stack)
     return result

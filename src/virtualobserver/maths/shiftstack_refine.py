@@ -18,11 +18,12 @@ from scipy.ndimage import spline_filter1d
 from virtualobserver.maths.shiftstack_images import LikelihoodImages
 from virtualobserver.maths.shiftstack_search import Trajectories, positions
 
-__all__ = ["Refined", "refine"]
+__all__ = ["EDGE", "Refined", "refine"]
 
 _STEPS: Final = 12
 _HALVINGS: Final = 5
-_EDGE: Final = 4  # cubic B-splines need neighbours; beyond them the prefilter has died down
+EDGE: Final = 4
+"""Pixels about a cutout that cubic B-splines need; beyond them the prefilter has died down."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +112,7 @@ def refine(images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_s
     """
     tau = images.tau
     one = found.take(slice(row, row + 1))
-    reach = int(np.ceil(max_shift)) + _EDGE
+    reach = int(np.ceil(max_shift)) + EDGE
     x, y = (part[0] for part in positions(one, tau))
     psi, phi, here = _cutouts(images, x, y, reach)
     start = np.array([one.x[0], one.vx[0], one.y[0], one.vy[0]])
@@ -209,7 +210,8 @@ def _cutouts(
     """Return boxes of psi about the pixels, phi at them, and where there are data."""
     n, ny, nx = images.shape
     side = np.arange(-reach, reach + 1)
-    rows, cols = y[:, None, None] + side[:, None], x[:, None, None] + side
+    left, low = images.origin.T
+    rows, cols = (y - low)[:, None, None] + side[:, None], (x - left)[:, None, None] + side
     inside = (rows >= 0) & (rows < ny) & (cols >= 0) & (cols < nx)
     at = (np.arange(n)[:, None, None], np.clip(rows, 0, ny - 1), np.clip(cols, 0, nx - 1))
     psi = np.where(inside, images.psi[at], 0.0).astype(np.float64)

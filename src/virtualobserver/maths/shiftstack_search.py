@@ -157,7 +157,8 @@ def search(
         raise DataError(msg)
     if not len(grid) or not len(images.tau):
         return Trajectories.joined([])
-    dx = _shifts(grid.vx[[np.argmin(grid.vx), np.argmax(grid.vx)]], images.tau)
+    left, low = images.origin.T
+    dx = _shifts(grid.vx[[np.argmin(grid.vx), np.argmax(grid.vx)]], images.tau) - left
     needed = max(-(x0 + int(dx.min())), x1 + int(dx.max()) - nx, 0)
     planes = pad_planes(images.psi, images.phi, min(needed, x1 - x0), plan.dtype)
 
@@ -166,7 +167,7 @@ def search(
         state = new_state(rows, x1 - x0, plan.top, plan.dtype)
         for first in range(0, len(grid), _VELOCITIES):
             part = slice(first, first + _VELOCITIES)
-            shifts = (_shifts(grid.vx[part], images.tau), _shifts(grid.vy[part], images.tau))
+            shifts = (_shifts(grid.vx[part], images.tau) - left, _shifts(grid.vy[part], images.tau) - low)
             plan.stack(planes, state, (row, x0), shifts, first=first, level=plan.level, min_obs=plan.min_obs)
         return _found(state, row, x0, grid)
 
@@ -181,6 +182,8 @@ def search_blocks(
     level: float = 7.0,
     min_obs: int = 1,
     top: int = 8,
+    x_range: tuple[int, int] | None = None,
+    y_range: tuple[int, int] | None = None,
     threads: int = 1,
     engine: Engine = "auto",
     precision: Precision = "single",
@@ -197,11 +200,12 @@ def search_blocks(
     _, ny, nx = images.shape
     if not len(grid.coarse) or not len(images.tau):
         return Trajectories.joined([])
+    (x0, x1), (y0, y1) = x_range or (0, nx), y_range or (0, ny)
     margin_x, margin_y = (int(np.abs(part).max()) for part in _fine_shifts(images, grid))
     tiles = [
-        _Tile(y, x, min(tile, ny - y), min(tile, nx - x), margin_y, margin_x)
-        for y in range(0, ny, tile)
-        for x in range(0, nx, tile)
+        _Tile(y, x, min(tile, y1 - y), min(tile, x1 - x), margin_y, margin_x)
+        for y in range(y0, y1, tile)
+        for x in range(x0, x1, tile)
     ]
 
     def one(part: _Tile) -> Trajectories:
@@ -222,6 +226,7 @@ def curves(images: LikelihoodImages, found: Trajectories) -> tuple[NDArray[np.fl
     """Return psi and phi along every path, shape (n, frames); both 0 where there is no data."""
     n, ny, nx = images.shape
     x, y = positions(found, images.tau)
+    x, y = x - images.origin[:, 0], y - images.origin[:, 1]
     inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
     frame = np.broadcast_to(np.arange(n), x.shape)
     at = (frame, np.where(inside, y, 0), np.where(inside, x, 0))
@@ -333,8 +338,12 @@ def _blocks(
     height, width = tile.height + 2 * tile.margin_y, tile.width + 2 * tile.margin_x
     psi, phi = (np.zeros((int(blocks.max()) + 1, height + 1, width), dtype) for _ in range(2))
     dx, dy = (_shifts(np.array([v]), images.tau)[0] for v in velocity)
+    left, low = images.origin.T
     for frame in range(n):
-        y, x = tile.y - tile.margin_y + int(dy[frame]), tile.x - tile.margin_x + int(dx[frame])
+        y, x = (
+            tile.y - tile.margin_y + int(dy[frame] - low[frame]),
+            tile.x - tile.margin_x + int(dx[frame] - left[frame]),
+        )
         low_y, high_y, low_x, high_x = max(0, y), min(ny, y + height), max(0, x), min(nx, x + width)
         if low_y >= high_y or low_x >= high_x:
             continue

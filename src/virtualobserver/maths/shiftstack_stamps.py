@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
-from virtualobserver.maths.shiftstack_images import Frames
+from virtualobserver.maths.shiftstack_images import Stack
 
 __all__ = ["Coadd", "coadd", "stamps"]
 
@@ -41,7 +41,7 @@ def stamps(
 
 
 def coadd(
-    frames: Frames,
+    stack: Stack,
     x: ArrayLike,
     y: ArrayLike,
     *,
@@ -63,9 +63,17 @@ def coadd(
     DataError
         If there is no such kind.
     """
-    use = np.ones(len(frames.mjd), bool) if epochs is None else np.asarray(epochs, bool)
-    usable = np.where(frames.valid[use], frames.science[use], np.nan)
-    boxes = stamps(usable, np.asarray(x)[use], np.asarray(y)[use], radius=radius).astype(np.float64)
+    use = np.arange(len(stack.mjd)) if epochs is None else np.flatnonzero(epochs)
+    at = zip(
+        *(np.floor(np.asarray(part, np.float64)[use] + 0.5).astype(int).tolist() for part in (x, y)),
+        strict=True,
+    )
+    boxes, noise = np.full((2, len(use), 2 * radius + 1, 2 * radius + 1), np.nan)
+    for place, (frame, (column, row)) in enumerate(zip(use.tolist(), at, strict=True)):
+        rows, cols = ((middle - radius, middle + radius + 1) for middle in (row, column))
+        boxes[place], noise[place] = stack.planes(frame, rows, cols)
+    with np.errstate(invalid="ignore"):
+        boxes[~(np.isfinite(noise) & (noise > 0))] = np.nan
     good = np.isfinite(boxes)
     filled = np.where(good, boxes, 0.0)
     with np.errstate(all="ignore"):
@@ -74,7 +82,6 @@ def coadd(
         elif kind == "mean":
             result = filled.sum(axis=0) / good.sum(axis=0)
         elif kind == "weighted":
-            noise = stamps(frames.variance[use], np.asarray(x)[use], np.asarray(y)[use], radius=radius)
             weight = np.where(good, 1.0 / noise, 0.0)
             result = (filled * weight).sum(axis=0) / weight.sum(axis=0)
         elif kind == "median":

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError
 
-__all__ = ["Difference", "median_over_frames", "shift_frames", "subtract_template"]
+__all__ = [
+    "Difference",
+    "StarTemplate",
+    "measure_template",
+    "median_over_frames",
+    "shift_frames",
+    "subtract_template",
+]
 
 _MAD_TO_SIGMA: Final = 1.482602218505602
 _BAND: Final = 32  # rows sorted at once: bounds the memory
@@ -34,6 +41,25 @@ class Difference:
     variance: NDArray[np.float32]
     template: NDArray[np.float32]
     stars: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class StarTemplate:
+    """What stands still: its light, the least variance its left-overs ask for, and the pixels masked for it.
+
+    All of shape (ny, nx).
+    """
+
+    light: NDArray[np.float32]
+    floor: NDArray[np.float32]
+    stars: NDArray[np.bool_]
+
+    def clean(
+        self, science: NDArray[np.float32], variance: NDArray[np.float32], box: tuple[slice, slice]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Take it out of a box of a frame."""
+        signal = np.where(self.stars[box], np.float32(np.nan), science - self.light[box])
+        return signal, np.maximum(variance, self.floor[box])
 
 
 def median_over_frames(planes: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -98,16 +124,33 @@ def subtract_template(
     DataError
         If the planes differ in shape.
     """
+    template = measure_template(science, variance, threshold=threshold, min_frames=min_frames, excess=excess)
+    signal = science.astype(np.float32) - template.light
+    signal[:, template.stars] = np.nan
+    noise = np.maximum(variance.astype(np.float32), template.floor)
+    return Difference(signal, noise, template.light, template.stars)
+
+
+def measure_template(
+    science: NDArray[np.floating],
+    variance: NDArray[np.floating],
+    *,
+    threshold: float = 4.0,
+    min_frames: int = 3,
+    excess: float = 2.0,
+) -> StarTemplate:
+    """Measure what `subtract_template` takes away; parameters and errors are the same.
+
+    Every pixel is worked out from its own values only, so that a band of rows gives what the whole gives.
+    """
     if science.shape != variance.shape or science.ndim != 3:
         msg = f"signal and variance need one shape (n, ny, nx), not {science.shape} and {variance.shape}"
         raise DataError(msg)
     signal, noise = science.astype(np.float32), variance.astype(np.float32)
-    template, usual = median_over_frames(signal), median_over_frames(noise)
+    light, usual = median_over_frames(signal), median_over_frames(noise)
     count = np.isfinite(signal).sum(axis=0)
     with np.errstate(all="ignore"):
-        stars = (template > threshold * np.sqrt(2.0 * usual / count)) | (count < min_frames)
-        signal -= template
-        scatter = (_MAD_TO_SIGMA * median_over_frames(np.abs(signal))) ** 2
-        noise = np.where(scatter > excess * usual, np.maximum(noise, scatter), noise)
-    signal[:, stars] = np.nan
-    return Difference(signal, noise, template, stars)
+        stars = (light > threshold * np.sqrt(2.0 * usual / count)) | (count < min_frames)
+        scatter = (_MAD_TO_SIGMA * median_over_frames(np.abs(signal - light))) ** 2
+        floor = np.where(scatter > excess * usual, scatter, np.float32(0)).astype(np.float32)
+    return StarTemplate(light, floor, stars)

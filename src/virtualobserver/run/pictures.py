@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -23,20 +25,31 @@ __all__ = ["outcomes", "population", "population_figure", "source_figures"]
 def source_figures(project: Project, source: Source) -> dict[str, Any]:
     """Return what the project's analyses draw of a source, by ``analysis.figure``; empty if none draws it.
 
-    Only analyses that work on whole sources are asked, with the products of the current configurations.
+    An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
+    are several. Products are those of the current configurations.
     """
     handles = _handles(project, source)
     figures: dict[str, Any] = {}
     for name in project.settings.analyses:
         analysis = _analysis(project, name)
-        if analysis.per != "source":
-            continue
         wanted = {(need.kind, need.role) for need in analysis.requires}
         own = [handle for handle in handles if (handle.info.kind, handle.info.role) in wanted]
-        if own:
-            made = analysis.figures(own, Aux(target=source.target()), analysis.settings)
-            figures |= {f"{analysis.name}.{key}": figure for key, figure in made.items()}
+        parts = _parts(project, name, own)
+        for part, some in parts.items():
+            made = analysis.figures(some, Aux(target=source.target()), analysis.settings)
+            end = f".{part}" if len(parts) > 1 else ""
+            figures |= {f"{analysis.name}.{key}{end}": figure for key, figure in made.items()}
     return figures
+
+
+def _parts(project: Project, entry: str, handles: Sequence[Handle]) -> dict[str, list[Handle]]:
+    """Group products by the part of a source that an analysis works on."""
+    step = next((s for s in project.steps if s.kind == "analyse" and entry in {s.entry, s.plugin}), None)
+    depth = max(step.depths, default=0) if step is not None else 0
+    parts: dict[str, list[Handle]] = {}
+    for handle in handles:
+        parts.setdefault("/".join(handle.info.unit.split("/")[:depth]), []).append(handle)
+    return parts
 
 
 def population(project: Project, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
@@ -83,13 +96,19 @@ def _handles(project: Project, source: Source) -> list[Handle]:
     with project.session() as session:
         current = read_frame(
             session,
-            """SELECT p.id FROM product p JOIN task t ON t.id = p.task_id
+            """SELECT p.id, t.unit FROM product p JOIN task t ON t.id = p.task_id
             JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-            WHERE c.project_id = :project AND p.source_id = :source AND p.file_id IS NOT NULL ORDER BY p.id""",
+            WHERE c.project_id = :project AND p.source_id = :source AND p.file_id IS NOT NULL
+            ORDER BY p.t_min, p.id""",
             {"project": project.id, "source": source.id},
         )
-    rows = [project.live.get(Product, int(number)) for number in current["id"]]
-    return [row.handle() for row in rows if row is not None]
+    handles = []
+    for number, unit in zip(current["id"], current["unit"], strict=True):
+        row = project.live.get(Product, int(number))
+        if row is not None:
+            handle: Any = row.handle()
+            handles.append(replace(handle, info=replace(handle.info, unit=str(unit))))
+    return handles
 
 
 def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataFrame:

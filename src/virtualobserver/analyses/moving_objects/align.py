@@ -3,55 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.data.handles import Handle
-from virtualobserver.data.image import Image
+from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.errors import DataError
 from virtualobserver.maths.alignment import Transform, align_series
-from virtualobserver.maths.sources import find_sources
-from virtualobserver.maths.tansip import replace_world
 
-__all__ = ["offsets", "solutions", "with_world"]
+__all__ = ["How", "needs_stars", "offsets"]
 
+How = Literal["auto", "wcs", "stars", "none"]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 _MOST_TURN: Final = 1.5  # pixels by which corners may shift differently before whole pixels do not do
 _FEWEST_STARS: Final = 6
-_MOST_STARS: Final = 200
-_CARDS: Final = {"wcs": "wcs", "zeropoint": "cards"}  # where in a table of a role its header cards are
 
 
-def solutions(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
-    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in products:
-        key = _CARDS.get(one.info.role) if one.info.kind == "table" else None
-        if key is not None and (cards := one.load().meta.get(key)):
-            found.setdefault(one.info.unit, {}).update(cards)
-    return dict(found)
+def needs_stars(headers: Sequence[Mapping[str, Any]], how: How) -> bool:
+    """Whether stars have to be looked for to align images with these headers.
+
+    Raises
+    ------
+    DataError
+        If images lack the world coordinates asked for.
+    """
+    lacking = sum("CTYPE1" not in one for one in headers)
+    if how == "wcs" and lacking:
+        msg = (
+            f"align: wcs, but {lacking} of {len(headers)} images have no world coordinates; set align: stars"
+        )
+        raise DataError(msg)
+    return how == "stars" or (how == "auto" and lacking > 0)
 
 
-def with_world(image: Image, cards: Mapping[str, Any] | None) -> Image:
-    """Return the image with other world coordinates, or further cards; without any as it is."""
-    if not cards:
-        return image
-    if "CTYPE1" not in cards:
-        return replace(image, header={**image.header, **cards})
-    return replace(image, header=replace_world(image.header, cards))
-
-
-def offsets(
-    images: Sequence[Image], *, how: Literal["auto", "wcs", "stars", "none"] = "auto"
-) -> tuple[IntArray, IntArray, BoolArray]:
+def offsets(sights: Sequence[Sight], *, how: How = "auto") -> tuple[IntArray, IntArray, BoolArray]:
     """Return whole-pixel offsets of each image against the first one aligned, and which images are aligned.
 
     Parameters
     ----------
+    sights
+        With stars where `needs_stars` says so.
     how
         ``wcs``, ``stars``, ``none`` (they lie on one grid already), or ``auto``: by world coordinates where all
         images have them, else by stars where the images show enough, else they lie on one grid.
@@ -61,27 +54,24 @@ def offsets(
     DataError
         If images are turned or scaled against each other, or lack the world coordinates asked for.
     """
-    zero = np.zeros(len(images), dtype=np.int64)
-    lacking = sum("CTYPE1" not in one.header for one in images)
-    if how == "wcs" and lacking:
-        msg = f"align: wcs, but {lacking} of {len(images)} images have no world coordinates; set align: stars"
-        raise DataError(msg)
-    if how == "wcs" or (how == "auto" and not lacking):
-        return _by_world(images)
-    if how != "none":
-        lists = [_stars(one) for one in images]
+    zero = np.zeros(len(sights), dtype=np.int64)
+    everyone = np.ones(len(sights), dtype=bool)
+    if needs_stars([one.header for one in sights], how):
+        lists = [np.zeros((0, 2)) if one.stars is None else one.stars for one in sights]
         enough = sum(len(stars) >= _FEWEST_STARS for stars in lists)
-        if how == "stars" or 2 * enough > len(images):
-            return _by_stars(lists, images[0].data.shape)
-    return zero, zero.copy(), np.ones(len(images), dtype=bool)
+        if how == "stars" or 2 * enough > len(sights):
+            return _by_stars(lists, sights[0].shape)
+    elif how != "none":
+        return _by_world(sights)
+    return zero, zero.copy(), everyone
 
 
-def _by_world(images: Sequence[Image]) -> tuple[IntArray, IntArray, BoolArray]:
-    x, y = _spots(images[0].data.shape)
-    sky = images[0].wcs.all_pix2world(x, y, 0)
-    moved = np.array([one.wcs.all_world2pix(*sky, 0, quiet=True) for one in images]) - np.array([x, y])
+def _by_world(sights: Sequence[Sight]) -> tuple[IntArray, IntArray, BoolArray]:
+    x, y = _spots(sights[0].shape)
+    sky = sights[0].wcs.all_pix2world(x, y, 0)
+    moved = np.array([one.wcs.all_world2pix(*sky, 0, quiet=True) for one in sights]) - np.array([x, y])
     shift = _whole(moved)
-    return shift[:, 0], shift[:, 1], np.ones(len(images), dtype=bool)
+    return shift[:, 0], shift[:, 1], np.ones(len(sights), dtype=bool)
 
 
 def _by_stars(
@@ -119,12 +109,3 @@ def _whole(moved: NDArray[np.float64]) -> IntArray:
         msg += "bring them onto one grid first"
         raise DataError(msg)
     return np.floor(np.median(moved, axis=2) + 0.5).astype(np.int64)
-
-
-def _stars(image: Image) -> NDArray[np.float64]:
-    """Return positions of stars, brightest first, shape (n, 2)."""
-    if not np.isfinite(image.data).any():
-        return np.zeros((0, 2))
-    found = find_sources(image.data, image.variance, mask=image.mask, threshold=8.0)
-    found = found.take(np.flatnonzero(~found.truncated & (found.elongation < 2))[:_MOST_STARS])
-    return np.stack([found.x, found.y], axis=1)

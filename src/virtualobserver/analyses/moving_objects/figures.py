@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from virtualobserver.analyses.moving_objects.recall import strength_of
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, recall_bins
 from virtualobserver.maths.shiftstack import Harvest
-from virtualobserver.maths.shiftstack_images import Frames
-from virtualobserver.maths.shiftstack_stamps import coadd, stamps
+from virtualobserver.maths.shiftstack_boxes import open_likelihoods
+from virtualobserver.maths.shiftstack_images import Stack
+from virtualobserver.maths.shiftstack_stamps import coadd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +26,7 @@ _BLUE: Final = "#1f4e79"
 _ORANGE: Final = "#e07b00"
 
 
-def stamp_sheet(frames: Frames, harvest: Harvest, *, most: int = _MOST, radius: int = 10) -> Figure:
+def stamp_sheet(stack: Stack, harvest: Harvest, *, most: int = _MOST, radius: int = 10) -> Figure:
     """Draw one line of pictures for each of the strongest movers.
 
     From the left: weighted coadd along the path; the same at rest, where only a real mover is smeared out; psi
@@ -33,6 +35,8 @@ def stamp_sheet(frames: Frames, harvest: Harvest, *, most: int = _MOST, radius: 
     from matplotlib.figure import Figure
 
     movers = harvest.movers[:most]
+    tau = stack.mjd - stack.mjd[0]
+    likelihoods = open_likelihoods(stack)
     rows = max(1, len(movers))
     figure = Figure(figsize=(12.0, 0.6 + 2.1 * rows), layout="constrained")
     axes = figure.subplots(rows, 5, squeeze=False, width_ratios=[1, 1, 1, 1, 1.9])
@@ -42,19 +46,18 @@ def stamp_sheet(frames: Frames, harvest: Harvest, *, most: int = _MOST, radius: 
         figure.suptitle(f"no mover above likelihood {harvest.level:.2f}")
         return figure
     for line, mover in zip(axes, movers, strict=True):
-        x, y = mover.path.at(frames.tau)
+        x, y = mover.path.at(tau)
         middle = (np.full_like(x, x[len(x) // 2]), np.full_like(y, y[len(y) // 2]))
-        pictures = [coadd(frames, x, y, kind="weighted", radius=radius, epochs=mover.kept)]
-        pictures.append(coadd(frames, *middle, kind="weighted", radius=radius, epochs=mover.kept))
-        pictures += [
-            np.nansum(stamps(plane, x, y, radius=radius)[mover.kept], axis=0)
-            for plane in (harvest.images.psi, harvest.images.phi)
-        ]
+        pictures = [coadd(stack, x, y, kind="weighted", radius=radius, epochs=mover.kept)]
+        pictures.append(coadd(stack, *middle, kind="weighted", radius=radius, epochs=mover.kept))
+        corner = np.floor(np.stack([x, y], axis=1) + 0.5).astype(np.int64) - radius
+        near = likelihoods.boxes(corner, (2 * radius + 1, 2 * radius + 1))
+        pictures += [plane[mover.kept].sum(axis=0) for plane in (near.psi, near.phi)]
         for axis, picture in zip(line, pictures, strict=False):
             _picture(axis, picture, radius)
         line[1].images[0].set_clim(line[0].images[0].get_clim())
         line[0].set_ylabel(f"L = {mover.likelihood:.1f}\n{mover.n_obs} epochs")
-        _epochs(line[4], frames, mover)
+        _epochs(line[4], tau, mover)
     for axis, title in zip(
         axes[0], ("along the path", "at rest", "sum of psi", "sum of phi", "each epoch"), strict=True
     ):
@@ -76,7 +79,7 @@ def recall_curve(truth: Table, *, by: str = "") -> Figure:
     """
     from matplotlib.figure import Figure
 
-    name = by or ("mag" if np.isfinite(truth["mag"]).all() else "likelihood")
+    name = by or strength_of(truth)
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     _binned(left, truth[name], truth["found"])
@@ -108,9 +111,9 @@ def _picture(axis: Any, picture: Any, radius: int) -> None:
         axis.plot([radius + side * 4, radius + side * 7], [radius, radius], color=_ORANGE, lw=1)
 
 
-def _epochs(axis: Any, frames: Frames, mover: Any) -> None:
+def _epochs(axis: Any, tau: Any, mover: Any) -> None:
     here = mover.phi > 0
-    hours = frames.tau * 24.0
+    hours = tau * 24.0
     with np.errstate(all="ignore"):
         snr = mover.psi / np.sqrt(mover.phi)
     axis.axhline(0.0, color="0.7", lw=0.8)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.moving_objects.light import Light, LitHandle
 from virtualobserver.analyses.moving_objects.night import Night, load_night, options_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
-from virtualobserver.data.handles import Handle, MemoryHandle
+from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.movers import add_movers, expected_likelihood, match_movers
+from virtualobserver.maths.movers import match_movers
 from virtualobserver.maths.shiftstack import Harvest, find_movers
+from virtualobserver.maths.shiftstack_boxes import Likelihoods, open_likelihoods, phi_along
+from virtualobserver.maths.shiftstack_explain import Mover
 from virtualobserver.maths.shiftstack_grids import grid_step, pixels_per_day
-from virtualobserver.maths.shiftstack_images import LikelihoodImages, likelihood_images
 
 __all__ = ["Recall", "draw_movers", "inject_movers", "measure_recall"]
 
@@ -44,7 +46,6 @@ class Recall:
 def draw_movers(
     rng: np.random.Generator,
     night: Night,
-    images: LikelihoodImages,
     settings: MovingObjectsSettings,
     *,
     number: int = 1,
@@ -59,11 +60,12 @@ def draw_movers(
     own = settings.simulate
     slow = max(own.rate[0], settings.stack.rate[0], 1e-3)
     fast = min(own.rate[1], settings.stack.rate[1])
+    likelihoods = open_likelihoods(night.stack, masked=settings.stack.masked)
     movers: list[dict[str, Any]] = []
     for _ in range(number):
         for _ in range(_TRIES):
             rate = float(np.exp(rng.uniform(np.log(min(slow, fast)), np.log(fast))))
-            mover = _one(rng, night, images, settings, rate)
+            mover = _one(rng, night, likelihoods, settings, rate)
             if mover is not None:
                 movers.append(mover)
                 break
@@ -76,35 +78,31 @@ def draw_movers(
 def _one(
     rng: np.random.Generator,
     night: Night,
-    images: LikelihoodImages,
+    likelihoods: Likelihoods,
     settings: MovingObjectsSettings,
     rate: float,
 ) -> dict[str, Any] | None:
     """Draw one path and its light; None if it leaves the data."""
-    n, ny, nx = images.shape
+    n, ny, nx = night.stack.shape
     angle = float(rng.uniform(0, 2 * np.pi))
     speed = float(pixels_per_day(rate, night.pixel_scale))
     vx, vy = speed * np.cos(angle), speed * np.sin(angle)
     x, y = float(rng.uniform(0, nx)), float(rng.uniform(0, ny))
     own = settings.simulate
     strength = float(rng.uniform(*(own.likelihood if own.strength == "likelihood" else own.mag)))
-    tau = night.frames.tau
+    tau = night.tau
     at_x, at_y = x + vx * tau, y + vy * tau
-    column, row = (np.floor(part + 0.5).astype(np.int64) for part in (at_x, at_y))
-    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-    seen = inside & (images.phi[np.arange(n), np.where(inside, row, 0), np.where(inside, column, 0)] > 0)
+    # most paths that leave are seen to leave before anything is read
+    inside = (at_x >= -0.5) & (at_x < nx - 0.5) & (at_y >= -0.5) & (at_y < ny - 0.5)
+    if inside.sum() < max(_SEEN * n, settings.stack.min_epochs):
+        return None
+    phi = phi_along(likelihoods, at_x, at_y)
+    seen = phi > 0
     if seen.sum() < max(_SEEN * n, settings.stack.min_epochs):
         return None
-    if own.strength == "mag":
-        if not np.isfinite(night.zero_point).all():
-            msg = "magnitudes are injected into images with a zero point only; inject by likelihood"
-            raise NotEnoughData(msg)
-        flux = 10.0 ** (-0.4 * (strength - night.zero_point))
-    else:
-        unit = float(expected_likelihood(images, at_x, at_y, np.ones(n))[0])
-        flux = np.full(n, strength / unit)
-    likelihood = float(expected_likelihood(images, at_x, at_y, flux)[0])
-    mjd = night.frames.mjd
+    flux = _flux(night, settings, strength, phi)
+    likelihood = float(np.sqrt((flux**2 * phi).sum(dtype=np.float64)))
+    mjd = night.mjd
     usual = float(np.median(flux))
     mag = float(np.median(night.zero_point - 2.5 * np.log10(flux)))
     return {
@@ -115,6 +113,18 @@ def _one(
         "mjd0": float(mjd[0]), "radius": max(2.0, float(np.median(night.fwhm))),
         "v_tolerance": 2.0 * grid_step(tau, settings.stack.drift) * _binning(night, settings),
     }  # fmt: skip
+
+
+def _flux(
+    night: Night, settings: MovingObjectsSettings, strength: float, phi: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the flux in each image of a mover of some magnitude or expected likelihood."""
+    if settings.simulate.strength == "likelihood":
+        return np.full(len(phi), strength / float(np.sqrt(phi.sum(dtype=np.float64))))
+    if not np.isfinite(night.zero_point).all():
+        msg = "magnitudes are injected into images with a zero point only; inject by likelihood"
+        raise NotEnoughData(msg)
+    return np.asarray(10.0 ** (-0.4 * (strength - night.zero_point)))
 
 
 def _binning(night: Night, settings: MovingObjectsSettings) -> int:
@@ -132,27 +142,23 @@ def inject_movers(
     """Return handles to copies of the images with movers added, each at its own pixels and with its noise.
 
     Profiles are integrated over pixels and along the motion within the exposure. Images in electrons get the
-    photon noise of the movers as well.
+    photon noise of the movers as well. Nothing is read before the copies are.
     """
-    tau = night.frames.tau
-    place = {int(number): frame for frame, number in enumerate(night.order)}
+    tau = night.tau
     seconds = np.nan_to_num(night.exptime) / SECONDS_PER_DAY
-    result: list[Handle] = []
-    for number, handle in enumerate(products):
-        if number not in place:
-            result.append(handle)
-            continue
-        frame = place[number]
-        image = handle.load()
-        x = np.array([[one["x"] + one["vx"] * tau[frame] + night.dx[frame]] for one in params])
-        y = np.array([[one["y"] + one["vy"] * tau[frame] + night.dy[frame]] for one in params])
-        trail = tuple(np.array([[one[key] * seconds[frame]] for one in params]) for key in ("vx", "vy"))
-        data = add_movers(
-            image.data[None], x, y, np.array([[one["flux"][frame]] for one in params]),
-            sigma=night.sigma[frame : frame + 1], trail=(trail[0], trail[1]),
-            gain=1.0 if image.unit == "electron" else None, rng=rng,
-        )  # fmt: skip
-        result.append(MemoryHandle(replace(image, data=data[0]), replace(handle.info, simulated=True)))
+    seed = int(rng.integers(2**62))
+    result = list(products)
+    for frame, number in enumerate(night.order.tolist()):
+        light = [
+            Light(
+                x=one["x"] + one["vx"] * float(tau[frame]) + int(night.stack.dx[frame]),
+                y=one["y"] + one["vy"] * float(tau[frame]) + int(night.stack.dy[frame]),
+                flux=one["flux"][frame],
+                trail=(one["vx"] * float(seconds[frame]), one["vy"] * float(seconds[frame])),
+            )
+            for one in params
+        ]
+        result[number] = LitHandle(products[number], tuple(light), float(night.sigma[frame]), (seed, frame))
     return result
 
 
@@ -162,8 +168,19 @@ def measure_recall(
     *,
     number: int = 200,
     seed: int = 0,
+    rounds: int = 1,
+    known: Sequence[Mover] = (),
 ) -> Recall:
     """Inject many movers at once and search once: far apart enough not to disturb each other.
+
+    Parameters
+    ----------
+    number
+        Movers wanted; no more than there is room for in a round.
+    rounds
+        Search so often at most, each time with others, until there were as many as wanted.
+    known
+        Movers found without any injected: to find them again is no false alarm.
 
     Raises
     ------
@@ -174,32 +191,40 @@ def measure_recall(
     if night is None:
         msg = f"{len(products)} images are too few to search for movers"
         raise NotEnoughData(msg)
-    images = likelihood_images(night.frames, masked=settings.stack.masked)
-    room = int((images.phi > 0).any(axis=0).sum() / settings.simulate.pixels_per_mover)
-    rng = np.random.default_rng(seed)
-    drawn = draw_movers(rng, night, images, settings, number=max(1, min(number, room)))
-    injected = load_night(inject_movers(products, drawn, night, rng), settings)
-    assert injected is not None
-    harvest = find_movers(injected.frames, options_of(injected, settings))
-    return _compare(night, drawn, harvest)
+    room = max(1, int(night.stack.covered().sum() / settings.simulate.pixels_per_mover))
+    made: list[Recall] = []
+    while len(made) < rounds and sum(len(one.truth) for one in made) < number:
+        rng = np.random.default_rng([seed, len(made)] if made else seed)
+        left = number - sum(len(one.truth) for one in made)
+        drawn = draw_movers(rng, night, settings, number=min(left, room))
+        injected = load_night(inject_movers(products, drawn, night, rng), settings)
+        assert injected is not None
+        harvest = find_movers(injected.stack, options_of(injected, settings))
+        made.append(_compare(night, drawn, harvest, known))
+    columns = {name: np.concatenate([one.truth[name] for one in made]) for name in made[0].truth.columns}
+    truth = Table(columns, made[0].truth.units)
+    harvest, area = made[0].harvest, sum(one.area for one in made)
+    return Recall(truth, harvest, sum(one.false for one in made), sum(one.duplicates for one in made), area)
 
 
-def _compare(night: Night, drawn: Sequence[Mapping[str, Any]], harvest: Harvest) -> Recall:
+def _compare(
+    night: Night, drawn: Sequence[Mapping[str, Any]], harvest: Harvest, known: Sequence[Mover]
+) -> Recall:
     truth = {
         name: np.array([np.nan if one[name] is None else one[name] for one in drawn], dtype=np.float64)
         for name in ("x", "y", "vx", "vy", "rate", "direction", "mag", "likelihood")
     }
     truth["flux"] = np.array([one["amplitude"] for one in drawn])
-    path = [np.array([getattr(m.path, name) for m in harvest.movers]) for name in ("x", "y", "vx", "vy")]
-    tau = night.frames.tau
+    tau = night.tau
+    limits = {
+        "first": float(tau[0]), "last": float(tau[-1]), "radius": max(2.0, float(np.median(night.fwhm))),
+        "v_tolerance": 2.0 * harvest.step,
+    }  # fmt: skip
     matched = match_movers(
-        (truth["x"], truth["y"], truth["vx"], truth["vy"]),
-        (path[0], path[1], path[2], path[3]),
-        first=float(tau[0]),
-        last=float(tau[-1]),
-        radius=max(2.0, float(np.median(night.fwhm))),
-        v_tolerance=2.0 * harvest.step,
+        (truth["x"], truth["y"], truth["vx"], truth["vy"]), _paths(harvest.movers), **limits
     )
+    strangers = [harvest.movers[row] for row in matched.false]
+    false = len(match_movers(_paths(known), _paths(strangers), **limits).false) if strangers else 0
     strength: NDArray[np.float64] = np.array([*(m.likelihood for m in harvest.movers), np.nan])
     columns = {**truth, "found": matched.found >= 0, "likelihood_found": strength[matched.found]}
     units = {
@@ -211,4 +236,20 @@ def _compare(night: Night, drawn: Sequence[Mapping[str, Any]], harvest: Harvest)
         "direction": "deg",
         "mag": "mag",
     }
-    return Recall(Table(columns, units), harvest, len(matched.false), len(matched.duplicates), night.area)
+    return Recall(
+        Table(columns, units),
+        harvest,
+        false,
+        len(matched.duplicates),
+        night.area(harvest.pixels),
+    )
+
+
+_Paths = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+def _paths(movers: Sequence[Mover]) -> _Paths:
+    """Return x, y, vx and vy of movers."""
+    rows = [(one.path.x, one.path.y, one.path.vx, one.path.vy) for one in movers]
+    x, y, vx, vy = np.array(rows, dtype=np.float64).reshape(-1, 4).T
+    return x, y, vx, vy

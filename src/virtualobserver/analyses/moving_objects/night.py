@@ -4,44 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.moving_objects.align import offsets, solutions, with_world
+from virtualobserver.analyses.moving_objects.align import needs_stars, offsets
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
-from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.analyses.moving_objects.sights import (
+    Sight,
+    header_of,
+    middle_mjd,
+    number_of,
+    sight_of,
+    solutions,
+)
+from virtualobserver.analyses.moving_objects.stack import NightStack, open_stack
+from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.shiftstack import StackOptions
 from virtualobserver.maths.shiftstack_grids import pixels_per_day
-from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf
-from virtualobserver.maths.shiftstack_template import shift_frames, subtract_template
+from virtualobserver.maths.shiftstack_images import gaussian_psf
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["Night", "load_night", "middle_mjd", "options_of"]
-
-_MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
-_MJD_UNIX: Final = 40587.0
+__all__ = ["Night", "aligned_images", "load_night", "options_of", "usable"]
 
 
 @dataclass(frozen=True, eq=False)
 class Night:
-    """Frames of one night on the grid of the first.
+    """Images of one night on the grid of the first.
 
     Parameters
     ----------
-    frames
-        Ready to be searched.
+    stack
+        The images, read box by box.
     order
-        Which of the handles each frame is, shape (n,).
-    dx, dy
-        A source at (x, y) of the grid is at (x + dx, y + dy) of the image, shape (n,).
+        Which of the handles each image is, shape (n,).
     fwhm
         Full width at half maximum, pixels, shape (n,).
     wcs
@@ -56,10 +58,8 @@ class Night:
         Of the images.
     """
 
-    frames: Frames
+    stack: NightStack
     order: NDArray[np.int64]
-    dx: NDArray[np.int64]
-    dy: NDArray[np.int64]
     fwhm: NDArray[np.float64]
     wcs: WCS | None
     pixel_scale: float
@@ -69,14 +69,22 @@ class Night:
     band: str
 
     @property
-    def sigma(self) -> NDArray[np.float64]:
-        """Width of the profile of each frame, pixels."""
-        return self.fwhm * FWHM_TO_SIGMA
+    def mjd(self) -> NDArray[np.float64]:
+        """Middle of each exposure, MJD (UTC), shape (n,)."""
+        return self.stack.mjd
 
     @property
-    def area(self) -> float:
-        """Area with data in any frame, square degrees."""
-        pixels = float(self.frames.valid.any(axis=0).sum())
+    def tau(self) -> NDArray[np.float64]:
+        """Days since the first image, shape (n,)."""
+        return self.stack.tau
+
+    @property
+    def sigma(self) -> NDArray[np.float64]:
+        """Width of the profile of each image, pixels."""
+        return self.fwhm * FWHM_TO_SIGMA
+
+    def area(self, pixels: int) -> float:
+        """Return square degrees of so many pixels."""
         return pixels * (self.pixel_scale / 3600.0) ** 2
 
     def sky(self, x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
@@ -95,7 +103,7 @@ def usable(products: Sequence[Handle]) -> list[int]:
 
 
 def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> Night | None:
-    """Load, sort and align the images; None if there are too few.
+    """Measure, sort and align the images, one at a time in memory; None if there are too few.
 
     Raises
     ------
@@ -109,56 +117,93 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
     Images without world coordinates are aligned by their stars; those that match no other, and those without
     any star, are left out.
     """
+    fewest = settings.stack.min_epochs
     chosen = usable(products)
-    if len(chosen) < settings.stack.min_epochs:
+    if len(chosen) < fewest:
         return None
-    solved = solutions(products)
-    images = [with_world(products[n].load(), solved.get(products[n].info.unit)) for n in chosen]
-    if settings.psf_fwhm is None:
-        chosen, images = _with_stars(chosen, images, settings)
-    mjd = np.array([middle_mjd(one) for one in images])
-    order = np.argsort(mjd, kind="stable")
-    images = [images[place] for place in order]
-    if len({one.data.shape for one in images}) > 1:
-        msg = f"the images of one night differ in size: {sorted({one.data.shape for one in images})}"
+    order, sights = _sights(products, chosen, settings)
+    if len({one.shape for one in sights}) > 1:
+        msg = f"the images of one night differ in size: {sorted({one.shape for one in sights})}"
         raise DataError(msg)
-    dx, dy, aligned = offsets(images, how=settings.align)
-    if aligned.sum() < settings.stack.min_epochs:
+    dx, dy, aligned = offsets(sights, how=settings.align)
+    if aligned.sum() < fewest:
         return None
     order, dx, dy = order[aligned], dx[aligned], dy[aligned]
-    images = [one for one, good in zip(images, aligned, strict=True) if good]
-    first = images[0]
-    fwhm = np.array([_fwhm(one, settings) for one in images])
-    science, variance = _planes(images, dx, dy)
-    raw = products[chosen[0]].info.role != "difference"
-    if settings.template == "median" or (settings.template == "auto" and raw):
-        cleaned = subtract_template(
-            science,
-            variance,
-            threshold=settings.star_threshold,
-            min_frames=settings.stack.min_epochs,
-            excess=settings.excess_noise,
-        )
-        science, variance = cleaned.science, cleaned.variance
+    sights = [one for one, good in zip(sights, aligned, strict=True) if good]
+    fwhm = np.array([one.fwhm for one in sights])
     # one size for all, and wide enough for the widest
     radius = int(np.ceil(3 * fwhm.max() * FWHM_TO_SIGMA))
-    psf = tuple(gaussian_psf(width * FWHM_TO_SIGMA, radius) for width in fwhm)
-    zero_point = [_number(one, settings.zero_point_keyword) for one in images]
-    exptime = np.array([_number(one, "EXPTIME") for one in images])
-    wcs = first.wcs if "CTYPE1" in first.header else None
-    return Night(
-        frames=Frames(mjd[order], science, variance, psf, exptime),
-        order=np.array(chosen, dtype=np.int64)[order],
-        dx=dx,
-        dy=dy,
-        fwhm=fwhm,
-        wcs=wcs,
-        pixel_scale=_scale(wcs, settings),
-        zero_point=np.array(zero_point),
-        exptime=exptime,
-        unit=first.unit,
-        band=products[chosen[0]].info.band or str(first.header.get("FILTER") or ""),
+    first = products[chosen[0]].info
+    stack = open_stack(
+        [products[number] for number in order],
+        sights,
+        [gaussian_psf(width * FWHM_TO_SIGMA, radius) for width in fwhm],
+        (dx, dy),
+        template=_template(settings, difference=first.role == "difference"),
+        grow=settings.star_grow,
+        edge=0 if first.role == "difference" else settings.edge,
+        memory=settings.memory_limit * 1e9,
     )
+    header = sights[0].header
+    wcs = sights[0].wcs if "CTYPE1" in header else None
+    return Night(
+        stack=stack, order=order, fwhm=fwhm, wcs=wcs, pixel_scale=_scale(wcs, settings),
+        zero_point=np.array([_zero_point(one, settings) for one in sights]),
+        exptime=np.array([number_of(one.header, "EXPTIME") for one in sights]),
+        unit=sights[0].unit, band=first.band or str(header.get("FILTER") or ""),
+    )  # fmt: skip
+
+
+def _sights(
+    products: Sequence[Handle], chosen: Sequence[int], settings: MovingObjectsSettings
+) -> tuple[NDArray[np.int64], list[Sight]]:
+    """Return the numbers of the images in order of time, and what is known of each."""
+    known = solutions(products)
+    headers = {n: header_of(products[n], known.get(products[n].info.unit)) for n in chosen}
+    if settings.psf_fwhm is None:
+        # images that say that no star could be measured are clouded: left out if enough others have stars
+        clear = [n for n in chosen if headers[n].get("NOSTARS") is not True]
+        chosen = clear if len(clear) >= settings.stack.min_epochs else chosen
+    mjd = np.array([middle_mjd(headers[n]) for n in chosen])
+    order = np.array(chosen, dtype=np.int64)[np.argsort(mjd, kind="stable")]
+    stars = needs_stars([headers[n] for n in chosen], settings.align)
+    sights = [
+        sight_of(
+            products[n].load(), settings, stars=stars, header=headers[n],
+            difference=products[n].info.role == "difference",
+        )
+        for n in order.tolist()
+    ]  # fmt: skip
+    return order, sights
+
+
+def _zero_point(sight: Sight, settings: MovingObjectsSettings) -> float:
+    found = number_of(sight.header, settings.zero_point_keyword)
+    return found if np.isfinite(found) or settings.zero_point is None else settings.zero_point
+
+
+def _template(settings: MovingObjectsSettings, *, difference: bool) -> dict[str, Any] | None:
+    if settings.template == "none" or (settings.template == "auto" and difference):
+        return None
+    return {
+        "threshold": settings.star_threshold,
+        "min_frames": settings.stack.min_epochs,
+        "excess": settings.excess_noise,
+    }
+
+
+def aligned_images(night: Night) -> list[Image]:
+    """Return the images of a night as they are searched, each with world coordinates on the common grid."""
+    _, ny, nx = night.stack.shape
+    images = []
+    for frame, sight in enumerate(night.stack.sights):
+        science, variance = night.stack.planes(frame, (0, ny), (0, nx))
+        with np.errstate(invalid="ignore"):
+            lost = ~(np.isfinite(science) & np.isfinite(variance) & (variance > 0))
+        header = Image.moved(sight.header, int(night.stack.dy[frame]), int(night.stack.dx[frame]))
+        header |= {"MJD-MID": sight.mjd, "FWHM": sight.fwhm}
+        images.append(Image(science, variance, lost.astype(np.uint8), header, sight.unit))
+    return images
 
 
 def options_of(night: Night, settings: MovingObjectsSettings) -> StackOptions:
@@ -170,59 +215,8 @@ def options_of(night: Night, settings: MovingObjectsSettings) -> StackOptions:
         min_obs=own.min_epochs, top=own.top, masked=own.masked,
         binning=0 if own.binning == "auto" else own.binning, two_level_from=own.two_level_from,
         block=own.block / 1440.0, clip=own.clip, controls=own.controls, seed=own.seed, threads=own.threads,
-        engine=own.engine, precision=own.precision,
+        engine=own.engine, precision=own.precision, memory=settings.memory_limit * 1e9,
     )  # fmt: skip
-
-
-def middle_mjd(image: Image) -> float:
-    """Middle of the exposure, MJD (UTC), from ``MJD-MID`` or from the start and the exposure time.
-
-    Raises
-    ------
-    BadKeyword
-        If the header does not say.
-    """
-    header = image.header
-    for key in _MIDDLE:
-        if header.get(key) is not None:
-            return float(header[key])
-    half = _number(image, "EXPTIME") / 2 / SECONDS_PER_DAY
-    if np.isfinite(half):
-        if header.get("MJD-OBS") is not None:
-            return float(header["MJD-OBS"]) + half
-        if header.get("DATE-OBS"):
-            text = str(header["DATE-OBS"]).strip().removesuffix("Z")
-            try:
-                start = datetime.fromisoformat(text).replace(tzinfo=UTC)
-            except ValueError as error:
-                msg = f"DATE-OBS {text!r} is not an ISO 8601 time"
-                raise BadKeyword(msg) from error
-            return _MJD_UNIX + start.timestamp() / SECONDS_PER_DAY + half
-    msg = "an image needs MJD-MID, or MJD-OBS or DATE-OBS (start) with EXPTIME"
-    raise BadKeyword(msg)
-
-
-def _number(image: Image, key: str) -> float:
-    value = image.header.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
-
-
-def _fwhm(image: Image, settings: MovingObjectsSettings) -> float:
-    width = settings.psf_fwhm if settings.psf_fwhm is not None else _number(image, "FWHM")
-    if not 0 < width < np.inf:
-        msg = "an image needs the keyword FWHM (pixels), or the analysis the setting psf_fwhm"
-        raise BadKeyword(msg)
-    return width
-
-
-def _with_stars(
-    chosen: list[int], images: list[Image], settings: MovingObjectsSettings
-) -> tuple[list[int], list[Image]]:
-    """Leave out images that say that no star could be measured, clouded ones, if enough others have stars."""
-    good = [n for n, one in enumerate(images) if one.header.get("NOSTARS") is not True]
-    if len(good) < settings.stack.min_epochs:
-        return chosen, images
-    return [chosen[n] for n in good], [images[n] for n in good]
 
 
 def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:
@@ -234,21 +228,3 @@ def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:
     from astropy.wcs.utils import proj_plane_pixel_scales
 
     return float(np.mean(proj_plane_pixel_scales(wcs.celestial)) * 3600.0)
-
-
-def _planes(
-    images: Sequence[Image], dx: NDArray[np.int64], dy: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    science = np.empty((len(images), *images[0].data.shape), dtype=np.float32)
-    variance = np.empty_like(science)
-    for number, one in enumerate(images):
-        data = one.data.astype(np.float32)
-        if one.mask is not None:
-            data[one.mask != 0] = np.nan
-        middle = float(np.nanmedian(data)) if np.isfinite(data).any() else 0.0
-        science[number] = data - middle
-        spread = (
-            MAD_TO_SIGMA * float(np.nanmedian(np.abs(science[number]))) if np.isfinite(data).any() else 1.0
-        )
-        variance[number] = spread**2 if one.variance is None else one.variance
-    return shift_frames(science, dx, dy), shift_frames(variance, dx, dy)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.night import Night
+from virtualobserver.analyses.moving_objects.recall import false_alarms
 from virtualobserver.conventions import FLAG_BACKGROUND, ZERO_POINT_AB_UJY
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product, Target
@@ -28,7 +29,7 @@ _STAMP_RADIUS: Final = 10
 def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Event], list[Product]]:
     """Return the source, one event per epoch with data, and the products of one mover."""
     facts = _facts(night, mover)
-    tau = night.frames.tau
+    tau = night.tau
     x, y = mover.path.at(tau)
     sky = night.sky(x, y)
     ra, dec = sky if sky is not None else (np.full(len(tau), np.nan),) * 2
@@ -43,7 +44,7 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
     ]
     curve = TimeSeries(
         {
-            "mjd": night.frames.mjd[rows],
+            "mjd": night.mjd[rows],
             "flux": flux[rows],
             "flux_error": error[rows],
             "flags": np.where(mover.kept[rows], 0, FLAG_BACKGROUND).astype(np.int64),
@@ -60,8 +61,8 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
     )
     products = [Product(curve, role="mover", series=target.name, band=night.band, target=target)]
     if stamp:
-        combined = coadd(night.frames, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=mover.kept)
-        header = {"OBJECT": target.name, "MJD-OBS": float(night.frames.mjd[0])}
+        combined = coadd(night.stack, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=mover.kept)
+        header = {"OBJECT": target.name, "MJD-OBS": float(night.mjd[0])}
         image = Image(combined, header=header, unit=night.unit)
         products.append(Product(image, role="stamp", series=target.name, band=night.band, target=target))
     return Found(target), events, products
@@ -70,19 +71,23 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
 def properties_of(night: Night, harvest: Harvest) -> dict[str, Any]:
     """Summary of the night: what was searched, found, and found in the controls."""
     found: dict[str, Any] = {
-        "n_images": len(night.frames.mjd),
+        "n_images": len(night.mjd),
         "n_movers": len(harvest.movers),
         "level": harvest.level,
         "trials": harvest.trials,
         "n_velocities": harvest.velocities,
         "velocity_step": float(arcsec_per_hour(harvest.step, night.pixel_scale)),
         "binning": harvest.binning,
-        "area": night.area,
-        "time_span": float(np.ptp(night.frames.mjd)),
+        "area": night.area(harvest.pixels),
+        "n_tiles": harvest.tiles,
+        "time_span": float(np.ptp(night.mjd)),
         "likelihoods": [round(one.likelihood, 3) for one in harvest.movers],
     }
     for name, control in (("inverted", harvest.inverted), ("shuffled", harvest.shuffled)):
         found[f"n_false_{name}"] = None if control is None else len(control)
+        found[f"false_per_square_degree_{name}"] = (
+            None if control is None else false_alarms(len(control), night.area(harvest.pixels))
+        )
         found[f"likelihoods_{name}"] = None if control is None else [round(c.likelihood, 3) for c in control]
     return found
 
@@ -90,17 +95,17 @@ def properties_of(night: Night, harvest: Harvest) -> dict[str, Any]:
 def _facts(night: Night, mover: Mover) -> dict[str, Any]:
     """Return what every row of a mover says of the whole path (JSON-like)."""
     path = mover.path
-    tau = night.frames.tau[mover.phi > 0]
+    tau = night.tau[mover.phi > 0]
     facts: dict[str, Any] = {
         "likelihood": mover.likelihood,
         "n_obs": mover.n_obs,
         "x0": path.x, "y0": path.y, "x0_error": path.x_error, "y0_error": path.y_error,
         "vx": path.vx, "vy": path.vy, "vx_error": path.vx_error, "vy_error": path.vy_error,
         "flux": path.flux, "flux_error": path.flux_error, "flux_unit": night.unit,
-        "mjd0": float(night.frames.mjd[0]),
-        "first_mjd": float(night.frames.mjd[0] + tau[0]), "last_mjd": float(night.frames.mjd[0] + tau[-1]),
+        "mjd0": float(night.mjd[0]),
+        "first_mjd": float(night.mjd[0] + tau[0]), "last_mjd": float(night.mjd[0] + tau[-1]),
         "rate": float(arcsec_per_hour(np.hypot(path.vx, path.vy), night.pixel_scale)),
-        "pa": _position_angle(night, path.at(night.frames.tau)),
+        "pa": _position_angle(night, path.at(night.tau)),
         "known_as": None,
     }  # fmt: skip
     return {key: _plain(value) for key, value in facts.items()}
@@ -118,7 +123,7 @@ def _position_angle(night: Night, at: tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def _target(night: Night, mover: Mover, ra: NDArray[np.float64], dec: NDArray[np.float64]) -> Target:
-    mjd = float(night.frames.mjd[0])
+    mjd = float(night.mjd[0])
     if np.isfinite(ra[0]) and np.isfinite(dec[0]):
         place = f"{ra[0]:09.5f}{dec[0]:+09.5f}"
         return Target(f"M{mjd:.5f}_{place}", ra=float(ra[0]), dec=float(dec[0]), kind="moving")
@@ -134,8 +139,8 @@ def _event(  # noqa: PLR0917
     mover: Mover,
     facts: Mapping[str, Any],
 ) -> Event:
-    mjd = float(night.frames.mjd[row])
-    errors = mover.path.error_at(night.frames.tau[[row]])
+    mjd = float(night.mjd[row])
+    errors = mover.path.error_at(night.tau[[row]])
     parameters = {
         **facts,
         "x": at[0],

@@ -7,8 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from virtualobserver.analyses.moving_objects.injection import draw_movers, inject_movers, measure_recall
-from virtualobserver.analyses.moving_objects.night import Night, load_night, options_of, usable
+from virtualobserver.analyses.moving_objects.injection import (
+    Recall,
+    draw_movers,
+    inject_movers,
+    measure_recall,
+)
+from virtualobserver.analyses.moving_objects.night import (
+    Night,
+    aligned_images,
+    load_night,
+    options_of,
+    usable,
+)
+from virtualobserver.analyses.moving_objects.recall import recall_facts
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.analyses.moving_objects.tables import kbmod_table
@@ -16,11 +28,12 @@ from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux
+from virtualobserver.data.image import Image
+from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.shiftstack import Harvest, find_movers
-from virtualobserver.maths.shiftstack_images import likelihood_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MovingObjects"]
 
+_MOST_ROUNDS: Final = 50  # of injecting many movers at once
 _SAME_SKY: Final = 5.0  # arcsec within which two detections at one time are of one mover
 
 
@@ -74,10 +88,16 @@ class MovingObjects(Analysis):
             return Result(properties={"n_images": len(usable(products)), "n_movers": 0})
         night, harvest = searched
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
+        made = [product for _, _, some in parts for product in some]
+        properties = properties_of(night, harvest)
+        if settings.recall:
+            recall = self._recall(products, settings, settings.recall, harvest)
+            properties["recall"] = recall_facts(recall.truth, false=recall.false, area=recall.area)
+            made.append(Product(recall.truth, role="recall", band=night.band))
         return Result(
             detections=in_order([event for _, events, _ in parts for event in events]),
-            properties=properties_of(night, harvest),
-            products=tuple(product for _, _, made in parts for product in made),
+            properties=properties,
+            products=tuple(made),
             sources=tuple(found for found, _, _ in parts),
         )
 
@@ -85,9 +105,7 @@ class MovingObjects(Analysis):
         self, rng: np.random.Generator, products: Sequence[Handle], settings: MovingObjectsSettings
     ) -> Mapping[str, Any]:
         """Draw one mover: start (pixels of the first image), velocity (px/d), flux in each image."""
-        night = self._night(products, settings)
-        images = likelihood_images(night.frames, masked=settings.stack.masked)
-        return draw_movers(rng, night, images, settings)[0]
+        return draw_movers(rng, self._night(products, settings), settings)[0]
 
     def inject(
         self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
@@ -123,6 +141,11 @@ class MovingObjects(Analysis):
         east = (a.ra - b.ra + 180.0) % 360.0 - 180.0
         return float(np.hypot(east * np.cos(np.radians(a.dec)), a.dec - b.dec)) * 3600.0 <= _SAME_SKY
 
+    def stacked(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> Sequence[Image]:
+        """Return the images as they are searched: aligned, without sky and stars, masked; empty if too few."""
+        night = load_night(products, settings)
+        return () if night is None else aligned_images(night)
+
     def figures(
         self,
         products: Sequence[Handle],
@@ -136,19 +159,42 @@ class MovingObjects(Analysis):
         if searched is None:
             return {}
         night, harvest = searched
-        drawn = {"movers": stamp_sheet(night.frames, harvest)}
-        if settings.simulate.number:
-            recall = measure_recall(
-                products, settings, number=settings.simulate.number, seed=settings.simulate.seed
-            )
-            drawn["recall"] = recall_curve(recall.truth)
+        drawn = {"movers": stamp_sheet(night.stack, harvest)}
+        number = settings.recall or settings.simulate.number
+        if number:
+            drawn["recall"] = recall_curve(self._recall(products, settings, number, harvest).truth)
         return drawn
+
+    @staticmethod
+    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
+        """Draw the recall of injections made one by one, of all nights."""
+        from virtualobserver.analyses.moving_objects.figures import recall_curve
+
+        names = ("mag", "likelihood", "rate", "found")
+        columns = {name: outcomes[name].to_numpy(dtype=bool if name == "found" else float) for name in names}
+        figure = recall_curve(Table(columns))
+        figure.suptitle(title)
+        return figure
+
+    @staticmethod
+    def _recall(
+        products: Sequence[Handle], settings: MovingObjectsSettings, number: int, harvest: Harvest
+    ) -> Recall:
+        quick = settings.model_copy(update={"stack": settings.stack.model_copy(update={"controls": False})})
+        return measure_recall(
+            products,
+            quick,
+            number=number,
+            seed=settings.simulate.seed,
+            rounds=_MOST_ROUNDS,
+            known=harvest.movers,
+        )
 
     def _searched(
         self, products: Sequence[Handle], settings: MovingObjectsSettings
     ) -> tuple[Night, Harvest] | None:
         night = load_night(products, settings)
-        if night is None or not np.ptp(night.frames.mjd) > 0 or not night.frames.valid.any():
+        if night is None or not np.ptp(night.mjd) > 0 or not night.stack.covered().any():
             return None
         engines: dict[str, Callable[[Night, MovingObjectsSettings], Harvest]] = {"stack": _stack}
         return night, engines[settings.method](night, settings)
@@ -163,4 +209,4 @@ class MovingObjects(Analysis):
 
 
 def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:
-    return find_movers(night.frames, options_of(night, settings))
+    return find_movers(night.stack, options_of(night, settings))

@@ -136,13 +136,56 @@ class MovingObjectsSettings(AnalysisSettings):
     star_threshold: float = setting(
         4.0, doc="Pixels of the template above this are masked", unit="sigma", step="analyse", gt=0
     )
+    star_grow: int = setting(
+        0,
+        doc="Pixels by which what is masked for a star grows, where wings that change with the seeing are left over",
+        unit="pix",
+        step="analyse",
+        ge=0,
+    )
+    background_box: int = setting(
+        64,
+        doc="Side of the boxes in which the sky of images that are no differences is measured and subtracted; 0 = "
+        "one median for the whole image",
+        unit="pix",
+        step="analyse",
+        ge=0,
+    )
+    edge: int = setting(
+        4,
+        doc="Rows and columns left out at the edges of images that are no differences",
+        unit="pix",
+        step="analyse",
+        ge=0,
+    )
     excess_noise: float = setting(
         2.0, doc="Scatter in time beyond this times the variance replaces it", step="analyse", ge=1
     )
     zero_point_keyword: str = setting(
         "MAGZP", doc="Keyword with the AB magnitude of one unit of flux in that image", step="analyse"
     )
+    zero_point: float | None = setting(
+        None,
+        doc="AB magnitude of one unit of flux in images that do not say it; unset = not known",
+        unit="mag",
+        step="analyse",
+    )
     save_stamps: bool = setting(
         True, doc="Keep the combined stamp of each mover as a product", step="analyse"
+    )
+    recall: int = setting(
+        0,
+        doc="Movers injected after each search, many at once, to measure which part of them it finds; see `simulate` "
+        "for their strength and rate",
+        step="analyse",
+        ge=0,
+    )
+    memory_limit: float = setting(
+        2.0,
+        doc="Memory that the images of a search may take; a night that needs more is searched in tiles. One image "
+        "with its variance and mask comes on top",
+        unit="Gbyte",
+        run_only=True,
+        gt=0,
     )
     simulate: MoverInjection = setting(MoverInjection(), doc="Injection and recovery", step="simulate")

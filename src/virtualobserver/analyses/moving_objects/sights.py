@@ -1,0 +1,180 @@
+"""What is known of each image before the search: measured once, one image in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
+from virtualobserver.conventions import MAD_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.data.handles import Handle
+from virtualobserver.data.image import Image
+from virtualobserver.errors import BadKeyword
+from virtualobserver.maths.background import Mesh, background_mesh
+from virtualobserver.maths.sources import find_sources
+from virtualobserver.maths.tansip import replace_world
+
+__all__ = [
+    "Sight",
+    "header_of",
+    "middle_mjd",
+    "number_of",
+    "sight_of",
+    "solutions",
+    "stars_of",
+    "with_world",
+]
+
+_MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
+_MJD_UNIX: Final = 40587.0
+_MOST_STARS: Final = 200
+_CARDS: Final = {"wcs": "wcs", "zeropoint": "cards"}  # where in a table of a role its header cards are
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """One image without its pixels.
+
+    Parameters
+    ----------
+    header
+        With world coordinates, if there are any.
+    unit
+        Of the pixels.
+    shape
+        Rows and columns.
+    mjd
+        Middle of the exposure, MJD (UTC).
+    fwhm
+        Full width at half maximum, pixels.
+    level, noise
+        Median and robust scatter of the good pixels.
+    mesh
+        The sky in boxes; None = it is flat.
+    stars
+        Positions of stars, brightest first, shape (n, 2); None = not looked for.
+    """
+
+    header: Mapping[str, Any]
+    unit: str
+    shape: tuple[int, int]
+    mjd: float
+    fwhm: float
+    level: float
+    noise: float
+    mesh: Mesh | None = None
+    stars: NDArray[np.float64] | None = None
+
+    @property
+    def wcs(self) -> Any:
+        """World coordinates from the header."""
+        return Image(np.zeros((1, 1)), header=self.header).wcs
+
+
+def sight_of(
+    image: Image,
+    settings: MovingObjectsSettings,
+    *,
+    stars: bool,
+    header: Mapping[str, Any] | None = None,
+    difference: bool = False,
+) -> Sight:
+    """Measure an image; its sky in boxes only where it is no difference of two.
+
+    Raises
+    ------
+    BadKeyword
+        If it does not say when it was taken or how wide its stars are, and no setting does.
+    """
+    cards = image.header if header is None else header
+    data = image.data.astype(np.float32)
+    if image.mask is not None:
+        data[image.mask != 0] = np.nan
+    some = bool(np.isfinite(data).any())
+    level = float(np.nanmedian(data)) if some else 0.0
+    box = settings.background_box
+    mesh = background_mesh(data, box=box) if some and box and not difference else None
+    data -= np.float32(level)
+    noise = MAD_TO_SIGMA * float(np.nanmedian(np.abs(data))) if some else 1.0
+    ny, nx = image.data.shape
+    return Sight(
+        header=cards, unit=image.unit, shape=(ny, nx), mjd=middle_mjd(cards), fwhm=_fwhm(cards, settings),
+        level=level, noise=noise, mesh=mesh, stars=stars_of(image) if stars else None,
+    )  # fmt: skip
+
+
+def header_of(handle: Handle, cards: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Read the header of an image and put other world coordinates into it, if there are any."""
+    return with_world(handle.section(slice(0, 1), slice(0, 1)).header, cards)
+
+
+def solutions(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
+    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in products:
+        key = _CARDS.get(one.info.role) if one.info.kind == "table" else None
+        if key is not None and (cards := one.load().meta.get(key)):
+            found.setdefault(one.info.unit, {}).update(cards)
+    return dict(found)
+
+
+def with_world(header: Mapping[str, Any], cards: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the header with other world coordinates, or further cards; without any as it is."""
+    if not cards:
+        return dict(header)
+    return replace_world(header, cards) if "CTYPE1" in cards else {**header, **cards}
+
+
+def middle_mjd(header: Mapping[str, Any]) -> float:
+    """Middle of the exposure, MJD (UTC), from ``MJD-MID`` or from the start and the exposure time.
+
+    Raises
+    ------
+    BadKeyword
+        If the header does not say.
+    """
+    for key in _MIDDLE:
+        if header.get(key) is not None:
+            return float(header[key])
+    half = number_of(header, "EXPTIME") / 2 / SECONDS_PER_DAY
+    if np.isfinite(half):
+        if header.get("MJD-OBS") is not None:
+            return float(header["MJD-OBS"]) + half
+        if header.get("DATE-OBS"):
+            text = str(header["DATE-OBS"]).strip().removesuffix("Z")
+            try:
+                start = datetime.fromisoformat(text).replace(tzinfo=UTC)
+            except ValueError as error:
+                msg = f"DATE-OBS {text!r} is not an ISO 8601 time"
+                raise BadKeyword(msg) from error
+            return _MJD_UNIX + start.timestamp() / SECONDS_PER_DAY + half
+    msg = "an image needs MJD-MID, or MJD-OBS or DATE-OBS (start) with EXPTIME"
+    raise BadKeyword(msg)
+
+
+def number_of(header: Mapping[str, Any], key: str) -> float:
+    """Return a number from a header, NaN if there is none."""
+    value = header.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
+
+
+def stars_of(image: Image) -> NDArray[np.float64]:
+    """Return positions of stars, brightest first, shape (n, 2)."""
+    if not np.isfinite(image.data).any():
+        return np.zeros((0, 2))
+    found = find_sources(image.data, image.variance, mask=image.mask, threshold=8.0)
+    found = found.take(np.flatnonzero(~found.truncated & (found.elongation < 2))[:_MOST_STARS])
+    return np.stack([found.x, found.y], axis=1)
+
+
+def _fwhm(header: Mapping[str, Any], settings: MovingObjectsSettings) -> float:
+    width = settings.psf_fwhm if settings.psf_fwhm is not None else number_of(header, "FWHM")
+    if not 0 < width < np.inf:
+        msg = "an image needs the keyword FWHM (pixels), or the analysis the setting psf_fwhm"
+        raise BadKeyword(msg)
+    return width
