@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from support_astep import drive, frames, write_night
 
-from virtualobserver.data import RawRef, Target
+from virtualobserver.data import Image, RawRef, Target
+from virtualobserver.data.handles import MemoryHandle, ProductInfo
 from virtualobserver.errors import DataError
+from virtualobserver.maths.ccd_masks import unstable_pixels
 from virtualobserver.observatories.astep import VirtualASTEP
 from virtualobserver.observatories.astep.folder import folder_raws
-from virtualobserver.observatories.astep.frames import opened
+from virtualobserver.observatories.astep.frames import opened, sections
+from virtualobserver.observatories.astep.loaded import LoadedMasters
 from virtualobserver.observatory import Aux
 
 SHAPE = (320, 400)
@@ -70,3 +73,47 @@ def test_compressed_frames_beyond_the_limit_go_through_a_temporary_file(tmp_path
     spooled = drive(folder, memory_limit=0.0002)
     for unit, handle in plain.masters.items():
         np.testing.assert_array_equal(spooled.masters[unit].load().data, handle.load().data)
+
+
+def test_unstable_pixels_are_found_within_the_limit(biases):
+    survey = VirtualASTEP()
+    raws = [RawRef.of(raw) for raw in folder_raws([biases], survey.settings)]
+    raws = [raw for raw in raws if raw.header["kind"] == "bias"]
+    with opened(raws, survey.settings) as (stack, _):
+        whole = unstable_pixels(sections(stack))
+        tracemalloc.start()
+        banded = unstable_pixels(sections(stack), memory_limit=4e6)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(stack) == 24
+        assert peak < 4.5e6 < 24 * SHAPE[0] * SHAPE[1] * 2
+        np.testing.assert_array_equal(banded, whole)
+        with pytest.raises(DataError, match="memory_limit"):
+            unstable_pixels(sections(stack), memory_limit=1e6)
+
+
+def test_masters_of_a_night_are_read_once_and_no_more_than_three_are_kept():
+    reads = []
+
+    class Counted(MemoryHandle):
+        def load(self):
+            reads.append(self.info.product_id)
+            return super().load()
+
+    def handle(number):
+        plane = np.full((4, 5), float(number), np.float32)
+        image = Image(plane, plane, np.zeros((4, 5), np.uint16))
+        facts = {"hash": f"{number:x}", "n_combine": 3}
+        return Counted(image, ProductInfo("image", "master", product_id=number, statistics=facts))
+
+    loaded = LoadedMasters()
+    night = [handle(number) for number in (1, 2, 3)]
+    for _ in range(5):
+        assert [loaded(one).data[0, 0] for one in night] == [1.0, 2.0, 3.0]
+    assert reads == [1, 2, 3]
+    assert loaded(handle(4)).data[0, 0] == 4.0
+    assert loaded(night[2]).data[0, 0] == 3.0
+    assert reads == [1, 2, 3, 4]
+    loaded(night[0])
+    assert reads == [1, 2, 3, 4, 1]
+    assert loaded(None) is None

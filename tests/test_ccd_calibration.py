@@ -348,6 +348,23 @@ def test_hot_pixels_are_found_from_drifting_real_frames_alone():
     assert (dark[found] > 150.5 + 5 * 5.93).mean() > 0.9
 
 
+def test_pixels_that_last_are_found_frame_by_frame():
+    rng = np.random.default_rng(14)
+
+    def frames():
+        for number in range(8):
+            image = expose(200 + stars_image((80, 90), [20 + 5 * number], [40], [50000]), rng)
+            image[10, 10] += 200
+            yield image
+
+    found = lasting_pixels(frames())
+    assert np.argwhere(found).tolist() == [[10, 10]]
+    with pytest.raises(DataError, match="no frames"):
+        lasting_pixels([])
+    with pytest.raises(DataError, match="shape"):
+        lasting_pixels([np.zeros((4, 4)), np.zeros((5, 5))])
+
+
 def test_bits_are_counted_and_halos_are_discs():
     mask = halo_mask((50, 60), np.array([10.0, 100.0]), np.array([20.0, 20.0]), np.array([5.0, 3.0]))
     assert np.count_nonzero(mask) == pytest.approx(np.pi * 25, rel=0.05)

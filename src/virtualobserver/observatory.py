@@ -277,6 +277,23 @@ class VirtualObservatory(ABC):
         """
         return ()
 
+    def figures(
+        self,
+        raws: Sequence[RawRef],  # noqa: ARG002 - surveys without figures have nothing to look at
+        products: Sequence[Handle],  # noqa: ARG002
+        settings: Any,  # noqa: ARG002
+    ) -> Mapping[str, Any]:
+        """Return Matplotlib figures of what was made by name, the most telling one first; none by default.
+
+        Parameters
+        ----------
+        raws
+            Raw data of the units asked for, in the order of the units.
+        products
+            What `reduce` made of them, and all masters; ``info.unit`` says of which unit.
+        """
+        return {}
+
     def with_band_names(self, products: Iterable[Product]) -> tuple[Product, ...]:
         """Return what `reduce` made with the names of bands that the setting ``band_names`` asks for."""
         names = self.settings.band_names

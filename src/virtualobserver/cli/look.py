@@ -152,16 +152,23 @@ def plot(
     analysis: Annotated[
         str | None, typer.Option(metavar="NAME", help="Analysis to ask, or a figure of it (NAME.FIGURE).")
     ] = None,
+    survey: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Draw what a survey made, or a figure of it (NAME.FIGURE)."),
+    ] = None,
+    unit: Annotated[str, typer.Option(help="Of --survey: a unit or night, e.g. 2012-06-04.")] = "",
     overrides: Set = None,
     data: Data = None,
 ) -> None:
-    """Draw a source as the analyses show it, a detection, or the injections of a whole sample (PNG, PDF or SVG)."""
-    if (source is not None) + (detection is not None) + population != 1:
+    """Draw a source as the analyses show it, a detection, a whole sample, or what a survey made (PNG, PDF or SVG)."""
+    if (source is not None) + (detection is not None) + population + (survey is not None) != 1:
         raise typer.BadParameter(
-            "give either a source, or --detection ID, or --population", param_hint="SOURCE"
+            "give either a source, or --detection ID, or --population, or --survey NAME", param_hint="SOURCE"
         )
     with open_project(config, data=data, overrides=overrides) as project:
-        if population:
+        if survey is not None:
+            figure = _draw_survey(project, survey, unit)
+        elif population:
             figure = project.population_figure(analysis)
         elif source is not None:
             figure = _draw_source(project, source, analysis)
@@ -173,6 +180,15 @@ def plot(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--out") from None
     typer.echo(str(out))
+
+
+def _draw_survey(project: Project, named: str, unit: str) -> Any:
+    survey, _, name = named.partition(".")
+    figures = project.survey_figures(survey, unit)
+    if not figures or (name and name not in figures):
+        msg = f"the survey {survey} draws {', '.join(figures) or 'no figures'}; give --survey {survey}.FIGURE"
+        raise typer.BadParameter(msg, param_hint="--survey")
+    return figures[name] if name else next(iter(figures.values()))
 
 
 def _draw_source(project: Project, name: str, analysis: str | None) -> Any:

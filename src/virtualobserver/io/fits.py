@@ -122,7 +122,7 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
             variance=planes.get("VARIANCE"),
             mask=planes.get("MASK"),
             header={key: value for key, value in header.items() if not structural(key)},
-            unit=str(header.get("BUNIT") or "adu").strip(),
+            unit=str(header.get("BUNIT", "adu") or "").strip(),
         )
 
 

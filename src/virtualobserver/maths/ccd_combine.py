@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri, gammaincinv
 
 from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import DataError, NotEnoughData
@@ -193,39 +193,17 @@ def combine(
     shape = _shape(frames, minus)
     count = len(frames)
     factors = _factors("offsets", offsets, 0.0, count), _factors("scales", scales, 1.0, count)
+    measured = _noise(frames, noise or NoiseModel(), minus, factors)
     recipe = Recipe(
-        clip or Clipping(),
-        method == "median",
-        *factors,
-        limits,
-        _noise(frames, noise or NoiseModel(), minus, factors),
-        _small_sample(count),
-        _excess(count),
+        clip or Clipping(), method == "median", *factors, limits, measured, _small_sample(count), _excess(count),
         sorting_network(count),
-    )
+    )  # fmt: skip
     rows = rows_per_band(count, shape, _dtype(frames).itemsize, memory_limit, threads)
     result = Combined(
         np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16), count, 0
     )
-
     fast = use_kernel(compiled, count * shape[0] * shape[1])
-
-    def band(start: int) -> int:
-        part = slice(start, min(start + rows, shape[0]))
-        block = _read(frames, part, shape)
-        dark = np.zeros((0, 0), np.float32) if minus is None else minus.section(part)
-        out = (result.data[part], result.variance[part], result.n_used[part])
-        dark = np.ascontiguousarray(dark, np.float32).view()
-        dark.flags.writeable = False  # as a master's is: for each of the two kinds a kernel would be compiled
-        return _block(block, dark, recipe, out, fast)
-
-    starts = range(0, shape[0], rows)
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            rejected = sum(pool.map(band, starts))
-    else:
-        rejected = sum(map(band, starts))
-    return Combined(result.data, result.variance, result.n_used, count, rejected)
+    return replace(result, n_reject=_bands(frames, minus, recipe, result, (rows, threads, fast)))
 
 
 def rows_per_band(
@@ -283,7 +261,7 @@ def stack_noise(
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0
-    return float(np.sqrt(np.median(values) * (count - 1) / chi2.median(count - 1)))
+    return float(np.sqrt(np.median(values) * (count - 1) / (2 * gammaincinv((count - 1) / 2, 0.5))))
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -303,6 +281,33 @@ def _shape(frames: Sequence[Sections], minus: Sections | None) -> tuple[int, int
             msg = f"{name} of the stack has shape {tuple(frame.shape)}, frame 0 {shape}"
             raise DataError(msg)
     return (shape[0], shape[1])
+
+
+def _bands(
+    frames: Sequence[Sections],
+    minus: Sections | None,
+    recipe: Recipe,
+    result: Combined,
+    how: tuple[int, int, bool],
+) -> int:
+    """Fill the planes of the result, so many rows at a time; return the number of values rejected."""
+    rows, threads, fast = how
+    shape = (result.data.shape[0], result.data.shape[1])
+
+    def band(start: int) -> int:
+        part = slice(start, min(start + rows, shape[0]))
+        block = _read(frames, part, shape)
+        dark = np.zeros((0, 0), np.float32) if minus is None else minus.section(part)
+        out = (result.data[part], result.variance[part], result.n_used[part])
+        dark = np.ascontiguousarray(dark, np.float32).view()
+        dark.flags.writeable = False  # as a master's is: for each of the two kinds a kernel would be compiled
+        return _block(block, dark, recipe, out, fast)
+
+    starts = range(0, shape[0], rows)
+    if threads <= 1:
+        return sum(map(band, starts))
+    with ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(band, starts))
 
 
 def _dtype(frames: Sequence[Sections]) -> np.dtype[Any]:
@@ -360,7 +365,7 @@ def _excess(count: int) -> FloatArray:
     """Return, for n = 0 ... count, the ratio of sample to expected variance that chance gives once in 1000."""
     excess = np.full(count + 1, np.inf)
     degrees = np.arange(1, count)
-    excess[2:] = chi2.isf(1e-3, degrees) / degrees
+    excess[2:] = chdtri(degrees, 1e-3) / degrees
     return excess
 
 

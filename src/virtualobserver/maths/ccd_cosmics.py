@@ -107,10 +107,11 @@ def find_cosmic_rays(
 
 def _base_variance(image: FloatPlane, variance: FloatPlane) -> FloatPlane:
     """Return the variance without the Poisson noise of each pixel's own light, held above half its median."""
-    base = variance - np.maximum(image, np.float32(0))
+    base = np.maximum(image, np.float32(0))
+    np.subtract(variance, base, out=base)
     step = max(len(base) // 128, 1)
     least = max(0.5 * float(np.median(base[::step])), 1e-3 * float(np.median(variance[::step])), 1e-6)
-    return np.maximum(base, np.float32(least))
+    return np.maximum(base, np.float32(least), out=base)
 
 
 # --- NumPy path -------------------------------------------------------------------------------------------

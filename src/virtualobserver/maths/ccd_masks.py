@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,8 @@ MaskPlane = NDArray[np.uint16]
 SAFETY = 0.5
 GRID = 4
 BAND_CELLS = 1 << 22
+UNSTABLE_BYTES = 24
+"""Values, distances, their sorted copy and indices, per value of a band of darks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,28 +82,57 @@ def hot_pixels(dark: NDArray[Any], *, sigma: float = 5.0, minimum: float = 0.5) 
     return HotPixels(mask.astype(np.uint16), median, spread)
 
 
-def unstable_pixels(frames: Sequence[Sections], *, factor: float = 5.0) -> MaskPlane:
+def unstable_pixels(
+    frames: Sequence[Sections], *, factor: float = 5.0, memory_limit: float = 1e9
+) -> MaskPlane:
     """Find pixels whose scatter over darks is more than `factor` times the median scatter.
 
     One outlier (a cosmic ray) does not make a pixel unstable: the value furthest from the median is left out.
     Frames are first taken to one level. With fewer than 4 frames nothing can be said, and nothing is flagged.
+
+    Parameters
+    ----------
+    memory_limit
+        Bytes that may be in use, whatever the number of frames.
+
+    Raises
+    ------
+    DataError
+        If `memory_limit` does not hold the result and one row of the frames.
     """
     shape = tuple(frames[0].shape) if frames else (0, 0)
     if len(frames) < 4:
         return np.zeros(shape, np.uint16)
-    height = max(BAND_CELLS // (len(frames) * shape[1]), 1)
-    middle = slice(shape[0] // 2, shape[0] // 2 + max(shape[0] // 8, 1))
-    levels = [float(np.median(frame.section(middle))) for frame in frames]
-    scatter = np.empty(shape)
+    row = len(frames) * shape[1] * UNSTABLE_BYTES
+    height = int((memory_limit - shape[0] * shape[1] * 8) // row)
+    if height < 1:
+        msg = (
+            f"memory_limit of {memory_limit:.3g} bytes does not hold the scatter of {shape[0]} x {shape[1]} pixels"
+            f" and one row of {len(frames)} darks: at least {shape[0] * shape[1] * 8 + row:.3g} are needed"
+        )
+        raise DataError(msg)
+    height = min(height, max(BAND_CELLS // (len(frames) * shape[1]), 1))
+    levels = [_level(frame, height) for frame in frames]
+    scatter = np.empty(shape, np.float32)
     for start in range(0, shape[0], height):
         rows = slice(start, start + height)
         block = np.stack(
-            [np.asarray(f.section(rows), np.float64) - level for f, level in zip(frames, levels, strict=True)]
+            [np.asarray(f.section(rows), np.float32) - level for f, level in zip(frames, levels, strict=True)]
         )
         away = np.abs(block - np.median(block, axis=0))
-        np.put_along_axis(block, away.argmax(axis=0)[None], np.nan, axis=0)
-        scatter[rows] = np.nanstd(block, axis=0, ddof=1)
+        furthest = away.argmax(axis=0)[None]
+        total = block.sum(axis=0) - np.take_along_axis(block, furthest, axis=0)[0]
+        block -= total / np.float32(len(frames) - 1)
+        np.put_along_axis(block, furthest, 0, axis=0)
+        scatter[rows] = np.sqrt(np.einsum("fyx,fyx->yx", block, block) / np.float32(len(frames) - 2))
     return np.where(scatter > factor * np.median(scatter), MASK_UNSTABLE, 0).astype(np.uint16)
+
+
+def _level(frame: Sections, height: int) -> np.float32:
+    """Return the median of some rows in the middle of a frame."""
+    first = frame.shape[0] // 2
+    rows = slice(first, first + max(min(height, frame.shape[0] // 8), 1))
+    return np.float32(np.median(frame.section(rows)))
 
 
 def flat_mask(
@@ -157,7 +188,7 @@ def ratio_flat(bright: Master, faint: Master) -> FloatPlane:
 
 
 def lasting_pixels(
-    frames: Sequence[NDArray[Any]],
+    frames: Iterable[NDArray[Any]],
     *,
     sigma: float = 5.0,
     fraction: float = 0.7,
@@ -169,19 +200,30 @@ def lasting_pixels(
     Parameters
     ----------
     frames
-        Frames that are shifted against each other by more than a star is wide, as they lie on the detector.
+        Frames that are shifted against each other by more than a star is wide, as they lie on the detector; one
+        at a time is held.
     fraction
         Part of the frames in which a pixel has to exceed the local median by `sigma`.
+
+    Raises
+    ------
+    DataError
+        If there are no frames, or they differ in shape.
     """
-    if not frames:
-        msg = "there are no frames in which hot pixels could last"
-        raise DataError(msg)
-    count = np.zeros(np.shape(frames[0]), np.int32)
-    for frame in frames:
+    count: NDArray[np.int32] | None = None
+    number = 0
+    for number, frame in enumerate(frames, start=1):
+        count = np.zeros(np.shape(frame), np.int32) if count is None else count
+        if np.shape(frame) != count.shape:
+            msg = f"frame {number - 1} has shape {np.shape(frame)}, the first one {count.shape}"
+            raise DataError(msg)
         residual = np.asarray(frame, np.float32) - window_median(frame, size, compiled=compiled)
         spread = MAD_TO_SIGMA * float(np.median(np.abs(residual)))
         count += residual > sigma * max(spread, 0.5)
-    return np.where(count >= fraction * len(frames), MASK_HOT, 0).astype(np.uint16)
+    if count is None:
+        msg = "there are no frames in which hot pixels could last"
+        raise DataError(msg)
+    return np.where(count >= fraction * number, MASK_HOT, 0).astype(np.uint16)
 
 
 def halo_mask(shape: tuple[int, int], x: NDArray[Any], y: NDArray[Any], radius: NDArray[Any]) -> MaskPlane:

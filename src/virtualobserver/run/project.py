@@ -23,6 +23,7 @@ from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
+from virtualobserver.run.survey_pictures import survey_figures
 from virtualobserver.run.workspace import Workspace
 from virtualobserver.simulate import efficiency as simulated_efficiency
 
@@ -260,6 +261,10 @@ class Project:
     def figures(self, source: str) -> dict[str, Any]:
         """Return the figures that the project's analyses draw of a source, by ``analysis.figure``."""
         return pictures.source_figures(self, self.source(source))
+
+    def survey_figures(self, survey: str, unit: str = "") -> dict[str, Any]:
+        """Return the figures that a survey draws of its masters and of a unit (a frame, a night), by name."""
+        return survey_figures(self, survey, unit)
 
     def population_figure(self, analysis: str | None = None, *, title: str = "") -> Any:
         """Return an analysis' figure of all injections."""

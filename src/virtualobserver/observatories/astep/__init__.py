@@ -10,16 +10,27 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.observatories.astep.folder import belongs, folder_raws
 from virtualobserver.observatories.astep.header import unit_of
-from virtualobserver.observatories.astep.masters import choose_masters, make_masters
+from virtualobserver.observatories.astep.loaded import LoadedMasters
+from virtualobserver.observatories.astep.making import make_masters
+from virtualobserver.observatories.astep.masters import choose_masters
 from virtualobserver.observatories.astep.photometry import measure
 from virtualobserver.observatories.astep.recipe import reduce_frame
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 from virtualobserver.observatories.astep.simulate import simulate
 from virtualobserver.observatories.astep.solve import solve
-from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
+from virtualobserver.observatories.astep.tree import write_nights
+from virtualobserver.observatory import (
+    Client,
+    Landed,
+    ObservatorySettings,
+    Site,
+    TreeWriter,
+    VirtualObservatory,
+)
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
 __all__ = ["ASTEPSettings", "VirtualASTEP"]
 
@@ -44,8 +55,9 @@ class VirtualASTEP(VirtualObservatory):
         "solve": (("table", "wcs"),),
         "photometry": (("table", "sources"), ("table", "forced"), ("table", "zeropoint")),
     }
+    trees: ClassVar[Mapping[str, TreeWriter]] = {"astep-nights": write_nights}
     services: ClassVar[tuple[str, ...]] = ("refcat", "solver")
-    batch: ClassVar[int] = 4
+    batch: ClassVar[int] = 2
     fetch_batch: ClassVar[int] = 1
     contract: ClassVar[SurveyContract] = SurveyContract(
         targets=(Target("field", ra=150.0, dec=-65.0, kind="field"),),
@@ -58,6 +70,10 @@ class VirtualASTEP(VirtualObservatory):
     )  # fmt: skip
 
     Settings: ClassVar[type[ObservatorySettings]] = ASTEPSettings
+
+    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+        super().__init__(settings, **options)
+        self._masters = LoadedMasters()
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Find the frames of a folder; nothing is ever written there.
@@ -100,11 +116,19 @@ class VirtualASTEP(VirtualObservatory):
         DataError
             If the frame cannot be calibrated; the message says why.
         """
-        return [reduce_frame(raw, aux, settings) for raw in raws[:1]]
+        return [reduce_frame(raw, aux, settings, self._masters) for raw in raws[:1]]
 
     def refine(self, part: str, products: Sequence[Handle], aux: Aux, settings: Any) -> Sequence[Product]:
         """Solve the world coordinates (with a reference catalogue), or measure the light, of one frame."""
         return (solve if part == "solve" else measure)(products, aux, settings)
+
+    def figures(
+        self, raws: Sequence[RawRef], products: Sequence[Handle], settings: Any
+    ) -> Mapping[str, Figure]:
+        """Draw the masters with their masks, a frame before and after, and the noise against the variance."""
+        from virtualobserver.observatories.astep.figures import calibration_figures
+
+        return calibration_figures(raws, products, settings)
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from virtualobserver.conventions import MASK_NAMES
+from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES, MASK_UNSTABLE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
 from virtualobserver.io.keywords import read_wcs
 from virtualobserver.maths.background import background
+from virtualobserver.maths.ccd_halos import star_halos
 from virtualobserver.maths.ccd_masks import count_bits
-from virtualobserver.maths.ccd_science import CalibratedFrame, apply_cosmic_rays, calibrate_frame
+from virtualobserver.maths.ccd_science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
 from virtualobserver.maths.psf import Psf, measure_psf
 from virtualobserver.maths.sources import find_sources
 from virtualobserver.observatories.astep.frames import RawFrame, read_frame
 from virtualobserver.observatories.astep.header import detector_of
-from virtualobserver.observatories.astep.masters import Picked, pick
+from virtualobserver.observatories.astep.loaded import LoadedMasters
+from virtualobserver.observatories.astep.masters import Picked, master_changes, pick
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["reduce_frame"]
 
 _STAR_SIGMA = 10.0
+_MIDDLE = 2048
+"""Pixels along each axis on which sky and stars are measured: enough of both, and a quarter of the time."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the calibrated frame shows: sky (e-), its scatter (e-), sources above 10 sigma, PSF or None."""
+    """What the middle of a calibrated frame shows: sky and its scatter (e-), sources above 10 sigma, PSF or None."""
 
     sky: float
     noise: float
@@ -38,12 +42,15 @@ class _Seen:
     psf: Psf | None
 
 
-def reduce_frame(raw: RawRef, aux: Aux, settings: ASTEPSettings) -> Product:
+def reduce_frame(
+    raw: RawRef, aux: Aux, settings: ASTEPSettings, loaded: LoadedMasters | None = None
+) -> Product:
     """Calibrate one science frame.
 
     Overscan off and trimmed (while reading); bias or dark subtracted, in its exposure time or scaled about the
     bias; divided by the flat; times the gain; variance of every pixel; mask of saturated, hot, bad and vignetted
-    pixels; cosmic rays. The header keeps the raw one's keywords and says what was done, with which masters.
+    pixels; cosmic rays; halos of saturated stars. The header keeps the raw one's keywords and says what was done,
+    with which masters.
 
     Raises
     ------
@@ -56,21 +63,30 @@ def reduce_frame(raw: RawRef, aux: Aux, settings: ASTEPSettings) -> Product:
         raise BadKeyword(str(problem))
     frame = read_frame(raw, settings)
     detector, defaults = detector_of(frame.header, raw.archive_id, settings)
-    masters = pick(aux.masters, raw.header, settings)
-    flagged = _flags(masters, raw, settings)
+    loaded = loaded or LoadedMasters()
+    masters = pick(aux.masters, raw.header, settings, loaded)
+    changes = master_changes(aux.masters, loaded)
+    flagged = [*_flags(masters, raw, settings), *_changed(changes, settings)]
     done = calibrate_frame(frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat)
     done = apply_cosmic_rays(done, cosmic_rays=settings.cosmic_rays)
     seen = _look(done)
+    done = _mask_halos(done, frame, seen, detector, settings)
     header = _header(raw, frame, done, masters, seen)
     flagged += _check_world(header, raw.archive_id)
     defaults = [*raw.header.get("defaults", ()), *defaults]
     header |= {"GAIN-USE": detector.gain, "RDN-USE": detector.read_noise, "CALFLAG": bool(flagged)}
     header["HISTORY"] += [f"not fully calibrated: {reason}" for reason in flagged]
     header["HISTORY"] += [f"{key}: value of the configuration" for key in defaults]
+    header["HISTORY"] += [
+        f"master {name} differs from the one before in {100 * part:.2f} % of pixels"
+        for name, part in changes.items()
+    ]
     image = Image(done.data, done.variance, done.mask, header, unit="electron")
     return Product(
         image, role="calibrated", band=str(raw.header["band"]),
-        statistics=_statistics(done, masters, seen, flagged, defaults),
+        statistics={
+            **_statistics(done, masters, seen, flagged, defaults), "master_changes": dict(changes),
+        },
     )  # fmt: skip
 
 
@@ -87,6 +103,32 @@ def _flags(masters: Picked, raw: RawRef, settings: ASTEPSettings) -> list[str]:
     return [choice.reason]
 
 
+def _changed(changes: Mapping[str, float], settings: ASTEPSettings) -> list[str]:
+    """Return which masters are too unlike those of the night before."""
+    return [
+        f"the master {name} differs from the one before by more than 6 sigma in {100 * part:.1f} % of pixels"
+        for name, part in changes.items()
+        if part > settings.master_change
+    ]
+
+
+def _mask_halos(
+    done: CalibratedFrame, frame: RawFrame, seen: _Seen, detector: Detector, settings: ASTEPSettings
+) -> CalibratedFrame:
+    """Mask the light of saturated stars."""
+    if not settings.halo_sigma or not np.isfinite(seen.noise):
+        return done
+    counts = detector.saturation if settings.halo_counts is None else settings.halo_counts
+    bright = frame.data >= counts
+    if not bright.any():
+        return done
+    bright &= (done.mask & (MASK_HOT | MASK_UNSTABLE | MASK_COSMIC_RAY)) == 0
+    halos = star_halos(
+        done.data, bright, limit=settings.halo_sigma * seen.noise, largest=settings.halo_radius
+    )
+    return replace(done, mask=done.mask | halos)
+
+
 def _check_world(header: dict[str, Any], name: str) -> list[str]:
     """Take impossible world coordinates out of a header, and return why they are."""
     if header.get("CTYPE1") is None and header.get("CTYPE2") is None:
@@ -101,14 +143,16 @@ def _check_world(header: dict[str, Any], name: str) -> list[str]:
 
 
 def _look(done: CalibratedFrame) -> _Seen:
-    """Measure sky and width of stars; a frame without stars has none."""
+    """Measure sky and width of stars in the middle of the frame; a frame without stars has none."""
+    middle = tuple(slice(max(size - _MIDDLE, 0) // 2, (size + _MIDDLE) // 2) for size in done.data.shape)
+    data, variance, mask = (plane[middle] for plane in (done.data, done.variance, done.mask))
     try:
-        sky = background(done.data, mask=done.mask)
+        sky = background(data, mask=mask)
     except DataError:
         return _Seen(float("nan"), float("nan"), 0, None)
-    sources = find_sources(done.data, done.variance, mask=done.mask, threshold=_STAR_SIGMA, sky=sky)
+    sources = find_sources(data, variance, mask=mask, threshold=_STAR_SIGMA, sky=sky)
     try:
-        psf = measure_psf(done.data, sources, sky=sky.median_level)
+        psf = measure_psf(data, sources, sky=sky.median_level)
     except NotEnoughData:
         psf = None
     return _Seen(sky.median_level, sky.median_scatter, len(sources), psf)

@@ -235,6 +235,31 @@ class ASTEPSettings(ObservatorySettings):
         (500.0, 50000.0), doc="Levels of flats above the dark that are used", unit="adu", step="calibrate"
     )
     flat_snr: float = setting(50.0, doc="Least signal-to-noise ratio of a flat", step="calibrate", ge=0)
+    flat_test: Literal["both", "ratio", "flat"] = setting(
+        "both",
+        doc="Where bad pixels are looked for: in the flat; in the ratio of flats of two levels that differ by more "
+        "than 10 %, which shows those that do not respond linearly, else in the flat; or in both",
+        step="calibrate",
+    )
+    halo_sigma: float = setting(
+        1.0,
+        doc="Light of saturated stars is masked out to where it falls below so much of the noise of a pixel; 0 = not",
+        unit="sigma", step="reduce", ge=0,
+    )  # fmt: skip
+    halo_counts: float | None = setting(
+        None,
+        doc="Counts from which a star has a halo; unset = saturated ones",
+        unit="adu",
+        step="reduce",
+        gt=0,
+    )
+    halo_radius: float = setting(100.0, doc="Largest radius of a halo", unit="pix", step="reduce", gt=0)
+    master_change: float = setting(
+        0.05,
+        doc="Part of the pixels in which a dark or flat may differ by more than 6 standard deviations from that of "
+        "the night before; beyond, frames are flagged; 1 = not compared",
+        step="reduce", gt=0, le=1,
+    )  # fmt: skip
     keep_counts: bool = setting(
         False, doc="Keep how many frames went into each pixel of a master", step="calibrate"
     )

@@ -1,0 +1,169 @@
+"""Master flats: each flat freed of its own dark, at one level, and tested for pixels unlike the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.data.product import Aux
+from virtualobserver.errors import BadKeyword, NotEnoughData
+from virtualobserver.maths.ccd_combine import NoiseModel
+from virtualobserver.maths.ccd_masks import flat_mask, ratio_flat
+from virtualobserver.maths.ccd_masters import (
+    FlatLevel,
+    Master,
+    flat_level,
+    level_groups,
+    master_flat,
+    select_flats,
+)
+from virtualobserver.observatories.astep.frames import OpenFrame
+from virtualobserver.observatories.astep.header import detector_of
+from virtualobserver.observatories.astep.masters import pick
+from virtualobserver.observatories.astep.settings import ASTEPSettings
+
+__all__ = ["combining", "make_flat"]
+
+_FEWEST: Final = 5
+"""Flats of one level that a ratio of flats needs: with fewer, two stars at one place are not rejected."""
+
+
+def make_flat(
+    frames: Sequence[OpenFrame],
+    aux: Aux,
+    headers: Mapping[str, Mapping[str, Any]],
+    settings: ASTEPSettings,
+    said: tuple[dict[str, str], list[str]],
+) -> Master:
+    """Combine the flats of one filter.
+
+    Parameters
+    ----------
+    headers
+        What is known of each frame, by its name.
+    said
+        Reasons for frames that are left out, by name, and notes: both are added to.
+
+    Raises
+    ------
+    NotEnoughData
+        If no flat can be used; the message says why each cannot.
+    """
+    refused, notes = said
+    rebased, dark = _rebased(frames, aux, headers, settings, notes)
+    detector = _gain(frames[0], settings)
+    plane = None if dark is None else _Plane(dark.data)
+    levels = [flat_level(f, dark=plane, gain=detector[0], read_noise=detector[1]) for f in rebased]
+    low, high = settings.flat_range
+    good, why = select_flats(levels, lowest=low, highest=high, snr=settings.flat_snr)
+    refused |= {frames[number].name: reason for number, reason in why.items()}
+    band = str(headers[frames[0].name]["band"])
+    if not good:
+        msg = f"filter {band!r}: no flat of {len(frames)} can be used: " + "; ".join(refused.values())
+        raise NotEnoughData(msg)
+    options = combining(frames, settings)
+    options["noise"] = None  # sky flats differ by their stars; the scatter is measured
+    options |= {"band": band, "dark": dark, "method": "median", "limits": (-np.inf, settings.saturation)}
+
+    def combined(numbers: Sequence[int]) -> Master:
+        kept: list[FlatLevel] = [levels[number] for number in numbers]
+        return master_flat([rebased[number] for number in numbers], kept, **options)
+
+    groups = [
+        [good[n] for n in group] for group in level_groups([levels[n].level for n in good], fewest=_FEWEST)
+    ]
+    ratio = None
+    if len(groups) == 2 and settings.flat_test != "flat":
+        ratio = ratio_flat(*(combined(group) for group in reversed(groups)))
+        means = [float(np.mean([levels[n].level for n in group])) for group in groups]
+        notes.append(f"pixels tested in the ratio of flats of {means[1]:.0f} and {means[0]:.0f} ADU")
+    master = combined(good)
+    mask = master.mask
+    if ratio is not None:
+        mask = mask | flat_mask(ratio, sigma=settings.flat_sigma, lowest=0)
+    if ratio is None or settings.flat_test != "ratio":
+        mask = mask | flat_mask(master.data, sigma=settings.flat_sigma)
+    return replace(master, mask=mask)
+
+
+def _rebased(
+    frames: Sequence[OpenFrame],
+    aux: Aux,
+    headers: Mapping[str, Mapping[str, Any]],
+    settings: ASTEPSettings,
+    notes: list[str],
+) -> tuple[list[_Rebased], Master | None]:
+    """Return flats as if all had the dark of the first, and that dark."""
+    masters = {name: handle for name, handle in aux.masters.items() if name != "flat"}
+    chosen = {}
+    for frame in frames:
+        exposure = headers[frame.name]["exposure"]
+        if exposure not in chosen:
+            chosen[exposure] = pick(masters, headers[frame.name], settings)
+            if chosen[exposure].choice.flagged:
+                notes.append(f"flats of {exposure:g} s: {chosen[exposure].choice.reason}")
+    zeros = [chosen[headers[frame.name]["exposure"]] for frame in frames]
+    dark = zeros[0].dark or zeros[0].bias
+    return [_Rebased(f, zero.dark or zero.bias, dark) for f, zero in zip(frames, zeros, strict=True)], dark
+
+
+def combining(
+    frames: Sequence[OpenFrame], settings: ASTEPSettings, *, zero: float | None = None
+) -> dict[str, Any]:
+    """Return noise model and memory for `combine`; `zero` is the level without light (ADU)."""
+    options: dict[str, Any] = {"memory_limit": settings.memory_limit * 1e9, "noise": None}
+    try:
+        detector, _ = detector_of(frames[0].header, frames[0].name, settings)
+    except BadKeyword:
+        return options
+    if zero is None:
+        middle = frames[0].shape[0] // 2
+        zero = float(np.median(frames[0].section(slice(middle, middle + 8))))
+    options["noise"] = NoiseModel(detector.read_noise, detector.gain, zero)
+    return options
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    array: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    def section(self, rows: slice) -> NDArray[np.float32]:
+        return self.array[rows]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rebased:
+    """A flat as if it had the dark of the first one of its stack."""
+
+    frame: OpenFrame
+    own: Master | None
+    first: Master | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.frame.shape
+
+    def section(self, rows: slice) -> NDArray[Any]:
+        values = self.frame.section(rows)
+        if self.own is self.first:
+            return values
+        own = 0.0 if self.own is None else self.own.data[rows]
+        first = 0.0 if self.first is None else self.first.data[rows]
+        return np.asarray(values - own + first, dtype=np.float32)
+
+
+def _gain(frame: OpenFrame, settings: ASTEPSettings) -> tuple[float, float]:
+    """Return gain and read noise of a calibration frame; 1 and 0 if its header does not say."""
+    try:
+        detector, _ = detector_of(frame.header, frame.name, settings)
+    except BadKeyword:
+        return 1.0, 0.0
+    return detector.gain, detector.read_noise

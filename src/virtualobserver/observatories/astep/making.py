@@ -1,0 +1,119 @@
+"""Masters of a camera made from the frames of one key."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from virtualobserver.data.image import Image
+from virtualobserver.data.product import Aux, Product, RawRef
+from virtualobserver.errors import DataError
+from virtualobserver.maths.ccd_masks import count_bits, hot_pixels, unstable_pixels
+from virtualobserver.maths.ccd_masters import Master, master_bias, master_dark
+from virtualobserver.observatories.astep.flats import combining, make_flat
+from virtualobserver.observatories.astep.frames import OpenFrame, opened, sections
+from virtualobserver.observatories.astep.loaded import load_master
+from virtualobserver.observatories.astep.masters import COUNTS
+from virtualobserver.observatories.astep.settings import ASTEPSettings
+
+__all__ = ["make_masters"]
+
+
+def make_masters(raws: Sequence[RawRef], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+    """Combine the frames of one key. Frames that cannot be used are left out, and the header says why.
+
+    Raises
+    ------
+    DataError
+        If none is left; the message gives the reason for each.
+    """
+    if not raws:
+        return []
+    facts = next((raw.header for raw in raws if not raw.header.get("problem")), raws[0].header)
+    kind = str(facts["kind"])
+    with opened(raws, settings) as (frames, refused):
+        _same_shape(frames, refused)
+        if not frames:
+            msg = f"no {kind} of {len(raws)} can be used: " + "; ".join(refused.values())
+            raise DataError(msg)
+        notes: list[str] = []
+        if kind == "bias":
+            master = master_bias(sections(frames), **combining(frames, settings))
+        elif kind == "dark":
+            master = _dark(frames, aux, facts, settings)
+        else:
+            headers = {raw.archive_id: raw.header for raw in raws}
+            master = make_flat(frames, aux, headers, settings, (refused, notes))
+    used = [frame for frame in frames if frame.name not in refused]
+    mjds = {raw.archive_id: raw.header.get("mjd") for raw in raws}
+    return _products(master, facts, used, mjds, (refused, notes), settings)
+
+
+def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], settings: ASTEPSettings) -> Master:
+    bias = load_master(aux.masters.get("bias"))
+    master = master_dark(
+        sections(frames), exptime=float(facts["exposure"]), temperature=facts["temperature"],
+        **combining(frames, settings, zero=None if bias is None else float(np.median(bias.data))),
+    )  # fmt: skip
+    hot = hot_pixels(master.data, sigma=settings.hot_sigma)
+    mask = (
+        master.mask | hot.mask | unstable_pixels(sections(frames), memory_limit=settings.memory_limit * 1e9)
+    )
+    return replace(master, mask=mask)
+
+
+def _products(  # noqa: PLR0917
+    master: Master,
+    facts: Mapping[str, Any],
+    used: Sequence[OpenFrame],
+    mjds: Mapping[str, float | None],
+    said: tuple[Mapping[str, str], Sequence[str]],
+    settings: ASTEPSettings,
+) -> list[Product]:
+    kind, (refused, notes) = str(facts["kind"]), said
+    times = [mjd for mjd in (mjds[frame.name] for frame in used) if mjd is not None]
+    mjd = float(np.mean(times)) if times else None
+    digest = sha256(master.data.tobytes() + master.mask.tobytes()).hexdigest()[:16]
+    history = [f"master {kind} of {master.n_combine} frames, {master.n_reject} values rejected"]
+    history += [f"input {frame.name} sha256 {frame.sha256[:16]}" for frame in used]
+    history += [f"left out {name}: {reason}" for name, reason in refused.items()]
+    history += [f"note: {note}" for note in notes]
+    header = {
+        "ACQTYPE": f"MASTER{kind.upper()}", "INSTRUME": facts["camera"], "NCOMBINE": master.n_combine,
+        "NREJECT": master.n_reject, "NLEFTOUT": len(refused), "MINUSED": int(master.n_used.min()),
+        "EXPTIME": facts["exposure"], "CCD-TEMP": facts["temperature"], "FILTER": facts["band"],
+        "DATAHASH": digest, "NIGHT": facts["night"], "HISTORY": history,
+    }  # fmt: skip
+    if mjd is not None:
+        header["MJD-MID"] = mjd
+    statistics: dict[str, Any] = {
+        "kind": kind, "camera": facts["camera"], "shape": list(facts["shape"]),
+        "binning": list(facts["binning"]), "exposure": facts["exposure"], "temperature": facts["temperature"],
+        "band": facts["band"], "mjd": mjd, "hash": digest, "n_combine": master.n_combine,
+        "n_reject": master.n_reject, "left_out": dict(refused), "notes": list(notes),
+        "mask": {name: n for name, n in count_bits(master.mask).items() if n},
+        **{name: value for name, value in master.statistics.items() if math.isfinite(value)},
+    }  # fmt: skip
+    image = Image(master.data, master.variance, master.mask, header, unit=master.unit)
+    band = str(facts["band"]) if kind == "flat" else ""
+    made = [Product(image, role="master", band=band, statistics=statistics)]
+    if settings.keep_counts:
+        counts = Image(master.n_used, header=header, unit="")
+        made.append(Product(counts, role="master", series=COUNTS, band=band, statistics=statistics))
+    return made
+
+
+def _same_shape(frames: list[OpenFrame], refused: dict[str, str]) -> None:
+    """Take frames whose files are not of the size their key says out of the stack."""
+    if not frames:
+        return
+    shapes = [frame.shape for frame in frames]
+    usual = max(set(shapes), key=shapes.count)
+    for frame in [one for one in frames if one.shape != usual]:
+        refused[frame.name] = f"{frame.name}: of shape {frame.shape}, the others {usual}"
+        frames.remove(frame)
