@@ -21,9 +21,11 @@ from virtualobserver.catalog.star_index import is_star_index, read_star_index
 from virtualobserver.cli import main
 from virtualobserver.data import Image
 from virtualobserver.errors import CatalogError
+from virtualobserver.io.fits import read_image
 from virtualobserver.io.tables import read_any
 from virtualobserver.maths.sources import find_sources
 from virtualobserver.models import Product
+from virtualobserver.run.trees import export_tree
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -157,6 +159,18 @@ def test_the_real_night_is_solved_with_tycho_2_and_shows_the_transit_of_tres_1(t
         _check_solutions(project, folder)
         _check_zero_points(project)
         _check_transit(project)
+        assert export_tree(project, "astep-nights", tmp_path / "out") == 15
+    _check_frames(sorted((tmp_path / "out").rglob("*_CAL.fits")), folder)
+
+
+def _check_frames(frames, folder):
+    for frame, path in zip(frames, sorted((folder / "wcs").glob("*.wcs")), strict=True):
+        image = read_image(frame)
+        assert 10 < image.header["MAGZP"] < 30
+        a, d = image.wcs.all_pix2world([0, 1091], [0, 735], 0)
+        ga, gd = given(path).all_pix2world([0, 1091], [0, 735], 0)
+        np.testing.assert_allclose(a, ga, atol=2 / 3600 / np.cos(np.radians(36.6)))
+        np.testing.assert_allclose(d, gd, atol=2 / 3600)
 
 
 def _check_solutions(project, folder):

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from support_ccd import stars_image
 
-from virtualobserver.analyses.moving_objects.sights import solutions, with_world
 from virtualobserver.catalog.refcat import open_refcat
 from virtualobserver.catalog.reference import MemoryReference, ReferenceStars
 from virtualobserver.catalog.solver import CatalogueSolver
 from virtualobserver.config.digest import digest
 from virtualobserver.conventions import MASK_SATURATED
 from virtualobserver.data import Image, Target, as_handle
+from virtualobserver.data.cards import cards_by_unit, with_cards
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import CatalogError
 from virtualobserver.maths.sources import aperture_photometry, measure_apertures
@@ -155,9 +155,9 @@ def test_a_frame_that_cannot_be_solved_says_why_and_keeps_its_own_coordinates():
     nowhere = refined(image, stars, target=Target("nowhere", kind="field"))["wcs"]
     assert "nothing tells where the frame points" in nowhere.statistics["reason"]
     own = replace(image, header={**image.header, **truth().header()})
-    found = solutions([as_handle(made["wcs"]), as_handle(made["zeropoint"])])
+    found = cards_by_unit([as_handle(made["wcs"]), as_handle(made["zeropoint"])])
     assert found == {}
-    assert with_world(own.header, found.get("")) == own.header
+    assert with_cards(own.header, found.get("")) == own.header
 
 
 def test_without_a_catalogue_nothing_is_solved_and_sources_are_measured():
@@ -324,14 +324,14 @@ def test_the_zero_point_reaches_the_images_that_are_searched_for_movers():
         MemoryHandle(made[role].data, replace(as_handle(made[role]).info, unit="n/1"))
         for role in ("zeropoint", "wcs")
     ]
-    found = solutions(handles)
+    found = cards_by_unit(handles)
     assert set(found) == {"n/1"}
-    seen = with_world(image.header, found["n/1"])
+    seen = with_cards(image.header, found["n/1"])
     assert seen["MAGZP"] == made["zeropoint"].data.meta["cards"]["MAGZP"]
     assert seen["CTYPE1"].startswith("RA---TAN")
     assert "PV1_1" not in seen
     assert away(seen) < 0.2
-    only = with_world(image.header, solutions(handles[:1])["n/1"])
+    only = with_cards(image.header, cards_by_unit(handles[:1])["n/1"])
     assert only["CRVAL1"] == 1.0
     assert "MAGZP" in only
 

@@ -287,10 +287,54 @@ def test_zero_points_come_from_the_image_its_table_or_the_setting():
     tables = []
     for number in range(12):
         table = as_handle(
-            Table({"a": np.zeros(1)}, meta={"cards": {"MAGZP": 26.0 + number}}), role="zeropoint"
+            Table({"a": np.zeros(1)}, meta={"cards": {"MAGZP": 26.0 + number / 12}}), role="zeropoint"
         )
         tables.append(replace(table, info=replace(table.info, unit=f"n/{number}")))
-    assert list(load_night([*bare, *tables], given).zero_point) == [26.0 + number for number in range(12)]
+    assert list(load_night([*bare, *tables], given).zero_point) == [
+        26.0 + number / 12 for number in range(12)
+    ]
+
+
+def changed(handle, *, mask=None, **cards):
+    image = handle.load()
+    lost = image.mask if mask is None else mask
+    return as_handle(replace(image, mask=lost, header=image.header | cards), role="difference")
+
+
+def test_images_that_are_wide_clouded_or_mostly_masked_are_left_out_and_counted():
+    handles = night(flux=60.0)
+    handles[2] = changed(handles[2], FWHM=3 * SIGMA * 2.3548)
+    handles[4] = changed(handles[4], MAGZP=23.0)
+    handles[5] = changed(handles[5], MAGZP=24.9, EXPTIME=600.0)  # much longer, and yet no more light
+    handles[7] = changed(handles[7], mask=np.ones((90, 100), np.uint8))
+    result = search().find(handles, AUX, search().settings)
+    assert result.properties["left_out"] == {"masked": 1, "wide": 1, "clouded": 2}
+    assert result.properties["n_images"] == 8
+    assert [event.product for event in result.detections] == [0, 1, 3, 6, 8, 9, 10, 11]
+    lenient = MovingObjects(
+        stack={"rate": [1.0, 20.0], "min_epochs": 6},
+        cuts={"max_fwhm": 4.0, "min_transparency": 0.0, "max_masked": 1.0},
+    )
+    assert lenient.find(handles, AUX, lenient.settings).properties["left_out"] == {}
+
+
+def test_too_few_good_images_are_an_empty_result():
+    handles = [changed(one, mask=np.ones((90, 100), np.uint8)) for one in night(8)]
+    result = search().find(handles, AUX, search().settings)
+    assert result.properties == {"n_images": 8, "n_movers": 0}
+    assert result.detections == ()
+
+
+def test_an_image_without_zero_point_takes_that_of_its_neighbours():
+    handles = night(flux=60.0)
+    handles[3] = changed(handles[3], MAGZP=None)
+    found = search().find(handles, AUX, search().settings).products[0].data
+    assert found.flux_unit == "uJy"
+    whole = search().find(night(flux=60.0), AUX, search().settings).products[0].data
+    np.testing.assert_allclose(found["flux"], whole["flux"])
+    for number in range(3, 10):
+        handles[number] = changed(handles[number], MAGZP=None)
+    assert search().find(handles, AUX, search().settings).products[0].data.flux_unit == "electron"
 
 
 def test_injections_made_one_by_one_are_drawn_as_a_population():

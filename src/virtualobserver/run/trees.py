@@ -51,9 +51,14 @@ def export_tree(project: Project, what: str, folder: str | Path, *, simulated: b
 
 def _groups(project: Project, step: Step, *, simulated: bool) -> Iterator[tuple[str, str, list[Handle]]]:
     """Yield source, unit and products of a reduction: a source at a time, or a night of one."""
-    depth = min(1, len(step.levels))
+    # with what the named parts of the reduction made: world coordinates, zero points
+    makers = [step, *(one for one in project.steps if one.part and one.plugin == step.plugin)]
+    made = [pair for pairs in (step.instance.produces, *step.instance.parts.values()) for pair in pairs]
     reader = replace(
-        step, upstream=((step.name, step.digest),), depths=(depth,), wanted=step.instance.produces
+        step,
+        upstream=tuple((one.name, one.digest) for one in makers),
+        depths=(min(1, len(step.levels)),) * len(makers),
+        wanted=tuple(made),
     )
     with project.session() as session:
         rows = session.execute(

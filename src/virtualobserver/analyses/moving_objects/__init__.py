@@ -2,9 +2,10 @@
 
 from virtualobserver.analyses.moving_objects.search import MovingObjects
 from virtualobserver.analyses.moving_objects.settings import (
+    ImageCuts,
     MoverInjection,
     MovingObjectsSettings,
     StackSettings,
 )
 
-__all__ = ["MoverInjection", "MovingObjects", "MovingObjectsSettings", "StackSettings"]
+__all__ = ["ImageCuts", "MoverInjection", "MovingObjects", "MovingObjectsSettings", "StackSettings"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.align import needs_stars, offsets
+from virtualobserver.analyses.moving_objects.cuts import judge_images
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.analyses.moving_objects.sights import (
     Sight,
@@ -17,10 +18,10 @@ from virtualobserver.analyses.moving_objects.sights import (
     middle_mjd,
     number_of,
     sight_of,
-    solutions,
 )
 from virtualobserver.analyses.moving_objects.stack import NightStack, open_stack
 from virtualobserver.conventions import FWHM_TO_SIGMA
+from virtualobserver.data.cards import cards_by_unit
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
@@ -56,6 +57,8 @@ class Night:
         Exposure times, s; NaN = not known, shape (n,).
     unit, band
         Of the images.
+    left_out
+        How many images were too bad to be searched, by reason.
     """
 
     stack: NightStack
@@ -67,6 +70,7 @@ class Night:
     exptime: NDArray[np.float64]
     unit: str
     band: str
+    left_out: Mapping[str, int]
 
     @property
     def mjd(self) -> NDArray[np.float64]:
@@ -115,7 +119,7 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
     Notes
     -----
     Images without world coordinates are aligned by their stars; those that match no other, and those without
-    any star, are left out.
+    any star, are left out, as are those that the cuts name.
     """
     fewest = settings.stack.min_epochs
     chosen = usable(products)
@@ -125,11 +129,19 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
     if len({one.shape for one in sights}) > 1:
         msg = f"the images of one night differ in size: {sorted({one.shape for one in sights})}"
         raise DataError(msg)
+    good, left_out = judge_images(sights, settings)
+    order, sights = order[good], [one for one, well in zip(sights, good, strict=True) if well]
+    if len(sights) < fewest:
+        return None
     dx, dy, aligned = offsets(sights, how=settings.align)
     if aligned.sum() < fewest:
         return None
+    if lost := len(chosen) - good.size:
+        left_out["starless"] = lost
+    if not aligned.all():
+        left_out["not aligned"] = int((~aligned).sum())
     order, dx, dy = order[aligned], dx[aligned], dy[aligned]
-    sights = [one for one, good in zip(sights, aligned, strict=True) if good]
+    sights = [one for one, well in zip(sights, aligned, strict=True) if well]
     fwhm = np.array([one.fwhm for one in sights])
     # one size for all, and wide enough for the widest
     radius = int(np.ceil(3 * fwhm.max() * FWHM_TO_SIGMA))
@@ -150,7 +162,7 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
         stack=stack, order=order, fwhm=fwhm, wcs=wcs, pixel_scale=_scale(wcs, settings),
         zero_point=np.array([_zero_point(one, settings) for one in sights]),
         exptime=np.array([number_of(one.header, "EXPTIME") for one in sights]),
-        unit=sights[0].unit, band=first.band or str(header.get("FILTER") or ""),
+        unit=sights[0].unit, band=first.band or str(header.get("FILTER") or ""), left_out=left_out,
     )  # fmt: skip
 
 
@@ -158,7 +170,7 @@ def _sights(
     products: Sequence[Handle], chosen: Sequence[int], settings: MovingObjectsSettings
 ) -> tuple[NDArray[np.int64], list[Sight]]:
     """Return the numbers of the images in order of time, and what is known of each."""
-    known = solutions(products)
+    known = cards_by_unit(products)
     headers = {n: header_of(products[n], known.get(products[n].info.unit)) for n in chosen}
     if settings.psf_fwhm is None:
         # images that say that no star could be measured are clouded: left out if enough others have stars

@@ -72,6 +72,7 @@ def properties_of(night: Night, harvest: Harvest) -> dict[str, Any]:
     """Summary of the night: what was searched, found, and found in the controls."""
     found: dict[str, Any] = {
         "n_images": len(night.mjd),
+        "left_out": dict(night.left_out),
         "n_movers": len(harvest.movers),
         "level": harvest.level,
         "trials": harvest.trials,
@@ -168,13 +169,19 @@ def _event(  # noqa: PLR0917
 
 
 def _flux(night: Night, mover: Mover) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    """Flux and error of each epoch, in uJy where all images have a zero point."""
+    """Flux and error of each epoch, in uJy where most images have a zero point.
+
+    An image without one takes that between its neighbours in time; the photometry of a few frames with too few
+    stars shall not leave a whole night without magnitudes.
+    """
     with np.errstate(all="ignore"):
         flux = mover.psi.astype(np.float64) / mover.phi
         error = 1.0 / np.sqrt(mover.phi.astype(np.float64))
-    if not np.isfinite(night.zero_point).all():
+    known = np.isfinite(night.zero_point)
+    if 2 * known.sum() <= known.size:
         return flux, error, night.unit
-    factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - night.zero_point))
+    zero_point = np.interp(night.mjd, night.mjd[known], night.zero_point[known])
+    factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - zero_point))
     return flux * factor, error * factor, "uJy"
 
 

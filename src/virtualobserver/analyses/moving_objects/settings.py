@@ -103,6 +103,22 @@ class StackSettings(Settings):
     _ranges = pydantic.field_validator("rate")(_check_range)
 
 
+class ImageCuts(Settings):
+    """Which images are too bad to be searched."""
+
+    max_fwhm: float = setting(2.0, doc="Widest stars, in units of the night's median", step="analyse", gt=1)
+    min_transparency: float = setting(
+        0.3,
+        doc="Least light that comes through, in units of the night's median, where images have zero points",
+        step="analyse",
+        ge=0,
+        lt=1,
+    )
+    max_masked: float = setting(
+        0.5, doc="Largest share of pixels that are masked or have no data", step="analyse", gt=0, le=1
+    )
+
+
 class MovingObjectsSettings(AnalysisSettings):
     """Settings of the search for moving objects."""
 
@@ -158,6 +174,7 @@ class MovingObjectsSettings(AnalysisSettings):
         step="analyse",
         ge=0,
     )
+    cuts: ImageCuts = setting(ImageCuts(), doc="Images that are left out", step="analyse")
     excess_noise: float = setting(
         2.0, doc="Scatter in time beyond this times the variance replaces it", step="analyse", ge=1
     )

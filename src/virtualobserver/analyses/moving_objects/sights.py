@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.conventions import MAD_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.data.cards import with_cards
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.background import Mesh, background_mesh
 from virtualobserver.maths.sources import find_sources
-from virtualobserver.maths.tansip import replace_world
 
 __all__ = [
     "Sight",
@@ -25,15 +25,12 @@ __all__ = [
     "middle_mjd",
     "number_of",
     "sight_of",
-    "solutions",
     "stars_of",
-    "with_world",
 ]
 
 _MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
 _MJD_UNIX: Final = 40587.0
 _MOST_STARS: Final = 200
-_CARDS: Final = {"wcs": "wcs", "zeropoint": "cards"}  # where in a table of a role its header cards are
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +51,8 @@ class Sight:
         Full width at half maximum, pixels.
     level, noise
         Median and robust scatter of the good pixels.
+    lost
+        Share of the pixels that are masked or have no data.
     mesh
         The sky in boxes; None = it is flat.
     stars
@@ -67,6 +66,7 @@ class Sight:
     fwhm: float
     level: float
     noise: float
+    lost: float
     mesh: Mesh | None = None
     stars: NDArray[np.float64] | None = None
 
@@ -95,7 +95,8 @@ def sight_of(
     data = image.data.astype(np.float32)
     if image.mask is not None:
         data[image.mask != 0] = np.nan
-    some = bool(np.isfinite(data).any())
+    lost = 1.0 - float(np.isfinite(data).mean())
+    some = lost < 1.0
     level = float(np.nanmedian(data)) if some else 0.0
     box = settings.background_box
     mesh = background_mesh(data, box=box) if some and box and not difference else None
@@ -104,30 +105,13 @@ def sight_of(
     ny, nx = image.data.shape
     return Sight(
         header=cards, unit=image.unit, shape=(ny, nx), mjd=middle_mjd(cards), fwhm=_fwhm(cards, settings),
-        level=level, noise=noise, mesh=mesh, stars=stars_of(image) if stars else None,
+        level=level, noise=noise, lost=lost, mesh=mesh, stars=stars_of(image) if stars else None,
     )  # fmt: skip
 
 
 def header_of(handle: Handle, cards: Mapping[str, Any] | None) -> dict[str, Any]:
     """Read the header of an image and put other world coordinates into it, if there are any."""
-    return with_world(handle.section(slice(0, 1), slice(0, 1)).header, cards)
-
-
-def solutions(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
-    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in products:
-        key = _CARDS.get(one.info.role) if one.info.kind == "table" else None
-        if key is not None and (cards := one.load().meta.get(key)):
-            found.setdefault(one.info.unit, {}).update(cards)
-    return dict(found)
-
-
-def with_world(header: Mapping[str, Any], cards: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the header with other world coordinates, or further cards; without any as it is."""
-    if not cards:
-        return dict(header)
-    return replace_world(header, cards) if "CTYPE1" in cards else {**header, **cards}
+    return with_cards(handle.section(slice(0, 1), slice(0, 1)).header, cards)
 
 
 def middle_mjd(header: Mapping[str, Any]) -> float:

@@ -1,0 +1,35 @@
+"""Header cards that were found after an image was made: solved world coordinates, zero points.
+
+A part of a reduction keeps them in the ``meta`` of its table, since products never change once they are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from virtualobserver.data.handles import Handle
+from virtualobserver.maths.tansip import replace_world
+
+__all__ = ["cards_by_unit", "with_cards"]
+
+_PLACE: Final = MappingProxyType({"wcs": "wcs", "zeropoint": "cards"})
+"""Role of a table, and where in its ``meta`` the cards are."""
+
+
+def cards_by_unit(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
+    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
+    found: dict[str, dict[str, Any]] = {}
+    for one in products:
+        key = _PLACE.get(one.info.role) if one.info.kind == "table" else None
+        if key is not None and (cards := one.load().meta.get(key)):
+            found.setdefault(one.info.unit, {}).update(cards)
+    return dict(found)
+
+
+def with_cards(header: Mapping[str, Any], cards: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a header with further cards; new world coordinates leave nothing of the old ones."""
+    if not cards:
+        return dict(header)
+    return replace_world(header, cards) if "CTYPE1" in cards else {**header, **cards}
