@@ -7,7 +7,7 @@ import gzip
 import numpy as np
 import pytest
 from astropy.io import fits
-from support_astep import change, drive, frames, write_night
+from support_astep import FIELD, change, drive, frames, write_night
 
 from virtualobserver import Project
 from virtualobserver.data import as_handle
@@ -162,7 +162,7 @@ def test_fault_15_a_frame_without_world_coordinates_is_calibrated_and_has_no_pos
     assert "singular" in second[0]
     survey = VirtualASTEP()
     for product in done.frames.values():
-        (table,) = survey.refine("photometry", [as_handle(product)], Aux(None), survey.settings)
+        (table,) = survey.refine("photometry", [as_handle(product)], Aux(FIELD), survey.settings)
         assert "ra" not in table.data.columns
         assert len(table.data) > 3
         assert np.isfinite(table.data["flux_4"]).any()
