@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,8 +13,8 @@ from virtualobserver.catalog.remote import Query
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.io.answers import expect_votable
 from virtualobserver.io.http import HttpClient
+from virtualobserver.io.tap import tap_request, votable_rows
 from virtualobserver.maths.identity import absolute_magnitude, match_star, move_linear
-from virtualobserver.observatories.harps.query import tap_params
 
 __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]
 
@@ -29,14 +27,11 @@ _ROWS: Final = 2000
 
 def query_over(http: HttpClient, url: str = TAP_URL) -> Query:
     """Return what asks the Gaia archive with the framework's client: its pace, retries and limits."""
-    from astropy.io.votable import parse_single_table
 
     def query(adql: str) -> Any:
-        address, params = tap_params(adql, rows=_ROWS, url=url)
+        address, params = tap_request(url, adql, rows=_ROWS)
         answer = http.get(address, params=params, check=expect_votable())
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return parse_single_table(io.BytesIO(answer.content)).to_table(use_names_over_ids=True)
+        return votable_rows(answer.content)
 
     return query
 

@@ -26,6 +26,7 @@ from virtualobserver.io.answers import expect_fits, expect_votable
 from virtualobserver.io.fits_structure import quiet, wrong_sums
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.names import safe_name
+from virtualobserver.io.tap import tap_request
 from virtualobserver.observatories.harps import eso, gaia, query
 from virtualobserver.observatories.harps.adp import cut_windows
 from virtualobserver.observatories.harps.folder import catalogue_of
@@ -118,7 +119,7 @@ class LiveArchive:
             cone, collections=s.collections, times=times, archived_before=s.archived_before,
             minimal_snr=s.minimal_snr,
         )  # fmt: skip
-        url, params = query.tap_params(adql, rows=s.page_rows, url=self._addresses.tap)
+        url, params = tap_request(self._addresses.tap, adql, rows=s.page_rows)
         try:
             answer = self._http.get(url, params=params, check=expect_votable())
         except ArchiveOverflow:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from virtualobserver.errors import ArchiveAnswerError, ConfigError
+from virtualobserver.io.tap import votable_rows
 
-__all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "Found", "build_query", "parse_rows", "rows_of", "tap_params"]
+__all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "Found", "build_query", "parse_rows", "rows_of"]
 
 TAP_URL: Final = "https://archive.eso.org/tap_obs"
 FILE_URL: Final = "https://dataportal.eso.org/dataPortal/file/"
@@ -100,14 +99,6 @@ def build_query(
     return f"SELECT {','.join(COLUMNS)} FROM ivoa.ObsCore WHERE {' AND '.join(where)}"  # noqa: S608 - every part was checked
 
 
-def tap_params(adql: str, *, rows: int, url: str = TAP_URL) -> tuple[str, dict[str, str]]:
-    """Return address and parameters of a synchronous query, as pyvo makes them."""
-    from pyvo.dal import TAPQuery
-
-    asked = TAPQuery(url, adql, mode="sync", language="ADQL", maxrec=rows)
-    return str(asked.queryurl), {str(name): str(value) for name, value in asked.items()}
-
-
 def parse_rows(content: bytes, where: str) -> list[Found]:
     """Return the rows of an answer that was found whole and good.
 
@@ -116,12 +107,7 @@ def parse_rows(content: bytes, where: str) -> list[Found]:
     ArchiveAnswerError
         If a column is missing.
     """
-    from astropy.io.votable import parse_single_table
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        table = parse_single_table(io.BytesIO(content)).to_table(use_names_over_ids=True)
-    return rows_of(table, where)
+    return rows_of(votable_rows(content), where)
 
 
 def rows_of(table: Any, where: str) -> list[Found]:

@@ -6,10 +6,8 @@ other archive. Positions of SIMBAD are ICRS at J2000.0. Reference: Wenger et al.
 
 from __future__ import annotations
 
-import io
 import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +19,8 @@ from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import ArchiveAnswerError, ConfigError, DataError
 from virtualobserver.io.answers import expect_votable
 from virtualobserver.io.http import HttpClient
+from virtualobserver.io.tap import tap_request, votable_rows
 from virtualobserver.maths.identity import match_star, move_linear, normal_name
-from virtualobserver.observatories.harps.query import tap_params
 
 __all__ = [
     "SERVICE",
@@ -127,11 +125,7 @@ def parse_stars(content: bytes, where: str) -> list[SimbadStar]:
     ArchiveAnswerError
         If a column is missing.
     """
-    from astropy.io.votable import parse_single_table
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        table = parse_single_table(io.BytesIO(content)).to_table(use_names_over_ids=True)
+    table = votable_rows(content)
     known = {name.lower(): name for name in table.colnames}
     if missing := [name for name in _COLUMNS if name.lower() not in known]:
         msg = f"{where}: SIMBAD answered without {', '.join(missing)}"
@@ -196,7 +190,7 @@ def ask(http: HttpClient, folder: Path, target: Target, *, radius: float = 30.0,
         wide = radius if moves else radius + 0.5 * abs(_EPOCH - target.epoch)
         adql = build_query((float(ra), float(dec), wide / 3600.0))
         label = f"simbad {float(ra):.6f} {float(dec):.6f} {wide:.1f} arcsec"
-    address, params = tap_params(adql, rows=_ROWS, url=url)
+    address, params = tap_request(url, adql, rows=_ROWS)
     answer = http.cached_get(address, folder=folder, params=params, check=expect_votable())
     return Raw(label, "votable", content=answer.content, header={"service": SERVICE, "adql": adql})
 
