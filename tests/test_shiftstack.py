@@ -584,6 +584,20 @@ def test_fitted_completeness_returns_what_was_drawn():
         fit_completeness(mag, np.ones(3000, bool))
 
 
+def test_fitted_completeness_knows_how_little_a_few_injections_say():
+    mag = np.r_[np.linspace(19, 20.4, 15), np.linspace(20.8, 22, 13)]
+    fit = fit_completeness(mag, mag < 20.6)
+    assert 20.4 < fit.m50 < 20.8
+    assert 0.08 < fit.m50_error < 0.3
+    pulls = []
+    rng = np.random.default_rng(5)
+    for _ in range(30):
+        mag = rng.uniform(19, 22, 200)
+        one = fit_completeness(mag, rng.random(200) < 0.95 / (1 + np.exp((mag - 20.6) / 0.15)))
+        pulls.append((one.m50 - 20.6) / one.m50_error)
+    assert 0.6 < np.std(pulls) < 1.5
+
+
 def test_false_alarms_per_square_degree_have_poisson_intervals():
     rate = per_square_degree(3, 0.35)
     assert rate.rate == pytest.approx(3 / 0.35)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,9 @@ from virtualobserver.maths.efficiency import Interval, Rate, rate_and_limit, wil
 __all__ = ["Completeness", "RecallBins", "fit_completeness", "per_square_degree", "recall_bins"]
 
 FloatArray = NDArray[np.float64]
+
+_GRID: Final = (13, 25, 13)
+_PASSES: Final = 4
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,10 @@ def recall_bins(value: ArrayLike, found: ArrayLike, edges: ArrayLike) -> RecallB
 
 
 def fit_completeness(mag: ArrayLike, found: ArrayLike) -> Completeness:
-    """Fit the curve to single injections by maximum likelihood (binomial), errors from its curvature.
+    """Fit the curve to single injections by maximum likelihood (binomial).
+
+    Errors are standard deviations of the likelihood over all curves: where what was found and what was missed do
+    not overlap, its curvature at the best curve would say far too little.
 
     Raises
     ------
@@ -70,10 +77,7 @@ def fit_completeness(mag: ArrayLike, found: ArrayLike) -> Completeness:
 
     def cost(values: FloatArray) -> float:
         eta = np.clip(_curve(m, *values), 1e-9, 1 - 1e-9)
-        # a weak prior keeps the width from 0 where the found and the missed do not overlap
-        return float(
-            -np.log(np.where(hit, eta, 1 - eta)).sum() + 0.5 * (np.log(values[2] / spread * 10) / 3) ** 2
-        )
+        return float(-np.log(np.where(hit, eta, 1 - eta)).sum() + _penalty(values[2], spread))
 
     bounds = [(0.05, 1.0), (float(m.min()), float(m.max())), (spread / 1e3, spread)]
     best = None
@@ -82,9 +86,8 @@ def fit_completeness(mag: ArrayLike, found: ArrayLike) -> Completeness:
         if best is None or fit.fun < best.fun:
             best = fit
     assert best is not None
-    errors = _errors(cost, np.asarray(best.x), bounds)
     eta0, m50, width = (float(value) for value in best.x)
-    return Completeness(eta0, m50, width, *errors)
+    return Completeness(eta0, m50, width, *_spreads(m, hit, bounds))
 
 
 def per_square_degree(number: int, area: float) -> Rate:
@@ -92,28 +95,54 @@ def per_square_degree(number: int, area: float) -> Rate:
     return rate_and_limit(number, 1.0, area)
 
 
-def _curve(mag: FloatArray, eta0: float, m50: float, width: float) -> FloatArray:
+def _curve(mag: FloatArray, eta0: float, m50: float | FloatArray, width: float) -> FloatArray:
     return np.asarray(eta0 / (1.0 + np.exp(np.clip((mag - m50) / width, -500, 500))))
 
 
-def _errors(
-    cost: Callable[[FloatArray], float], best: FloatArray, bounds: list[tuple[float, float]]
+def _penalty(width: float, spread: float) -> float:
+    """Return a weak prior that keeps the width from 0 where the found and the missed do not overlap."""
+    return 0.5 * float(np.log(width / spread * 10) / 3) ** 2
+
+
+def _spreads(
+    m: FloatArray, hit: NDArray[np.bool_], bounds: Sequence[tuple[float, float]]
 ) -> tuple[float, float, float]:
-    """Return standard errors from second differences; of parameters at a bound, those of the others stay."""
-    free = [k for k in range(3) if bounds[k][0] + 1e-6 < best[k] < bounds[k][1] - 1e-6]
-    step = np.maximum(np.abs(best) * 1e-4, 1e-5)
-    curvature = np.zeros((len(free), len(free)))
-    for a, i in enumerate(free):
-        for b, j in enumerate(free):
-            total = 0.0
-            for sign_i, sign_j in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-                point = best.copy()
-                point[i] += sign_i * step[i]
-                point[j] += sign_j * step[j]
-                total += sign_i * sign_j * cost(point)
-            curvature[a, b] = total / (4 * step[i] * step[j])
-    errors = [0.0, 0.0, 0.0]
-    if free and np.linalg.cond(curvature) < 1e12:
-        for place, variance in zip(free, np.diag(np.linalg.inv(curvature)), strict=True):
-            errors[place] = float(np.sqrt(max(variance, 0.0)))
-    return errors[0], errors[1], errors[2]
+    """Return the standard deviation of each parameter over curves weighted by their likelihood.
+
+    The grid of curves closes in on those that count: from pass to pass to five deviations about their mean, but
+    never to less than the neighbouring points.
+    """
+    whole = [bounds[0], bounds[1], (np.log(bounds[2][0]), np.log(bounds[2][1]))]
+    ranges = list(whole)
+    for _ in range(_PASSES):
+        axes = [np.linspace(*limits, n) for limits, n in zip(ranges, _GRID, strict=True)]
+        weight = _weights(m, hit, axes, bounds[2][1])
+        shares = [weight.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+        means = [float(share @ values) for share, values in zip(shares, axes, strict=True)]
+        reach = [
+            max(5 * float(np.sqrt(share @ (values - mean) ** 2)), 1.5 * float(values[1] - values[0]))
+            for share, values, mean in zip(shares, axes, means, strict=True)
+        ]
+        last = axes, shares
+        ranges = [
+            (max(low, mean - far), min(high, mean + far))
+            for (low, high), mean, far in zip(whole, means, reach, strict=True)
+        ]
+    found = []
+    for axis, (values, share) in enumerate(zip(*last, strict=True)):
+        plain = np.exp(values) if axis == 2 else values
+        found.append(float(np.sqrt(share @ (plain - share @ plain) ** 2)))
+    return found[0], found[1], found[2]
+
+
+def _weights(m: FloatArray, hit: NDArray[np.bool_], axes: Sequence[FloatArray], spread: float) -> FloatArray:
+    """Return the normalised likelihood over a grid of eta0, m50 and the logarithm of the width."""
+    score = np.empty(_GRID)
+    for k, width in enumerate(np.exp(axes[2])):
+        part = _curve(m, 1.0, axes[1][:, None], float(width))
+        for i, most in enumerate(axes[0]):
+            eta = np.clip(most * part, 1e-9, 1 - 1e-9)
+            score[i, :, k] = np.log(np.where(hit, eta, 1 - eta)).sum(axis=1)
+        score[:, :, k] -= _penalty(float(width), spread)
+    weight = np.exp(score - score.max()) * np.exp(axes[2])
+    return np.asarray(weight / weight.sum())
