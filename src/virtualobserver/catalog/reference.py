@@ -27,6 +27,7 @@ from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.identity import move_linear
+from virtualobserver.maths.sphere import separation
 
 __all__ = [
     "GaiaArchive",
@@ -132,10 +133,7 @@ class ReferenceStars:
 
     def distances(self, ra: float, dec: float) -> FloatArray:
         """Return the distance of each star from a position (degrees), in arcsec."""
-        a, d = np.deg2rad(self.ra - ra), np.deg2rad(self.dec)
-        d0 = math.radians(dec)
-        h = np.sin((d - d0) / 2) ** 2 + np.cos(d) * math.cos(d0) * np.sin(a / 2) ** 2
-        return np.asarray(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(h, 0, 1)))) * 3600.0)
+        return separation(self.ra, self.dec, ra, dec) * 3600.0
 
     def within(self, ra: float, dec: float, radius: float) -> Self:
         """Return the stars within `radius` of a position, all in degrees, nearest first."""

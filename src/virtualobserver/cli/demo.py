@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,8 +120,9 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
 
 def _apart(one: Any, other: Any) -> float:
     """Return arcsec between two rows with ra and dec; not a number if one has none."""
-    east = (one["ra"] - other["ra"] + 180.0) % 360.0 - 180.0
-    return math.hypot(east * math.cos(math.radians(one["dec"])), one["dec"] - other["dec"]) * 3600.0
+    from virtualobserver.maths.sphere import separation
+
+    return float(separation(one["ra"], one["dec"], other["ra"], other["dec"])) * 3600.0
 
 
 def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:

@@ -100,41 +100,46 @@ def export(
     Which folders there are (harps-dataset) the surveys of the project say. `kbmod` writes the table of movers, or,
     if --out has no suffix, a folder with the images as WorkUnits, their ImageCollection and that table.
     """
+    from virtualobserver.run.stacks import KBMOD
+    from virtualobserver.run.trees import trees
+
+    with open_project(config, data=data, overrides=overrides) as project:
+        if (what == KBMOD and not out.suffix) or what in trees(project):
+            _export_folder(project, what, out, simulated=simulated, sharded=sharded)
+        else:
+            _export_table(project, what, out, source=source, simulated=simulated)
+
+
+def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, sharded: bool) -> None:
+    from virtualobserver.run.stacks import KBMOD, export_stacks
+    from virtualobserver.run.trees import export_tree
+
+    if what == KBMOD:
+        number = export_stacks(project, out, simulated=simulated, sharded=sharded)
+    else:
+        number = export_tree(project, what, out, simulated=simulated)
+    typer.echo(f"{number} parts in {out}")
+    if number == 0 and not simulated:
+        note("simulated data are left out; --simulated takes them in")
+
+
+def _export_table(project: Project, what: str, out: Path, *, source: str | None, simulated: bool) -> None:
     from virtualobserver.errors import DataError
     from virtualobserver.io.tables import format_of
     from virtualobserver.run import export as exporting
-    from virtualobserver.run.stacks import KBMOD, export_stacks
-    from virtualobserver.run.trees import export_tree, trees
 
-    with open_project(config, data=data, overrides=overrides) as project:
-        stacks = what == KBMOD and not out.suffix
-        if stacks or what in trees(project):
-            number = (
-                export_stacks(project, out, simulated=simulated, sharded=sharded)
-                if stacks
-                else export_tree(project, what, out, simulated=simulated)
-            )
-            typer.echo(f"{number} parts in {out}")
-            if number == 0 and not simulated:
-                note("simulated data are left out; --simulated takes them in")
-            return
-        try:
-            format_of(out)
-        except DataError as error:
-            raise typer.BadParameter(str(error), param_hint="--out") from None
-        if what == "skyportal":
-            if source is None:
-                raise typer.BadParameter("name a source of the project", param_hint="--source")
-            typer.echo(
-                f"{exporting.export_skyportal(project, source, out)} light curves of {source} in {out}"
-            )
-            return
-        rows = exporting.export(project, what, out, simulated=simulated)
-        hidden = 0
-        if rows == 0 and not simulated:
-            hidden = len(exporting.table(project, what, simulated=True))
+    try:
+        format_of(out)
+    except DataError as error:
+        raise typer.BadParameter(str(error), param_hint="--out") from None
+    if what == "skyportal":
+        if source is None:
+            raise typer.BadParameter("name a source of the project", param_hint="--source")
+        typer.echo(f"{exporting.export_skyportal(project, source, out)} light curves of {source} in {out}")
+        return
+    rows = exporting.export(project, what, out, simulated=simulated)
     typer.echo(f"{rows} rows in {out}")
-    if hidden:
+    if rows == 0 and not simulated and (hidden := len(exporting.table(project, what, simulated=True))):
         note(f"{hidden} rows of simulated data were left out; --simulated takes them in")
 
 

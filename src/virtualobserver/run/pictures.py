@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,13 +10,14 @@ import pandas as pd
 from virtualobserver.data.product import Aux
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
-from virtualobserver.models import Product
 from virtualobserver.run import results
+from virtualobserver.run.stored import current_products
 
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
     from virtualobserver.models import Source
     from virtualobserver.run.project import Project
+    from virtualobserver.run.steps import Step
 
 __all__ = ["outcomes", "population", "population_figure", "source_figures"]
 
@@ -28,13 +28,13 @@ def source_figures(project: Project, source: Source) -> dict[str, Any]:
     An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
     are several. Products are those of the current configurations.
     """
-    handles = _handles(project, source)
+    stored = current_products(project, "p.source_id = :source", {"source": source.id})
     figures: dict[str, Any] = {}
-    for name in project.settings.analyses:
-        analysis = _analysis(project, name)
+    for step in (one for one in project.steps if one.kind == "analyse"):
+        analysis = step.instance
         wanted = {(need.kind, need.role) for need in analysis.requires}
-        own = [handle for handle in handles if (handle.info.kind, handle.info.role) in wanted]
-        parts = _parts(project, name, own)
+        own = [handle for _, handle in stored if (handle.info.kind, handle.info.role) in wanted]
+        parts = _parts(step, own)
         for part, some in parts.items():
             made = analysis.figures(some, Aux(target=source.target()), analysis.settings)
             end = f".{part}" if len(parts) > 1 else ""
@@ -42,10 +42,9 @@ def source_figures(project: Project, source: Source) -> dict[str, Any]:
     return figures
 
 
-def _parts(project: Project, entry: str, handles: Sequence[Handle]) -> dict[str, list[Handle]]:
+def _parts(step: Step, handles: Sequence[Handle]) -> dict[str, list[Handle]]:
     """Group products by the part of a source that an analysis works on."""
-    step = next((s for s in project.steps if s.kind == "analyse" and entry in {s.entry, s.plugin}), None)
-    depth = max(step.depths, default=0) if step is not None else 0
+    depth = max(step.depths, default=0)
     parts: dict[str, list[Handle]] = {}
     for handle in handles:
         parts.setdefault("/".join(handle.info.unit.split("/")[:depth]), []).append(handle)
@@ -90,25 +89,6 @@ def outcomes(project: Project, analysis: str | None = None) -> pd.DataFrame:
     parameters = pd.json_normalize(table["parameters"].tolist(), max_level=0)
     extra = [name for name in parameters.columns if name not in table.columns]
     return pd.concat([table.drop(columns="parameters"), parameters[extra]], axis=1)
-
-
-def _handles(project: Project, source: Source) -> list[Handle]:
-    with project.session() as session:
-        current = read_frame(
-            session,
-            """SELECT p.id, t.unit FROM product p JOIN task t ON t.id = p.task_id
-            JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-            WHERE c.project_id = :project AND p.source_id = :source AND p.file_id IS NOT NULL
-            ORDER BY p.t_min, p.id""",
-            {"project": project.id, "source": source.id},
-        )
-    handles = []
-    for number, unit in zip(current["id"], current["unit"], strict=True):
-        row = project.live.get(Product, int(number))
-        if row is not None:
-            handle: Any = row.handle()
-            handles.append(replace(handle, info=replace(handle.info, unit=str(unit))))
-    return handles
 
 
 def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataFrame:

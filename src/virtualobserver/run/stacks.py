@@ -7,21 +7,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import text
-
 from virtualobserver import plugins
 from virtualobserver.analysis import Analysis
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
-from virtualobserver.data.product import Target
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.kbmod import Observer
 from virtualobserver.io.kbmod_folder import write_stacks
 from virtualobserver.io.names import safe_name
 from virtualobserver.run.export import export, kinds
-from virtualobserver.run.outcome import Claim
 from virtualobserver.run.steps import Step
-from virtualobserver.run.work import load_products
+from virtualobserver.run.stored import stored_groups
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -78,24 +74,11 @@ def export_stacks(
 def _stacks(
     project: Project, step: Step, *, simulated: bool
 ) -> Iterator[tuple[str, Sequence[Image], Observer, str]]:
-    with project.session() as session:
-        rows = session.execute(
-            text("""
-            SELECT s.id, s.name, t.unit FROM task t JOIN source s ON s.id = t.source_id
-            JOIN project_source m ON m.source_id = s.id AND m.project_id = :project
-            WHERE t.step = :step AND t.digest = :digest AND t.status IN ('done', 'stale')
-            ORDER BY s.name, t.unit"""),
-            {"project": project.id, "step": step.name, "digest": step.digest},
-        ).all()
-        for row in rows:
-            claim = Claim(0, row.id, row.unit, 0, 0, Target(name=row.name), "")
-            ((_, handles, facts),) = load_products(session, project.workspace, step, [claim])
-            if not handles or (facts["simulated"] and not simulated):
-                continue
-            images = step.instance.stacked(handles, step.instance.settings)
-            if images:
-                name = "_".join(safe_name(part) for part in (row.name, row.unit) if part)
-                yield name, images, _observer(project, images[0]), _band(handles)
+    for source, unit, handles in stored_groups(project, step, step, simulated=simulated):
+        images = step.instance.stacked(handles, step.instance.settings)
+        if images:
+            name = "_".join(safe_name(part) for part in (source, unit) if part)
+            yield name, images, _observer(project, images[0]), _band(handles)
 
 
 def _observer(project: Project, image: Image) -> Observer:

@@ -31,7 +31,7 @@ from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
 
-__all__ = ["Job", "load_products", "run_batch", "worker_name"]
+__all__ = ["Job", "load_products", "product_handle", "run_batch", "worker_name"]
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
     for row in rows:
         groups[row.owner, row.unit].append(row)
     masters = {row.id: row for row in master_rows(session, step)}
-    handles = [_product_handle(workspace, row) for row in masters.values()]
+    handles = [product_handle(workspace, row) for row in masters.values()]
     loaded = []
     for one in claims:
         mine = groups[one.source_id, one.unit]
@@ -246,11 +246,12 @@ def load_products(session: Session, workspace: Workspace, step: Step, claims: Se
             "masters": {},
             "simulated": any(p.simulated for p in mine),
         }
-        loaded.append((one, [_product_handle(workspace, p) for p in mine], facts))
+        loaded.append((one, [product_handle(workspace, p) for p in mine], facts))
     return loaded
 
 
-def _product_handle(workspace: Workspace, row: Any) -> Any:
+def product_handle(workspace: Workspace, row: Any) -> Any:
+    """Return the lazy handle of a row of ``product``, with ``unit`` of its task and ``path`` and ``format`` of its file."""
     facts = info(row)
     if row.path is None:
         return DroppedHandle(facts)

@@ -34,6 +34,7 @@ from virtualobserver.data.result import Event, Result
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.shiftstack import Harvest, find_movers
+from virtualobserver.maths.sphere import separation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,15 +132,11 @@ class MovingObjects(Analysis):
         """Whether two detections are of one mover: at one time and within 5 arcsec, or 2 px without a sky."""
         if not super().same_event(a, b):
             return False
-        if None in {a.ra, a.dec, b.ra, b.dec}:
+        places = [one for one in (a.ra, a.dec, b.ra, b.dec) if one is not None]
+        if len(places) < 4:
             one, two = a.parameters, b.parameters
             return float(np.hypot(one["x"] - two["x"], one["y"] - two["y"])) <= 2.0
-        assert a.ra is not None
-        assert b.ra is not None
-        assert a.dec is not None
-        assert b.dec is not None
-        east = (a.ra - b.ra + 180.0) % 360.0 - 180.0
-        return float(np.hypot(east * np.cos(np.radians(a.dec)), a.dec - b.dec)) * 3600.0 <= _SAME_SKY
+        return float(separation(*places)) * 3600.0 <= _SAME_SKY
 
     def stacked(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> Sequence[Image]:
         """Return the images as they are searched: aligned, without sky and stars, masked; empty if too few."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits import read_header
 from virtualobserver.io.fits_structure import check_structure, first_image
 from virtualobserver.maths.identity import normal_name
+from virtualobserver.maths.sphere import separation
 from virtualobserver.observatories.astep.header import KINDS, facts_of
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 
@@ -88,8 +88,7 @@ def belongs(raw: Raw, target: Target, settings: ASTEPSettings) -> bool:
         return False
     assert target.ra is not None
     assert target.dec is not None
-    east = ((ra - target.ra + 180.0) % 360.0 - 180.0) * math.cos(math.radians(target.dec))
-    return math.hypot(east, dec - target.dec) <= settings.field_radius
+    return bool(separation(ra, dec, target.ra, target.dec) <= settings.field_radius)
 
 
 def _files(folder: Path, layout: str) -> Iterator[Path]:

@@ -16,6 +16,7 @@ import requests
 
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow
 from virtualobserver.io.http import HttpClient
+from virtualobserver.maths.sphere import separation
 from virtualobserver.observatories.harps.query import Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 
@@ -172,8 +173,7 @@ def _found(row: dict[str, Any], release: str) -> Found:
 
 
 def _inside(row: Found, cone: Cone) -> bool:
-    east = ((row.ra - cone[0] + 180.0) % 360.0 - 180.0) * math.cos(math.radians(cone[1]))
-    return math.hypot(east, row.dec - cone[1]) <= cone[2]
+    return bool(separation(row.ra, row.dec, cone[0], cone[1]) <= cone[2])
 
 
 def _text(value: Any) -> str:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
+from virtualobserver.maths.sphere import separation
 from virtualobserver.observatories.harps import tree
 from virtualobserver.observatories.harps.header import Facts
 from virtualobserver.observatories.harps.index import HeaderIndex
@@ -155,9 +156,7 @@ class FolderArchive:
         ra, dec = move_linear(
             np.full(n, target.ra), np.full(n, target.dec), np.full(n, pm[0]), np.full(n, pm[1]), years
         )
-        cosine = np.cos(np.deg2rad(dec))
-        east = ((self._ra - ra + 180) % 360 - 180) * cosine
-        away = np.hypot(east, self._dec - dec) * 3600
+        away = separation(self._ra, self._dec, ra, dec) * 3600
         limit = np.full(n, radius) if moves else radius + _SLACK * np.abs(years)
         return np.where(np.isfinite(away), away, np.inf), limit
 

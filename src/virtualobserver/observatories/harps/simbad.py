@@ -21,6 +21,7 @@ from virtualobserver.io.answers import expect_votable
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.tap import tap_request, votable_rows
 from virtualobserver.maths.identity import match_star, move_linear, normal_name
+from virtualobserver.maths.sphere import separation
 
 __all__ = [
     "SERVICE",
@@ -217,8 +218,7 @@ def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> 
     year = float(np.median(years)) if len(years) and moves else target.epoch
     ra, dec = move_linear(target.ra, target.dec, target.pmra or 0.0, target.pmdec or 0.0, year - target.epoch)
     places = np.array([star.position(year) for star in stars]).reshape(-1, 2)
-    east = ((places[:, 0] - ra + 180.0) % 360.0 - 180.0) * np.cos(np.deg2rad(dec))
-    away = np.hypot(east, places[:, 1] - dec) * 3600.0
+    away = separation(places[:, 0], places[:, 1], ra, dec) * 3600.0
     mags = [star.mag_g if target.mag_band.upper() == "G" else star.mag_v for star in stars]
     match = match_star(away, np.array(mags, dtype=np.float64), expected=target.mag)
     return None if match is None else stars[match.row]
