@@ -10,16 +10,16 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from virtualobserver.maths.movers import add_movers
-from virtualobserver.maths.shiftstack import StackOptions, find_movers
+from virtualobserver.maths.shiftstack import find_movers
 from virtualobserver.maths.shiftstack_grids import VelocityGrid, disc_grid, grid_step, two_level_grid
 from virtualobserver.maths.shiftstack_images import Frames, LikelihoodImages, gaussian_psf
 from virtualobserver.maths.shiftstack_kernel import has_numba
 from virtualobserver.maths.shiftstack_search import Trajectories, search, search_blocks
+from virtualobserver.maths.shiftstack_settings import StackSettings
 
 SIZE = 512
 FRAMES = 20
@@ -74,13 +74,13 @@ def tiles(size: int) -> None:
     science += rng.normal(0, 2, science.shape).astype(np.float32)
     mjd = 60000 + tau
     frames = Frames(mjd, science, np.full_like(science, 4.0), (gaussian_psf(1.4),) * FRAMES)
-    options = StackOptions(v_max=140.0, controls=False, level=LEVEL + 1, min_obs=FRAMES // 2)
+    settings = StackSettings(controls=False, level=LEVEL + 1, min_epochs=FRAMES // 2)
     first = None
     for share in (1.0, 0.5, 0.25):
         memory = share * 28.0 * science.size
         tracemalloc.start()
         begin = time.process_time()
-        harvest = find_movers(frames, replace(options, memory=memory))
+        harvest = find_movers(frames, settings, (0.0, 140.0), memory=memory)
         cpu = time.process_time() - begin
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

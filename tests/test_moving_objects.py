@@ -7,8 +7,6 @@ import pandas as pd
 import pytest
 
 from virtualobserver.analyses.moving_objects import MovingObjects
-from virtualobserver.analyses.moving_objects.figures import recall_curve
-from virtualobserver.analyses.moving_objects.injection import measure_recall
 from virtualobserver.analyses.moving_objects.night import load_night
 from virtualobserver.analyses.moving_objects.sights import middle_mjd
 from virtualobserver.analyses.moving_objects.tables import kbmod_table
@@ -16,7 +14,7 @@ from virtualobserver.data import Image, Table, Target, as_handle
 from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.movers import add_movers
 from virtualobserver.observatory import Aux
-from virtualobserver.simulate import Simulator
+from virtualobserver.simulate import Simulator, outcome_table
 
 AUX = Aux(Target("field", ra=75.0, dec=-65.0, kind="field"))
 SCALE = 2.0  # arcsec per pixel
@@ -231,45 +229,63 @@ def test_another_mover_is_not_the_injected_one():
     assert not analysis.same_event(event, result.detections[1])
 
 
-def test_many_movers_at_once_measure_the_recall():
+def test_one_search_bears_as_many_movers_as_there_is_room_for():
     analysis = MovingObjects(
-        stack={"rate": [1.0, 20.0], "min_epochs": 6, "controls": False, "drift": 3.0},
+        stack={"rate": [1.0, 20.0], "min_epochs": 6, "drift": 3.0},
         simulate={"likelihood": [4.0, 16.0], "rate": [3.0, 18.0], "pixels_per_mover": 1000.0},
     )
-    recall = measure_recall(night(seed=5, unit="adu"), analysis.settings, number=200, seed=1)
-    truth = recall.truth
-    assert len(truth) <= 9
-    strong = truth["likelihood"] > 10
-    assert truth["found"][strong].all()
-    assert recall.false == 0
-    assert np.isfinite(truth["mag"]).all()
-    assert len(recall_curve(truth).axes) == 2
+    products, simulator = night(seed=5), Simulator(analysis)
+    room = analysis.together(products, analysis.settings)
+    assert 6 <= room <= 9
+    outcomes = simulator.run(products, AUX, range(2 * room))
+    assert [one.number for one in outcomes] == list(range(2 * room))
+    strong = [one for one in outcomes if one.params["likelihood"] > 10]
+    assert len(strong) > room / 2
+    assert all(one.recovered for one in strong)
+    # what becomes of one is the same whichever others are asked for
+    some = simulator.run(products, AUX, [room + 1, room + 2])
+    assert [(one.params, one.snr) for one in some] == [
+        (o.params, o.snr) for o in outcomes[room + 1 : room + 3]
+    ]
 
 
-def test_recall_against_magnitude_and_rate_goes_into_the_properties_of_the_night():
+def test_a_mover_put_in_alone_has_the_light_it_has_among_others():
+    analysis = search()
+    products, rng = night(seed=5), np.random.default_rng(3)
+    movers = analysis.draw_many(rng.spawn(2), products, analysis.settings)
+    alone, both = (analysis.inject(products, some, rng) for some in (movers[:1], movers))
+    column, row = round(movers[0]["x"]), round(movers[0]["y"])
+    box = slice(max(row - 2, 0), row + 3), slice(max(column - 2, 0), column + 3)
+    np.testing.assert_array_equal(alone[0].section(*box).data, both[0].section(*box).data)
+
+
+def test_the_part_that_is_found_is_told_by_magnitude_and_rate():
     analysis = MovingObjects(
-        stack={"rate": [1.0, 20.0], "min_epochs": 6, "drift": 3.0}, recall=24,
+        stack={"rate": [1.0, 20.0], "min_epochs": 6, "drift": 3.0},
         simulate={"strength": "mag", "mag": [20.0, 22.5], "rate": [3.0, 18.0], "pixels_per_mover": 1000.0},
-    )  # fmt: skip
-    result = analysis.find(night(seed=5), AUX, analysis.settings)
-    recall = result.properties["recall"]
-    assert (recall["injected"], recall["false"]) == (24, 0)
-    assert 0 < recall["found"] < 24
-    half = recall["half"]
-    assert half["of"] == "mag"
-    assert 20.5 < half["m50"] < 22.2
-    assert 0 < half["m50_error"] < 1
-    bins = recall["by_mag"]
-    assert sum(one["injected"] for one in bins) == sum(one["injected"] for one in recall["by_rate"]) == 24
-    assert bins[0]["recall"] > bins[-1]["recall"]
-    assert all(one["wilson_low"] <= one["recall"] <= one["wilson_high"] for one in bins)
-    assert recall["false_per_square_degree"]["rate"] == 0 < recall["false_per_square_degree"]["high"]
-    assert result.properties["false_per_square_degree_inverted"]["rate"] == 0
-    (table,) = [p.data for p in result.products if p.role == "recall"]
-    assert table["found"].sum() == recall["found"]
-    again = analysis.find(night(seed=5), AUX, analysis.settings)
+    )
+    outcomes = outcome_table(Simulator(analysis).run(night(seed=5), AUX, range(24)))
+    assert np.isfinite(outcomes["mag"]).all()
+    table = analysis.population(pd.DataFrame(), outcomes)
+    everything = table.iloc[0]
+    assert (everything["of"], everything["injected"]) == ("all", 24)
+    assert 0 < everything["found"] < 24
+    assert 20.5 < everything["half"] < 22.2
+    assert 0 < everything["half_error"] < 1
+    by_mag, by_rate = (table[table["of"] == name] for name in ("mag", "rate"))
+    assert by_mag["injected"].sum() == by_rate["injected"].sum() == 24
+    assert by_mag["efficiency"].iloc[0] > by_mag["efficiency"].iloc[-1]
+    assert table["efficiency"].between(table["efficiency_low"], table["efficiency_high"]).all()
+    assert len(analysis.population_figure(outcomes).axes) == 2
+    assert len(analysis.population(pd.DataFrame(), outcomes.iloc[:0])) == 0
+
+
+def test_a_search_draws_nothing_at_random_and_says_how_false_alarms_stand():
+    analysis = search()
+    result, again = (analysis.find(night(seed=5), AUX, analysis.settings) for _ in range(2))
     assert again.properties == result.properties
-    assert list(analysis.figures(night(seed=5), AUX, analysis.settings)) == ["movers", "recall"]
+    assert result.properties["false_per_square_degree_inverted"]["rate"] == 0
+    assert list(analysis.figures(night(seed=5), AUX, analysis.settings)) == ["movers"]
 
 
 def test_zero_points_come_from_the_image_its_table_or_the_setting():

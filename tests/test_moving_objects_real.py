@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from support_oscaar import calibrated, lights, median_dark, noise_of
 
-from virtualobserver.analyses.moving_objects.injection import measure_recall
-from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
+from virtualobserver.analyses.moving_objects import MovingObjects
+from virtualobserver.data import Target
 from virtualobserver.maths.shiftstack_grids import rectangle_grid
 from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf, likelihood_images
 from virtualobserver.maths.shiftstack_search import search
 from virtualobserver.maths.shiftstack_template import median_over_frames, shift_frames
+from virtualobserver.observatory import Aux
 
 pytestmark = pytest.mark.real
 
@@ -41,18 +42,21 @@ def test_hot_pixels_move_against_the_drift_unless_masters_take_them_away():
 
 
 def test_forty_movers_injected_in_real_frames_are_found_once_each():
-    settings = MovingObjectsSettings.model_validate(
-        {
-            "stack": {"rate": [9.0, 61.0], "drift": 3.0, "min_epochs": 8, "threads": 2},
-            "simulate": {"likelihood": [6.0, 20.0], "rate": [10.0, 60.0]},
-        }
+    analysis = MovingObjects(
+        stack={"rate": [9.0, 61.0], "drift": 3.0, "min_epochs": 8, "threads": 2},
+        simulate={"likelihood": [6.0, 20.0], "rate": [10.0, 60.0]},
     )
-    recall = measure_recall(calibrated(), settings, number=40, seed=11)
-    truth = recall.truth
-    assert len(truth) == 40
-    strong = truth["likelihood"] >= 10
-    assert strong.sum() >= 20
-    assert truth["found"][strong].mean() >= 0.9
-    assert recall.duplicates == 0
-    assert recall.false == 0
-    assert len(recall.harvest.inverted) <= 2
+    aux, products = Aux(Target("field", kind="field")), calibrated()
+    rng = np.random.default_rng(11)
+    assert analysis.together(products, analysis.settings) >= 40
+    movers = analysis.draw_many(rng.spawn(40), products, analysis.settings)
+    result = analysis.find(analysis.inject(products, movers, rng), aux, analysis.settings)
+    rows = {event.source: event for event in result.detections}
+    found = [[one for one in movers if analysis.recovered(one, row)] for row in rows.values()]
+    assert [len(of) for of in found] == [1] * len(rows)  # no row is false, none stands for two
+    names = [mover["noise_seed"] for (mover,) in found]
+    assert len(set(names)) == len(names)  # nor do two stand for one
+    strong = [one["noise_seed"] for one in movers if one["likelihood"] >= 10]
+    assert len(strong) >= 20
+    assert np.mean([seed in names for seed in strong]) >= 0.9
+    assert result.properties["n_false_inverted"] <= 2

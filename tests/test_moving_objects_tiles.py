@@ -1,13 +1,11 @@
 """A night searched in tiles: what is found is what the whole gives, and memory does not grow with the night."""
 
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from virtualobserver.analyses.moving_objects import MovingObjects
-from virtualobserver.analyses.moving_objects.injection import measure_recall
 from virtualobserver.analyses.moving_objects.light import Light, LitHandle
 from virtualobserver.analyses.moving_objects.night import load_night
 from virtualobserver.data import Image, Target, as_handle
@@ -16,13 +14,15 @@ from virtualobserver.errors import DataError
 from virtualobserver.io import fits
 from virtualobserver.io.store import Store
 from virtualobserver.maths.movers import add_movers
-from virtualobserver.maths.shiftstack import StackOptions, find_movers
+from virtualobserver.maths.shiftstack import find_movers
 from virtualobserver.maths.shiftstack_grids import disc_grid, grid_step
 from virtualobserver.maths.shiftstack_groups import groups_of
 from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf
 from virtualobserver.maths.shiftstack_search import Trajectories
+from virtualobserver.maths.shiftstack_settings import StackSettings
 from virtualobserver.maths.shiftstack_tiles import tiling
 from virtualobserver.observatory import Aux
+from virtualobserver.simulate import Simulator
 
 SIGMA = 1.2
 AUX = Aux(Target("field", kind="field"))
@@ -53,7 +53,8 @@ def key(movers):
     ]
 
 
-OPTIONS = StackOptions(v_max=115.0, v_min=10.0, min_obs=5, drift=2.5, level=4.8)
+OPTIONS = StackSettings(drift=2.5, level=4.8)
+SPEED = (10.0, 115.0)  # px/d
 
 
 @pytest.mark.parametrize(
@@ -61,16 +62,16 @@ OPTIONS = StackOptions(v_max=115.0, v_min=10.0, min_obs=5, drift=2.5, level=4.8)
     [
         ({}, 1.5e6),
         ({}, 0.5e6),
-        ({"two_level_from": 4, "block": 0.05}, 1e6),
+        ({"two_level_from": 4, "block": 72.0}, 1e6),
         ({"binning": 2, "level": 4.0}, 0.3e6),
         ({"masked": "kbmod", "clip": False}, 1.2e6),
     ],
 )
 def test_tiles_give_what_the_whole_gives(change, memory):
     night = frames(seed=3, fwhm=5.0 if "binning" in change else None)
-    options = replace(OPTIONS, **change)
-    whole = find_movers(night, options)
-    tiles = find_movers(night, replace(options, memory=memory))
+    settings = OPTIONS.model_copy(update=change)
+    whole = find_movers(night, settings, SPEED)
+    tiles = find_movers(night, settings, SPEED, memory=memory)
     assert (whole.tiles, tiles.tiles > 3) == (1, True)
     assert len(whole.movers) >= 5
     assert (
@@ -103,7 +104,7 @@ def test_small_memory_splits_the_velocities_as_well():
 
 def test_memory_that_holds_no_part_is_refused_with_what_is_needed():
     with pytest.raises(DataError, match="memory_limit has to be"):
-        find_movers(frames(movers=0), replace(OPTIONS, memory=1e4))
+        find_movers(frames(movers=0), OPTIONS, SPEED, memory=1e4)
 
 
 def test_groups_hold_all_that_come_close_and_are_apart_from_the_others():
@@ -170,9 +171,9 @@ def test_analysis_of_files_in_tiles_is_that_of_images_in_memory(tmp_path):
             np.testing.assert_array_equal(one.data.data, two.data.data)
 
 
-def peak(night, options):
+def peak(night, *options, memory):
     tracemalloc.start()
-    harvest = find_movers(night, options)
+    harvest = find_movers(night, *options, memory=memory)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return most, harvest
@@ -189,31 +190,32 @@ def test_memory_of_a_search_is_bounded_whatever_the_number_and_size_of_images(tm
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most <= 5e6 + spare
-    options = StackOptions(v_max=144.0, v_min=60.0, min_obs=5, memory=5e6, drift=8.0)
-    find_movers(frames(movers=0), replace(options, memory=2e9))  # what is compiled is no memory of the search
-    most, harvest = peak(night.stack, options)
+    options = StackSettings(drift=8.0), (60.0, 144.0)
+    find_movers(frames(movers=0), *options)  # what is compiled is no memory of the search
+    most, harvest = peak(night.stack, *options, memory=5e6)
     assert harvest.tiles > 1
     assert most <= 5e6 + 1.2e6
 
 
-def test_recall_is_measured_on_images_in_files(tmp_path):
+def test_movers_are_injected_into_images_in_files(tmp_path):
     handles = stored(Store(tmp_path), 8)
     analysis = MovingObjects(
         stack={"rate": [1.0, 15.0], "min_epochs": 6, "controls": False, "drift": 4.0}, memory_limit=1e-3,
         simulate={"likelihood": [14.0, 18.0], "rate": [3.0, 14.0], "pixels_per_mover": 3000.0},
     )  # fmt: skip
-    recall = measure_recall(handles, analysis.settings, number=4, seed=1)
-    assert recall.truth["found"].all()
+    assert analysis.together(handles, analysis.settings) > 2
+    outcomes = Simulator(analysis).run(handles, AUX, range(4))
+    assert all(one.recovered for one in outcomes)
 
 
 def test_box_of_an_image_with_movers_is_the_box_of_the_whole(tmp_path):
     base = stored(Store(tmp_path), 2)[1]
     light = (
-        Light(60.4, 50.2, 500.0, (2.5, -1.0)),
-        Light(2.0, 118.0, 300.0, (0.0, 0.0)),
-        Light(-50, 9, 1e4, (0, 0)),
+        Light(60.4, 50.2, 500.0, (2.5, -1.0), (7, 1)),
+        Light(2.0, 118.0, 300.0, (0.0, 0.0), (8, 1)),
+        Light(-50, 9, 1e4, (0, 0), (9, 1)),
     )
-    lit = LitHandle(base, light, 1.3, (7, 1))
+    lit = LitHandle(base, light, 1.3)
     whole = lit.load()
     assert lit.info.simulated
     assert whole.data[50, 60] > base.load().data[50, 60] + 20

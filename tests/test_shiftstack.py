@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, per_square_degree, recall_bins
-from virtualobserver.maths.movers import add_movers, expected_likelihood, match_movers, mover_stamp
-from virtualobserver.maths.shiftstack import StackOptions, find_movers, search_images, trials_level
+from virtualobserver.maths.movers import add_movers, expected_likelihood, mover_stamp
+from virtualobserver.maths.shiftstack import find_movers, search_images, trials_level
 from virtualobserver.maths.shiftstack_explain import explain_away
 from virtualobserver.maths.shiftstack_filters import cluster, drop_near_duplicates, filter_sigma_g, sigma_g
 from virtualobserver.maths.shiftstack_grids import (
@@ -34,6 +34,7 @@ from virtualobserver.maths.shiftstack_images import (
 )
 from virtualobserver.maths.shiftstack_refine import refine
 from virtualobserver.maths.shiftstack_search import Trajectories, curves, evaluate, search, search_blocks
+from virtualobserver.maths.shiftstack_settings import StackSettings
 from virtualobserver.maths.shiftstack_stamps import coadd, stamps
 from virtualobserver.maths.shiftstack_template import median_over_frames, shift_frames, subtract_template
 
@@ -434,11 +435,11 @@ def test_a_flash_at_one_epoch_is_no_mover():
     science = frames.science.copy()
     science[7, 28:33, 33:38] += 300 * gaussian_psf(1.4, 2)
     lit = Frames(frames.mjd, science, frames.variance, frames.psf)
-    assert not find_movers(lit, StackOptions(150.0, min_obs=5, binning=1)).movers
+    assert not find_movers(lit, StackSettings(binning=1), (0.0, 150.0)).movers
 
 
 def test_pure_noise_gives_no_movers_and_controls_are_searched():
-    harvest = find_movers(noise(15, 80, 80, masked=0.05), StackOptions(300.0, min_obs=8))
+    harvest = find_movers(noise(15, 80, 80, masked=0.05), StackSettings(min_epochs=8), (0.0, 300.0))
     assert (harvest.movers, harvest.inverted, harvest.shuffled) == ((), (), ())
     assert harvest.level == pytest.approx(trials_level(harvest.trials))
     assert harvest.trials == pytest.approx(6400 * harvest.velocities)
@@ -446,19 +447,19 @@ def test_pure_noise_gives_no_movers_and_controls_are_searched():
 
 def test_controls_hold_what_the_frames_do_not():
     frames = with_mover(noise(15), 30.3, 30.6, 60.0, 40.0, 60.0)
-    options = StackOptions(150.0, min_obs=8, binning=1)
-    harvest = find_movers(frames, options)
+    options = StackSettings(min_epochs=8, binning=1), (0.0, 150.0)
+    harvest = find_movers(frames, *options)
     assert len(harvest.movers) == 1
     assert harvest.inverted == ()
-    dark = find_movers(Frames(frames.mjd, -frames.science, frames.variance, frames.psf), options)
+    dark = find_movers(Frames(frames.mjd, -frames.science, frames.variance, frames.psf), *options)
     assert dark.movers == ()
     assert len(dark.inverted) == 1
-    assert find_movers(frames, StackOptions(150.0, controls=False)).inverted is None
+    assert find_movers(frames, StackSettings(controls=False), (0.0, 150.0)).inverted is None
 
 
 def test_binned_search_gives_paths_on_the_pixels_of_the_frames():
     frames = with_mover(noise(12, 100, 100, sigma=2.4), 40.3, 60.7, 90.0, -50.0, 90.0, 2.4)
-    harvest = find_movers(frames, StackOptions(200.0, min_obs=8))
+    harvest = find_movers(frames, StackSettings(min_epochs=8), (0.0, 200.0))
     assert harvest.binning == 2
     path = harvest.movers[0].path
     assert abs(path.x - 40.3) < 4 * path.x_error
@@ -477,7 +478,7 @@ def test_threshold_follows_the_number_of_trials():
 
 def test_too_few_frames_are_no_search():
     with pytest.raises(NotEnoughData, match="too few"):
-        find_movers(noise(2), StackOptions(100.0, min_obs=5))
+        find_movers(noise(2), StackSettings(), (0.0, 100.0))
 
 
 # --- stamps, templates, injection -------------------------------------------------------------------------
@@ -556,15 +557,6 @@ def test_expected_likelihood_is_what_the_search_finds_on_average():
     assert expected == pytest.approx(30 * np.sqrt(15 * 0.040768 / 4), rel=1e-4)
 
 
-def test_matching_knows_duplicates_and_false_rows():
-    truth = ([10, 50], [10, 50], [100, 0], [0, 100])
-    found = ([10.5, 10, 49, 80], [10, 11, 51, 80], [101, 99, 2, 0], [1, 0, 98, 0])
-    matched = match_movers(truth, found, first=0.0, last=0.2, radius=2.0, v_tolerance=20.0)
-    assert matched.found.tolist() == [0, 2]
-    assert matched.duplicates.tolist() == [1]
-    assert matched.false.tolist() == [3]
-
-
 def test_fitted_completeness_returns_what_was_drawn():
     rng = np.random.default_rng(2)
     mag = rng.uniform(17, 20, 3000)
@@ -607,8 +599,7 @@ def test_false_alarms_per_square_degree_have_poisson_intervals():
 
 def test_shuffled_search_is_repeatable():
     images = likelihood_images(noise())
-    options = StackOptions(100.0, level=3.5, min_obs=5)
     grid = disc_grid(100, 20)
-    a, b = (search_images(images.shuffled(3), grid, options) for _ in range(2))
+    a, b = (search_images(images.shuffled(3), grid, StackSettings(), level=3.5) for _ in range(2))
     assert [m.likelihood for m in a] == [m.likelihood for m in b]
     assert a

@@ -48,6 +48,8 @@ class Analysis(ABC):
     per: ClassVar[str] = "source"
     services: ClassVar[tuple[str, ...]] = ()
     batch: ClassVar[int] = 200
+    strength: ClassVar[tuple[str, ...]] = ("amplitude", "width")
+    """Parameters of injected events by which the part that is found is told."""
 
     contract: ClassVar[AnalysisContract] = AnalysisContract()
 
@@ -73,11 +75,28 @@ class Analysis(ABC):
     def draw(self, rng: np.random.Generator, products: Sequence[Handle], settings: Any) -> Mapping[str, Any]:
         """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""
 
+    def draw_many(
+        self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: Any
+    ) -> Sequence[Mapping[str, Any]]:
+        """Draw one event from each generator, what `draw` draws from it alone.
+
+        An analysis whose `draw` has to look at the products first overrides this, to look once.
+        """
+        return [self.draw(rng, products, settings) for rng in rngs]
+
     @abstractmethod
     def inject(
         self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
     ) -> Sequence[Handle]:
         """Return new handles with the events added; `products` stay as they are."""
+
+    def together(self, products: Sequence[Handle], settings: Any) -> int:  # noqa: ARG002
+        """Return how many injected events one search of these products bears without one disturbing another."""
+        return 1
+
+    def injection_settings(self, settings: Any) -> Any:
+        """Return the settings for searches of injected events: without what bears on no detection, e.g. controls."""
+        return settings
 
     def same_event(self, a: Event, b: Event) -> bool:
         """Whether two detections are of one event: same kind, overlapping in time."""

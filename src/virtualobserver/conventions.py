@@ -94,6 +94,7 @@ TIME_COLUMNS: Final = MappingProxyType(
 MJD_ZERO_JD: Final = 2_400_000.5
 """Julian date of MJD 0, days."""
 SECONDS_PER_DAY: Final = 86_400.0
+MINUTES_PER_DAY: Final = 1440.0
 
 # ------------------------------------------------------------------------------------------- photometry
 ZERO_POINT_AB_UJY: Final = 23.9

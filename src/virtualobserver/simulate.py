@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -76,7 +76,15 @@ class SimulatedUnit:
     unit: str = ""
 
 
-def _batched(jobs: Iterable[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+@dataclass(frozen=True)
+class _Group:
+    """Numbers of the injections of one search, and those whose outcome is asked for."""
+
+    members: range
+    wanted: tuple[int, ...]
+
+
+def _batched(jobs: Iterable[tuple[int, _Group]], size: int) -> Iterator[list[tuple[int, _Group]]]:
     rest = iter(jobs)
     while batch := list(islice(rest, size)):
         yield batch
@@ -94,7 +102,7 @@ class Simulator:
     Parameters
     ----------
     analysis
-        Any analysis: its `draw`, `inject`, `find_many`, `same_event` and `recovered` are used.
+        Any analysis: its `draw_many`, `together`, `inject`, `find_many`, `same_event` and `recovered` are used.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -110,9 +118,11 @@ class Simulator:
         source: str = "",
         unit: str = "",
     ) -> list[InjectionOutcome]:
-        """Inject one event at a time.
+        """Inject events, one to a search, or as many as the analysis says one search bears.
 
-        An event that is found in the untouched data as well, at least as strong, is not a recovery.
+        An event that is found in the untouched data as well, at least as strong, is not a recovery. Events that
+        share a search are those whose numbers follow each other, whichever of them are asked for: what becomes of
+        one is a function of its number alone.
 
         Parameters
         ----------
@@ -140,29 +150,42 @@ class Simulator:
         already: dict[int, Sequence[Event]] = {}
         # An analysis that searches units one by one gains nothing by having many in memory.
         at_once = 1 if type(self.analysis).find_many is Analysis.find_many else AT_ONCE
-        wanted = ((place, number) for place, unit in enumerate(units) for number in unit.numbers)
+        settings = self.analysis.injection_settings(self.analysis.settings)
+        wanted = ((place, group) for place, unit in enumerate(units) for group in self._groups(unit))
         for jobs in _batched(wanted, at_once):
             untouched = [place for place in dict.fromkeys(p for p, _ in jobs) if place not in already]
-            injected = [self._inject(units[place], number, digest) for place, number in jobs]
+            injected = [self._inject(units[place], group.members, digest) for place, group in jobs]
             searched = [(units[place].products, units[place].aux) for place in untouched]
             searched += [(handles, units[p].aux) for (p, _), (_, handles) in zip(jobs, injected, strict=True)]
-            found = [one.detections for one in self.analysis.find_many(searched, self.analysis.settings)]
+            found = [one.detections for one in self.analysis.find_many(searched, settings)]
             already = dict(zip(untouched, found, strict=False)) | {
                 place: events for place, events in already.items() if place == jobs[0][0]
             }
             results = found[len(untouched) :]
-            for (place, number), (params, _), events in zip(jobs, injected, results, strict=True):
-                outcomes[place].append(self._judge(number, params, events, already[place]))
+            for (place, group), (params, _), events in zip(jobs, injected, results, strict=True):
+                outcomes[place] += [
+                    self._judge(number, params[number], events, already[place]) for number in group.wanted
+                ]
         return outcomes
 
+    def _groups(self, unit: SimulatedUnit) -> Iterator[_Group]:
+        """Yield the numbers that share a search, and which of them were asked for."""
+        numbers = list(unit.numbers)
+        if not numbers:
+            return
+        size = max(1, self.analysis.together(unit.products, self.analysis.settings))
+        for first, wanted in groupby(numbers, key=lambda number: number // size * size):
+            yield _Group(range(first, first + size), tuple(wanted))
+
     def _inject(
-        self, unit: SimulatedUnit, number: int, digest: str
-    ) -> tuple[dict[str, Any], Sequence[Handle]]:
+        self, unit: SimulatedUnit, numbers: Sequence[int], digest: str
+    ) -> tuple[dict[int, dict[str, Any]], Sequence[Handle]]:
         settings = self.analysis.settings
         name = unit.source or unit.aux.target.name
-        rng = generator(digest, name, unit.unit, number, seed=settings.simulate.seed)
-        params = dict(self.analysis.draw(rng, unit.products, settings))
-        return params, self.analysis.inject(unit.products, [params], rng)
+        rngs = [generator(digest, name, unit.unit, n, seed=settings.simulate.seed) for n in numbers]
+        drawn = [dict(params) for params in self.analysis.draw_many(rngs, unit.products, settings)]
+        handles = self.analysis.inject(unit.products, drawn, rngs[0])
+        return dict(zip(numbers, drawn, strict=True)), handles
 
     def _judge(
         self, number: int, params: dict[str, Any], events: Sequence[Event], already: Sequence[Event]

@@ -1,8 +1,6 @@
-"""Movers put into frames, and whether they were found again."""
+"""Movers put into frames."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,29 +8,10 @@ from scipy.special import erf
 
 from virtualobserver.maths.shiftstack_images import LikelihoodImages
 
-__all__ = ["MatchedMovers", "add_movers", "expected_likelihood", "match_movers", "mover_stamp"]
+__all__ = ["add_movers", "expected_likelihood", "mover_stamp"]
 
 _SUB_STEP = 0.2  # pixels of motion between the points a trail is made of
 _REACH = 6.0  # half side of a stamp in widths of the profile
-
-
-@dataclass(frozen=True, eq=False)
-class MatchedMovers:
-    """Injected against found.
-
-    Parameters
-    ----------
-    found
-        Row of the found mover of each injected one, -1 = missed, shape (injected,).
-    duplicates
-        Rows that match an injected mover which a stronger row had matched before.
-    false
-        Rows that match none.
-    """
-
-    found: NDArray[np.int64]
-    duplicates: NDArray[np.int64]
-    false: NDArray[np.int64]
 
 
 def mover_stamp(
@@ -129,48 +108,3 @@ def expected_likelihood(
     frame = np.broadcast_to(np.arange(n), column.shape)
     phi = np.where(inside, images.phi[frame, np.where(inside, row, 0), np.where(inside, column, 0)], 0.0)
     return np.asarray(np.sqrt((light**2 * phi).sum(axis=1, dtype=np.float64)))
-
-
-def match_movers(
-    truth: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
-    found: tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike],
-    *,
-    first: float,
-    last: float,
-    radius: float,
-    v_tolerance: float,
-) -> MatchedMovers:
-    """Match found movers, strongest first, with injected ones.
-
-    A match agrees in position at the first and at the last epoch, and in velocity.
-
-    Parameters
-    ----------
-    truth, found
-        x, y at tau = 0 (pixels), vx, vy (pixels per day).
-    first, last
-        Days since tau = 0.
-    radius
-        Pixels; the larger of 2 and the full width at half maximum is usual.
-    v_tolerance
-        Pixels per day; two steps of the grid are usual.
-    """
-    a, b = (
-        [np.atleast_1d(np.asarray(part, dtype=np.float64)) for part in columns] for columns in (truth, found)
-    )
-    result = np.full(len(a[0]), -1, dtype=np.int64)
-    duplicates: list[int] = []
-    false: list[int] = []
-    for row in range(len(b[0])):
-        apart = [
-            np.hypot(a[0] + a[2] * t - b[0][row] - b[2][row] * t, a[1] + a[3] * t - b[1][row] - b[3][row] * t)
-            for t in (first, last)
-        ]
-        off = np.hypot(a[2] - b[2][row], a[3] - b[3][row])
-        near = np.flatnonzero((apart[0] <= radius) & (apart[1] <= radius) & (off <= v_tolerance))
-        free = near[result[near] < 0]
-        if free.size:
-            result[free[np.argmin((apart[0] + apart[1])[free])]] = row
-        else:
-            (duplicates if near.size else false).append(row)
-    return MatchedMovers(result, np.array(duplicates, np.int64), np.array(false, np.int64))

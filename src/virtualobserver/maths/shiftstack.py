@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from virtualobserver.conventions import MINUTES_PER_DAY
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.shiftstack_boxes import Likelihoods, open_likelihoods
 from virtualobserver.maths.shiftstack_explain import (
@@ -41,13 +42,12 @@ from virtualobserver.maths.shiftstack_groups import groups_of
 from virtualobserver.maths.shiftstack_images import LikelihoodImages, Masked, Stack, psf_sigma
 from virtualobserver.maths.shiftstack_refine import EDGE, refine
 from virtualobserver.maths.shiftstack_search import (
-    Engine,
-    Precision,
     Trajectories,
     curves,
     search,
     search_blocks,
 )
+from virtualobserver.maths.shiftstack_settings import StackSettings
 from virtualobserver.maths.shiftstack_tiles import (
     Boxes,
     Part,
@@ -57,70 +57,12 @@ from virtualobserver.maths.shiftstack_tiles import (
     tiling,
 )
 
-__all__ = ["Harvest", "StackOptions", "find_movers", "search_images", "trials_level"]
+__all__ = ["Harvest", "find_movers", "search_images", "trials_level"]
 
 _Read = Callable[[Boxes], LikelihoodImages]
 _GROUP_BYTES: Final = 20  # of a pixel of the images of a group, with the copy that is changed
 _FWHM: Final = 2.3548200450309493
 _BIN_FROM: Final = 4.0  # full width at half maximum, pixels, from which 2 x 2 binning loses little
-
-
-@dataclass(frozen=True)
-class StackOptions:
-    """How to search.
-
-    Parameters
-    ----------
-    v_max, v_min
-        Fastest and slowest speed, pixels per day.
-    drift
-        Pixels by which neighbouring velocities part over the whole time.
-    level
-        Least likelihood; None = from the number of trials, see `trials_level`.
-    false_alarms
-        Expected number of false alarms of pure Gaussian noise in the whole search, for that.
-    min_obs
-        Least number of epochs.
-    top
-        Velocities kept for each start pixel.
-    masked
-        How masked pixels count; see `shiftstack_images.psi_phi`.
-    binning
-        1, 2, or 0 = 2 where the point spread function is wider than 4 px.
-    two_level_from
-        Number of frames from which blocks of them are summed first.
-    block
-        Length of such a block, d.
-    clip
-        Leave out epochs that do not agree (sigma-G).
-    controls
-        Search the inverted and the shuffled frames as well.
-    seed
-        Of the shuffling.
-    threads, engine, precision
-        See `shiftstack_search.search`.
-    memory
-        Bytes that the images of the search may take; a night that needs more is searched in tiles.
-    """
-
-    v_max: float
-    v_min: float = 0.0
-    drift: float = 2.0
-    level: float | None = None
-    false_alarms: float = 0.05
-    min_obs: int = 3
-    top: int = 4
-    masked: Masked = "ml"
-    binning: int = 0
-    two_level_from: int = 60
-    block: float = 0.4 / 24
-    clip: bool = True
-    controls: bool = True
-    seed: int = 0
-    threads: int = 1
-    engine: Engine = "auto"
-    precision: Precision = "single"
-    memory: float = 2e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,44 +121,57 @@ def trials_level(trials: float, *, false_alarms: float = 0.05) -> float:
     return float(max(-ndtri(min(false_alarms / trials, 0.5)), 0.0))
 
 
-def find_movers(stack: Stack, options: StackOptions) -> Harvest:
+def find_movers(
+    stack: Stack, settings: StackSettings, speed: tuple[float, float], *, memory: float = 2e9
+) -> Harvest:
     """Search frames on one grid for movers.
+
+    Parameters
+    ----------
+    settings
+        How to search; the range of rates, which is one on the sky, is given by `speed`.
+    speed
+        Slowest and fastest speed, pixels per day.
+    memory
+        Bytes that the images of the search may take; a night that needs more is searched in tiles.
 
     Raises
     ------
     NotEnoughData
-        If there are fewer frames than `min_obs`, or all of one time.
+        If there are fewer frames than ``settings.min_epochs``, or all of one time.
     DataError
-        If `options.memory` does not hold the smallest part of the search.
+        If `memory` does not hold the smallest part of the search.
     """
-    if len(stack.mjd) < max(2, options.min_obs) or not np.ptp(stack.mjd) > 0:
-        msg = f"{len(stack.mjd)} frames are too few to stack; {max(2, options.min_obs)} of different times"
+    if len(stack.mjd) < settings.min_epochs or not np.ptp(stack.mjd) > 0:
+        msg = f"{len(stack.mjd)} frames are too few to stack; {settings.min_epochs} of different times"
         raise NotEnoughData(msg)
     tau = stack.mjd - stack.mjd[0]
     width = float(np.median([psf_sigma(kernel) for kernel in stack.psf]))
-    binning = options.binning or (2 if _FWHM * width > _BIN_FROM else 1)
-    grid = _grid(tau, options, binning)
+    binning = settings.binning
+    if binning == "auto":
+        binning = 2 if _FWHM * width > _BIN_FROM else 1
+    grid = _grid(tau, settings, speed, binning)
     number = len(grid.flat()) if isinstance(grid, TwoLevelGrid) else len(grid)
     _, ny, nx = stack.shape
-    parts = tiling((len(tau), ny // binning, nx // binning), tau, grid, memory=options.memory)
-    images = open_likelihoods(stack, masked=options.masked, binning=binning, keep=parts.whole)
+    parts = tiling((len(tau), ny // binning, nx // binning), tau, grid, memory=memory)
+    images = open_likelihoods(stack, masked=settings.masked, binning=binning, keep=parts.whole)
     trials = float(images.covered()) * number
     if trials == 0:
         msg = "no pixel of the frames has data"
         raise NotEnoughData(msg)
-    level = (
-        trials_level(trials, false_alarms=options.false_alarms) if options.level is None else options.level
-    )
-    hunt = _Hunt(images, replace(options, level=level), list(parts.tiles()))
+    level = settings.level
+    if level is None:
+        level = trials_level(trials, false_alarms=settings.false_alarms)
+    hunt = _Hunt(images, settings, level, memory, list(parts.tiles()))
     movers = hunt.run()
-    inverted = hunt.run(sign=-1) if options.controls else None
+    inverted = hunt.run(sign=-1) if settings.controls else None
     shuffled = None
-    if options.controls:
+    if settings.controls:
         # bright movers are seen at single epochs, which line up by chance: they are taken away first
-        order = np.random.default_rng(options.seed).permutation(len(tau))
+        order = np.random.default_rng(settings.seed).permutation(len(tau))
         shuffled = hunt.run(order=order, known=movers)
     if binning == 2:
-        movers = tuple(_unbinned(stack, mover, options.masked) for mover in movers)
+        movers = tuple(_unbinned(stack, mover, settings.masked) for mover in movers)
     step = (grid.fine.step if isinstance(grid, TwoLevelGrid) else grid.step) * binning
     pixels = int(stack.covered().sum())
     return Harvest(movers, inverted, shuffled, level, trials, number, step, binning, pixels, len(hunt.tiles))
@@ -227,7 +182,9 @@ class _Hunt:
     """One search, done for the frames as they are and for the controls."""
 
     images: Likelihoods
-    options: StackOptions
+    settings: StackSettings
+    level: float
+    memory: float
     tiles: list[list[Part]]
 
     def run(
@@ -253,7 +210,7 @@ class _Hunt:
         found = []
         for tile in self.tiles:
             best = Trajectories.joined([self._search(part, read) for part in tile])
-            found.append(best_of_each_pixel(best, self.options.top) if len(tile) > 1 else best)
+            found.append(best_of_each_pixel(best, self.settings.top) if len(tile) > 1 else best)
         movers = self._judge(Trajectories.joined(found), read)
         return tuple(sorted(movers, key=lambda mover: -mover.likelihood))
 
@@ -262,11 +219,11 @@ class _Hunt:
         boxes = part.boxes(self.images.tau)
         if len(self.tiles) == 1 and self.images.kept is not None:
             boxes = Boxes(np.zeros((n, 2), np.int64), (ny, nx))
-        return _searched(read(boxes), part, self.options)
+        return _searched(read(boxes), part, self.settings, self.level)
 
     def _judge(self, found: Trajectories, read: _Read) -> list[Mover]:
         """Reduce candidates to movers, group by group."""
-        shift = max(3.0, self.options.drift)
+        shift = max(3.0, self.settings.drift)
         margin = int(np.ceil(shift)) + EDGE + 1
         tau = self.images.tau
         distance = TOUCH * float(self.images.sigma.max()) + shift + margin + 1
@@ -275,7 +232,7 @@ class _Hunt:
             return read(boxes_about(some, tau, margin))
 
         def pieces(some: Trajectories) -> list[NDArray[np.int64]]:
-            limit = self.options.memory / (_GROUP_BYTES * self.images.shape[0])
+            limit = self.memory / (_GROUP_BYTES * self.images.shape[0])
             return fitting(some, lambda part: math.prod(boxes_about(part, tau, margin).size) <= limit)
 
         movers: list[Mover] = []
@@ -283,30 +240,30 @@ class _Hunt:
             parts = pieces(group)
             whole = near(group) if len(parts) == 1 else None
             left = group
-            if self.options.clip:
+            if self.settings.clip:
                 left = Trajectories.joined(
-                    _clipped(near(some) if whole is None else whole, some, self.options)
+                    _clipped(near(some) if whole is None else whole, some, self.settings, self.level)
                     for some in (group.take(rows) for rows in parts)
                 )
             view = Remote(tau, near, pieces) if whole is None else whole
-            movers += _explained(view, left, self.options, shift)
+            movers += _explained(view, left, self.settings, self.level, shift)
         return movers
 
 
 def search_images(
-    images: LikelihoodImages, grid: VelocityGrid | TwoLevelGrid, options: StackOptions
+    images: LikelihoodImages, grid: VelocityGrid | TwoLevelGrid, settings: StackSettings, *, level: float
 ) -> list[Mover]:
-    """Search, filter and explain away images at once; `options.level` must be set."""
+    """Search, filter and explain away images at once, down to a likelihood of `level`."""
     _, ny, nx = images.shape
-    found = _searched(images, Part((0, nx), (0, ny), grid), options)
-    if options.clip:
-        found = _clipped(images, found, options)
-    return _explained(images, found, options, max(3.0, options.drift))
+    found = _searched(images, Part((0, nx), (0, ny), grid), settings, level)
+    if settings.clip:
+        found = _clipped(images, found, settings, level)
+    return _explained(images, found, settings, level, max(3.0, settings.drift))
 
 
-def _searched(images: LikelihoodImages, part: Part, own: StackOptions) -> Trajectories:
+def _searched(images: LikelihoodImages, part: Part, own: StackSettings, level: float) -> Trajectories:
     common: dict[str, Any] = {
-        "level": own.level or 0.0, "min_obs": own.min_obs, "top": own.top, "x_range": part.cols, "y_range": part.rows,
+        "level": level, "min_obs": own.min_epochs, "top": own.top, "x_range": part.cols, "y_range": part.rows,
         "threads": own.threads, "engine": own.engine, "precision": own.precision,
     }  # fmt: skip
     if isinstance(part.grid, TwoLevelGrid):
@@ -314,23 +271,25 @@ def _searched(images: LikelihoodImages, part: Part, own: StackOptions) -> Trajec
     return search(images, part.grid, **common)
 
 
-def _clipped(images: LikelihoodImages, found: Trajectories, own: StackOptions) -> Trajectories:
-    return filter_sigma_g(images, found, level=own.level or 0.0, min_obs=own.min_obs)
+def _clipped(images: LikelihoodImages, found: Trajectories, own: StackSettings, level: float) -> Trajectories:
+    return filter_sigma_g(images, found, level=level, min_obs=own.min_epochs)
 
 
 def _explained(
-    images: LikelihoodImages | View, found: Trajectories, own: StackOptions, max_shift: float
+    images: LikelihoodImages | View, found: Trajectories, own: StackSettings, level: float, max_shift: float
 ) -> list[Mover]:
     return explain_away(
-        images, found, level=own.level or 0.0, min_obs=own.min_obs, clip=own.clip, max_shift=max_shift
+        images, found, level=level, min_obs=own.min_epochs, clip=own.clip, max_shift=max_shift
     )
 
 
-def _grid(tau: NDArray[np.float64], options: StackOptions, binning: int) -> VelocityGrid | TwoLevelGrid:
-    fast, slow = options.v_max / binning, options.v_min / binning
-    if len(tau) >= options.two_level_from:
-        return two_level_grid(tau, fast, drift=options.drift, block=options.block)
-    return disc_grid(fast, grid_step(tau, options.drift), v_min=slow)
+def _grid(
+    tau: NDArray[np.float64], own: StackSettings, speed: tuple[float, float], binning: int
+) -> VelocityGrid | TwoLevelGrid:
+    slow, fast = speed[0] / binning, speed[1] / binning
+    if len(tau) >= own.two_level_from:
+        return two_level_grid(tau, fast, drift=own.drift, block=own.block / MINUTES_PER_DAY)
+    return disc_grid(fast, grid_step(tau, own.drift), v_min=slow)
 
 
 def _unbinned(stack: Stack, mover: Mover, masked: Masked) -> Mover:

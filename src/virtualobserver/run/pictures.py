@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from virtualobserver.analysis import Analysis
 from virtualobserver.data.product import Aux
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
     from virtualobserver.run.steps import Step
 
-__all__ = ["outcomes", "population", "population_figure", "source_figures"]
+__all__ = ["outcomes", "population", "population_figure", "source_figures", "strength"]
 
 
 def source_figures(project: Project, source: Source) -> dict[str, Any]:
@@ -89,6 +90,13 @@ def outcomes(project: Project, analysis: str | None = None) -> pd.DataFrame:
     parameters = pd.json_normalize(table["parameters"].tolist(), max_level=0)
     extra = [name for name in parameters.columns if name not in table.columns]
     return pd.concat([table.drop(columns="parameters"), parameters[extra]], axis=1)
+
+
+def strength(project: Project, analysis: str | None = None) -> tuple[str, ...]:
+    """Return by what an analysis tells its efficiency; by what all have in common if none of several is named."""
+    if analysis is None and len(project.settings.analyses) != 1:
+        return Analysis.strength
+    return tuple(_chosen(project, analysis).strength)
 
 
 def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataFrame:

@@ -238,18 +238,20 @@ class Project:
         return results.histograms(self, simulated=simulated)
 
     def efficiency(
-        self, analysis: str | None = None, by: Sequence[str] = ("amplitude", "width"), **options: Any
+        self, analysis: str | None = None, by: Sequence[str] | None = None, **options: Any
     ) -> pd.DataFrame:
         """Return the fraction of injected events that were found, with intervals.
 
         Parameters
         ----------
         by
-            Parameters of the injections to sort by, or ``source``.
+            Parameters of the injections to sort by, or ``source``; by default those that the analysis names as
+            its ``strength``.
         **options
             Of `virtualobserver.simulate.efficiency`: ``bins``, ``edges``, ``confidence``.
         """
-        return simulated_efficiency(pictures.outcomes(self, analysis), by, **options)
+        chosen = by or pictures.strength(self, analysis)
+        return simulated_efficiency(pictures.outcomes(self, analysis), chosen, **options)
 
     def population(self, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
         """Return what an analysis says about the whole sample, e.g. rates corrected for what it misses.

@@ -73,7 +73,7 @@ def recall_curve(truth: Table, *, by: str = "") -> Figure:
     Parameters
     ----------
     truth
-        Injected movers; see `measure_recall`.
+        Injected movers with ``mag, likelihood, rate, found``.
     by
         Column of the left picture; by default ``mag`` where it is known and was drawn, else ``likelihood``.
     """

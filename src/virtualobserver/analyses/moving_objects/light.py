@@ -16,12 +16,16 @@ __all__ = ["Light", "LitHandle"]
 
 @dataclass(frozen=True)
 class Light:
-    """One mover in one image: position at the middle of the exposure and motion within it, pixels, and flux."""
+    """One mover in one image: position at the middle of the exposure and motion within it, pixels, and flux.
+
+    ``seed`` is that of its photon noise, which images that are not in electrons get none of.
+    """
 
     x: float
     y: float
     flux: float
     trail: tuple[float, float]
+    seed: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +40,11 @@ class LitHandle:
         The movers.
     sigma
         Width of the Gaussian profile, pixels.
-    seed
-        Of the photon noise, which each mover has of its own; images that are not in electrons get none.
     """
 
     base: Handle
     light: tuple[Light, ...]
     sigma: float
-    seed: tuple[int, int]
 
     @property
     def info(self) -> ProductInfo:
@@ -62,13 +63,11 @@ class LitHandle:
 
     def _lit(self, image: Image, row: int, column: int) -> Image:
         data = np.array(image.data, dtype=np.float32)
-        for number, one in enumerate(self.light):
-            self._add(data, number, one, (row, column), noisy=image.unit == "electron")
+        for one in self.light:
+            self._add(data, one, (row, column), noisy=image.unit == "electron")
         return replace(image, data=data)
 
-    def _add(
-        self, data: NDArray[np.float32], number: int, one: Light, corner: tuple[int, int], *, noisy: bool
-    ) -> None:
+    def _add(self, data: NDArray[np.float32], one: Light, corner: tuple[int, int], *, noisy: bool) -> None:
         ny, nx = data.shape
         far = 8 * self.sigma + float(np.hypot(*one.trail)) + 3
         x, y = one.x - corner[1], one.y - corner[0]
@@ -77,9 +76,7 @@ class LitHandle:
         stamp, left, low = mover_stamp(one.x, one.y, self.sigma, one.trail)
         stamp = stamp * one.flux
         if noisy:
-            stamp = (
-                np.random.default_rng([*self.seed, number]).poisson(np.maximum(stamp, 0.0)).astype(np.float64)
-            )
+            stamp = np.random.default_rng(one.seed).poisson(np.maximum(stamp, 0.0)).astype(np.float64)
         left, low = left - corner[1], low - corner[0]
         x0, x1, y0, y1 = (
             max(0, left),

@@ -25,14 +25,13 @@ from virtualobserver.data.cards import cards_by_unit
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
-from virtualobserver.maths.shiftstack import StackOptions
 from virtualobserver.maths.shiftstack_grids import pixels_per_day
 from virtualobserver.maths.shiftstack_images import gaussian_psf
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["Night", "aligned_images", "load_night", "options_of", "usable"]
+__all__ = ["Night", "aligned_images", "load_night", "usable"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +85,11 @@ class Night:
     def sigma(self) -> NDArray[np.float64]:
         """Width of the profile of each image, pixels."""
         return self.fwhm * FWHM_TO_SIGMA
+
+    def speed(self, rate: tuple[float, float]) -> tuple[float, float]:
+        """Return slowest and fastest speed, pixels per day, for a range of rates in arcsec per hour."""
+        slow, fast = (float(one) for one in pixels_per_day(rate, self.pixel_scale))
+        return slow, fast
 
     def area(self, pixels: int) -> float:
         """Return square degrees of so many pixels."""
@@ -216,19 +220,6 @@ def aligned_images(night: Night) -> list[Image]:
         header |= {"MJD-MID": sight.mjd, "FWHM": sight.fwhm}
         images.append(Image(science, variance, lost.astype(np.uint8), header, sight.unit))
     return images
-
-
-def options_of(night: Night, settings: MovingObjectsSettings) -> StackOptions:
-    """Turn settings into pixels and days."""
-    own = settings.stack
-    slow, fast = (float(rate) for rate in pixels_per_day(own.rate, night.pixel_scale))
-    return StackOptions(
-        v_max=fast, v_min=slow, drift=own.drift, level=own.level, false_alarms=own.false_alarms,
-        min_obs=own.min_epochs, top=own.top, masked=own.masked,
-        binning=0 if own.binning == "auto" else own.binning, two_level_from=own.two_level_from,
-        block=own.block / 1440.0, clip=own.clip, controls=own.controls, seed=own.seed, threads=own.threads,
-        engine=own.engine, precision=own.precision, memory=settings.memory_limit * 1e9,
-    )  # fmt: skip
 
 
 def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:

@@ -1,8 +1,8 @@
-"""What part of injected movers is found, as numbers: by magnitude, rate and expected likelihood."""
+"""What part of injected movers is found: by magnitude or expected likelihood, and by rate."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,18 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, per_square_degree, recall_bins
 
-__all__ = ["false_alarms", "recall_facts", "strength_of"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-_BINS: Final = 6
+__all__ = ["false_alarms", "recall_table", "strength_of", "truth_of"]
+
+_BINS: Final = 6  # chosen: a few injections each with the hundred or so that people ask for
+_COLUMNS: Final = ("mag", "likelihood", "rate", "found")
+
+
+def truth_of(outcomes: pd.DataFrame) -> Table:
+    """Return what the recall is told from: ``mag, likelihood, rate, found`` of all injections."""
+    return Table({n: outcomes[n].to_numpy(dtype=bool if n == "found" else float) for n in _COLUMNS})
 
 
 def strength_of(truth: Table) -> str:
@@ -21,32 +30,33 @@ def strength_of(truth: Table) -> str:
     return "mag" if len(truth) and np.isfinite(truth["mag"]).all() else "likelihood"
 
 
-def recall_facts(truth: Table, *, false: int, area: float) -> dict[str, Any]:
-    """Return what goes into the properties of a night.
+def recall_table(truth: Table) -> pd.DataFrame:
+    """Return the part found of all movers, and in bins of magnitude (or expected likelihood) and of rate.
 
     Returns
     -------
-    dict
-        ``injected, found``; ``by_<mag|likelihood>`` and ``by_rate``: lists of ``low, high, injected, found, recall,
-        wilson_low, wilson_high``; ``half`` with the fit ``eta0 / (1 + exp((m - m50) / width))`` where the data
-        say where recall falls; ``false`` rows that are no mover put in, and those per square degree.
+    pandas.DataFrame
+        One row a bin: ``of`` (``all``, ``mag`` or ``likelihood``, ``rate``), ``low, high`` (the bin), ``injected,
+        found, efficiency, efficiency_low, efficiency_high`` (Wilson), and in the row ``all`` ``half, half_error``:
+        where the fit ``eta0 / (1 + exp((m - m50) / width))`` falls to half, if the data say where.
     """
+    import pandas as pd
+
     name = strength_of(truth)
-    facts: dict[str, Any] = {"injected": len(truth), "found": int(truth["found"].sum()), "false": false}
-    facts[f"by_{name}"] = _bins(truth[name], truth["found"])
-    facts["by_rate"] = _bins(truth["rate"], truth["found"], even="log")
-    facts["false_per_square_degree"] = false_alarms(false, area)
+    rows = [_whole(truth, name), *_bins(name, truth), *_bins("rate", truth, even="log")]
+    return pd.DataFrame(rows)
+
+
+def _whole(truth: Table, name: str) -> dict[str, Any]:
+    found = truth["found"]
+    (row,) = _rows("all", np.zeros(len(found)), found, np.array([0.0, 1.0]))
+    row |= {"low": float(truth[name].min()), "high": float(truth[name].max())}
     sign = 1.0 if name == "mag" else -1.0  # strong ones are bright, but likely
     try:
-        fit = fit_completeness(sign * truth[name], truth["found"])
+        fit = fit_completeness(sign * truth[name], found)
     except NotEnoughData:
-        facts["half"] = None
-    else:
-        facts["half"] = {
-            "of": name, "eta0": fit.eta0, "m50": sign * fit.m50, "width": fit.width, "eta0_error": fit.eta0_error,
-            "m50_error": fit.m50_error, "width_error": fit.width_error,
-        }  # fmt: skip
-    return facts
+        return row
+    return row | {"half": sign * fit.m50, "half_error": fit.m50_error}
 
 
 def false_alarms(number: int, area: float) -> dict[str, float]:
@@ -55,19 +65,26 @@ def false_alarms(number: int, area: float) -> dict[str, float]:
     return {"rate": rate.rate, "low": rate.low, "high": rate.high}
 
 
-def _bins(value: NDArray[Any], found: NDArray[Any], *, even: str = "") -> list[dict[str, float]]:
+def _bins(name: str, truth: Table, *, even: str = "") -> list[dict[str, Any]]:
+    value = truth[name]
     low, high = float(np.min(value)), float(np.max(value))
     high = high if high > low else low + 1.0
     log = even == "log" and low > 0
     edges = np.geomspace(low, high, _BINS + 1) if log else np.linspace(low, high, _BINS + 1)
     edges[0], edges[-1] = low, high
+    return _rows(name, value, truth["found"], edges)
+
+
+def _rows(
+    name: str, value: NDArray[Any], found: NDArray[Any], edges: NDArray[np.float64]
+) -> list[dict[str, Any]]:
     bins = recall_bins(value, found, edges)
     return [
         {
-            "low": float(edges[k]), "high": float(edges[k + 1]), "injected": int(bins.injected[k]),
-            "found": int(bins.found[k]), "recall": float(bins.recall[k]),
-            "wilson_low": float(bins.interval.low[k]), "wilson_high": float(bins.interval.high[k]),
+            "of": name, "low": float(edges[k]), "high": float(edges[k + 1]), "injected": int(bins.injected[k]),
+            "found": int(bins.found[k]), "efficiency": float(bins.recall[k]),
+            "efficiency_low": float(bins.interval.low[k]), "efficiency_high": float(bins.interval.high[k]),
         }
-        for k in range(_BINS)
+        for k in range(len(edges) - 1)
         if bins.injected[k]
     ]  # fmt: skip

@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
-from virtualobserver.analyses.moving_objects.injection import (
-    Recall,
-    draw_movers,
-    inject_movers,
-    measure_recall,
-)
-from virtualobserver.analyses.moving_objects.night import (
-    Night,
-    aligned_images,
-    load_night,
-    options_of,
-    usable,
-)
-from virtualobserver.analyses.moving_objects.recall import recall_facts
+from virtualobserver.analyses.moving_objects.injection import draw_movers, inject_movers, room
+from virtualobserver.analyses.moving_objects.night import Night, aligned_images, load_night, usable
+from virtualobserver.analyses.moving_objects.recall import recall_table, truth_of
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.analyses.moving_objects.tables import kbmod_table
@@ -29,9 +18,8 @@ from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
-from virtualobserver.data.product import Aux, Product
+from virtualobserver.data.product import Aux
 from virtualobserver.data.result import Event, Result
-from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.shiftstack import Harvest, find_movers
 from virtualobserver.maths.sphere import separation
@@ -42,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MovingObjects"]
 
-_MOST_ROUNDS: Final = 50  # of injecting many movers at once
 _SAME_SKY: Final = 5.0  # arcsec within which two detections at one time are of one mover
 
 
@@ -69,6 +56,7 @@ class MovingObjects(Analysis):
     per: ClassVar[str] = "night"
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
+    strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
     exports: ClassVar[Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {"kbmod": kbmod_table}
 
     Settings: ClassVar[type[MovingObjectsSettings]] = MovingObjectsSettings
@@ -90,14 +78,9 @@ class MovingObjects(Analysis):
         night, harvest = searched
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
         made = [product for _, _, some in parts for product in some]
-        properties = properties_of(night, harvest)
-        if settings.recall:
-            recall = self._recall(products, settings, settings.recall, harvest)
-            properties["recall"] = recall_facts(recall.truth, false=recall.false, area=recall.area)
-            made.append(Product(recall.truth, role="recall", band=night.band))
         return Result(
             detections=in_order([event for _, events, _ in parts for event in events]),
-            properties=properties,
+            properties=properties_of(night, harvest),
             products=tuple(made),
             sources=tuple(found for found, _, _ in parts),
         )
@@ -106,13 +89,30 @@ class MovingObjects(Analysis):
         self, rng: np.random.Generator, products: Sequence[Handle], settings: MovingObjectsSettings
     ) -> Mapping[str, Any]:
         """Draw one mover: start (pixels of the first image), velocity (px/d), flux in each image."""
-        return draw_movers(rng, self._night(products, settings), settings)[0]
+        return self.draw_many([rng], products, settings)[0]
+
+    def draw_many(
+        self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: MovingObjectsSettings
+    ) -> Sequence[Mapping[str, Any]]:
+        """Draw one mover from each generator; the night is read once."""
+        return draw_movers(rngs, self._night(products, settings), settings)
+
+    def together(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> int:
+        """Return for how many movers a night has room; see the setting ``simulate.pixels_per_mover``."""
+        return room(self._night(products, settings), settings)
+
+    def injection_settings(self, settings: MovingObjectsSettings) -> MovingObjectsSettings:
+        """Return the settings without controls, which find nothing that is injected."""
+        return settings.model_copy(update={"stack": settings.stack.model_copy(update={"controls": False})})
 
     def inject(
-        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
+        self,
+        products: Sequence[Handle],
+        params: Sequence[Mapping[str, Any]],
+        rng: np.random.Generator,  # noqa: ARG002 - each mover brings the seed of its noise
     ) -> Sequence[Handle]:
         """Add movers to copies of the images; see `draw` for the parameters."""
-        return inject_movers(products, params, self._night(products, self.settings), rng)
+        return inject_movers(products, params, self._night(products, self.settings))
 
     def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
         """Whether the path of `event` agrees with the injected one at first and last epoch, and in velocity."""
@@ -149,43 +149,27 @@ class MovingObjects(Analysis):
         aux: Aux,  # noqa: ARG002
         settings: MovingObjectsSettings,
     ) -> Mapping[str, Figure]:
-        """Draw the stamps of the movers, and the recall if injections are asked for."""
-        from virtualobserver.analyses.moving_objects.figures import recall_curve, stamp_sheet
+        """Draw the stamps of the movers."""
+        from virtualobserver.analyses.moving_objects.figures import stamp_sheet
 
         searched = self._searched(products, settings)
         if searched is None:
             return {}
         night, harvest = searched
-        drawn = {"movers": stamp_sheet(night.stack, harvest)}
-        number = settings.recall or settings.simulate.number
-        if number:
-            drawn["recall"] = recall_curve(self._recall(products, settings, number, harvest).truth)
-        return drawn
+        return {"movers": stamp_sheet(night.stack, harvest)}
+
+    def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> Any:  # noqa: ARG002
+        """Return the part of the injected movers that is found, of all nights; see `recall_table`."""
+        return recall_table(truth_of(outcomes)) if len(outcomes) else ()
 
     @staticmethod
     def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
-        """Draw the recall of injections made one by one, of all nights."""
+        """Draw the recall of the injections of all nights."""
         from virtualobserver.analyses.moving_objects.figures import recall_curve
 
-        names = ("mag", "likelihood", "rate", "found")
-        columns = {name: outcomes[name].to_numpy(dtype=bool if name == "found" else float) for name in names}
-        figure = recall_curve(Table(columns))
+        figure = recall_curve(truth_of(outcomes))
         figure.suptitle(title)
         return figure
-
-    @staticmethod
-    def _recall(
-        products: Sequence[Handle], settings: MovingObjectsSettings, number: int, harvest: Harvest
-    ) -> Recall:
-        quick = settings.model_copy(update={"stack": settings.stack.model_copy(update={"controls": False})})
-        return measure_recall(
-            products,
-            quick,
-            number=number,
-            seed=settings.simulate.seed,
-            rounds=_MOST_ROUNDS,
-            known=harvest.movers,
-        )
 
     def _searched(
         self, products: Sequence[Handle], settings: MovingObjectsSettings
@@ -206,4 +190,6 @@ class MovingObjects(Analysis):
 
 
 def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:
-    return find_movers(night.stack, options_of(night, settings))
+    return find_movers(
+        night.stack, settings.stack, night.speed(settings.stack.rate), memory=settings.memory_limit * 1e9
+    )

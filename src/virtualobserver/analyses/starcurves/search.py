@@ -84,6 +84,7 @@ class StarCurves(Analysis):
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "reduced"), ("table", "night"))
     per: ClassVar[str] = "night"
+    strength: ClassVar[tuple[str, ...]] = ("depth",)
     batch: ClassVar[int] = 1
     contract: ClassVar[AnalysisContract] = AnalysisContract(false_alarms=0.05, trials=40, noise=_noise)
 
