@@ -238,3 +238,32 @@ def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
     assert len(names["detections"]) >= 5
     assert names["figure"].axes
     assert "100 epochs" in capsys.readouterr().out
+
+
+def test_what_can_be_used_by_name_is_listed(vo):
+    code, out, _ = vo("list", "--format", "json")
+    rows = {(row["what"], row["name"]): row["description"] for row in json.loads(out)}
+    assert code == 0
+    assert {("survey", "ztf"), ("analysis", "transients"), ("configuration", "demo")} <= set(rows)
+    assert all(rows.values()), [name for name, text in rows.items() if not text]
+    code, out, _ = vo("list", "--projects", "--format", "json")
+    (project,) = json.loads(out)
+    assert (code, project["project"], project["sources"] > 0) == (0, "cli_test", True)
+
+
+def test_the_module_is_the_command_and_the_shell_completes_configurations(tmp_path):
+    (tmp_path / "demolition.yaml").write_text("")
+    ask = {"_VO_COMPLETE": "complete_bash", "COMP_WORDS": "vo run demo", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "virtualobserver", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"virtualobserver {__version__}\n"
+    words = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path,
+        env=os.environ | ask,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert words.stdout.split() == ["demolition.yaml", "demo"]

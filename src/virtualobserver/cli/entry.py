@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from virtualobserver.cli import admin, create, demo, look, refcat, work
+from virtualobserver.cli import admin, create, demo, listing, look, refcat, work
 from virtualobserver.errors import CatalogError, ConfigError, PluginError, VirtualObserverError
 
 __all__ = ["app", "run"]
@@ -28,7 +28,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 some tasks failed, 2 wrong configuration or command, 3 database, files or "
     "archive cannot be used, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -62,7 +61,7 @@ def options(
         context.call_on_close(lambda: log.hide(handler))
 
 
-for module in (work, look, demo, create, refcat, admin):
+for module in (work, look, demo, listing, create, refcat, admin):
     module.register(app)
 
 

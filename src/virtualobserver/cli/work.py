@@ -15,7 +15,19 @@ if TYPE_CHECKING:
 
 __all__ = ["register", "run_project"]
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG", help="YAML file, or the name of one in configs/.")]
+
+def _configs(incomplete: str) -> list[str]:
+    from virtualobserver.cli.listing import complete_config
+
+    return complete_config(incomplete)
+
+
+Config = Annotated[
+    str,
+    typer.Argument(
+        metavar="CONFIG", help="YAML file, or the name of one in configs/.", autocompletion=_configs
+    ),
+]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="DIR", help="Data folder; default VO_DATA, else results/data.")
 ]
