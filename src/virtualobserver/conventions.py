@@ -160,6 +160,26 @@ MASK_NAMES: Final = MappingProxyType(
 )
 """What each bit of the mask plane of an image says; 0 is a good pixel."""
 
+# --------------------------------------------------------------------------------- masks of spectra
+SPECTRUM_MASK_NOT_FINITE: Final = 1
+SPECTRUM_MASK_SPIKE: Final = 2
+SPECTRUM_MASK_NOT_COVERED: Final = 4
+SPECTRUM_MASK_FLAGGED: Final = 8
+SPECTRUM_MASK_COSMIC: Final = 16
+SPECTRUM_MASK_EXPOSURE: Final = 32
+
+SPECTRUM_MASK_NAMES: Final = MappingProxyType(
+    {
+        SPECTRUM_MASK_NOT_FINITE: "not a number",
+        SPECTRUM_MASK_SPIKE: "absurd value",
+        SPECTRUM_MASK_NOT_COVERED: "outside the file",
+        SPECTRUM_MASK_FLAGGED: "flagged by the archive",
+        SPECTRUM_MASK_COSMIC: "cosmic ray: a narrow spike in this exposure only",
+        SPECTRUM_MASK_EXPOSURE: "the exposure as a whole is not usable",
+    }
+)
+"""What each bit of the mask of a spectrum's pixels says; 0 is a good pixel."""
+
 # ------------------------------------------------------------------------------------------ ObsCore 1.1
 OBSCORE_MANDATORY: Final = (
     "dataproduct_type",
