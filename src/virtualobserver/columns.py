@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +29,19 @@ from virtualobserver.conventions import (
     UNIT_SECOND,
     UNIT_VELOCITY,
 )
+from virtualobserver.errors import BadKeyword
 
-__all__ = ["COLUMNS", "OBSCORE", "Column", "describe", "find", "out_of_range", "units_of", "wrong_kind"]
+__all__ = [
+    "COLUMNS",
+    "OBSCORE",
+    "Column",
+    "describe",
+    "find",
+    "out_of_range",
+    "possible",
+    "units_of",
+    "wrong_kind",
+]
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,7 @@ _JUDGED: Final = (
     _of("blended", "", "meta.code.qual", "Whether it was split from another source"),
     _of("truncated", "", "meta.code.qual", "Whether the edge cuts it"),
     _of("forced", "", "meta.code", "Whether it is one of the stars measured at their places"),
+    _of("out_of_range", "", "meta.code.qual", "Whether a value of the row cannot be and was taken out", _UNIT_SHARE),
     _of("reason", "", "meta.note", "What is wrong, in words"),
 )  # fmt: skip
 
@@ -513,6 +525,45 @@ def wrong_kind(name: str, values: ArrayLike, *, table: str = "") -> str:
         return f"{said}: these are Julian dates; subtract {MJD_ZERO_JD}"
     if column.scale and column.low >= _JD[0] and _MJD[0] <= low <= high <= _MJD[1]:
         return f"{said}: these are modified Julian dates; add {MJD_ZERO_JD}"
-    if column.scale and low > _JD[1]:
+    if column.scale and low > 1e8:  # days of the year 270,000: seconds since 1970, or so
         return f"{said}: these look like seconds, not days"
     return said
+
+
+def possible(
+    columns: Mapping[str, NDArray[Any]], *, names: Mapping[str, str] | None = None
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_], dict[str, int]]:
+    """Return columns in which what cannot be is NaN.
+
+    Parameters
+    ----------
+    columns
+        Floating-point columns are judged, each of shape (n,); others stay as they are.
+    names
+        Our names for those that are called otherwise in `columns`.
+
+    Returns
+    -------
+    columns, rows, counts
+        The columns; which rows had such a value, shape (n,); how many there were in each column that had any.
+
+    Raises
+    ------
+    BadKeyword
+        If a column of times or positions as a whole is of another kind, such as Julian dates under ``mjd``.
+    """
+    cleaned = dict(columns)
+    rows = np.zeros(len(next(iter(columns.values()), ())), dtype=bool)
+    counts: dict[str, int] = {}
+    for name, values in columns.items():
+        ours = (names or {}).get(name, name)
+        if values.dtype.kind != "f" or not (bad := out_of_range(ours, values)).any():
+            continue
+        if (find(ours) or Column(ours)).unit in {UNIT_DAY, UNIT_DEGREE} and (
+            said := wrong_kind(ours, values)
+        ):
+            raise BadKeyword(said)
+        cleaned[name] = np.where(bad, np.nan, values)
+        rows |= bad
+        counts[name] = int(bad.sum())
+    return cleaned, rows, counts
