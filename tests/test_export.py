@@ -115,3 +115,34 @@ def test_skyportal_asks_for_a_known_source_and_an_hdf5_file(project, tmp_path):
         export_skyportal(project, "nobody", tmp_path / "a.h5")
     with pytest.raises(DataError, match="h5"):
         export_skyportal(project, "b", tmp_path / "a.csv")
+
+
+def test_exports_say_what_their_columns_are(project, tmp_path):
+    from astropy.table import Table
+    from astropy.units import Unit
+
+    export(project, "lightcurves", tmp_path / "a.vot", simulated=True)
+    export(project, "detections", tmp_path / "a.parquet", simulated=True)
+    curves = Table.read(tmp_path / "a.vot")
+    assert (curves["flux_mean"].unit, curves["t_min"].unit) == (Unit("uJy"), Unit("d"))
+    assert all(curves[name].description and curves[name].meta["ucd"] for name in curves.colnames)
+    attrs = read_any(tmp_path / "a.parquet").attrs
+    assert attrs["meta"] == {"project": "export_test", "table": "detections", "simulated": True}
+    assert set(attrs["descriptions"]) == set(table(project, "detections"))
+
+
+@pytest.mark.parametrize(
+    "view",
+    ["detections", "detections_all", "lightcurves", "efficiency", "progress", "obscore", "project_source"],
+)
+def test_every_column_of_a_view_has_an_entry(project, view):
+    from virtualobserver.columns import find
+
+    assert [name for name in project.sql(f"SELECT * FROM {view} LIMIT 0") if find(name, view) is None] == []
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_every_column_of_an_export_has_an_entry(project, what):
+    from virtualobserver.columns import find
+
+    assert [name for name in table(project, what) if find(name, what) is None] == []

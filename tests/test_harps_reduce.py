@@ -6,6 +6,7 @@ from astropy.io import fits
 from support_harps import STAR, WAVE, adp, header, reduced, spectrum
 from support_real import real_data
 
+from virtualobserver.conventions import SPECTRUM_MASK_COSMIC, SPECTRUM_MASK_EXPOSURE, SPECTRUM_MASK_SPIKE
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths import spectra
@@ -201,7 +202,7 @@ def test_damaged_exposures_are_named_one_by_one_and_the_others_stay():
     assert "10 pixels" in why["spiked"]
     assert all(bits[f"e{n}"] == 0 for n in range(8) if n != 3)
     mask = product.data.mask[rows["archive_id"].tolist().index("dead")]
-    assert (mask & flags.MASK_EXPOSURE != 0).all()
+    assert (mask & SPECTRUM_MASK_EXPOSURE != 0).all()
     good = product.data.mask == 0
     assert np.isfinite(product.data.flux[good]).all()
     assert np.isfinite(product.data.error[good]).all()
@@ -230,7 +231,7 @@ def test_cosmic_ray_of_one_exposure_is_masked_and_a_comet_is_not():
     dip = 1 - 0.3 * np.exp(-0.5 * ((299792.458 * (WAVE / 3933.661 - 1) - 60) / 5) ** 2)
     files["e5"] *= dip
     data = reduced({k: adp(int(k[1]), v) for k, v in files.items()})[0].data
-    hit = np.argwhere(data.mask & flags.MASK_COSMIC != 0)
+    hit = np.argwhere(data.mask & SPECTRUM_MASK_COSMIC != 0)
     assert hit.tolist() == [[2, 2134], [2, 2135]]
 
 
@@ -310,7 +311,7 @@ def test_all_real_files_are_read_and_the_faint_star_is_faint():
 def test_broken_pixels_of_the_real_file_are_masked_where_they_are():
     path = real_data("harps", "harps_s1d", "HARPS.2003-12-13T06_19_48.371_s1d_A.fits")
     whole = read_exposure(path.read_bytes(), path.name)
-    assert 60_000 < (whole.mask & flags.MASK_SPIKE != 0).sum() < 66_000
+    assert 60_000 < (whole.mask & SPECTRUM_MASK_SPIKE != 0).sum() < 66_000
     data = reduced({"a": path.read_bytes()}, lines={"x": 4525.0})[0].data
     assert data.epochs["quality"][0] & flags.QUALITY_SPIKES
 

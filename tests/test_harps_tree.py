@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from support_harps import STAR, Client, adp, reduced
 
+from virtualobserver.conventions import SPECTRUM_MASK_NOT_COVERED
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.observatories.harps import VirtualHARPS, tree
 from virtualobserver.observatory import Aux
 
@@ -53,7 +53,7 @@ def test_tree_read_as_archive_gives_the_same_pixels_and_dates(star):
     for product in products:
         old, new = sets[product.series], product.data
         assert len(new) == 4
-        inside = (new.mask & flags.MASK_NOT_COVERED) == 0
+        inside = (new.mask & SPECTRUM_MASK_NOT_COVERED) == 0
         assert (inside.sum(axis=1) == 2000).all()
         good = [n for n in range(5) if old.epochs["archive_id"][n] != "ADP.dead"]
         np.testing.assert_array_equal(new.flux[inside].reshape(4, -1), old.flux[good][:, inside[0]])

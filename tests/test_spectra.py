@@ -3,9 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from virtualobserver.conventions import (
+    SPECTRUM_MASK_FLAGGED,
+    SPECTRUM_MASK_NOT_COVERED,
+    SPECTRUM_MASK_NOT_FINITE,
+    SPECTRUM_MASK_SPIKE,
+)
 from virtualobserver.errors import DataError
 from virtualobserver.maths import spectra, spectrum_noise
-from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.maths.times import Site, barycentric_velocity
 
 
@@ -66,7 +71,7 @@ def test_a_file_that_begins_inside_the_window_leaves_the_rest_uncovered():
     got = spectra.resample(wave, wave.copy(), np.ones(wave.size), np.zeros(wave.size, dtype=np.uint16), grid)
     inside = (grid >= wave[0]) & (grid <= wave[-1])
     assert np.array_equal(got.flux[inside], grid[inside])
-    assert (got.mask[~inside] == flags.MASK_NOT_COVERED).all()
+    assert (got.mask[~inside] == SPECTRUM_MASK_NOT_COVERED).all()
     assert np.isnan(got.flux[~inside]).all()
 
 
@@ -89,7 +94,7 @@ def test_resampling_gives_lines_back_and_propagates_errors_and_masks():
     flux = 3.0 * wave - 5000
     error = np.full(wave.size, 2.0)
     mask = np.zeros(wave.size, dtype=np.uint16)
-    mask[1000] = flags.MASK_FLAGGED
+    mask[1000] = SPECTRUM_MASK_FLAGGED
     grid = spectra.grid_around(3933.661, half_width=500)
     got = spectra.resample(wave, flux, error, mask, grid)
     assert got.interpolated
@@ -119,12 +124,12 @@ def test_a_gap_in_the_file_is_not_bridged():
         wave, np.ones(wave.size), np.ones(wave.size), np.zeros(wave.size, dtype=np.uint16), grid
     )
     gap = (grid > 3930.01) & (grid < 3935)
-    assert (got.mask[gap] == flags.MASK_NOT_COVERED).all()
+    assert (got.mask[gap] == SPECTRUM_MASK_NOT_COVERED).all()
 
 
 def test_spikes_and_missing_numbers_are_told_apart():
     flux = np.array([1.0, np.nan, 1.6e21, 2.0, -1.6e21, np.inf, 3e5, 1.5])
-    F, S = flags.MASK_NOT_FINITE, flags.MASK_SPIKE
+    F, S = SPECTRUM_MASK_NOT_FINITE, SPECTRUM_MASK_SPIKE
     assert spectrum_noise.spike_mask(flux).tolist() == [0, F, S, 0, S, F, S, 0]
 
 

@@ -6,6 +6,8 @@ from support_ztf import HEADER, OID, Client, csv, reduced, row
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword
 from virtualobserver.observatories.ztf import VirtualZTF
+from virtualobserver.observatories.ztf.raw import lightcurve_raw
+from virtualobserver.observatories.ztf.table import parse
 
 STAR = Target("ZTF_lightcurve", ra=359.99975, dec=51.39372)
 SIZES = [293, 417, 9, 214, 278, 10, 225, 235, 98, 73]
@@ -208,3 +210,42 @@ def test_errors_are_rescaled_only_on_request():
     assert plain == {"zg": 0.02, "zi": 0.02}
     assert scaled["zg"] == pytest.approx(np.hypot(1.15 * 0.02, 0.004))
     assert scaled["zi"] == pytest.approx(np.hypot(0.02, 0.007))
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["mag99.csv", "magm99.csv"])
+def test_real_magnitudes_of_99_are_flagged_and_counted_and_make_no_events(name):
+    from virtualobserver.analyses.transients import Transients
+    from virtualobserver.conventions import FLAG_RANGE
+    from virtualobserver.data.handles import as_handle
+    from virtualobserver.observatory import Aux
+
+    star = Target("star", ra=150.0, dec=20.0)
+    content = real_data("reports", "ztf", "lc", name).read_bytes()
+    sentinels = content.count(b",99.0,99.0,") + content.count(b",-99.0,")
+    raw = lightcurve_raw(content, name)
+    products = reduced(VirtualZTF(gap=300.0), [raw], star)
+    assert raw.header["out_of_range"] == sentinels > 0
+    assert sum(product.data.meta["out_of_range"] for product in products) == sentinels
+    for product in products:
+        flagged = (product.data.flags & FLAG_RANGE) != 0
+        assert np.isnan(product.data["mag"][flagged]).all()
+        assert np.isfinite(product.data.flux[~flagged]).all()
+    analysis = Transients()
+    found = analysis.find([as_handle(one) for one in products], Aux(star), analysis.settings).detections
+    assert [(event.kind, round(event.peak_mjd)) for event in found] == [
+        ("flare", pytest.approx(58340, abs=3))
+    ]
+
+
+def test_julian_dates_under_mjd_are_an_error_that_says_so():
+    with pytest.raises(BadKeyword, match=r"made: column mjd .*Julian dates; subtract 2400000.5"):
+        made(*(row(n).replace(f",{58300.0 + n},", f",{2458300.5 + n},") for n in range(2)))
+
+
+def test_a_time_an_exposure_or_a_place_that_cannot_be_is_taken_out():
+    good = row(3)
+    content = csv(row(0), row(1, mjd=-99.0), row(2)[:-2] + "-30", good.replace(",20.0,", ",-99.0,"))
+    columns = parse(content, "t")
+    assert columns["out_of_range"].tolist() == [0, 1, 1, 1]
+    assert [np.isnan(columns[name]).tolist().index(True) for name in ("mjd", "exptime", "dec")] == [1, 2, 3]

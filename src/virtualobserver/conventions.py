@@ -56,41 +56,12 @@ UNIT_ANGSTROM: Final = "Angstrom"
 UNIT_VELOCITY: Final = "km/s"
 UNIT_NONE: Final = ""
 
-COLUMN_UNITS: Final = MappingProxyType(
-    {
-        MJD: UNIT_DAY,
-        MJD_START: UNIT_DAY,
-        HJD: UNIT_DAY,
-        BJD_TDB: UNIT_DAY,
-        FLUX: UNIT_FLUX,
-        FLUX_ERROR: UNIT_FLUX,
-        MAG: UNIT_MAG,
-        MAG_ERROR: UNIT_MAG,
-        LIMITING_MAG: UNIT_MAG,
-        ZERO_POINT: UNIT_MAG,
-        DMAG: UNIT_MAG,
-        RA: UNIT_DEGREE,
-        DEC: UNIT_DEGREE,
-        EXPTIME: UNIT_SECOND,
-    }
-)
-"""Unit of each standard column; a column that is not here has none."""
-
 # ----------------------------------------------------------------------------------------------- times
 SCALE_UTC: Final = "utc"
 SCALE_TAI: Final = "tai"
 SCALE_TT: Final = "tt"
 SCALE_TDB: Final = "tdb"
 TIME_SCALES: Final = (SCALE_UTC, SCALE_TAI, SCALE_TT, SCALE_TDB)
-TIME_COLUMNS: Final = MappingProxyType(
-    {
-        MJD: (SCALE_UTC, "topocentric", "middle"),
-        MJD_START: (SCALE_UTC, "topocentric", "start"),
-        HJD: (SCALE_UTC, "heliocentric", "middle"),
-        BJD_TDB: (SCALE_TDB, "barycentric", "middle"),
-    }
-)
-"""Scale, place and moment of the exposure of every time column."""
 MJD_ZERO_JD: Final = 2_400_000.5
 """Julian date of MJD 0, days."""
 SECONDS_PER_DAY: Final = 86_400.0
@@ -118,6 +89,7 @@ FLAG_SATURATED: Final = 64
 FLAG_EDGE: Final = 128
 FLAG_COSMIC_RAY: Final = 256
 FLAG_BACKGROUND: Final = 512
+FLAG_RANGE: Final = 1024
 
 FLAG_NAMES: Final = MappingProxyType(
     {
@@ -131,6 +103,7 @@ FLAG_NAMES: Final = MappingProxyType(
         FLAG_EDGE: "at the edge of the detector",
         FLAG_COSMIC_RAY: "cosmic ray",
         FLAG_BACKGROUND: "background not trustworthy",
+        FLAG_RANGE: "a value that cannot be, such as a magnitude of 99, was taken out",
     }
 )
 """What each bit of the ``quality`` column says."""
@@ -161,87 +134,22 @@ MASK_NAMES: Final = MappingProxyType(
 )
 """What each bit of the mask plane of an image says; 0 is a good pixel."""
 
-# ------------------------------------------------------------------------------------------ ObsCore 1.1
-OBSCORE_MANDATORY: Final = (
-    "dataproduct_type",
-    "calib_level",
-    "obs_collection",
-    "obs_id",
-    "obs_publisher_did",
-    "access_url",
-    "access_format",
-    "access_estsize",
-    "target_name",
-    "s_ra",
-    "s_dec",
-    "s_fov",
-    "s_region",
-    "s_resolution",
-    "s_xel1",
-    "s_xel2",
-    "t_min",
-    "t_max",
-    "t_exptime",
-    "t_resolution",
-    "t_xel",
-    "em_min",
-    "em_max",
-    "em_res_power",
-    "em_xel",
-    "o_ucd",
-    "pol_states",
-    "pol_xel",
-    "facility_name",
-    "instrument_name",
-)
-"""Columns an ObsCore 1.1 table must have (IVOA recommendation of 2017-05-09, table 5)."""
-OBSCORE_OPTIONAL: Final = (
-    "dataproduct_subtype",
-    "target_class",
-    "obs_title",
-    "obs_creation_date",
-    "obs_creator_name",
-    "obs_creator_did",
-    "obs_release_date",
-    "bib_reference",
-    "data_rights",
-    "publisher_id",
-    "s_pixel_scale",
-    "s_ucd",
-    "s_unit",
-    "em_ucd",
-    "em_unit",
-    "em_resolution",
-    "o_unit",
-    "proposal_id",
-)
-"""Optional ObsCore 1.1 columns that this package may fill."""
-OBSCORE_UNITS: Final = MappingProxyType(
+# --------------------------------------------------------------------------------- masks of spectra
+SPECTRUM_MASK_NOT_FINITE: Final = 1
+SPECTRUM_MASK_SPIKE: Final = 2
+SPECTRUM_MASK_NOT_COVERED: Final = 4
+SPECTRUM_MASK_FLAGGED: Final = 8
+SPECTRUM_MASK_COSMIC: Final = 16
+SPECTRUM_MASK_EXPOSURE: Final = 32
+
+SPECTRUM_MASK_NAMES: Final = MappingProxyType(
     {
-        "access_estsize": "kbyte",
-        "s_ra": "deg",
-        "s_dec": "deg",
-        "s_fov": "deg",
-        "s_resolution": "arcsec",
-        "s_pixel_scale": "arcsec",
-        "t_min": "d",
-        "t_max": "d",
-        "t_exptime": "s",
-        "t_resolution": "s",
-        "em_min": "m",
-        "em_max": "m",
-        "em_resolution": "m",
+        SPECTRUM_MASK_NOT_FINITE: "not a number",
+        SPECTRUM_MASK_SPIKE: "absurd value",
+        SPECTRUM_MASK_NOT_COVERED: "outside the file",
+        SPECTRUM_MASK_FLAGGED: "flagged by the archive",
+        SPECTRUM_MASK_COSMIC: "cosmic ray: a narrow spike in this exposure only",
+        SPECTRUM_MASK_EXPOSURE: "the exposure as a whole is not usable",
     }
 )
-"""Unit of each ObsCore column that has one."""
-DATAPRODUCT_TYPES: Final = (
-    "image",
-    "cube",
-    "spectrum",
-    "sed",
-    "timeseries",
-    "visibility",
-    "event",
-    "measurements",
-)
-"""Values ObsCore 1.1 allows for ``dataproduct_type``."""
+"""What each bit of the mask of a spectrum's pixels says; 0 is a good pixel."""

@@ -29,6 +29,8 @@
     └── RunError                         a run cannot go on
         └── TaskLost                     another worker took the task over
 
+    FormatWarning (UserWarning)          a fact that the format of a file cannot hold
+
 Every class has a ``kind``, which a failed task carries: ``retryable`` (the next run tries again and may
 well succeed), ``permanent`` (something has to change first) or ``no data``.
 """
@@ -50,6 +52,7 @@ __all__ = [
     "DataError",
     "DatabaseError",
     "DiskFull",
+    "FormatWarning",
     "IncompleteDownload",
     "InvalidFile",
     "NoMatch",
@@ -183,3 +186,7 @@ class TaskLost(RunError):
     """Another worker took the task over; nothing of ours was committed."""
 
     kind = "retryable"
+
+
+class FormatWarning(UserWarning):
+    """A fact was left out of a file, or written in other words, because its format cannot hold it."""

@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.catalog.units import without_unit
+from virtualobserver.columns import out_of_range
 from virtualobserver.errors import CatalogError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "STARS",
+    "TARGETS",
+    "check_epochs",
     "check_extra",
     "check_positions",
     "clean_frame",
@@ -23,35 +28,49 @@ __all__ = [
     "map_columns",
     "namespace_of",
     "native",
+    "possible",
     "read_names",
+    "whole_numbers",
 ]
 
-# Usual names of each column, best first; compared without regard to case.
+# Usual names of each column, best first; compared without regard to case, and to a unit at the end of the name.
 _USUAL: Final[dict[str, tuple[str, ...]]] = {
     "name": (
-        "name",
-        "source_id",
-        "object_id",
-        "objectid",
-        "wdj_name",
-        "designation",
-        "source",
-        "gaiaedr3",
-        "id",
+        "name", "source_id", "object_id", "objectid", "wdj_name", "designation", "source", "gaiaedr3", "id",
     ),
-    "ra": ("ra", "ra_icrs", "objra", "ra_deg", "raj2000", "_raj2000"),
-    "dec": ("dec", "de_icrs", "objdec", "dec_deg", "dej2000", "_dej2000"),
+    "source_id": ("source_id", "source", "gaiaedr3", "gaia", "objid"),
+    "ra": ("ra", "ra_icrs", "objra", "ra_deg", "radeg", "raj2000", "_raj2000", "ramean"),
+    "dec": ("dec", "de_icrs", "objdec", "dec_deg", "dedeg", "dej2000", "_dej2000", "decmean"),
     "pmra": ("pmra", "pm_ra"),
     "pmdec": ("pmdec", "pm_dec", "pmde"),
     "parallax": ("parallax", "plx"),
-    "radial_velocity": ("radial_velocity", "rv"),
-    "mag": ("mag", "phot_g_mean_mag", "gmag", "magnitude"),
+    "parallax_error": ("parallax_error", "e_plx"),
+    "radial_velocity": ("radial_velocity", "rv", "radvel", "vcr"),
+    "mag": ("mag", "phot_g_mean_mag", "gmag", "vtmag", "vmag", "magnitude"),
     "mag_error": ("mag_error", "magerr", "mag_err", "e_mag", "phot_g_mean_mag_error"),
     "mag_band": ("mag_band", "filter", "band"),
+    "bp_rp": ("bp_rp", "bp-rp"),
+    "g_rp": ("g_rp", "g-rp"),
     "alias": ("alias",),
     "kind": ("kind",),
     "epoch": ("ref_epoch", "epoch"),
-}
+}  # fmt: skip
+TARGETS: Final = (
+    "name", "ra", "dec", "pmra", "pmdec", "parallax", "radial_velocity", "mag", "mag_error", "mag_band", "alias",
+    "kind", "epoch",
+)  # fmt: skip
+"""What a target list may have; the first three it must have."""
+STARS: Final = (
+    "source_id", "ra", "dec", "pmra", "pmdec", "parallax", "parallax_error", "mag", "bp_rp", "g_rp",
+    "radial_velocity",
+)  # fmt: skip
+"""What a reference catalogue may have; positions it must have."""
+_EPOCHS: Final = {"dr3": 2016.0, "dr2": 2015.5, "dr1": 2015.0}
+_RELEASES: Final = (
+    (re.compile(r"gaia_?e?dr3|I/35[05]/", re.IGNORECASE), "dr3"),
+    (re.compile(r"gaia_?dr2|I/345/", re.IGNORECASE), "dr2"),
+    (re.compile(r"gaia_?dr1|I/337/", re.IGNORECASE), "dr1"),
+)
 _GAIA_NAME: Final = re.compile(r"\s*Gaia\s+(E?DR[123])\s+(\d+)\s*", re.IGNORECASE)
 _SHOWN: Final = 5
 _EXACT_IN_FLOAT: Final = 2**53
@@ -75,23 +94,40 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
         elif isinstance(column.dtype, np.dtype) and not column.dtype.isnative:
             column = column.astype(column.dtype.newbyteorder("="))
         kept[str(name)] = column
-    return frame.__class__(kept, index=frame.index).reset_index(drop=True)
+    clean = frame.__class__(kept, index=frame.index).reset_index(drop=True)
+    clean.attrs["units"] = dict(frame.attrs.get("units", {}))
+    return clean
 
 
-def map_columns(frame: pd.DataFrame, given: Mapping[str, str], catalog: str) -> dict[str, str]:
+def map_columns(
+    frame: pd.DataFrame,
+    given: Mapping[str, str],
+    catalog: str,
+    *,
+    known: Sequence[str] = TARGETS,
+    required: Sequence[str] = ("name", "ra", "dec"),
+) -> dict[str, str]:
     """Return standard name to column, as `given` or recognised by the usual names.
+
+    Parameters
+    ----------
+    known
+        The standard names: `TARGETS` or `STARS`.
+    required
+        Those that have to be found.
 
     Raises
     ------
     CatalogError
-        If a standard name or a column is not known, or one of name, ra, dec is missing.
+        If a standard name or a column is not known, or one of `required` is missing.
     """
-    lower = {str(name).lower(): str(name) for name in reversed(frame.columns)}
+    lower = {without_unit(str(name)).lower(): str(name) for name in reversed(frame.columns)}
+    lower |= {str(name).lower(): str(name) for name in reversed(frame.columns)}
     mapping = {}
     for standard, column in given.items():
-        if standard not in _USUAL:
-            near = get_close_matches(standard, _USUAL, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(_USUAL)}"
+        if standard not in known:
+            near = get_close_matches(standard, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
             msg = f"columns of catalogue {catalog}: {standard!r} is not known; {hint}"
             raise CatalogError(msg)
         if column not in frame.columns:
@@ -99,11 +135,11 @@ def map_columns(frame: pd.DataFrame, given: Mapping[str, str], catalog: str) -> 
             msg += _listed(frame.columns)
             raise CatalogError(msg)
         mapping[standard] = column
-    for standard, usual in _USUAL.items():
-        found = next((lower[name] for name in usual if name in lower), None)
+    for standard in known:
+        found = next((lower[name] for name in _USUAL[standard] if name in lower), None)
         if standard not in mapping and found is not None and found not in given.values():
             mapping[standard] = found
-    if missing := [name for name in ("name", "ra", "dec") if name not in mapping]:
+    if missing := [name for name in required if name not in mapping]:
         msg = (
             f"the catalogue {catalog} has no column for {', '.join(missing)}; it has "
             f"{_listed(frame.columns)}; say which one with columns: {{{missing[0]}: ...}}"
@@ -129,7 +165,7 @@ def read_names(column: pd.Series[Any], catalog: str) -> tuple[NDArray[np.object_
         If a name is empty, there twice, has control characters, or is a number that lost digits.
     """
     if column.dtype.kind == "f":
-        column = _whole_numbers(column, catalog)
+        column = whole_numbers(column, catalog)
     missing = column.isna().to_numpy(dtype=bool)
     names = np.array([str(value).strip() for value in column], dtype=object)
     empty = missing | (names == "")
@@ -160,14 +196,24 @@ def namespace_of(frame: pd.DataFrame, columns: Mapping[str, str], names: NDArray
     return "gaia_dr3" if is_gaia and all(name.isdigit() for name in names[:100]) else ""
 
 
-def default_epoch(namespace: str) -> float:
-    """Return the Julian year of positions of that authority: 2016.0 in Gaia DR3, 2015.5 in DR2, else 2000."""
-    return {"gaia_dr3": 2016.0, "gaia_dr2": 2015.5, "gaia_dr1": 2015.0}.get(namespace, 2000.0)
+def default_epoch(text: str, columns: Mapping[str, str]) -> float | None:
+    """Return the Julian year of positions where no column says it: 2016.0 in Gaia DR3, 2015.5 in DR2, else None.
+
+    Parameters
+    ----------
+    text
+        Whatever names a release of Gaia: a namespace, a file, a table.
+    columns
+        Our names to those of the table; VizieR's columns RAJ2000 are moved to 2000 already.
+    """
+    if columns.get("ra", "").lower().endswith("j2000"):
+        return 2000.0
+    return next((_EPOCHS[release] for pattern, release in _RELEASES if pattern.search(text)), None)
 
 
 def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: str) -> None:
     """Raise `CatalogError` naming the rows whose position (deg) is missing or out of range."""
-    bad = ~((ra >= 0) & (ra <= 360)) | ~(np.abs(dec) <= 90)
+    bad = out_of_range("ra", ra) | out_of_range("dec", dec) | np.isnan(ra) | np.isnan(dec)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         msg = (
@@ -175,6 +221,23 @@ def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: 
             f"90 degrees): {_rows(bad)}; the first is ra {ra[row]}, dec {dec[row]}"
         )
         raise CatalogError(msg)
+
+
+def check_epochs(column: pd.Series[Any], catalog: str) -> None:
+    """Raise `CatalogError` naming the rows whose epoch is no Julian year, such as an MJD."""
+    bad = out_of_range("epoch", column.to_numpy(dtype=np.float64, na_value=np.nan))
+    if bad.any():
+        first = column[bad].iloc[0]
+        msg = (
+            f"the catalogue {catalog} has epochs that are no Julian years: {_rows(bad)}; the first is {first}"
+        )
+        raise CatalogError(msg)
+
+
+def possible(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a column in which what cannot be, such as a magnitude of 99, is missing (NaN)."""
+    bad = out_of_range(name, values)
+    return np.where(bad, np.nan, values) if bad.any() else values
 
 
 def native(column: pd.Series[Any]) -> list[Any]:
@@ -201,13 +264,14 @@ def _release(name: str) -> str:
     return name.lower().replace("edr3", "dr3")
 
 
-def _whole_numbers(column: pd.Series[Any], catalog: str) -> pd.Series[Any]:
+def whole_numbers(column: pd.Series[Any], catalog: str) -> pd.Series[Any]:
+    """Return numbers of stars that came as floating point as whole ones, where none lost digits."""
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.isfinite(values) & ((values != np.floor(values)) | (np.abs(values) >= _EXACT_IN_FLOAT))
     if bad.any():
         msg = (
             f"the names in column {column.name!r} of catalogue {catalog} are floating-point numbers, which "
-            f"lose digits: {_rows(bad)}; store them as whole numbers or text"
+            f"lose digits (some lost digits already): {_rows(bad)}; store them as whole numbers or text"
         )
         raise CatalogError(msg)
     return column.astype("Int64")

@@ -14,6 +14,7 @@ import pydantic
 from numpy.typing import NDArray
 
 from virtualobserver.catalog.columns import (
+    check_epochs,
     check_extra,
     check_positions,
     clean_frame,
@@ -21,10 +22,13 @@ from virtualobserver.catalog.columns import (
     map_columns,
     namespace_of,
     native,
+    possible,
     read_names,
 )
 from virtualobserver.catalog.motion import move
 from virtualobserver.catalog.select import evaluate
+from virtualobserver.catalog.units import in_our_units
+from virtualobserver.columns import out_of_range
 from virtualobserver.config import CatalogSettings
 from virtualobserver.config.messages import translate
 from virtualobserver.data.product import Target
@@ -52,7 +56,9 @@ class Catalog:
     columns
         Which column holds ``name, ra, dec, pmra, pmdec, parallax, radial_velocity, mag, mag_error, mag_band,
         alias, kind, epoch``; what is left out is recognised by its usual names. Positions are ICRS degrees,
-        proper motions mas/yr (in right ascension times cos(dec)), parallaxes mas, radial velocities km/s.
+        proper motions mas/yr (in right ascension times cos(dec)), parallaxes mas, radial velocities km/s, unless
+        ``frame.attrs["units"]`` or the end of a name (``ra_rad``) says otherwise: then they are converted.
+        Positions may be sexagesimal text. Values that cannot be are missing and counted in `out_of_range`.
     namespace
         Authority of the names: by default ``gaia_dr3`` for Gaia's numbers, else the name of the catalogue.
     epoch
@@ -85,6 +91,7 @@ class Catalog:
         frame = clean_frame(self.frame, self.name)
         columns = map_columns(frame, self.columns, self.name)
         check_extra(frame, self.extra, self.name)
+        frame = in_our_units(frame, columns, self.name)
         object.__setattr__(self, "frame", frame)
         object.__setattr__(self, "columns", columns)
         names, authority = read_names(frame[columns["name"]], self.name)
@@ -92,8 +99,10 @@ class Catalog:
         object.__setattr__(self, "namespace", namespace)
         object.__setattr__(self, "_names", names)
         check_positions(self._numbers("ra"), self.dec, self.name)
+        if "epoch" in columns:
+            check_epochs(frame[columns["epoch"]], self.name)
         if self.epoch is None and "epoch" not in columns:
-            object.__setattr__(self, "epoch", default_epoch(namespace))
+            object.__setattr__(self, "epoch", default_epoch(namespace, columns) or 2000.0)
 
     @classmethod
     def read(
@@ -215,6 +224,18 @@ class Catalog:
         if self.epoch is None:
             return self._numbers("epoch")
         return np.full(len(self), self.epoch)
+
+    @cached_property
+    def out_of_range(self) -> dict[str, int]:
+        """How many values of each column cannot be (a magnitude of 99) and count as missing, by our names."""
+        found = {
+            name: int(
+                out_of_range(name, self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)).sum()
+            )
+            for name, column in self.columns.items()
+            if self.frame[column].dtype.kind in "iuf" and name not in {"ra", "dec"}
+        }
+        return {name: number for name, number in found.items() if number}
 
     @cached_property
     def checksum(self) -> str:
@@ -347,10 +368,11 @@ class Catalog:
         if column is None:
             return np.full(len(self), np.nan)
         try:
-            return self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+            values = np.asarray(self.frame[column].to_numpy(dtype=np.float64, na_value=np.nan))
         except (TypeError, ValueError) as error:
             msg = f"the column {column!r} of catalogue {self.name} should hold numbers ({name}): {error}"
             raise CatalogError(msg) from error
+        return values if name in {"ra", "dec"} else possible(name, values)
 
     def _texts(self, name: str, default: str) -> list[str]:
         column = self.columns.get(name)

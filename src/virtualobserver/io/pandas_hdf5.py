@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import h5py
 import numpy as np
 import pandas as pd
 
+from virtualobserver.columns import Column
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import hdf5
+from virtualobserver.io.described import attrs_of
 
 __all__ = ["read_hdf5", "write_hdf5"]
+
+_MASK: Final = ".mask"
+_META: Final = "meta"
+_SAID: Final = "columns"
 
 
 def read_hdf5(path: Path) -> pd.DataFrame:
@@ -35,20 +41,57 @@ def read_hdf5(path: Path) -> pd.DataFrame:
         raise InvalidFile(msg) from error
 
 
-def write_hdf5(frame: pd.DataFrame, units: Mapping[str, str], meta: Mapping[str, Any]) -> bytes:
-    """Return the bytes of an HDF5 file with the one dataset ``table``."""
+def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Mapping[str, Any]) -> bytes:
+    """Return the bytes of an HDF5 file with the one dataset ``table``.
+
+    Where whole numbers, truths or texts are missing, a column NAME.mask says so, as astropy has it.
+    """
     columns: dict[str, Any] = {}
-    for name in frame:
-        series = frame[name]
-        missing = series.isna()
-        if pd.api.types.is_integer_dtype(series.dtype) and missing.any():
-            columns[str(name)] = series.astype(str).to_numpy().astype(str)
+    for name in map(str, frame):
+        series: Any = frame[name]
+        missing = series.isna().to_numpy(dtype=bool)
+        if series.dtype.kind == "f" and isinstance(series.dtype, np.dtype):
+            columns[name] = series.to_numpy()
+            continue
+        if pd.api.types.is_integer_dtype(series.dtype):
+            columns[name] = series.fillna(0).to_numpy(getattr(series.dtype, "numpy_dtype", series.dtype))
+        elif pd.api.types.is_bool_dtype(series.dtype):
+            columns[name] = series.fillna(value=False).to_numpy(bool)
         elif series.dtype == object or pd.api.types.is_string_dtype(series.dtype):
-            columns[str(name)] = series.where(~missing, "").astype(str).to_numpy().astype(str)
+            columns[name] = series.where(~missing, "").astype(str).to_numpy().astype(str)
         else:
-            columns[str(name)] = series.to_numpy()
-    table = Table(columns, dict(units), dict(meta))
+            columns[name] = series.to_numpy()
+        if missing.any():
+            columns[f"{name}{_MASK}"] = missing
+    said = {name: [column.ucd, column.description] for name, column in known.items()}
+    units = {name: column.unit for name, column in known.items() if column.unit}
+    table = Table(columns, units, {_META: dict(meta), _SAID: said})
     return hdf5.write_file_image([("table", hdf5.encode(table))])
+
+
+def _described(table: Table) -> pd.DataFrame:
+    """Return a table of ours as a frame, its masks put on."""
+    columns: dict[str, Any] = {}
+    for name, values in table.columns.items():
+        if name.endswith(_MASK) and name.removesuffix(_MASK) in table:
+            continue
+        mask = table.columns.get(f"{name}{_MASK}")
+        if values.dtype.kind == "U":
+            texts = values.astype(object)
+            texts[np.zeros(len(texts), bool) if mask is None else mask] = None
+            columns[name] = pd.Series(texts, dtype=object)
+        elif mask is None:
+            columns[name] = values.copy()
+        else:
+            array: Any = pd.arrays.BooleanArray if values.dtype.kind == "b" else pd.arrays.IntegerArray
+            columns[name] = array(values.copy(), mask.copy())
+    frame = pd.DataFrame(columns)
+    said = table.meta.get(_SAID, {})
+    known = {
+        name: Column(name, table.units.get(name, ""), *said.get(name, ("", ""))) for name in map(str, frame)
+    }
+    frame.attrs.update(attrs_of(known, table.meta.get(_META, {}) if _SAID in table.meta else table.meta))
+    return frame
 
 
 def _read(file: h5py.File, path: Path) -> pd.DataFrame:
@@ -63,7 +106,7 @@ def _read(file: h5py.File, path: Path) -> pd.DataFrame:
         if not isinstance(table, Table):
             msg = f"{path}[{keys[0]}]: not a table"
             raise InvalidFile(msg)
-        return table.to_pandas()
+        return _described(table)
     if isinstance(node, h5py.Dataset):
         return _read_records(node, path)
     for name in node:

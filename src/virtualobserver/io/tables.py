@@ -8,6 +8,7 @@ import json
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,17 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from astropy.io import fits as afits
 from astropy.io.votable import parse
 from astropy.io.votable.exceptions import VOTableSpecError
 from astropy.table import MaskedColumn, Table
 
+from virtualobserver.columns import Column
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
     DataError,
+    FormatWarning,
     InvalidFile,
 )
-from virtualobserver.io import fits
+from virtualobserver.io import described, fits
 from virtualobserver.io.atomic import replacing, write_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 
@@ -52,7 +56,8 @@ def read_any(path: Path) -> pd.DataFrame:
     """Read a table: CSV, ECSV, FITS, HDF5 (of pandas, astropy or this package), Parquet or VOTable.
 
     Whole numbers stay exact (``Int64`` where some are missing), missing floats are NaN, missing text is None,
-    everything has the byte order of the machine. Units, if the format has them, are in ``.attrs["units"]``.
+    everything has the byte order of the machine. What the file says of its columns and itself is in ``.attrs``:
+    ``units``, ``ucds`` and ``descriptions`` by column, and ``meta``.
 
     Raises
     ------
@@ -77,35 +82,80 @@ def write_any(
     *,
     units: Mapping[str, str] | None = None,
     meta: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Column] | None = None,
 ) -> None:
     """Write a table atomically in the format of the suffix.
+
+    Parameters
+    ----------
+    units, meta
+        Units by column and JSON-like facts about the table; by default those in ``frame.attrs``.
+    columns
+        What is known of the columns; by default what ``frame.attrs`` says.
 
     Raises
     ------
     DataError
-        If a column holds Python objects other than text, or the suffix is unknown.
+        If a column holds Python objects other than text, or something the format has no type or character for,
+        or the suffix is unknown.
     DiskFull
         If there is no room; an older file stays as it is.
+
+    Warns
+    -----
+    FormatWarning
+        If the format cannot hold a fact: CSV holds names and values only, FITS no letters beyond ASCII.
     """
     path = Path(path)
     kind = format_of(path)
     frame = frame.reset_index(drop=True)
-    facts = dict(meta or frame.attrs.get("meta", {}))
-    labels = dict(units or frame.attrs.get("units", {}))
+    facts = described.plain(frame.attrs.get("meta", {}) if meta is None else meta)
+    known = _known(frame, units, columns or {})
     _check_columns(frame, path)
     frame.attrs = {}
     if kind == "csv":
+        _warn_of_csv(path, known, facts)
         write_bytes(path, frame.to_csv(index=False, lineterminator="\n").encode())
     elif kind == "parquet":
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        extra = {b"units": json.dumps(labels).encode(), b"meta": json.dumps(facts, default=str).encode()}
+        # a column of text without any text
+        table = table.cast(
+            pa.schema([f.with_type(pa.string()) if pa.types.is_null(f.type) else f for f in table.schema])
+        )
+        kinds = described.arrow_kinds(table.schema, described.text_lengths(table))
+        extra = described.parquet_metadata(kinds, known, facts)
         stream = io.BytesIO()
         pyarrow.parquet.write_table(table.replace_schema_metadata(extra), stream, compression="zstd")
         write_bytes(path, stream.getvalue())
     elif kind == "hdf5":
-        write_bytes(path, write_hdf5(frame, labels, facts))
+        write_bytes(path, write_hdf5(frame, known, facts))
+    elif kind == "votable":
+        _write_votable(frame, path, known, facts)
     else:
-        _write_astropy(frame, path, kind, labels, facts)
+        _write_astropy(frame, path, kind, known, facts)
+
+
+def _known(
+    frame: pd.DataFrame, units: Mapping[str, str] | None, columns: Mapping[str, Column]
+) -> dict[str, Column]:
+    """Return what is known of each column: as given, else as the frame says."""
+    said = {key: frame.attrs.get(key, {}) for key in ("units", "ucds", "descriptions")}
+    known = {}
+    for name in map(str, frame):
+        column = columns.get(name) or Column(
+            name, said["units"].get(name, ""), said["ucds"].get(name, ""), said["descriptions"].get(name, "")
+        )
+        known[name] = column if not units or name not in units else replace(column, unit=units[name])
+    return known
+
+
+def _warn_of_csv(path: Path, known: Mapping[str, Column], facts: Mapping[str, Any]) -> None:
+    lost = [what for what, field in (("units", "unit"), ("descriptions", "description"), ("UCDs", "ucd"))
+            if any(getattr(column, field) for column in known.values())]  # fmt: skip
+    lost += [f"facts ({', '.join(facts)})"] if facts else []
+    if lost:
+        msg = f"{path}: CSV holds no {', '.join(lost)}; ECSV, VOTable, FITS, Parquet and HDF5 do"
+        warnings.warn(msg, FormatWarning, stacklevel=3)
 
 
 def format_of(path: Path) -> str:
@@ -143,7 +193,13 @@ def _check_content(path: Path) -> None:
 
 
 def _check_columns(frame: pd.DataFrame, path: Path) -> None:
+    if not frame.columns.is_unique:
+        msg = f"{path}: column names are used twice: {', '.join(map(str, frame.columns[frame.columns.duplicated()]))}"
+        raise DataError(msg)
     for name in frame:
+        if getattr(frame[name].dtype, "kind", "O") in "mM" and format_of(path) not in {"csv", "parquet"}:
+            msg = f"{path}: column {name!r} holds times; write MJD or ISO 8601 text, or a Parquet file"
+            raise DataError(msg)
         if frame[name].dtype != object:
             continue
         wrong = [value for value in frame[name] if not isinstance(value, str) and value is not None]
@@ -259,11 +315,17 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             )
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             columns[name] = pd.Series(column.to_pylist(), dtype=object)
+        elif pa.types.is_boolean(column.type) and column.null_count:
+            columns[name] = _nullable(column, "boolean")
         else:
             columns[name] = column.to_pandas()
     frame = pd.DataFrame(columns)
     extra = table.schema.metadata or {}
-    frame.attrs = {key: json.loads(extra[key.encode()]) for key in ("units", "meta") if key.encode() in extra}
+    frame.attrs.update(described.attrs_of(*described.parquet_facts(extra)))
+    # as files before VOParquet have it
+    frame.attrs |= {
+        key: json.loads(extra[key.encode()]) for key in ("units", "meta") if key.encode() in extra
+    }
     return frame
 
 
@@ -271,15 +333,22 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_fits(path: Path) -> pd.DataFrame:
-    return _frame_of_astropy(fits.read_astropy_table(path))
+    columns, meta = described.card_facts(fits.read_header(path, 1))
+    return _empty_is_missing(_frame_of_astropy(fits.read_astropy_table(path), columns, meta))
 
 
 def _read_ecsv(path: Path) -> pd.DataFrame:
     try:
-        return _frame_of_astropy(Table.read(_unpacked(path).decode(), format="ascii.ecsv"))
+        table = Table.read(_unpacked(path).decode(), format="ascii.ecsv")
     except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
         msg = f"{path}: not a whole ECSV table ({str(error).strip().splitlines()[0]}); fetch it again"
         raise InvalidFile(msg) from error
+    columns = {
+        name: Column(name, ucd=table[name].info.meta.get("ucd", "") if table[name].info.meta else "",
+                     description=table[name].info.description or "")
+        for name in table.colnames
+    }  # fmt: skip
+    return _frame_of_astropy(table, columns, table.meta)
 
 
 def _read_votable(path: Path) -> pd.DataFrame:
@@ -307,10 +376,19 @@ def _read_votable(path: Path) -> pd.DataFrame:
     if not tables:
         msg = f"{path}: a VOTable without a table"
         raise InvalidFile(msg)
-    return _frame_of_astropy(tables[0].to_table(use_names_over_ids=True))
+    table = tables[0].to_table(use_names_over_ids=True)
+    return _empty_is_missing(_frame_of_astropy(table, *described.votable_facts(tables[0])))
 
 
-def _frame_of_astropy(table: Any) -> pd.DataFrame:
+def _empty_is_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose empty texts are None: FITS and VOTable have one sign for both."""
+    for name in frame:
+        if frame[name].dtype == object:
+            frame[name] = pd.Series([value or None for value in frame[name]], dtype=object)
+    return frame
+
+
+def _frame_of_astropy(table: Any, known: Mapping[str, Column], meta: Mapping[str, Any]) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in table.colnames:
         column = table[name]
@@ -333,33 +411,101 @@ def _frame_of_astropy(table: Any) -> pd.DataFrame:
         else:
             columns[name] = values
     frame = pd.DataFrame(columns)
-    frame.attrs = {"units": {name: str(table[name].unit) for name in columns if table[name].unit is not None}}
+    units = {name: column.unit for name, column in known.items() if column.unit}
+    units |= {name: str(table[name].unit).strip("'") for name in columns if table[name].unit is not None}
+    known = {name: replace(known.get(name) or Column(name), unit=units.get(name, "")) for name in columns}
+    frame.attrs.update(described.attrs_of(known, described.plain(meta)))
     return frame
 
 
-def _write_astropy(
-    frame: pd.DataFrame, path: Path, kind: str, units: dict[str, str], meta: dict[str, Any]
+def _cells(series: Any) -> tuple[Any, Any]:
+    """Return the values of a column as an array of numbers, booleans or text, and where there are none."""
+    values, mask = series.to_numpy(), series.isna().to_numpy(dtype=bool)
+    if isinstance(series.dtype, np.dtype) and values.dtype != object:
+        return values, mask
+    whole, truth = (
+        test(series.dtype) for test in (pd.api.types.is_integer_dtype, pd.api.types.is_bool_dtype)
+    )
+    kind_of = series.dtype.numpy_dtype if whole else bool if truth else str
+    fill: Any = 0 if whole else False if truth else ""
+    cells = [fill if hidden else value for value, hidden in zip(series, mask, strict=True)]
+    return np.array(cells, kind_of), mask
+
+
+def _write_votable(
+    frame: pd.DataFrame, path: Path, known: Mapping[str, Column], meta: Mapping[str, Any]
 ) -> None:
-    table = Table(meta=meta)
-    for name in frame:
-        series: Any = frame[name]
-        values, mask = series.to_numpy(), series.isna().to_numpy()
-        if values.dtype == object or not isinstance(series.dtype, np.dtype):
-            whole = pd.api.types.is_integer_dtype(series.dtype)
-            kind_of = series.dtype.numpy_dtype if whole else str
-            fill: Any = 0 if whole else ""
-            values = np.array(
-                [fill if hidden else value for value, hidden in zip(series, mask, strict=True)], kind_of
-            )
-            table[str(name)] = MaskedColumn(values, mask=mask) if mask.any() else values
-        else:
-            table[str(name)] = values
-        if name in units:
-            table[str(name)].unit = units[str(name)]
-    formats = {"ecsv": "ascii.ecsv", "fits": "fits", "votable": "votable"}
+    cells = {str(name): _cells(frame[name]) for name in frame}
+    kinds = {}
+    for name, (values, _) in cells.items():
+        text = "char" if values.dtype.kind == "U" and all(map(str.isascii, values)) else "unicodeChar"
+        kinds[name] = text if values.dtype.kind == "U" else values.dtype.kind + str(values.dtype.itemsize)
+        if values.dtype.kind == "U":
+            for value in np.unique(values):
+                described.check_xml(value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        document = described.votable_of(kinds, known, meta)
+        table = document.resources[0].tables[0]
+        table.create_arrays(len(frame))
+        for field, (name, (values, mask)) in zip(table.fields, cells.items(), strict=True):
+            table.array[field.ID] = values.astype("S") if kinds[name] == "char" else values
+            table.array.mask[field.ID] = mask
+        with replacing(path, needed=int(frame.memory_usage().sum())) as temp:
+            document.to_xml(str(temp))
+
+
+def _write_astropy(
+    frame: pd.DataFrame, path: Path, kind: str, known: Mapping[str, Column], meta: Mapping[str, Any]
+) -> None:
+    table = Table(meta=meta if kind == "ecsv" else {})
+    for name in map(str, frame):
+        values, mask = _cells(frame[name])
+        if kind == "fits":
+            values = _for_fits(values, mask, f"{path}: column {name!r}")
+        table[name] = values
+        if mask.any() and values.dtype.kind != "f":
+            blank = _blank(values) if values.dtype.kind in "iu" else None
+            table[name] = MaskedColumn(values, mask=mask, fill_value=blank)
+        if kind == "ecsv":
+            table[name].unit = described.unit_of(known[name].unit)
+            table[name].description = known[name].description or None
+            table[name].meta = {"ucd": known[name].ucd} if known[name].ucd else {}
+    cards = described.fits_cards(known, meta) if kind == "fits" else []
     with warnings.catch_warnings(), replacing(path, needed=int(frame.memory_usage().sum())) as temp:
         warnings.simplefilter("ignore")
-        table.write(temp, format=formats[kind], overwrite=True)
+        if kind == "ecsv":
+            table.write(temp, format="ascii.ecsv", overwrite=True)
+            return
+        unit = afits.table_to_hdu(table, character_as_bytes=False)
+        unit.header.extend(afits.Card(*card) for card in cards)
+        afits.HDUList([afits.PrimaryHDU(), unit]).writeto(temp, overwrite=True)
+
+
+def _blank(values: Any) -> int:
+    """Return a number that can stand for a missing one, as no value is equal to it."""
+    limits, taken = np.iinfo(values.dtype), set(values.tolist())
+    return next(n for n in range(limits.min, limits.max + 1) if n not in taken)
+
+
+def _for_fits(values: Any, mask: Any, place: str) -> Any:
+    """Return values as FITS can hold them.
+
+    In text other than printable ASCII becomes an escape and blanks at the end go; truths with gaps become 0 and 1.
+    """
+    if values.dtype.kind == "b" and mask.any():
+        msg = f"{place}: missing truths are not written to FITS; the column becomes 0, 1 and missing"
+        warnings.warn(msg, FormatWarning, stacklevel=5)
+        return values.astype(np.int16)
+    if values.dtype.kind != "U":
+        return values
+    kept = np.array([described.ascii_text(value) for value in values.tolist()], dtype=str)
+    if (changed := np.flatnonzero(kept != values)).size:
+        first = str(values[changed[0]])
+        said = f"{first!r} becomes {str(kept[changed[0]])!r}"
+        msg = f"{place}: FITS holds printable ASCII without blanks at the end only; {said}"
+        warnings.warn(msg, FormatWarning, stacklevel=5)
+    return kept
 
 
 _READERS: Final[dict[str, Callable[[Path], pd.DataFrame]]] = {

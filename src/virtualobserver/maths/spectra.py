@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.conventions import SPECTRUM_MASK_NOT_COVERED
 from virtualobserver.errors import DataError
-from virtualobserver.maths.spectrum_flags import MASK_NOT_COVERED
 
 __all__ = [
     "C_KM_S",
@@ -192,7 +192,7 @@ def resample(
     new = Resampled(
         np.full(grid.size, np.nan),
         np.full(grid.size, np.nan),
-        np.full(grid.size, MASK_NOT_COVERED, dtype=np.uint16),
+        np.full(grid.size, SPECTRUM_MASK_NOT_COVERED, dtype=np.uint16),
         start is None,
     )
     if start is not None:

@@ -1,4 +1,4 @@
-"""What can be wrong with a pixel of a spectrum, and with a whole exposure."""
+"""What can be wrong with an exposure of spectra as a whole; bits of its pixels are in `conventions`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from types import MappingProxyType
 from typing import Final
 
 __all__ = [
-    "MASK_COSMIC",
-    "MASK_EXPOSURE",
-    "MASK_FLAGGED",
-    "MASK_NAMES",
-    "MASK_NOT_COVERED",
-    "MASK_NOT_FINITE",
-    "MASK_SPIKE",
     "QUALITY_ASSUMED",
     "QUALITY_BAD",
     "QUALITY_CHECKSUM",
@@ -32,25 +25,6 @@ __all__ = [
     "QUALITY_UNREADABLE",
     "quality_names",
 ]
-
-MASK_NOT_FINITE: Final = 1
-MASK_SPIKE: Final = 2
-MASK_NOT_COVERED: Final = 4
-MASK_FLAGGED: Final = 8
-MASK_COSMIC: Final = 16
-MASK_EXPOSURE: Final = 32
-
-MASK_NAMES: Final = MappingProxyType(
-    {
-        MASK_NOT_FINITE: "not a number",
-        MASK_SPIKE: "absurd value",
-        MASK_NOT_COVERED: "outside the file",
-        MASK_FLAGGED: "flagged by the archive",
-        MASK_COSMIC: "cosmic ray: a narrow spike in this exposure only",
-        MASK_EXPOSURE: "the exposure as a whole is not usable",
-    }
-)
-"""What each bit of a pixel's mask says."""
 
 QUALITY_DEAD: Final = 1
 QUALITY_NOT_FINITE: Final = 2

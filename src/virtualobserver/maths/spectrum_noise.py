@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import MAD_TO_SIGMA
-from virtualobserver.maths.spectrum_flags import MASK_NOT_FINITE, MASK_SPIKE
+from virtualobserver.conventions import MAD_TO_SIGMA, SPECTRUM_MASK_NOT_FINITE, SPECTRUM_MASK_SPIKE
 
 __all__ = [
     "column_medians",
@@ -36,10 +35,12 @@ def spike_mask(flux: FloatArray) -> NDArray[np.uint16]:
     """
     finite = np.isfinite(flux)
     sane = finite & (np.abs(flux) < _ABSURD)
-    bits = np.where(finite, np.where(sane, 0, MASK_SPIKE), MASK_NOT_FINITE).astype(np.uint16)
+    bits = np.where(finite, np.where(sane, 0, SPECTRUM_MASK_SPIKE), SPECTRUM_MASK_NOT_FINITE).astype(
+        np.uint16
+    )
     typical = float(np.median(np.abs(flux[sane]))) if sane.any() else 0.0
     if typical > 0:
-        bits[sane & (np.abs(flux) > _ABSURD_TIMES * typical)] = MASK_SPIKE
+        bits[sane & (np.abs(flux) > _ABSURD_TIMES * typical)] = SPECTRUM_MASK_SPIKE
     return bits
 
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
+from virtualobserver.columns import units_of
 from virtualobserver.config.settings import setting
-from virtualobserver.conventions import COLUMN_UNITS, FLAG_ARCHIVE
+from virtualobserver.conventions import FLAG_ARCHIVE
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import BadKeyword, InvalidFile
@@ -269,8 +270,7 @@ def _product(columns: Mapping[str, NDArray[Any]], band: str, rows: NDArray[np.bo
         "dec": cut["dec"],
         "exptime": cut["exptime"],
     }
-    units = {name: COLUMN_UNITS[name] for name in table if name in COLUMN_UNITS}
-    data = TimeSeries(table, units=units, band=band)
+    data = TimeSeries(table, units=units_of(table), band=band)
     statistics = light_curve_statistics(
         data.mjd, data.flux, data.flux_error, flags=flags, exptime=cut["exptime"]
     )

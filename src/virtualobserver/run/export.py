@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from virtualobserver import plugins
+from virtualobserver.columns import Column, describe
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.atomic import replacing
@@ -21,20 +22,13 @@ from virtualobserver.run import results
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
-__all__ = ["SKYPORTAL_FILTERS", "TABLES", "export", "export_skyportal", "flat", "kinds", "table"]
+__all__ = ["SKYPORTAL_FILTERS", "TABLES", "described", "export", "export_skyportal", "flat", "kinds", "table"]
 
 TABLES: Final = ("detections", "lightcurves", "properties", "sources", "injections")
 """What every project can export."""
 
 SKYPORTAL_FILTERS: Final[Mapping[str, str]] = {"zg": "ztfg", "zr": "ztfr", "zi": "ztfi"}
 """Names of bands in SkyPortal (those of sncosmo) where ours differ."""
-
-_UNITS: Final = {
-    "start_mjd": "d", "peak_mjd": "d", "end_mjd": "d", "t_min": "d", "t_max": "d", "ra": "deg", "dec": "deg",
-    "epoch": "yr", "pmra": "mas/yr", "pmdec": "mas/yr", "parallax": "mas", "mag": "mag", "mag_error": "mag",
-    "mag_mean": "mag", "mag_brightest": "mag", "mag_faintest": "mag", "exptime": "s", "cadence": "s",
-    "width": "d",
-}  # fmt: skip
 
 _LIGHTCURVES: Final = """
     SELECT s.name AS source, t.step, l.role, l.series, l.band, l.simulated, l.n, l.n_good, l.t_min, l.t_max,
@@ -121,20 +115,34 @@ def export(project: Project, what: str, path: str | Path, *, simulated: bool = F
         If there is no such table.
     DataError
         If the suffix is unknown.
+
+    Warns
+    -----
+    FormatWarning
+        If the format cannot hold a fact: CSV no units and descriptions, FITS no letters beyond ASCII.
     """
     target = Path(path)
     format_of(target)
     frame = table(project, what, simulated=simulated)
-    if format_of(target) == "fits":  # which knows ASCII only: α becomes \\u03b1
-        frame = frame.map(
-            lambda v: v.encode("ascii", "backslashreplace").decode() if isinstance(v, str) else v
-        )
-    units = {name: unit for name, unit in _UNITS.items() if name in frame}
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_any(
-        frame, target, units=units, meta={"project": project.name, "table": what, "simulated": simulated}
-    )
+    facts = {"project": project.name, "table": what, "simulated": simulated}
+    write_any(frame, target, columns=described(frame, what), meta=facts)
     return len(frame)
+
+
+def described(frame: pd.DataFrame, what: str) -> dict[str, Column]:
+    """Return what the columns of an exported table hold.
+
+    Fluxes of light curves have the unit that all rows share; if they do not share one, it is in ``flux_unit``.
+    """
+    shared = set(frame["flux_unit"]) if "flux_unit" in frame else set()
+    unit = shared.pop() if len(shared) == 1 else ""
+    return {
+        name: describe(
+            name, table=what, unit=unit if unit and name.startswith("flux_") and name != "flux_unit" else None
+        )
+        for name in map(str, frame)
+    }
 
 
 def export_skyportal(project: Project, name: str, path: str | Path) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from astropy.io import fits as afits
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import SPECTRUM_MASK_FLAGGED
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits import Keyword, check_structure, read_keywords
 from virtualobserver.io.fits_structure import MemoryFile, quiet, wrong_sums
@@ -301,5 +302,5 @@ def _convert(
     if v:
         wave = shift(wave, v)
     mask = spike_mask(flux)
-    mask[bad] |= flags.MASK_FLAGGED
+    mask[bad] |= SPECTRUM_MASK_FLAGGED
     exposure.wave, exposure.flux, exposure.mask = wave, flux, mask

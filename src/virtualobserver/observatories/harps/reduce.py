@@ -9,6 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import (
+    SPECTRUM_MASK_COSMIC,
+    SPECTRUM_MASK_EXPOSURE,
+    SPECTRUM_MASK_NOT_COVERED,
+    SPECTRUM_MASK_NOT_FINITE,
+    SPECTRUM_MASK_SPIKE,
+)
 from virtualobserver.data.product import Product
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
@@ -141,10 +148,10 @@ class _Work:
         seen: dict[tuple[str, float], int] = {}
         for row, exposure in enumerate(self.exposures):
             bits, flux = self.mask[row], self.flux[row]
-            covered = bits & flags.MASK_NOT_COVERED == 0
+            covered = bits & SPECTRUM_MASK_NOT_COVERED == 0
             for bit, quality, what in (
-                (flags.MASK_NOT_FINITE, flags.QUALITY_NOT_FINITE, "pixels that are no numbers"),
-                (flags.MASK_SPIKE, flags.QUALITY_SPIKES, "pixels with absurd values"),
+                (SPECTRUM_MASK_NOT_FINITE, flags.QUALITY_NOT_FINITE, "pixels that are no numbers"),
+                (SPECTRUM_MASK_SPIKE, flags.QUALITY_SPIKES, "pixels with absurd values"),
             ):
                 if count := int((bits & bit != 0).sum()):
                     exposure.note(quality, f"{count} {what} in {self.line.name}")
@@ -160,7 +167,7 @@ class _Work:
                 exposure.note(flags.QUALITY_RESAMPLED, "interpolated onto the grid")
             self._mark_duplicate(row, exposure, seen)
             if exposure.quality & flags.QUALITY_BAD:
-                bits |= np.uint16(flags.MASK_EXPOSURE)
+                bits |= np.uint16(SPECTRUM_MASK_EXPOSURE)
 
     def _mark_duplicate(self, row: int, exposure: Exposure, seen: dict[tuple[str, float], int]) -> None:
         if not np.isfinite(exposure.facts.mjd) or exposure.quality & flags.QUALITY_BAD:
@@ -184,7 +191,7 @@ class _Work:
         for r in set(rows) - set(live):
             if not self.exposures[r].quality & flags.QUALITY_BAD:
                 self.exposures[r].note(flags.QUALITY_DEAD, f"no continuum beside {self.line.name}")
-                self.mask[r] |= np.uint16(flags.MASK_EXPOSURE)
+                self.mask[r] |= np.uint16(SPECTRUM_MASK_EXPOSURE)
                 self.coefficients[r] = np.nan
         if not live:
             return 1.0, self.settings.pixel_correlation
@@ -276,7 +283,7 @@ class _Work:
             z = (self._normal(row) - reference) * self.snr[row] / np.maximum(shape, 0.05)
             hit = spectrum_noise.find_cosmics(z, threshold=self.settings.cosmic_threshold)
             if hit.any():
-                self.mask[row, hit] |= np.uint16(flags.MASK_COSMIC)
+                self.mask[row, hit] |= np.uint16(SPECTRUM_MASK_COSMIC)
                 self.exposures[row].note(
                     flags.QUALITY_COSMICS, f"{int(hit.sum())} pixels of cosmic rays in {self.line.name}"
                 )

@@ -32,7 +32,7 @@ class VirtualZTF(VirtualObservatory):
     """The Zwicky Transient Facility."""
 
     name: ClassVar[str] = "ztf"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"
     site: ClassVar[Site | None] = Site(PALOMAR.lon, PALOMAR.lat, PALOMAR.height)

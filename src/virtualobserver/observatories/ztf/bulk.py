@@ -20,7 +20,7 @@ from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.maths.times import bjd_tdb, light_travel_days
 from virtualobserver.observatories.ztf.reduce import PALOMAR
-from virtualobserver.observatories.ztf.table import FILTERS, Columns, decode_oid
+from virtualobserver.observatories.ztf.table import FILTERS, Columns, decode_oid, without_impossible
 
 __all__ = ["BulkFile", "columns_of", "file_key", "holds", "key_of", "oid_of", "raw_of", "release_of"]
 
@@ -170,7 +170,7 @@ class BulkFile:
         columns["filtercode"] = np.full(count, filtercode, dtype="U8")
         columns["ra"] = np.full(count, float(self._scalars["objra"][row]))
         columns["dec"] = np.full(count, float(self._scalars["objdec"][row]))
-        return columns
+        return without_impossible(columns, self.name)
 
 
 def _vectors(mjd: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.columns import units_of
 from virtualobserver.conventions import (
-    COLUMN_UNITS,
     FLAG_ARCHIVE,
     FLAG_BACKGROUND,
     FLAG_BAD_ERROR,
     FLAG_NOT_FINITE,
+    FLAG_RANGE,
     LIMITING_MAG,
     MJD_ZERO_JD,
     ZERO_POINT_AB_UJY,
@@ -84,6 +85,7 @@ def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
     flags = np.where(bad, FLAG_ARCHIVE, 0) | np.where(noisy, FLAG_BACKGROUND, 0)
     flags |= np.where(finite, 0, FLAG_NOT_FINITE)
     flags |= np.where(rows["forcediffimfluxunc"] > 0, 0, FLAG_BAD_ERROR)
+    flags |= np.where(rows["out_of_range"] != 0, FLAG_RANGE, 0)
     return np.asarray(flags, dtype=np.int64)
 
 
@@ -154,7 +156,6 @@ def _product(rows: Columns, band: str, target: Target, settings: ZTFSettings) ->
     meta["baselines"] = baselines
     if settings.forced_total:
         meta["total_error"] = "difference and reference errors added in quadrature"
-    units = {name: unit for name, unit in COLUMN_UNITS.items() if name in columns}
-    data = TimeSeries(columns, units=units, meta=meta, band=band)
+    data = TimeSeries(columns, units=units_of(columns), meta=meta, band=band)
     statistics = light_curve_statistics(data.mjd, flux[order], error[order], flags=flags[order])
     return Product(data, series=f"forced-{band}", band=band, statistics=statistics.as_columns())

@@ -15,7 +15,7 @@ from virtualobserver.errors import BadKeyword, IncompleteDownload, InvalidFile
 from virtualobserver.io.answers import Answer, not_html
 from virtualobserver.maths.timeseries import tangent_offsets
 from virtualobserver.observatories.ztf.calibrate import lightcurves
-from virtualobserver.observatories.ztf.table import Columns
+from virtualobserver.observatories.ztf.table import Columns, without_impossible
 
 __all__ = ["FORMAT", "check_result", "lightcurves", "parse", "raw_of", "requested_near"]
 
@@ -86,8 +86,11 @@ def raw_of(content: bytes, archive_id: str, *, path: Path | None = None) -> Raw 
     return Raw(archive_id, FORMAT, **held, obscore=obscore, header=header)
 
 
+_OURS = {"jd": "hjd"}
+
+
 def parse(content: bytes, name: str) -> Columns:
-    """Read a result file of the service.
+    """Read a result file of the service; values that cannot be are NaN, with ``out_of_range`` 1 in their rows.
 
     Comment lines begin with ``#``; the header line has commas, the rows have blanks; ``null`` is missing.
 
@@ -117,7 +120,8 @@ def parse(content: bytes, name: str) -> Columns:
         msg = f"{name}: a row has not {len(names)} values or its line is not ended, so the file is cut"
         raise InvalidFile(msg)
     cells = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    return {column: _column(values, column, name) for column, values in zip(names, cells, strict=True)}
+    columns = {column: _column(values, column, name) for column, values in zip(names, cells, strict=True)}
+    return without_impossible(columns, name, names=_OURS)
 
 
 def _column(values: Sequence[str], column: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:

@@ -63,6 +63,7 @@ def _facts(columns: Columns) -> dict[str, Any]:
         "oids": [int(oid) for oid in np.unique(columns["oid"])],
         "filters": [str(name) for name in np.unique(columns["filtercode"])],
         "flagged": int(np.count_nonzero(columns["catflags"])),
+        "out_of_range": int(np.count_nonzero(columns["out_of_range"])),
     }
 
 

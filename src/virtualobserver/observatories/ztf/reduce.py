@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.columns import units_of
 from virtualobserver.conventions import (
-    COLUMN_UNITS,
     FLAG_ARCHIVE,
     FLAG_BAD_ERROR,
     FLAG_NOT_FINITE,
+    FLAG_RANGE,
     LIMITING_MAG,
     OBJECT_ID,
 )
@@ -30,7 +31,6 @@ __all__ = ["PALOMAR", "accepted_oids", "join", "lightcurves", "month_of", "uniqu
 
 PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
 _PER_EPOCH = ("chi", "sharp", "airmass", "clrcoeff", "expid", "field")
-_UNITS = {**COLUMN_UNITS, "clrcoeff": "mag"}
 _MJD_OF_J2000 = 51544.5
 _ERROR_SCALE = {"zg": (1.15, 0.004), "zr": (1.15, 0.004), "zi": (1.0, 0.007)}
 """Factor and floor (mag) of the errors of each filter."""
@@ -189,6 +189,8 @@ def _standard(columns: Columns, settings: ZTFSettings, target: Target) -> Column
     flags = np.where(columns["catflags"] != 0, FLAG_ARCHIVE, 0)
     flags |= np.where(np.isfinite(mag), 0, FLAG_NOT_FINITE)
     flags |= np.where(np.isfinite(error) & (error > 0), 0, FLAG_BAD_ERROR)
+    if "out_of_range" in columns:
+        flags |= np.where(columns["out_of_range"] != 0, FLAG_RANGE, 0)
     standard: Columns = {"mjd": columns["mjd"], "mjd_start": columns["mjd_start"]}
     if "hjd" in columns:
         standard["hjd"] = columns["hjd"]
@@ -250,9 +252,11 @@ def unique_series(names: Iterator[str]) -> list[str]:
 
 
 def _product(columns: Columns, band: str, series: str) -> Product:
-    units = {name: unit for name, unit in _UNITS.items() if name in columns}
     oids = [int(oid) for oid in np.unique(columns[OBJECT_ID])]
-    data = TimeSeries(columns, units=units, meta={"oids": oids, "time": "middle of exposure"}, band=band)
+    meta: dict[str, Any] = {"oids": oids, "time": "middle of exposure"}
+    if impossible := int(np.count_nonzero(columns["flags"] & FLAG_RANGE)):
+        meta["out_of_range"] = impossible
+    data = TimeSeries(columns, units=units_of(columns), meta=meta, band=band)
     statistics = light_curve_statistics(
         data.mjd, data.flux, data.flux_error, flags=data.flags, exptime=columns.get("exptime")
     )

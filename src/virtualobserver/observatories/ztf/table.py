@@ -11,9 +11,20 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
+from virtualobserver.columns import possible
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, InvalidFile
 
-__all__ = ["COLUMNS", "FILTERS", "REQUIRED", "Columns", "decode_oid", "header_of", "parse", "parse_csv"]
+__all__ = [
+    "COLUMNS",
+    "FILTERS",
+    "REQUIRED",
+    "Columns",
+    "decode_oid",
+    "header_of",
+    "parse",
+    "parse_csv",
+    "without_impossible",
+]
 
 Columns = dict[str, NDArray[Any]]
 
@@ -56,6 +67,7 @@ REQUIRED: tuple[str, ...] = (
     "dec",
     "exptime",
 )
+_OURS = {"magerr": "mag_error", "limitmag": "limiting_mag", "magzp": "zero_point"}
 _INTEGERS = ("oid", "expid", "catflags", "filefracday", "field", "programid")
 _TEXT = ("filtercode", "ccdid", "qid")
 
@@ -95,8 +107,28 @@ def parse(content: bytes, name: str) -> Columns:
     Returns
     -------
     columns
-        The known columns, each of shape (n,); times in d, angles in deg, magnitudes AB.
+        The known columns, each of shape (n,); times in d, angles in deg, magnitudes AB. Values that cannot be
+        are NaN, and ``out_of_range`` is 1 in their rows.
+
+    Raises
+    ------
+    BadKeyword
+        If times or positions are of another kind as a whole, such as Julian dates under ``mjd``.
     """
+    return without_impossible(_parse(content, name), name)
+
+
+def without_impossible(columns: Columns, name: str, *, names: Mapping[str, str] = _OURS) -> Columns:
+    """Return columns with NaN for what cannot be, and ``out_of_range``: 1 in the rows that had such a value."""
+    try:
+        cleaned, rows, _ = possible(columns, names=names)
+    except BadKeyword as error:
+        msg = f"{name}: {error}"
+        raise BadKeyword(msg) from None
+    return cleaned | {"out_of_range": rows.astype(np.int64)}
+
+
+def _parse(content: bytes, name: str) -> Columns:
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<votable" in start:
         return _parse_votable(content, name)
