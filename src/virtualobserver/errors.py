@@ -29,6 +29,9 @@
     └── RunError                         a run cannot go on
         └── TaskLost                     another worker took the task over
 
+    UserWarning
+    └── LostFact                         another form cannot hold a fact, which is named and left out
+
 Every class has a ``kind``, which a failed task carries: ``retryable`` (the next run tries again and may
 well succeed), ``permanent`` (something has to change first) or ``no data``.
 """
@@ -52,6 +55,7 @@ __all__ = [
     "DiskFull",
     "IncompleteDownload",
     "InvalidFile",
+    "LostFact",
     "NoMatch",
     "NotEnoughData",
     "PluginError",
@@ -183,3 +187,7 @@ class TaskLost(RunError):
     """Another worker took the task over; nothing of ours was committed."""
 
     kind = "retryable"
+
+
+class LostFact(UserWarning):
+    """A foreign type or format cannot hold something, and the message names what was left out."""
