@@ -1,4 +1,4 @@
-"""Images and spectra as objects of astropy and specutils, and back: nothing is lost without a word."""
+"""Images as objects of astropy, and back: nothing is lost without a word."""
 
 from __future__ import annotations
 
@@ -11,39 +11,18 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.hooks import fits_header, plain_header
 from virtualobserver.data.image import Image
+from virtualobserver.data.units import same_unit, unit_of
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, LostFact
 from virtualobserver.maths.tansip import replace_world
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData, NDData, NDUncertainty
-    from astropy.units import UnitBase
 
-__all__ = ["HIDDEN", "bits_of", "image_from_ccddata", "image_to_ccddata", "unit_of", "variance_of"]
+__all__ = ["HIDDEN", "bits_of", "image_from_ccddata", "image_to_ccddata", "variance_of"]
 
 HIDDEN = 1
 """Bit of a pixel that another package hides without saying why (``FLAG_ARCHIVE``, in spectra ``not a number``)."""
-
-
-def unit_of(text: str) -> UnitBase:
-    """Return the unit of a text; units that only differ in capitals, such as ``ADU``, are found.
-
-    Raises
-    ------
-    DataError
-        If astropy does not know it.
-    """
-    from astropy.units import Unit
-
-    for name in dict.fromkeys([text.strip(), text.strip().lower()]):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # FITS files write units that are out of fashion
-            try:
-                return Unit(name)
-            except (ValueError, TypeError):
-                continue
-    msg = f"astropy does not know the unit {text!r}; give the container one that it knows"
-    raise DataError(msg)
 
 
 def image_to_ccddata(image: Image) -> CCDData:
@@ -76,7 +55,7 @@ def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
         msg = "the object says no unit of its pixels; give one, such as unit='adu'"
         raise DataError(msg)
     if unit is None:
-        unit = bunit if _same_unit(bunit, ccd.unit) else str(ccd.unit)
+        unit = bunit if same_unit(bunit, str(ccd.unit)) else str(ccd.unit)
     elif ccd.unit is not None and unit_of(unit) != ccd.unit:
         msg = f"the pixels are in {ccd.unit}, not in {unit}; convert them first"
         raise DataError(msg)
@@ -89,13 +68,6 @@ def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
         header=_with_world(header, ccd.wcs),
         unit=unit,
     )
-
-
-def _same_unit(text: str, unit: Any) -> bool:
-    try:
-        return bool(unit_of(text) == unit)
-    except DataError:
-        return False
 
 
 def _with_world(header: dict[str, Any], wcs: Any) -> dict[str, Any]:
@@ -112,7 +84,9 @@ def _with_world(header: dict[str, Any], wcs: Any) -> dict[str, Any]:
         cards = plain_header(low.to_header(relax=True))
     if not has_world(cards):
         return header
-    return {**replace_world(header, cards), **cards}
+    if cards.get("MJDREF") == 0:
+        del cards["MJDREF"]  # astropy always writes it
+    return cards | replace_world(header, {})
 
 
 def variance_of(uncertainty: NDUncertainty | None, unit: str) -> NDArray[Any] | None:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["has_world", "moved", "world_of"]
 
 _KEY: Final = re.compile(r"[A-Z0-9_-]{1,8}")
-_NEEDED: Final = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT)\d|(CD|PC)\d_\d")
+_NUMBER: Final = re.compile(
+    r"(CRVAL|CRPIX|CDELT|CROTA|LTV)\d|(CD|PC|PV)\d_\d+|(A|B|AP|BP)_(ORDER|\d_\d)|EQUINOX|LONPOLE|LATPOLE"
+)
+_NEEDED: Final = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT)\d|(CD|PC|PV)\d_\d+|(A|B)_(ORDER|\d_\d)")
 """Without its value the position would be another one, so that astropy's default must not stand in."""
 _MOVES: Final = re.compile(r"(CRPIX|LTV)([12])[A-Z]?")
 _SECTION: Final = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]")
@@ -44,7 +47,8 @@ def world_of(header: Mapping[str, Any]) -> WCS:
     """
     from astropy.wcs import WCS
 
-    cards = {key: value for key, value in header.items() if _KEY.fullmatch(key) and _holds(value)}
+    cards = {key: _read(key, value) for key, value in header.items() if _KEY.fullmatch(key)}
+    cards = {key: value for key, value in cards.items() if _holds(value)}
     if has_world(header):
         for key in header:
             if _NEEDED.fullmatch(key) and key not in cards:
@@ -59,6 +63,14 @@ def world_of(header: Mapping[str, Any]) -> WCS:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             msg = f"CTYPE, CRVAL, CD or CDELT: {reason}"
             raise BadKeyword(msg) from error
+
+
+def _read(key: str, value: Any) -> Any:
+    """Return a value as a number where one belongs: some headers have their numbers as text, which astropy skips."""
+    if isinstance(value, str) and _NUMBER.fullmatch(key):
+        number = _number(value)
+        return int(number) if number is not None and key.endswith("_ORDER") else number
+    return value
 
 
 def _holds(value: Any) -> bool:
@@ -85,8 +97,8 @@ def moved(
             new[f"CRPIX{axis}"] = 0.0
     for key in list(new):
         found = _MOVES.fullmatch(key)
-        if found and starts[found[2]] and _is_number(new[key]):
-            new[key] = new[key] - starts[found[2]]
+        if found and starts[found[2]] and (number := _number(new[key])) is not None:
+            new[key] = number - starts[found[2]]
     for key in _OWN_SECTIONS:
         box = _SECTION.fullmatch(str(header.get(key, "")).strip())
         if box and (row or column or shape):
@@ -100,5 +112,12 @@ def moved(
     return new
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+def _number(value: Any) -> Any:
+    """Return a number, also one written as text, or None."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    fine = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return value if fine else None

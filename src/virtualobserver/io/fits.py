@@ -180,7 +180,9 @@ def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
     header = fits_header(cards)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        primary = afits.PrimaryHDU(_writable(image.data), header)
+        primary = afits.PrimaryHDU(_writable(image.data))
+        for card in header.cards:
+            primary.header.append(card, end=True)
         units = [primary]
         for name, plane in (("VARIANCE", image.variance), ("MASK", image.mask)):
             if plane is not None:
