@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from functools import partial
 
 import h5py
 import numpy as np
@@ -23,6 +24,7 @@ from support_containers import (
 )
 from support_real import real_data
 
+from virtualobserver import Project
 from virtualobserver.data import Image, SpectrumSet, Table, TimeSeries
 from virtualobserver.data.histogram import Axis, Histogram
 from virtualobserver.data.world import has_world
@@ -448,6 +450,95 @@ def test_headers_that_fits_cannot_hold_are_refused_or_named(tmp_path):
         write_image(tmp_path / "a.fits", Image(np.ones((2, 2), complex)))
 
 
+# -- objects of others, in and out ----------------------------------------------------------------------------
+
+
+@often
+@given(images())
+def test_ccddata_through_an_image_is_equal(image):
+    theirs = image.to_ccddata()
+    again = Image.from_ccddata(theirs).to_ccddata()
+    np.testing.assert_array_equal(again.data, theirs.data)
+    assert again.unit == theirs.unit
+    assert dict(again.meta) == dict(theirs.meta)
+    for name in ("mask", "flags"):
+        mine, others = getattr(again, name), getattr(theirs, name)
+        assert (mine is None) == (others is None)
+        assert mine is None or np.array_equal(mine, others)
+    assert (again.uncertainty is None) == (theirs.uncertainty is None)
+    if theirs.uncertainty is not None:
+        np.testing.assert_array_equal(again.uncertainty.array, theirs.uncertainty.array)
+    assert (again.wcs is None) == (theirs.wcs is None)
+    if theirs.wcs is not None:
+        np.testing.assert_allclose(
+            again.wcs.pixel_to_world_values(3, 4), theirs.wcs.pixel_to_world_values(3, 4)
+        )
+
+
+@often
+@given(tables())
+def test_frame_of_pandas_through_a_table_is_equal(table):
+    import pandas as pd
+
+    theirs = table.to_pandas()
+    again = Table.from_pandas(theirs).to_pandas()
+    pd.testing.assert_frame_equal(again, theirs, check_exact=True)
+    assert again.attrs == theirs.attrs
+
+
+@often
+@given(tables(), st.data())
+def test_table_of_astropy_with_hidden_values_is_equal_but_for_how_they_are_hidden(table, data):
+    from astropy.table import Table as AstropyTable
+
+    theirs = AstropyTable(table.to_astropy(), masked=True)
+    hidden = {
+        name: np.array(data.draw(st.lists(st.booleans(), min_size=len(table), max_size=len(table))))
+        for name in table
+        if table[name].dtype.kind in "fUM"
+    }
+    for name, mask in hidden.items():
+        theirs[name].mask = mask
+    again = Table.from_astropy(Table.from_astropy(theirs).to_astropy())
+    for name, mask in hidden.items():
+        seen = again[name]
+        missing = np.array([value is None or value != value for value in seen])
+        assert missing[mask].all()
+        assert [v for v, m in zip(seen.tolist(), mask, strict=True) if not m and v == v] == [
+            v for v, m in zip(table[name].tolist(), mask, strict=True) if not m and v == v
+        ]
+
+
+@often
+@given(curves())
+def test_time_series_of_astropy_through_a_light_curve_is_equal(series):
+    theirs = series.to_timeseries()
+    again = TimeSeries.from_astropy(theirs).to_timeseries()
+    assert again.colnames[0] == "time"
+    assert set(again.colnames) == set(theirs.colnames)
+    assert again.meta == theirs.meta
+    assert (again.time.scale, again.time.format) == (theirs.time.scale, theirs.time.format)
+    np.testing.assert_array_equal(again.time.value, theirs.time.value)
+    np.testing.assert_array_equal(again["flux"].value, theirs["flux"].value)
+    assert again["flux"].unit == theirs["flux"].unit
+
+
+@often
+@given(spectra())
+def test_spectra_of_specutils_through_a_set_are_equal(several):
+    pytest.importorskip("specutils", reason="the extra specutils is not installed")
+    theirs = several.to_specutils()
+    again = SpectrumSet.from_specutils(theirs).to_specutils()
+    for name in ("flux", "spectral_axis"):
+        np.testing.assert_array_equal(getattr(again, name).value, getattr(theirs, name).value)
+        assert getattr(again, name).unit == getattr(theirs, name).unit
+    np.testing.assert_array_equal(again.uncertainty.array, theirs.uncertainty.array)
+    np.testing.assert_array_equal(again.mask, theirs.mask)
+    assert {key: again.meta[key] for key in ("frame", "medium")} == {
+        key: theirs.meta[key] for key in ("frame", "medium")
+    }
+
+
 # -- world coordinates ----------------------------------------------------------------------------------------
 
 
@@ -485,9 +576,12 @@ def test_trimming_moves_the_world_and_leaves_out_the_overscan():
     assert "BIASSEC" not in header
 
 
-def test_a_box_with_steps_is_refused():
-    with pytest.raises(DataError, match="steps of 2 rows"):
-        Image(np.zeros((8, 8)), header=WORLD).cut(slice(0, 8, 2))
+def test_a_box_with_steps_is_refused(tmp_path):
+    image = Image(np.zeros((8, 8)), header=WORLD)
+    write_image(tmp_path / "a.fits", image)
+    for cut in (image.cut, partial(read_cut, tmp_path / "a.fits")):
+        with pytest.raises(DataError, match="steps of 2 rows"):
+            cut(slice(0, 8, 2))
 
 
 def test_world_coordinates_written_as_text_are_read_and_lost_ones_refused():
@@ -628,3 +722,13 @@ def test_containers_show_themselves_in_a_line_and_in_notebooks(image, series, se
 
 def test_texts_in_notebooks_are_escaped():
     assert "<script>" not in Image(np.ones((2, 2)), header={"OBJECT": "<script>"})._repr_html_()
+
+
+def test_a_project_shows_itself_in_notebooks(tmp_path):
+    rows = {"rows": [{"name": "a", "ra": 10, "dec": 20}]}
+    settings = {"name": "shown", "description": "<flares>", "catalog": rows, "observatories": {"demo": {}}}
+    with Project.open(settings, data=tmp_path) as project:
+        shown = project._repr_html_()
+    assert "Project shown" in shown
+    assert "&lt;flares&gt;" in shown
+    assert "fetch:demo" in shown

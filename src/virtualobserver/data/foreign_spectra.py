@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.data.foreign import bits_of, variance_of
 from virtualobserver.data.foreign_columns import unit_text
 from virtualobserver.data.units import unit_of
-from virtualobserver.errors import DataError
+from virtualobserver.errors import DataError, LostFact
 
 if TYPE_CHECKING:
     import specutils
@@ -85,6 +86,9 @@ def _fields_of(spectrum: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
         raise DataError(msg)
     fields: dict[str, Any] = {"wave": axis, "wave_unit": unit_text(spectrum.spectral_axis.unit), "flux": flux}
     fields["flux_unit"] = unit_text(spectrum.flux.unit)
+    if np.any(np.asarray(getattr(spectrum, "redshift", 0.0)) != 0):
+        msg = "a set of spectra holds no redshift beside its wavelengths; that of this object is left out"
+        warnings.warn(msg, LostFact, stacklevel=5)
     fields["error"] = _error(spectrum, flux.shape)
     mask, flags = (
         None if one is None else np.atleast_2d(one) for one in (spectrum.mask, meta.pop(_FLAGS, None))

@@ -64,10 +64,10 @@ class Image:
                 raise DataError(msg)
 
     def __repr__(self) -> str:
-        ny, nx = self.data.shape
+        shape = " x ".join(map(str, self.data.shape))
         planes = [name for name in ("variance", "mask") if getattr(self, name) is not None]
         with_planes = f", with {' and '.join(planes)}" if planes else ""
-        return f"<Image of {ny} x {nx} pixels ({self.data.dtype}) in {self.unit or 'no unit'}{with_planes}>"
+        return f"<Image of {shape} pixels ({self.data.dtype}) in {self.unit or 'no unit'}{with_planes}>"
 
     def _repr_html_(self) -> str:
         shown = ("OBJECT", "DATE-OBS", "EXPTIME", "FILTER", "INSTRUME", "TELESCOP")
@@ -96,16 +96,28 @@ class Image:
         """
         ny, nx = self.data.shape
         across = slice(None) if cols is None else cols
-        (row, _, row_step), (column, _, column_step) = rows.indices(ny), across.indices(nx)
-        if row_step != 1 or column_step != 1:
-            msg = f"a box takes every pixel, in order; not steps of {row_step} rows and {column_step} columns"
-            raise DataError(msg)
+        row, column = self.corner(rows, across, (ny, nx))
         data, *others = [
             None if p is None else p[rows, across] for p in (self.data, self.variance, self.mask)
         ]
         assert data is not None
         header = self.moved(self.header, row, column, shape=(data.shape[0], data.shape[1]))
         return Image(data, others[0], others[1], header, self.unit)
+
+    @staticmethod
+    def corner(rows: slice, cols: slice, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the first row and column of a box in an image of a shape.
+
+        Raises
+        ------
+        DataError
+            If it has steps.
+        """
+        (row, _, row_step), (column, _, column_step) = rows.indices(shape[0]), cols.indices(shape[1])
+        if row_step != 1 or column_step != 1:
+            msg = f"a box takes every pixel, in order; not steps of {row_step} rows and {column_step} columns"
+            raise DataError(msg)
+        return row, column
 
     @staticmethod
     def moved(

@@ -163,7 +163,8 @@ class TimeSeries(Table):
     @classmethod
     def _build(cls, columns: Mapping[str, Any], found: dict[str, Any], given: dict[str, Any]) -> Self:
         facts = found | given
-        if "meta" not in given and "band" in (meta := dict(found.get("meta", {}))):
+        meta = dict(facts.get("meta", {}))
+        if "band" in meta and "band" not in found and "meta" not in given:
             facts = {"band": meta.pop("band")} | facts | {"meta": meta}
         if "flux_unit" not in facts:
             if "flux" not in facts.get("units", {}):

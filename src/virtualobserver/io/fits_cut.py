@@ -55,6 +55,8 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
     ------
     InvalidFile
         If the file is not FITS, is cut or holds no image.
+    DataError
+        If the box has steps.
     """
     try:
         state = path.stat()
@@ -63,16 +65,12 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
         raise InvalidFile(msg) from error
     layout = _layout(path, hdu, state.st_size, state.st_mtime_ns)
     whole = cols if cols is not None else slice(None)
+    corner = Image.corner(rows, whole, layout.data.shape)
     with quiet(path, layout.data.hdu), path.open("rb") as stream:
         data = _read(stream, layout.data, rows, whole)
         others = {name: _read(stream, plane, rows, whole) for name, plane in layout.others.items()}
     variance = others.get("variance")
-    header = Image.moved(
-        layout.header,
-        rows.indices(layout.data.shape[0])[0],
-        whole.indices(layout.data.shape[1])[0],
-        shape=(data.shape[0], data.shape[1]),
-    )
+    header = Image.moved(layout.header, *corner, shape=(data.shape[0], data.shape[1]))
     return Image(
         data,
         None if variance is None else as_variance(variance, layout.kind),
@@ -133,8 +131,8 @@ def _read(stream: BinaryIO, plane: _Plane, rows: slice, cols: slice) -> NDArray[
         with afits.open(stream, memmap=False) as units:
             return _native(np.array(units[plane.hdu].section[rows, cols]))
     ny, nx = plane.shape
-    first, last, step = rows.indices(ny)
-    if step != 1 or last <= first:
+    first, last, _ = rows.indices(ny)
+    if last <= first:
         return _native(np.empty(plane.shape, plane.dtype)[rows, cols][:0])
     stride = nx * plane.dtype.itemsize
     content = os.pread(stream.fileno(), (last - first) * stride, plane.place + first * stride)
