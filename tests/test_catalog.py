@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
+from astropy.coordinates import Angle, SkyCoord
 
 from virtualobserver.catalog import (
     Catalog,
@@ -355,6 +356,8 @@ def test_cone_chooses_from_a_downloaded_table_across_ra_zero(monkeypatch, tmp_pa
     settings = CatalogSettings(vizier="J/A/1/t", cone={"ra": 0.0, "dec": 0.0, "radius": 0.1})
     assert Catalog.read(settings, cache=tmp_path).names.tolist() == ["a", "b"]
     assert Catalog(frame).within(0.2, 0.0, 180.0).names.tolist() == ["a", "b", "c"]
+    place = SkyCoord(0.2, 0.0, unit="deg")
+    assert Catalog(frame).within(place, Angle(180.0, "deg")).names.tolist() == ["a", "b", "c"]
 
 
 def test_cone_alone_asks_gaia(monkeypatch, tmp_path):

@@ -196,19 +196,22 @@ def test_xarray_form_carries_every_count_and_its_coordinates():
     dataset = histogram.to_xarray(attrs={"name": "scores"})
     assert dataset.counts.dtype == np.uint64
     assert dataset.counts.dims == ("mag", "exptime", "band", "snr")
-    assert int(dataset.counts.sum()) == 2
+    assert int(dataset.counts.sum()) == 1
+    assert int(dataset.special_counts.sum()) == 1
     assert dataset.attrs["name"] == "scores"
     assert dataset.mag.attrs["units"] == "mag"
-    assert int(dataset.counts.isel(mag=0).sum()) == 1
-    assert int(dataset.counts.sel(snr=np.inf).sum()) == 1
-    assert int(dataset.counts.sel(band="zg", exptime=30.0).sum()) == 2
+    assert (dataset.mag.attrs["missing"], dataset.snr.attrs["overflow"]) == (1, 1)
+    assert int(dataset.counts.sel(band="zg", exptime=30.0).sum()) == 1
+    assert int(dataset.counts.sel(mag=18.1, snr=0.97, method="nearest").sum()) == 1
+    assert int(dataset.counts.sel(mag=slice(17, 19)).sum()) == 1
 
 
 def test_empty_histogram_has_every_form():
     empty = Histogram(AXES)
     assert empty.fill(mag=[], exptime=30, band="x", snr=[]).total == 0
     assert Histogram.from_bytes(empty.to_bytes()) == empty
-    assert empty.to_xarray().counts.shape == (16, 3, 3, 404)
+    assert empty.to_xarray().counts.shape == (13, 0, 0, 401)
+    assert Histogram.from_xarray(empty.to_xarray()) == empty
     assert Histogram(AXES).fill(mag=1, exptime=1, band="x", snr=1).emptied() == empty
     with pytest.raises(DataError, match="at least one"):
         Histogram.sum([])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 
 import pytest
 
@@ -64,6 +66,33 @@ def test_nothing_is_told_unless_asked_for(capsys):
     get_logger("virtualobserver.x").error("bad")
     printed = capsys.readouterr()
     assert printed.out + printed.err == ""
+
+
+def test_plain_handlers_of_python_show_text_with_the_values_and_no_secrets(monkeypatch):
+    monkeypatch.setenv("VO_ZTF_PASSWORD", "pl4nted-secret")
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("virtualobserver")
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    log = get_logger("virtualobserver.run.x")
+    log.info("task failed", folder="/a b", task=12, said="pl4nted-secret 100%")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        log.exception("odd")
+    hide(handler)
+    first, second, *rest = written.getvalue().splitlines()
+    assert first == "INFO virtualobserver.run.x: task failed folder='/a b' task=12 said='*** 100%'"
+    assert second == "ERROR virtualobserver.run.x: odd"
+    assert rest[-1] == "ValueError: broken"
+
+
+def test_messages_of_plain_logging_are_shown_beside_events(events):
+    logging.getLogger("virtualobserver.x").warning("%d of %d", 1, 2)
+    (event,) = events()
+    assert event["event"] == "1 of 2"
 
 
 def test_the_command_tells_of_servers_runs_and_failed_tasks_as_json(tmp_path, monkeypatch, capsys):

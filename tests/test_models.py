@@ -369,3 +369,12 @@ def test_a_product_reads_its_container_only_when_asked_for(workspace, monkeypatc
         np.testing.assert_array_equal(row.mjds, curve.mjd)
         assert row.times.dtype.kind == "M"
         assert len(loads) == 1
+
+
+def test_a_source_shows_itself_in_notebooks():
+    star = source(kind="object", ra=10.0, dec=-5.0, epoch=2016.0, mag=12.3, mag_band="G", aliases=["<b>"])
+    shown = star._repr_html_()
+    assert "Source a of test" in shown
+    assert "10.000000, -5.000000 deg" in shown
+    assert "12.30 G" in shown
+    assert "<b>" not in shown

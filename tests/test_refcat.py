@@ -7,6 +7,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.coordinates import Angle, SkyCoord
+from astropy.time import Time
 from support_real import real_data
 
 from virtualobserver.catalog.refcat import (
@@ -49,6 +51,9 @@ def test_cones_over_borders_poles_and_the_zero_meridian_hold_exactly_the_right_s
                 np.testing.assert_allclose(found.ra, want.ra, atol=1e-11)
                 np.testing.assert_array_equal(found.mag, want.mag)
     assert len(built.cone(0.0, 0.0, 180.0, 2016.0)) == len(frame)
+    place = SkyCoord(45.0, 41.8103, unit="deg")
+    found = built.cone(place, Angle("6d"), Time(2016.0, format="jyear"))
+    assert found.source_id.tolist() == everything.within(45.0, 41.8103, 6.0).source_id.tolist()
     assert len(built.cone(0.0, 0.0, 0.0, 2016.0)) == 0
 
 

@@ -83,6 +83,28 @@ def test_cone_finds_exactly_what_brute_force_finds(session, centre, radius):
     )
 
 
+def test_cones_take_coordinates_and_quantities_as_well_as_floats(session):
+    import astropy.units as u
+    from astropy.coordinates import SkyCoord
+
+    wanted = cone_search(session, 123.0, 89.99, 60.0)
+    assert wanted
+    place = SkyCoord(123.0 * u.deg, 89.99 * u.deg)
+    for found in (
+        cone_search(session, place, 1 * u.arcmin),
+        cone_search(session, place.galactic, radius=60),
+        cone_search(session, ra=place, radius=60.0 * u.arcsec),
+        cone_search(session, 123 * u.deg, (89.99 * u.deg).to(u.rad), 60 * u.arcsec, columns=("id",)),
+    ):
+        assert [row.id for row in found] == [row.id for row in wanted]
+    stars = SkyCoord(RA[:50], DEC[:50], unit="deg")
+    matches = crossmatch(session, stars, 0.001 * u.arcsec)
+    np.testing.assert_array_equal(matches.id, crossmatch(session, RA[:50], DEC[:50], 0.001).id)
+    assert hpx(SkyCoord(350, 5, unit="deg")) == hpx(350, 5)
+    with pytest.raises(DataError, match=r"radius is 3\.0 s"):
+        cone_search(session, place, 3 * u.s)
+
+
 def test_whole_sky_is_one_range():
     low, high = cone_ranges(10, 10, 180)
     assert (low.tolist(), high.tolist()) == ([0], [CELLS])

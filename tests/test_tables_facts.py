@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from virtualobserver.columns import Column, describe
-from virtualobserver.errors import DataError, FormatWarning
+from virtualobserver.errors import DataError, LostFact
 from virtualobserver.io.tables import read_any, write_any
 
 HOLDING = ["ecsv", "fits", "h5", "parquet", "vot"]
@@ -164,7 +164,7 @@ def test_fits_has_the_cards_that_topcat_reads(tmp_path):
     from astropy.io import fits
 
     frame, known = example()
-    with pytest.warns(FormatWarning, match=r"'α Cen' becomes '\\\\u03b1 Cen'"):
+    with pytest.warns(LostFact, match=r"'α Cen' becomes '\\\\u03b1 Cen'"):
         write_any(frame, tmp_path / "t.fits", columns=known, meta=META)
     header = fits.getheader(tmp_path / "t.fits", 1)
     number = list(frame).index("ra") + 1
@@ -187,7 +187,7 @@ def test_ecsv_has_what_astropy_shows(tmp_path):
 
 def test_csv_warns_of_what_it_cannot_hold(tmp_path):
     frame, known = example()
-    with pytest.warns(FormatWarning, match=r"CSV holds no units, descriptions, UCDs, facts \(project, table"):
+    with pytest.warns(LostFact, match=r"CSV holds no units, descriptions, UCDs, facts \(project, table"):
         write_any(frame, tmp_path / "t.csv", columns=known, meta=META)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -29,7 +29,8 @@
     └── RunError                         a run cannot go on
         └── TaskLost                     another worker took the task over
 
-    FormatWarning (UserWarning)          a fact that the format of a file cannot hold
+    UserWarning
+    └── LostFact                         another form cannot hold a fact, which is named and left out
 
 Every class has a ``kind``, which a failed task carries: ``retryable`` (the next run tries again and may
 well succeed), ``permanent`` (something has to change first) or ``no data``.
@@ -52,9 +53,9 @@ __all__ = [
     "DataError",
     "DatabaseError",
     "DiskFull",
-    "FormatWarning",
     "IncompleteDownload",
     "InvalidFile",
+    "LostFact",
     "NoMatch",
     "NotEnoughData",
     "PluginError",
@@ -188,5 +189,5 @@ class TaskLost(RunError):
     kind = "retryable"
 
 
-class FormatWarning(UserWarning):
-    """A fact was left out of a file, or written in other words, because its format cannot hold it."""
+class LostFact(UserWarning):
+    """A foreign type or format cannot hold something, and the message names what was left out."""

@@ -34,6 +34,7 @@ from virtualobserver.catalog.reference import (
 )
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
+from virtualobserver.maths.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,6 +187,7 @@ class PartitionedReference:
     def __reduce__(self) -> tuple[type[PartitionedReference], tuple[Path]]:
         return type(self), (self.path,)
 
+    @takes_sky()
     def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`; only the cells that the cone touches are read, and kept in memory.
 

@@ -27,6 +27,7 @@ from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.identity import move_linear
+from virtualobserver.maths.skyargs import takes_sky
 from virtualobserver.maths.sphere import separation
 
 __all__ = [
@@ -135,6 +136,7 @@ class ReferenceStars:
         """Return the distance of each star from a position (degrees), in arcsec."""
         return separation(self.ra, self.dec, ra, dec) * 3600.0
 
+    @takes_sky()
     def within(self, ra: float, dec: float, radius: float) -> Self:
         """Return the stars within `radius` of a position, all in degrees, nearest first."""
         away = self.distances(ra, dec)
@@ -198,6 +200,7 @@ class MemoryReference:
     stars: ReferenceStars
     name: str = "memory"
 
+    @takes_sky()
     def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`."""
         return self.stars.at_epoch(epoch).within(ra, dec, radius)
@@ -277,6 +280,7 @@ class GaiaArchive:
         """Name and release."""
         return f"{'vizier_gaia' if self._vizier else 'gaia'}@{self.release}"
 
+    @takes_sky()
     def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`.
 
@@ -369,6 +373,7 @@ class LocalReference:
         """Name of the folder or file."""
         return self._path.stem
 
+    @takes_sky()
     def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`; only the rows of the box around the cone are read."""
         wide = radius + _FASTEST * abs(epoch - self._epoch) / 3600

@@ -20,6 +20,7 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.tables import read_any, write_any
+from virtualobserver.maths.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,6 +164,7 @@ def _counted(adql: str, query: Query, archive: str) -> pd.DataFrame:
     return _all_rows(statement, count, query, archive)
 
 
+@takes_sky()
 def query_gaia_cone(ra: float, dec: float, radius: float, *, query: Query | None = None) -> pd.DataFrame:
     """Return all Gaia DR3 stars around a position, in degrees, at J2016.0; see `query_gaia`."""
     fine = all(math.isfinite(number) for number in (ra, dec, radius))

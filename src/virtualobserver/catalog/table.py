@@ -33,6 +33,7 @@ from virtualobserver.config import CatalogSettings
 from virtualobserver.config.messages import translate
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
+from virtualobserver.maths.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,6 +267,7 @@ class Catalog:
         values |= {"ra": self.ra, "dec": self.dec, "name": self.names}
         return self._rows(np.flatnonzero(evaluate(condition, values)))
 
+    @takes_sky()
     def within(self, ra: float, dec: float, radius: float) -> Self:
         """Return the rows within `radius` of a position, all in degrees."""
         away = _unit_vectors(self.ra, self.dec) - _unit_vectors(np.array([ra]), np.array([dec]))

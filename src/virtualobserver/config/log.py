@@ -19,6 +19,9 @@ from virtualobserver.errors import ConfigError
 __all__ = ["get_logger", "hide", "show"]
 
 _ROOT: Final = "virtualobserver"
+_EVENT: Final = "virtualobserver_event"
+"""Attribute of a log record that holds the values of an event."""
+_OF_HANDLERS: Final = frozenset({"event", "logger", "level", "timestamp", "exception"})
 logging.getLogger(_ROOT).addHandler(logging.NullHandler())
 
 
@@ -40,7 +43,7 @@ def get_logger(name: str) -> Any:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _mask,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            _as_record,
         ],
     )
 
@@ -62,11 +65,7 @@ def show(*, verbosity: int = 0, as_json: bool = False) -> logging.Handler:
     """
     last = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=False)
     handler = _Stderr()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
-        )
-    )
+    handler.setFormatter(_Events(last))
     logger = logging.getLogger(_ROOT)
     logger.addHandler(handler)
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbosity, 2)])
@@ -94,6 +93,34 @@ class _Stderr(logging.StreamHandler[TextIO]):
     def stream(self, _: TextIO) -> None:
         msg = "events are written to standard error"
         raise AttributeError(msg)
+
+
+class _Events(logging.Formatter):
+    """Writes the values of an event, or of a message that came by plain `logging`, with a renderer of structlog."""
+
+    def __init__(self, render: Any) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or lines, of a record."""
+        plain = {"event": record.getMessage(), "level": record.levelname.lower(), "logger": record.name}
+        event = dict(getattr(record, _EVENT, plain))
+        if record.exc_info:
+            event.setdefault("exception", self.formatException(record.exc_info))
+        return str(self._render(None, record.levelname.lower(), event))
+
+
+def _as_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """Turn an event into a record of `logging`: text that any handler can show, and the values for our own.
+
+    Logger, level and time are left out of the text, as every handler has them.
+    """
+    values = {key: value for key, value in event.items() if key not in _OF_HANDLERS}
+    text = " ".join([str(event.get("event", "")), *(f"{key}={value!r}" for key, value in values.items())])
+    if event.get("exception"):
+        text += f"\n{event['exception']}"
+    return (text,), {"extra": {_EVENT: dict(event)}}
 
 
 def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
 
-__all__ = ["FIRST_BIN", "NAN_BIN", "OVERFLOW_BIN", "UNDERFLOW_BIN", "Axis"]
+__all__ = ["FIRST_BIN", "NAN_BIN", "OVERFLOW_BIN", "UNDERFLOW_BIN", "Axis", "Traits"]
 
 NAN_BIN = 0
 UNDERFLOW_BIN = 1
@@ -23,11 +23,19 @@ MAX_FIXED_BINS = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What plotting libraries ask of an axis (the protocol of ``uhi``)."""
+
+    discrete: bool
+    circular: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Axis:
     """One axis of a histogram; make it with `fixed`, `growing` or `text`.
 
     Every axis has three bins before its regular ones: 0 for values that are missing or not a number, 1 for
-    underflow, 2 for overflow.
+    underflow, 2 for overflow. As a sequence, an axis is its regular bins: pairs of edges, or labels.
     """
 
     name: str
@@ -37,6 +45,8 @@ class Axis:
     step: float = 1.0
     unit: str = ""
     labels: tuple[str, ...] = ()
+    span: tuple[int, int] = field(default=(FIRST_BIN, FIRST_BIN), compare=False)
+    """Codes of the first and beyond the last bin that a histogram uses, of a growing axis."""
 
     def __post_init__(self) -> None:
         numbers_fine = bool(np.isfinite([self.start, self.stop, self.step]).all()) and self.step > 0
@@ -76,6 +86,44 @@ class Axis:
         if self.kind == "growing":
             return FIRST_BIN + 2 * GROWTH_LIMIT + 1
         return FIRST_BIN + round((self.stop - self.start) / self.step) + 1
+
+    @property
+    def codes(self) -> range:
+        """Codes of the regular bins: all, or of a growing axis those in use."""
+        return range(*self.span) if self.kind == "growing" else range(FIRST_BIN, self.n_codes)
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """Edges of the regular bins, one more than bins; those of texts are whole numbers."""
+        if self.kind == "text":
+            return np.arange(len(self.labels) + 1, dtype=np.float64)
+        zero = FIRST_BIN + (GROWTH_LIMIT if self.kind == "growing" else 0)
+        first, last = self.codes.start, self.codes.stop
+        steps = np.arange(first, last + 1, dtype=np.float64) - (zero + 0.5)
+        return np.asarray(self.start + self.step * steps)
+
+    @property
+    def traits(self) -> Traits:
+        """Whether bins are discrete: those of texts are."""
+        return Traits(discrete=self.kind == "text")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __bool__(self) -> bool:
+        return True  # also without bins
+
+    def __getitem__(self, place: int) -> Any:
+        if not -len(self) <= place < len(self):
+            msg = f"axis {self.name!r} has {len(self)} bins, none of them number {place}"
+            raise IndexError(msg)
+        if self.kind == "text":
+            return self.labels[place]
+        low = place % len(self)
+        return tuple(self.edges[low : low + 2].tolist())
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[place] for place in range(len(self)))
 
     def centers(self, codes: ArrayLike) -> NDArray[Any]:
         """Coordinates of bins: centres or labels; NaN, -inf, +inf (text: empty) for the special bins."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.data.axis import FIRST_BIN, NAN_BIN, OVERFLOW_BIN, UNDERFLOW_BIN, Axis
 from virtualobserver.data.bins import MAX_COUNT, Codes, Counts, collect, no_wrap
 from virtualobserver.data.packing import axes_of, packed, unpacked
+from virtualobserver.data.show import facts_html
 from virtualobserver.errors import DataError, InvalidFile
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["Axis", "Histogram", "SparseCounts"]
 
 DENSE_LIMIT = 1 << 27
+CF: Final = "CF-1.11"
+"""Conventions that datasets of counts keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class SparseCounts:
     count: Counts
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Histogram:
     """Immutable counts over named axes.
 
@@ -64,6 +70,17 @@ class Histogram:
             object.__setattr__(self, "count", np.zeros(0, np.uint64))
         for array in self._filled:
             array.setflags(write=False)
+        if any(axis.kind == "growing" for axis in self.axes):
+            object.__setattr__(self, "axes", tuple(self._spanned(i) for i in range(len(self.axes))))
+
+    def _spanned(self, place: int) -> Axis:
+        """Return an axis that, if it grows, knows which of its bins are in use."""
+        axis, codes = self.axes[place], self._filled[0][:, place]
+        if axis.kind != "growing":
+            return axis
+        used = codes[codes >= FIRST_BIN]
+        span = (int(used.min()), int(used.max()) + 1) if used.size else (FIRST_BIN, FIRST_BIN)
+        return axis if axis.span == span else replace(axis, span=span)
 
     @property
     def _filled(self) -> tuple[Codes, Counts]:
@@ -222,14 +239,8 @@ class Histogram:
             The array would take more than 1 GB.
         """
         index, count = self._filled
-        codes = []
-        for number, axis in enumerate(self.axes):
-            first, last = FIRST_BIN, axis.n_codes - 1
-            if axis.kind == "growing":
-                used = index[index[:, number] >= FIRST_BIN, number]
-                first, last = (int(used.min()), int(used.max())) if used.size else (FIRST_BIN, FIRST_BIN - 1)
-            special = np.array([NAN_BIN, UNDERFLOW_BIN, OVERFLOW_BIN])
-            codes.append(np.concatenate((special, np.arange(first, last + 1))))
+        special = np.array([NAN_BIN, UNDERFLOW_BIN, OVERFLOW_BIN])
+        codes = [np.concatenate((special, np.array(axis.codes, dtype=np.int64))) for axis in self.axes]
         shape = tuple(code.size for code in codes)
         if np.prod([float(size) for size in shape]) > DENSE_LIMIT:
             msg = f"a dense histogram of shape {shape} is too large: project() it on fewer axes first"
@@ -302,33 +313,96 @@ class Histogram:
                 raise InvalidFile(msg) from exc
         return sums[0] if len(sums) == 1 else cls.sum(sums)
 
-    def to_xarray(self, *, attrs: Mapping[str, Any] | None = None) -> Any:
-        """`xarray.Dataset` with variable ``counts`` and one coordinate per axis, see `variables`."""
+    # ------------------------------------------------------------------------------- other people's objects
+    kind: ClassVar[str] = "COUNT"
+    """For plotting libraries (``mplhep``): the bins are counts."""
+
+    def values(self, flow: bool = False) -> NDArray[np.float64]:
+        """Return the counts of the regular bins; with `flow`, also those below and above on numeric axes."""
+        dense, _ = self.dense()
+        return dense[self._flow_places(flow=flow)].astype(np.float64)
+
+    def variances(self, flow: bool = False) -> NDArray[np.float64]:
+        """Return the Poisson variances of the bins: the counts themselves."""
+        return self.values(flow)
+
+    def counts(self, flow: bool = False) -> NDArray[np.float64]:
+        """Return the same as `values`."""
+        return self.values(flow)
+
+    def _flow_places(self, *, flow: bool) -> tuple[NDArray[np.int64], ...]:
+        places = []
+        for axis in self.axes:
+            regular = np.arange(FIRST_BIN, FIRST_BIN + len(axis))
+            around = flow and axis.kind != "text"
+            places.append(np.concatenate(([UNDERFLOW_BIN], regular, [OVERFLOW_BIN])) if around else regular)
+        return np.ix_(*places)
+
+    def to_numpy(self) -> tuple[NDArray[Any], ...]:
+        """Return the counts of the regular bins, and of each axis the edges (labels of texts), as numpy does.
+
+        What is missing, below or above, is not among them; see `missing`, `underflow` and `overflow`.
+        """
+        dense, _ = self.dense()
+        sides = [
+            np.array(axis.labels, dtype=str) if axis.kind == "text" else axis.edges for axis in self.axes
+        ]
+        return (dense[self._flow_places(flow=False)], *sides)
+
+    def _to_uhi_(self) -> dict[str, Any]:
+        """Return what ``hist.Hist`` and ``boost_histogram`` are built from."""
+        from virtualobserver.data.foreign_counts import to_uhi
+
+        return to_uhi(self)
+
+    def __repr__(self) -> str:
+        axes = " x ".join(axis.describe().split(",")[0].rstrip(")") + ")" for axis in self.axes)
+        return f"<Histogram of {self.total} counts in {self.n_bins} bins: {axes}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            axis.name: f"{len(axis)} bins, {self.missing(axis.name)} missing, {self.underflow(axis.name)} below, "
+            f"{self.overflow(axis.name)} above" for axis in self.axes
+        }  # fmt: skip
+        return facts_html(repr(self), facts)
+
+    def to_xarray(self, *, attrs: Mapping[str, Any] | None = None) -> xarray.Dataset:
+        """`xarray.Dataset` with variable ``counts`` over the regular bins, see `variables`; `from_xarray` reads it.
+
+        Parameters
+        ----------
+        attrs
+            Where the counts come from: attributes of the dataset.
+        """
         import xarray
 
-        coords = self.variables()
-        return xarray.Dataset({"counts": coords.pop("counts")}, coords=coords, attrs=dict(attrs or {}))
+        found = self.variables()
+        coords = {name: found.pop(name) for name in [axis.name for axis in self.axes]}
+        return xarray.Dataset(found, coords=coords, attrs={"Conventions": CF, **(attrs or {})})
+
+    @classmethod
+    def from_xarray(cls, dataset: xarray.Dataset) -> Histogram:
+        """Histogram of the dataset `to_xarray` gave, also after it was a netCDF file.
+
+        Raises
+        ------
+        DataError
+            The dataset is something else, or a part of one.
+        """
+        from virtualobserver.data.foreign_counts import from_xarray
+
+        return cls.from_sparse(from_xarray(dataset))
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]]:
-        """Dense counts and the coordinates of each axis: name to dimensions, array and attributes.
+        """Return counts of the regular bins and coordinates: name to dimensions, array and attributes.
 
-        Numeric coordinates are bin centres, after NaN, -inf and +inf for missing, underflow and overflow;
-        text coordinates are labels after three empty ones.
+        Numeric coordinates are bin centres, those of texts labels; they can be an index. Counts with a value that is
+        missing, below or above on any axis are in ``special_counts``, and their bin codes (see `Axis`) in
+        ``special_bins``, over the axes in the order of ``counts``.
         """
-        array, codes = self.dense()
-        found = {"counts": (tuple(axis.name for axis in self.axes), array, dict[str, Any]())}
-        for axis, code in zip(self.axes, codes, strict=True):
-            centers = axis.centers(code)
-            notes: dict[str, Any] = {"type": axis.kind, "units": axis.unit}
-            notes["special_bins"] = "missing, underflow, overflow"
-            if axis.kind != "text":
-                notes["step"] = axis.step
-            found[axis.name] = (
-                (axis.name,),
-                centers.astype(str) if axis.kind == "text" else centers,
-                notes,
-            )
-        return found
+        from virtualobserver.data.foreign_counts import variables_of
+
+        return variables_of(self)
 
     def emptied(self) -> Histogram:
         """Histogram with the same axes and no counts."""

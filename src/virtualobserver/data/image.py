@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 
+from virtualobserver.data.show import facts_html
 from virtualobserver.data.table import freeze
+from virtualobserver.data.world import moved, world_of
 from virtualobserver.errors import DataError
 
 if TYPE_CHECKING:
-    from astropy.nddata import CCDData
+    from astropy.nddata import CCDData, NDData
     from astropy.wcs import WCS
 
 __all__ = ["Image"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Image:
     """One image.
 
@@ -62,42 +63,92 @@ class Image:
                 msg = f"{name} has shape {plane.shape}, the image {self.data.shape}"
                 raise DataError(msg)
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.data.shape))
+        planes = [name for name in ("variance", "mask") if getattr(self, name) is not None]
+        with_planes = f", with {' and '.join(planes)}" if planes else ""
+        return f"<Image of {shape} pixels ({self.data.dtype}) in {self.unit or 'no unit'}{with_planes}>"
+
+    def _repr_html_(self) -> str:
+        shown = ("OBJECT", "DATE-OBS", "EXPTIME", "FILTER", "INSTRUME", "TELESCOP")
+        cards = {key: self.header[key] for key in shown if self.header.get(key) is not None}
+        return facts_html(repr(self), cards)
+
     @property
     def wcs(self) -> WCS:
-        """World coordinates from the header, made when asked for."""
-        from astropy.wcs import WCS, FITSFixedWarning
+        """World coordinates from the header, made when asked for.
 
-        with warnings.catch_warnings():
-            # that DATE-OBS lets MJD-OBS be known is no news
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            return WCS(dict(self.header))
+        Raises
+        ------
+        BadKeyword
+            If astropy refuses the keywords, or one that is needed has no finite value.
+        """
+        return world_of(self.header)
 
     def cut(self, rows: slice, cols: slice | None = None) -> Image:
-        """Return a box of all planes; the reference pixel of the header moves with it."""
+        """Return a box of all planes; the reference pixel of the header moves with it.
+
+        Raises
+        ------
+        DataError
+            If not every row and column of the box is wanted, in order: the header of such an image would be
+            another one.
+        """
         ny, nx = self.data.shape
         across = slice(None) if cols is None else cols
-        header = self.moved(self.header, rows.indices(ny)[0], across.indices(nx)[0])
-        planes = [None if p is None else p[rows, across] for p in (self.data, self.variance, self.mask)]
-        assert planes[0] is not None
-        return Image(planes[0], planes[1], planes[2], header, self.unit)
+        row, column = self.corner(rows, across, (ny, nx))
+        data, *others = [
+            None if p is None else p[rows, across] for p in (self.data, self.variance, self.mask)
+        ]
+        assert data is not None
+        header = self.moved(self.header, row, column, shape=(data.shape[0], data.shape[1]))
+        return Image(data, others[0], others[1], header, self.unit)
 
     @staticmethod
-    def moved(header: Mapping[str, Any], row: int, column: int) -> dict[str, Any]:
-        """Return the header of a box that begins at a row and a column, counted from 0."""
-        new = dict(header)
-        for key, start in (("CRPIX1", column), ("CRPIX2", row)):
-            if start and isinstance(new.get(key), int | float):
-                new[key] = new[key] - start
-        return new
+    def corner(rows: slice, cols: slice, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the first row and column of a box in an image of a shape.
+
+        Raises
+        ------
+        DataError
+            If it has steps.
+        """
+        (row, _, row_step), (column, _, column_step) = rows.indices(shape[0]), cols.indices(shape[1])
+        if row_step != 1 or column_step != 1:
+            msg = f"a box takes every pixel, in order; not steps of {row_step} rows and {column_step} columns"
+            raise DataError(msg)
+        return row, column
+
+    @staticmethod
+    def moved(
+        header: Mapping[str, Any], row: int, column: int, *, shape: tuple[int, int] | None = None
+    ) -> dict[str, Any]:
+        """Return the header of a box that begins at a row and a column; see `virtualobserver.data.world.moved`."""
+        return moved(header, row, column, shape=shape)
 
     def to_ccddata(self) -> CCDData:
-        """Return an `astropy.nddata.CCDData` with mask and variance."""
-        from astropy.nddata import CCDData, VarianceUncertainty
+        """Return an `astropy.nddata.CCDData` with variance, world coordinates, and the mask bits as ``flags``.
 
-        return CCDData(
-            self.data.copy(),
-            unit=self.unit,
-            mask=None if self.mask is None else self.mask != 0,
-            uncertainty=None if self.variance is None else VarianceUncertainty(self.variance.copy()),
-            meta=dict(self.header),
-        )
+        Raises
+        ------
+        DataError
+            If astropy does not know the unit, or the world coordinates are refused.
+        """
+        from virtualobserver.data.foreign import image_to_ccddata
+
+        return image_to_ccddata(self)
+
+    @classmethod
+    def from_ccddata(cls, ccd: NDData, *, unit: str | None = None) -> Image:
+        """Build from a `CCDData`, or an `NDData` whose unit is known or given.
+
+        A mask without ``flags`` becomes bit 1, uncertainties of any known kind the variance.
+
+        Raises
+        ------
+        DataError
+            If there is no unit, the array has not two axes, or the kind of the uncertainty is unknown.
+        """
+        from virtualobserver.data.foreign import image_from_ccddata
+
+        return image_from_ccddata(ccd, unit=unit)

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from numpy.typing import NDArray
 
+from virtualobserver.data.show import facts_html
 from virtualobserver.data.table import Table, freeze
 from virtualobserver.errors import DataError
 
 if TYPE_CHECKING:
     import specutils
+    import xarray
 
 __all__ = ["SpectrumSet"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SpectrumSet:
     """Spectra of one object that share a wavelength grid.
 
@@ -81,15 +83,72 @@ class SpectrumSet:
         planes = {name: getattr(self, name)[rows, cols] for name in ("flux", "error", "mask")}
         return replace(self, wave=self.wave[cols], epochs=self.epochs.take(rows), **planes)
 
-    def to_specutils(self, number: int = 0) -> specutils.Spectrum:
-        """Return one spectrum as `specutils.Spectrum` (needs the extra ``specutils``)."""
-        import specutils
-        from astropy.nddata import StdDevUncertainty
-        from astropy.units import Unit
+    def __repr__(self) -> str:
+        n, pixels = len(self), len(self.wave)
+        span = f", {self.wave[0]:.7g} to {self.wave[-1]:.7g} {self.wave_unit}" if pixels else ""
+        return f"<SpectrumSet of {n} spectra of {pixels} pixels{span}, {self.frame}, {self.medium}>"
 
-        return specutils.Spectrum(
-            flux=self.flux[number] * Unit(self.flux_unit),
-            spectral_axis=self.wave * Unit(self.wave_unit),
-            uncertainty=StdDevUncertainty(self.error[number]),
-            mask=self.mask[number] != 0,
-        )
+    def _repr_html_(self) -> str:
+        facts = {name: value for name, value in self.meta.items() if isinstance(value, str | int | float)}
+        facts |= {"flux unit": self.flux_unit or "none"}
+        return facts_html(repr(self), facts) + self.epochs.to_pandas().head(20).to_html()
+
+    def to_specutils(self, number: int | None = None) -> specutils.Spectrum:
+        """Return all spectra as one `specutils.Spectrum` with two axes (needs the extra ``specutils``).
+
+        Its meta has ``frame``, ``medium``, ``mjd``, the mask bits as ``flags``, a table ``epochs``, and all of ours.
+
+        Parameters
+        ----------
+        number
+            Only this spectrum, with one axis.
+        """
+        from virtualobserver.data.foreign_spectra import spectra_to_specutils
+
+        return spectra_to_specutils(self, number)
+
+    @classmethod
+    def from_specutils(cls, spectra: Any, **facts: Any) -> Self:
+        """Build from a `specutils.Spectrum`, a list of them, or a `SpectrumCollection`, on one grid.
+
+        Parameters
+        ----------
+        **facts
+            ``frame``, ``medium`` and ``mjd``, where the meta does not say them; no default stands in.
+
+        Raises
+        ------
+        DataError
+            If a fact is missing, the grids differ, or the kind of the uncertainty is unknown.
+        """
+        from virtualobserver.data.foreign_spectra import spectra_from_specutils
+
+        found = spectra_from_specutils(spectra, facts)
+        return cls(**found | {"epochs": Table.from_astropy(found["epochs"])})
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return an `xarray.Dataset` over ``epoch`` and ``wave``; the epochs are coordinates, facts attributes."""
+        from virtualobserver.data.foreign_arrays import spectra_to_xarray
+
+        return spectra_to_xarray(self)
+
+    @classmethod
+    def from_xarray(cls, dataset: xarray.Dataset, **facts: Any) -> Self:
+        """Build from a dataset such as `to_xarray` gives.
+
+        Raises
+        ------
+        DataError
+            If a plane, or a unit, the frame or the medium, is neither there nor given.
+        """
+        from virtualobserver.data.foreign_arrays import spectra_from_xarray
+
+        arrays, found = spectra_from_xarray(dataset)
+        found |= facts
+        names = ("wave_unit", "flux_unit", "frame", "medium")
+        if missing := [name for name in names if name not in found]:
+            msg = f"nothing says {', '.join(missing)} of the spectra; give them"
+            raise DataError(msg)
+        epochs = Table(arrays.pop("epochs"), found["epochs_units"], found.get("epochs_meta", {}))
+        arrays |= {name: str(found[name]) for name in names}
+        return cls(epochs=epochs, meta=found.get("meta", {}), **arrays)

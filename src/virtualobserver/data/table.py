@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from virtualobserver.errors import DataError
 if TYPE_CHECKING:
     import astropy.table
     import pandas as pd
+    import xarray
 
 __all__ = ["Table", "freeze"]
 
@@ -26,7 +28,7 @@ def freeze(array: ArrayLike) -> NDArray[Any]:
     return view
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Columns of equal length.
 
@@ -89,37 +91,113 @@ class Table:
         index: Any = rows if isinstance(rows, slice) else np.asarray(rows)
         return replace(self, columns={name: values[index] for name, values in self.columns.items()})
 
+    def __repr__(self) -> str:
+        names = ", ".join(self.columns) or "no columns"
+        return f"<{type(self).__name__} of {len(self)} rows: {names}>"
+
     def to_pandas(self) -> pd.DataFrame:
-        """Return the columns as a DataFrame; units and meta travel in ``.attrs``."""
+        """Return the columns as a DataFrame; units, meta and all other facts travel in ``.attrs``."""
         import pandas as pd
 
         frame = pd.DataFrame({name: values.copy() for name, values in self.columns.items()})
-        frame.attrs = {"units": dict(self.units), "meta": dict(self.meta)}
+        frame.attrs = {name: copy.deepcopy(value) for name, value in self._facts().items()}
         return frame
 
     @classmethod
-    def from_pandas(cls, frame: pd.DataFrame, **fields: Any) -> Self:
-        """Build from a DataFrame; units and meta are taken from ``.attrs`` unless given."""
-        fields = {"units": frame.attrs.get("units", {}), "meta": frame.attrs.get("meta", {})} | fields
-        return cls(columns={str(name): frame[name].to_numpy() for name in frame}, **fields)
+    def from_pandas(cls, frame: pd.DataFrame, **facts: Any) -> Self:
+        """Build from a DataFrame; units, meta and other facts are taken from ``.attrs`` unless given.
+
+        An index that has a name becomes a column.
+
+        Raises
+        ------
+        DataError
+            If whole numbers are missing, names occur twice, or a fact without which the columns mean nothing (the
+            unit of a flux) is neither in ``.attrs`` nor given.
+        """
+        from virtualobserver.data.foreign_columns import columns_of_pandas
+
+        found = {name: frame.attrs[name] for name in cls._fact_names() if name in frame.attrs}
+        return cls._build(columns_of_pandas(frame), found, facts)
 
     def to_astropy(self) -> astropy.table.Table:
-        """Return an `astropy.table.Table` with units."""
+        """Return an `astropy.table.Table` with units; facts beyond them are in its ``meta``."""
         from astropy.table import Table as AstropyTable
+        from astropy.time import Time
 
-        table = AstropyTable({name: values.copy() for name, values in self.columns.items()})
-        for name, unit in self.units.items():
+        from virtualobserver.data.foreign_columns import masked_column
+
+        table = AstropyTable({name: masked_column(values) for name, values in self.columns.items()})
+        meta = copy.deepcopy(dict(self.meta))
+        about, times = (_mapping(meta.pop(key, {})) for key in ("columns", "times"))
+        for name in table.colnames:
+            if name in self.units:
+                table[name].unit = self.units[name]
+            notes = dict(about.get(name, {}))
+            table[name].description = notes.pop("description", None)
+            table[name].meta.update(notes)
+        for name, how in times.items():
             if name in table.colnames:
-                table[name].unit = unit
-        table.meta.update(self.meta)
+                time = Time(self.columns[name], format="mjd", scale=how["scale"])
+                time.format = how["format"]
+                table[name] = time
+        table.meta.update(meta)
         return table
 
     @classmethod
-    def from_astropy(cls, table: astropy.table.Table, **fields: Any) -> Self:
-        """Build from an `astropy.table.Table`."""
-        units = {name: str(table[name].unit) for name in table.colnames if table[name].unit is not None}
-        columns = {name: np.asarray(table[name]) for name in table.colnames}
-        return cls(columns=columns, **({"units": units, "meta": dict(table.meta)} | fields))
+    def from_astropy(cls, table: astropy.table.Table, **facts: Any) -> Self:
+        """Build from an `astropy.table.Table`, `QTable` or `TimeSeries`.
+
+        Hidden values become NaN, NaT or, of text, None. Columns of times become MJD in their own scale, which
+        ``meta["times"]`` names; descriptions are in ``meta["columns"]``.
+
+        Raises
+        ------
+        DataError
+            If whole numbers are hidden, a column has several dimensions or is of a kind that no column of numbers
+            or text can hold, or a fact without which the columns mean nothing is missing.
+        """
+        from virtualobserver.data.foreign_columns import columns_of_astropy
+
+        columns, units, more = columns_of_astropy(table)
+        return cls._build(columns, {"units": units, "meta": {**table.meta, **more}}, facts)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """Return an `xarray.Dataset` with one variable a column, and the facts as attributes; see `from_xarray`."""
+        from virtualobserver.data.foreign_arrays import table_to_xarray
+
+        return table_to_xarray(self, self._facts())
+
+    @classmethod
+    def from_xarray(cls, dataset: xarray.Dataset, **facts: Any) -> Self:
+        """Build from a dataset with one dimension; units and facts are its attributes unless given.
+
+        Raises
+        ------
+        DataError
+            If there is not one dimension, or a fact is missing, as for `from_pandas`.
+        """
+        from virtualobserver.data.foreign_arrays import table_from_xarray
+
+        columns, found = table_from_xarray(dataset)
+        return cls._build(columns, {n: v for n, v in found.items() if n in cls._fact_names()}, facts)
+
+    @classmethod
+    def _fact_names(cls) -> list[str]:
+        return [one.name for one in fields(cls) if one.name != "columns"]
+
+    def _facts(self) -> dict[str, Any]:
+        """Return all that is known beside the columns."""
+        return {name: getattr(self, name) for name in self._fact_names()}
+
+    @classmethod
+    def _build(cls, columns: Mapping[str, Any], found: dict[str, Any], given: dict[str, Any]) -> Self:
+        """Build from columns, the facts a foreign object holds, and those the caller gives."""
+        return cls(columns=columns, **(found | given))
 
     def _repr_html_(self) -> str:
-        return str(self.to_pandas().head(20).to_html())
+        return f"<p>{escape(repr(self))}</p>{self.to_pandas().head(20).to_html()}"
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.table import Table
+from virtualobserver.data.units import same_unit
 from virtualobserver.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ __all__ = ["TimeSeries"]
 _REQUIRED = ("mjd", "flux", "flux_error", "flags")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TimeSeries(Table):
     """Measurements of one object in one band, in order of time.
 
@@ -38,7 +40,7 @@ class TimeSeries(Table):
     Raises
     ------
     DataError
-        If a required column is missing or times go backwards.
+        If a required column is missing, times go backwards or `units` says another unit of the flux.
     """
 
     kind: ClassVar[str] = "lightcurve"
@@ -51,9 +53,27 @@ class TimeSeries(Table):
         if missing := [name for name in _REQUIRED if name not in self.columns]:
             msg = f"a light curve needs the columns {', '.join(_REQUIRED)}; missing: {', '.join(missing)}"
             raise DataError(msg)
+        self._check_units()
         if len(self) > 1 and bool(np.any(np.diff(self.mjd) < 0)):
             msg = "a light curve is in order of time; sort its rows by mjd first"
             raise DataError(msg)
+
+    def _check_units(self) -> None:
+        """Say the unit of time and flux in `units` too, as all other columns do."""
+        units = {"mjd": "d"} | dict(self.units)
+        for name in ("flux", "flux_error"):
+            if not same_unit(units.setdefault(name, self.flux_unit), self.flux_unit):
+                msg = (
+                    f"the unit of {name} is {units[name]!r} and flux_unit {self.flux_unit!r}; convert the one"
+                )
+                raise DataError(msg)
+        object.__setattr__(self, "units", units)
+
+    def __repr__(self) -> str:
+        span = f", MJD {self.mjd[0]:.2f} to {self.mjd[-1]:.2f}" if len(self) else ""
+        good = int(np.sum(self.flags == 0))
+        unit = self.flux_unit or "no unit"
+        return f"<TimeSeries of {len(self)} epochs ({good} good) in {self.band or 'no band'}{span}, flux in {unit}>"
 
     @property
     def mjd(self) -> NDArray[np.float64]:
@@ -82,23 +102,76 @@ class TimeSeries(Table):
         return microseconds.astype("datetime64[us]")
 
     def to_timeseries(self) -> astropy.timeseries.TimeSeries:
-        """Return an `astropy.timeseries.TimeSeries`."""
-        from astropy.time import Time
-        from astropy.timeseries import TimeSeries as AstropyTimeSeries
+        """Return an `astropy.timeseries.TimeSeries`, with the band in its meta; `from_astropy` takes it back."""
+        from virtualobserver.data.foreign_curves import curve_to_timeseries
 
-        table = self.to_astropy()
-        table.remove_column("mjd")
-        return AstropyTimeSeries(data=table, time=Time(self.mjd, format="mjd", scale="utc"))
+        return curve_to_timeseries(self)
 
-    def to_lightkurve(self) -> lightkurve.LightCurve:
-        """Return a `lightkurve.LightCurve` (needs the extra ``lightkurve``)."""
-        import lightkurve
-        from astropy.time import Time
-        from astropy.units import Unit
+    def to_lightkurve(self, *, label: str | None = None) -> lightkurve.LightCurve:
+        """Return a `lightkurve.LightCurve` (needs the extra ``lightkurve``).
 
-        unit = Unit(self.flux_unit)
-        time = Time(self.mjd, format="mjd", scale="utc")
-        return lightkurve.LightCurve(time=time, flux=self.flux * unit, flux_err=self.flux_error * unit)
+        The flags are its column ``quality``, so that bad epochs stay bad; a column of that name is
+        ``archive_quality`` there. All other columns and the meta go along.
+
+        Parameters
+        ----------
+        label
+            What lightkurve calls the object; by default ``meta["LABEL"]`` or ``meta["object"]``.
+        """
+        from virtualobserver.data.foreign_curves import curve_to_lightkurve
+
+        return curve_to_lightkurve(self, label)
+
+    @classmethod
+    def from_lightkurve(cls, curve: lightkurve.LightCurve, **facts: Any) -> Self:
+        """Build from a `lightkurve.LightCurve`.
+
+        Times become MJD in UTC, and go out again in the scale and format they came in; a barycentric time stays
+        one. Bits of another mission are bit 1 of the flags, and are kept in the column ``quality``.
+
+        Raises
+        ------
+        DataError
+            If there is no column ``quality``, or as for `from_astropy`.
+        """
+        from virtualobserver.data.foreign_curves import table_of_lightkurve
+
+        return cls.from_astropy(table_of_lightkurve(curve), **facts)
+
+    def to_astropy(self) -> astropy.table.Table:
+        """Return an `astropy.table.Table` with units; band and meta are in its ``meta``."""
+        if self.meta.get("band", self.band) != self.band:
+            msg = f"meta says band {self.meta['band']!r}, the light curve {self.band!r}; keep one of them"
+            raise DataError(msg)
+        table = super().to_astropy()
+        table.meta["band"] = self.band
+        return table
+
+    @classmethod
+    def from_astropy(cls, table: astropy.table.Table, **facts: Any) -> Self:
+        """Build from an `astropy.table.Table`, or a `TimeSeries` whose times become ``mjd``; see `Table.from_astropy`.
+
+        Raises
+        ------
+        DataError
+            As for `Table.from_astropy`, or if the flux has no unit and none is given as `flux_unit`.
+        """
+        from virtualobserver.data.foreign_curves import with_mjd
+
+        return super().from_astropy(with_mjd(table), **facts)
+
+    @classmethod
+    def _build(cls, columns: Mapping[str, Any], found: dict[str, Any], given: dict[str, Any]) -> Self:
+        facts = found | given
+        meta = dict(facts.get("meta", {}))
+        if "band" in meta and "band" not in found and "meta" not in given:
+            facts = {"band": meta.pop("band")} | facts | {"meta": meta}
+        if "flux_unit" not in facts:
+            if "flux" not in facts.get("units", {}):
+                msg = "nothing says the unit of the flux; give it, such as flux_unit='uJy'"
+                raise DataError(msg)
+            facts["flux_unit"] = facts["units"]["flux"]
+        return super()._build(columns, facts, {})
 
     def plot(self, **options: Any) -> Any:
         """Draw the light curve; see `virtualobserver.plot.lightcurve`."""

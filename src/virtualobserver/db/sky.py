@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from astropy_healpix import healpy, neighbours
 
 from virtualobserver.errors import DatabaseError, DataError
+from virtualobserver.maths.skyargs import takes_sky
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -67,6 +68,7 @@ class Matches:
         return len(self.index)
 
 
+@takes_sky()
 def hpx(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     """Return the HEALPix cell of order 29, nested scheme.
 
@@ -112,6 +114,7 @@ def cone_ranges(ra: float, dec: float, radius_deg: float) -> tuple[NDArray[np.in
     return low, high
 
 
+@takes_sky(radius="arcsec")
 def cone_search(
     session: Session,
     ra: float,
@@ -127,9 +130,9 @@ def cone_search(
     Parameters
     ----------
     session : Session
-    ra, dec : float, deg
+    ra, dec : float, deg, or quantities; or a SkyCoord in the place of both
         Centre.
-    radius : float, arcsec
+    radius : float, arcsec, or quantity
     table : str or Table
         A name out of ``allowed``, or a mapped table itself.
     columns : sequence of str
@@ -158,6 +161,7 @@ def _cone_statement(name: str, names: tuple[str, ...]) -> sa.TextClause:
     )
 
 
+@takes_sky(radius="arcsec")
 def crossmatch(
     session: Session,
     ra: ArrayLike,
@@ -173,8 +177,8 @@ def crossmatch(
     Parameters
     ----------
     session : Session
-    ra, dec : array_like, shape (n,), deg
-    radius : float, arcsec
+    ra, dec : array_like, shape (n,), deg, or quantities; or a SkyCoord in the place of both
+    radius : float, arcsec, or quantity
     table, allowed
         As for `cone_search`.
     nearest : bool

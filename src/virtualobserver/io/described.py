@@ -24,7 +24,7 @@ from astropy.units import Unit as AstropyUnit
 from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
-from virtualobserver.errors import DataError, FormatWarning
+from virtualobserver.errors import DataError, LostFact
 
 __all__ = [
     "arrow_kinds",
@@ -326,7 +326,7 @@ def _fits_unit(text: str) -> str:
 def _card_text(text: str, name: str) -> str:
     if (kept := ascii_text(text)) != text:
         msg = f"column {name!r}: FITS holds printable ASCII only; {text!r} becomes {kept!r}"
-        warnings.warn(msg, FormatWarning, stacklevel=6)
+        warnings.warn(msg, LostFact, stacklevel=6)
     return kept
 
 

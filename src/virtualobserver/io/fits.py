@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from astropy.io import fits as afits
@@ -18,15 +16,18 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
-from virtualobserver.errors import InvalidFile
+from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
+from virtualobserver.io.fits_planes import KIND, as_variance, check_shape, find_planes, say_unknown
 from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, quiet
+from virtualobserver.io.headers import fits_header, lines_of, plain_header, structural
 from virtualobserver.io.keywords import Keyword, read_keywords, read_wcs
 
 __all__ = [
     "Keyword",
     "check_structure",
     "image_bytes",
+    "pixel_unit",
     "plain_header",
     "read_astropy_table",
     "read_header",
@@ -38,44 +39,6 @@ __all__ = [
     "structural",
     "write_image",
 ]
-
-_NUMBERED: Final = frozenset(
-    {"NAXIS", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL", "TZERO"}
-    | {"TDISP", "TDIM"}
-)
-_STRUCTURE: Final = frozenset(
-    [
-        "SIMPLE",
-        "BITPIX",
-        "NAXIS",
-        "EXTEND",
-        "XTENSION",
-        "PCOUNT",
-        "GCOUNT",
-        "BSCALE",
-        "BZERO",
-        "BLANK",
-        "CHECKSUM",
-        "DATASUM",
-        "EXTNAME",
-        "GROUPS",
-        "END",
-        "BUNIT",
-        "ZIMAGE",
-        "ZCMPTYPE",
-        "ZBITPIX",
-        "ZNAXIS",
-        "ZQUANTIZ",
-        "ZDITHER0",
-        "ZSIMPLE",
-        "ZEXTEND",
-        "ZTENSION",
-        "ZHECKSUM",
-        "ZDATASUM",
-        "TFIELDS",
-        "THEAP",
-    ]
-)
 
 
 def read_header(path: Path | MemoryFile, hdu: int = 0) -> dict[str, Any]:
@@ -91,7 +54,10 @@ def read_header(path: Path | MemoryFile, hdu: int = 0) -> dict[str, Any]:
 
 
 def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool = True) -> Image:
-    """Read an image, with the extensions VARIANCE and MASK if they are there.
+    """Read an image, with its variance and mask if they are there.
+
+    The variance is the extension VARIANCE, or UNCERT as astropy writes it: of the kind its UTYPE says. One of an
+    unknown kind is left out with a warning (`LostFact`).
 
     Parameters
     ----------
@@ -115,15 +81,32 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
         header = plain_header(unit.header)
-        planes = {name: units[name].data for name in ("VARIANCE", "MASK") if name in units}
-        planes = {name: _native(plane) for name, plane in planes.items() if plane is not None}
-        return Image(
-            data=_native(unit.data),
-            variance=planes.get("VARIANCE"),
-            mask=planes.get("MASK"),
-            header={key: value for key, value in header.items() if not structural(key)},
-            unit=str(header.get("BUNIT", "adu") or "").strip(),
-        )
+        planes = find_planes(units)
+        data = _native(unit.data)
+        variance = _plane(path, units, planes.variance, data.shape)
+        mask = _plane(path, units, planes.mask, data.shape)
+    say_unknown(path, planes)
+    return Image(
+        data=data,
+        variance=None if variance is None else as_variance(variance, planes.kind),
+        mask=mask,
+        header={key: value for key, value in header.items() if not structural(key)},
+        unit=pixel_unit(header),
+    )
+
+
+def pixel_unit(header: Mapping[str, Any]) -> str:
+    """Return the unit of the pixels: BUNIT, and ADU, in which cameras count, where there is no such card."""
+    return str(header.get("BUNIT", "adu") or "").strip()
+
+
+def _plane(
+    path: Path | MemoryFile, units: Any, number: int | None, shape: tuple[int, ...]
+) -> NDArray[Any] | None:
+    if number is None or units[number].data is None:
+        return None
+    check_shape(path, number, units[number].data.shape, shape)
+    return _native(units[number].data)
 
 
 def read_section(
@@ -191,25 +174,21 @@ def write_image(path: Path, image: Image, *, history: Sequence[str] = ()) -> Non
 
 def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
     """Return the bytes of a FITS file; the same image gives the same bytes."""
+    cards = {key: value for key, value in image.header.items() if not structural(key)}
+    lines = [*lines_of(cards.get("HISTORY")), *history]
+    cards |= {"BUNIT": image.unit} | ({"HISTORY": lines} if lines else {})
+    header = fits_header(cards)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         primary = afits.PrimaryHDU(_writable(image.data))
-        for key, value in image.header.items():
-            if not structural(key) and key not in {"HISTORY", "COMMENT", ""}:
-                primary.header[key] = _card(value)
-        primary.header["BUNIT"] = image.unit
-        for key in ("COMMENT", "HISTORY"):
-            lines = image.header.get(key, [])
-            for line in [lines] if isinstance(lines, str) else lines:
-                primary.header.add_history(_card(line)) if key == "HISTORY" else primary.header.add_comment(
-                    _card(line)
-                )
-        for line in history:
-            primary.header.add_history(_card(line))
+        for card in header.cards:
+            primary.header.append(card, end=True)
         units = [primary]
         for name, plane in (("VARIANCE", image.variance), ("MASK", image.mask)):
             if plane is not None:
                 units.append(afits.ImageHDU(_writable(plane), name=name))
+                if name == "VARIANCE":
+                    units[-1].header[KIND] = "VarianceUncertainty"
         for unit in units:
             unit.add_checksum(when="whole HDU")  # the default comment holds the date of writing
         stream = io.BytesIO()
@@ -235,37 +214,6 @@ def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
 # --- values -----------------------------------------------------------------------------------------------
 
 
-def structural(key: str) -> bool:
-    """Say whether a keyword describes the file rather than what is in it."""
-    stem = key.rstrip("0123456789")
-    return key in _STRUCTURE or stem in _NUMBERED
-
-
-def plain_header(header: Any) -> dict[str, Any]:
-    """Return a header as plain values; HISTORY and COMMENT are lists, undefined values None."""
-    plain: dict[str, Any] = {}
-    for card in header.cards:
-        if card.keyword in {"HISTORY", "COMMENT", ""}:
-            if card.keyword:
-                plain.setdefault(card.keyword, []).append(str(card.value))
-            continue
-        value = card.value
-        plain[card.keyword] = None if isinstance(value, afits.card.Undefined) else value
-    return plain
-
-
-def _card(value: Any) -> Any:
-    """Return what a header card can hold: ASCII text, finite numbers, or nothing."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = value.isoformat() if isinstance(value, datetime) else str(value)
-    return text.replace("\n", " ").encode("ascii", "backslashreplace").decode()
-
-
 def _native(array: Any) -> NDArray[Any]:
     values = np.array(array)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -285,4 +233,9 @@ def _filled(column: Any) -> NDArray[Any]:
 
 
 def _writable(plane: NDArray[Any]) -> NDArray[Any]:
-    return plane.astype("u1") if plane.dtype.kind == "b" else plane
+    if plane.dtype.kind == "b":
+        return plane.astype("u1")
+    if plane.dtype.kind not in "iuf" or (plane.dtype.kind == "f" and plane.dtype.itemsize not in {4, 8}):
+        msg = f"FITS images hold whole numbers and floats of 32 or 64 bits, not {plane.dtype}; convert them"
+        raise DataError(msg)
+    return plane

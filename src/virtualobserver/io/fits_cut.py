@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.image import Image
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits import plain_header, structural
+from virtualobserver.io.fits import pixel_unit
+from virtualobserver.io.fits_planes import as_variance, check_shape, find_planes, say_unknown
 from virtualobserver.io.fits_structure import check_structure, first_image, quiet
+from virtualobserver.io.headers import plain_header, structural
 
 __all__ = ["read_cut"]
 
-_PLANES: Final = ("VARIANCE", "MASK")
+_PLANES: Final = ("variance", "mask")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class _Layout:
     unit: str
     data: _Plane
     others: Mapping[str, _Plane]
+    kind: str
 
 
 def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None) -> Image:
@@ -52,6 +55,8 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
     ------
     InvalidFile
         If the file is not FITS, is cut or holds no image.
+    DataError
+        If the box has steps.
     """
     try:
         state = path.stat()
@@ -60,13 +65,19 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
         raise InvalidFile(msg) from error
     layout = _layout(path, hdu, state.st_size, state.st_mtime_ns)
     whole = cols if cols is not None else slice(None)
+    corner = Image.corner(rows, whole, layout.data.shape)
     with quiet(path, layout.data.hdu), path.open("rb") as stream:
         data = _read(stream, layout.data, rows, whole)
         others = {name: _read(stream, plane, rows, whole) for name, plane in layout.others.items()}
-    header = Image.moved(
-        layout.header, rows.indices(layout.data.shape[0])[0], whole.indices(layout.data.shape[1])[0]
+    variance = others.get("variance")
+    header = Image.moved(layout.header, *corner, shape=(data.shape[0], data.shape[1]))
+    return Image(
+        data,
+        None if variance is None else as_variance(variance, layout.kind),
+        others.get("mask"),
+        header,
+        layout.unit,
     )
-    return Image(data, others.get("VARIANCE"), others.get("MASK"), header, layout.unit)
 
 
 @lru_cache(maxsize=1024)
@@ -78,14 +89,20 @@ def _layout(path: Path, hdu: int | None, size: int, mtime: int) -> _Layout:  # n
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
         packed = not _begins_plain(path)
-        planes = {name: units.index_of(name) for name in _PLANES if name in units}
+        planes = find_planes(units)
+        places = {name: place for name in _PLANES if (place := getattr(planes, name)) is not None}
+        for place in places.values():
+            check_shape(path, place, sizes[place], sizes[number])
         header = plain_header(units[number].header)
-        return _Layout(
+        layout = _Layout(
             header={key: value for key, value in header.items() if not structural(key)},
-            unit=str(header.get("BUNIT") or "adu").strip(),
+            unit=pixel_unit(header),
             data=_plane(units, number, packed=packed),
-            others={name: _plane(units, place, packed=packed) for name, place in planes.items()},
+            others={name: _plane(units, place, packed=packed) for name, place in places.items()},
+            kind=planes.kind,
         )
+    say_unknown(path, planes)
+    return layout
 
 
 def _begins_plain(path: Path) -> bool:
@@ -114,8 +131,8 @@ def _read(stream: BinaryIO, plane: _Plane, rows: slice, cols: slice) -> NDArray[
         with afits.open(stream, memmap=False) as units:
             return _native(np.array(units[plane.hdu].section[rows, cols]))
     ny, nx = plane.shape
-    first, last, step = rows.indices(ny)
-    if step != 1 or last <= first:
+    first, last, _ = rows.indices(ny)
+    if last <= first:
         return _native(np.empty(plane.shape, plane.dtype)[rows, cols][:0])
     stride = nx * plane.dtype.itemsize
     content = os.pread(stream.fileno(), (last - first) * stride, plane.place + first * stride)

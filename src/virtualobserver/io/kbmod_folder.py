@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from astropy.io import fits as afits
-from astropy.wcs import WCS
 
 from virtualobserver.data.image import Image
+from virtualobserver.data.world import world_of
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits_structure import quiet
 from virtualobserver.io.kbmod import (
@@ -170,8 +170,7 @@ def _collection(name: str, unit: WorkUnit, band: str) -> pd.DataFrame:
             msg = f"{name}: image {number} has no world coordinates, which an ImageCollection needs"
             raise DataError(msg)
         ny, nx = unit.science.shape[1:]
-        plain = {key: value for key, value in cards.items() if not key.startswith("NAXIS")}
-        wcs = WCS(plain)
+        wcs = world_of(cards)
         ra, dec = (float(part) for part in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
         row = {
             "mjd_mid": mjd, "ra": ra, "dec": dec, "wcs": json.dumps(dict(cards)),

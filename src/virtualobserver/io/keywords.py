@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from astropy.units import Unit
-from astropy.wcs import WCS
 
+from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
 
 __all__ = ["MISSING", "Keyword", "read_keywords", "read_wcs"]
@@ -140,19 +140,12 @@ def read_wcs(header: Mapping[str, Any], path: Path | str, *, hdu: int = 0) -> An
     BadKeyword
         If there are no celestial axes or the matrix is singular or not finite.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            plain = {
-                key: value
-                for key, value in header.items()
-                if value is not None and not isinstance(value, list)
-            }
-            wcs = WCS(plain, naxis=2)
-            matrix = wcs.pixel_scale_matrix if wcs.has_celestial else None
-        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
-            msg = f"{path}, HDU {hdu}: CTYPE, CRVAL, CD or CDELT: {str(error).strip().splitlines()[-1]}"
-            raise BadKeyword(msg) from error
+    try:
+        wcs = world_of(header)
+        matrix = wcs.pixel_scale_matrix if wcs.has_celestial else None
+    except (BadKeyword, ValueError, RuntimeError, MemoryError) as error:
+        msg = f"{path}, HDU {hdu}: {str(error).strip().splitlines()[-1]}"
+        raise BadKeyword(msg) from error
     if matrix is None:
         msg = f"{path}, HDU {hdu}: CTYPE1 and CTYPE2 name no celestial axes, so there is no position"
         raise BadKeyword(msg)

@@ -25,7 +25,10 @@ _PACKED: Mapping[str, Any] = {"fletcher32": True, "zlib": True, "complevel": 1, 
 
 
 def write_variables(
-    variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any], Mapping[str, Any]]], path: Path
+    variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any], Mapping[str, Any]]],
+    path: Path,
+    *,
+    attrs: Mapping[str, Any] | None = None,
 ) -> None:
     """Write arrays of numbers or text with fletcher32 checksums; an older file stays until it is complete.
 
@@ -35,6 +38,8 @@ def write_variables(
     ----------
     variables
         Name to dimensions, array and attributes.
+    attrs
+        Attributes of the whole file: where it comes from.
 
     Raises
     ------
@@ -46,12 +51,14 @@ def write_variables(
         _ONE_AT_A_TIME,
         netCDF4.Dataset(temp, "w", format="NETCDF4") as file,
     ):
+        file.setncatts(dict(attrs or {}))
         for name, (dimensions, array, notes) in variables.items():
             for dimension, size in zip(dimensions, array.shape, strict=True):
                 if dimension not in file.dimensions:
                     file.createDimension(dimension, size)
             text = array.dtype.kind == "U"
-            fill = float("nan") if array.dtype.kind == "f" else None
+            # a coordinate has no missing values, and no mark for them
+            fill = float("nan") if array.dtype.kind == "f" and dimensions != (name,) else None
             packing = {} if text else _PACKED
             made = file.createVariable(
                 name, str if text else array.dtype, dimensions, fill_value=fill, **packing
@@ -76,7 +83,9 @@ def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = No
             msg = f"{path}: variable {name!r} holds Python objects; convert it to numbers or text"
             raise DataError(msg)
         if variable.dtype.kind in "biufmM" and variable.ndim:
-            encoding[name] = dict(_PACKED)
+            # NaN, which every float holds, is the only mark of a missing one
+            fill = {"_FillValue": None if name in dataset.dims else float("nan")}
+            encoding[name] = dict(_PACKED) | (fill if variable.dtype.kind == "f" else {})
     with replacing(path, needed=4096, temporary=temporary) as temp, _ONE_AT_A_TIME:
         dataset.to_netcdf(temp, engine="netcdf4", format="NETCDF4", encoding=encoding)
 

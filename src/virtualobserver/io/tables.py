@@ -28,8 +28,8 @@ from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
     DataError,
-    FormatWarning,
     InvalidFile,
+    LostFact,
 )
 from virtualobserver.io import described, fits
 from virtualobserver.io.atomic import replacing, write_bytes
@@ -103,7 +103,7 @@ def write_any(
 
     Warns
     -----
-    FormatWarning
+    LostFact
         If the format cannot hold a fact: CSV holds names and values only, FITS no letters beyond ASCII.
     """
     path = Path(path)
@@ -155,7 +155,7 @@ def _warn_of_csv(path: Path, known: Mapping[str, Column], facts: Mapping[str, An
     lost += [f"facts ({', '.join(facts)})"] if facts else []
     if lost:
         msg = f"{path}: CSV holds no {', '.join(lost)}; ECSV, VOTable, FITS, Parquet and HDF5 do"
-        warnings.warn(msg, FormatWarning, stacklevel=3)
+        warnings.warn(msg, LostFact, stacklevel=3)
 
 
 def format_of(path: Path) -> str:
@@ -495,7 +495,7 @@ def _for_fits(values: Any, mask: Any, place: str) -> Any:
     """
     if values.dtype.kind == "b" and mask.any():
         msg = f"{place}: missing truths are not written to FITS; the column becomes 0, 1 and missing"
-        warnings.warn(msg, FormatWarning, stacklevel=5)
+        warnings.warn(msg, LostFact, stacklevel=5)
         return values.astype(np.int16)
     if values.dtype.kind != "U":
         return values
@@ -504,7 +504,7 @@ def _for_fits(values: Any, mask: Any, place: str) -> Any:
         first = str(values[changed[0]])
         said = f"{first!r} becomes {str(kept[changed[0]])!r}"
         msg = f"{place}: FITS holds printable ASCII without blanks at the end only; {said}"
-        warnings.warn(msg, FormatWarning, stacklevel=5)
+        warnings.warn(msg, LostFact, stacklevel=5)
     return kept
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
 from virtualobserver.data.product import Target
+from virtualobserver.data.show import facts_html
 from virtualobserver.models.base import Base, created_at, json_dict, key
 
 if TYPE_CHECKING:
@@ -112,6 +113,16 @@ class Source(Base):
         from virtualobserver.data.hooks import draw
 
         return draw([curve.data for curve in self.lightcurves], **options)
+
+    def _repr_html_(self) -> str:
+        facts: dict[str, object] = {"kind": self.kind}
+        if self.ra is not None and self.dec is not None:
+            facts["position"] = f"{self.ra:.6f}, {self.dec:+.6f} deg (ICRS, {self.epoch:g})"
+        if self.mag is not None:
+            facts["magnitude"] = f"{self.mag:.2f} {self.mag_band or ''}".strip()
+        if self.aliases:
+            facts["also"] = ", ".join(self.aliases)
+        return facts_html(f"Source {self.name} of {self.namespace}", facts)
 
     @property
     def session(self) -> Any:

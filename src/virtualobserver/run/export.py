@@ -118,7 +118,7 @@ def export(project: Project, what: str, path: str | Path, *, simulated: bool = F
 
     Warns
     -----
-    FormatWarning
+    LostFact
         If the format cannot hold a fact: CSV no units and descriptions, FITS no letters beyond ASCII.
     """
     target = Path(path)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from virtualobserver import plugins
 from virtualobserver.config import load
 from virtualobserver.config.log import get_logger
+from virtualobserver.data.show import facts_html
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Membership, Source
 from virtualobserver.models import Project as ProjectRow
@@ -302,3 +303,11 @@ class Project:
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {', '.join(step.name for step in self.steps)})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "description": self.settings.description,
+            "steps": ", ".join(step.name for step in self.steps),
+            "data": str(self.workspace.root),
+        }
+        return facts_html(f"Project {self.name}", {key: value for key, value in facts.items() if value})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from sqlalchemy import text
 
-from virtualobserver.data.histogram import Histogram
+from virtualobserver import __version__
+from virtualobserver.data.histogram import CF, Histogram
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.io.netcdf import write_variables
 
@@ -106,7 +107,14 @@ def save_histograms(project: Project) -> list[Path]:
     for name, histogram in histograms(project).items():
         path = project.workspace.root / "histograms" / project.name / f"{name}.nc"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_variables(histogram.variables(), path)
+        notes = {
+            "Conventions": CF,
+            "title": f"Histogram {name} of the project {project.name}",
+            "source": f"virtualobserver {__version__}",
+            "project": project.name,
+            "histogram": name,
+        }
+        write_variables(histogram.variables(), path, attrs=notes)
         paths.append(path)
     return paths
 

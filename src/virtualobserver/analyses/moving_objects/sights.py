@@ -15,6 +15,7 @@ from virtualobserver.conventions import MAD_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.cards import with_cards
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
+from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.background import Mesh, background_mesh
 from virtualobserver.maths.sources import find_sources
@@ -73,7 +74,7 @@ class Sight:
     @property
     def wcs(self) -> Any:
         """World coordinates from the header."""
-        return Image(np.zeros((1, 1)), header=self.header).wcs
+        return world_of(self.header)
 
 
 def sight_of(

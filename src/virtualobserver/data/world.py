@@ -1,0 +1,123 @@
+"""World coordinates of headers: one reader for images, sights and files of any origin."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from virtualobserver.errors import BadKeyword
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+__all__ = ["has_world", "moved", "world_of"]
+
+_KEY: Final = re.compile(r"[A-Z0-9_-]{1,8}")
+_NUMBER: Final = re.compile(
+    r"(CRVAL|CRPIX|CDELT|CROTA|LTV)\d|(CD|PC|PV)\d_\d+|(A|B|AP|BP)_(ORDER|\d_\d)|EQUINOX|LONPOLE|LATPOLE"
+)
+_NEEDED: Final = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT)\d|(CD|PC|PV)\d_\d+|(A|B)_(ORDER|\d_\d)")
+"""Without its value the position would be another one, so that astropy's default must not stand in."""
+_MOVES: Final = re.compile(r"(CRPIX|LTV)([12])[A-Z]?")
+_SECTION: Final = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]")
+_OWN_SECTIONS: Final = ("DATASEC", "TRIMSEC", "BIASSEC")
+"""Boxes counted in the pixels of the array itself; CCDSEC and DETSEC count those of the detector."""
+
+
+def has_world(header: Mapping[str, Any]) -> bool:
+    """Say whether a header names the kind of its two axes."""
+    return bool(str(header.get("CTYPE1") or "").strip() and str(header.get("CTYPE2") or "").strip())
+
+
+def world_of(header: Mapping[str, Any]) -> WCS:
+    """Return the world coordinates of an image with two axes.
+
+    Only cards that can say something about them are looked at, so that lists of HISTORY and COMMENT, undefined
+    cards and long or foreign keywords do no harm.
+
+    Raises
+    ------
+    BadKeyword
+        If astropy refuses the keywords, or one that is needed has no finite value.
+    """
+    from astropy.wcs import WCS
+
+    cards = {key: _read(key, value) for key, value in header.items() if _KEY.fullmatch(key)}
+    cards = {key: value for key, value in cards.items() if _holds(value)}
+    if has_world(header):
+        for key in header:
+            if _NEEDED.fullmatch(key) and key not in cards:
+                msg = f"{key} is {header[key]!r}, so there is no position"
+                raise BadKeyword(msg)
+    with warnings.catch_warnings():
+        # that DATE-OBS lets MJD-OBS be known, or that PV belongs to TPV, is no news
+        warnings.simplefilter("ignore")
+        try:
+            return WCS(cards, naxis=2)
+        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError, AttributeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            msg = f"CTYPE, CRVAL, CD or CDELT: {reason}"
+            raise BadKeyword(msg) from error
+
+
+def _read(key: str, value: Any) -> Any:
+    """Return a value as a number where one belongs: some headers have their numbers as text, which astropy skips."""
+    if isinstance(value, str) and _NUMBER.fullmatch(key):
+        number = _number(value)
+        return int(number) if number is not None and key.endswith("_ORDER") else number
+    return value
+
+
+def _holds(value: Any) -> bool:
+    """Whether a FITS card can hold the value."""
+    if isinstance(value, str):
+        return value.isascii() and value.isprintable()
+    return isinstance(value, bool | int | float | np.integer | np.floating) and math.isfinite(value)
+
+
+def moved(
+    header: Mapping[str, Any], row: int, column: int, *, shape: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Return the header of a box that begins at a row and a column of the array, counted from 0.
+
+    The reference pixels of all world coordinates move, the offset to the detector (``LTV``) and the boxes that
+    are counted in pixels of the array (``DATASEC``, ``TRIMSEC``, ``BIASSEC``) too; such a box is cut at the
+    first pixel, with `shape` (rows and columns of the box) also at the last, and left out if nothing of it stays.
+    """
+    new = dict(header)
+    starts = {"1": column, "2": row}
+    for axis, start in starts.items():
+        # where CTYPE stands alone, the reference pixel is 0 by the FITS standard, and moves as well
+        if start and str(header.get(f"CTYPE{axis}") or "").strip() and header.get(f"CRPIX{axis}") is None:
+            new[f"CRPIX{axis}"] = 0.0
+    for key in list(new):
+        found = _MOVES.fullmatch(key)
+        if found and starts[found[2]] and (number := _number(new[key])) is not None:
+            new[key] = number - starts[found[2]]
+    for key in _OWN_SECTIONS:
+        box = _SECTION.fullmatch(str(header.get(key, "")).strip())
+        if box and (row or column or shape):
+            x0, x1, y0, y1 = (int(text) for text in box.groups())
+            x0, x1, y0, y1 = max(x0 - column, 1), x1 - column, max(y0 - row, 1), y1 - row
+            if shape:
+                x1, y1 = min(x1, shape[1]), min(y1, shape[0])
+            new[key] = f"[{x0}:{x1},{y0}:{y1}]"
+            if x0 > x1 or y0 > y1:
+                del new[key]
+    return new
+
+
+def _number(value: Any) -> Any:
+    """Return a number, also one written as text, or None."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    fine = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return value if fine else None
