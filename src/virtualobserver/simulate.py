@@ -155,6 +155,20 @@ class Simulator:
                 outcomes[place].append(self._judge(number, params, events, already[place]))
         return outcomes
 
+    def remake(
+        self, products: Sequence[Handle], aux: Aux, number: int, *, digest: str, unit: str = ""
+    ) -> tuple[dict[str, Any], Sequence[Handle]]:
+        """Put in one event again, as `run` did: return its parameters and the products that were searched.
+
+        Parameters
+        ----------
+        products, aux, digest, unit
+            As they were given to `run`.
+        number
+            Of the injection.
+        """
+        return self._inject(SimulatedUnit(products, aux, (number,), unit=unit), number, digest)
+
     def _inject(
         self, unit: SimulatedUnit, number: int, digest: str
     ) -> tuple[dict[str, Any], Sequence[Handle]]:

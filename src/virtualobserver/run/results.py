@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "detections",
+    "has_detection",
     "hidden_detections",
     "histograms",
     "injections",
@@ -39,6 +40,13 @@ def detections(project: Project, *, simulated: bool = False) -> pd.DataFrame:
             f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd",  # noqa: S608
             {"project": project.name},
         )
+
+
+def has_detection(project: Project, number: int) -> bool:
+    """Tell whether a detection belongs to a project, whichever its configuration."""
+    with project.session() as session:
+        statement = text("SELECT EXISTS (SELECT FROM detections_all WHERE project = :p AND id = :id)")
+        return bool(session.execute(statement, {"p": project.name, "id": number}).scalar_one())
 
 
 def hidden_detections(project: Project) -> int:
