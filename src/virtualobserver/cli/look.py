@@ -21,6 +21,7 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix chooses the format.")
 ]
 
+HISTOGRAMS = "histograms"
 _SHOWN = [
     "id",
     "source",
@@ -101,7 +102,7 @@ def export(
     what: Annotated[
         str,
         typer.Argument(
-            help="detections, lightcurves, properties, sources, injections, skyportal, or a plug-in's."
+            help="detections, lightcurves, properties, sources, injections, histograms, skyportal, or a plug-in's."
         ),
     ],
     out: Out,
@@ -117,24 +118,28 @@ def export(
 ) -> None:
     """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, light curves for SkyPortal, or a folder.
 
-    Which folders there are (harps-dataset) the surveys of the project say. `kbmod` writes the table of movers, or,
-    if --out has no suffix, a folder with the images as WorkUnits, their ImageCollection and that table.
+    Which folders there are (harps-dataset) the surveys of the project say; `histograms` are netCDF files. `kbmod`
+    writes the table of movers, or, if --out has no suffix, a folder with the images as WorkUnits, their
+    ImageCollection and that table.
     """
     from virtualobserver.run.stacks import KBMOD
     from virtualobserver.run.trees import trees
 
     with open_project(config, data=data, overrides=overrides) as project:
-        if (what == KBMOD and not out.suffix) or what in trees(project):
+        if (what == KBMOD and not out.suffix) or what == HISTOGRAMS or what in trees(project):
             _export_folder(project, what, out, simulated=simulated, sharded=sharded)
         else:
             _export_table(project, what, out, source=source, simulated=simulated)
 
 
 def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, sharded: bool) -> None:
+    from virtualobserver.run.results import export_histograms
     from virtualobserver.run.stacks import KBMOD, export_stacks
     from virtualobserver.run.trees import export_tree
 
-    if what == KBMOD:
+    if what == HISTOGRAMS:
+        number = export_histograms(project, out, simulated=simulated)
+    elif what == KBMOD:
         number = export_stacks(project, out, simulated=simulated, sharded=sharded)
     else:
         number = export_tree(project, what, out, simulated=simulated)

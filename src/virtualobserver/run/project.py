@@ -175,16 +175,19 @@ class Project:
         self.import_catalogue(refresh=refresh)
         choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
         _log.info("run started", project=self.name, data=str(self.workspace.root))
-        summary = drive(self, choice, progress=progress)
+        try:
+            summary = drive(self, choice, progress=progress)
+        except KeyboardInterrupt:
+            self.save_histograms()  # of what was done: whoever looks at them need not run first
+            raise
         for failure in summary.failures:
             _log.warning("task failed", project=self.name, **failure)
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
-        if any(name.startswith("analyse:") and counts for name, counts in summary.counts.items()):
-            self.save_histograms()
+        self.save_histograms()
         return summary
 
     def save_histograms(self) -> list[Path]:
-        """Write the histograms of the current configurations as netCDF files; return their paths."""
+        """Bring the netCDF files of the current configurations' histograms up to date; return their paths."""
         return results.save_histograms(self)
 
     # -- results ----------------------------------------------------------------------------------------------

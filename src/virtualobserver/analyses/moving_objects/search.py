@@ -162,6 +162,19 @@ class MovingObjects(Analysis):
             drawn["recall"] = recall_curve(self._recall(products, settings, number, harvest).truth)
         return drawn
 
+    def event_figure(
+        self,
+        event: Event,
+        products: Sequence[Handle],
+        aux: Aux,  # noqa: ARG002
+        settings: MovingObjectsSettings,
+    ) -> Figure | None:
+        """Draw the mover of one detection along its path, and that epoch by itself; the night is not searched again."""
+        from virtualobserver.analyses.moving_objects.figures import event_sheet
+
+        night = load_night(products, settings)
+        return None if night is None else event_sheet(night.stack, event)
+
     @staticmethod
     def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
         """Draw the recall of injections made one by one, of all nights."""
