@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from virtualobserver import Project
-from virtualobserver.cli import main
-from virtualobserver.errors import DataError
+from virtualobserver.cli import main, show
+from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.models import Detection
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -149,3 +150,41 @@ def test_the_command_draws_the_event_and_refuses_what_is_not_there(stars, tmp_pa
         capsys.readouterr()
         assert main(["plot", str(config), *words, *place]) != 0
         assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_picture_of_a_source_is_one_with_something_in_it(tmp_path, url):
+    search = {**SEARCH, "analyses": {str(PLUGINS / "blank.py"): {}}}
+    with Project.open(search, data=tmp_path / "data", url=url) as project:
+        project.import_catalogue()
+        with pytest.raises(ConfigError, match="no light curves"):
+            project.figure("star_0")
+        project.run()
+        assert project.figure("star_0").axes[0].has_data()  # the light curve, not the empty sheet
+        assert project.figure("star_0", "blank").get_suptitle() == "nothing found"  # unless it is asked for
+        with pytest.raises(ConfigError, match="it has"):
+            project.figure("star_0", "transients")
+
+
+def test_a_run_into_a_file_tells_of_each_step_as_it_goes(tmp_path, url, monkeypatch, capsys):
+    config = tmp_path / "stars.yaml"
+    config.write_text(json.dumps(SEARCH))
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    assert main(["run", str(config), "--data", str(tmp_path / "data")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    steps = ["fetch:demo", "reduce:demo", "analyse:transients", "simulate:transients"]
+    assert [line.partition(": ")[0] for line in lines] == steps
+    assert lines[0].startswith("fetch:demo: 3 of 3: 3 done (")
+    assert main(["run", str(config), "--data", str(tmp_path / "data"), "--redo", "--json"]) == 0
+    assert capsys.readouterr().err == ""  # for scripts
+
+
+def test_a_long_step_is_told_of_on_the_way(monkeypatch, capsys):
+    clock = iter([0.0, 1.0, 40.0, 50.0, 55.0])
+    monkeypatch.setattr(show.time, "monotonic", lambda: next(clock))
+    tell = show.LineReporter()
+    for done in (1, 2, 3, 4):
+        tell("reduce:astep", 4, Counter(done=done))
+    assert capsys.readouterr().err.splitlines() == [
+        "reduce:astep: 2 of 4: 2 done (40.0 s)",
+        "reduce:astep: 4 of 4: 4 done (55.0 s)",
+    ]
