@@ -22,7 +22,16 @@ UNION ALL SELECT 'type ' || t.typname FROM pg_type t JOIN pg_namespace n ON n.oi
 WHERE n.nspname = 'public' AND t.typname NOT LIKE '%alembic_version'
 UNION ALL SELECT 'function ' || p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname = 'public'"""
-VIEWS = {"detections", "detections_all", "lightcurves", "efficiency", "progress", "obscore", "project_source"}
+VIEWS = {
+    "detections",
+    "detections_all",
+    "efficiency",
+    "lightcurves",
+    "obscore",
+    "progress",
+    "project_source",
+    "stale_task",
+}
 
 
 @pytest.fixture

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.config.project import AnalysisSettings, SimulateSettings
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle, as_handle
+from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
 
@@ -115,6 +116,20 @@ class Analysis(ABC):
         """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
         return {}
 
+    def event_figure(
+        self,
+        event: Event,  # noqa: ARG002
+        products: Sequence[Handle],  # noqa: ARG002
+        aux: Aux,  # noqa: ARG002
+        settings: Any,  # noqa: ARG002
+    ) -> Any:
+        """Return a Matplotlib figure of one detection, marked and near to, from the products it was found in.
+
+        By default None: then the light curve that the event was seen in, or that the analysis made of its source,
+        is drawn around it.
+        """
+        return None
+
     def stacked(self, products: Sequence[Handle], settings: Any) -> Sequence[Image]:  # noqa: ARG002
         """Return the images of one unit as they are searched, for programs that search stacks of images.
 
@@ -143,18 +158,48 @@ class Analysis(ABC):
     def apply(self, source: Any) -> Result:
         """Search one source without any queue, and save nothing.
 
+        A source of the database is searched as a run searches it: the products of the current configurations of the
+        project that the row came from, in the pieces that `per` says. If there are several (nights), detections,
+        sources and products of all come one after the other, ``properties`` holds those of each by the name of the
+        piece, and histograms are summed.
+
         Parameters
         ----------
         source
             A `Source` row, a container, or a sequence of containers, products or handles.
         """
-        products, target = self._inputs(source)
-        return self.find(products, Aux(target=target), self.settings)
+        parts, aux = self._inputs(source)
+        units = [(products, aux) for products in parts.values()]
+        results = self.find_many(units, self.settings)
+        if len(results) == 1:
+            return results[0]
+        return _joined(parts, results)
 
-    def _inputs(self, source: Any) -> tuple[list[Handle], Target]:
-        handles = getattr(source, "handles", None)
-        if handles is not None:
-            wanted = {(need.kind, need.role) for need in self.requires}
-            return [h for h in handles() if (h.info.kind, h.info.role) in wanted], source.target()
+    def _inputs(self, source: Any) -> tuple[Mapping[str, Sequence[Handle]], Aux]:
+        parts = getattr(source, "parts", None)
+        if parts is not None:
+            return parts(self) or {"": []}, source.aux(self)
         things = list(source) if isinstance(source, list | tuple) else [source]
-        return [as_handle(thing) for thing in things], Target(name="")
+        return {"": [as_handle(thing) for thing in things]}, Aux(target=Target(name=""))
+
+
+def _joined(parts: Mapping[str, Sequence[Handle]], results: Sequence[Result]) -> Result:
+    """Return the results of the pieces of one source as one; events count products through all pieces."""
+    detections: list[Event] = []
+    histograms: dict[str, list[Histogram]] = {}
+    before = 0
+    for products, one in zip(parts.values(), results, strict=True):
+        detections += [
+            event if event.product is None else replace(event, product=event.product + before)
+            for event in one.detections
+        ]
+        before += len(products)
+        for name, counts in one.histograms.items():
+            histograms.setdefault(name, []).append(counts)
+    return Result(
+        detections=tuple(detections),
+        properties={unit: one.properties for unit, one in zip(parts, results, strict=True)},
+        products=tuple(product for one in results for product in one.products),
+        sources=tuple({found.target.name: found for one in results for found in one.sources}.values()),
+        histograms={name: Histogram.sum(some) for name, some in histograms.items()},
+    )

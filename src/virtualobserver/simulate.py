@@ -177,6 +177,28 @@ class Simulator:
         for first, wanted in groupby(numbers, key=lambda number: number // size * size):
             yield _Group(range(first, first + size), tuple(wanted))
 
+    def remake(
+        self, products: Sequence[Handle], aux: Aux, number: int, *, digest: str, unit: str = ""
+    ) -> tuple[dict[str, Any], Sequence[Handle]]:
+        """Put in one event again, as `run` did, with those that shared its search.
+
+        Returns
+        -------
+        tuple
+            The parameters of the event, and the products that were searched.
+
+        Parameters
+        ----------
+        products, aux, digest, unit
+            As they were given to `run`.
+        number
+            Of the injection.
+        """
+        wanted = SimulatedUnit(products, aux, (number,), unit=unit)
+        (group,) = self._groups(wanted)
+        drawn, handles = self._inject(wanted, group.members, digest)
+        return drawn[number], handles
+
     def _inject(
         self, unit: SimulatedUnit, numbers: Sequence[int], digest: str
     ) -> tuple[dict[int, dict[str, Any]], Sequence[Handle]]:

@@ -21,7 +21,20 @@ Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix chooses the format.")
 ]
 
-_SHOWN = ["id", "source", "analysis", "kind", "band", "peak_mjd", "start_mjd", "end_mjd", "snr", "quality"]
+HISTOGRAMS = "histograms"
+_SHOWN = [
+    "id",
+    "source",
+    "known_as",
+    "analysis",
+    "kind",
+    "band",
+    "peak_mjd",
+    "start_mjd",
+    "end_mjd",
+    "snr",
+    "quality",
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -46,10 +59,18 @@ def detections(
     with open_project(config, data=data, overrides=overrides) as project:
         frame = project.detections(simulated=simulated)
         hidden = 0 if simulated else hidden_detections(project)
-    columns = [*_SHOWN, "simulated"] if simulated else _SHOWN
+    stale = int(frame["stale"].sum())
+    columns = [*_SHOWN, *(["simulated"] if simulated else []), *(["stale"] if stale else [])]
+    if frame["known_as"].isna().all():
+        columns.remove("known_as")
     print_frame(frame, form, columns=columns)
     if form is Format.table:
         typer.echo(f"{len(frame)} detections")
+    if stale:
+        note(
+            f"{stale} detections are stale: what they were found in changed, or is damaged or gone (`vo verify`); "
+            f"`vo run {config} --refresh` searches again"
+        )
     if hidden:
         note(f"{hidden} detections in simulated data are not shown; --simulated shows them")
 
@@ -81,7 +102,7 @@ def export(
     what: Annotated[
         str,
         typer.Argument(
-            help="detections, lightcurves, properties, sources, injections, skyportal, or a plug-in's."
+            help="detections, lightcurves, properties, sources, injections, histograms, skyportal, or a plug-in's."
         ),
     ],
     out: Out,
@@ -97,24 +118,28 @@ def export(
 ) -> None:
     """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, light curves for SkyPortal, or a folder.
 
-    Which folders there are (harps-dataset) the surveys of the project say. `kbmod` writes the table of movers, or,
-    if --out has no suffix, a folder with the images as WorkUnits, their ImageCollection and that table.
+    Which folders there are (harps-dataset) the surveys of the project say; `histograms` are netCDF files. `kbmod`
+    writes the table of movers, or, if --out has no suffix, a folder with the images as WorkUnits, their
+    ImageCollection and that table.
     """
     from virtualobserver.run.stacks import KBMOD
     from virtualobserver.run.trees import trees
 
     with open_project(config, data=data, overrides=overrides) as project:
-        if (what == KBMOD and not out.suffix) or what in trees(project):
+        if (what == KBMOD and not out.suffix) or what == HISTOGRAMS or what in trees(project):
             _export_folder(project, what, out, simulated=simulated, sharded=sharded)
         else:
             _export_table(project, what, out, source=source, simulated=simulated)
 
 
 def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, sharded: bool) -> None:
+    from virtualobserver.run.results import export_histograms
     from virtualobserver.run.stacks import KBMOD, export_stacks
     from virtualobserver.run.trees import export_tree
 
-    if what == KBMOD:
+    if what == HISTOGRAMS:
+        number = export_histograms(project, out, simulated=simulated)
+    elif what == KBMOD:
         number = export_stacks(project, out, simulated=simulated, sharded=sharded)
     else:
         number = export_tree(project, what, out, simulated=simulated)
@@ -175,10 +200,10 @@ def plot(
             figure = _draw_survey(project, survey, unit)
         elif population:
             figure = project.population_figure(analysis)
-        elif source is not None:
-            figure = _draw_source(project, source, analysis)
-        else:
+        elif detection is not None:
             figure = _draw_detection(project, detection, analysis)
+        else:
+            figure = _draw_source(project, str(source), analysis)
         out.parent.mkdir(parents=True, exist_ok=True)
         try:
             figure.savefig(out, dpi=150)
@@ -197,41 +222,19 @@ def _draw_survey(project: Project, named: str, unit: str) -> Any:
 
 
 def _draw_source(project: Project, name: str, analysis: str | None) -> Any:
-    from virtualobserver.plot import lightcurve
-    from virtualobserver.plot import plot as draw
-
     try:
         row = project.source(name)
     except KeyError as error:
         raise typer.BadParameter(str(error.args[0]), param_hint="SOURCE") from None
-    figures = project.figures(row.name)
-    chosen = [
-        figure for key, figure in figures.items() if analysis is None or f"{key}.".startswith(f"{analysis}.")
-    ]
-    if chosen:
-        return chosen[0]
-    curves = [curve.data for curve in row.lightcurves if curve.role == "reduced"]
-    if curves:
-        return lightcurve(curves, title=name)
-    spectra = [spectrum for spectrum in row.spectra if spectrum.role == "reduced"]
-    if spectra:
-        return draw(spectra[0], title=name)
-    msg = f"{name} has no light curves and no spectra; `vo status {project.name}` shows how far it is"
-    raise typer.BadParameter(msg, param_hint="SOURCE")
+    return project.figure(row.name, analysis)
 
 
-def _draw_detection(project: Project, number: int | None, analysis: str | None) -> Any:
-    from virtualobserver.data import TimeSeries
-    from virtualobserver.models import Detection
-    from virtualobserver.plot import plot as draw
-
-    row = project.live.get(Detection, number)
-    if row is None:
-        raise typer.BadParameter(f"there is no detection {number}", param_hint="--detection")
-    if row.product is None:
-        raise typer.BadParameter(f"the light curve of detection {number} is gone", param_hint="--detection")
-    data = row.product.data
-    if not isinstance(data, TimeSeries):
-        # Only the analysis knows how a feature of a spectrum or an image looks.
-        return _draw_source(project, row.source.name, analysis or row.analysis)
-    return draw(row, curve=data, title=f"{row.source.name}, {row.kind}, S/N {row.snr:.1f}")
+def _draw_detection(project: Project, number: int, analysis: str | None) -> Any:
+    try:
+        row = project.detection(number)
+    except KeyError as error:
+        raise typer.BadParameter(str(error.args[0]), param_hint="--detection") from None
+    if analysis is not None and analysis.partition(".")[0] != row.analysis:
+        msg = f"detection {number} is one of {row.analysis}, not of {analysis}"
+        raise typer.BadParameter(msg, param_hint="--analysis")
+    return row.plot()

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich import box
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
     from virtualobserver.run.project import Project
 
-__all__ = ["Format", "Reporter", "console", "note", "open_project", "print_frame", "reporting", "to_json"]
+__all__ = [
+    "Format",
+    "LineReporter",
+    "Reporter",
+    "console",
+    "note",
+    "open_project",
+    "print_frame",
+    "reporting",
+    "to_json",
+]
 
 
 class Format(StrEnum):
@@ -130,17 +140,46 @@ class Reporter:
         self._mark = time.monotonic()
         self.seconds[step] = self._mark - begin
         done = sum(counts.values())
-        text = ", ".join(f"{counts[name]} {name}" for name in ("done", "empty", "failed") if counts[name])
         rate = f"{done / max(self.seconds[step], 1e-3):.0f}/s"
-        self._bar.update(row, completed=min(done, total), counts=text, rate=rate)
+        self._bar.update(row, completed=min(done, total), total=total, counts=_words(counts), rate=rate)
+
+
+class LineReporter:
+    """Writes a line on standard error whenever a step has ended, and of long ones every half minute, as it goes."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._begin = self._told = time.monotonic()
+
+    def __call__(self, step: str, total: int, counts: Counter[str]) -> None:
+        """Take the news of a batch."""
+        now = time.monotonic()
+        if step != self._step:
+            self._step, self._begin = step, self._told
+        done = sum(counts.values())
+        if done >= total or now - self._told >= _SILENCE:
+            self._told = now
+            note(f"{step}: {min(done, total)} of {total}: {_words(counts)} ({now - self._begin:.1f} s)")
+
+
+_SILENCE: Final = 30.0
+"""Seconds after which somebody who follows a file wants to know whether a long step is alive."""
+
+
+def _words(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[name]} {name}" for name in ("done", "empty", "failed") if counts[name])
 
 
 @contextlib.contextmanager
-def reporting(*, quiet: bool = False) -> Iterator[Reporter]:
-    """Show progress bars on standard error while the block runs."""
+def reporting(*, quiet: bool = False) -> Iterator[Reporter | LineReporter]:
+    """Show progress on standard error while the block runs: bars on a terminal, else a line for each step."""
+    out = console(err=True)
+    if not quiet and not out.is_terminal:
+        yield LineReporter()
+        return
     columns = (
         TextColumn("{task.description:<22}"), BarColumn(bar_width=24), MofNCompleteColumn(),
         TextColumn("{task.fields[counts]}"), TextColumn("{task.fields[rate]}"), TimeElapsedColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console(err=True), disable=quiet) as bar:
+    with Progress(*columns, console=out, disable=quiet) as bar:
         yield Reporter(bar)

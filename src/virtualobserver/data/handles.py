@@ -12,13 +12,17 @@ Container = Any  # TimeSeries | SpectrumSet | Image | Table
 
 @dataclass(frozen=True)
 class ProductInfo:
-    """What a row knows about a product without opening its file."""
+    """What a row knows about a product without opening its file.
+
+    ``unit`` is the piece of work it was made in (``night/frame``) and ``step`` the step that made it.
+    """
 
     kind: str
     role: str = ""
     series: str = ""
     band: str = ""
     unit: str = ""
+    step: str = ""
     observatory: str = ""
     product_id: int | None = None
     simulated: bool = False

@@ -16,7 +16,7 @@ from virtualobserver.io.atomic import replacing
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["read_netcdf", "write_netcdf", "write_variables"]
+__all__ = ["read_attributes", "read_netcdf", "write_netcdf", "write_variables"]
 
 # The netCDF-C library may be used by one thread at a time, and netCDF4 lets go of Python's own lock
 # while it works: two threads inside it at once end the process.
@@ -28,7 +28,7 @@ def write_variables(
     variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any], Mapping[str, Any]]],
     path: Path,
     *,
-    attrs: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write arrays of numbers or text with fletcher32 checksums; an older file stays until it is complete.
 
@@ -38,8 +38,8 @@ def write_variables(
     ----------
     variables
         Name to dimensions, array and attributes.
-    attrs
-        Attributes of the whole file: where it comes from.
+    attributes
+        Of the whole file: where it comes from, see `read_attributes`.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def write_variables(
         _ONE_AT_A_TIME,
         netCDF4.Dataset(temp, "w", format="NETCDF4") as file,
     ):
-        file.setncatts(dict(attrs or {}))
+        file.setncatts(dict(attributes or {}))
         for name, (dimensions, array, notes) in variables.items():
             for dimension, size in zip(dimensions, array.shape, strict=True):
                 if dimension not in file.dimensions:
@@ -65,6 +65,22 @@ def write_variables(
             )
             made.setncatts(dict(notes))
             made[...] = array.astype(object) if text else array
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the attributes of a file without reading what it holds.
+
+    Raises
+    ------
+    InvalidFile
+        If there is no file, or it is not netCDF or cut.
+    """
+    try:
+        with _ONE_AT_A_TIME, netCDF4.Dataset(path) as file:
+            return {name: file.getncattr(name) for name in file.ncattrs()}
+    except (OSError, RuntimeError) as error:
+        msg = f"{path}: not a readable netCDF file ({error}); remake it"
+        raise InvalidFile(msg) from error
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = None) -> None:

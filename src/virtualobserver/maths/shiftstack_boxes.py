@@ -134,7 +134,15 @@ def open_likelihoods(
 
 def phi_along(likelihoods: Likelihoods, x: ArrayLike, y: ArrayLike) -> NDArray[np.float32]:
     """Return phi at one position in each frame, shape (n,); 0 where there is no data."""
+    return likelihood_along(likelihoods, x, y)[1]
+
+
+def likelihood_along(
+    likelihoods: Likelihoods, x: ArrayLike, y: ArrayLike
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return psi and phi at one position in each frame, shape (n,); both 0 where there is no data."""
     origin = np.stack(
         [np.floor(np.asarray(part, np.float64) + 0.5).astype(np.int64) for part in (x, y)], axis=1
     )
-    return likelihoods.boxes(origin, (1, 1)).phi[:, 0, 0]
+    near = likelihoods.boxes(origin, (1, 1))
+    return near.psi[:, 0, 0], near.phi[:, 0, 0]

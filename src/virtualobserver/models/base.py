@@ -1,7 +1,9 @@
-"""Declarative base: constraint names, column types, the store that lazy rows read from."""
+"""Declarative base: constraint names, column types, and what rows know of where they came from."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, cast
 
@@ -9,7 +11,7 @@ from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Table, event, f
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
-__all__ = ["Base", "created_at", "json_dict", "key", "table_of"]
+__all__ = ["Base", "Scope", "created_at", "json_dict", "key", "table_of"]
 
 CONVENTION = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -24,24 +26,55 @@ json_dict = Annotated[dict[str, Any], mapped_column(JSONB, server_default="{}", 
 created_at = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
 
 
+@dataclass(frozen=True)
+class Scope:
+    """The project that a session hands out rows for.
+
+    Parameters
+    ----------
+    project
+        Its id: what is current differs from project to project.
+    levels
+        Names of the parts of a step's units, by step.
+    upstream
+        Steps whose products an analysis searches, by analysis.
+    services
+        Makes what an analysis may ask besides its products, given its name.
+    draw
+        Draws a detection, given its id, as the analysis that found it does.
+    """
+
+    project: int
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    services: Callable[[str], Mapping[str, Any]] | None = None
+    draw: Callable[[int], Any] | None = None
+
+
 class Base(DeclarativeBase):
-    """Base of all rows. ``_store`` is set when a row is loaded by a session that knows the data folder."""
+    """Base of all rows.
+
+    A row that is loaded by a session which knows the data folder has its store in ``_store``; one that came from a
+    project has the project's `Scope` in ``_scope``.
+    """
 
     metadata = MetaData(naming_convention=CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True), int: BigInteger()}
 
     _store: Any = None
+    _scope: Scope | None = None
 
     def __repr__(self) -> str:
         state = self.__dict__
-        names = ("id", "name", "kind", "step", "unit", "status", "role", "series")
+        names = ("id", "name", "kind", "step", "unit", "status", "role", "series", "known_as")
         shown = ", ".join(f"{name}={state[name]!r}" for name in names if state.get(name) is not None)
         return f"{type(self).__name__}({shown})"
 
 
 @event.listens_for(Base, "load", propagate=True)
-def _remember_store(target: Base, context: Any) -> None:
-    target._store = context.session.info.get("store")  # noqa: SLF001 - an attribute of this base
+def _remember(target: Base, context: Any) -> None:
+    info = context.session.info
+    target._store, target._scope = info.get("store"), info.get("scope")  # noqa: SLF001 - attributes of this base
 
 
 def table_of(model: type[Base]) -> Table:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from virtualobserver.errors import DataError
 from virtualobserver.models.base import Base, created_at, json_dict, key
 
 if TYPE_CHECKING:
@@ -80,9 +81,25 @@ class Detection(Base):
     product: Mapped[Product | None] = relationship(viewonly=True)
 
     def plot(self, **options: Any) -> Any:
-        """Draw the event in its light curve."""
+        """Draw the event; one that came from a project as its analysis draws it, an injected one with what was put in.
+
+        Parameters
+        ----------
+        **options
+            Of `virtualobserver.plot.detection`; with any, the event is drawn in its stored light curve.
+
+        Raises
+        ------
+        DataError
+            If the event was injected and the row came from no project, which alone can put it in again.
+        """
         from virtualobserver.data.hooks import draw
 
+        if self._scope is not None and self._scope.draw is not None and not options:
+            return self._scope.draw(self.id)
+        if self.injection_id is not None and "curve" not in options:
+            msg = f"detection {self.id} was put into its data: `project.detection({self.id}).plot()` draws it with them"
+            raise DataError(msg)
         if self.product is not None:
             options = {"curve": self.product.data} | options
         return draw(self, **options)

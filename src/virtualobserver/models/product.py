@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, select
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from virtualobserver.data.handles import Handle, ProductInfo
 from virtualobserver.errors import ProductDropped
 from virtualobserver.models.base import Base, created_at, json_dict, key
 from virtualobserver.models.raw_data import File
+from virtualobserver.models.run import Task
 
 if TYPE_CHECKING:
     from virtualobserver.models.source import Source
 
-__all__ = ["STATISTICS", "DroppedHandle", "Image", "Lightcurve", "Product", "Spectrum", "Table"]
+__all__ = [
+    "STATISTICS",
+    "DroppedHandle",
+    "Image",
+    "Lightcurve",
+    "Product",
+    "Spectrum",
+    "Table",
+    "product_handle",
+    "product_info",
+]
 
 STATISTICS = (
     "n_good",
@@ -89,27 +100,17 @@ class Product(Base):
     statistics: Mapped[json_dict] = mapped_column(comment="Further summary numbers")
     created: Mapped[created_at]
 
+    unit: Mapped[str] = column_property(select(Task.unit).where(Task.id == task_id).scalar_subquery())
+    step: Mapped[str] = column_property(select(Task.step).where(Task.id == task_id).scalar_subquery())
+
     file: Mapped[File | None] = relationship(lazy="joined")
     source: Mapped[Source] = relationship(viewonly=True)
 
     def handle(self) -> Handle:
         """Return the lazy handle to the stored container."""
-        from virtualobserver.io.store import BlockRef
-
-        info = ProductInfo(
-            kind=self.kind,
-            role=self.role,
-            series=self.series,
-            band=self.band,
-            product_id=self.id,
-            simulated=self.simulated,
-            statistics=dict(self.statistics or {}),
-        )
-        if self.file is None or self.file.path is None:
-            return DroppedHandle(info)
-        ref = BlockRef(self.file.path, self.block, self.kind, self.file.format, self.checksum)
-        handle: Handle = self._store.open(ref, info)
-        return handle
+        file = self.file
+        path, kind = (None, "") if file is None else (file.path, file.format)
+        return product_handle(self._store, self, path, file_format=kind)
 
     @property
     def data(self) -> Any:
@@ -128,6 +129,34 @@ class Product(Base):
         return (
             f"<p>{self.kind} <b>{self.role}/{self.series}</b>: {self.n} epochs, band {self.band or '-'}</p>"
         )
+
+
+def product_info(row: Any) -> ProductInfo:
+    """Return what a row of `product` tells without opening a file: an ORM row, or a Core row with unit and step."""
+    kind, _, plugin = row.step.partition(":")
+    return ProductInfo(
+        kind=row.kind,
+        role=row.role,
+        series=row.series,
+        band=row.band,
+        unit=row.unit,
+        step=row.step,
+        observatory="" if kind == "analyse" else plugin,
+        product_id=row.id,
+        simulated=row.simulated,
+        statistics=dict(row.statistics or {}),
+    )
+
+
+def product_handle(store: Any, row: Any, path: str | None, *, file_format: str) -> Handle:
+    """Return the lazy handle of a row of `product`, see `product_info`; `path` and `file_format` are of its file."""
+    from virtualobserver.io.store import BlockRef
+
+    info = product_info(row)
+    if path is None:
+        return DroppedHandle(info)
+    handle: Handle = store.open(BlockRef(path, row.block, row.kind, file_format, row.checksum), info)
+    return handle
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from virtualobserver.data.product import RawRef
@@ -36,6 +36,7 @@ class File(Base):
     __table_args__ = (
         UniqueConstraint("path"),
         Index("ix_file_sha256", "sha256"),
+        Index("ix_file_damaged", "id", postgresql_where=text("damaged")),
         {"comment": "Files; a NULL path was dropped and can be made again"},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from virtualobserver.models.base import Base, created_at, json_dict, key
@@ -40,6 +40,11 @@ class Task(Base):
         UniqueConstraint("source_id", "step", "unit", "digest", postgresql_nulls_not_distinct=True),
         Index("ix_task_step_digest_status", "step", "digest", "status"),
         Index("ix_task_run_id", "run_id"),
+        Index(
+            "ix_task_to_redo",
+            "id",
+            postgresql_where=text("finished IS NOT NULL AND status NOT IN ('done', 'empty')"),
+        ),
         Index("ix_task_running", "lease", postgresql_where="status = 'running'"),
         CheckConstraint(
             "status in ('pending', 'running', 'done', 'empty', 'failed', 'stale')", name="status"

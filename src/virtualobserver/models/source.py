@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
-from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
+from sqlalchemy.orm import Mapped, column_property, mapped_column, object_session
+from sqlalchemy.orm.exc import DetachedInstanceError
 
-from virtualobserver.data.product import Target
+from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.show import facts_html
-from virtualobserver.models.base import Base, created_at, json_dict, key
+from virtualobserver.errors import ConfigError
+from virtualobserver.models.base import Base, created_at, json_dict, key, table_of
+from virtualobserver.models.detection import Detection
+from virtualobserver.models.product import Image, Lightcurve, Product, Spectrum, Table
+from virtualobserver.models.project import Configuration
+from virtualobserver.models.properties import Properties
+from virtualobserver.models.raw_data import RawData, SourceRaw
+from virtualobserver.models.run import Task
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+    from virtualobserver.analysis import Analysis
     from virtualobserver.data.handles import Handle
-    from virtualobserver.models.detection import Detection
-    from virtualobserver.models.product import Image, Lightcurve, Product, Spectrum, Table
-    from virtualobserver.models.properties import Properties
-    from virtualobserver.models.raw_data import RawData
 
 __all__ = ["Membership", "Source"]
+
+_Row = TypeVar("_Row", Product, Lightcurve, Spectrum, Image, Table, Detection, Properties)
 
 KINDS = ("object", "field", "moving", "instrument")
 
@@ -68,22 +77,94 @@ class Source(Base):
     simulated: Mapped[bool] = mapped_column(server_default="false", default=False)
     created: Mapped[created_at]
 
-    raw_data: Mapped[list[RawData]] = relationship(
-        secondary="source_raw",
-        viewonly=True,
-        order_by="RawData.id",
-    )
-    products: Mapped[list[Product]] = relationship(viewonly=True, order_by="Product.t_min, Product.id")
-    lightcurves: Mapped[list[Lightcurve]] = relationship(
-        viewonly=True, order_by="Lightcurve.t_min, Lightcurve.id", overlaps="products"
-    )
-    spectra: Mapped[list[Spectrum]] = relationship(viewonly=True, overlaps="products,lightcurves")
-    images: Mapped[list[Image]] = relationship(viewonly=True, overlaps="products,lightcurves,spectra")
-    tables: Mapped[list[Table]] = relationship(viewonly=True, overlaps="products,lightcurves,spectra,images")
-    detections: Mapped[list[Detection]] = relationship(
-        viewonly=True, order_by="Detection.peak_mjd, Detection.id"
-    )
-    properties: Mapped[list[Properties]] = relationship(viewonly=True)
+    if TYPE_CHECKING:  # a column of the same table, which only stands when the class does; see below
+        known_as: Mapped[str | None]
+
+    @property
+    def products(self) -> list[Product]:
+        """Everything that the current configurations made of it, in order of time."""
+        return self.rows(Product)
+
+    @property
+    def lightcurves(self) -> list[Lightcurve]:
+        """Light curves of the current configurations, in order of time."""
+        return self.rows(Lightcurve)
+
+    @property
+    def spectra(self) -> list[Spectrum]:
+        """Sets of spectra of the current configurations."""
+        return self.rows(Spectrum)
+
+    @property
+    def images(self) -> list[Image]:
+        """Images of the current configurations, in order of time and unit."""
+        return self.rows(Image)
+
+    @property
+    def tables(self) -> list[Table]:
+        """Tables of the current configurations."""
+        return self.rows(Table)
+
+    @property
+    def detections(self) -> list[Detection]:
+        """Detections of the current configurations, injected ones too, in order of time."""
+        return self.rows(Detection)
+
+    @property
+    def properties(self) -> list[Properties]:
+        """Summary numbers of the current configurations."""
+        return self.rows(Properties)
+
+    @property
+    def raw_data(self) -> list[RawData]:
+        """Raw data that the current configurations fetched."""
+        fetched = select(SourceRaw.raw_data_id).where(
+            SourceRaw.source_id == self.id, self._current(SourceRaw.task_id)
+        )
+        statement = select(RawData).where(RawData.id.in_(fetched)).order_by(RawData.id)
+        return list(self._loading().scalars(statement))
+
+    def rows(self, model: type[_Row], *, current: bool = True) -> list[_Row]:
+        """Return the rows of one kind that belong to this source: `Lightcurve`, `Product`, `Detection`, ...
+
+        One question to the database, however many there are.
+
+        Parameters
+        ----------
+        current
+            Only those of the current configurations: of the project that this row came from, and of any project
+            if it came from none. False = of all configurations there ever were.
+        """
+        statement = select(model).where(model.source_id == self.id).order_by(*_order(model))
+        if current:
+            statement = statement.where(self._current(model.task_id))
+        found = list(self._loading().scalars(statement))
+        # kept, so that what they have read is read once
+        self.__dict__.setdefault("_kept", {})[model] = found
+        return found
+
+    def _current(self, task_id: Any) -> ColumnElement[bool]:
+        made = select(Task.id).join(
+            Configuration, (Configuration.step == Task.step) & (Configuration.digest == Task.digest)
+        )
+        made = made.where(Task.id == task_id)
+        if self._scope is not None:
+            return made.where(Configuration.current, Configuration.project_id == self._scope.project).exists()
+        return made.where(Configuration.current).exists() | ~made.exists()
+
+    def _loading(self) -> Any:
+        session = object_session(self)
+        if session is None:
+            msg = f"source {self.name} belongs to no session; ask for it while its project is open"
+            raise DetachedInstanceError(msg)
+        return session
+
+    def aux(self, analysis: Analysis) -> Aux:
+        """Return what an analysis may use besides this source's products: the target, and its project's services."""
+        scope = self._scope
+        if scope is None or scope.services is None or analysis.name not in scope.upstream:
+            return Aux(target=self.target())
+        return Aux(target=self.target(), services=scope.services(analysis.name))
 
     def target(self) -> Target:
         """Return what surveys and analyses see of this row."""
@@ -104,9 +185,43 @@ class Source(Base):
             extra=dict(self.extra or {}),
         )
 
-    def handles(self) -> list[Handle]:
-        """Return lazy handles to all products that have a file, current or not."""
-        return [product.handle() for product in self.products if product.file_id is not None]
+    def handles(self, *, current: bool = True) -> list[Handle]:
+        """Return lazy handles to all products in the order in which a run hands them out; see `rows`.
+
+        That of a product whose file was dropped says so when its data are asked for.
+        """
+        return [product.handle() for product in self.rows(Product, current=current)]
+
+    def parts(self, analysis: Analysis) -> dict[str, list[Handle]]:
+        """Return what an analysis searches of this source, by unit, grouped as a run does.
+
+        Raises
+        ------
+        ConfigError
+            If the analysis works per a part that units do not have.
+        """
+        wanted = {(need.kind, need.role) for need in analysis.requires}
+        upstream = self._scope.upstream.get(analysis.name) if self._scope else None
+        parts: dict[str, list[Handle]] = {}
+        for handle in self.handles():
+            info = handle.info
+            own = info.step == f"analyse:{analysis.name}" if upstream is None else info.step not in upstream
+            if (info.kind, info.role) in wanted and not own:
+                depth = self._depth(analysis, info.step)
+                parts.setdefault("/".join(info.unit.split("/")[:depth]), []).append(handle)
+        return dict(sorted(parts.items()))
+
+    def _depth(self, analysis: Analysis, step: str) -> int:
+        """Return how many parts of the units of a step an analysis groups by."""
+        if analysis.per == "source":
+            return 0
+        if self._scope is None:
+            return 1  # what a unit is named by first is the night
+        levels = self._scope.levels.get(step, ())
+        if analysis.per not in levels:
+            msg = f"analysis {analysis.name} works per {analysis.per}, but {step} makes products per "
+            raise ConfigError(msg + ", ".join(("source", *levels)))
+        return levels.index(analysis.per) + 1
 
     def plot(self, **options: Any) -> Any:
         """Draw all light curves of this source."""
@@ -128,6 +243,21 @@ class Source(Base):
     def session(self) -> Any:
         """The session this row belongs to, or None."""
         return object_session(self)
+
+
+# Name of the source that this one, which an analysis discovered, was found to be.
+_KNOWN = table_of(Source).alias("known")
+Source.known_as = column_property(
+    select(_KNOWN.c.name).where(_KNOWN.c.id == Source.same_as_id).correlate_except(_KNOWN).scalar_subquery()
+)
+
+
+def _order(model: Any) -> tuple[Any, ...]:
+    """Return the order of rows: products as a run takes them, so that a search by hand adds up the same numbers."""
+    if issubclass(model, Product):
+        names = (column.collate("C") for column in (model.unit, model.band, model.series))
+        return (model.t_min, *names, model.id)
+    return (model.peak_mjd, model.id) if issubclass(model, Detection) else (model.id,)
 
 
 class Membership(Base):

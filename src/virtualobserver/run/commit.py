@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.product import Product, Target
+from virtualobserver.data.product import Product
 from virtualobserver.data.result import Event
 from virtualobserver.db.bulk import copy_rows, upsert_rows
-from virtualobserver.db.sky import hpx
 from virtualobserver.errors import TaskLost
 from virtualobserver.io.names import safe_name
 from virtualobserver.io.store import BlockRef, FileRecord, Store
@@ -23,12 +22,12 @@ from virtualobserver.models import (
     HistogramPart,
     Injection,
     Properties,
-    Source,
     TaskInput,
 )
 from virtualobserver.models import Product as ProductRow
 from virtualobserver.models.base import table_of
 from virtualobserver.models.product import STATISTICS
+from virtualobserver.run.discovered import insert_sources
 from virtualobserver.run.facts import clean, row_sha
 from virtualobserver.run.outcome import Outcome
 from virtualobserver.run.steps import Step
@@ -140,7 +139,7 @@ def commit(
     kept = {o.claim.task_id for o in mine}
     written = [w for w in written if w.outcome.claim.task_id in kept]
     _forget(session, step, mine)
-    discovered = _insert_sources(session, step, mine)
+    discovered = insert_sources(session, step, mine)
     _insert_products(session, written, discovered)
     injection_ids = _insert_injections(session, mine)
     _insert_detections(session, step, mine, injection_ids, discovered)
@@ -158,49 +157,6 @@ def _forget(session: Session, step: Step, outcomes: Sequence[Outcome]) -> None:
     tables = ["detection", "injection", "product", "properties", "histogram_part", "task_input"]
     for table in tables if step.kind != "fetch" else []:
         session.execute(text(f"DELETE FROM {table} WHERE task_id = ANY(:ids)"), {"ids": again})  # noqa: S608
-
-
-def _insert_sources(session: Session, step: Step, outcomes: Sequence[Outcome]) -> dict[tuple[int, str], int]:
-    """Insert discovered sources and the targets of products that have no row yet."""
-    found: dict[tuple[int, str], tuple[Target, int, bool]] = {}
-    for outcome in outcomes:
-        targets = [item.target for item in outcome.result.sources]
-        targets += [p.target for p in (*outcome.products, *outcome.result.products) if p.target]
-        for target in targets:
-            if target.name != outcome.claim.target.name:
-                found[outcome.claim.task_id, target.name] = (
-                    target,
-                    outcome.claim.source_id,
-                    outcome.simulated,
-                )
-    if not found:
-        return {}
-    values = list(found.values())
-    positions = [(t.ra, t.dec) for t, _, _ in values]
-    cells = [
-        int(hpx([ra], [dec])[0]) if ra is not None and dec is not None else None for ra, dec in positions
-    ]
-    rows = upsert_rows(
-        session,
-        table_of(Source),
-        {
-            "namespace": [t.namespace or step.digest for t, _, _ in values],
-            "name": [t.name for t, _, _ in values],
-            "kind": [t.kind for t, _, _ in values],
-            "ra": [t.ra for t, _, _ in values],
-            "dec": [t.dec for t, _, _ in values],
-            "epoch": [t.epoch for t, _, _ in values],
-            "hpx": cells,
-            "mag": [t.mag for t, _, _ in values],
-            "parent_id": [p for _, p, _ in values],
-            "simulated": [s for _, _, s in values],
-            "extra": [clean(t.extra) for t, _, _ in values],
-        },
-        key=["namespace", "name"],
-        update=["ra", "dec", "hpx", "mag"],
-        returning=["id"],
-    )
-    return {key: row[0] for key, row in zip(found, rows, strict=True)}
 
 
 def _insert_products(

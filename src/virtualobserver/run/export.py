@@ -16,7 +16,6 @@ from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.tables import format_of, write_any
-from virtualobserver.models import Task
 from virtualobserver.run import results
 
 if TYPE_CHECKING:
@@ -176,12 +175,7 @@ def export_skyportal(project: Project, name: str, path: str | Path) -> int:
     if source.ra is None or source.dec is None:
         msg = f"source {name} has no position; SkyPortal needs one"
         raise ConfigError(msg)
-    current = {step.digest for step in project.steps}
-    rows = [
-        row
-        for row in source.lightcurves
-        if row.role == "reduced" and _digest(project, row.task_id) in current
-    ]
+    rows = [row for row in source.lightcurves if row.role == "reduced"]
     if not rows:
         msg = f"source {name} has no light curve in project {project.name}; `vo status` shows how far it is"
         raise DataError(msg)
@@ -222,11 +216,6 @@ def _offers(project: Project) -> list[tuple[Any, bool]]:
     surveys = [(plugins.load("observatories", name), False) for name in project.settings.observatories]
     analyses = [(plugins.load("analyses", name), True) for name in project.settings.analyses]
     return [(plugin, kind) for plugin, kind in [*surveys, *analyses] if getattr(plugin, "exports", None)]
-
-
-def _digest(project: Project, task_id: int) -> str | None:
-    task = project.live.get(Task, task_id)
-    return None if task is None else task.digest
 
 
 def _photometry(curve: Any) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -49,6 +49,7 @@ class Problem:
     path: str
     done: str = ""
     file_id: int | None = field(default=None, repr=False)
+    external: bool = field(default=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.path}" + (f" ({self.done})" if self.done else "")
@@ -56,13 +57,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found: files checked, their size, problems, and tasks that a repair marked."""
+    """What `verify` found: files checked, their size, problems, and tasks that a repair marked.
+
+    ``hanging`` is the number of detections that were made from files with a problem.
+    """
 
     checked: int
     bytes: int
     problems: tuple[Problem, ...] = ()
     pending: int = 0
     stale: int = 0
+    hanging: int = 0
 
     @property
     def ok(self) -> bool:
@@ -74,6 +79,10 @@ class Report:
             f"{self.checked} files checked, {readable(self.bytes)}: {len(self.problems) or 'no'} problems"
         ]
         lines += [f"  {problem}" for problem in self.problems]
+        if gone := sum(problem.kind == "missing" and problem.external for problem in self.problems):
+            lines.append(f"{gone} files that were read before are gone from the folders they were in")
+        if self.hanging:
+            lines.append(f"{self.hanging} detections hang on these files; they are marked as stale")
         if self.pending or self.stale:
             lines.append(
                 f"{self.pending} tasks will be done again by the next run; "
@@ -86,16 +95,20 @@ class Report:
 
 # -- verify ----------------------------------------------------------------------------------------
 
-_DOWNSTREAM = """
+_HIT = """
 WITH RECURSIVE hit(task_id) AS (
   SELECT i.task_id FROM task_input i
   LEFT JOIN raw_data d ON d.id = i.raw_data_id LEFT JOIN product p ON p.id = i.product_id
   WHERE d.file_id = ANY(:files) OR p.file_id = ANY(:files)
   UNION
   SELECT i.task_id FROM hit h JOIN product p ON p.task_id = h.task_id
-  JOIN task_input i ON i.product_id = p.id)
+  JOIN task_input i ON i.product_id = p.id)"""
+
+_HANGING = f"{_HIT} SELECT count(*) FROM detection WHERE task_id IN (SELECT task_id FROM hit)"  # noqa: S608
+
+_DOWNSTREAM = f"""{_HIT}
 UPDATE task SET status = 'stale', extent = 0
-WHERE id IN (SELECT task_id FROM hit) AND status IN ('done', 'empty')"""
+WHERE id IN (SELECT task_id FROM hit) AND status IN ('done', 'empty')"""  # noqa: S608
 
 _REMAKE = """
 UPDATE task SET status = 'pending' WHERE status NOT IN ('running', 'pending') AND id IN (
@@ -138,20 +151,33 @@ def verify(workspace: Workspace, *, repair: bool = False, grace: float = GRACE) 
     for row in rows:
         kind = _state(workspace, row)
         if kind is not None:
-            bad[row.id] = Problem(kind, row.path, file_id=row.id)
+            bad[row.id] = Problem(kind, row.path, file_id=row.id, external=row.external)
     known = {row.path for row in rows}
     strays = [path for path in orphans if path not in known]
     size = sum(row.bytes for row in rows if row.id not in bad)
+    healed = [row.id for row in rows if row.damaged and row.id not in bad]
+    hanging = _note(workspace, list(bad), healed)
     if not repair:
         problems = (*bad.values(), *(Problem("orphan", path) for path in strays))
-        return Report(len(rows), size, problems)
+        return Report(len(rows), size, problems, hanging=hanging)
     wanted = [(row.sha256, row.id) for row in rows if row.id in bad and not row.external]
     wanted += [(row.sha256, row.id) for row in dropped]
     pairs = _match(workspace, strays, wanted)
-    healed = [row.id for row in rows if row.damaged and row.id not in bad]
-    pending, stale = _repair_rows(workspace, bad, pairs, healed)
+    pending, stale = _repair_rows(workspace, bad, pairs)
     problems = (*_repair_files(workspace, bad, pairs), *_repair_orphans(workspace, strays, pairs))
-    return Report(len(rows), size, problems, pending, stale)
+    return Report(len(rows), size, problems, pending, stale, hanging)
+
+
+def _note(workspace: Workspace, bad: Sequence[int], healed: Sequence[int]) -> int:
+    """Write down which files have a problem and which have none any more; return how many detections hang on these.
+
+    So the views can tell what rests on them, whether or not anything is repaired.
+    """
+    values = {"bad": list(bad), "healed": list(healed)}
+    with workspace.database.session() as session, session.begin():
+        session.execute(text("UPDATE file SET damaged = true WHERE id = ANY(:bad) AND NOT damaged"), values)
+        session.execute(text("UPDATE file SET damaged = false WHERE id = ANY(:healed)"), values)
+        return int(session.execute(text(_HANGING), {"files": list(bad)}).scalar_one())
 
 
 def _state(workspace: Workspace, row: Any) -> Kind | None:
@@ -174,15 +200,11 @@ def _match(workspace: Workspace, orphans: Sequence[str], wanted: Sequence[tuple[
     return {file_id: by_hash[sha].pop() for sha, file_id in wanted if by_hash.get(sha)}
 
 
-def _repair_rows(
-    workspace: Workspace, bad: dict[int, Problem], pairs: dict[int, str], healed: Sequence[int]
-) -> tuple[int, int]:
+def _repair_rows(workspace: Workspace, bad: dict[int, Problem], pairs: dict[int, str]) -> tuple[int, int]:
     lost = {"files": [file_id for file_id in bad if file_id not in pairs]}
     with workspace.database.session() as session, session.begin():
         stale = changed(session, _DOWNSTREAM, lost)
         pending = changed(session, _REMAKE, lost)
-        session.execute(text("UPDATE file SET damaged = true WHERE id = ANY(:files) AND NOT external"), lost)
-        session.execute(text("UPDATE file SET damaged = false WHERE id = ANY(:ids)"), {"ids": list(healed)})
         session.execute(text(_ADOPT), {"ids": list(pairs), "paths": list(pairs.values())})
     return pending, stale
 
@@ -193,7 +215,7 @@ def _repair_files(workspace: Workspace, bad: dict[int, Problem], pairs: dict[int
         if problem.kind == "damaged" and not Path(problem.path).is_absolute():
             with suppress(UnsafePath, FileNotFoundError):
                 words.insert(0, f"moved to quarantine/{workspace.store.quarantine(problem.path).name}")
-        yield Problem(problem.kind, problem.path, "; ".join(words), file_id)
+        yield replace(problem, done="; ".join(words))
 
 
 def _repair_orphans(workspace: Workspace, strays: Sequence[str], pairs: dict[int, str]) -> Iterator[Problem]:

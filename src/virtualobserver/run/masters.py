@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
-from virtualobserver.data.handles import Handle, MemoryHandle, ProductInfo
+from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.product import RawRef
+from virtualobserver.models.product import product_info
 from virtualobserver.run.outcome import hash_inputs
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def master_rows(session: Session, step: Step) -> list[Any]:
     return list(
         session.execute(
             text("""
-            SELECT p.*, u.unit, f.path, f.format FROM task u JOIN product p ON p.task_id = u.id
+            SELECT p.*, u.unit, u.step, f.path, f.format FROM task u JOIN product p ON p.task_id = u.id
             LEFT JOIN file f ON f.id = p.file_id
             WHERE u.step = :step AND u.digest = :digest AND p.role = 'master' AND u.status IN ('done', 'stale')
             ORDER BY u.unit COLLATE "C", p.series COLLATE "C", p.id"""),
@@ -73,7 +74,7 @@ def mark_changed_masters(session: Session, step: Step, values: Mapping[str, Any]
         units[row.task_id].append(row)
     masters = master_rows(session, step)
     known = {row.id: row.checksum for row in masters}
-    handles = [MemoryHandle(None, info(row)) for row in masters]
+    handles = [MemoryHandle(None, product_info(row)) for row in masters]
     stale = []
     for task_id, mine in units.items():
         raws = [row for row in mine if row.sha256 is not None]
@@ -86,17 +87,3 @@ def mark_changed_masters(session: Session, step: Step, values: Mapping[str, Any]
             stale.append(task_id)
     if stale:
         session.execute(text("UPDATE task SET status = 'stale' WHERE id = ANY(:ids)"), {"ids": stale})
-
-
-def info(row: Any) -> ProductInfo:
-    """Return what a row of `product`, joined to its task, tells without opening a file."""
-    return ProductInfo(
-        kind=row.kind,
-        role=row.role,
-        series=row.series,
-        band=row.band,
-        unit=row.unit,
-        product_id=row.id,
-        simulated=row.simulated,
-        statistics=row.statistics,
-    )

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from virtualobserver.analysis import Analysis
-from virtualobserver.data.product import Aux
+from virtualobserver.data.hooks import draw
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
 from virtualobserver.run import results
-from virtualobserver.run.stored import current_products
 
 if TYPE_CHECKING:
-    from virtualobserver.data.handles import Handle
     from virtualobserver.models import Source
     from virtualobserver.run.project import Project
-    from virtualobserver.run.steps import Step
 
-__all__ = ["outcomes", "population", "population_figure", "source_figures", "strength"]
+__all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures", "strength"]
 
 
 def source_figures(project: Project, source: Source) -> dict[str, Any]:
@@ -29,27 +25,54 @@ def source_figures(project: Project, source: Source) -> dict[str, Any]:
     An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
     are several. Products are those of the current configurations.
     """
-    stored = current_products(project, "p.source_id = :source", {"source": source.id})
     figures: dict[str, Any] = {}
     for step in (one for one in project.steps if one.kind == "analyse"):
         analysis = step.instance
-        wanted = {(need.kind, need.role) for need in analysis.requires}
-        own = [handle for _, handle in stored if (handle.info.kind, handle.info.role) in wanted]
-        parts = _parts(step, own)
+        parts, aux = source.parts(analysis), source.aux(analysis)
         for part, some in parts.items():
-            made = analysis.figures(some, Aux(target=source.target()), analysis.settings)
+            made = analysis.figures(some, aux, analysis.settings)
             end = f".{part}" if len(parts) > 1 else ""
             figures |= {f"{analysis.name}.{key}{end}": figure for key, figure in made.items()}
     return figures
 
 
-def _parts(step: Step, handles: Sequence[Handle]) -> dict[str, list[Handle]]:
-    """Group products by the part of a source that an analysis works on."""
-    depth = max(step.depths, default=0)
-    parts: dict[str, list[Handle]] = {}
-    for handle in handles:
-        parts.setdefault("/".join(handle.info.unit.split("/")[:depth]), []).append(handle)
-    return parts
+def source_figure(project: Project, source: Source, named: str | None = None) -> Any:
+    """Return the one picture of a source that shows most.
+
+    Parameters
+    ----------
+    named
+        Analysis to ask, or a figure of it (``NAME.FIGURE``). Without it, the first figure in which an analysis
+        shows anything; then the light curves, or the spectra.
+
+    Raises
+    ------
+    ConfigError
+        If the project has no such analysis, the analysis draws no such figure, or there is nothing to draw.
+    """
+    if named is not None:
+        project.analysis(named.partition(".")[0])
+    figures: dict[Any, Any] = source_figures(project, source)
+    if named is not None:
+        chosen = [figure for name, figure in figures.items() if f"{name}.".startswith(f"{named}.")]
+        if not chosen and "." in named:
+            msg = f"{named} draws nothing of {source.name}; there are the figures {', '.join(figures) or '(none)'}"
+            raise ConfigError(msg)
+        figures = dict(enumerate(chosen))
+    stored = [row for row in (*source.lightcurves, *source.spectra) if row.role == "reduced"]
+    told = next((figure for figure in figures.values() if _shows(figure)), None)
+    if told is not None or (figures and (named is not None or not stored)):
+        return told or next(iter(figures.values()))
+    if not stored:
+        msg = f"{source.name} has no light curves and no spectra; `vo status {project.name}` shows how far it is"
+        raise ConfigError(msg)
+    curves = [row.data for row in stored if row.kind == "lightcurve"]
+    return draw(curves or stored[0].data, title=source.name)
+
+
+def _shows(figure: Any) -> bool:
+    """Whether there is anything in a figure: a search that found nothing draws empty axes."""
+    return any(axes.has_data() for axes in figure.axes)
 
 
 def population(project: Project, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:

@@ -17,13 +17,14 @@ from virtualobserver.config import load
 from virtualobserver.config.log import get_logger
 from virtualobserver.data.show import facts_html
 from virtualobserver.errors import ConfigError
-from virtualobserver.models import Membership, Source
+from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run import pictures, results
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
+from virtualobserver.run.stored import scope_of
 from virtualobserver.run.survey_pictures import survey_figures
 from virtualobserver.run.workspace import Workspace
 from virtualobserver.simulate import efficiency as simulated_efficiency
@@ -175,16 +176,19 @@ class Project:
         self.import_catalogue(refresh=refresh)
         choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
         _log.info("run started", project=self.name, data=str(self.workspace.root))
-        summary = drive(self, choice, progress=progress)
+        try:
+            summary = drive(self, choice, progress=progress)
+        except KeyboardInterrupt:
+            self.save_histograms()  # of what was done: whoever looks at them need not run first
+            raise
         for failure in summary.failures:
             _log.warning("task failed", project=self.name, **failure)
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
-        if any(name.startswith("analyse:") and counts for name, counts in summary.counts.items()):
-            self.save_histograms()
+        self.save_histograms()
         return summary
 
     def save_histograms(self) -> list[Path]:
-        """Write the histograms of the current configurations as netCDF files; return their paths."""
+        """Bring the netCDF files of the current configurations' histograms up to date; return their paths."""
         return results.save_histograms(self)
 
     # -- results ----------------------------------------------------------------------------------------------
@@ -194,6 +198,7 @@ class Project:
         """The session that rows handed out by this object belong to."""
         if self._session is None:
             self._session = self.session()
+            self._session.info["scope"] = scope_of(self)
         return self._session
 
     @property
@@ -221,6 +226,20 @@ class Project:
             msg = f"project {self.name} has no source {name!r} among its {number}; p.sources lists them"
             raise KeyError(msg)
         return source
+
+    def detection(self, number: int) -> Detection:
+        """Return a detection by its number, e.g. to draw it: ``project.detection(7).plot()``.
+
+        Raises
+        ------
+        KeyError
+            If the project has no such detection.
+        """
+        row = self.live.get(Detection, number) if results.has_detection(self, number) else None
+        if row is None:
+            msg = f"project {self.name} has no detection {number}; p.detections(simulated=True) lists them"
+            raise KeyError(msg)
+        return row
 
     def detections(self, *, simulated: bool = False) -> pd.DataFrame:
         """Return the current detections; with ``simulated`` those in simulated data and injections too."""
@@ -264,6 +283,10 @@ class Project:
     def figures(self, source: str) -> dict[str, Any]:
         """Return the figures that the project's analyses draw of a source, by ``analysis.figure``."""
         return pictures.source_figures(self, self.source(source))
+
+    def figure(self, source: str, named: str | None = None) -> Any:
+        """Return the picture of a source that shows most, or the one `named` ``analysis`` or ``analysis.figure``."""
+        return pictures.source_figure(self, self.source(source), named)
 
     def survey_figures(self, survey: str, unit: str = "") -> dict[str, Any]:
         """Return the figures that a survey draws of its masters and of a unit (a frame, a night), by name."""

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from virtualobserver import __version__
 from virtualobserver.data.histogram import CF, Histogram
 from virtualobserver.db.bulk import read_frame
-from virtualobserver.io.netcdf import write_variables
+from virtualobserver.errors import InvalidFile
+from virtualobserver.io.netcdf import read_attributes, write_variables
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "detections",
+    "export_histograms",
+    "has_detection",
     "hidden_detections",
     "histograms",
     "injections",
@@ -40,6 +43,13 @@ def detections(project: Project, *, simulated: bool = False) -> pd.DataFrame:
             f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd",  # noqa: S608
             {"project": project.name},
         )
+
+
+def has_detection(project: Project, number: int) -> bool:
+    """Tell whether a detection belongs to a project, whichever its configuration."""
+    with project.session() as session:
+        statement = text("SELECT EXISTS (SELECT FROM detections_all WHERE project = :p AND id = :id)")
+        return bool(session.execute(statement, {"p": project.name, "id": number}).scalar_one())
 
 
 def hidden_detections(project: Project) -> int:
@@ -102,10 +112,39 @@ def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, 
 
 
 def save_histograms(project: Project) -> list[Path]:
-    """Write every summed histogram to ``histograms/<project>/<name>.nc`` in the data folder."""
-    paths = []
-    for name, histogram in histograms(project).items():
-        path = project.workspace.root / "histograms" / project.name / f"{name}.nc"
+    """Bring the files of the summed histograms up to date, ``histograms/<project>/<name>.nc`` in the data folder.
+
+    Each says in its attribute ``made_from`` what it was summed from: a file of which that is not true any more is
+    written anew, one that has no histogram any more is removed.
+
+    Returns
+    -------
+    list of Path
+        The files of the project, whether or not they had to be written.
+    """
+    folder = project.workspace.root / "histograms" / project.name
+    sources = _histogram_sources(project)
+    paths = {name: folder / f"{name}.nc" for name in sources}
+    if any(_made_from(path) != sources[name] for name, path in paths.items()):
+        _write_histograms(project, folder, sources)
+    for path in folder.glob("*.nc"):
+        if path not in paths.values():
+            path.unlink(missing_ok=True)
+    return list(paths.values())
+
+
+def export_histograms(project: Project, folder: str | Path, *, simulated: bool = False) -> int:
+    """Write every summed histogram as a netCDF file into a folder; return their number."""
+    sources = _histogram_sources(project, simulated=None if simulated else False)
+    _write_histograms(project, Path(folder), sources, simulated=None if simulated else False)
+    return len(sources)
+
+
+def _write_histograms(
+    project: Project, folder: Path, sources: dict[str, str], *, simulated: bool | None = None
+) -> None:
+    for name, histogram in histograms(project, simulated=simulated).items():
+        path = folder / f"{name}.nc"
         path.parent.mkdir(parents=True, exist_ok=True)
         notes = {
             "Conventions": CF,
@@ -113,10 +152,37 @@ def save_histograms(project: Project) -> list[Path]:
             "source": f"virtualobserver {__version__}",
             "project": project.name,
             "histogram": name,
+            "made_from": sources.get(name, ""),
         }
-        write_variables(histogram.variables(), path, attrs=notes)
-        paths.append(path)
-    return paths
+        write_variables(histogram.variables(), path, attributes=notes)
+
+
+def _histogram_sources(project: Project, *, simulated: bool | None = None) -> dict[str, str]:
+    """Return what each histogram is summed from: a hash over the digest of its step and the parts' content."""
+    with project.session() as session:
+        rows = session.execute(
+            text("""
+            SELECT q.name, encode(sha256(convert_to(q.digest || '|' || string_agg(q.part, ',' ORDER BY q.part),
+              'UTF8')), 'hex') AS made_from FROM (
+                SELECT replace(t.step, 'analyse:', '') || '.' || h.name AS name, t.digest,
+                  encode(sha256(h.counts), 'hex') AS part
+                FROM histogram_part h JOIN task t ON t.id = h.task_id
+                JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+                JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+                WHERE c.project_id = :project AND t.status IN ('done', 'stale')
+                  AND (CAST(:simulated AS boolean) IS NULL OR h.simulated = :simulated)) q
+            GROUP BY q.name, q.digest ORDER BY q.name"""),
+            {"project": project.id, "simulated": simulated},
+        )
+        return {row.name: row.made_from for row in rows}
+
+
+def _made_from(path: Path) -> str | None:
+    """Return what a file of a histogram says it was summed from; None if it is not there or cannot be read."""
+    try:
+        return str(read_attributes(path).get("made_from"))
+    except InvalidFile:
+        return None
 
 
 def injections(project: Project, analysis: str | None = None) -> pd.DataFrame:

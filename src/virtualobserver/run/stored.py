@@ -1,16 +1,21 @@
-"""What the current configurations of a project have made, in one question each."""
+"""What the configurations of a project have made, in one question each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
 
 from virtualobserver.data.product import Target
+from virtualobserver.models.base import Scope
+from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
+from virtualobserver.run.event_pictures import detection_figure
 from virtualobserver.run.outcome import Claim
-from virtualobserver.run.work import load_products, product_handle
+from virtualobserver.run.services import build_services
+from virtualobserver.run.work import load_products
 
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
@@ -19,22 +24,38 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
     from virtualobserver.run.steps import Step
 
-__all__ = ["current_products", "current_raws", "stored_groups"]
+__all__ = ["current_products", "current_raws", "scope_of", "stored_groups"]
+
+_AT_ONCE: Final = 500  # units asked for in one question: bounds the handles in memory
 
 
-def current_products(project: Project, condition: str, values: Mapping[str, Any]) -> list[tuple[str, Handle]]:
-    """Return step and lazy handle of the stored products that meet a condition on ``p`` and its task ``t``."""
+def scope_of(project: Project) -> Scope:
+    """Return what the rows that a project hands out have to know of it."""
+    analyses = {step.plugin: step for step in project.steps if step.kind == "analyse"}
+    return Scope(
+        project=project.id,
+        levels={step.name: step.levels for step in project.steps},
+        upstream={name: tuple(above for above, _ in step.upstream) for name, step in analyses.items()},
+        services=lambda name: build_services(project.workspace, analyses[name]),
+        draw=partial(detection_figure, project),
+    )
+
+
+def current_products(project: Project, condition: str, values: Mapping[str, Any]) -> list[Handle]:
+    """Return lazy handles of the stored products that meet a condition on ``p`` and its task ``t``."""
     with project.session() as session:
         rows = session.execute(
             text(f"""
             SELECT p.*, t.unit, t.step, f.path, f.format FROM product p JOIN task t ON t.id = p.task_id
             JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-            JOIN file f ON f.id = p.file_id
+            LEFT JOIN file f ON f.id = p.file_id
             WHERE c.project_id = :project AND ({condition})
             ORDER BY p.t_min, t.unit COLLATE "C", p.id"""),  # noqa: S608 - the condition is written by us
             {"project": project.id, **values},
         )
-        return [(row.step, product_handle(project.workspace, row)) for row in rows]
+        return [
+            product_handle(project.workspace.store, row, row.path, file_format=row.format) for row in rows
+        ]
 
 
 def current_raws(project: Project, units: list[str]) -> list[RawRef]:
@@ -75,8 +96,9 @@ def stored_groups(project: Project, made: Step, reader: Step, *, simulated: bool
             ORDER BY s.name, unit"""),
             {"project": project.id, "step": made.name, "digest": made.digest, "depth": max(reader.depths)},
         ).all()
-        for row in rows:
-            claim = Claim(0, row.id, row.unit, 0, 0, Target(name=row.name), "")
-            ((_, handles, facts),) = load_products(session, project.workspace, reader, [claim])
-            if handles and (simulated or not facts["simulated"]):
-                yield row.name, row.unit, handles
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            claims = [Claim(0, row.id, row.unit, 0, 0, Target(name=row.name), "") for row in some]
+            for claim, handles, facts in load_products(session, project.workspace, reader, claims):
+                if handles and (simulated or not facts["simulated"]):
+                    yield claim.target.name, claim.unit, handles

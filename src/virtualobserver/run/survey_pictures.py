@@ -35,10 +35,9 @@ def survey_figures(project: Project, survey: str, unit: str = "") -> dict[str, A
         OR t.step = :reduce AND (:unit = '' OR t.unit = :unit OR starts_with(t.unit, :unit || '/'))""",
         {"unit": unit, "calibrate": f"calibrate:{survey}", "reduce": f"reduce:{survey}"},
     )
-    if not any(step == f"reduce:{survey}" for step, _ in made):
+    if not any(handle.info.step == f"reduce:{survey}" for handle in made):
         msg = f"nothing was made of unit {unit!r} of {survey} yet" if unit else f"{survey} made nothing yet"
         raise ConfigError(f"{msg}: `vo run {project.name}` first")
-    handles = [handle for _, handle in made]
-    raws = current_raws(project, sorted({handle.info.unit for handle in handles}))
+    raws = current_raws(project, sorted({handle.info.unit for handle in made}))
     instance = project.observatories[survey]
-    return dict(instance.figures(raws, handles, instance.settings))
+    return dict(instance.figures(raws, made, instance.settings))

@@ -18,20 +18,19 @@ from sqlalchemy.orm import Session
 
 from virtualobserver.data.product import Target
 from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
-from virtualobserver.io.store import BlockRef
-from virtualobserver.models.product import DroppedHandle
+from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
 from virtualobserver.run.commit import commit, write_products
 from virtualobserver.run.compute import attempt
 from virtualobserver.run.heartbeat import Heartbeat
 from virtualobserver.run.landing import fetch_batch
-from virtualobserver.run.masters import choose, info, master_rows, raw_items
+from virtualobserver.run.masters import choose, master_rows, raw_items
 from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
 from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
 
-__all__ = ["Job", "load_products", "product_handle", "run_batch", "worker_name"]
+__all__ = ["Job", "load_products", "run_batch", "worker_name"]
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,9 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
     for row in rows:
         groups[row.owner, row.unit].append(row)
     masters = {row.id: row for row in master_rows(session, step)}
-    handles = [product_handle(workspace, row) for row in masters.values()]
+    handles = [
+        product_handle(workspace.store, row, row.path, file_format=row.format) for row in masters.values()
+    ]
     loaded = []
     for one in claims:
         mine = groups[one.source_id, one.unit]
@@ -216,7 +217,7 @@ def load_products(session: Session, workspace: Workspace, step: Step, claims: Se
     """Return each claim with lazy handles of the products `step` works on, and what is known of these."""
     rows = session.execute(
         text(f"""
-        SELECT p.*, u.unit, {GROUP} AS part, f.path, f.format
+        SELECT p.*, u.unit, u.step, {GROUP} AS part, f.path, f.format
         FROM product p JOIN task u ON u.id = p.task_id
         JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
         LEFT JOIN file f ON f.id = p.file_id
@@ -246,16 +247,9 @@ def load_products(session: Session, workspace: Workspace, step: Step, claims: Se
             "masters": {},
             "simulated": any(p.simulated for p in mine),
         }
-        loaded.append((one, [product_handle(workspace, p) for p in mine], facts))
+        handles = [product_handle(workspace.store, row, row.path, file_format=row.format) for row in mine]
+        loaded.append((one, handles, facts))
     return loaded
-
-
-def product_handle(workspace: Workspace, row: Any) -> Any:
-    """Return the lazy handle of a row of ``product``, with ``unit`` of its task and ``path`` and ``format`` of its file."""
-    facts = info(row)
-    if row.path is None:
-        return DroppedHandle(facts)
-    return workspace.store.open(BlockRef(row.path, row.block, row.kind, row.format, row.checksum), facts)
 
 
 _LOADERS: dict[str, Callable[..., list[Any]]] = {

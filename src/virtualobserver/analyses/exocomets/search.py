@@ -135,6 +135,19 @@ class Exocomets(Analysis):
             figures["star" if number == 0 else f"star_{number + 1}"] = star_figure(search, events, aux.target)
         return figures
 
+    def event_figure(
+        self, event: Event, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings | None = None
+    ) -> Figure | None:
+        """Draw the spectra of the night of one event near its velocity, beside those of the other nights."""
+        from virtualobserver.analyses.exocomets.event_figure import event_figure
+
+        settings = settings or self.settings
+        stars = stars_of(products, aux.target, line=settings.line, snr_cut=settings.snr_cut)
+        for star in stars:
+            if event.parameters.get("instrument", star.instrument) == star.instrument:
+                return event_figure(search_matched(star, settings), event)
+        return None
+
     def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
         """Return completeness and comet rate of each star, each spectral class and all of them.
 

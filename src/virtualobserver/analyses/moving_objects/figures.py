@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from virtualobserver.analyses.moving_objects.recall import strength_of
+from virtualobserver.data.result import Event
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, recall_bins
 from virtualobserver.maths.shiftstack import Harvest
-from virtualobserver.maths.shiftstack_boxes import open_likelihoods
+from virtualobserver.maths.shiftstack_boxes import likelihood_along, open_likelihoods
 from virtualobserver.maths.shiftstack_images import Stack
 from virtualobserver.maths.shiftstack_stamps import coadd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["recall_curve", "stamp_sheet"]
+__all__ = ["event_sheet", "recall_curve", "stamp_sheet"]
 
 _MOST: Final = 8
 _BINS: Final = 8
@@ -64,6 +65,46 @@ def stamp_sheet(stack: Stack, harvest: Harvest, *, most: int = _MOST, radius: in
         axis.set_title(title)
     axes[-1][4].set_xlabel("hours since the first image")
     _headline(figure, harvest)
+    return figure
+
+
+def event_sheet(stack: Stack, event: Event, *, radius: int = 10) -> Figure:
+    """Draw the mover of one detection, whose path its parameters give.
+
+    From the left: the frame of the detection; weighted coadd along the path; the same at rest, where only a real
+    mover is smeared out; signal-to-noise ratio of every epoch, that of the detection ringed.
+    """
+    from matplotlib.figure import Figure
+
+    path, tau = event.parameters, stack.mjd - stack.mjd[0]
+    since = stack.mjd - path["mjd0"]
+    x, y = path["x0"] + path["vx"] * since, path["y0"] + path["vy"] * since
+    frame = int(np.argmin(np.abs(stack.mjd - event.peak_mjd)))
+    one = np.arange(len(tau)) == frame
+    at_rest = (np.full_like(x, x[frame]), np.full_like(y, y[frame]))
+    figure = Figure(figsize=(12.0, 3.2), layout="constrained")
+    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.9])
+    for axis, title, (column, row), epochs in (
+        (axes[0], f"MJD {event.peak_mjd:.5f}", (x, y), one),
+        (axes[1], "along the path", (x, y), None),
+        (axes[2], "at rest", at_rest, None),
+    ):
+        _picture(axis, coadd(stack, column, row, kind="weighted", radius=radius, epochs=epochs), radius)
+        axis.set_title(title, fontsize=10)
+    axes[2].images[0].set_clim(axes[1].images[0].get_clim())
+    axes[0].set_xlabel(f"x {x[frame]:.1f}, y {y[frame]:.1f} px")
+    psi, phi = likelihood_along(open_likelihoods(stack), x, y)
+    here = phi > 0
+    snr = np.where(here, psi / np.sqrt(np.where(here, phi, 1.0)), np.nan)
+    axes[3].axhline(0.0, color="0.7", lw=0.8)
+    axes[3].plot(tau[here] * 24.0, snr[here], "o", ms=4, color=_BLUE)
+    axes[3].plot(tau[frame] * 24.0, snr[frame], "o", ms=13, mfc="none", mec=_ORANGE, mew=1.8)
+    axes[3].set(xlabel="hours since the first image", ylabel="S/N")
+    axes[3].yaxis.tick_right()
+    axes[3].yaxis.set_label_position("right")
+    axes[3].set_title(
+        f"L = {path['likelihood']:.1f} in {path['n_obs']} epochs, {path['rate']:.1f} arcsec/h", fontsize=10
+    )
     return figure
 
 

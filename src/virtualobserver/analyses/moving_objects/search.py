@@ -162,6 +162,19 @@ class MovingObjects(Analysis):
         """Return the part of the injected movers that is found, of all nights; see `recall_table`."""
         return recall_table(truth_of(outcomes)) if len(outcomes) else ()
 
+    def event_figure(
+        self,
+        event: Event,
+        products: Sequence[Handle],
+        aux: Aux,  # noqa: ARG002
+        settings: MovingObjectsSettings,
+    ) -> Figure | None:
+        """Draw the mover of one detection along its path, and that epoch by itself; the night is not searched again."""
+        from virtualobserver.analyses.moving_objects.figures import event_sheet
+
+        night = load_night(products, settings)
+        return None if night is None else event_sheet(night.stack, event)
+
     @staticmethod
     def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
         """Draw the recall of the injections of all nights."""
