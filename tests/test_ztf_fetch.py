@@ -6,7 +6,7 @@ from support_loopback import Act, Loopback
 from support_real import real_data
 from support_ztf import HEADER, OID, Client, csv, reduced, row
 
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
@@ -69,6 +69,7 @@ def test_mirror_with_damaged_files_gives_named_errors_and_the_others_go_on(tmp_p
     found = dict(folder_fetch(tmp_path, files, *names))
     assert {name: type(thing) for name, thing in found.items()} == {
         "good": Raw, "cut": InvalidFile, "column": BadKeyword, "page": InvalidFile, "last": Raw,
+        "header": Missing, "nothing": InvalidFile, "absent": Missing,
     }  # fmt: skip
     assert "magerr" in str(found["column"])
     assert "cut.csv" in str(found["cut"])
@@ -88,7 +89,8 @@ def test_fault_18_names_that_no_file_can_have_are_encoded_and_never_leave_the_fo
     inside.mkdir()
     (tmp_path / "out.csv").write_bytes(csv(row(0)))
     files = {"a%2Fb.csv": csv(row(0))}
-    assert [name for name, _ in folder_fetch(inside, files, "a/b", "../out")] == ["a/b"]
+    found = folder_fetch(inside, files, "a/b", "../out")
+    assert [(name, type(thing)) for name, thing in found] == [("a/b", Raw), ("../out", Missing)]
 
 
 def test_missing_folder_is_an_error_that_names_it(tmp_path):
@@ -181,17 +183,20 @@ def test_many_objects_are_asked_in_requests_of_at_most_100():
     "target", [Target("south", ra=1.0, dec=-40.0), Target("faint", ra=1.0, dec=2.0, mag=21.0)]
 )
 def test_targets_out_of_reach_are_empty_without_a_request(target):
-    assert live(None, target)[0] == []
+    ((_, missing),), _ = live(None, target)
+    assert "not asked for" in missing.reason
 
 
 def test_objects_without_good_observations_have_no_light_curve():
     found, client = live(lambda url, params: OBJECTS.replace(b",5\n", b",0\n"))
-    assert (found, len(client.asked)) == ([], 1)
+    assert ([type(thing) for _, thing in found], len(client.asked)) == ([Missing], 1)
 
 
 def test_fault_11_header_only_answers_are_empty():
-    assert live(lambda url, params: OBJECTS.split(b"\n")[0] + b"\n")[0] == []
-    assert live(lambda url, params: OBJECTS if url == query.TAP_URL else csv())[0] == []
+    ((_, missing),), _ = live(lambda url, params: OBJECTS.split(b"\n")[0] + b"\n")
+    assert "objects table" in missing.reason
+    ((_, missing),), _ = live(lambda url, params: OBJECTS if url == query.TAP_URL else csv())
+    assert "no epochs" in missing.reason
 
 
 @pytest.mark.parametrize(

@@ -144,8 +144,9 @@ def test_total_flux_of_a_star_is_near_its_reference():
 def test_folder_file_is_found_by_the_requested_position():
     survey = VirtualZTF(mode="forced")
     targets = [STAR, Target("other", ra=1.0, dec=2.0)]
-    ((target, found),) = survey.fetch(targets, Client(recorded().parent))
+    (target, found), (_, missing) = survey.fetch(targets, Client(recorded().parent))
     assert (target.name, found.path.name, found.in_place) == ("star", FILE, True)
+    assert "none was requested at its position" in missing.reason
 
 
 @pytest.mark.real
@@ -268,7 +269,8 @@ def test_same_position_with_another_span_is_another_request(account):
 
 
 def test_request_that_ended_without_result_is_empty_and_one_that_failed_an_error(account):
-    assert live(lists(page(STAR.ra, STAR.dec, ended="2026-01-01", code="0")))[0] == []
+    ((_, missing),) = live(lists(page(STAR.ra, STAR.dec, ended="2026-01-01", code="0")))[0]
+    assert "measured no epochs" in missing.reason
     ((_, error),), _, _ = live(
         lists(page(STAR.ra, STAR.dec, ended="2026-01-01", code="65", words="bad dates"))
     )
@@ -322,7 +324,8 @@ def test_list_that_cannot_be_had_fails_all_targets_after_one_question(account):
 
 def test_targets_out_of_reach_need_no_account(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert live(None, Target("south", ra=1.0, dec=-60.0))[:2] == ([], [])
+    ((_, missing),), asked, _ = live(None, Target("south", ra=1.0, dec=-60.0))
+    assert ("not asked for" in missing.reason, asked) == (True, [])
 
 
 @pytest.mark.parametrize("name", ["VO_ZTF_PASSWORD", "VO_ZTF_SERVICE_PASSWORD"])

@@ -210,18 +210,24 @@ def config(
 
 
 def status(config: Config, overrides: Set = None, data: Data = None, as_json: Json = False) -> None:
-    """Print the number of tasks by step and status."""
+    """Print the number of tasks by step and status, why tasks are empty, and what was left out."""
     with open_project(config, data=data, overrides=overrides) as project:
         table = project.status()
     if as_json:
         typer.echo(
             json.dumps(
-                {str(step): {str(k): int(v) for k, v in row.items()} for step, row in table.iterrows()},
+                {
+                    str(step): {str(k): v if isinstance(v, str) else int(v) for k, v in row.items()}
+                    for step, row in table.iterrows()
+                },
                 indent=1,
             )
         )
         return
-    print_frame(table.reset_index(names="step"), Format.table)
+    print_frame(table.drop(columns="reasons").reset_index(names="step"), Format.table)
+    for step, reasons in table["reasons"].items():
+        for reason in filter(None, reasons.split("; ")):
+            typer.echo(f"{step}: {reason}")
     stale, failed = int(table["stale"].sum()), int(table["failed"].sum())
     if stale:
         typer.echo(f"{stale} tasks are stale: their input changed; `vo run {config} --refresh` redoes them")

@@ -71,8 +71,9 @@ class VirtualHARPS(VirtualObservatory):
         (target, Raw)
             A phase-3 file, a part of the published tree, or the answer of Gaia or of SIMBAD.
         (target, error)
-            What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
-            that has no spectra.
+            What is wrong with this target's data; the other targets go on.
+        (target, Missing)
+            Why there are no spectra.
         """
         if client.folders:
             archive = self._folder(client)

@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
 from virtualobserver.maths.sphere import separation
@@ -97,17 +97,31 @@ class FolderArchive:
         return [entry.facts for entry in self._known if entry.facts is not None]
 
     def fetch(self, target: Target, settings: HARPSSettings) -> Iterator[Landed]:
-        """Yield the files of a target; nothing if there are none."""
+        """Yield the files of a target, or why there are none."""
         self._tell()
+        found = [*self._found(target, settings)]
+        yield from ((target, raw) for raw in found)
+        if not found:
+            yield target, Missing(self._why(target))
+
+    def _why(self, target: Target) -> str:
+        if not self._known and not self.unreadable:
+            return "the archive folder holds no spectra (.fits, .fit, also packed as .gz or .fz)"
+        lost = len(self.unreadable)
+        more = f"; {lost} files of the folder cannot be read, `-v` names them" if lost else ""
+        if target.ra is None or target.dec is None:
+            return f"it has no position, and spectra are found by theirs{more}"
+        return f"no spectrum of the archive folder lies within radius of its position{more}"
+
+    def _found(self, target: Target, settings: HARPSSettings) -> Iterator[Raw]:
         if (star := self._star(target)) is not None:
-            for raw in tree.raws(star):
-                yield target, raw
+            yield from tree.raws(star)
         for number in self._rows(target, settings.radius):
-            yield target, _raw(self._known[number])
+            yield _raw(self._known[number])
         names = {normal_name(name) for name in (target.name, *target.aliases)}
         for entry in self.unreadable:
             if names & {normal_name(entry.path.parent.name), normal_name(entry.path.name.split(".")[0])}:
-                yield target, _raw(entry)
+                yield _raw(entry)
 
     def _tell(self) -> None:
         if self._told:

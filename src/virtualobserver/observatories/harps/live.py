@@ -13,7 +13,7 @@ from typing import Any, Final
 from astropy.io import fits as afits
 
 from virtualobserver.config.credentials import Credentials
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveError,
     ArchiveOverflow,
@@ -145,7 +145,7 @@ class LiveArchive:
     # --- downloads ----------------------------------------------------------------------------------------
 
     def fetch(self, target: Target) -> Iterator[Landed]:
-        """Yield the products of a target as they come, and at the end what could not be got."""
+        """Yield the products of a target as they come, and at the end what could not be got, or why there are none."""
         try:
             rows = self.find(target)
         except (ArchiveError, DataError) as error:
@@ -153,13 +153,14 @@ class LiveArchive:
             return
         have = self._client.known([row.dp_id for row in rows])
         failed: list[tuple[str, ArchiveError | DataError]] = []
-        in_a_row = 0
+        in_a_row = hidden = 0
         now = datetime.fromtimestamp(self._wall(), UTC).isoformat()
         for row in rows:
             if row.dp_id in have and have[row.dp_id].header.get("store") in {"full", self._settings.store}:
                 yield target, have[row.dp_id]
                 continue
             if not (self._settings.proprietary or row.is_public(now)):
+                hidden += 1
                 continue
             try:
                 yield target, self._product(row, public=row.is_public(now))
@@ -169,6 +170,10 @@ class LiveArchive:
                 in_a_row += isinstance(error, ArchiveUnavailable)
                 if in_a_row >= _GIVE_UP:
                     break
+        if not rows:
+            yield target, Missing("the archive lists no product within radius of its position")
+        elif hidden == len(rows):
+            yield target, Missing("its products are not public yet, and proprietary is off")
         if failed:
             name, first = failed[0]
             msg = f"{len(failed)} of {len(rows)} products of {target.name} missing, first {name}: {first}"

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits import Keyword, check_structure, read_keywords
 from virtualobserver.io.fits_structure import MemoryFile, quiet, wrong_sums
+from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.maths.spectra import C_KM_S, shift, vacuum_to_air
 from virtualobserver.maths.spectrum_noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts, read_facts
 from virtualobserver.observatories.harps.orders import are_orders, merged_spectrum
-from virtualobserver.observatories.harps.packed import plain_bytes
 
 __all__ = ["Exposure", "read_exposure"]
 

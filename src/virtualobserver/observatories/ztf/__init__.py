@@ -32,7 +32,7 @@ class VirtualZTF(VirtualObservatory):
     """The Zwicky Transient Facility."""
 
     name: ClassVar[str] = "ztf"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"
     site: ClassVar[Site | None] = Site(PALOMAR.lon, PALOMAR.lat, PALOMAR.height)
@@ -51,8 +51,9 @@ class VirtualZTF(VirtualObservatory):
         (target, Raw)
             An answer of the service, a bulk file with the object as key, or a forced photometry file.
         (target, error)
-            What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
-            that has no data.
+            What is wrong with this target's data; the other targets go on.
+        (target, Missing)
+            Why there are no data.
         """
         if client.folders:
             folder = FolderArchive(client.folders)
@@ -82,7 +83,7 @@ class VirtualZTF(VirtualObservatory):
         """
         photometry = [raw for raw in raws if raw.format != forced.FORMAT]
         tables = [self._table(raw, settings) for raw in photometry]
-        products = lightcurves(join(tables), aux.target, settings)
+        products = lightcurves(join(tables), aux, settings)
         files = [forced.parse(raw.read(), raw.archive_id) for raw in raws if raw.format == forced.FORMAT]
         return [*products, *forced.lightcurves(files, aux.target, settings)]
 

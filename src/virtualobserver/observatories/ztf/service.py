@@ -21,7 +21,7 @@ import numpy as np
 
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.conventions import MJD_ZERO_JD
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveError,
@@ -32,7 +32,7 @@ from virtualobserver.errors import (
 )
 from virtualobserver.maths.timeseries import tangent_offsets
 from virtualobserver.observatories.ztf import forced
-from virtualobserver.observatories.ztf.live import out_of_reach
+from virtualobserver.observatories.ztf.live import why_out_of_reach
 from virtualobserver.observatories.ztf.query import chunks, cone_of
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatory import Client, Landed
@@ -193,7 +193,9 @@ class ForcedService:
 
     def fetch(self, targets: Sequence[Target]) -> Iterator[Landed]:
         """Yield the results of a batch of targets, or `ArchiveUnavailable` for what is queued."""
-        targets = [target for target in targets if not out_of_reach(target, self._settings)]
+        why = {target.name: why_out_of_reach(target, self._settings) for target in targets}
+        yield from ((target, Missing(why[target.name])) for target in targets if why[target.name])
+        targets = [target for target in targets if not why[target.name]]
         unknown: list[tuple[Target, Request]] = []
         try:
             self._listed = self._list() if targets else []
@@ -210,8 +212,7 @@ class ForcedService:
             except (ArchiveError, DataError) as error:
                 yield target, error
             else:
-                if raw is not None:
-                    yield target, raw
+                yield target, raw or Missing("the forced photometry service measured no epochs")
         for part in chunks(unknown, MAX_BATCH):
             yield from self._submit(part)
 
