@@ -20,6 +20,7 @@ __all__ = [
     "check_positions",
     "clean_frame",
     "default_epoch",
+    "gaia_release",
     "map_columns",
     "namespace_of",
     "native",
@@ -160,9 +161,15 @@ def namespace_of(frame: pd.DataFrame, columns: Mapping[str, str], names: NDArray
     return "gaia_dr3" if is_gaia and all(name.isdigit() for name in names[:100]) else ""
 
 
-def default_epoch(namespace: str) -> float:
-    """Return the Julian year of positions of that authority: 2016.0 in Gaia DR3, 2015.5 in DR2, else 2000."""
-    return {"gaia_dr3": 2016.0, "gaia_dr2": 2015.5, "gaia_dr1": 2015.0}.get(namespace, 2000.0)
+def gaia_release(name: str) -> str:
+    """Return the namespace of a Gaia designation such as ``Gaia DR2 123``, else nothing."""
+    match = _GAIA_NAME.fullmatch(name)
+    return f"gaia_{_release(match.group(1).lower())}" if match else ""
+
+
+def default_epoch(namespace: str) -> float | None:
+    """Return the Julian year of positions of that authority: 2016.0 in Gaia DR3, 2015.5 in DR2; None if unknown."""
+    return {"gaia_dr3": 2016.0, "gaia_dr2": 2015.5, "gaia_dr1": 2015.0}.get(namespace)
 
 
 def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: str) -> None:

@@ -106,7 +106,8 @@ class CatalogSettings(Settings):
         ge=1800,
         le=2200,
         aliases=("catalog_observation_year",),
-        doc="Julian year of the positions; the column ref_epoch, 2016 for Gaia DR3, else 2000",
+        doc="Julian year of the positions; by default the column ref_epoch, 2016.0 for names of Gaia DR3 (2015.5 for "
+        "DR2), else 2000.0, which is refused for targets with a proper motion",
     )
     at_epoch: float | None = setting(
         None, run_only=True, unit="yr", ge=1800, le=2200, doc="Julian year to move the positions to"
