@@ -81,6 +81,7 @@ _GAIA_COLUMNS: Final = (
     "radial_velocity"
 )
 _TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
+_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 _TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
 _LARGEST_CONE_DEG: Final = 90.0
 _ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
@@ -275,7 +276,13 @@ def _kept(cache: Path, question: str, ask: Callable[[], pd.DataFrame], refresh: 
 def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     import pandas as pd
 
-    return pd.DataFrame(settings.rows or ()), "targets", "configuration", {}
+    rows = settings.rows or ()
+    for number, row in enumerate(rows, 1):
+        for key, value in row.items():
+            if isinstance(value, str) and (half := _HALF_CHARACTER.search(value)) is not None:
+                msg = f"catalog.rows: row {number}: {key} holds {half[0]!a}, which is half of a character"
+                raise CatalogError(msg)
+    return pd.DataFrame(rows), "targets", "configuration", {}
 
 
 def _made_up(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:

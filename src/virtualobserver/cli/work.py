@@ -182,19 +182,37 @@ def config(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of this configuration.")
     ] = False,
+    plugins: Annotated[
+        bool,
+        typer.Option(
+            "--plugins/--no-plugins",
+            help="Whether to run the code of plug-in files (.py) that the configuration names.",
+        ),
+    ] = True,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Print the settings a configuration resolves to, and where each came from."""
+    """Print the settings a configuration resolves to, and where each came from, and check that it can run.
+
+    A plug-in file (.py) that a configuration names is a program: this command, and every other that reads the
+    configuration, runs it. Look at somebody else's configuration with --no-plugins first.
+    """
     from virtualobserver.config import json_schema, load
     from virtualobserver.plugins import settings_of
+    from virtualobserver.run.checks import check_project, settings_without_files
     from virtualobserver.run.scaffold import find_config
 
-    resolved = load(find_config(config), overrides or (), resolve=settings_of)
+    resolve = settings_of if plugins else settings_without_files
+    resolved = load(find_config(config), overrides or (), resolve=resolve)
     settings = resolved.settings
+    files = [name for name in (*settings.observatories, *settings.analyses) if name.endswith(".py")]
+    if plugins:
+        check_project(settings)
+    elif files:
+        note(f"not read: {', '.join(files)}; whether the project can run was not checked")
     if schema:
         surveys, analyses = list(settings.observatories), list(settings.analyses)
-        found = json_schema(settings_of, observatories=surveys, analyses=analyses)
+        found = json_schema(resolve, observatories=surveys, analyses=analyses)
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     if as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+import pydantic
 
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatory import ObservatorySettings
@@ -139,3 +141,10 @@ class HARPSSettings(ObservatorySettings):
     simulation: SimulationSettings = setting(
         doc="The stars that are made up", default_factory=SimulationSettings
     )
+
+    @pydantic.model_validator(mode="after")
+    def _side_bands_have_a_width(self) -> Self:
+        if self.side_inner >= self.side_outer:
+            msg = f"side_inner = {self.side_inner:g} km/s is not below side_outer = {self.side_outer:g} km/s"
+            raise ValueError(msg)
+        return self
