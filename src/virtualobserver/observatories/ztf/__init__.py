@@ -85,7 +85,7 @@ class VirtualZTF(VirtualObservatory):
         tables = [self._table(raw, settings) for raw in photometry]
         products = lightcurves(join(tables), aux, settings)
         files = [forced.parse(raw.read(), raw.archive_id) for raw in raws if raw.format == forced.FORMAT]
-        return [*products, *forced.lightcurves(files, aux.target, settings)]
+        return [*products, *forced.lightcurves(files, aux, settings)]
 
     def _table(self, raw: RawRef, settings: ZTFSettings) -> Columns:
         if raw.format != "parquet":

@@ -126,7 +126,23 @@ class ZTFSettings(ObservatorySettings):
         False, doc="Accept rounded times of bulk files whatever time_resolution says", step="reduce"
     )
     forced_baseline: int = setting(
-        25, doc="Quiet epochs needed to measure the baseline of forced photometry", step="reduce", ge=3
+        25,
+        doc="Quiet epochs needed to measure the baseline of forced photometry; without so many that agree within "
+        "their errors none is subtracted",
+        step="reduce",
+        ge=3,
+    )
+    forced_quiet_before: float | None = setting(
+        None,
+        doc="Only epochs before this (MJD) serve the baseline",
+        unit="d",
+        step="reduce",
+    )
+    forced_quiet_after: float | None = setting(
+        None,
+        doc="Only epochs after this (MJD) serve the baseline; with both, those before or after",
+        unit="d",
+        step="reduce",
     )
     forced_max_seeing: float = setting(
         4.0, doc="Forced epochs with worse seeing are flagged", unit="pixel", step="reduce", gt=0
