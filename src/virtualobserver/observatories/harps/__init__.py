@@ -46,7 +46,7 @@ class VirtualHARPS(VirtualObservatory):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"
     site: ClassVar[Site | None] = Site(LA_SILLA.lon, LA_SILLA.lat, LA_SILLA.height)

@@ -30,8 +30,10 @@ from virtualobserver.observatory import Landed
 
 __all__ = ["Entry", "FolderArchive", "catalogue_of"]
 
-_DRS: Final = re.compile(r"_(s1d|e2ds|ccf|bis|wave|blaze|flat|lamp|tim)(_[A-Z]\d?)?_[AB]$")
-"""How names of DRS products end: what it is, the mask of a correlation, the fibre."""
+_DRS: Final = re.compile(
+    r"_(s1d|s2d|e2ds|ccf|bis|wave|blaze|flat|lamp|tim|drift|tell)(_[a-z0-9]+)*_([ab])$", re.IGNORECASE
+)
+"""How names of DRS products end, old and new: what it is, a mask or a variant, the fibre."""
 _SLACK: Final = 0.5  # arcsec/yr that a star may move if nothing is known of it
 
 
@@ -178,19 +180,22 @@ class FolderArchive:
 def _spectra(names: Sequence[str]) -> list[str]:
     """Return the files of a folder that may be spectra: of the DRS the merged ones of the star's fibre.
 
-    An ``e2ds`` serves where its ``s1d`` is missing.
+    An ``e2ds``, or a variant such as ``S1D_SKYSUB_A``, serves where its ``s1d`` is missing.
     """
     found = sorted(name for name in names if name.lower().endswith(SUFFIXES))
-    merged = {stem_of(name) for name in found if stem_of(name).endswith("_s1d_A")}
+    merged = {stem_of(name).lower() for name in found}
     kept = []
+    variants: set[str] = set()
     for name in found:
         part = _DRS.search(stem_of(name))
-        alone = (
-            part is not None
-            and part[0] == "_e2ds_A"
-            and stem_of(name)[: part.start()] + "_s1d_A" not in merged
-        )
-        if part is None or part[0] == "_s1d_A" or alone:
+        if part is None or part[0].lower() == "_s1d_a":
+            kept.append(name)
+            continue
+        exposure = stem_of(name)[: part.start()].lower()
+        is_variant = part[1].lower() == "s1d" and part[3].lower() == "a"
+        serves = is_variant or part[0].lower() == "_e2ds_a"
+        if serves and f"{exposure}_s1d_a" not in merged and exposure not in variants:
+            variants.add(exposure)
             kept.append(name)
     return kept
 
