@@ -282,14 +282,13 @@ def test_same_objects_query_is_asked_once_and_its_form_is_one_text():
 
 # ------------------------------------------------------------------------------- over the loopback interface
 @pytest.fixture
-def archive(monkeypatch):
+def archive():
     with Loopback() as loopback:
-        monkeypatch.setattr(query, "TAP_URL", loopback.url + "/tap")
-        monkeypatch.setattr(query, "LIGHTCURVE_URL", loopback.url + "/lc")
         yield loopback
 
 
-def over_http(tmp_path, *targets, **options):
+def over_http(archive, tmp_path, *targets, **options):
+    options |= {"tap_url": f"{archive.url}/tap", "lightcurve_url": f"{archive.url}/lc"}
     retry = Retry(attempts=3, first_wait=0.01)
     with HttpClient(retry=retry) as http:
         client = Client(http=http, cache=tmp_path / "cache")
@@ -304,7 +303,7 @@ def test_fault_12_cut_light_curve_is_asked_again_and_becomes_whole(archive, tmp_
     good = csv(row(0), row(1))
     archive.on("/tap", Act(body=OBJECTS[:-3]), Act(body=OBJECTS))
     archive.on("/lc", Act(body=good[:-9]), Act(body=good, cut=40), Act(body=good))
-    ((_, raw),) = over_http(tmp_path)
+    ((_, raw),) = over_http(archive, tmp_path)
     assert raw.content == good
     assert paths(archive) == [("POST", "/tap")] * 2 + [("GET", "/lc")] * 3
 
@@ -312,7 +311,7 @@ def test_fault_12_cut_light_curve_is_asked_again_and_becomes_whole(archive, tmp_
 def test_light_curve_that_stays_cut_is_a_retryable_error(archive, tmp_path):
     archive.on("/tap", Act(body=OBJECTS))
     archive.on("/lc", Act(body=csv(row(0))[:-9]))
-    ((_, error),) = over_http(tmp_path)
+    ((_, error),) = over_http(archive, tmp_path)
     assert isinstance(error, IncompleteDownload)
     assert error.kind == "retryable"
 
@@ -320,12 +319,12 @@ def test_light_curve_that_stays_cut_is_a_retryable_error(archive, tmp_path):
 def test_table_service_is_asked_by_post_and_its_answer_kept_for_the_next_run(archive, tmp_path):
     archive.on("/tap", Act(body=OBJECTS))
     archive.on("/lc", Act(status=404), Act(body=csv(row(0))))
-    ((_, error),) = over_http(tmp_path)
+    ((_, error),) = over_http(archive, tmp_path)
     assert isinstance(error, ArchiveRefused)
     form = parse_qs(archive.asked[0].body.decode())
     assert form["QUERY"][0].startswith("SELECT oid, ra, dec")
     assert (form["REQUEST"], form["LANG"], form["FORMAT"]) == (["doQuery"], ["ADQL"], ["csv"])
-    ((_, raw),) = over_http(tmp_path)
+    ((_, raw),) = over_http(archive, tmp_path)
     assert raw.header["epochs"] == 1
     assert [path for _, path in paths(archive)] == ["/tap", "/lc", "/lc"]
 
@@ -334,7 +333,7 @@ def test_table_service_that_is_down_or_cut_gives_way_to_the_cone(archive, tmp_pa
     archive.on("/lc", Act(body=csv(row(0))))
     for number, act in enumerate([Act(status=503), Act(body=OBJECTS, cut=10)]):
         archive.on("/tap", act)
-        ((_, raw),) = over_http(tmp_path / str(number), filters=("zr", "zg"))
+        ((_, raw),) = over_http(archive, tmp_path / str(number), filters=("zr", "zg"))
         assert raw.header["route"] == "cone"
         asked = parse_qs(archive.asked[-1].query)
         assert asked["POS"] == ["CIRCLE 10.0000000 20.0000000 0.0005556"]
@@ -345,7 +344,7 @@ def test_table_service_that_is_down_or_cut_gives_way_to_the_cone(archive, tmp_pa
 def test_release_that_does_not_exist_is_no_reason_for_the_cone(archive, tmp_path):
     words = "unknown table: ztf_objects_dr999"
     archive.on("/tap", Act(body=votable(status="ERROR", words=words), headers={"Content-Type": "text/xml"}))
-    ((_, error),) = over_http(tmp_path, release="dr999")
+    ((_, error),) = over_http(archive, tmp_path, release="dr999")
     assert words in str(error)
     assert (error.kind, len(archive.asked)) == ("permanent", 1)
 

@@ -338,18 +338,18 @@ def test_missing_account_or_login_says_which_variables(account, monkeypatch, tmp
     assert name in str(error)
 
 
-def test_fault_23_service_over_http_gets_login_and_account_and_shows_neither(account, monkeypatch, tmp_path):
+def test_fault_23_service_over_http_gets_login_and_account_and_shows_neither(account):
     with Loopback() as archive, HttpClient(retry=Retry(attempts=2, first_wait=0.01)) as http:
-        for name, path in (("LIST_URL", "/list"), ("BATCH_LIST_URL", "/batch"), ("SUBMIT_URL", "/submit")):
-            monkeypatch.setattr(service, name, archive.url + path)
-        archive.on("/list", Act(body=NOTHING))
-        archive.on("/batch", Act(body=NOTHING))
-        archive.on("/submit", Act(status=500, body=b"busy"))
+        urls = (service.LIST_URL, service.BATCH_LIST_URL, service.SUBMIT_URL)
+        listed, batch, submit = (url.removeprefix(service.SERVER) for url in urls)
+        archive.on(listed, Act(body=NOTHING))
+        archive.on(batch, Act(body=NOTHING))
+        archive.on(submit, Act(status=500, body=b"busy"))
         client = Client(http=http)
-        ((_, error),) = VirtualZTF(mode="forced").fetch([STAR], client)
+        ((_, error),) = VirtualZTF(mode="forced", forced_url=archive.url).fetch([STAR], client)
         assert isinstance(error, ArchiveUnavailable)
         # a submission that may have been taken is not repeated by itself
-        assert [asked.path for asked in archive.asked] == ["/list", "/batch", "/submit"]
+        assert [asked.path for asked in archive.asked] == [listed, batch, submit]
         login = "Basic " + b64encode(b"everybody:planted-login").decode()
         assert {asked.headers["authorization"] for asked in archive.asked} == {login}
         assert "userpass=planted-secret" in archive.asked[0].query

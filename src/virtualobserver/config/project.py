@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self
 import pydantic
 
 from virtualobserver.config.names import legalise
-from virtualobserver.config.settings import Settings, leaves, setting
+from virtualobserver.config.settings import Settings, address, leaves, setting
 from virtualobserver.config.yamlfile import dump
 from virtualobserver.errors import ConfigError
 
@@ -90,6 +90,17 @@ class CatalogSettings(Settings):
         None,
         run_only=True,
         doc="A survey of this project that can list its archive, live or folder: everything it has is a target",
+    )
+    gaia_url: str | None = address(
+        None, run_only=True, doc="a TAP service with Gaia's tables; unset = ESA's archive"
+    )
+    vizier_url: str | None = address(
+        None, run_only=True, doc="a TAP service with VizieR's tables; unset = CDS's"
+    )
+    named_url: str | None = address(
+        None,
+        run_only=True,
+        doc="the folder with the file of the named catalogue; unset = where it was published",
     )
     test: int | None = setting(None, run_only=True, ge=1, doc="Number of made-up targets, to try things out")
     columns: ColumnSettings = setting(ColumnSettings(), run_only=True, doc="Names of the columns")

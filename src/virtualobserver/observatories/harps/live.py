@@ -50,7 +50,12 @@ class Addresses:
     tap: str = query.TAP_URL
     file: str = query.FILE_URL
     token: str = TOKEN_URL
-    web: str = eso.WEB
+    web: str = query.WEB
+
+    @classmethod
+    def of(cls, settings: HARPSSettings) -> Addresses:
+        """Return what the settings name."""
+        return cls(settings.tap_url, settings.file_url, settings.token_url, settings.web_url)
 
 
 def scratch(client: Client, settings: HARPSSettings) -> Path:
@@ -75,7 +80,7 @@ class LiveArchive:
         # what is public is asked for without any credentials, so that none can go astray
         self._http: HttpClient = client.http.with_credentials(None)
         self._client, self._settings, self._wall = client, settings, wall
-        self._addresses = addresses or Addresses()
+        self._addresses = addresses or Addresses.of(settings)
         known = credentials if credentials is not None else Credentials.find("harps")
         self._login = Login(self._http, known, url=self._addresses.token, wall=wall)
         self._folder = scratch(client, settings)

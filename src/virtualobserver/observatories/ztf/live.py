@@ -54,7 +54,7 @@ class LiveArchive:
         """Ask the table service; the same question is asked once a day at most."""
         form = query.build_tap_params(adql)
         return self._http.cached_post(
-            query.TAP_URL, folder=self._cache, data=form, check=check, max_age=_KEPT_SECONDS
+            self._settings.tap_url, folder=self._cache, data=form, check=check, max_age=_KEPT_SECONDS
         )
 
     def fetch(self, target: Target) -> Iterator[Landed]:
@@ -94,7 +94,9 @@ class LiveArchive:
     def _lightcurves(
         self, params: Sequence[tuple[str, str]], name: str, route: str
     ) -> Iterator[Raw | Missing]:
-        answer = self._http.get(query.LIGHTCURVE_URL, params=_grouped(params), check=query.check_lightcurve)
+        answer = self._http.get(
+            self._settings.lightcurve_url, params=_grouped(params), check=query.check_lightcurve
+        )
         if answer.empty:
             yield Missing("the light-curve service has no epochs of its objects")
             return

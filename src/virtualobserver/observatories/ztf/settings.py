@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from virtualobserver.config.settings import setting
+from virtualobserver.config.settings import address, setting
+from virtualobserver.observatories.ztf.query import FORCED_URL, LIGHTCURVE_URL, TAP_URL
 from virtualobserver.observatory import ObservatorySettings
 
 __all__ = ["ZTFSettings"]
@@ -59,6 +60,10 @@ class ZTFSettings(ObservatorySettings):
     forced_end: float = setting(
         62000.0, doc="Last night asked of the forced photometry service (MJD)", unit="d", step="fetch"
     )
+
+    tap_url: str = address(TAP_URL, doc="the table service of the releases (TAP, synchronous)")
+    lightcurve_url: str = address(LIGHTCURVE_URL, doc="the light-curve service")
+    forced_url: str = address(FORCED_URL, doc="the server of the forced photometry service")
 
     gap: float = setting(
         40.0,
