@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import requests
 from astropy.coordinates import Angle, SkyCoord
+from support_real import real_data
 
 from virtualobserver.catalog import (
     Catalog,
@@ -271,7 +272,8 @@ def test_proper_motion_goes_to_the_right_axis_and_back():
             pmra=[1000.0, 1000.0, 0.0],
             pmdec=[0.0, 0.0, -2000.0],
             parallax=[10.0, -5.0, np.nan],
-        )
+        ),
+        epoch=2000.0,
     )
     moved = catalog.at_epoch(2010.0)
     assert (moved.ra[0] - 10) * 3600 == pytest.approx(10 / 0.5, rel=1e-3)
@@ -284,7 +286,8 @@ def test_proper_motion_goes_to_the_right_axis_and_back():
 
 def test_rows_without_proper_motion_stay_and_are_marked():
     catalog = Catalog(
-        stars(pmra=[np.nan, 100.0, 100.0], pmdec=[5.0, 100.0, np.nan], parallax=[0.0, -1.0, 5.0])
+        stars(pmra=[np.nan, 100.0, 100.0], pmdec=[5.0, 100.0, np.nan], parallax=[0.0, -1.0, 5.0]),
+        epoch=2000.0,
     )
     moved = catalog.at_epoch(2020.0)
     assert np.isfinite(moved.ra).all()
@@ -295,7 +298,7 @@ def test_rows_without_proper_motion_stay_and_are_marked():
 
 
 def test_far_parallaxes_and_fast_motions_give_no_warning():
-    catalog = Catalog(stars(pmra=[9000.0] * 3, pmdec=[9000.0] * 3, parallax=[1e-6, 0.01, 1.0]))
+    catalog = Catalog(stars(pmra=[9000.0] * 3, pmdec=[9000.0] * 3, parallax=[1e-6, 0.01, 1.0]), epoch=2000.0)
     moved = catalog.at_epoch(2001.0)
     np.testing.assert_allclose((moved.dec - catalog.dec) * 3600, 9.0, rtol=1e-3)
 
@@ -509,3 +512,43 @@ def test_parity_10_white_dwarfs_are_downloaded_once_and_whole(tmp_path, monkeypa
     assert target.aliases == ("Gaia DR3 4295806720", "WDJ1")
     with pytest.raises(CatalogError, match="gaia_edr3_white_dwarfs"):
         named("nothing", cache=tmp_path)
+
+
+def test_a_motion_without_a_year_is_refused_with_the_rows_and_the_file(tmp_path):
+    path = tmp_path / "cat.csv"
+    path.write_text("name,ra,dec,pmra,pmdec,ref_epoch\na,150,20,900,0,2016.0\nb,150,20,900,0,\nc,1,2,0,,\n")
+    with pytest.raises(CatalogError, match=r"cat\.csv.*ref_epoch.*row 2;.*catalog\.epoch"):
+        Catalog.read(path)
+    with pytest.raises(CatalogError, match=r"no column ref_epoch.*rows 1, 2, 3;"):
+        Catalog(stars(pmra=[1.0] * 3, pmdec=[0.0, np.nan, 1.0]))
+    assert Catalog.read(path, epoch=2015.5).epochs.tolist() == [2015.5] * 3
+    path.write_text("name,ra,dec,pmra,pmdec,ref_epoch\na,150,20,900,0,2016.0\nc,1,2,0,,\n")
+    assert Catalog.read(path).epochs.tolist() == [2016.0, 2000.0]
+
+
+@pytest.mark.parametrize("year", [57388.0, 0.0, 2457388.5, -1.0])
+def test_an_epoch_that_is_no_year_is_refused_with_its_row(year):
+    with pytest.raises(CatalogError, match="in row 2, which is no Julian year"):
+        Catalog(stars(ref_epoch=[2016.0, year, 2016.0]))
+
+
+def test_names_of_gaia_tell_the_year_even_among_others():
+    moving = {"pmra": [100.0] * 3, "pmdec": [0.0] * 3}
+    for release, year in (("DR3", 2016.0), ("EDR3", 2016.0), ("DR2", 2015.5), ("DR1", 2015.0)):
+        names = [f"Gaia {release} {number}" for number in (11, 12, 13)]
+        assert Catalog(stars(name=names, **moving)).epochs.tolist() == [year] * 3
+    names = ["Gaia DR3 11", "HD 5", "Gaia DR2 13"]
+    mixed = stars(name=names, pmra=[100.0, 0.0, 100.0], pmdec=[0.0] * 3)
+    assert Catalog(mixed).epochs.tolist() == [2016.0, 2000.0, 2015.5]
+    assert [target.epoch for target in Catalog(mixed).targets()] == [2016.0, 2000.0, 2015.5]
+
+
+def test_positions_that_say_j2000_in_their_name_are_of_2000():
+    frame = stars(pmra=[100.0] * 3, pmdec=[0.0] * 3).rename(columns={"ra": "RAJ2000", "dec": "DEJ2000"})
+    assert Catalog(frame).epochs.tolist() == [2000.0] * 3
+
+
+@pytest.mark.real
+def test_list_with_one_empty_epoch_names_row_and_file():
+    with pytest.raises(CatalogError, match=r"cat\.csv.*row 2"):
+        Catalog.read(real_data("reports", "ztf", "epoch", "cat.csv"))

@@ -174,7 +174,8 @@ def test_mirror_keeps_files_and_a_second_run_downloads_nothing(server, tmp_path)
 
 def test_nothing_found_is_no_error(server, tmp_path):
     server.on("/sync", Act(body=votable([])))
-    assert list(archive(server, tmp_path).fetch(STAR)) == []
+    ((_, missing),) = archive(server, tmp_path).fetch(STAR)
+    assert "lists no product" in missing.reason
 
 
 def test_target_without_position_is_an_error_of_that_target(server, tmp_path):

@@ -13,8 +13,9 @@ from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import (
     InvalidFile,
 )
+from virtualobserver.io import gzipped
 from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.observatories.harps import VirtualHARPS, index, packed
+from virtualobserver.observatories.harps import VirtualHARPS, index
 from virtualobserver.observatories.harps.folder import FolderArchive
 from virtualobserver.observatory import Aux
 
@@ -34,6 +35,7 @@ def test_folder_files_belong_to_targets_by_position_not_by_name(tmp_path):
     write(tmp_path / "b", "ADP.2.fits", adp(1, OBJECT="beta-Pic"))
     write(tmp_path, "ADP.3.fits", adp(2, OBJECT="star", RA=90.0))
     landed = fetched(tmp_path, STAR, Target("none", ra=200.0, dec=10.0))
+    assert "within radius" in landed.pop()[1].reason
     assert [raw.archive_id for _, raw in landed] == ["ADP.1", "ADP.2"]
     assert all(raw.in_place and raw.path.is_file() for _, raw in landed)
     assert landed[0][1].header["object"] == "HD 39060"
@@ -46,7 +48,8 @@ def test_fast_star_is_found_where_it_was(tmp_path):
     fast = Target("Gl 273", ra=111.852083, dec=5.225778, epoch=2000.0, pmra=571.27, pmdec=-3694.25)
     assert len(fetched(tmp_path, fast, radius=6.0)) == 1
     slow = Target("Gl 273", ra=111.852083, dec=5.225778, epoch=2000.0, pmra=0.0, pmdec=0.0)
-    assert fetched(tmp_path, slow, radius=6.0) == []
+    ((_, missing),) = fetched(tmp_path, slow, radius=6.0)
+    assert "within radius" in missing.reason
 
 
 def test_components_of_a_close_pair_are_told_apart_by_name(tmp_path):
@@ -183,7 +186,7 @@ def test_fault_14_damaged_packed_files_are_told(tmp_path, content, reason):
 
 
 def test_fault_14_packed_file_that_would_fill_the_memory_is_refused(monkeypatch):
-    monkeypatch.setattr(packed, "_LARGEST", 100_000)
+    monkeypatch.setattr(gzipped, "LARGEST", 100_000)
     rows = reduced({"x": gzip.compress(bytes(10_000_000))})[0].data.epochs
     assert "larger than 100000 bytes" in rows["reason"][0]
 
@@ -191,7 +194,7 @@ def test_fault_14_packed_file_that_would_fill_the_memory_is_refused(monkeypatch)
 def test_packed_file_of_several_members_is_read_whole():
     content = adp(0)
     joined = gzip.compress(content[:40000]) + gzip.compress(content[40000:])
-    assert packed.plain_bytes(joined, "x") == content
+    assert gzipped.plain_bytes(joined, "x") == content
 
 
 def test_headers_are_kept_between_runs_and_read_again_where_a_file_changed(tmp_path, monkeypatch):

@@ -12,7 +12,6 @@ from support_star import BETA, GAIA, answer, objects
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.observatories.harps import live, star
 from virtualobserver.run.trees import export_tree
 
 
@@ -115,18 +114,30 @@ def test_a_target_list_from_a_survey_is_kept_until_a_refresh(tmp_path, url):
         wrong.run()
 
 
-def test_a_download_broken_off_goes_on_with_what_is_missing(tmp_path, url, monkeypatch):
+def addresses(server):
+    """Return the settings that name a server of the loopback interface for every service."""
+    paths = {
+        "tap_url": "",
+        "file_url": "/file/",
+        "token_url": "/token",
+        "gaia_url": "/gaia",
+        "simbad_url": "/simbad",
+    }
+    return {name: server.url + path for name, path in paths.items()}
+
+
+def test_a_download_broken_off_goes_on_with_what_is_missing(tmp_path, url):
     contents = [adp(n) for n in range(3)]
     rows = [row(n, content) for n, content in enumerate(contents)]
     target = {"name": "star", "ra": 86.8212, "dec": -51.0665, "epoch": 2016.0, "scenario": ""}
     with (
         Loopback() as server,
         opened(
-            tmp_path, url, configuration([target], reference="never", simbad="never", rate=100.0)
+            tmp_path,
+            url,
+            configuration([target], reference="never", simbad="never", rate=100.0, **addresses(server)),
         ) as project,
     ):
-        where = live.Addresses(tap=server.url, file=f"{server.url}/file/", token=f"{server.url}/token")
-        monkeypatch.setattr(live, "Addresses", lambda: where)
         server.on("/sync", Act(body=votable(rows)))
         for each, content in zip(rows, contents, strict=True):
             server.on(f"/file/{each['dp_id']}", Act(body=content))
@@ -141,17 +152,18 @@ def test_a_download_broken_off_goes_on_with_what_is_missing(tmp_path, url, monke
         assert [found.n for found in project.source("star").spectra] == [3, 3]
 
 
-def test_what_catalogues_know_of_a_star_reaches_its_properties_and_is_asked_once(tmp_path, url, monkeypatch):
+def test_what_catalogues_know_of_a_star_reaches_its_properties_and_is_asked_once(tmp_path, url):
     contents = [adp(n) for n in range(4)]
     rows = [row(n, content) for n, content in enumerate(contents)]
     target = {"name": "bet Pic", "ra": 86.8212, "dec": -51.0665, "alias": "HD 39060", "scenario": ""}
-    settings = configuration([target], rate=100.0)
-    settings |= {"analyses": {"exocomets": {}}}
-    with Loopback() as server, opened(tmp_path, url, settings) as project:
-        where = live.Addresses(tap=server.url, file=f"{server.url}/file/", token=f"{server.url}/token")
-        services = star.StarServices(gaia=f"{server.url}/gaia", simbad=f"{server.url}/simbad")
-        monkeypatch.setattr(live, "Addresses", lambda: where)
-        monkeypatch.setattr(star, "StarServices", lambda: services)
+    with (
+        Loopback() as server,
+        opened(
+            tmp_path,
+            url,
+            configuration([target], rate=100.0, **addresses(server)) | {"analyses": {"exocomets": {}}},
+        ) as project,
+    ):
         server.on("/sync", Act(body=votable(rows)))
         for each, content in zip(rows, contents, strict=True):
             server.on(f"/file/{each['dp_id']}", Act(body=content))

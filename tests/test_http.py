@@ -45,7 +45,8 @@ from virtualobserver.io.answers import (
 )
 from virtualobserver.io.http import HttpClient, Retry, Timeouts
 from virtualobserver.io.ratelimit import LocalRateLimiter, retry_after
-from virtualobserver.io.scrub import scrub_text, scrub_url
+from virtualobserver.secrets import scrub as scrub_text
+from virtualobserver.secrets import scrub_url
 
 SECRET = "pl4nted-s3cret/x"
 QUOTED = "pl4nted-s3cret%2Fx"
@@ -619,7 +620,7 @@ def test_redirects_that_lead_astray_are_refused(archive: Loopback, where: str, w
         ("http://h/q?token=abc: silent for 60 s", "http://h/q?token=***: silent for 60 s"),
         ("http://h/q?a=1&sig=abc&b=2", "http://h/q?a=1&sig=***&b=2"),
         ("http://me:abc@h/q", "http://***@h/q"),
-        ("Authorization: Bearer abc", "Authorization: ***"),
+        ("Authorization: Bearer abc", "Authorization: Bearer ***"),
         ("{'password': 'abc', 'ra': 1}", "{'password': '***', 'ra': 1}"),
         ("VO_SKY_PASSWORD=abc.", "VO_SKY_PASSWORD=***."),
         ("access_token=abc", "access_token=***"),

@@ -9,7 +9,7 @@ from support_real import real_data
 from support_ztf import Client, reduced
 
 from virtualobserver import Project
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.observatories.ztf import VirtualZTF, bulk
 
@@ -55,7 +55,8 @@ def test_object_is_one_raw_row_of_the_file_in_place():
 
 @pytest.mark.real
 def test_object_that_the_file_lacks_is_empty():
-    assert fetch(str(OID + 90000000))[1] == []
+    _, ((_, missing),) = fetch(str(OID + 90000000))
+    assert "not in the bulk file" in missing.reason
 
 
 @pytest.mark.real
@@ -156,5 +157,7 @@ def test_bulk_file_that_changed_is_read_again(tmp_path):
     for oid, other in ((OID, OID + 1), (OID + 1, OID)):
         pq.write_table(pa.table({"objectid": [oid]}), path)
         os.utime(path, (1.0, float(oid % 10**6)))
-        assert list(VirtualZTF().fetch([Target(str(oid))], Client(tmp_path)))
-        assert not list(VirtualZTF().fetch([Target(str(other))], Client(tmp_path)))
+        found = [
+            thing for _, thing in VirtualZTF().fetch([Target(str(oid)), Target(str(other))], Client(tmp_path))
+        ]
+        assert [type(thing) for thing in found] == [Raw, Missing]

@@ -6,7 +6,7 @@ from support_loopback import Act, Loopback
 from support_real import real_data
 from support_ztf import HEADER, OID, Client, csv, reduced, row
 
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
@@ -69,6 +69,7 @@ def test_mirror_with_damaged_files_gives_named_errors_and_the_others_go_on(tmp_p
     found = dict(folder_fetch(tmp_path, files, *names))
     assert {name: type(thing) for name, thing in found.items()} == {
         "good": Raw, "cut": InvalidFile, "column": BadKeyword, "page": InvalidFile, "last": Raw,
+        "header": Missing, "nothing": InvalidFile, "absent": Missing,
     }  # fmt: skip
     assert "magerr" in str(found["column"])
     assert "cut.csv" in str(found["cut"])
@@ -88,7 +89,8 @@ def test_fault_18_names_that_no_file_can_have_are_encoded_and_never_leave_the_fo
     inside.mkdir()
     (tmp_path / "out.csv").write_bytes(csv(row(0)))
     files = {"a%2Fb.csv": csv(row(0))}
-    assert [name for name, _ in folder_fetch(inside, files, "a/b", "../out")] == ["a/b"]
+    found = folder_fetch(inside, files, "a/b", "../out")
+    assert [(name, type(thing)) for name, thing in found] == [("a/b", Raw), ("../out", Missing)]
 
 
 def test_missing_folder_is_an_error_that_names_it(tmp_path):
@@ -181,17 +183,20 @@ def test_many_objects_are_asked_in_requests_of_at_most_100():
     "target", [Target("south", ra=1.0, dec=-40.0), Target("faint", ra=1.0, dec=2.0, mag=21.0)]
 )
 def test_targets_out_of_reach_are_empty_without_a_request(target):
-    assert live(None, target)[0] == []
+    ((_, missing),), _ = live(None, target)
+    assert "not asked for" in missing.reason
 
 
 def test_objects_without_good_observations_have_no_light_curve():
     found, client = live(lambda url, params: OBJECTS.replace(b",5\n", b",0\n"))
-    assert (found, len(client.asked)) == ([], 1)
+    assert ([type(thing) for _, thing in found], len(client.asked)) == ([Missing], 1)
 
 
 def test_fault_11_header_only_answers_are_empty():
-    assert live(lambda url, params: OBJECTS.split(b"\n")[0] + b"\n")[0] == []
-    assert live(lambda url, params: OBJECTS if url == query.TAP_URL else csv())[0] == []
+    ((_, missing),), _ = live(lambda url, params: OBJECTS.split(b"\n")[0] + b"\n")
+    assert "objects table" in missing.reason
+    ((_, missing),), _ = live(lambda url, params: OBJECTS if url == query.TAP_URL else csv())
+    assert "no epochs" in missing.reason
 
 
 @pytest.mark.parametrize(
@@ -277,14 +282,13 @@ def test_same_objects_query_is_asked_once_and_its_form_is_one_text():
 
 # ------------------------------------------------------------------------------- over the loopback interface
 @pytest.fixture
-def archive(monkeypatch):
+def archive():
     with Loopback() as loopback:
-        monkeypatch.setattr(query, "TAP_URL", loopback.url + "/tap")
-        monkeypatch.setattr(query, "LIGHTCURVE_URL", loopback.url + "/lc")
         yield loopback
 
 
-def over_http(tmp_path, *targets, **options):
+def over_http(archive, tmp_path, *targets, **options):
+    options |= {"tap_url": f"{archive.url}/tap", "lightcurve_url": f"{archive.url}/lc"}
     retry = Retry(attempts=3, first_wait=0.01)
     with HttpClient(retry=retry) as http:
         client = Client(http=http, cache=tmp_path / "cache")
@@ -299,7 +303,7 @@ def test_fault_12_cut_light_curve_is_asked_again_and_becomes_whole(archive, tmp_
     good = csv(row(0), row(1))
     archive.on("/tap", Act(body=OBJECTS[:-3]), Act(body=OBJECTS))
     archive.on("/lc", Act(body=good[:-9]), Act(body=good, cut=40), Act(body=good))
-    ((_, raw),) = over_http(tmp_path)
+    ((_, raw),) = over_http(archive, tmp_path)
     assert raw.content == good
     assert paths(archive) == [("POST", "/tap")] * 2 + [("GET", "/lc")] * 3
 
@@ -307,7 +311,7 @@ def test_fault_12_cut_light_curve_is_asked_again_and_becomes_whole(archive, tmp_
 def test_light_curve_that_stays_cut_is_a_retryable_error(archive, tmp_path):
     archive.on("/tap", Act(body=OBJECTS))
     archive.on("/lc", Act(body=csv(row(0))[:-9]))
-    ((_, error),) = over_http(tmp_path)
+    ((_, error),) = over_http(archive, tmp_path)
     assert isinstance(error, IncompleteDownload)
     assert error.kind == "retryable"
 
@@ -315,12 +319,12 @@ def test_light_curve_that_stays_cut_is_a_retryable_error(archive, tmp_path):
 def test_table_service_is_asked_by_post_and_its_answer_kept_for_the_next_run(archive, tmp_path):
     archive.on("/tap", Act(body=OBJECTS))
     archive.on("/lc", Act(status=404), Act(body=csv(row(0))))
-    ((_, error),) = over_http(tmp_path)
+    ((_, error),) = over_http(archive, tmp_path)
     assert isinstance(error, ArchiveRefused)
     form = parse_qs(archive.asked[0].body.decode())
     assert form["QUERY"][0].startswith("SELECT oid, ra, dec")
     assert (form["REQUEST"], form["LANG"], form["FORMAT"]) == (["doQuery"], ["ADQL"], ["csv"])
-    ((_, raw),) = over_http(tmp_path)
+    ((_, raw),) = over_http(archive, tmp_path)
     assert raw.header["epochs"] == 1
     assert [path for _, path in paths(archive)] == ["/tap", "/lc", "/lc"]
 
@@ -329,7 +333,7 @@ def test_table_service_that_is_down_or_cut_gives_way_to_the_cone(archive, tmp_pa
     archive.on("/lc", Act(body=csv(row(0))))
     for number, act in enumerate([Act(status=503), Act(body=OBJECTS, cut=10)]):
         archive.on("/tap", act)
-        ((_, raw),) = over_http(tmp_path / str(number), filters=("zr", "zg"))
+        ((_, raw),) = over_http(archive, tmp_path / str(number), filters=("zr", "zg"))
         assert raw.header["route"] == "cone"
         asked = parse_qs(archive.asked[-1].query)
         assert asked["POS"] == ["CIRCLE 10.0000000 20.0000000 0.0005556"]
@@ -340,7 +344,7 @@ def test_table_service_that_is_down_or_cut_gives_way_to_the_cone(archive, tmp_pa
 def test_release_that_does_not_exist_is_no_reason_for_the_cone(archive, tmp_path):
     words = "unknown table: ztf_objects_dr999"
     archive.on("/tap", Act(body=votable(status="ERROR", words=words), headers={"Content-Type": "text/xml"}))
-    ((_, error),) = over_http(tmp_path, release="dr999")
+    ((_, error),) = over_http(archive, tmp_path, release="dr999")
     assert words in str(error)
     assert (error.kind, len(archive.asked)) == ("permanent", 1)
 

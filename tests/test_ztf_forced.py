@@ -10,7 +10,7 @@ from support_real import real_data
 from support_ztf import Client, reduced
 
 from virtualobserver import Project
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Aux, Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveRefused,
@@ -106,14 +106,14 @@ def test_null_is_missing():
 
 
 @pytest.mark.real
-def test_baseline_is_subtracted_and_fluxes_are_microjansky():
+def test_a_variable_star_has_no_baseline_and_fluxes_are_microjansky():
     content = recorded().read_bytes()
     columns = forced.parse(content, "x")
     products = reduced(VirtualZTF(), [raw(content)], STAR)
     assert [p.series for p in products] == [f"forced-{p.band}" for p in products]
     one = products[0].data
-    facts = max(one.meta["baselines"], key=lambda group: group["quiet"])
-    assert facts["quiet"] >= 25
+    # the star varies by much more than its errors: there is no quiet state to subtract
+    assert all(group["baseline"] is None for group in one.meta["baselines"])
     first = int(np.argmin(np.where(columns["filter"] == "ZTF_g", columns["jd"], np.inf)))
     place = [int(columns[name][first]) for name in ("field", "ccdid", "qid")]
     group = next(g for g in one.meta["baselines"] if [g["field"], g["ccdid"], g["qid"]] == place)
@@ -144,8 +144,9 @@ def test_total_flux_of_a_star_is_near_its_reference():
 def test_folder_file_is_found_by_the_requested_position():
     survey = VirtualZTF(mode="forced")
     targets = [STAR, Target("other", ra=1.0, dec=2.0)]
-    ((target, found),) = survey.fetch(targets, Client(recorded().parent))
+    (target, found), (_, missing) = survey.fetch(targets, Client(recorded().parent))
     assert (target.name, found.path.name, found.in_place) == ("star", FILE, True)
+    assert "none was requested at its position" in missing.reason
 
 
 @pytest.mark.real
@@ -268,7 +269,8 @@ def test_same_position_with_another_span_is_another_request(account):
 
 
 def test_request_that_ended_without_result_is_empty_and_one_that_failed_an_error(account):
-    assert live(lists(page(STAR.ra, STAR.dec, ended="2026-01-01", code="0")))[0] == []
+    ((_, missing),) = live(lists(page(STAR.ra, STAR.dec, ended="2026-01-01", code="0")))[0]
+    assert "measured no epochs" in missing.reason
     ((_, error),), _, _ = live(
         lists(page(STAR.ra, STAR.dec, ended="2026-01-01", code="65", words="bad dates"))
     )
@@ -322,7 +324,8 @@ def test_list_that_cannot_be_had_fails_all_targets_after_one_question(account):
 
 def test_targets_out_of_reach_need_no_account(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert live(None, Target("south", ra=1.0, dec=-60.0))[:2] == ([], [])
+    ((_, missing),), asked, _ = live(None, Target("south", ra=1.0, dec=-60.0))
+    assert ("not asked for" in missing.reason, asked) == (True, [])
 
 
 @pytest.mark.parametrize("name", ["VO_ZTF_PASSWORD", "VO_ZTF_SERVICE_PASSWORD"])
@@ -335,18 +338,18 @@ def test_missing_account_or_login_says_which_variables(account, monkeypatch, tmp
     assert name in str(error)
 
 
-def test_fault_23_service_over_http_gets_login_and_account_and_shows_neither(account, monkeypatch, tmp_path):
+def test_fault_23_service_over_http_gets_login_and_account_and_shows_neither(account):
     with Loopback() as archive, HttpClient(retry=Retry(attempts=2, first_wait=0.01)) as http:
-        for name, path in (("LIST_URL", "/list"), ("BATCH_LIST_URL", "/batch"), ("SUBMIT_URL", "/submit")):
-            monkeypatch.setattr(service, name, archive.url + path)
-        archive.on("/list", Act(body=NOTHING))
-        archive.on("/batch", Act(body=NOTHING))
-        archive.on("/submit", Act(status=500, body=b"busy"))
+        urls = (service.LIST_URL, service.BATCH_LIST_URL, service.SUBMIT_URL)
+        listed, batch, submit = (url.removeprefix(service.SERVER) for url in urls)
+        archive.on(listed, Act(body=NOTHING))
+        archive.on(batch, Act(body=NOTHING))
+        archive.on(submit, Act(status=500, body=b"busy"))
         client = Client(http=http)
-        ((_, error),) = VirtualZTF(mode="forced").fetch([STAR], client)
+        ((_, error),) = VirtualZTF(mode="forced", forced_url=archive.url).fetch([STAR], client)
         assert isinstance(error, ArchiveUnavailable)
         # a submission that may have been taken is not repeated by itself
-        assert [asked.path for asked in archive.asked] == ["/list", "/batch", "/submit"]
+        assert [asked.path for asked in archive.asked] == [listed, batch, submit]
         login = "Basic " + b64encode(b"everybody:planted-login").decode()
         assert {asked.headers["authorization"] for asked in archive.asked} == {login}
         assert "userpass=planted-secret" in archive.asked[0].query
@@ -402,3 +405,84 @@ def test_folder_of_forced_results_goes_through_a_whole_run(tmp_path, url):
         raw_data = project.sql("SELECT format, header FROM raw_data")
         assert raw_data["format"].tolist() == [forced.FORMAT]
         assert raw_data["header"][0]["epochs"] == 683
+
+
+def quiet_file(flux, error, **columns):
+    """Return the columns of a result file with these difference fluxes, one epoch a night."""
+    n = len(flux)
+    base = {
+        "field": 1.0, "ccdid": 2.0, "qid": 3.0, "infobitssci": 0.0, "sciinpseeing": 2.0, "scisigpix": 8.0,
+        "exptime": 30.0, "zpdiff": 23.9, "forcediffimchisq": 1.0, "refjdstart": 2458000.5, "refjdend": 2458050.5,
+        "dnearestrefsrc": 9.0, "nearestrefmag": np.nan, "nearestrefmagunc": np.nan, "nearestrefsharp": np.nan,
+    }  # fmt: skip
+    made = {name: np.full(n, value) for name, value in base.items()}
+    made |= {"jd": 2459000.5 + np.arange(n), "forcediffimflux": flux, "forcediffimfluxunc": np.full(n, error)}
+    made |= {"filter": np.full(n, "ZTF_r"), "procstatus": np.full(n, "0")}
+    return made | columns
+
+
+def forced_curve(columns, **options):
+    aux = Aux(STAR)
+    ((product),) = forced.lightcurves([columns], aux, VirtualZTF(**options).settings)
+    return product.data, aux.notes
+
+
+def test_an_event_shorter_than_the_quiet_time_leaves_the_baseline_alone():
+    rng = np.random.default_rng(1)
+    flux = 40.0 + rng.normal(0, 5.0, 100)
+    flux[60:90] += 300 * np.exp(-np.arange(30) / 10)
+    data, notes = forced_curve(quiet_file(flux, 5.0))
+    (facts,) = data.meta["baselines"]
+    assert facts["baseline"] == pytest.approx(40.0, abs=3.0)
+    assert data.flux.max() == pytest.approx(300, abs=20)
+    assert data["baseline"] == pytest.approx(facts["baseline"])
+    assert not notes
+
+
+def test_an_event_that_fills_the_window_is_not_subtracted_from_itself():
+    flux = np.concatenate(([1.0, -13.0], 325.0 * np.exp(-np.arange(80) / 100)))
+    data, notes = forced_curve(quiet_file(flux, 5.0))
+    assert data.meta["baselines"][0]["baseline"] is None
+    assert data.flux == pytest.approx(flux)
+    assert np.isnan(data["baseline"]).all()
+    assert data["mag"][2] == pytest.approx(23.9 - 2.5 * np.log10(325.0))
+    assert list(notes.values()) == [82]
+
+
+def test_two_states_of_equal_length_leave_open_which_is_quiet_unless_told():
+    rng = np.random.default_rng(2)
+    flux = np.concatenate((rng.normal(0, 5, 40), rng.normal(300, 5, 40)))
+    assert forced_curve(quiet_file(flux, 5.0))[0].meta["baselines"][0]["baseline"] is None
+    options = {"forced_quiet_before": 59040.0}
+    assert forced_curve(quiet_file(flux, 5.0), **options)[0].meta["baselines"][0][
+        "baseline"
+    ] == pytest.approx(0, abs=3)
+    options = {"forced_quiet_after": 59040.0}
+    assert forced_curve(quiet_file(flux, 5.0), **options)[0].meta["baselines"][0][
+        "baseline"
+    ] == pytest.approx(300, abs=3)
+    flux = np.concatenate((flux[:20], flux[40:], flux[20:40]))
+    options = {"forced_quiet_before": 59020.0, "forced_quiet_after": 59060.0}
+    assert forced_curve(quiet_file(flux, 5.0), **options)[0].meta["baselines"][0][
+        "baseline"
+    ] == pytest.approx(0, abs=3)
+
+
+@pytest.mark.real
+def test_a_transient_that_fills_its_window_keeps_its_brightness_and_is_a_flare(tmp_path, url):
+    folder = real_data("archives", "ztf", "forced")
+    configuration = {
+        "name": "filled",
+        "catalog": {"rows": [{"name": "sn", "ra": 106.88522654, "dec": 48.90021893}]},
+        "observatories": {"ztf": {"archive": str(folder), "mode": "forced"}},
+        "analyses": {"transients": {}},
+    }
+    with Project.open(configuration, data=tmp_path / "data", url=url) as project:
+        assert project.run().failed == 0
+        curves = {curve.band: curve.data for curve in project.source("sn").lightcurves}
+        good = curves["zr"].flags == 0
+        assert curves["zr"].flux[good].max() == pytest.approx(325, abs=1)
+        assert np.nanmin(curves["zr"]["mag"][good]) == pytest.approx(17.62, abs=0.01)
+        assert curves["zr"].flux[:2] == pytest.approx([1, -13], abs=0.5)
+        kinds = set(project.detections()["kind"])
+        assert kinds == {"flare"}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux, Known, Product, Raw, RawRef, Target
+from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "Jobs",
     "Known",
     "Landed",
+    "Missing",
     "ObservatorySettings",
     "Site",
     "Solved",
@@ -36,7 +37,7 @@ __all__ = [
     "VirtualObservatory",
 ]
 
-Landed = tuple[Target, Raw | Known | ArchiveError | DataError]
+Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
 
 
 Group = tuple[str, str, Sequence[Handle]]
@@ -220,8 +221,10 @@ class VirtualObservatory(ABC):
         (target, Known)
             Raw data that `client.known` has already and that are still what the archive has.
         (target, error)
-            This target failed; the others go on. A target of which nothing is yielded was looked
-            for and is not there.
+            This target failed; the others go on.
+        (target, Missing)
+            The target was looked for and is not there, and why. One of which nothing is yielded is
+            not there either, and its reason says only where it was looked for.
         """
 
     def catalogue(self, client: Client) -> list[dict[str, Any]]:  # noqa: ARG002

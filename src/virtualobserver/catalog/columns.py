@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "check_positions",
     "clean_frame",
     "default_epoch",
+    "gaia_release",
     "map_columns",
     "namespace_of",
     "native",
@@ -196,7 +198,7 @@ def namespace_of(frame: pd.DataFrame, columns: Mapping[str, str], names: NDArray
     return "gaia_dr3" if is_gaia and all(name.isdigit() for name in names[:100]) else ""
 
 
-def default_epoch(text: str, columns: Mapping[str, str]) -> float | None:
+def default_epoch(text: str, columns: Mapping[str, str] = MappingProxyType({})) -> float | None:
     """Return the Julian year of positions where no column says it: 2016.0 in Gaia DR3, 2015.5 in DR2, else None.
 
     Parameters
@@ -209,6 +211,12 @@ def default_epoch(text: str, columns: Mapping[str, str]) -> float | None:
     if columns.get("ra", "").lower().endswith("j2000"):
         return 2000.0
     return next((_EPOCHS[release] for pattern, release in _RELEASES if pattern.search(text)), None)
+
+
+def gaia_release(name: str) -> str:
+    """Return the namespace of a Gaia designation such as ``Gaia DR2 123``, else nothing."""
+    match = _GAIA_NAME.fullmatch(name)
+    return f"gaia_{_release(match.group(1).lower())}" if match else ""
 
 
 def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: str) -> None:

@@ -82,6 +82,7 @@ _GAIA_COLUMNS: Final = (
     "radial_velocity"
 )
 _TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
+_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 _TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
 _LARGEST_CONE_DEG: Final = 90.0
 _ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
@@ -92,8 +93,21 @@ def named_catalogs() -> list[str]:
     return sorted(_NAMED)
 
 
-def named(name: str, *, cache: str | Path, http: HttpClient | None = None) -> pd.DataFrame:
+def named(
+    name: str, *, cache: str | Path, http: HttpClient | None = None, folder_url: str | None = None
+) -> pd.DataFrame:
     """Return a catalogue known by name; it is downloaded once and then kept in `cache`.
+
+    Parameters
+    ----------
+    name
+        One of `named_catalogs`.
+    cache
+        Folder for the file.
+    http
+        Client to use.
+    folder_url
+        Where the file lies instead of where it was published.
 
     Raises
     ------
@@ -109,17 +123,18 @@ def named(name: str, *, cache: str | Path, http: HttpClient | None = None) -> pd
         raise CatalogError(msg)
     known = _NAMED[name]
     path = Path(cache) / known.file
+    url = known.url if folder_url is None else f"{folder_url.rstrip('/')}/{known.file}"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         if http is None:
             with HttpClient() as client:
-                client.download(known.url, path)
+                client.download(url, path)
         else:
-            http.download(known.url, path)
+            http.download(url, path)
     frame = read_any(path)
     if len(frame) != known.rows:
         path.unlink()
-        msg = f"the catalogue {name} from {known.url} has {len(frame)} of {known.rows} rows; run again to fetch it anew"
+        msg = f"the catalogue {name} from {url} has {len(frame)} of {known.rows} rows; run again to fetch it anew"
         raise ArchiveOverflow(msg)
     return frame
 
@@ -215,18 +230,24 @@ def load(
         raise CatalogError(msg)
     store = Path("catalogs/cache") if cache is None else Path(cache)
     adql, vizier = str(settings.adql), str(settings.vizier)
+    gaia, cds = settings.gaia_url, settings.vizier_url
     loaders: Mapping[str, Callable[[], tuple[pd.DataFrame, str, str, dict[str, Any]]]] = {
         "file": lambda: _from_file(Path(settings.file or ""), folder),
-        "named": lambda: _from_name(str(settings.named), store),
+        "named": lambda: _from_name(str(settings.named), store, settings.named_url),
         "adql": lambda: (
-            _kept(store, f"gaia {adql}", lambda: query_gaia(adql), refresh),
+            _kept(store, f"gaia {adql}{_at(gaia)}", lambda: query_gaia(adql, query=_query_at(gaia)), refresh),
             "gaia",
             adql,
             dict(_GAIA),
         ),
-        "cone": lambda: _from_cone(settings.cone, store, refresh),
+        "cone": lambda: _from_cone(settings.cone, store, refresh, gaia),
         "vizier": lambda: (
-            _kept(store, f"vizier {vizier}", lambda: query_vizier(vizier), refresh),
+            _kept(
+                store,
+                f"vizier {vizier}{_at(cds)}",
+                lambda: query_vizier(vizier, query=_query_at(cds)),
+                refresh,
+            ),
             vizier,
             f"VizieR {vizier}",
             {},
@@ -248,17 +269,18 @@ def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str
     return read_any(path), Path(stem).stem, str(path), {}
 
 
-def _from_name(name: str, cache: Path) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    frame = named(name, cache=cache)
+def _from_name(name: str, cache: Path, url: str | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+    frame = named(name, cache=cache, folder_url=url)
     return frame, name, _NAMED[name].url, dict(_NAMED[name].fields)
 
 
 def _from_cone(
-    cone: ConeSettings | None, cache: Path, refresh: bool
+    cone: ConeSettings | None, cache: Path, refresh: bool, url: str | None
 ) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     assert cone is not None
     origin = f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg"
-    frame = _kept(cache, origin, lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius), refresh)
+    ask = lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius, query=_query_at(url))  # noqa: E731
+    frame = _kept(cache, f"{origin}{_at(url)}", ask, refresh)
     return frame, "gaia_cone", origin, dict(_GAIA)
 
 
@@ -277,7 +299,13 @@ def _kept(cache: Path, question: str, ask: Callable[[], pd.DataFrame], refresh: 
 def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     import pandas as pd
 
-    return pd.DataFrame(settings.rows or ()), "targets", "configuration", {}
+    rows = settings.rows or ()
+    for number, row in enumerate(rows, 1):
+        for key, value in row.items():
+            if isinstance(value, str) and (half := _HALF_CHARACTER.search(value)) is not None:
+                msg = f"catalog.rows: row {number}: {key} holds {half[0]!a}, which is half of a character"
+                raise CatalogError(msg)
+    return pd.DataFrame(rows), "targets", "configuration", {}
 
 
 def _made_up(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
@@ -332,6 +360,24 @@ def _gaia_query(adql: str) -> Any:
     gaia = GaiaClass(show_server_messages=False)
     gaia.ROW_LIMIT = -1
     return gaia.launch_job_async(adql).get_results()
+
+
+def _at(url: str | None) -> str:
+    """Return what tells the answers of another server apart from those of the usual one."""
+    return f" at {url}" if url else ""
+
+
+def _query_at(url: str | None) -> Query | None:
+    """Return how a TAP service at another address is asked; None for the usual one."""
+    if url is None:
+        return None
+
+    def query(adql: str) -> Any:
+        from astroquery.utils.tap.core import TapPlus
+
+        return TapPlus(url=url).launch_job_async(adql).get_results()
+
+    return query
 
 
 def _vizier_query(adql: str) -> Any:

@@ -19,6 +19,7 @@ from virtualobserver.catalog.columns import (
     check_positions,
     clean_frame,
     default_epoch,
+    gaia_release,
     map_columns,
     namespace_of,
     native,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalog"]
 
+_FIRST_YEAR, _LAST_YEAR = 1800.0, 2200.0  # as for the setting catalog.epoch
+_DEFAULT_EPOCH = 2000.0
 _NUMBERS = ("pmra", "pmdec", "parallax", "mag", "mag_error")
 
 
@@ -63,7 +66,8 @@ class Catalog:
     namespace
         Authority of the names: by default ``gaia_dr3`` for Gaia's numbers, else the name of the catalogue.
     epoch
-        Julian year of the positions; by default the column ``ref_epoch``, 2016 for Gaia, else 2000.
+        Julian year of the positions; by default the column ``ref_epoch``, 2016.0 for names of Gaia DR3 (2015.5
+        for DR2), else 2000.0, which is refused for targets that move.
     origin
         Where the table comes from: path, address or query.
     kind, mag_band
@@ -75,7 +79,7 @@ class Catalog:
     ------
     CatalogError
         If a column is missing, a position out of range, or a name empty or there twice; the message names
-        rows, counted from 1.
+        rows, counted from 1. Also if a target has a proper motion and nothing says from which year on.
     """
 
     frame: pd.DataFrame
@@ -100,10 +104,7 @@ class Catalog:
         object.__setattr__(self, "namespace", namespace)
         object.__setattr__(self, "_names", names)
         check_positions(self._numbers("ra"), self.dec, self.name)
-        if "epoch" in columns:
-            check_epochs(frame[columns["epoch"]], self.name)
-        if self.epoch is None and "epoch" not in columns:
-            object.__setattr__(self, "epoch", default_epoch(namespace, columns) or 2000.0)
+        object.__setattr__(self, "_epochs", self._read_epochs())
 
     @classmethod
     def read(
@@ -222,9 +223,53 @@ class Catalog:
     @property
     def epochs(self) -> NDArray[np.float64]:
         """Julian year of each position, shape (n,)."""
-        if self.epoch is None:
-            return self._numbers("epoch")
-        return np.full(len(self), self.epoch)
+        epochs: NDArray[np.float64] = self.__dict__["_epochs"]
+        return epochs
+
+    def _read_epochs(self) -> NDArray[np.float64]:
+        """Return the Julian year of each row: as given, by its column, or as its authority has it.
+
+        A star of 1 arcsec a year is 16 arcsec off if its year is guessed wrong by those of Gaia and J2000.
+        """
+        if self.epoch is not None:
+            return np.full(len(self), float(self.epoch))
+        said = self._numbers("epoch")
+        if "epoch" in self.columns:
+            check_epochs(self.frame[self.columns["epoch"]], self._place)
+        epochs = np.where(np.isfinite(said), said, self._usual_epochs())
+        moves = np.nan_to_num(self._numbers("pmra")) != 0
+        moves |= np.nan_to_num(self._numbers("pmdec")) != 0
+        if (unknown := moves & np.isnan(epochs)).any():
+            raise CatalogError(self._no_epoch(unknown))
+        return np.where(np.isnan(epochs), _DEFAULT_EPOCH, epochs)
+
+    def _usual_epochs(self) -> NDArray[np.float64]:
+        """Return the year that names or columns of positions tell, else NaN."""
+        known = default_epoch(self.namespace, self.columns)
+        if known is not None:
+            return np.full(len(self), known)
+        found = [default_epoch(gaia_release(str(name))) for name in self.names]
+        return np.array([np.nan if year is None else year for year in found], dtype=np.float64)
+
+    def _no_epoch(self, rows: NDArray[np.bool_]) -> str:
+        numbers = np.flatnonzero(rows) + 1
+        shown = ", ".join(map(str, numbers[:5])) + (
+            f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+        )
+        column = self.columns.get("epoch")
+        where = f"nothing in the column {column!r}" if column else "no column ref_epoch"
+        return (
+            f"the catalogue {self._place} has targets with a proper motion and {where} says of which year their "
+            f"positions are: row{'s' if len(numbers) > 1 else ''} {shown}; fill it in, or give catalog.epoch (2016.0 "
+            "for Gaia DR3, 2015.5 for DR2, 2000.0 for positions that were carried to J2000)"
+        )
+
+    @property
+    def _place(self) -> str:
+        """What messages call the catalogue: its name, and its file if that says more."""
+        return (
+            self.name if self.origin in {"", "configuration", self.name} else f"{self.name} ({self.origin})"
+        )
 
     @cached_property
     def out_of_range(self) -> dict[str, int]:
@@ -244,7 +289,14 @@ class Catalog:
         import pandas as pd
 
         said = repr(
-            (sorted(self.columns.items()), self.namespace, self.epoch, self.kind, self.mag_band, self.extra)
+            (
+                sorted(self.columns.items()),
+                self.namespace,
+                self.epoch or sorted(set(self.epochs.tolist())),
+                self.kind,
+                self.mag_band,
+                self.extra,
+            )
         )
         digest = hashlib.sha256(said.encode())
         for name in sorted(str(name) for name in self.frame):

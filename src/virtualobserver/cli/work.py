@@ -194,19 +194,37 @@ def config(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of this configuration.")
     ] = False,
+    plugins: Annotated[
+        bool,
+        typer.Option(
+            "--plugins/--no-plugins",
+            help="Whether to run the code of plug-in files (.py) that the configuration names.",
+        ),
+    ] = True,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Print the settings a configuration resolves to, and where each came from."""
+    """Print the settings a configuration resolves to, and where each came from, and check that it can run.
+
+    A plug-in file (.py) that a configuration names is a program: this command, and every other that reads the
+    configuration, runs it. Look at somebody else's configuration with --no-plugins first.
+    """
     from virtualobserver.config import json_schema, load
     from virtualobserver.plugins import settings_of
+    from virtualobserver.run.checks import check_project, settings_without_files
     from virtualobserver.run.scaffold import find_config
 
-    resolved = load(find_config(config), overrides or (), resolve=settings_of)
+    resolve = settings_of if plugins else settings_without_files
+    resolved = load(find_config(config), overrides or (), resolve=resolve)
     settings = resolved.settings
+    files = [name for name in (*settings.observatories, *settings.analyses) if name.endswith(".py")]
+    if plugins:
+        check_project(settings)
+    elif files:
+        note(f"not read: {', '.join(files)}; whether the project can run was not checked")
     if schema:
         surveys, analyses = list(settings.observatories), list(settings.analyses)
-        found = json_schema(settings_of, observatories=surveys, analyses=analyses)
+        found = json_schema(resolve, observatories=surveys, analyses=analyses)
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
     if as_json:
@@ -222,18 +240,24 @@ def config(
 
 
 def status(config: Config, overrides: Set = None, data: Data = None, as_json: Json = False) -> None:
-    """Print the number of tasks by step and status."""
+    """Print the number of tasks by step and status, why tasks are empty, and what was left out."""
     with open_project(config, data=data, overrides=overrides) as project:
         table = project.status()
     if as_json:
         typer.echo(
             json.dumps(
-                {str(step): {str(k): int(v) for k, v in row.items()} for step, row in table.iterrows()},
+                {
+                    str(step): {str(k): v if isinstance(v, str) else int(v) for k, v in row.items()}
+                    for step, row in table.iterrows()
+                },
                 indent=1,
             )
         )
         return
-    print_frame(table.reset_index(names="step"), Format.table)
+    print_frame(table.drop(columns="reasons").reset_index(names="step"), Format.table)
+    for step, reasons in table["reasons"].items():
+        for reason in filter(None, reasons.split("; ")):
+            typer.echo(f"{step}: {reason}")
     stale, failed = int(table["stale"].sum()), int(table["failed"].sum())
     if stale:
         typer.echo(f"{stale} tasks are stale: their input changed; `vo run {config} --refresh` redoes them")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import stat
@@ -10,27 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from virtualobserver.config import yamlfile
 from virtualobserver.config.tree import Entry, Tree, plain
 from virtualobserver.errors import ConfigError
+from virtualobserver.secrets import MASK, holds_password, is_secret_name
+from virtualobserver.secrets import scrub as hide
 
 __all__ = ["MASK", "Credentials", "credentials_file", "known_secrets", "refuse_secrets", "scrub"]
 
-MASK: Final = "***"
-
-_SECRET_KEYS: Final = frozenset(
-    {"access_token", "api_key", "apikey", "credentials", "passphrase", "passwd", "password"}
-    | {"secret", "token"}
-)
 _PARTS: Final = ("username", "password", "token")
 _VARIABLE: Final = re.compile(r"VO_[A-Z0-9_]*(PASSWORD|TOKEN|SECRET)")
-_USERINFO: Final = re.compile(r"(\w://)([^/\s:@]*):([^/\s]+)@")
-_HEADER: Final = re.compile(r"(?i)(authorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer|token)\s+)[^\s'\",]+")
-_PAIR: Final = re.compile(
-    r"(?i)\b((?:password|passwd|access_token|token|api_?key)['\"]?\s*[=:]\s*['\"]?)([^\s&'\",;}]+)"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +127,8 @@ def scrub(text: str, *, env: Mapping[str, str] | None = None, secrets: Iterable[
         The text with ``***`` for each secret, for the password in any URL, and for whatever follows
         ``Authorization:``, ``password=`` and ``token=``.
     """
-    known = {secret for secret in (*secrets, *_of_environment(os.environ if env is None else env)) if secret}
-    forms = known | {quote(secret, safe="") for secret in known}
-    forms |= {base64.b64encode(secret.encode()).decode() for secret in known}
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, MASK)
-    text = _USERINFO.sub(rf"\1\2:{MASK}@", text)
-    text = _HEADER.sub(rf"\1{MASK}", text)
-    return _PAIR.sub(rf"\1{MASK}", text)
+    known = (*secrets, *_of_environment(os.environ if env is None else env))
+    return hide(text, known, users=True)
 
 
 def refuse_secrets(tree: Tree) -> None:
@@ -160,7 +144,7 @@ def refuse_secrets(tree: Tree) -> None:
 
 
 def _refuse_in(key: str, value: Any, entry: Entry) -> None:
-    if key.lower() in _SECRET_KEYS:
+    if is_secret_name(key, anywhere=True):
         msg = (
             f"{entry.place}: {key}: secrets do not belong into a project, whose settings are stored and "
             "shared; set VO_<SURVEY>_PASSWORD or VO_<SURVEY>_TOKEN in the environment, or write them to "
@@ -174,7 +158,7 @@ def _refuse_in(key: str, value: Any, entry: Entry) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _refuse_in("", item, entry)
-    elif isinstance(value, str) and _USERINFO.search(value):
+    elif isinstance(value, str) and holds_password(value):
         msg = f"{entry.place}: {key}: the address holds a password; take it out and use the environment"
         raise ConfigError(msg)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
 import structlog
 
 from virtualobserver.config.credentials import known_secrets, scrub
 from virtualobserver.errors import ConfigError
+from virtualobserver.secrets import MASK, is_secret_name
 
 __all__ = ["get_logger", "hide", "show"]
 
@@ -129,7 +130,17 @@ def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[st
         secrets = known_secrets()
     except ConfigError:  # the private file is refused: an error of its own, where it is needed
         secrets = ()
-    return {
-        name: scrub(value, secrets=secrets) if isinstance(value, str) else value
-        for name, value in event.items()
-    }
+    return {name: _masked(value, name, secrets) for name, value in event.items()}
+
+
+def _masked(value: Any, name: str, secrets: Iterable[str]) -> Any:
+    """Return a value of an event without secrets, whatever it is made of."""
+    if isinstance(value, str):
+        return MASK if is_secret_name(name, anywhere=True) else scrub(value, secrets=secrets)
+    if isinstance(value, Mapping):
+        return {key: _masked(item, str(key), secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_masked(item, name, secrets) for item in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return scrub(str(value), secrets=secrets)

@@ -6,7 +6,10 @@ import re
 
 from virtualobserver.errors import ConfigError
 
-__all__ = ["legalise"]
+__all__ = ["LONGEST", "legalise"]
+
+LONGEST = 100
+"""Characters of a name: file names of 255 bytes hold it with what is put before and after."""
 
 
 def legalise(name: str, *, upper: bool = True) -> str:
@@ -22,8 +25,11 @@ def legalise(name: str, *, upper: bool = True) -> str:
     Raises
     ------
     ConfigError
-        Other characters remain, or a digit comes first.
+        Other characters remain, a digit comes first, or it is too long for the name of a file.
     """
+    if len(name) > LONGEST:
+        msg = f"Cannot legalize name {name[:20]!r}… of {len(name)} characters: {LONGEST} are the most"
+        raise ConfigError(msg)
     legal = re.sub(r"[\s-]+", lambda found: "_" * len(found.group()), name.strip())
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", legal):
         msg = f"Cannot legalize name {name!r}: use letters, digits and underscores, and begin with a letter"

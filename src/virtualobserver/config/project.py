@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, Self
 import pydantic
 
 from virtualobserver.config.names import legalise
-from virtualobserver.config.settings import Settings, leaves, setting
+from virtualobserver.config.settings import Settings, address, leaves, setting
 from virtualobserver.config.yamlfile import dump
 from virtualobserver.errors import ConfigError
 
@@ -91,6 +91,17 @@ class CatalogSettings(Settings):
         run_only=True,
         doc="A survey of this project that can list its archive, live or folder: everything it has is a target",
     )
+    gaia_url: str | None = address(
+        None, run_only=True, doc="a TAP service with Gaia's tables; unset = ESA's archive"
+    )
+    vizier_url: str | None = address(
+        None, run_only=True, doc="a TAP service with VizieR's tables; unset = CDS's"
+    )
+    named_url: str | None = address(
+        None,
+        run_only=True,
+        doc="the folder with the file of the named catalogue; unset = where it was published",
+    )
     test: int | None = setting(None, run_only=True, ge=1, doc="Number of made-up targets, to try things out")
     columns: ColumnSettings = setting(ColumnSettings(), run_only=True, doc="Names of the columns")
     namespace: str | None = setting(
@@ -106,7 +117,8 @@ class CatalogSettings(Settings):
         ge=1800,
         le=2200,
         aliases=("catalog_observation_year",),
-        doc="Julian year of the positions; the column ref_epoch, 2016 for Gaia DR3, else 2000",
+        doc="Julian year of the positions; by default the column ref_epoch, 2016.0 for names of Gaia DR3 (2015.5 for "
+        "DR2), else 2000.0, which is refused for targets with a proper motion",
     )
     at_epoch: float | None = setting(
         None, run_only=True, unit="yr", ge=1800, le=2200, doc="Julian year to move the positions to"

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import pydantic
 from pydantic.fields import FieldInfo
 
-__all__ = ["Leaf", "Settings", "field_marks", "leaves", "model_in", "names_of", "setting"]
+__all__ = ["Leaf", "Settings", "address", "field_marks", "leaves", "model_in", "names_of", "setting"]
 
 _NUMBERS: Final = frozenset({int, float})
 
@@ -39,6 +39,15 @@ class Settings(pydantic.BaseModel):
         if field is not None:
             _refuse_other_kind(value, frozenset(_leaf_types(field.annotation)))
         return value
+
+
+def address(default: str | None, *, doc: str, **marks: Any) -> Any:
+    """Declare the address of a service: another one is a mirror, a copy of an institute, or a server of tests.
+
+    Part of what is fetched, unless `marks` says ``run_only``: what one server gave is not what another has.
+    """
+    marks = marks if "run_only" in marks else {"step": "fetch", **marks}
+    return setting(default, doc=f"Address of {doc}", pattern=r"^https?://[^\s@/]+[^\s@]*$", **marks)
 
 
 def setting(

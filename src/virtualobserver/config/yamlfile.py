@@ -28,6 +28,8 @@ _PLAIN: Final = ("null", "bool", "int", "float", "str", "timestamp", "map", "seq
 _KINDS: Final = frozenset(_TAG + kind for kind in _PLAIN)
 _SUFFIXES: Final = (".yaml", ".yml")
 _BRACKETS: Final = re.compile(rf"(?:[\[{{]\s*){{{MAX_DEPTH + 1}}}")
+_NAMES: Final = frozenset({"name", "alias"})
+"""Keys of a row of targets whose values are text, however they look."""
 _INTEGER: Final = re.compile(r"([-+]?)(0o[0-7]+|0x[0-9a-fA-F]+|[0-9]+)")
 
 
@@ -219,7 +221,7 @@ class _Reader:
             merge = tag == f"{_TAG}merge"
             reason = "merge keys (<<) are not YAML 1.2" if merge else "a key has to be plain text"
             raise self.error(node, reason)
-        key = str(node.value)
+        key = self.text(node)
         if not key:
             raise self.error(node, "an empty key")
         if key in taken:
@@ -235,12 +237,29 @@ class _Reader:
             data: dict[str, Any] = {}
             for key_node, value_node in node.value:
                 key = self.key(key_node, data)
-                data[key] = self.plain(value_node, inside)
+                # in a list of targets, 00123 and 1e5 are names and no numbers
+                is_name = key in _NAMES and _is_number(value_node)
+                data[key] = self.text(value_node) if is_name else self.plain(value_node, inside)
             return data
         return self.scalar(node)
 
+    def text(self, node: Node) -> str:
+        """Return the text of a scalar, in which JSON's pairs of escapes are one character each.
+
+        Raises
+        ------
+        ConfigError
+            Half of such a pair is left: no character, which no file and no database can hold.
+        """
+        text = str(node.value)
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            reason = "half of a pair of escapes (\\ud800 to \\udfff), which is no character"
+            raise self.error(node, reason) from None
+
     def scalar(self, node: Node) -> Any:
-        text, kind = str(node.value), str(node.tag).removeprefix(_TAG)
+        text, kind = self.text(node), str(node.tag).removeprefix(_TAG)
         if kind == "null":
             return None
         if kind == "bool" and text.lower() in {"true", "false"}:
@@ -257,3 +276,7 @@ class _Reader:
             except ValueError:
                 return text
         return text
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and str(node.tag).removeprefix(_TAG) in {"int", "float", "bool"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from virtualobserver.data.handles import Container
 
-__all__ = ["Aux", "Known", "Product", "Raw", "RawRef", "Target"]
+__all__ = ["Aux", "Known", "Missing", "Product", "Raw", "RawRef", "Target"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Aux:
-    """What a pure step may use besides its inputs."""
+    """What a pure step may use besides its inputs, and where it says what it leaves out."""
 
     target: Target
     masters: Mapping[str, Any] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
+    notes: Counter[str] = field(default_factory=Counter, compare=False)
+    """How many rows, frames or spectra were not used, or used with an assumption, by cause; see `note`."""
+
+    def note(self, cause: str, number: int = 1) -> None:
+        """Say that `number` parts of the input are not used as they are, and why.
+
+        Numbers and causes are stored with the task and shown by ``vo status`` and ``vo log``; where nothing is
+        left, they are its reason. A cause is what is counted (``"epochs without a time"``) and names no source,
+        so that those of many tasks add up.
+        """
+        if number:
+            self.notes[cause] += int(number)
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,19 @@ class Known:
     raw_id: int
     format: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The answer of `fetch` that there is nothing for a target.
+
+    Parameters
+    ----------
+    reason
+        Why, in words that name no target, so that those of many add up: ``"not in the objects table"``.
+    """
+
+    reason: str
 
 
 @dataclass(frozen=True)

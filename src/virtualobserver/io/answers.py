@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from virtualobserver.errors import ArchiveAnswerError, IncompleteDownload
-from virtualobserver.io.scrub import scrub_text
 from virtualobserver.io.votable import looks_like_xml, votable_status
+from virtualobserver.secrets import scrub
 
 __all__ = [
     "Answer",
@@ -109,7 +109,7 @@ def _words(markup: str) -> str:
     title = re.search(r"(?is)<title[^>]*>(.*?)</title>", markup)
     body = re.sub(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->", " ", markup)
     text = f"{title.group(1) if title else ''}: {re.sub(r'<[^>]*>', ' ', body)}"
-    return scrub_text(" ".join(html.unescape(text).split()).strip(" :"))[:_WORDS] or "no words in it"
+    return scrub(" ".join(html.unescape(text).split()).strip(" :"))[:_WORDS] or "no words in it"
 
 
 def _is_html(answer: Answer) -> bool:
@@ -149,11 +149,11 @@ def _refuse_json_error(answer: Answer) -> None:
         found = json.loads(head)
     except (ValueError, RecursionError):
         found = None
-    words = scrub_text(head[:_WORDS].decode("utf-8", errors="replace"))
+    words = scrub(head[:_WORDS].decode("utf-8", errors="replace"))
     if isinstance(found, dict):
         for name in ("error", "errors", "message", "detail", "msg"):
             if found.get(name):
-                words = scrub_text(str(found[name]))[:_WORDS]
+                words = scrub(str(found[name]))[:_WORDS]
                 break
     msg = f"{answer.url}: the archive answered with a message instead of data: {words!r}"
     raise ArchiveAnswerError(msg)
@@ -228,7 +228,7 @@ def expect_csv(
         fields = _header_fields(lines[0], delimiter) if lines else []
         missing = [name for name in required if name not in fields]
         if missing or not fields:
-            shown = scrub_text(lines[0] if lines else "")[:_WORDS]
+            shown = scrub(lines[0] if lines else "")[:_WORDS]
             msg = f"{answer.url}: not the expected table: columns {missing} missing; first line {shown!r}"
             raise ArchiveAnswerError(msg)
         if not any(line.strip() for line in lines[1:]) and answer.size <= _HEAD:

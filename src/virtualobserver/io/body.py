@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Callable
 
 from virtualobserver.errors import ArchiveAnswerError, ArchiveError, IncompleteDownload
-from virtualobserver.io.scrub import scrub_text
 from virtualobserver.io.transport import Reply
+from virtualobserver.secrets import scrub
 
 __all__ = ["first_words", "read_body"]
 
@@ -67,4 +67,4 @@ def first_words(reply: Reply) -> str:
         return ""
     words = "".join(c if c.isprintable() else " " for c in head.decode("utf-8", errors="replace"))
     text = " ".join(words.split())[:_WORDS]
-    return f": {scrub_text(text)}" if text else ""
+    return f": {scrub(text)}" if text else ""

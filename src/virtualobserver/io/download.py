@@ -22,8 +22,8 @@ import requests
 from virtualobserver.errors import ArchiveAnswerError, DiskFull, IncompleteDownload, VirtualObserverError
 from virtualobserver.io.answers import Answer, Check
 from virtualobserver.io.atomic import check_space, is_disk_full, sync_folder
-from virtualobserver.io.scrub import public_headers
 from virtualobserver.io.transport import Exchange, Reply, open_reply
+from virtualobserver.secrets import public_headers
 
 __all__ = ["Wanted", "fetch_file"]
 

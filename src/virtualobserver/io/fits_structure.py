@@ -17,6 +17,7 @@ from typing import Any, Final
 from astropy.io import fits as afits
 
 from virtualobserver.errors import InvalidFile
+from virtualobserver.io.sizes import check_claim
 
 __all__ = ["MemoryFile", "check_structure", "first_image", "quiet", "wrong_sums"]
 
@@ -126,7 +127,8 @@ def _check_extent(path: Path | MemoryFile, number: int, unit: Any, size: int | N
         raise InvalidFile(msg)
     start, data = int(place["datLoc"]), int(unit.size)
     end = start + -(-data // _BLOCK) * _BLOCK
-    if size is None:
+    if size is None:  # packed as a whole: what is in it is seen when it is unpacked
+        check_claim(data, path.stat().st_size, f"{path}, HDU {number}")
         return end
     if end > size:
         what = "cut in the data" if start + data > size else "cut in the padding"

@@ -7,6 +7,7 @@ half the time of the high-level ones.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.blocks import PLANES, Block, checksum, decode, encode
+from virtualobserver.io.sizes import ALWAYS, check_claim
 
 __all__ = ["Block", "checksum", "encode", "read_block", "read_section", "refuse_links", "write_file_image"]
 
@@ -212,12 +214,29 @@ def refuse_links(file: h5py.File, key: str) -> Any:
     return group
 
 
+def check_dataset(place: Any) -> None:
+    """Refuse a dataset that promises more than its file or the memory can hold; one never written takes no room.
+
+    Raises
+    ------
+    InvalidFile
+        With the file and the dataset.
+    """
+    wanted = math.prod(place.shape or (0,)) * place.get_type().get_size()
+    if wanted <= ALWAYS:  # most are small, and the rest takes a while to ask for
+        return
+    file = h5py.h5i.get_file_id(place)
+    name = f"{file.name.decode(errors='replace')}[{h5py.h5i.get_name(place).decode(errors='replace')}]"
+    check_claim(wanted, file.get_filesize(), name)
+
+
 def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> NDArray[Any]:
     record, kind = _record_type(tuple((name, text) for name, text in logical))
     creation = place.get_create_plist()
     if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
         msg = f"{h5py.h5i.get_name(place)!r}: its numbers are in another file, which is refused"
         raise InvalidFile(msg)
+    check_dataset(place)
     array = np.empty(place.shape, record)
     if array.size:
         place.read(h5py.h5s.ALL, h5py.h5s.ALL, array, kind)
@@ -232,4 +251,5 @@ def _read_array(node: Any) -> NDArray[Any]:
     if node.dtype.hasobject:
         msg = f"{node.name}: holds Python objects or references, which are refused"
         raise InvalidFile(msg)
+    check_dataset(node.id)
     return np.asarray(node[()])

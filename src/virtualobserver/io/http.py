@@ -26,9 +26,9 @@ from virtualobserver.io.deadlines import BoundedAdapter, Timeouts
 from virtualobserver.io.download import Wanted, fetch_file
 from virtualobserver.io.httpcache import read_cached, write_cached
 from virtualobserver.io.ratelimit import LocalRateLimiter, RateLimiter, Retry
-from virtualobserver.io.scrub import host_of, known_secrets, public_headers, scrub_text
 from virtualobserver.io.status import AttemptError, refuse_status
 from virtualobserver.io.transport import Exchange, PlainSession, Reply, open_reply
+from virtualobserver.secrets import host_of, public_headers, request_secrets, scrub
 
 __all__ = ["HttpClient", "Progress", "Retry", "Timeouts"]
 
@@ -328,7 +328,7 @@ class HttpClient:
         asked["headers"] = {"User-Agent": self._agent} | asked["headers"]
         login = asked.pop("login", None)
         auth = HTTPBasicAuth(*login) if login else self._auth
-        secrets = frozenset(known_secrets(url, auth, asked.get("params"), asked.get("data")))
+        secrets = frozenset(request_secrets(url, auth, asked.get("params"), asked.get("data")))
 
         def once() -> T:
             self._limiter.acquire(host)
@@ -358,7 +358,7 @@ class HttpClient:
             failed = exc
         attempts = int(loop.statistics.get("attempt_number", 1))
         if failed is not None:
-            text = scrub_text(str(failed.error), secrets)
+            text = scrub(str(failed.error), secrets)
             spent = self._clock() - started
             tried = f" ({attempts} attempts in {spent:.1f} s)" if attempts > 1 else ""
             failed.error.args = (f"{text}{tried}",)

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from virtualobserver.io.answers import Answer
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.scrub import is_secret_name
+from virtualobserver.secrets import is_secret_name
 
 __all__ = ["cache_path", "read_cached", "write_cached"]
 

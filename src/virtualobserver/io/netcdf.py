@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing
+from virtualobserver.io.sizes import check_claim
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -118,7 +119,10 @@ def read_netcdf(path: Path) -> xr.Dataset:
 
     try:
         with _ONE_AT_A_TIME, xr.open_dataset(path, engine="netcdf4") as dataset:
+            check_claim(sum(part.nbytes for part in dataset.variables.values()), path.stat().st_size, path)
             return dataset.load()
+    except InvalidFile:
+        raise
     except (OSError, RuntimeError, ValueError) as error:
         msg = f"{path}: not a readable netCDF file ({error}); remake it"
         raise InvalidFile(msg) from error

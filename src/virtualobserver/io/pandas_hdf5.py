@@ -122,6 +122,7 @@ def _read(file: h5py.File, path: Path) -> pd.DataFrame:
 def _read_records(node: Any, path: Path) -> pd.DataFrame:
     """Read a compound dataset, as astropy and pandas (``format="table"``, ``data_columns=True``) write it."""
     _refuse_objects(node, path)
+    hdf5.check_dataset(node.id)
     records = node[()]
     if records.dtype.names is None or any(name.startswith("values_block_") for name in records.dtype.names):
         msg = (
@@ -137,6 +138,7 @@ def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in node:
         _refuse_objects(node[name], path)
+        hdf5.check_dataset(node[name].id)
     names = _plain(node["axis0"][()])
     for number in range(sum(name.endswith("_items") for name in node)):
         items = _plain(node[f"block{number}_items"][()])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from virtualobserver.errors import ArchiveAnswerError, ArchiveError, ArchiveRefused, ArchiveUnavailable
 from virtualobserver.io.body import first_words
 from virtualobserver.io.ratelimit import Retry, retry_after
-from virtualobserver.io.scrub import host_of
 from virtualobserver.io.transport import Reply
+from virtualobserver.secrets import host_of
 
 __all__ = ["AttemptError", "refuse_status"]
 

@@ -244,8 +244,11 @@ class Store:
             from virtualobserver.io.fits_cut import read_cut
 
             return read_cut(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
-        with self._file(ref) as file:
-            return hdf5.read_section(file, ref.key, rows, cols)
+        try:
+            with self._file(ref) as file:
+                return hdf5.read_section(file, ref.key, rows, cols)
+        except OSError as error:
+            raise self._mismatch(ref, f"it cannot be read ({error})") from error
 
     def read_bytes(self, ref: BlockRef) -> bytes:
         """Read raw bytes: a block of an HDF5 file, or a whole file if the key is empty.
@@ -341,8 +344,6 @@ class Store:
             raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             # damage in the structure of the file shows as any of these
-            if ref.checksum is None:
-                raise
             raise self._mismatch(ref, f"it cannot be read ({error})") from error
         if ref.checksum is not None and found != ref.checksum:
             raise self._mismatch(ref, "its bytes have changed")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
+import math
+import re
 import warnings
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,9 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io import described, fits
 from virtualobserver.io.atomic import replacing, write_bytes
+from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
+from virtualobserver.io.sizes import check_claim, check_size, most_bytes
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "write_any"]
 
@@ -62,7 +64,7 @@ def read_any(path: Path) -> pd.DataFrame:
     Raises
     ------
     InvalidFile
-        If the file is empty, cut, a web page, or needs unpickling.
+        If the file is empty, cut, a web page, needs unpickling, or would not fit into memory.
     ArchiveOverflow, ArchiveAnswerError
         If a VOTable says that it was cut at a row limit, or is an error message.
     """
@@ -71,9 +73,14 @@ def read_any(path: Path) -> pd.DataFrame:
         msg = f"{path}: no such file"
         raise InvalidFile(msg)
     _check_content(path)
+    check_size(path.stat().st_size, path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _READERS[format_of(path)](path)
+        try:
+            return _READERS[format_of(path)](path)
+        except MemoryError as error:
+            msg = f"{path}: there is not enough memory for this table; make it smaller, or cut it"
+            raise InvalidFile(msg) from error
 
 
 def write_any(
@@ -290,18 +297,21 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _unpacked(path: Path) -> bytes:
     content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        msg = f"{path}: the compressed file is cut or damaged ({error}); fetch it again"
-        raise InvalidFile(msg) from error
+    return plain_bytes(content, str(path), largest=_most_unpacked(len(content)))
+
+
+def _most_unpacked(size: int) -> int:
+    """Return the bytes that a packed table may have: text of tables becomes a tenth, hardly a two-hundredth."""
+    return min(most_bytes() // 4, max(1 << 28, 200 * size))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
-        table = pyarrow.parquet.ParquetFile(path).read()
+        file = pyarrow.parquet.ParquetFile(path)
+        facts = file.metadata
+        groups = (facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
+        check_size(max(sum(groups), 8 * facts.num_rows * facts.num_columns), path)
+        table = file.read()
     except (pa.ArrowInvalid, OSError) as error:
         msg = f"{path}: not a whole Parquet file ({error}); fetch it again"
         raise InvalidFile(msg) from error
@@ -353,7 +363,9 @@ def _read_ecsv(path: Path) -> pd.DataFrame:
 
 def _read_votable(path: Path) -> pd.DataFrame:
     try:
-        document = parse(str(path), verify="ignore")
+        content = _unpacked(path)
+        _check_votable(content, path)
+        document = parse(io.BytesIO(content), verify="ignore")
     except (
         OSError,
         ValueError,
@@ -386,6 +398,16 @@ def _empty_is_missing(frame: pd.DataFrame) -> pd.DataFrame:
         if frame[name].dtype == object:
             frame[name] = pd.Series([value or None for value in frame[name]], dtype=object)
     return frame
+
+
+def _check_votable(content: bytes, path: Path) -> None:
+    """Refuse rows and arrays that a VOTable promises, and for which memory is taken at once, but cannot hold."""
+    for found in re.finditer(rb"(?is)<(?:\w+:)?TABLE\b([^>]*)>(.*?)<(?:\w+:)?DATA\b", content):
+        rows = re.search(rb"(?i)\bnrows\s*=\s*[\"'](\d+)", found[1])
+        widths = re.findall(rb"(?i)\barraysize\s*=\s*[\"']([\dx]+)[\"']", found[2])
+        width = 8 * found[2].lower().count(b"field")
+        width += sum(8 * math.prod(int(part) for part in each.split(b"x") if part) for each in widths)
+        check_claim(width * (int(rows[1]) if rows else 1), len(content), path)
 
 
 def _frame_of_astropy(table: Any, known: Mapping[str, Column], meta: Mapping[str, Any]) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from virtualobserver.errors import ArchiveError, ArchiveRefused, ArchiveUnavailable, IncompleteDownload
 from virtualobserver.io.deadlines import Timeouts, Watchdog
-from virtualobserver.io.scrub import host_of, scrub_text, scrub_url
+from virtualobserver.secrets import host_of, scrub, scrub_url
 
 __all__ = ["Exchange", "NoAuth", "PlainSession", "Reply", "open_reply"]
 
@@ -64,7 +64,7 @@ class Exchange:
 
     def clean(self, thing: object) -> str:
         """Return a text without this exchange's secrets."""
-        return scrub_text(str(thing), self.secrets)
+        return scrub(str(thing), self.secrets)
 
     def left(self) -> float:
         """Return seconds until the deadline, at least a millisecond."""

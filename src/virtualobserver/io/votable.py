@@ -11,7 +11,7 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, IncompleteDownload
-from virtualobserver.io.scrub import scrub_text
+from virtualobserver.secrets import scrub
 
 __all__ = ["looks_like_xml", "votable_status"]
 
@@ -142,11 +142,11 @@ def _refuse_errors(reader: _Reader, where: str) -> None:
         if (name == "QUERY_STATUS" and value.upper() == "ERROR") or (name == "ERROR" and (value or text))
     ]
     if words:
-        told = scrub_text("; ".join(words))[:_WORDS]
+        told = scrub("; ".join(words))[:_WORDS]
         msg = f"{where}: the service reports an error: {told}"
         raise ArchiveAnswerError(msg)
     if reader.root != "VOTABLE":
-        told = scrub_text("; ".join(reader.messages))[:_WORDS]
+        told = scrub("; ".join(reader.messages))[:_WORDS]
         status = f" with status {reader.root_status!r}" if reader.root_status else ""
         msg = f"{where}: <{reader.root.lower()}> document{status} instead of a VOTable: {told}"
         raise ArchiveAnswerError(msg)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from virtualobserver.models.base import Base, created_at, json_dict, key
@@ -68,6 +70,8 @@ class Task(Base):
     error_kind: Mapped[str | None] = mapped_column(comment="retryable, permanent or no data")
     error: Mapped[str | None] = mapped_column(comment="Class and message")
     traceback: Mapped[str | None]
+    reason: Mapped[str | None] = mapped_column(comment="Why it is empty")
+    counts: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="What was left out: number by cause")
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
     finished: Mapped[datetime | None]
 

@@ -25,6 +25,7 @@ from virtualobserver.models import Catalog as CatalogRow
 from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
 from virtualobserver.run.archive import ArchiveClient
+from virtualobserver.run.checks import survey_step
 from virtualobserver.run.facts import clean, row_sha
 
 if TYPE_CHECKING:
@@ -108,13 +109,9 @@ def listed_by_survey(
     ConfigError
         If the project has no such survey, or it cannot list its archive.
     """
-    if settings.survey is None:
-        return settings
-    step = next((s for s in steps if s.kind == "fetch" and settings.survey in {s.plugin, s.entry}), None)
+    step = survey_step(settings, steps)
     if step is None:
-        names = ", ".join(s.plugin for s in steps if s.kind == "fetch")
-        msg = f"catalog.survey: the project has no survey {settings.survey!r}; it has {names or 'none'}"
-        raise ConfigError(msg)
+        return settings
     place = sha256("\0".join((step.digest, step.origin, *step.folders)).encode()).hexdigest()[:16]
     path = workspace.root / "catalogs" / f"{step.plugin}-{place}.json"
     if refresh or not path.is_file():

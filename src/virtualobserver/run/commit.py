@@ -338,15 +338,19 @@ def mark(session: Session, run_id: int, outcomes: Sequence[Outcome]) -> None:
             "error_kind": o.error_kind,
             "traceback": o.traceback,
             "extent": o.extent,
+            "reason": o.reason if o.status == "empty" else None,
+            "counts": dict(o.counts) or None,
         }
         for o in outcomes
     ]
     session.execute(
         text("""UPDATE task t SET status = c.status, seconds = c.seconds, inputs = coalesce(c.inputs, t.inputs),
           error = c.error, error_kind = c.error_kind, traceback = c.traceback, extent = c.extent,
+          reason = c.reason, counts = c.counts,
           worker = NULL, lease = NULL, finished = now(), run_id = :run
         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c(id bigint, status text, seconds float8, inputs text,
-          error text, error_kind text, traceback text, extent bigint)
+          error text, error_kind text, traceback text, extent bigint,
+          reason text, counts jsonb)
         WHERE t.id = c.id"""),
         {"run": run_id or None, "rows": json.dumps(rows).replace("\\u0000", "")},
     )

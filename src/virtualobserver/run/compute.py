@@ -49,8 +49,8 @@ def attempt(
     return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
 
-def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, **fields: Any) -> Outcome:
-    """Return the outcome of a task: done, or empty if there was nothing."""
+def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, why: str, **fields: Any) -> Outcome:
+    """Return the outcome of a task: done, or empty, because of `why`, if there was nothing."""
     return Outcome(
         claim,
         "done" if full else "empty",
@@ -58,6 +58,7 @@ def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, **fields: Any) 
         raw_ids=facts["raw_ids"],
         product_ids=facts["product_ids"],
         simulated=facts["simulated"],
+        reason=None if full else why,
         **fields,
     )
 
@@ -75,21 +76,40 @@ def _reduce(step: Step, items: Sequence[Item], _: int, services: Mapping[str, An
                 inputs, aux, survey.settings
             )
         products = survey.with_band_names(made)
-        outcomes.append(_outcome(claim, facts, full=bool(products), products=products))
+        why = _left_out(aux) or _nothing_made(step, inputs)
+        fields = {"products": products, "counts": dict(aux.notes)}
+        outcomes.append(_outcome(claim, facts, full=bool(products), why=why, **fields))
     return outcomes
+
+
+def _left_out(aux: Aux) -> str:
+    causes = [cause for cause, _ in aux.notes.most_common()]
+    return f"nothing is left: {', '.join(causes)}" if causes else ""
+
+
+def _nothing_made(step: Step, inputs: Sequence[Any]) -> str:
+    if not inputs:
+        return "nothing to work on: " + (_wanted(step) if step.part else "no raw data")
+    what = "products" if step.part else "pieces of raw data"
+    return f"nothing came of its {what}, and {step.plugin} does not say why"
+
+
+def _wanted(step: Step) -> str:
+    """Say that the products a step works on are not there."""
+    return "no product " + " or ".join(dict.fromkeys(f"{kind}/{role}" for kind, role in step.wanted))
 
 
 def _analyse(step: Step, items: Sequence[Item], _: int, services: Mapping[str, Any]) -> list[Outcome]:
     analysis = step.instance
-    units = [
-        (products, Aux(target=claim.target, services=services)) for claim, products, _ in items if products
-    ]
+    auxes = [Aux(target=claim.target, services=services) for claim, _, _ in items]
+    units = [(products, aux) for (_, products, _), aux in zip(items, auxes, strict=True) if products]
     results = iter(analysis.find_many(units, analysis.settings))
     outcomes = []
-    for claim, products, facts in items:
+    for (claim, products, facts), aux in zip(items, auxes, strict=True):
         result = next(results) if products else Result()
-        used = facts["product_ids"]
-        outcomes.append(_outcome(claim, facts, full=bool(products), result=result, input_products=used))
+        fields = {"input_products": facts["product_ids"], "counts": dict(aux.notes)}
+        why = f"nothing to search: {_wanted(step)}"
+        outcomes.append(_outcome(claim, facts, full=bool(products), why=why, result=result, **fields))
     return outcomes
 
 
@@ -111,7 +131,8 @@ def _simulate(step: Step, items: Sequence[Item], number: int, services: Mapping[
         made = next(results) if products else ()
         used = facts["product_ids"]
         fields = {"injections": made, "extent": number, "input_products": used}
-        outcomes.append(_outcome(claim, facts, full=bool(products), **fields))
+        why = f"nothing to put events into: {_wanted(step)}"
+        outcomes.append(_outcome(claim, facts, full=bool(products), why=why, **fields))
     return outcomes
 
 

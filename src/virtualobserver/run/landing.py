@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.product import Known, Raw, RawRef, Target
+from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
 from virtualobserver.errors import DiskFull, TaskLost
@@ -54,6 +54,7 @@ class _Landing:
     since: float = field(default_factory=time.monotonic)
     links: dict[int, list[_Link]] = field(default_factory=dict)
     errors: dict[int, BaseException] = field(default_factory=dict)
+    missing: dict[int, str] = field(default_factory=dict)
 
     def due(self) -> bool:
         return bool(self.raws) and (self.size > FLUSH_BYTES or time.monotonic() - self.since > FLUSH_SECONDS)
@@ -72,7 +73,8 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
     _store(workspace, job, landing)
     seconds = (time.perf_counter() - start) / len(claims)
     outcomes = [
-        _outcome(claim, landing, seconds, simulated=job.step.origin == "simulated") for claim in claims
+        _outcome(claim, landing, seconds, simulated=job.step.origin == "simulated", survey=_place(job.step))
+        for claim in claims
     ]
     with workspace.database.session() as session, session.begin():
         mine = owned(session, worker, outcomes)
@@ -107,6 +109,9 @@ def _land(
         if isinstance(thing, BaseException):
             landing.errors[claim.task_id] = thing
             continue
+        if isinstance(thing, Missing):
+            landing.missing[claim.task_id] = thing.reason
+            continue
         if isinstance(thing, Known):
             unit = job.step.instance.unit(RawRef(thing.archive_id, thing.format, bytes, header=thing.header))
             link = _Link(claim.source_id, thing.raw_id, unit)
@@ -118,13 +123,24 @@ def _land(
             _store(workspace, job, landing)
 
 
-def _outcome(claim: Claim, landing: _Landing, seconds: float, *, simulated: bool) -> Outcome:
+def _place(step: Step) -> str:
+    """Say where a step looks for data."""
+    places = {
+        "folder": f"the archive folder of {step.plugin}",
+        "simulated": f"the simulator of {step.plugin}",
+    }
+    return places.get(step.origin, f"the archive of {step.plugin}")
+
+
+def _outcome(claim: Claim, landing: _Landing, seconds: float, *, simulated: bool, survey: str) -> Outcome:
     inputs = hash_inputs(claim.row_sha, [])
     if error := landing.errors.get(claim.task_id):
         return Outcome.failure(claim, error, seconds=seconds, inputs=inputs)
     ids = [link.raw_id for link in landing.links.get(claim.task_id, [])]
-    status = "done" if ids else "empty"
-    return Outcome(claim, status, seconds=seconds, inputs=inputs, raw_ids=ids, simulated=simulated)
+    if ids:
+        return Outcome(claim, "done", seconds=seconds, inputs=inputs, raw_ids=ids, simulated=simulated)
+    reason = landing.missing.get(claim.task_id) or f"{survey} has nothing of it"
+    return Outcome(claim, "empty", seconds=seconds, inputs=inputs, simulated=simulated, reason=reason)
 
 
 def _replace_answers(session: Session, outcomes: Sequence[Outcome], landing: _Landing) -> None:

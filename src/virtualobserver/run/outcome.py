@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -54,6 +54,8 @@ class Outcome:
     error: str | None = None
     error_kind: str | None = None
     traceback: str | None = None
+    reason: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def failure(cls, claim: Claim, error: BaseException, *, seconds: float = 0.0, **fields: Any) -> Outcome:

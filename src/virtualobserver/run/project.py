@@ -246,7 +246,7 @@ class Project:
         return results.detections(self, simulated=simulated)
 
     def status(self) -> pd.DataFrame:
-        """Return the number of tasks by step and status."""
+        """Return the number of tasks by step and status, and in ``reasons`` why tasks are empty."""
         return results.status(self)
 
     def sql(self, statement: str, **values: Any) -> pd.DataFrame:

@@ -25,6 +25,7 @@ __all__ = [
     "hidden_detections",
     "histograms",
     "injections",
+    "reasons",
     "save_histograms",
     "sql",
     "status",
@@ -60,7 +61,7 @@ def hidden_detections(project: Project) -> int:
 
 
 def status(project: Project) -> pd.DataFrame:
-    """Return steps by rows and statuses by columns."""
+    """Return steps by rows and statuses by columns; ``reasons`` says why tasks are empty, and what is left out."""
     with project.session() as session:
         rows = read_frame(
             session,
@@ -70,7 +71,43 @@ def status(project: Project) -> pd.DataFrame:
     order = [step.name for step in project.steps]
     columns = ["pending", "running", "done", "empty", "failed", "stale"]
     table = rows.pivot_table(index="step", columns="status", values="tasks", aggfunc="sum", fill_value=0)
-    return table.reindex(index=order, columns=columns, fill_value=0).astype(int)
+    table = table.reindex(index=order, columns=columns, fill_value=0).astype(int)
+    said: dict[str, list[str]] = {step: [] for step in order}
+    for name, reason, tasks, rows_left_out in reasons(project).itertuples(index=False, name=None):
+        number = "1 task" if tasks == 1 else f"{tasks} tasks"
+        told = (
+            f"{number} empty, {reason}" if rows_left_out is None else f"{rows_left_out} {reason} in {number}"
+        )
+        said.setdefault(str(name), []).append(told)
+    return table.assign(reasons=["; ".join(said[step]) for step in order])
+
+
+def reasons(project: Project) -> pd.DataFrame:
+    """Return why tasks of the current configurations are empty, and what was left out of any, by cause.
+
+    Returns
+    -------
+    DataFrame
+        ``step, reason, tasks, rows``, the commonest first; ``rows`` is None for the reason of empty tasks, else
+        the number of rows, frames or spectra that were left out for that cause.
+    """
+    with project.session() as session:
+        found = session.execute(
+            text("""
+            WITH mine AS (
+              SELECT t.step, t.status, t.reason, t.counts FROM task t
+              JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+              JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+              WHERE c.project_id = :project AND (t.reason IS NOT NULL OR t.counts IS NOT NULL))
+            SELECT step, reason, count(*) AS tasks, NULL::bigint AS rows FROM mine
+            WHERE status = 'empty' GROUP BY step, reason
+            UNION ALL SELECT step, cause, count(*), sum(number::bigint)::bigint
+            FROM mine, jsonb_each_text(counts) AS each (cause, number) GROUP BY step, cause
+            ORDER BY 1, 4 NULLS FIRST, 3 DESC, 2"""),
+            {"project": project.id},
+        )
+        rows = [tuple(row) for row in found]
+    return pd.DataFrame(rows, columns=["step", "reason", "tasks", "rows"], dtype=object)
 
 
 def sql(workspace: Workspace, statement: str, values: dict[str, Any]) -> pd.DataFrame:

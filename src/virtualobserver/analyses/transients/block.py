@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,25 +80,49 @@ def search_block(curves: Sequence[TimeSeries], settings: TransientsSettings) -> 
     n_good, n_clean = (np.add.reduceat(rows, edges[:-1], dtype=np.int64) for rows in (good, clean))
     base = np.where(np.repeat(n_clean >= settings.min_points, lengths), clean, good)
     measured = signal_to_noise_block(flux, edges, error, base)
-    score, width = _filtered((edges, mjd, flux, error), measured.snr, good, settings)
+    snr, mean, rms = _about_zero(curves, edges, (flux, error), measured)
+    score, width = _filtered((edges, mjd, flux, error), snr, good, settings)
     return Block(
         curves=curves,
         edges=edges,
         mjd=mjd,
         flux=flux,
         exptime=_joined([_exptime(curve) for curve in curves]),
-        snr=measured.snr,
+        snr=snr,
         score=score,
         width=width,
         quality=mask,
         offset=offset,
         good=good,
         clean=clean,
-        mean=measured.moments.mean,
-        rms=measured.moments.rms,
+        mean=mean,
+        rms=rms,
         n_good=n_good,
         n_clean=n_clean,
     )
+
+
+def _about_zero(
+    curves: Sequence[TimeSeries],
+    edges: NDArray[np.int64],
+    columns: tuple[FloatArray, FloatArray],
+    measured: Any,
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return S/N of every row, mean and scatter of every curve, with zero as the quiet level of difference fluxes.
+
+    An event that fills the window of a difference curve would else be its own quiet level, and what was before
+    it a dip.
+    """
+    mean, rms = measured.moments.mean, measured.moments.rms
+    differs = np.array([curve.meta.get("flux") == "difference" for curve in curves])
+    if not differs.any():
+        return measured.snr, mean, rms
+    flux, error = columns
+    noise = np.array([np.nanmedian(error[a:b]) for a, b in itertools.pairwise(edges)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        direct = np.where(np.isfinite(measured.snr) & (error > 0), flux / error, np.nan)
+    snr = np.where(np.repeat(differs, np.diff(edges)), direct, measured.snr)
+    return snr, np.where(differs, 0.0, mean), np.where(differs, noise, rms)
 
 
 def _judged(

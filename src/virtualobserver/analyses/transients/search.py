@@ -46,7 +46,7 @@ class Transients(Analysis):
     """
 
     name: ClassVar[str] = "transients"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
 
     contract: ClassVar[AnalysisContract] = AnalysisContract(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 import pydantic
 
@@ -136,6 +136,16 @@ class TransientsSettings(AnalysisSettings):
         (30.0, 1.0), doc="One centre and the step of exposure time bins", unit="s", step="analyse"
     )
     simulate: InjectionSettings = setting(InjectionSettings(), doc="Injection and recovery", step="simulate")
+
+    @pydantic.model_validator(mode="after")
+    def _sidebands_below_threshold(self) -> Self:
+        if self.sidebands > self.snr_threshold:
+            msg = (
+                f"sidebands = {self.sidebands:g} is above snr_threshold = {self.snr_threshold:g}: no event could have "
+                "a side; give a smaller number, or a negative one that counts from snr_threshold"
+            )
+            raise ValueError(msg)
+        return self
 
     @pydantic.field_validator("matched_filter_widths")
     @classmethod

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
+from virtualobserver.data.product import Aux, Missing, Product, Raw, RawRef, Target
 from virtualobserver.observatories.astep.folder import belongs, folder_raws
 from virtualobserver.observatories.astep.header import unit_of
 from virtualobserver.observatories.astep.loaded import LoadedMasters
@@ -86,9 +86,14 @@ class VirtualASTEP(VirtualObservatory):
         """
         raws = folder_raws(client.folders, self.settings) if client.folders else []
         for target in targets:
-            for raw in raws:
-                if belongs(raw, target, self.settings):
-                    yield target, raw
+            mine = [raw for raw in raws if belongs(raw, target, self.settings)]
+            yield from ((target, raw) for raw in mine)
+            if not mine:
+                how = f"fields: {self.settings.fields}"
+                yield (
+                    target,
+                    Missing(f"none of the {len(raws)} frames of the archive folder is of it ({how})"),
+                )
 
     def unit(self, raw: RawRef) -> str:
         """Return ``night/frame``, or the key of a master such as ``dark/4096x4096/1x1/90s/-40C/2012-06-04``."""

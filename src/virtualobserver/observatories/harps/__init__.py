@@ -46,7 +46,7 @@ class VirtualHARPS(VirtualObservatory):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"
     site: ClassVar[Site | None] = Site(LA_SILLA.lon, LA_SILLA.lat, LA_SILLA.height)
@@ -71,8 +71,9 @@ class VirtualHARPS(VirtualObservatory):
         (target, Raw)
             A phase-3 file, a part of the published tree, or the answer of Gaia or of SIMBAD.
         (target, error)
-            What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
-            that has no spectra.
+            What is wrong with this target's data; the other targets go on.
+        (target, Missing)
+            Why there are no spectra.
         """
         if client.folders:
             archive = self._folder(client)

@@ -121,7 +121,8 @@ def cut_windows(content: bytes, name: str, windows: Sequence[tuple[float, float]
         if first.ndim != 1 or any(array.shape != first.shape for array in arrays.values()):
             return None
         wave = next((array for key, array in arrays.items() if key.upper().startswith("WAVE")), first)
-        scale = 10.0 if np.nanmedian(wave) < 2500 else 1.0
+        middle = np.nanmedian(wave)
+        scale = 1e4 if middle < 10 else 10.0 if middle < 2500 else 1.0
         keep = np.zeros(wave.size, dtype=bool)
         for low, high in windows:
             keep |= (wave * scale > low - 5.0) & (wave * scale < high + 5.0)

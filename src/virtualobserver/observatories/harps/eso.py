@@ -17,12 +17,11 @@ import requests
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow
 from virtualobserver.io.http import HttpClient
 from virtualobserver.maths.sphere import separation
-from virtualobserver.observatories.harps.query import Found, build_query, rows_of
+from virtualobserver.observatories.harps.query import WEB, Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 
-__all__ = ["WEB", "find_rows", "open_eso"]
+__all__ = ["find_rows", "open_eso"]
 
-WEB: Final = "https://archive.eso.org"
 _HARD_CODED: Final = "http://archive.eso.org"
 _MOST: Final = 10_000
 _SHORTEST: Final = 1.0  # d; the form knows no finer time

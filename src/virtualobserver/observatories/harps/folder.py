@@ -17,7 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
 from virtualobserver.maths.sphere import separation
@@ -30,8 +30,10 @@ from virtualobserver.observatory import Landed
 
 __all__ = ["Entry", "FolderArchive", "catalogue_of"]
 
-_DRS: Final = re.compile(r"_(s1d|e2ds|ccf|bis|wave|blaze|flat|lamp|tim)(_[A-Z]\d?)?_[AB]$")
-"""How names of DRS products end: what it is, the mask of a correlation, the fibre."""
+_DRS: Final = re.compile(
+    r"_(s1d|s2d|e2ds|ccf|bis|wave|blaze|flat|lamp|tim|drift|tell)(_[a-z0-9]+)*_([ab])$", re.IGNORECASE
+)
+"""How names of DRS products end, old and new: what it is, a mask or a variant, the fibre."""
 _SLACK: Final = 0.5  # arcsec/yr that a star may move if nothing is known of it
 
 
@@ -97,17 +99,31 @@ class FolderArchive:
         return [entry.facts for entry in self._known if entry.facts is not None]
 
     def fetch(self, target: Target, settings: HARPSSettings) -> Iterator[Landed]:
-        """Yield the files of a target; nothing if there are none."""
+        """Yield the files of a target, or why there are none."""
         self._tell()
+        found = [*self._found(target, settings)]
+        yield from ((target, raw) for raw in found)
+        if not found:
+            yield target, Missing(self._why(target))
+
+    def _why(self, target: Target) -> str:
+        if not self._known and not self.unreadable:
+            return "the archive folder holds no spectra (.fits, .fit, also packed as .gz or .fz)"
+        lost = len(self.unreadable)
+        more = f"; {lost} files of the folder cannot be read, `-v` names them" if lost else ""
+        if target.ra is None or target.dec is None:
+            return f"it has no position, and spectra are found by theirs{more}"
+        return f"no spectrum of the archive folder lies within radius of its position{more}"
+
+    def _found(self, target: Target, settings: HARPSSettings) -> Iterator[Raw]:
         if (star := self._star(target)) is not None:
-            for raw in tree.raws(star):
-                yield target, raw
+            yield from tree.raws(star)
         for number in self._rows(target, settings.radius):
-            yield target, _raw(self._known[number])
+            yield _raw(self._known[number])
         names = {normal_name(name) for name in (target.name, *target.aliases)}
         for entry in self.unreadable:
             if names & {normal_name(entry.path.parent.name), normal_name(entry.path.name.split(".")[0])}:
-                yield target, _raw(entry)
+                yield _raw(entry)
 
     def _tell(self) -> None:
         if self._told:
@@ -164,19 +180,22 @@ class FolderArchive:
 def _spectra(names: Sequence[str]) -> list[str]:
     """Return the files of a folder that may be spectra: of the DRS the merged ones of the star's fibre.
 
-    An ``e2ds`` serves where its ``s1d`` is missing.
+    An ``e2ds``, or a variant such as ``S1D_SKYSUB_A``, serves where its ``s1d`` is missing.
     """
     found = sorted(name for name in names if name.lower().endswith(SUFFIXES))
-    merged = {stem_of(name) for name in found if stem_of(name).endswith("_s1d_A")}
+    merged = {stem_of(name).lower() for name in found}
     kept = []
+    variants: set[str] = set()
     for name in found:
         part = _DRS.search(stem_of(name))
-        alone = (
-            part is not None
-            and part[0] == "_e2ds_A"
-            and stem_of(name)[: part.start()] + "_s1d_A" not in merged
-        )
-        if part is None or part[0] == "_s1d_A" or alone:
+        if part is None or part[0].lower() == "_s1d_a":
+            kept.append(name)
+            continue
+        exposure = stem_of(name)[: part.start()].lower()
+        is_variant = part[1].lower() == "s1d" and part[3].lower() == "a"
+        serves = is_variant or part[0].lower() == "_e2ds_a"
+        if serves and f"{exposure}_s1d_a" not in merged and exposure not in variants:
+            variants.add(exposure)
             kept.append(name)
     return kept
 

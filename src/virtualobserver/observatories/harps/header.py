@@ -20,6 +20,7 @@ from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.maths.identity import classify_name
 from virtualobserver.maths.times import Site, barycentric_velocity
 from virtualobserver.observatories.harps.packed import open_plain
+from virtualobserver.observatories.harps.scale import text_angle
 
 __all__ = ["LA_SILLA", "Facts", "header_of_file", "parse_sexagesimal_number", "read_facts"]
 
@@ -83,8 +84,8 @@ class _Asker:
         self._header, self._name = header, name
         self.problems: list[tuple[int, str]] = []
 
-    def number(self, *keys: str, needed: bool = False) -> float:
-        """Return the first of `keys` that is a finite number; NaN if none is."""
+    def number(self, *keys: str, needed: bool = False, above: float = _UNSET) -> float:
+        """Return the first of `keys` that is a finite number `above` what stands for unset; NaN if none is."""
         wrong: list[str] = []
         for key in keys:
             try:
@@ -92,12 +93,22 @@ class _Asker:
             except BadKeyword as error:
                 wrong.append(str(error).split("keyword ", 1)[-1])
                 continue
-            if value is not None and value > _UNSET:
+            if value is not None and value > above:
                 return float(value)
         self.problems += [(flags.QUALITY_KEYWORD, f"keyword {text}") for text in wrong]
         if needed and not wrong:
             self.problems.append((flags.QUALITY_KEYWORD, f"keyword {' or '.join(keys)} is missing"))
         return math.nan
+
+    def angle(self, key: str, *, hours: bool) -> float:
+        """Return a position in degrees, also one written as text; NaN if it is none."""
+        value = self._header.get(key)
+        if not isinstance(value, str):
+            return self.number(key)
+        angle = text_angle(value, hours=hours)
+        if not math.isfinite(angle):
+            self.problems.append((flags.QUALITY_KEYWORD, f"keyword {key} is {value!r}, which is no angle"))
+        return angle
 
     def text(self, key: str, *, needed: bool = False) -> str:
         """Return a keyword as text, empty if it is not there."""
@@ -177,16 +188,19 @@ def _site(ask: _Asker) -> Site:
 
 def _place(facts: Facts, ask: _Asker) -> None:
     """Set position and motion: RA and DEC of the file, else those of the target list."""
-    facts.ra, facts.dec = ask.number("RA"), ask.number("DEC")
+    facts.ra, facts.dec = ask.angle("RA", hours=True), ask.angle("DEC", hours=False)
+    if facts.ra == facts.dec == 0.0:  # what a telescope writes that does not know where it points
+        facts.ra = facts.dec = math.nan
     east, north = ask.number("ESO TEL TARG PMA"), ask.number("ESO TEL TARG PMD")
     if math.isfinite(east + north) and (east, north) != (0.0, 0.0):
         facts.pmra, facts.pmdec = 1000.0 * east, 1000.0 * north
     if math.isfinite(facts.ra) and abs(facts.dec) <= 90:
         return
     facts.ra = 15.0 * parse_sexagesimal_number(ask.number("ESO TEL TARG ALPHA"))
-    facts.dec = parse_sexagesimal_number(ask.number("ESO TEL TARG DELTA"))
+    # southern ones are written as large negative numbers; the one for "unset" has 99 minutes
+    facts.dec = parse_sexagesimal_number(ask.number("ESO TEL TARG DELTA", above=-math.inf))
     what = "TARG ALPHA and DELTA taken" if math.isfinite(facts.ra + facts.dec) else "no position"
-    ask.problems.append((flags.QUALITY_KEYWORD, f"keywords RA and DEC are missing; {what}"))
+    ask.problems.append((flags.QUALITY_KEYWORD, f"keywords RA and DEC are missing or 0; {what}"))
 
 
 def parse_sexagesimal_number(number: float) -> float:

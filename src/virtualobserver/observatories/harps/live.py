@@ -13,7 +13,7 @@ from typing import Any, Final
 from astropy.io import fits as afits
 
 from virtualobserver.config.credentials import Credentials
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveError,
     ArchiveOverflow,
@@ -50,7 +50,12 @@ class Addresses:
     tap: str = query.TAP_URL
     file: str = query.FILE_URL
     token: str = TOKEN_URL
-    web: str = eso.WEB
+    web: str = query.WEB
+
+    @classmethod
+    def of(cls, settings: HARPSSettings) -> Addresses:
+        """Return what the settings name."""
+        return cls(settings.tap_url, settings.file_url, settings.token_url, settings.web_url)
 
 
 def scratch(client: Client, settings: HARPSSettings) -> Path:
@@ -75,7 +80,7 @@ class LiveArchive:
         # what is public is asked for without any credentials, so that none can go astray
         self._http: HttpClient = client.http.with_credentials(None)
         self._client, self._settings, self._wall = client, settings, wall
-        self._addresses = addresses or Addresses()
+        self._addresses = addresses or Addresses.of(settings)
         known = credentials if credentials is not None else Credentials.find("harps")
         self._login = Login(self._http, known, url=self._addresses.token, wall=wall)
         self._folder = scratch(client, settings)
@@ -145,7 +150,7 @@ class LiveArchive:
     # --- downloads ----------------------------------------------------------------------------------------
 
     def fetch(self, target: Target) -> Iterator[Landed]:
-        """Yield the products of a target as they come, and at the end what could not be got."""
+        """Yield the products of a target as they come, and at the end what could not be got, or why there are none."""
         try:
             rows = self.find(target)
         except (ArchiveError, DataError) as error:
@@ -153,13 +158,14 @@ class LiveArchive:
             return
         have = self._client.known([row.dp_id for row in rows])
         failed: list[tuple[str, ArchiveError | DataError]] = []
-        in_a_row = 0
+        in_a_row = hidden = 0
         now = datetime.fromtimestamp(self._wall(), UTC).isoformat()
         for row in rows:
             if row.dp_id in have and have[row.dp_id].header.get("store") in {"full", self._settings.store}:
                 yield target, have[row.dp_id]
                 continue
             if not (self._settings.proprietary or row.is_public(now)):
+                hidden += 1
                 continue
             try:
                 yield target, self._product(row, public=row.is_public(now))
@@ -169,6 +175,10 @@ class LiveArchive:
                 in_a_row += isinstance(error, ArchiveUnavailable)
                 if in_a_row >= _GIVE_UP:
                     break
+        if not rows:
+            yield target, Missing("the archive lists no product within radius of its position")
+        elif hidden == len(rows):
+            yield target, Missing("its products are not public yet, and proprietary is off")
         if failed:
             name, first = failed[0]
             msg = f"{len(failed)} of {len(rows)} products of {target.name} missing, first {name}: {first}"

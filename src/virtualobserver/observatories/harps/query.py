@@ -11,9 +11,10 @@ from typing import Any, Final
 from virtualobserver.errors import ArchiveAnswerError, ConfigError
 from virtualobserver.io.tap import votable_rows
 
-__all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "Found", "build_query", "parse_rows", "rows_of"]
+__all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "WEB", "Found", "build_query", "parse_rows", "rows_of"]
 
 TAP_URL: Final = "https://archive.eso.org/tap_obs"
+WEB: Final = "https://archive.eso.org"
 FILE_URL: Final = "https://dataportal.eso.org/dataPortal/file/"
 COLUMNS: Final = (
     "target_name", "dp_id", "s_ra", "s_dec", "t_min", "t_exptime", "snr", "em_min", "em_max", "em_res_power",

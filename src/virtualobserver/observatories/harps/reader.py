@@ -17,27 +17,26 @@ from astropy.io import fits as afits
 from numpy.typing import NDArray
 
 from virtualobserver.conventions import SPECTRUM_MASK_FLAGGED
-from virtualobserver.errors import BadKeyword, InvalidFile
-from virtualobserver.io.fits import Keyword, check_structure, read_keywords
+from virtualobserver.errors import InvalidFile
+from virtualobserver.io.fits import check_structure
 from virtualobserver.io.fits_structure import MemoryFile, quiet, wrong_sums
+from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.maths import spectrum_flags as flags
 from virtualobserver.maths.spectra import C_KM_S, shift, vacuum_to_air
 from virtualobserver.maths.spectrum_noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts, read_facts
 from virtualobserver.observatories.harps.orders import are_orders, merged_spectrum
-from virtualobserver.observatories.harps.packed import plain_bytes
+from virtualobserver.observatories.harps.scale import (
+    image_axis,
+    lsrk_velocity,
+    medium_of_table,
+    scale_of,
+    source_velocity,
+    specsys_of,
+)
 
 __all__ = ["Exposure", "read_exposure"]
 
-_ANGSTROM: Final = {
-    "angstrom": 1.0,
-    "angstroms": 1.0,
-    "a": 1.0,
-    "0.1nm": 1.0,
-    "nm": 10.0,
-    "um": 1e4,
-    "m": 1e10,
-}
 _TYPES: Final = {
     "wave": "data.spectralaxis.value",
     "flux": "data.fluxaxis.value",
@@ -45,11 +44,23 @@ _TYPES: Final = {
     "quality": "data.fluxaxis.accuracy.qualitystatus",
 }
 _NAMES: Final = {
-    "wave": ("WAVE", "WAVELENGTH", "LAMBDA"),
+    "wave": (
+        "WAVELENGTH_AIR",
+        "WAVE_AIR",
+        "LAMBDA_AIR",
+        "WAVE",
+        "WAVELENGTH",
+        "LAMBDA",
+        "WAVELENGTH_VAC",
+        "WAVE_VAC",
+    ),
     "flux": ("FLUX", "FLUX_REDUCED"),
-    "error": ("ERR", "ERR_REDUCED"),
-    "quality": ("QUAL",),
+    "error": ("ERR", "ERR_REDUCED", "ERROR"),
+    "quality": ("QUAL", "QUALITY"),
 }
+
+_GAP: Final = 9
+"""Steps between equal fluxes: noise of 1 % does not repeat a value ten times, whatever its digits."""
 
 FloatArray = NDArray[np.float64]
 
@@ -179,28 +190,16 @@ def _from_table(
     if quality is not None and np.asarray(unit.data[quality]).size == wave.size:
         bad = np.asarray(unit.data[quality]).ravel() != 0
     column = names.index(wave_name) + 1
-    scale, told = _scale(str(header.get(f"TUNIT{column}", "")), wave)
+    scale, told = scale_of(str(header.get(f"TUNIT{column}", "")), wave)
     if told:
         exposure.note(flags.QUALITY_ASSUMED, f"HDU {number}: {told}")
     if scale != 1.0:
         exposure.note(flags.QUALITY_CONVERTED, f"wavelengths in {header.get(f'TUNIT{column}')} brought to Å")
     exposure.flux_unit = str(header.get(f"TUNIT{names.index(flux_name) + 1}", "")).strip()
-    parts = str(header.get(f"TUCD{column}", "")).strip().lower().split(";")
-    if parts[0] == "em.wl":
-        exposure.medium = "air" if "obs.atmos" in parts else "vacuum"
-    else:
-        exposure.note(flags.QUALITY_ASSUMED, f"TUCD{column} does not tell air from vacuum; air assumed")
+    exposure.medium, told = medium_of_table(header, column, names)
+    if told:
+        exposure.note(flags.QUALITY_ASSUMED, told)
     return wave * scale, flux, bad
-
-
-def _scale(unit: str, wave: FloatArray) -> tuple[float, str]:
-    key = unit.strip().lower().replace(" ", "")
-    if key in _ANGSTROM:
-        return _ANGSTROM[key], ""
-    middle = float(np.nanmedian(wave)) if np.isfinite(wave).any() else 0.0
-    guess = 10.0 if 100 < middle < 2500 else 1.0
-    what = "missing" if not key else f"{unit!r}, which is not known"
-    return guess, f"unit of the wavelengths {what}; {'nm' if guess > 1 else 'Å'} assumed"
 
 
 def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
@@ -209,20 +208,10 @@ def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, F
         msg = f"{name}: neither a table with a spectrum nor an image with one axis (shape {shape})"
         raise InvalidFile(msg)
     flux = np.asarray(unit.data, dtype=np.float64)
-    wanted = [Keyword("CRVAL1"), Keyword("CDELT1", default=None), Keyword("CRPIX1", default=1.0)]
-    try:
-        known = read_keywords(unit.header, wanted, name)
-        step = known["CDELT1"]
-        if step is None:
-            step = read_keywords(unit.header, [Keyword("CD1_1")], name)["CD1_1"]
-    except BadKeyword as error:
-        msg = f"{error}: there is no wavelength scale"
-        raise InvalidFile(msg) from error
-    if not step > 0:
-        msg = f"{name}: CDELT1 is {step}, so there is no wavelength scale"
-        raise InvalidFile(msg)
-    wave = known["CRVAL1"] + step * (np.arange(flux.size) + 1 - known["CRPIX1"])
-    scale, told = _scale(str(unit.header.get("CUNIT1", "")), wave)
+    wave, exposure.medium, assumed = image_axis(unit.header, flux.size, name)
+    if assumed:
+        exposure.note(flags.QUALITY_ASSUMED, assumed)
+    scale, told = scale_of(str(unit.header.get("CUNIT1", "")), wave)
     if str(unit.header.get("CUNIT1", "")).strip() and told:
         exposure.note(flags.QUALITY_ASSUMED, f"unit of the image: {told}")
     exposure.flux_unit = str(unit.header.get("BUNIT", "")).strip()
@@ -244,8 +233,18 @@ def _judge_sums(exposure: Exposure, wrong: Sequence[tuple[int, str]], *, is_imag
 def _frame_velocity(exposure: Exposure, header: Mapping[str, Any], *, is_image: bool) -> float:
     """Return by which velocity (km/s) wavelengths are to be shifted to become barycentric."""
     facts = exposure.facts
-    specsys = str(header.get("SPECSYS", "")).strip().upper()
+    specsys = specsys_of(header, exposure.name)
     exposure.frame = specsys.lower() or "barycent"
+    if specsys == "HELIOCEN":
+        exposure.note(flags.QUALITY_ASSUMED, "heliocentric, taken as barycentric: within 0.02 km/s")
+    if specsys in {"LSRK", "SOURCE"}:
+        v = (
+            lsrk_velocity(facts.ra, facts.dec, exposure.name)
+            if specsys == "LSRK"
+            else source_velocity(header, exposure.name)
+        )
+        exposure.note(flags.QUALITY_CONVERTED, f"wavelengths in the frame {specsys}; shifted by {v:.3f} km/s")
+        return v
     if not specsys and not (is_image and facts.instrument == "HARPS"):
         exposure.note(flags.QUALITY_ASSUMED, "SPECSYS is missing; barycentric assumed")
     if specsys == "TOPOCENT":
@@ -303,4 +302,18 @@ def _convert(
         wave = shift(wave, v)
     mask = spike_mask(flux)
     mask[bad] |= SPECTRUM_MASK_FLAGGED
+    gaps = _gaps(flux) & (mask == 0)
+    if gaps.any() and not gaps.all():
+        exposure.note(flags.QUALITY_COVERAGE, f"{int(gaps.sum())} pixels of a gap, filled with one value")
+        mask[gaps] |= SPECTRUM_MASK_FLAGGED
     exposure.wave, exposure.flux, exposure.mask = wave, flux, mask
+
+
+def _gaps(flux: FloatArray) -> NDArray[np.bool_]:
+    """Return the pixels of stretches that a program filled with one value, mostly zero, for want of data."""
+    same = np.flatnonzero(np.diff(flux) == 0)
+    gaps = np.zeros(flux.size, dtype=bool)
+    for run in np.split(same, np.flatnonzero(np.diff(same) > 1) + 1):
+        if run.size >= _GAP:
+            gaps[run[0] : run[-1] + 2] = True
+    return gaps

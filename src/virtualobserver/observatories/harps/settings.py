@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from virtualobserver.config.settings import Settings, setting
+import pydantic
+
+from virtualobserver.config.settings import Settings, address, setting
+from virtualobserver.observatories.harps.gaia import TAP_URL as GAIA_URL
+from virtualobserver.observatories.harps.login import TOKEN_URL
+from virtualobserver.observatories.harps.query import FILE_URL, TAP_URL, WEB
+from virtualobserver.observatories.harps.simbad import TAP_URL as SIMBAD_URL
 from virtualobserver.observatory import ObservatorySettings
 
 __all__ = ["HARPSSettings", "SimulationSettings"]
@@ -99,6 +105,15 @@ class HARPSSettings(ObservatorySettings):
     )
     gaia_release: Literal["dr2", "dr3"] = setting("dr3", doc="Release of Gaia", step="fetch")
 
+    tap_url: str = address(TAP_URL, doc="the archive's table service (TAP)")
+    file_url: str = address(FILE_URL, doc="its files, to which the id of a product is added")
+    web_url: str = address(WEB, doc="its web forms (route: astroquery)")
+    token_url: str = address(
+        TOKEN_URL, doc="its login, where VO_HARPS_USERNAME and _PASSWORD go", run_only=True
+    )
+    gaia_url: str = address(GAIA_URL, doc="Gaia's table service (TAP)")
+    simbad_url: str = address(SIMBAD_URL, doc="SIMBAD's table service (TAP)")
+
     lines: dict[str, float] = setting(
         doc="Name of each line and its rest wavelength in air",
         unit="Angstrom",
@@ -139,3 +154,10 @@ class HARPSSettings(ObservatorySettings):
     simulation: SimulationSettings = setting(
         doc="The stars that are made up", default_factory=SimulationSettings
     )
+
+    @pydantic.model_validator(mode="after")
+    def _side_bands_have_a_width(self) -> Self:
+        if self.side_inner >= self.side_outer:
+            msg = f"side_inner = {self.side_inner:g} km/s is not below side_outer = {self.side_outer:g} km/s"
+            raise ValueError(msg)
+        return self

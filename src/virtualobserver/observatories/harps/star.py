@@ -70,7 +70,7 @@ def with_star(
 
     A target without a position is looked up in SIMBAD by its names first.
     """
-    where, patience = services or StarServices(), patience or Patience()
+    where, patience = services or StarServices(settings.gaia_url, settings.simbad_url), patience or Patience()
     answer: Raw | None = None
     place = target
     asks = settings.simbad == "always" or (settings.simbad == "auto" and client.origin == "live")

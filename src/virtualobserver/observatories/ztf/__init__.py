@@ -51,8 +51,9 @@ class VirtualZTF(VirtualObservatory):
         (target, Raw)
             An answer of the service, a bulk file with the object as key, or a forced photometry file.
         (target, error)
-            What is wrong with this target's data; the other targets go on. Nothing is yielded for a target
-            that has no data.
+            What is wrong with this target's data; the other targets go on.
+        (target, Missing)
+            Why there are no data.
         """
         if client.folders:
             folder = FolderArchive(client.folders)
@@ -82,9 +83,9 @@ class VirtualZTF(VirtualObservatory):
         """
         photometry = [raw for raw in raws if raw.format != forced.FORMAT]
         tables = [self._table(raw, settings) for raw in photometry]
-        products = lightcurves(join(tables), aux.target, settings)
+        products = lightcurves(join(tables), aux, settings)
         files = [forced.parse(raw.read(), raw.archive_id) for raw in raws if raw.format == forced.FORMAT]
-        return [*products, *forced.lightcurves(files, aux.target, settings)]
+        return [*products, *forced.lightcurves(files, aux, settings)]
 
     def _table(self, raw: RawRef, settings: ZTFSettings) -> Columns:
         if raw.format != "parquet":

@@ -23,7 +23,7 @@ from virtualobserver.conventions import (
     MJD_ZERO_JD,
     ZERO_POINT_AB_UJY,
 )
-from virtualobserver.data.product import Product, Target
+from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.photometry import (
     flux_error_from_mag,
@@ -32,7 +32,7 @@ from virtualobserver.maths.photometry import (
     mag_from_flux,
     upper_limit_mag,
 )
-from virtualobserver.maths.statistics import light_curve_statistics, mad
+from virtualobserver.maths.statistics import light_curve_statistics
 from virtualobserver.maths.times import bjd_tdb, mid_exposure
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.settings import ZTFSettings
@@ -43,17 +43,19 @@ __all__ = ["lightcurves"]
 BAD_INFOBITS = 2**25
 _BANDS = {"ZTF_g": "zg", "ZTF_r": "zr", "ZTF_i": "zi"}
 _GROUP = ("field", "ccdid", "qid")
+_AGREES = 3.0  # errors within which an epoch has the flux of the others; leaves 0.3 % of good ones out
+_CLIPS = 20  # rounds of that, which settle after a few
 
 
-def lightcurves(files: Sequence[Columns], target: Target, settings: ZTFSettings) -> list[Product]:
+def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> list[Product]:
     """Reduce result files to one light curve for each filter, with flux (difference or total) in µJy.
 
     Parameters
     ----------
     files
         Columns as the parser of result files returns them.
-    target
-        Its position serves the light travel time.
+    aux
+        The source, whose position serves the light travel time. It is told what is left out or assumed.
     settings
         Thresholds; ``forced_total`` adds the flux of the reference source.
 
@@ -72,7 +74,7 @@ def lightcurves(files: Sequence[Columns], target: Target, settings: ZTFSettings)
     products = []
     for name, band in _BANDS.items():
         rows = {key: values[pooled["filter"] == name] for key, values in pooled.items()}
-        if len(rows["jd"]) and (product := _product(rows, band, target, settings)) is not None:
+        if len(rows["jd"]) and (product := _product(rows, band, aux, settings)) is not None:
             products.append(product)
     return products
 
@@ -91,32 +93,70 @@ def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
 
 def _baselined(
     rows: Columns, flags: NDArray[np.int64], settings: ZTFSettings
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[dict[str, Any]]]:
-    """Return difference fluxes and errors in µJy, baselines subtracted, and what was subtracted."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[dict[str, Any]]]:
+    """Return difference fluxes and errors in µJy, the baselines subtracted from each (NaN = none), and all facts.
+
+    A group without enough epochs that agree within their errors gets no baseline: an event that fills the window
+    would otherwise be subtracted from itself.
+    """
     to_ujy = flux_from_mag(rows["zpdiff"], zero_point=ZERO_POINT_AB_UJY)
     flux, error = rows["forcediffimflux"] * to_ujy, rows["forcediffimfluxunc"] * to_ujy
-    in_reference = (rows["jd"] >= rows["refjdstart"]) & (rows["jd"] <= rows["refjdend"])
-    usable = (flags == 0) & ~in_reference
+    baseline = np.full(len(flux), np.nan)
+    usable = (flags == 0) & _may_be_quiet(rows, settings)
     groups = np.column_stack([rows[name] for name in _GROUP])
     report = []
     for group in np.unique(groups, axis=0):
         member = (groups == group).all(axis=1)
-        quiet = member & usable
-        if quiet.any():
-            middle = float(np.median(flux[quiet]))
-            quiet &= np.abs(flux - middle) <= 3.0 * max(mad(flux[quiet], scaled=True), 1e-12)
+        factor = _error_factor(rows["forcediffimchisq"][member & usable])
+        quiet = _quiet(flux, error * factor, member & usable)
         facts: dict[str, Any] = dict(zip(_GROUP, (int(part) for part in group), strict=True))
         facts |= {"epochs": int(member.sum()), "quiet": int(quiet.sum())}
         facts |= {"baseline": None, "error_factor": 1.0}
         if facts["quiet"] >= settings.forced_baseline:
             facts["baseline"] = float(np.median(flux[quiet]))
-            flux[member] -= facts["baseline"]
-        chi = rows["forcediffimchisq"][quiet]
-        if np.isfinite(chi).any():
-            facts["error_factor"] = float(np.sqrt(np.nanmedian(chi)))
+            facts["error_factor"] = _error_factor(rows["forcediffimchisq"][quiet])
+            baseline[member] = facts["baseline"]
             error[member] *= facts["error_factor"]
         report.append(facts)
-    return flux, error, report
+    return flux - np.nan_to_num(baseline), error, baseline, report
+
+
+def _may_be_quiet(rows: Columns, settings: ZTFSettings) -> NDArray[np.bool_]:
+    """Say which epochs may serve a baseline: those outside of the reference image, and in the quiet time if known."""
+    mjd = rows["jd"] - MJD_ZERO_JD
+    free = ~((rows["jd"] >= rows["refjdstart"]) & (rows["jd"] <= rows["refjdend"]))
+    before, after = settings.forced_quiet_before, settings.forced_quiet_after
+    if before is None and after is None:
+        return np.asarray(free)
+    known = np.zeros(len(mjd), dtype=bool)
+    known |= mjd < before if before is not None else False
+    known |= mjd > after if after is not None else False
+    return np.asarray(free & known)
+
+
+def _error_factor(chi: NDArray[np.float64]) -> float:
+    """Return the factor that brings errors to the quality of the fits, as the manual has it; 1 if none is known."""
+    known = chi[np.isfinite(chi) & (chi > 0)]
+    return float(np.sqrt(np.median(known))) if len(known) else 1.0
+
+
+def _quiet(
+    flux: NDArray[np.float64], error: NDArray[np.float64], candidates: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return the candidates that have one flux within their errors; none, if that is not most of them.
+
+    Half of them or fewer would leave open which of two states is the quiet one.
+    """
+    quiet = candidates.copy()
+    for _ in range(_CLIPS):
+        if not quiet.any():
+            return quiet
+        pull = np.abs(flux - np.median(flux[quiet])) / error
+        kept = candidates & (pull <= _AGREES)
+        if (kept == quiet).all():
+            break
+        quiet = kept
+    return quiet if 2 * quiet.sum() > candidates.sum() else np.zeros_like(quiet)
 
 
 def _total(
@@ -130,21 +170,35 @@ def _total(
     flags |= np.where(np.isfinite(flux), 0, FLAG_NOT_FINITE)
 
 
-def _product(rows: Columns, band: str, target: Target, settings: ZTFSettings) -> Product | None:
+def _tell(aux: Aux, rows: Columns, flags: NDArray[np.int64], baseline: NDArray[np.float64]) -> None:
+    """Note what of the file is not used as it is."""
+    aux.note("epochs without a time", int((~np.isfinite(rows["jd"])).sum()))
+    aux.note("epochs flagged as bad by the service", int((flags & FLAG_ARCHIVE != 0).sum()))
+    aux.note("epochs of bad seeing or much noise", int((flags & FLAG_BACKGROUND != 0).sum()))
+    aux.note("epochs without a flux", int((flags & FLAG_NOT_FINITE != 0).sum()))
+    blank = np.isfinite(rows["jd"]) & ~np.isfinite(rows["exptime"])
+    aux.note("epochs without an exposure time, whose start is taken for their middle", int(blank.sum()))
+    missing = "epochs without a baseline, for want of quiet ones, whose flux is as the service gives it"
+    aux.note(missing, int(np.isnan(baseline).sum()))
+
+
+def _product(rows: Columns, band: str, aux: Aux, settings: ZTFSettings) -> Product | None:
     flags = _flags(rows, settings)
-    flux, error, baselines = _baselined(rows, flags, settings)
+    target = aux.target
+    flux, error, baseline, baselines = _baselined(rows, flags, settings)
+    _tell(aux, rows, flags, baseline)
     limit = upper_limit_mag(flux, error)
     if settings.forced_total:
         _total(rows, flux, error, flags)
     start = rows["jd"] - MJD_ZERO_JD
     detected = np.where(flux > 3.0 * error, flux, np.nan)
-    columns: Columns = {"mjd": mid_exposure(start, rows["exptime"]), "mjd_start": start}
+    columns: Columns = {"mjd": mid_exposure(start, np.nan_to_num(rows["exptime"])), "mjd_start": start}
     if settings.barycentric and target.ra is not None and target.dec is not None:
         columns["bjd_tdb"] = bjd_tdb(columns["mjd"], target.ra, target.dec, PALOMAR)
     columns |= {
         "flux": flux, "flux_error": error, "mag": mag_from_flux(detected),
         "mag_error": mag_error_from_flux(detected, error), LIMITING_MAG: limit, "flags": flags,
-        "exptime": rows["exptime"], "chi": rows["forcediffimchisq"],
+        "exptime": rows["exptime"], "chi": rows["forcediffimchisq"], "baseline": baseline,
     }  # fmt: skip
     columns |= {name: rows[name].astype(np.int64) for name in _GROUP}
     keep = np.isfinite(columns["mjd"]) & ((flags == 0) | (not settings.drop_flagged))
@@ -156,6 +210,7 @@ def _product(rows: Columns, band: str, target: Target, settings: ZTFSettings) ->
     meta["baselines"] = baselines
     if settings.forced_total:
         meta["total_error"] = "difference and reference errors added in quadrature"
-    data = TimeSeries(columns, units=units_of(columns), meta=meta, band=band)
+    units = units_of(columns) | {"baseline": "uJy"}
+    data = TimeSeries(columns, units=units, meta=meta, band=band)
     statistics = light_curve_statistics(data.mjd, flux[order], error[order], flags=flags[order])
     return Product(data, series=f"forced-{band}", band=band, statistics=statistics.as_columns())

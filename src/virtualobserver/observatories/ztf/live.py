@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import ArchiveError, ArchiveUnavailable, DataError, IncompleteDownload
 from virtualobserver.io.answers import Answer, Check
 from virtualobserver.observatories.ztf import query
@@ -13,17 +13,24 @@ from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatory import Client, Landed
 
-__all__ = ["LiveArchive", "out_of_reach"]
+__all__ = ["LiveArchive", "out_of_reach", "why_out_of_reach"]
 
 _KEPT_SECONDS = 86400.0
 
 
 def out_of_reach(target: Target, settings: ZTFSettings) -> bool:
     """Say whether ZTF cannot have seen `target`, so that no request is needed."""
+    return bool(why_out_of_reach(target, settings))
+
+
+def why_out_of_reach(target: Target, settings: ZTFSettings) -> str:
+    """Say why ZTF cannot have seen `target`; empty if it can."""
     if target.dec is not None and target.dec < settings.minimal_declination:
-        return True
+        return f"south of minimal_declination = {settings.minimal_declination:g}, not asked for"
     limit = settings.limiting_magnitude
-    return limit is not None and target.mag is not None and target.mag > limit
+    if limit is not None and target.mag is not None and target.mag > limit:
+        return f"fainter than limiting_magnitude = {limit:g}, not asked for"
+    return ""
 
 
 class LiveArchive:
@@ -47,21 +54,22 @@ class LiveArchive:
         """Ask the table service; the same question is asked once a day at most."""
         form = query.build_tap_params(adql)
         return self._http.cached_post(
-            query.TAP_URL, folder=self._cache, data=form, check=check, max_age=_KEPT_SECONDS
+            self._settings.tap_url, folder=self._cache, data=form, check=check, max_age=_KEPT_SECONDS
         )
 
     def fetch(self, target: Target) -> Iterator[Landed]:
-        """Yield the light curves of one target, or its error; nothing if there are none."""
-        if out_of_reach(target, self._settings):
+        """Yield the light curves of one target, its error, or why there are none."""
+        if why := why_out_of_reach(target, self._settings):
+            yield target, Missing(why)
             return
         try:
             cone = query.cone_of(target, self._settings.cone_radius)
-            for raw in self._raws(cone):
-                yield target, raw
+            for found in self._raws(cone):
+                yield target, found
         except (ArchiveError, DataError) as error:
             yield target, error
 
-    def _raws(self, cone: query.Cone) -> Iterator[Raw]:
+    def _raws(self, cone: query.Cone) -> Iterator[Raw | Missing]:
         place = f"{cone.ra:.7f} {cone.dec:.7f} {cone.radius:.7f} {','.join(sorted(self._settings.filters))}"
         try:
             oids = self._objects(cone, place)
@@ -71,6 +79,8 @@ class LiveArchive:
             params = query.build_cone_params(cone, self._release, self._settings.filters)
             yield from self._lightcurves(params, f"ztf_{self._release} CIRCLE {place}", "cone")
             return
+        if not oids:
+            yield Missing("the objects table has no object with good observations within cone_radius")
         for number, part in enumerate(query.chunks(oids)):
             params = query.build_lightcurve_params(part, self.release)
             name = f"ztf_{self.release} ID {place} part {number}"
@@ -81,9 +91,14 @@ class LiveArchive:
         answer = self._tap(adql, query.check_objects)
         return query.parse_objects(answer.content, f"objects of ztf_{self.release} at {place}")
 
-    def _lightcurves(self, params: Sequence[tuple[str, str]], name: str, route: str) -> Iterator[Raw]:
-        answer = self._http.get(query.LIGHTCURVE_URL, params=_grouped(params), check=query.check_lightcurve)
+    def _lightcurves(
+        self, params: Sequence[tuple[str, str]], name: str, route: str
+    ) -> Iterator[Raw | Missing]:
+        answer = self._http.get(
+            self._settings.lightcurve_url, params=_grouped(params), check=query.check_lightcurve
+        )
         if answer.empty:
+            yield Missing("the light-curve service has no epochs of its objects")
             return
         content = answer.content
         kind = "votable" if b"<votable" in content[:1024].lower() else "csv"

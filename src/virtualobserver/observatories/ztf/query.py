@@ -17,6 +17,7 @@ from virtualobserver.io.answers import Answer, expect_csv, expect_votable
 from virtualobserver.observatories.ztf.table import REQUIRED
 
 __all__ = [
+    "FORCED_URL",
     "LIGHTCURVE_URL",
     "TAP_URL",
     "Cone",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 TAP_URL = "https://irsa.ipac.caltech.edu/TAP/sync"
+FORCED_URL = "https://ztfweb.ipac.caltech.edu"
 LIGHTCURVE_URL = "https://irsa.ipac.caltech.edu/cgi-bin/ZTF/nph_light_curves"
 MAX_IDS = 100
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from virtualobserver.data.product import Raw
+from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.observatories.ztf.table import COLUMNS, Columns, header_of, parse
 
 __all__ = ["lightcurve_raw"]
@@ -52,7 +53,9 @@ def lightcurve_raw(
         return None
     facts = {**(header or {}), **_facts(columns)}
     if kind == "csv":
-        facts["unknown_columns"] = [name for name in header_of(content) if name not in COLUMNS]
+        facts["unknown_columns"] = [
+            name for name in header_of(plain_bytes(content, archive_id)) if name not in COLUMNS
+        ]
     held: dict[str, Any] = {"path": path, "in_place": True} if path is not None else {"content": content}
     return Raw(archive_id, kind, **held, obscore=_obscore(columns, archive_id), header=facts)
 
@@ -69,7 +72,7 @@ def _facts(columns: Columns) -> dict[str, Any]:
 
 def _obscore(columns: Columns, archive_id: str) -> dict[str, Any]:
     """Return what ObsCore wants to know; times are starts and ends of exposures."""
-    start, end = columns["mjd"], columns["mjd"] + columns["exptime"] / 86400.0
+    start, end = columns["mjd"], columns["mjd"] + np.nan_to_num(columns["exptime"]) / 86400.0
     first, last = _least(start), _least(-end)
     facts: dict[str, Any] = {"obs_id": archive_id}
     if first is not None and last is not None:

@@ -17,9 +17,9 @@ from virtualobserver.conventions import (
     LIMITING_MAG,
     OBJECT_ID,
 )
-from virtualobserver.data.product import Product, Target
+from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.timeseries import TimeSeries
-from virtualobserver.errors import BadKeyword
+from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.photometry import align_offsets, flux_error_from_mag, flux_from_mag
 from virtualobserver.maths.statistics import light_curve_statistics
 from virtualobserver.maths.times import Site, bjd_tdb, mid_exposure
@@ -27,7 +27,14 @@ from virtualobserver.maths.timeseries import circular_mean, seasons, tangent_off
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.table import Columns
 
-__all__ = ["PALOMAR", "accepted_oids", "join", "lightcurves", "month_of", "unique_series"]
+__all__ = [
+    "PALOMAR",
+    "join",
+    "lightcurves",
+    "month_of",
+    "unique_series",
+    "why_not",
+]
 
 PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
 _PER_EPOCH = ("chi", "sharp", "airmass", "clrcoeff", "expid", "field")
@@ -59,7 +66,7 @@ def _blank(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.full(count, np.nan) if dtype.kind == "f" else np.zeros(count, dtype=dtype)
 
 
-def lightcurves(epochs: Columns, target: Target, settings: ZTFSettings) -> list[Product]:
+def lightcurves(epochs: Columns, aux: Aux, settings: ZTFSettings) -> list[Product]:
     """Reduce the pooled epochs of one source.
 
     Objects off the source's position or magnitude are left out; what remains is cut into seasons wherever
@@ -69,8 +76,8 @@ def lightcurves(epochs: Columns, target: Target, settings: ZTFSettings) -> list[
     ----------
     epochs
         Columns of shape (n,) as `join` returns them.
-    target
-        The source; cuts for which it has no number are not made.
+    aux
+        The source; cuts for which it has no number are not made. It is told what is left out.
     settings
         Thresholds.
 
@@ -78,16 +85,19 @@ def lightcurves(epochs: Columns, target: Target, settings: ZTFSettings) -> list[
     -------
     products
         One light curve for each season and filter, in order of their first exposure; none if nothing is left.
+
+    Raises
+    ------
+    DataError
+        If no epoch of the source has a magnitude with an error.
     """
     if not epochs:
         return []
-    columns = epochs
-    keep = np.isin(columns["oid"], accepted_oids(columns, target, settings)) & np.isfinite(columns["mjd"])
-    if settings.drop_flagged:
-        keep &= columns["catflags"] == 0
-    columns = {name: values[keep] for name, values in columns.items()}
+    target = aux.target
+    columns = _kept(epochs, aux, settings)
     if not len(columns["mjd"]):
         return []
+    _refuse_unusable(columns, aux)
     if settings.align:
         columns["mag"] = _aligned(columns, settings)
     standard = _standard(columns, settings, target)
@@ -103,18 +113,55 @@ def lightcurves(epochs: Columns, target: Target, settings: ZTFSettings) -> list[
     return [_product(part, band, series) for (band, part), series in zip(parts, names, strict=True)]
 
 
+def _kept(epochs: Columns, aux: Aux, settings: ZTFSettings) -> Columns:
+    """Return the epochs of the source that have a time, and tell what the others are."""
+    oids = np.unique(epochs["oid"])
+    judged = {oid: why_not(epochs, oid, aux.target, settings) for oid in oids.tolist()}
+    keep = np.ones(len(epochs["oid"]), dtype=bool)
+    for oid, cause in judged.items():
+        if cause:
+            rows = epochs["oid"] == oid
+            keep &= ~rows
+            aux.note(f"epochs of {cause}", int(rows.sum()))
+    cuts = [("epochs without a time", np.isfinite(epochs["mjd"]))]
+    if settings.drop_flagged:
+        cuts.append(("epochs flagged by the archive (drop_flagged)", epochs["catflags"] == 0))
+    for cause, good in cuts:
+        aux.note(cause, int((keep & ~good).sum()))
+        keep &= good
+    if "exptime" in epochs:
+        blank = keep & ~np.isfinite(epochs["exptime"])
+        aux.note("epochs without an exposure time, whose start is taken for their middle", int(blank.sum()))
+    return {name: values[keep] for name, values in epochs.items()}
+
+
+def _refuse_unusable(columns: Columns, aux: Aux) -> None:
+    """Raise if nothing can be measured: a light curve of bad points only would look like a quiet star."""
+    number, finite = np.isfinite(columns["mag"]), np.isfinite(columns["magerr"]) & (columns["magerr"] > 0)
+    good = number & finite
+    aux.note("epochs without a magnitude", int((~number).sum()))
+    aux.note("epochs whose error is zero, negative or missing", int((number & ~finite).sum()))
+    if not good.any():
+        what = "a magnitude" if not number.any() else "a magnitude with an error above zero"
+        msg = f"source {aux.target.name}: none of its {len(good)} epochs has {what}; check the file it comes from"
+        raise DataError(msg)
+
+
 def _with_times(epochs: Columns) -> Columns:
-    """Return the columns with ``mjd`` = middle of the exposure and ``mjd_start``, both MJD (UTC)."""
+    """Return the columns with ``mjd`` = middle of the exposure and ``mjd_start``, both MJD (UTC).
+
+    Where the length of the exposure is not known, its start stands for its middle: a quarter of a minute off.
+    """
     columns = dict(epochs)
     if "mjd_start" in columns:  # a bulk file, whose times are converted all at once
         return columns
     columns["mjd_start"] = columns["mjd"]
-    columns["mjd"] = mid_exposure(columns["mjd_start"], columns["exptime"])
+    columns["mjd"] = mid_exposure(columns["mjd_start"], np.nan_to_num(columns["exptime"]))
     return columns
 
 
-def accepted_oids(columns: Columns, target: Target, settings: ZTFSettings) -> list[int]:
-    """Return the objects that are the source, judged by the medians of their good epochs.
+def why_not(columns: Columns, oid: int, target: Target, settings: ZTFSettings) -> str:
+    """Say why an object is not the source, judged by the medians of its good epochs; empty if it is.
 
     Raises
     ------
@@ -123,31 +170,25 @@ def accepted_oids(columns: Columns, target: Target, settings: ZTFSettings) -> li
     """
     good = (columns["catflags"] == 0) & np.isfinite(columns["mag"]) & np.isfinite(columns["mjd"])
     good &= np.isfinite(columns["ra"]) & np.isfinite(columns["dec"])
-    accepted = []
-    for oid in np.unique(columns["oid"]):
-        rows = columns["oid"] == oid
-        if len(bands := np.unique(columns["filtercode"][rows])) > 1:
-            msg = f"source {target.name}: object {oid} has epochs in several filters: {', '.join(bands)}"
-            raise BadKeyword(msg)
-        if _is_source({name: values[rows & good] for name, values in columns.items()}, target, settings):
-            accepted.append(int(oid))
-    return accepted
-
-
-def _is_source(rows: Columns, target: Target, settings: ZTFSettings) -> bool:
+    mine = columns["oid"] == oid
+    if len(bands := np.unique(columns["filtercode"][mine])) > 1:
+        msg = f"source {target.name}: object {oid} has epochs in several filters: {', '.join(bands)}"
+        raise BadKeyword(msg)
+    rows = {name: values[mine & good] for name, values in columns.items()}
     placed = target.ra is not None and target.dec is not None
     compare_mag = target.mag is not None and settings.mag_range is not None
     if not placed and not compare_mag:
-        return True
+        return ""
     if not len(rows["mjd"]):
-        return False
+        return "objects without a good epoch to know them by"
     if placed and not _is_at_place(rows, target, settings):
-        return False
+        return "objects away from the position of the source"
     if compare_mag:
         assert target.mag is not None
         assert settings.mag_range is not None
-        return bool(abs(float(np.median(rows["mag"])) - target.mag) <= settings.mag_range)
-    return True
+        if not abs(float(np.median(rows["mag"])) - target.mag) <= settings.mag_range:
+            return "objects whose magnitude is not that of the source"
+    return ""
 
 
 def _is_at_place(rows: Columns, target: Target, settings: ZTFSettings) -> bool:
@@ -256,6 +297,9 @@ def _product(columns: Columns, band: str, series: str) -> Product:
     meta: dict[str, Any] = {"oids": oids, "time": "middle of exposure"}
     if impossible := int(np.count_nonzero(columns["flags"] & FLAG_RANGE)):
         meta["out_of_range"] = impossible
+    blank = int((~np.isfinite(columns["exptime"])).sum()) if "exptime" in columns else 0
+    if blank:
+        meta["time"] = f"middle of exposure; of {blank} epochs without an exposure time the start"
     data = TimeSeries(columns, units=units_of(columns), meta=meta, band=band)
     statistics = light_curve_statistics(
         data.mjd, data.flux, data.flux_error, flags=data.flags, exptime=columns.get("exptime")

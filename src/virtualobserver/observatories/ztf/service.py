@@ -21,7 +21,7 @@ import numpy as np
 
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.conventions import MJD_ZERO_JD
-from virtualobserver.data.product import Raw, Target
+from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveError,
@@ -32,8 +32,8 @@ from virtualobserver.errors import (
 )
 from virtualobserver.maths.timeseries import tangent_offsets
 from virtualobserver.observatories.ztf import forced
-from virtualobserver.observatories.ztf.live import out_of_reach
-from virtualobserver.observatories.ztf.query import chunks, cone_of
+from virtualobserver.observatories.ztf.live import why_out_of_reach
+from virtualobserver.observatories.ztf.query import FORCED_URL, chunks, cone_of
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatory import Client, Landed
 
@@ -47,7 +47,7 @@ __all__ = [
     "parse_jobs",
 ]
 
-SERVER = "https://ztfweb.ipac.caltech.edu"
+SERVER = FORCED_URL
 SUBMIT_URL = f"{SERVER}/cgi-bin/requestForcedPhotometry.cgi"
 LIST_URL = f"{SERVER}/cgi-bin/getForcedPhotometryRequests.cgi"
 BATCH_SUBMIT_URL = f"{SERVER}/cgi-bin/batchfp.py/submit"
@@ -193,7 +193,9 @@ class ForcedService:
 
     def fetch(self, targets: Sequence[Target]) -> Iterator[Landed]:
         """Yield the results of a batch of targets, or `ArchiveUnavailable` for what is queued."""
-        targets = [target for target in targets if not out_of_reach(target, self._settings)]
+        why = {target.name: why_out_of_reach(target, self._settings) for target in targets}
+        yield from ((target, Missing(why[target.name])) for target in targets if why[target.name])
+        targets = [target for target in targets if not why[target.name]]
         unknown: list[tuple[Target, Request]] = []
         try:
             self._listed = self._list() if targets else []
@@ -210,8 +212,7 @@ class ForcedService:
             except (ArchiveError, DataError) as error:
                 yield target, error
             else:
-                if raw is not None:
-                    yield target, raw
+                yield target, raw or Missing("the forced photometry service measured no epochs")
         for part in chunks(unknown, MAX_BATCH):
             yield from self._submit(part)
 
@@ -235,7 +236,8 @@ class ForcedService:
     def _list(self) -> list[Job]:
         """Return our recent requests, single ones and those of batches."""
         params = build_list_params(**self._account)
-        pages = [self._http.get(url, params=params, login=self._login) for url in (LIST_URL, BATCH_LIST_URL)]
+        urls = [self._at(url) for url in (LIST_URL, BATCH_LIST_URL)]
+        pages = [self._http.get(url, params=params, login=self._login) for url in urls]
         return [job for page in pages for job in parse_jobs(page.text)]
 
     def _collect(self, target: Target, request: Request) -> Raw | None:
@@ -258,7 +260,7 @@ class ForcedService:
     def _download(self, target: Target, request: Request, path: str) -> Raw | None:
         self._client.jobs.put(request.key, {"state": "ready", "path": path})
         try:
-            answer = self._http.get(SERVER + path, check=forced.check_result, login=self._login)
+            answer = self._http.get(self._at(SERVER + path), check=forced.check_result, login=self._login)
         except ArchiveRefused as error:
             if self._jobs(request):
                 raise
@@ -273,10 +275,10 @@ class ForcedService:
         try:
             if len(part) == 1:
                 params = build_submit_params(requests[0], **self._account)
-                self._http.get(SUBMIT_URL, params=params, login=self._login, repeat=False)
+                self._http.get(self._at(SUBMIT_URL), params=params, login=self._login, repeat=False)
             else:
                 form = build_batch_form(requests, **self._account)
-                self._http.post(BATCH_SUBMIT_URL, data=form, login=self._login, repeat=False)
+                self._http.post(self._at(BATCH_SUBMIT_URL), data=form, login=self._login, repeat=False)
         except ArchiveError as error:
             yield from ((target, error) for target, _ in part)
             return
@@ -285,6 +287,10 @@ class ForcedService:
         for target, _ in part:
             msg = f"source {target.name}: submitted for forced photometry; run again later to collect"
             yield target, ArchiveUnavailable(msg)
+
+    def _at(self, url: str) -> str:
+        """Return an address of the service at the server that the settings name."""
+        return self._settings.forced_url.rstrip("/") + url.removeprefix(SERVER)
 
     @cached_property
     def _account(self) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from virtualobserver.config.settings import setting
+from virtualobserver.config.settings import address, setting
+from virtualobserver.observatories.ztf.query import FORCED_URL, LIGHTCURVE_URL, TAP_URL
 from virtualobserver.observatory import ObservatorySettings
 
 __all__ = ["ZTFSettings"]
@@ -59,6 +60,10 @@ class ZTFSettings(ObservatorySettings):
     forced_end: float = setting(
         62000.0, doc="Last night asked of the forced photometry service (MJD)", unit="d", step="fetch"
     )
+
+    tap_url: str = address(TAP_URL, doc="the table service of the releases (TAP, synchronous)")
+    lightcurve_url: str = address(LIGHTCURVE_URL, doc="the light-curve service")
+    forced_url: str = address(FORCED_URL, doc="the server of the forced photometry service")
 
     gap: float = setting(
         40.0,
@@ -126,7 +131,23 @@ class ZTFSettings(ObservatorySettings):
         False, doc="Accept rounded times of bulk files whatever time_resolution says", step="reduce"
     )
     forced_baseline: int = setting(
-        25, doc="Quiet epochs needed to measure the baseline of forced photometry", step="reduce", ge=3
+        25,
+        doc="Quiet epochs needed to measure the baseline of forced photometry; without so many that agree within "
+        "their errors none is subtracted",
+        step="reduce",
+        ge=3,
+    )
+    forced_quiet_before: float | None = setting(
+        None,
+        doc="Only epochs before this (MJD) serve the baseline",
+        unit="d",
+        step="reduce",
+    )
+    forced_quiet_after: float | None = setting(
+        None,
+        doc="Only epochs after this (MJD) serve the baseline; with both, those before or after",
+        unit="d",
+        step="reduce",
     )
     forced_max_seeing: float = setting(
         4.0, doc="Forced epochs with worse seeing are flagged", unit="pixel", step="reduce", gt=0

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from virtualobserver.columns import possible
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, InvalidFile
+from virtualobserver.io.gzipped import plain_bytes
 
 __all__ = [
     "COLUMNS",
@@ -89,13 +91,13 @@ def decode_oid(oid: int) -> tuple[int, str, int, int]:
 
 
 def header_of(content: bytes) -> list[str]:
-    """Return the column names in the first line of a CSV file."""
+    """Return the column names in the first line of a CSV file, in lower case."""
     first = content.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
-    return [name.strip().strip('"') for name in first.decode("utf-8", "replace").strip().split(",")]
+    return [name.strip().strip('"').lower() for name in first.decode("utf-8", "replace").strip().split(",")]
 
 
 def parse(content: bytes, name: str) -> Columns:
-    """Read the bytes of an answer, CSV or VOTable.
+    """Read the bytes of an answer, CSV or VOTable, perhaps packed by gzip; names of columns in any case.
 
     Parameters
     ----------
@@ -112,8 +114,13 @@ def parse(content: bytes, name: str) -> Columns:
 
     Raises
     ------
+    InvalidFile
+        If it is empty, cut, damaged or a web page.
     BadKeyword
-        If times or positions are of another kind as a whole, such as Julian dates under ``mjd``.
+        If a required column is missing or holds something else than it should, or times or positions are of another
+        kind as a whole, such as Julian dates under ``mjd``.
+    ArchiveAnswerError
+        If it is a VOTable that says it is an error.
     """
     return without_impossible(_parse(content, name), name)
 
@@ -129,6 +136,7 @@ def without_impossible(columns: Columns, name: str, *, names: Mapping[str, str] 
 
 
 def _parse(content: bytes, name: str) -> Columns:
+    content = plain_bytes(content, name)
     start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<votable" in start:
         return _parse_votable(content, name)
@@ -149,23 +157,18 @@ def parse_csv(content: bytes, name: str) -> Columns:
         If the file ends inside a line or a line has too few or too many fields.
     """
     if not content.strip():
-        return _empty()
+        msg = f"{name}: {'empty, 0 bytes' if not content else 'nothing but blanks'}; fetch it again"
+        raise InvalidFile(msg)
     names = header_of(content)
     _require(names, name)
     if not content.endswith(b"\n"):
         msg = f"{name}: the last line is not ended, so the file is cut; fetch it again"
         raise InvalidFile(msg)
+    if not content.partition(b"\n")[2].strip():
+        return _empty()
     known = [column for column in names if column in COLUMNS]
     try:
-        table = pacsv.read_csv(
-            io.BytesIO(content),
-            read_options=pacsv.ReadOptions(use_threads=False),
-            convert_options=pacsv.ConvertOptions(
-                column_types={column: _type(column) for column in known},
-                include_columns=known,
-                null_values=["", "null", "NaN", "nan", "NULL"],
-            ),
-        )
+        table = _read(content, names, known)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         kind = BadKeyword if "conversion error" in str(error) else InvalidFile
         msg = f"{name}: {str(error).splitlines()[0][:300]}; the file is damaged, fetch it again"
@@ -173,13 +176,51 @@ def parse_csv(content: bytes, name: str) -> Columns:
     return {column: _array(table.column(column), column, name) for column in known}
 
 
-def _type(column: str) -> pa.DataType:
+def _read(content: bytes, names: Sequence[str], known: Sequence[str]) -> pa.Table:
+    """Read the known columns; whole numbers that another program wrote as 1.0 stay text."""
+
+    def read(integers: pa.DataType) -> pa.Table:
+        kinds = {column: _type(column, integers) for column in known}
+        return pacsv.read_csv(
+            io.BytesIO(content),
+            read_options=pacsv.ReadOptions(use_threads=False, column_names=list(names), skip_rows=1),
+            convert_options=pacsv.ConvertOptions(
+                column_types=kinds,
+                include_columns=list(known),
+                null_values=["", "null", "NaN", "nan", "NULL"],
+                strings_can_be_null=True,
+            ),
+        )
+
+    try:
+        return read(pa.int64())
+    except pa.ArrowInvalid as error:
+        if "conversion error" not in str(error):
+            raise
+        return read(pa.string())
+
+
+def _type(column: str, integers: pa.DataType) -> pa.DataType:
     if column in _INTEGERS:
-        return pa.int64()
+        return integers
     return pa.string() if column in _TEXT else pa.float64()
 
 
+def _whole(values: Any, column: str, name: str) -> Any:
+    """Turn text such as ``686103400067717.0`` into whole numbers, without a float in between."""
+    plain = pc.replace_substring_regex(values, r"^\s*([+-]?[0-9]+)(\.0*)?\s*$", r"\1")
+    good = pc.fill_null(pc.match_substring_regex(plain, r"^[+-]?[0-9]{1,18}$"), True)
+    if not pc.all(good, min_count=0).as_py():
+        row = pc.index(good, False).as_py()
+        what = f"row {row + 1} holds {values[row].as_py()!r}"
+        msg = f"{name}: column {column} should hold whole numbers, but {what}; write it with all its digits"
+        raise BadKeyword(msg)
+    return plain.cast(pa.int64())
+
+
 def _array(values: Any, column: str, name: str) -> NDArray[Any]:
+    if column in _INTEGERS and pa.types.is_string(values.type):
+        values = _whole(values, column, name)
     if column in _INTEGERS:
         if values.null_count and column == "oid":
             msg = f"{name}: rows without an object id in column oid"
@@ -203,6 +244,9 @@ def _hexadecimal(values: Sequence[str], column: str, name: str) -> NDArray[np.in
 
 
 def _require(names: Sequence[str], name: str) -> None:
+    if twice := sorted({column for column in names if column in COLUMNS and names.count(column) > 1}):
+        msg = f"{name}: column {', '.join(twice)} is there twice"
+        raise BadKeyword(msg)
     if missing := [column for column in REQUIRED if column not in names]:
         msg = f"{name}: no column {', '.join(missing)} in its first line; a ZTF light curve is expected"
         raise BadKeyword(msg)
@@ -232,16 +276,27 @@ def _parse_votable(content: bytes, name: str) -> Columns:
     if not tables or not len(tables[0].array):
         return _empty()
     array = tables[0].array
-    names = [str(column) for column in array.dtype.names]
-    _require(names, name)
-    return {column: _masked(array[column], column, name) for column in names if column in COLUMNS}
+    fields = {str(field).lower(): field for field in array.dtype.names}
+    _require([str(field).lower() for field in array.dtype.names], name)
+    return {
+        column: _masked(array[field], column, name) for column, field in fields.items() if column in COLUMNS
+    }
 
 
 def _masked(values: Any, column: str, name: str) -> NDArray[Any]:
     if column in _INTEGERS:
-        return np.asarray(np.ma.filled(values, 0), dtype=np.int64)
+        return _exact(np.ma.filled(values, 0), column, name)
     if column == "filtercode":
         return np.array([str(value) for value in values], dtype="U8")
     if column in _TEXT:
         return _hexadecimal([str(value) for value in values], column, name)
     return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan), dtype=np.float64)
+
+
+def _exact(values: Any, column: str, name: str) -> NDArray[np.int64]:
+    """Turn the whole numbers of a VOTable, which may have been declared as double, into integers."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and not ((array == np.floor(array)) & (np.abs(array) < 2.0**53)).all():
+        msg = f"{name}: column {column} should hold whole numbers; declare it as long"
+        raise BadKeyword(msg)
+    return array.astype(np.int64)

@@ -1,0 +1,70 @@
+"""What has to be right before a project can run: the same for ``vo run`` and ``vo config``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+
+from virtualobserver import plugins
+from virtualobserver.catalog import Catalog
+from virtualobserver.config.settings import Settings
+from virtualobserver.errors import ConfigError
+from virtualobserver.run.steps import Step, build_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from virtualobserver.config import CatalogSettings
+
+__all__ = ["UnreadSettings", "check_project", "settings_without_files", "survey_step"]
+
+_AT_HAND = frozenset({"file", "rows", "test", None})
+"""Origins of targets that are read without asking anybody; None is the error that nothing is named."""
+
+
+class UnreadSettings(Settings):
+    """The settings of a plug-in whose code was not run: taken as they stand."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+
+def settings_without_files(kind: plugins.Kind, name: str, /) -> type[Any]:
+    """Return the class of a plug-in's settings, but run no file that is named by its path."""
+    return UnreadSettings if name.endswith(".py") else plugins.settings_of(kind, name)
+
+
+def check_project(settings: Any) -> None:
+    """Raise what a run of the project would raise before its first task; nobody is asked, nothing written.
+
+    Target lists that an archive has to be asked for are not read.
+
+    Raises
+    ------
+    ConfigError
+        If the steps cannot be put in an order, or no survey of the project lists the targets.
+    CatalogError
+        If the target list is missing or cannot be used.
+    """
+    steps = build_steps(settings)
+    survey_step(settings.catalog, steps)
+    if settings.catalog.origin in _AT_HAND:
+        Catalog.read(settings.catalog)
+
+
+def survey_step(settings: CatalogSettings, steps: Sequence[Step]) -> Step | None:
+    """Return the step of the survey that lists the targets; None if they come from elsewhere.
+
+    Raises
+    ------
+    ConfigError
+        If the project has no such survey.
+    """
+    if settings.survey is None:
+        return None
+    step = next((s for s in steps if s.kind == "fetch" and settings.survey in {s.plugin, s.entry}), None)
+    if step is None:
+        names = ", ".join(s.plugin for s in steps if s.kind == "fetch")
+        msg = f"catalog.survey: the project has no survey {settings.survey!r}; it has {names or 'none'}"
+        raise ConfigError(msg)
+    return step
