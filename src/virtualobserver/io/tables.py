@@ -29,6 +29,7 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io import fits
 from virtualobserver.io.atomic import replacing, write_bytes
+from virtualobserver.io.batches import file_metadata
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "write_any"]
@@ -98,9 +99,9 @@ def write_any(
         write_bytes(path, frame.to_csv(index=False, lineterminator="\n").encode())
     elif kind == "parquet":
         table = pa.Table.from_pandas(frame, preserve_index=False)
-        extra = {b"units": json.dumps(labels).encode(), b"meta": json.dumps(facts, default=str).encode()}
         stream = io.BytesIO()
-        pyarrow.parquet.write_table(table.replace_schema_metadata(extra), stream, compression="zstd")
+        table = table.replace_schema_metadata(file_metadata(labels, facts))
+        pyarrow.parquet.write_table(table, stream, compression="zstd")
         write_bytes(path, stream.getvalue())
     elif kind == "hdf5":
         write_bytes(path, write_hdf5(frame, labels, facts))

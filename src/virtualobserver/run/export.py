@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from virtualobserver import plugins
-from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.atomic import replacing
+from virtualobserver.io.batches import STREAMED, file_metadata, record_batches, schema_of, write_batches
 from virtualobserver.io.tables import format_of, write_any
 from virtualobserver.models import Task
 from virtualobserver.run import results
@@ -90,14 +90,8 @@ def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFra
     ConfigError
         If there is no such table.
     """
-    if what == "detections":
-        return flat(results.detections(project, simulated=simulated))
-    if what == "injections":
-        return flat(results.injections(project))
-    if what in _QUERIES:
-        with project.session() as session:
-            values = {"project": project.id, "simulated": simulated}
-            return flat(read_frame(session, _QUERIES[what], values))
+    if what in TABLES:
+        return flat(results.sql(project.workspace, *_query(project, what, simulated=simulated), time_limit=0))
     for plugin, of_analysis in _offers(project):
         if what in plugin.exports:
             base = table(project, "detections" if of_analysis else "lightcurves", simulated=simulated)
@@ -107,8 +101,20 @@ def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFra
     raise ConfigError(msg)
 
 
+def _query(project: Project, what: str, *, simulated: bool) -> tuple[str, dict[str, Any]]:
+    """Return the query of one of `TABLES`, and its values."""
+    if what == "detections":
+        return results.detections_query(project, simulated=simulated)
+    if what == "injections":
+        return results.injections_query(project)
+    return _QUERIES[what], {"project": project.id, "simulated": simulated}
+
+
 def export(project: Project, what: str, path: str | Path, *, simulated: bool = False) -> int:
     """Write one table in the format of the suffix: CSV, Parquet, VOTable, ECSV, FITS or HDF5.
+
+    CSV and Parquet are written while the rows come, so that any number of them fits; the others hold the whole
+    table in memory, as do tables of plug-ins.
 
     Returns
     -------
@@ -123,17 +129,23 @@ def export(project: Project, what: str, path: str | Path, *, simulated: bool = F
         If the suffix is unknown.
     """
     target = Path(path)
-    format_of(target)
+    kind = format_of(target)
+    meta = {"project": project.name, "table": what, "simulated": simulated}
+    if what in TABLES and kind in STREAMED:
+        query, values = _query(project, what, simulated=simulated)
+        reader = project.workspace.database.reader()
+        with reader.ask(query, values, time_limit=0, json_as_text=True) as answer:
+            units = {name: unit for name, unit in _UNITS.items() if name in answer.names}
+            schema = schema_of(answer.names, answer.kinds, file_metadata(units, meta))
+            return write_batches(target, kind, schema, record_batches(schema, answer.kinds, answer.batches))
     frame = table(project, what, simulated=simulated)
-    if format_of(target) == "fits":  # which knows ASCII only: α becomes \\u03b1
+    if kind == "fits":  # which knows ASCII only: α becomes \\u03b1
         frame = frame.map(
             lambda v: v.encode("ascii", "backslashreplace").decode() if isinstance(v, str) else v
         )
     units = {name: unit for name, unit in _UNITS.items() if name in frame}
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_any(
-        frame, target, units=units, meta={"project": project.name, "table": what, "simulated": simulated}
-    )
+    write_any(frame, target, units=units, meta=meta)
     return len(frame)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from virtualobserver import plugins
 from virtualobserver.config import load
@@ -174,7 +175,11 @@ class Project:
         self.import_catalogue(refresh=refresh)
         choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
         _log.info("run started", project=self.name, data=str(self.workspace.root))
-        summary = drive(self, choice, progress=progress)
+        try:
+            summary = drive(self, choice, progress=progress)
+        except DBAPIError as error:
+            self.workspace.database.explain(error)
+            raise
         for failure in summary.failures:
             _log.warning("task failed", project=self.name, **failure)
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
@@ -297,6 +302,7 @@ class Project:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self.workspace.database.explain(error)
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {', '.join(step.name for step in self.steps)})"
