@@ -42,7 +42,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
 def _statement(server: EmbeddedServer, statement: str) -> None:
     import sqlalchemy as sa
 
-    engine = sa.create_engine(_url(server, None), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    from virtualobserver.db.server import SUPERUSER
+
+    url = server.url("postgres", role=SUPERUSER)
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.text(statement))
 
@@ -62,7 +65,7 @@ def template(server: EmbeddedServer) -> str:
     from virtualobserver.db import migrate
     from virtualobserver.db.engine import Database
 
-    _statement(server, "CREATE DATABASE vo_template")
+    _statement(server, "CREATE DATABASE vo_template OWNER vo_owner")
     made = Database(_url(server, "vo_template"))
     migrate.upgrade(made.engine)
     made.close()
@@ -77,7 +80,7 @@ def new_url(server: EmbeddedServer, request: pytest.FixtureRequest) -> Iterator[
     def make(*, empty: bool = False) -> str:
         name = f"vo_test_{next(_NUMBERS)}"
         source = "template0" if empty else request.getfixturevalue("template")
-        _statement(server, f"CREATE DATABASE {name} TEMPLATE {source}")
+        _statement(server, f"CREATE DATABASE {name} TEMPLATE {source} OWNER vo_owner")
         made.append(name)
         return _url(server, name)
 

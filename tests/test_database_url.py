@@ -16,6 +16,7 @@ from virtualobserver import Project
 from virtualobserver.cli import main
 from virtualobserver.db import migrate
 from virtualobserver.db.engine import Database
+from virtualobserver.db.server import SUPERUSER
 
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 UPGRADE = """
@@ -55,10 +56,11 @@ def debian(tmp_path_factory):
 @pytest.fixture
 def address(debian):
     """Return the address of an empty database, spelled as hosting services spell it."""
-    engine = sa.create_engine(debian.url(), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    place = debian.url("postgres", role=SUPERUSER)
+    engine = sa.create_engine(place, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.text("DROP DATABASE IF EXISTS elsewhere WITH (FORCE)"))
-        connection.execute(sa.text("CREATE DATABASE elsewhere"))
+        connection.execute(sa.text("CREATE DATABASE elsewhere OWNER vo_owner"))
     return debian.url("elsewhere").replace("postgresql+psycopg2://", "postgres://")
 
 

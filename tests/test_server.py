@@ -161,7 +161,7 @@ def test_a_killed_server_is_started_again_with_its_data(root, busy):
         if busy:  # a backend in a long computation does not notice that its server died
             code = "import sys, psycopg2; psycopg2.connect(sys.argv[1]).cursor().execute(sys.argv[2])"
             slow = "SELECT count(*) FROM generate_series(1, 1000000000) a WHERE a % 7 = 9"
-            dsn = f"host='{used.socket}' user=vo dbname=vo"
+            dsn = f"host='{used.socket}' user=vo_owner dbname=vo"
             sleeper = subprocess.Popen([sys.executable, "-c", code, dsn, slow], stderr=subprocess.DEVNULL)
             while (
                 ask(used.url(), "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%generate_series%'")

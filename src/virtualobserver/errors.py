@@ -24,6 +24,7 @@
     │   ├── UnsafePath                   a name that would leave the data folder
     │   └── ProductDropped               the row stands, the file was dropped; says how to remake it
     ├── DatabaseError
+    │   ├── QueryError                   a query of somebody is refused, wrong, or took too long
     │   ├── ServerError                  PostgreSQL cannot be started or reached
     │   └── SchemaMismatch               the database has another schema version; says the command
     └── RunError                         a run cannot go on
@@ -60,6 +61,7 @@ __all__ = [
     "NotEnoughData",
     "PluginError",
     "ProductDropped",
+    "QueryError",
     "RunError",
     "SchemaMismatch",
     "ServerError",
@@ -167,6 +169,10 @@ class ProductDropped(StoreError):
 
 class DatabaseError(VirtualObserverError):
     """The database cannot be used."""
+
+
+class QueryError(DatabaseError):
+    """A query that the server refuses, does not understand, or ended at a time limit."""
 
 
 class ServerError(DatabaseError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtualobserver.cli.show import note
 from virtualobserver.cli.work import Data
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     db.command("upgrade")(upgrade)
     db.command("check")(check)
     db.command("url")(url)
+    db.command("roles")(roles)
     db.command("shell")(shell)
     db.command("stop")(stop)
     app.add_typer(db, name="db")
@@ -115,7 +117,23 @@ def check(data: Data = None) -> None:
     with _database(data) as database:
         migrate.check(database.engine)
         kind = "embedded server" if database.embedded else "server of VO_DATABASE_URL"
-    typer.echo(f"{kind} answers; schema {migrate.head()} is the right one")
+        typer.echo(f"{kind} answers; schema {migrate.head()} is the right one")
+        with database.reader().ask("SELECT current_user") as answer:
+            account = next(answer.batches)[0][0]
+    typer.echo(f"queries are answered as {account}")
+
+
+def roles(data: Data = None) -> None:
+    """Print the SQL that makes the role which may only read, for a server of your own."""
+    from virtualobserver.db import roles as made
+
+    with _database(data) as database:
+        where = database.engine.url
+        known = where.database or "", where.username or ""
+        embedded = database.embedded
+    if embedded:
+        note("the embedded server has its roles already; this is what another one needs")
+    typer.echo(made.statements(database=known[0], owner=known[1]))
 
 
 def url(data: Data = None) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import resource
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
@@ -69,12 +72,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; an error of ours is one line on standard error."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in itertools.takewhile(lambda word: word.startswith("-"), words)
-    previous = _catch_termination()
-    try:
+    with _catching_termination(), _ending_statements():
         return _run(words, debug=debug)
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -99,9 +98,31 @@ def _run(words: list[str], *, debug: bool) -> int:
             raise
         typer.echo(f"vo: {error}", err=True)
         return UNUSABLE
+    except (MemoryError, ImportError) as error:
+        if debug or not _is_memory(error):
+            raise
+        typer.echo(f"vo: {_out_of_memory(error)}", err=True)
+        return UNUSABLE
     if code == INTERRUPTED:  # some versions of Typer return it, others raise
         typer.echo("Interrupted. What is done stays done: the same command goes on from here.", err=True)
     return code if isinstance(code, int) else OK
+
+
+def _is_memory(error: BaseException) -> bool:
+    # The loader of libraries knows no class of its own for it.
+    words = ("failed to map segment", "cannot allocate memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
+def _out_of_memory(error: BaseException) -> str:
+    said = str(error) or type(error).__name__
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return f"out of memory ({said}); close other programs, or set a smaller run.batch or memory_limit"
+    return (
+        f"out of memory ({said}): a process may have {limit / 2**30:.1f} GiB of address space here; raise the "
+        f"limit (`ulimit -v unlimited`), or ask the batch system for more"
+    )
 
 
 def _terminate(number: int, _: FrameType | None) -> None:
@@ -109,9 +130,45 @@ def _terminate(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _catch_termination() -> signal.Handlers | int | None:
-    """Turn SIGTERM into SystemExit; only the main thread may."""
+@contextlib.contextmanager
+def _ending_statements() -> Iterator[None]:
+    """Have a signal end what runs on the database server.
+
+    The driver of the database waits in C, where handlers written in Python are not reached. The C part of Python
+    writes the number of a signal into a socket at once; a thread reads it there.
+    """
     if threading.current_thread() is not threading.main_thread():
-        return None
-    previous = signal.signal(signal.SIGTERM, _terminate)
-    return signal.SIG_DFL if not isinstance(previous, signal.Handlers | int) else previous
+        yield
+        return
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    previous = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_listen, args=(heard,), name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(previous)
+        told.close()
+
+
+def _listen(heard: socket.socket) -> None:
+    with heard:
+        while numbers := heard.recv(16):
+            engine = sys.modules.get("virtualobserver.db.engine")
+            if engine is not None and {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & set(numbers):
+                engine.cancel_statements()
+
+
+@contextlib.contextmanager
+def _catching_termination() -> Iterator[None]:
+    """Turn SIGTERM, and SIGHUP of a terminal that is closed, into SystemExit; only the main thread may."""
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup: it shall go on
+                previous[number] = signal.signal(number, _terminate)
+    try:
+        yield
+    finally:
+        for caught, handler in previous.items():
+            signal.signal(caught, signal.SIG_DFL if handler is None else handler)

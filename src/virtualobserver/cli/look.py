@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virtualobserver.cli.show import Format, note, open_project, print_frame
+from virtualobserver.cli.show import Format, check_binary, note, open_project, print_answer, tell_cut
 from virtualobserver.cli.work import Config, Data, Set
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _SHOWN = [
     "snr",
     "quality",
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -54,18 +55,26 @@ def detections(
     data: Data = None,
 ) -> None:
     """Print the detections of the current configuration."""
-    from virtualobserver.run.results import hidden_detections
+    from virtualobserver.run.results import detections_query, hidden_detections, sql
 
+    check_binary(form)
     with open_project(config, data=data, overrides=overrides) as project:
-        frame = project.detections(simulated=simulated)
+        query, values = detections_query(project, simulated=simulated)
+        counts = f"""SELECT count(*) AS n, count(*) FILTER (WHERE stale) AS stale, count(known_as) AS known
+            FROM ({query}) q"""  # noqa: S608 - of our own making
+        told = sql(project.workspace, counts, values, time_limit=0).iloc[0]
+        number, stale = int(told["n"]), int(told["stale"])
+        columns = [name for name in _SHOWN if told["known"] or name != "known_as"]
+        columns += [*(["simulated"] if simulated else []), *(["stale"] if stale else [])]
+        as_text = form is not Format.json
+        reader = project.workspace.database.reader()
+        with reader.ask(query, values, time_limit=0, json_as_text=as_text) as answer:
+            whole = print_answer(answer, form, columns=columns)
         hidden = 0 if simulated else hidden_detections(project)
-    stale = int(frame["stale"].sum())
-    columns = [*_SHOWN, *(["simulated"] if simulated else []), *(["stale"] if stale else [])]
-    if frame["known_as"].isna().all():
-        columns.remove("known_as")
-    print_frame(frame, form, columns=columns)
+    if not whole:
+        tell_cut(number)
     if form is Format.table:
-        typer.echo(f"{len(frame)} detections")
+        typer.echo(f"{number} detections")
     if stale:
         note(
             f"{stale} detections are stale: what they were found in changed, or is damaged or gone (`vo verify`); "
@@ -78,22 +87,29 @@ def detections(
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="A query; it cannot change anything.")],
     form: Form = Format.table,
+    limit: Annotated[
+        float,
+        typer.Option(
+            "--time-limit", min=0, help="Seconds from one part of the answer to the next; 0 = none."
+        ),
+    ] = 300.0,
     data: Data = None,
 ) -> None:
     """Print the answer of a SQL query over the tables and views of the database."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from virtualobserver.run.results import sql as query
+    from virtualobserver.errors import QueryError
     from virtualobserver.run.workspace import Workspace
 
+    check_binary(form)
+    as_text = form is not Format.json
     with Workspace(data) as workspace:
+        reader = workspace.database.reader()
         try:
-            # A colon before a word would be read as the name of a value.
-            frame = query(workspace, statement.replace(":", r"\:"), {})
-        except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).strip()
-            raise typer.BadParameter(reason, param_hint="SQL") from None
-    print_frame(frame, form)
+            with reader.ask(statement, time_limit=limit, json_as_text=as_text) as answer:
+                whole = print_answer(answer, form)
+        except QueryError as error:
+            raise typer.BadParameter(str(error), param_hint="SQL") from None
+    if not whole:
+        tell_cut()
 
 
 def export(
@@ -113,6 +129,7 @@ def export(
         bool, typer.Option("--sharded", help="One file for each image (kbmod, into a folder).")
     ] = False,
     simulated: Simulated = False,
+    force: Force = False,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
@@ -125,11 +142,18 @@ def export(
     from virtualobserver.run.stacks import KBMOD
     from virtualobserver.run.trees import trees
 
+    _check_free(out, force=force)
     with open_project(config, data=data, overrides=overrides) as project:
         if (what == KBMOD and not out.suffix) or what == HISTOGRAMS or what in trees(project):
             _export_folder(project, what, out, simulated=simulated, sharded=sharded)
         else:
             _export_table(project, what, out, source=source, simulated=simulated)
+
+
+def _check_free(out: Path, *, force: bool) -> None:
+    """Refuse to write over a file, or into a folder that holds something."""
+    if not force and (out.is_file() or (out.is_dir() and any(out.iterdir()))):
+        raise typer.BadParameter(f"{out} is there already; --force replaces it", param_hint="--out")
 
 
 def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, sharded: bool) -> None:
@@ -187,6 +211,7 @@ def plot(
         typer.Option(metavar="NAME", help="Draw what a survey made, or a figure of it (NAME.FIGURE)."),
     ] = None,
     unit: Annotated[str, typer.Option(help="Of --survey: a unit or night, e.g. 2012-06-04.")] = "",
+    force: Force = False,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
@@ -195,6 +220,7 @@ def plot(
         raise typer.BadParameter(
             "give either a source, or --detection ID, or --population, or --survey NAME", param_hint="SOURCE"
         )
+    _check_free(out, force=force)
     with open_project(config, data=data, overrides=overrides) as project:
         if survey is not None:
             figure = _draw_survey(project, survey, unit)

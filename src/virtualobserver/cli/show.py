@@ -20,19 +20,16 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from virtualobserver.db.reader import Answer
     from virtualobserver.run.project import Project
 
 __all__ = [
-    "Format",
-    "LineReporter",
-    "Reporter",
-    "console",
-    "note",
-    "open_project",
-    "print_frame",
-    "reporting",
-    "to_json",
-]
+    "Format", "LineReporter", "Reporter", "check_binary", "console", "note", "open_project", "print_answer",
+    "print_frame", "reporting", "tell_cut", "to_json",
+]  # fmt: skip
+
+SCREEN_ROWS = 1000
+"""Rows of a table for people: more than anybody reads, and few enough to be laid out at once."""
 
 
 class Format(StrEnum):
@@ -81,13 +78,58 @@ def print_frame(
     elif form is Format.csv:
         typer.echo(flat(frame).to_csv(index=False), nl=False)
     elif form is Format.parquet:
-        if sys.stdout.isatty():
-            raise typer.BadParameter(
-                "Parquet is binary: send it to a file with > F.parquet", param_hint="--format"
-            )
+        check_binary(form)
         flat(frame).to_parquet(sys.stdout.buffer, index=False)
     else:
         _print_table(frame if columns is None else frame[[name for name in columns if name in frame]], title)
+
+
+def print_answer(answer: Answer, form: Format, *, columns: list[str] | None = None) -> bool:
+    """Print the rows of a query on standard output while they come.
+
+    Parameters
+    ----------
+    columns
+        Those to show in the format for people; the others show all.
+
+    Returns
+    -------
+    bool
+        Whether all rows were printed: people get `SCREEN_ROWS` of them.
+    """
+    from virtualobserver.db.bulk import frame_of
+    from virtualobserver.io import batches
+
+    if form is Format.table:
+        first = next(answer.batches, [])
+        frame = frame_of(answer.names, answer.kinds, [first[:SCREEN_ROWS]] if first else [])
+        _print_table(frame if columns is None else frame[[name for name in columns if name in frame]], "")
+        return len(first) <= SCREEN_ROWS
+    if form is Format.json:
+        batches.write_json(sys.stdout, answer.names, answer.batches)
+        return True
+    schema = batches.schema_of(answer.names, answer.kinds)
+    rows = batches.record_batches(schema, answer.kinds, answer.batches)
+    if form is Format.csv:
+        batches.write_csv(sys.stdout, schema, rows)
+    else:
+        check_binary(form)
+        batches.write_parquet(sys.stdout.buffer, schema, rows)
+    return True
+
+
+def check_binary(form: Format) -> None:
+    """Refuse to print Parquet on a terminal."""
+    if form is Format.parquet and sys.stdout.isatty():
+        raise typer.BadParameter(
+            "Parquet is binary: send it to a file with > F.parquet", param_hint="--format"
+        )
+
+
+def tell_cut(rows: int | None = None) -> None:
+    """Say that a table was cut."""
+    of = "" if rows is None else f" of {rows}"
+    note(f"the first {SCREEN_ROWS} rows{of} are shown; --format csv, json or parquet gives all of them")
 
 
 def to_json(frame: pd.DataFrame) -> str:

@@ -116,8 +116,8 @@ def scrub(text: str, *, env: Mapping[str, str] | None = None, secrets: Iterable[
     text
         A message, a URL, a traceback, a line of a log.
     env
-        Its ``VO_…_PASSWORD``, ``VO_…_TOKEN`` and the password in ``VO_DATABASE_URL`` are masked, also where
-        they are quoted for a URL or written in base 64; the process's own environment if not given.
+        Its ``VO_…_PASSWORD``, ``VO_…_TOKEN`` and the passwords in ``VO_DATABASE_URL`` and ``VO_READER_URL`` are
+        masked, also where they are quoted for a URL or written in base 64; the process's own environment if not given.
     secrets
         Further secrets, such as `known_secrets` gives for the private file.
 
@@ -165,11 +165,13 @@ def _refuse_in(key: str, value: Any, entry: Entry) -> None:
 
 def _of_environment(env: Mapping[str, str]) -> list[str]:
     secrets = [value for name, value in env.items() if value and _VARIABLE.fullmatch(name)]
-    try:
-        password = urlsplit(env.get("VO_DATABASE_URL", "")).password
-    except ValueError:  # not an address at all; whoever connects to it will say so
-        password = None
-    return [*secrets, password, unquote(password)] if password else secrets
+    for name in ("VO_DATABASE_URL", "VO_READER_URL"):
+        try:
+            password = urlsplit(env.get(name, "")).password
+        except ValueError:  # not an address at all; whoever connects to it will say so
+            continue
+        secrets += [password, unquote(password)] if password else []
+    return secrets
 
 
 def _sections(file: Path | None, env: Mapping[str, str] | None) -> dict[str, dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,17 +12,21 @@ import sqlalchemy as sa
 from sqlalchemy import exc, orm
 
 from virtualobserver.db import driver, migrate
+from virtualobserver.db.reader import Reader
+from virtualobserver.db.roles import READER
 from virtualobserver.db.server import EmbeddedServer
-from virtualobserver.errors import DatabaseError, ServerError
+from virtualobserver.errors import ConfigError, DatabaseError, ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Database", "Session", "mask", "normalise_url"]
+__all__ = ["Database", "Session", "cancel_statements", "mask", "normalise_url"]
 
 DRIVER = "postgresql+psycopg2"
 VARIABLE = "VO_DATABASE_URL"
+RECOVERY = 10.0  # s; recovery of a server after a crash takes a few
+READER_VARIABLE = "VO_READER_URL"
 
 
 class Session(orm.Session):
@@ -103,6 +108,7 @@ class Database:
         self.url = normalise_url(url)
         self.engine = _make_engine(self.url, pool_size)
         self._server = server
+        self._revived = False
         self._sessions = orm.sessionmaker(self.engine, class_=Session, info=dict(info or {}))
         reference = weakref.ref(self.engine)
         os.register_at_fork(after_in_child=lambda: _forget_connections(reference))
@@ -171,6 +177,78 @@ class Database:
         """Return a new session; ``with`` closes it, and nothing is committed by itself."""
         return self._sessions()
 
+    def reader(self) -> Reader:
+        """Return what answers queries of people, as a role that may only read.
+
+        On another server than the embedded one that role is that of ``VO_READER_URL``. Without it queries run as
+        the account of ``VO_DATABASE_URL``, read-only and one at a time, unless that is a superuser, who could read
+        the server's files and end the work of others.
+
+        Raises
+        ------
+        ConfigError
+            The account is a superuser; the message tells what to do.
+        """
+        if self._server is not None:
+            return Reader(self._server.url(role=READER))
+        if place := os.environ.get(READER_VARIABLE):
+            return Reader(normalise_url(place))
+        with self.engine.connect() as connection:
+            if connection.execute(
+                sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+            ).scalar():
+                msg = (
+                    f"the account of {mask(self.url)} is a superuser, with whose rights no query is answered: "
+                    f"`vo db roles` prints the SQL that makes one that may only read; give its URL in "
+                    f"{READER_VARIABLE}"
+                )
+                raise ConfigError(msg)
+        return Reader(self.url)
+
+    def recover(self) -> None:
+        """Wait for a server that went away to answer again; start the embedded one, the first time.
+
+        Raises
+        ------
+        ServerError
+            It does not answer.
+        """
+        self.engine.dispose()
+        if self._server is not None and not self._revived:
+            self._revived = True
+            self._server.revive()
+        deadline = time.monotonic() + RECOVERY
+        while True:
+            try:
+                return self.ping()
+            except ServerError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    @staticmethod
+    def is_lost(error: exc.DBAPIError) -> bool:
+        """Whether a statement failed because the server went away, stops or starts."""
+        return driver.is_lost(error)
+
+    def explain(self, error: BaseException | None) -> None:
+        """Raise one sentence in place of an error that says that the server went away or has no room.
+
+        Raises
+        ------
+        ServerError
+            With the reason and, of the embedded server, the line its log ends with.
+        """
+        if not isinstance(error, exc.DBAPIError) or not (driver.is_lost(error) or driver.is_full(error)):
+            return
+        said = _without(driver.reason_of(error), self.engine.url).splitlines()[0]
+        log = ""
+        if self._server is not None:
+            log = f". Its log {self._server.log} ends with: {self._server.last_words()}"
+        happened = "has no room left on its disk" if driver.is_full(error) else "went away"
+        msg = f"the database server {happened} ({said}); what is done stays done, run again when it is well{log}"
+        raise ServerError(msg) from error
+
     def ping(self) -> None:
         """Connect once.
 
@@ -195,6 +273,15 @@ class Database:
             self._server.close()
 
 
+_CONNECTIONS: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def cancel_statements() -> None:
+    """End what this process has running on servers; for a thread that hears of Ctrl-C while others wait."""
+    for connection in list(_CONNECTIONS):
+        driver.cancel(connection)
+
+
 def _make_engine(url: str, pool_size: int) -> sa.Engine:
     parsed = sa.make_url(url)
     driver.register_numpy()
@@ -211,6 +298,7 @@ def _make_engine(url: str, pool_size: int) -> sa.Engine:
         **extra,
     )
     sa.event.listen(engine, "connect", _speak_utc)
+    sa.event.listen(engine, "connect", lambda connection, _: _CONNECTIONS.add(connection))
     return engine
 
 
@@ -223,6 +311,9 @@ def _speak_utc(connection: Any, _: object) -> None:
         cursor.execute("SET tcp_keepalives_idle = 30")
         cursor.execute("SET tcp_keepalives_interval = 10")
         cursor.execute("SET tcp_keepalives_count = 3")
+        # And a statement whose asker was killed ends; a server on a system that cannot tell refuses the setting.
+        with contextlib.suppress(connection.Error):
+            cursor.execute("SET client_connection_check_interval = '2s'")
     connection.autocommit = False
 
 

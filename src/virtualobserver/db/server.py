@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -26,8 +27,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+import psutil
+
 from virtualobserver.config.log import get_logger
-from virtualobserver.db import driver
+from virtualobserver.db import driver, roles
 from virtualobserver.db.binaries import Account, Binaries, find_binaries, server_account
 from virtualobserver.errors import ServerError
 
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbeddedServer"]
 
-USER = "vo"
+SUPERUSER = "vo"  # makes the cluster and the roles, and nothing else
 START_LIMIT = 120.0  # s; crash recovery of a big cluster takes its time
 LONGEST_SOCKET_FOLDER = 88  # bytes; a socket's whole path may have 107
+FEWEST_FILES = 64  # PostgreSQL 18 asks for 58 beside those that are open already
+ENOUGH_FILES = 1024
 SMALL_SHM = 1 << 30  # bytes; parallel queries fail where /dev/shm is smaller (64 MB in a container)
 
 SETTINGS = {
@@ -53,6 +58,8 @@ SETTINGS = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # A query whose asker is gone, also by kill -9, ends within this time.
+    "client_connection_check_interval": "2s",
 }
 THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -107,9 +114,12 @@ class EmbeddedServer:
         """The server programs in use and their major version."""
         return self._binaries
 
-    def url(self, database: str = "vo") -> str:
-        """Return the SQLAlchemy URL of one database of this server."""
-        return f"postgresql+psycopg2://{USER}@/{quote(database)}?host={quote(str(self.socket), safe='/')}"
+    def url(self, database: str = roles.DATABASE, *, role: str = roles.OWNER) -> str:
+        """Return the SQLAlchemy URL of one database of this server, by default for the owner of the tables.
+
+        The owner is no superuser; `virtualobserver.db.roles.READER` may only read.
+        """
+        return f"postgresql+psycopg2://{role}@/{quote(database)}?host={quote(str(self.socket), safe='/')}"
 
     def start(self) -> Self:
         """Use the server, starting it when nobody else has.
@@ -128,7 +138,7 @@ class EmbeddedServer:
                 fcntl.flock(users, fcntl.LOCK_SH)
                 if self._silence():
                     self._boot()
-                driver.create_database(str(self.socket), USER, "vo")
+                roles.prepare(str(self.socket), SUPERUSER)
                 undo.pop_all()
                 self._users = users
         except OSError as error:
@@ -136,6 +146,25 @@ class EmbeddedServer:
             raise ServerError(msg) from error
         atexit.register(self.close)
         return self
+
+    def revive(self) -> None:
+        """Bring a server that crashed or was stopped back, for all its users.
+
+        Raises
+        ------
+        ServerError
+            It does not start; the message ends with the last lines of its log.
+        """
+        with self._mutex():
+            if self._silence():
+                _log.warning("server went away and is started again", folder=str(self.root))
+                self._boot()
+
+    def last_words(self) -> str:
+        """Return the last line of the log, or of its last lines the one that tells of the end."""
+        lines = [line for line in self._log_tail().splitlines() if line.strip()]
+        fatal = [line for line in lines[-10:] if "PANIC:" in line or "No space left" in line]
+        return (fatal or lines or ["(nothing)"])[-1]
 
     def close(self) -> None:
         """Stop using the server; the last user stops it."""
@@ -167,7 +196,9 @@ class EmbeddedServer:
             pid = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
         except (FileNotFoundError, ValueError):
             return None
-        return pid if pid > 0 and _works_in(pid, self.data) else None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return pid if pid > 0 and _works_in(psutil.Process(pid), self.data) else None
+        return None
 
     def _open(self, name: str) -> int:
         fd = os.open(self.root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -185,10 +216,11 @@ class EmbeddedServer:
             os.close(fd)
 
     def _silence(self) -> str:
-        return driver.why_no_answer(str(self.socket), USER)
+        return driver.why_no_answer(str(self.socket), SUPERUSER)
 
     def _boot(self) -> None:
         """Bring the server up; the caller holds the mutex and nobody answers."""
+        _make_room_for_files()
         if not (self.data / "PG_VERSION").exists():
             self._initdb()
         self._make_socket_folder()
@@ -240,7 +272,7 @@ class EmbeddedServer:
         locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         if self._binaries.major < 17:
             locale = ["--locale=C.UTF-8"]
-        options = ["-U", USER, "-A", "trust", "-E", "UTF8", "--no-instructions", *locale]
+        options = ["-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-instructions", *locale]
         command = [str(self._binaries.folder / "initdb"), "-D", str(new), *options]
         if not self.durable:
             command.append("-N")
@@ -344,6 +376,21 @@ def _switch(account: Account) -> dict[str, Any]:
     return {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
+def _make_room_for_files() -> None:
+    """Raise the number of files a process may have open, as far as needed and allowed."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed >= ENOUGH_FILES or allowed == resource.RLIM_INFINITY:
+        return
+    wanted = ENOUGH_FILES if most == resource.RLIM_INFINITY else min(ENOUGH_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    if wanted < FEWEST_FILES:
+        msg = (
+            f"a process may have {most} files open here, the database server needs {FEWEST_FILES}: raise the "
+            f"limit (`ulimit -n {ENOUGH_FILES}`, or nofile in /etc/security/limits.conf)"
+        )
+        raise ServerError(msg)
+
+
 def _shm_bytes() -> int:
     try:
         info = os.statvfs("/dev/shm")  # noqa: S108 - only its size is asked
@@ -352,27 +399,23 @@ def _shm_bytes() -> int:
     return info.f_blocks * info.f_frsize
 
 
-def _works_in(pid: int, data: Path) -> bool:
-    """Whether process ``pid`` is alive and has ``data`` as its folder, as every PostgreSQL process does."""
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    """Whether a process is alive and has ``data`` as its folder, as every PostgreSQL process does."""
     try:
-        if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+        if process.status() == psutil.STATUS_ZOMBIE:
             return False
-        return Path(f"/proc/{pid}/cwd").samefile(data)
-    except PermissionError:  # root in a container may not look into other users' processes
-        return os.fsencode(data) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+        return Path(process.cwd()).samefile(data)
+    except (psutil.AccessDenied, PermissionError):  # root in a container may not look into others' processes
+        with contextlib.suppress(psutil.Error):
+            return str(data) in process.cmdline()
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        pass
+    return False
 
 
 def _processes_in(data: Path) -> list[int]:
-    pids = (int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit())
-    return [pid for pid in pids if _works_in(pid, data) and _is_postgres(pid)]
-
-
-def _is_postgres(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
-    return False
+    named = (one for one in psutil.process_iter(["name"]) if one.info["name"] == "postgres")
+    return [process.pid for process in named if _works_in(process, data)]
 
 
 def _end(pids: list[int]) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from virtualobserver.errors import DiskFull
 
 __all__ = ["check_space", "is_disk_full", "new_folder", "replacing", "sync_folder", "write_bytes"]
 
+_WRITING = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -44,6 +46,8 @@ def sync_folder(folder: Path) -> None:
 def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> Iterator[Path]:
     """Give a temporary name beside `path` that becomes `path` if the block ends well.
 
+    Who may read the file is for the umask to say.
+
     Parameters
     ----------
     path
@@ -62,9 +66,9 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
     folder = temporary or path.parent
     folder.mkdir(parents=True, exist_ok=True)
     check_space(folder, needed, path)
-    number, text = tempfile.mkstemp(dir=folder, prefix=".vo-", suffix=path.suffix)
-    os.close(number)
-    temp = Path(text)
+    temp = _new_name(folder, path.suffix)
+    # Not by `tempfile`, which closes files to everybody else: the umask of the user says who may read.
+    os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield temp
         number = os.open(temp, os.O_RDWR)
@@ -72,7 +76,6 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
             os.fsync(number)
         finally:
             os.close(number)
-        temp.chmod(0o644)
         temp.replace(path)
         sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
@@ -94,12 +97,13 @@ def new_folder(path: Path) -> Iterator[Path]:
         If something is there, or another process was first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=".vo-"))
+    made = _new_name(path.parent, "")
+    made.mkdir()
     try:
         yield made
-        made.chmod(0o755)
         for each in made.rglob("*"):
-            each.chmod(0o755 if each.is_dir() else 0o444)
+            if not each.is_dir():
+                each.chmod(each.stat().st_mode & ~_WRITING)
         try:
             made.rename(path)
         except OSError as error:
@@ -109,6 +113,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _new_name(folder: Path, suffix: str) -> Path:
+    return folder / f".vo-{uuid4().hex}{suffix}"
 
 
 def write_bytes(path: Path, content: bytes, *, temporary: Path | None = None) -> None:

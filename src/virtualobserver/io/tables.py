@@ -37,7 +37,7 @@ from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 from virtualobserver.io.sizes import check_claim, check_size, most_bytes
 
-__all__ = ["format_of", "frame_of_csv", "read_any", "write_any"]
+__all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
 
 _ENDINGS: Final = {
     "csv": (".csv",),
@@ -121,7 +121,7 @@ def write_any(
     _check_columns(frame, path)
     frame.attrs = {}
     if kind == "csv":
-        _warn_of_csv(path, known, facts)
+        warn_of_csv(path, known, facts)
         write_bytes(path, frame.to_csv(index=False, lineterminator="\n").encode())
     elif kind == "parquet":
         table = pa.Table.from_pandas(frame, preserve_index=False)
@@ -156,7 +156,8 @@ def _known(
     return known
 
 
-def _warn_of_csv(path: Path, known: Mapping[str, Column], facts: Mapping[str, Any]) -> None:
+def warn_of_csv(path: Path, known: Mapping[str, Column], facts: Mapping[str, Any]) -> None:
+    """Warn, as `LostFact`, of what is known of a table and a CSV file cannot hold."""
     lost = [what for what, field in (("units", "unit"), ("descriptions", "description"), ("UCDs", "ucd"))
             if any(getattr(column, field) for column in known.values())]  # fmt: skip
     lost += [f"facts ({', '.join(facts)})"] if facts else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ from virtualobserver.run.facts import clean, row_sha
 from virtualobserver.run.outcome import Outcome
 from virtualobserver.run.steps import Step
 
-__all__ = ["Written", "clean", "commit", "file_ids", "mark", "owned", "row_sha", "write_products"]
+__all__ = ["Written", "clean", "commit", "file_ids", "mark", "owned", "row_sha", "settled", "write_products"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,26 @@ def owned(session: Session, worker: str, outcomes: Sequence[Outcome]) -> list[Ou
     )
     ours = {row.id: row.attempts for row in rows}
     return [o for o in outcomes if ours.get(o.claim.task_id) == o.claim.attempts]
+
+
+def settled(session: Session, run_id: int, outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Count by status the tasks that this very attempt has ended.
+
+    After a lost reply to a commit they tell whether it was made.
+    """
+    rows = session.execute(
+        text("""SELECT t.status, count(*) AS tasks FROM task t
+        JOIN unnest(CAST(:ids AS bigint[]), CAST(:attempts AS bigint[])) AS o(id, attempts)
+          ON o.id = t.id AND o.attempts = t.attempts
+        WHERE t.run_id IS NOT DISTINCT FROM CAST(:run AS bigint) AND t.status NOT IN ('running', 'pending')
+        GROUP BY t.status"""),
+        {
+            "ids": [o.claim.task_id for o in outcomes],
+            "attempts": [o.claim.attempts for o in outcomes],
+            "run": run_id or None,
+        },
+    )
+    return Counter({row.status: row.tasks for row in rows})
 
 
 def commit(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.models import Configuration, Run
@@ -82,21 +83,35 @@ def drive(project: Project, choice: Choice, *, progress: Progress | None = None)
     _check_place(project)
     run_id = _begin(project)
     summary = Summary()
-    executor = make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
     try:
-        for step in project.steps:
-            if choice.wants(step):
-                counter = _do_step(
-                    project, step.forgetful(), choice, executor, run_id=run_id, progress=progress
-                )
-                summary.counts[step.name] = counter
+        for attempt in (1, 2):
+            try:
+                _do_steps(project, choice, summary, run_id=run_id, progress=progress)
+                break
+            except DBAPIError as error:
+                # A server that went away is waited for once; what was done is not done again.
+                if attempt == 2 or choice.redo or not project.workspace.database.is_lost(error):
+                    raise
+                project.workspace.database.recover()
     finally:
-        executor.close()
         _end(project, run_id, summary)
     dropped = [role for role, kept in project.settings.keep.items() if not kept]
     for role in dropped:
         prune(project.workspace, role=role, project=project.name, settled=True)
     return summary
+
+
+def _do_steps(
+    project: Project, choice: Choice, summary: Summary, *, run_id: int, progress: Progress | None
+) -> None:
+    executor = make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
+    try:
+        for step in project.steps:
+            if choice.wants(step):
+                total = summary.counts.setdefault(step.name, Counter())
+                _do_step(project, step.forgetful(), choice, executor, total, run_id=run_id, progress=progress)
+    finally:
+        executor.close()
 
 
 def _check_place(project: Project) -> None:
@@ -126,21 +141,20 @@ def _do_step(
     step: Step,
     choice: Choice,
     executor: Executor,
+    total: Counter[str],
     *,
     run_id: int,
     progress: Progress | None,
-) -> Counter[str]:
+) -> None:
     number = project.injections(step.plugin) if step.kind == "simulate" else 0
-    total: Counter[str] = Counter()
     if step.kind == "simulate" and number == 0:
-        return total
+        return
     for stage in step.instance.master_kinds if step.kind == "calibrate" else ("",):
         job, tasks = _plan_step(project, step, choice, run_id=run_id, number=number, stage=stage)
         size = total.total() + len(tasks)
         tell = partial(progress, step.name, size) if progress else None
         work = batches(tasks, project.settings.run.batch or step.batch)
         _hand_out(project, executor, job, work, total, tell=tell)
-    return total
 
 
 def _plan_step(

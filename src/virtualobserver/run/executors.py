@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Protocol
@@ -26,6 +28,7 @@ Report = tuple[list[int], Counter[str] | None]
 _WORKSPACES: dict[tuple[str, str | None], Workspace] = {}
 _LOCK = threading.Lock()
 _ROOM = threading.BoundedSemaphore(4)  # batches at once in one process: each holds two database connections
+_TERMINAL = {signal.SIGINT, signal.SIGHUP}
 _AHEAD = 500  # batches handed to a cluster in advance: enough to keep it busy, or to let it grow
 
 _TOUCHED = text("""
@@ -90,11 +93,24 @@ def _in_dask_worker(job: Job, ids: list[int]) -> Counter[str]:
         return touched or run_batch(workspace, job, ids)
 
 
+@contextmanager
+def _born_deaf() -> Iterator[None]:
+    """Hold back the signals of the terminal: a process begun in here starts with them held back as well.
+
+    It imports for seconds before `_quiet_worker` runs, and would answer Ctrl-C with a traceback of each.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _quiet_worker(threads: int) -> None:
     """Leave Ctrl-C to the driver, and share the cores among the workers."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINAL)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
 
@@ -119,7 +135,9 @@ class ProcessExecutor:
         while waiting or running:
             while waiting and len(running) < 2 * self._workers:
                 ids = waiting.pop()
-                running[self._pool.submit(_in_worker, job, ids)] = ids
+                with _born_deaf():
+                    future = self._pool.submit(_in_worker, job, ids)
+                running[future] = ids
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             broken = False
             for future in done:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,10 +12,11 @@ import pandas as pd
 
 from virtualobserver import plugins
 from virtualobserver.columns import Column, describe
-from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.io import described as said
 from virtualobserver.io.atomic import replacing
-from virtualobserver.io.tables import format_of, write_any
+from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
+from virtualobserver.io.tables import format_of, warn_of_csv, write_any
 from virtualobserver.run import results
 
 if TYPE_CHECKING:
@@ -83,14 +84,8 @@ def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFra
     ConfigError
         If there is no such table.
     """
-    if what == "detections":
-        return flat(results.detections(project, simulated=simulated))
-    if what == "injections":
-        return flat(results.injections(project))
-    if what in _QUERIES:
-        with project.session() as session:
-            values = {"project": project.id, "simulated": simulated}
-            return flat(read_frame(session, _QUERIES[what], values))
+    if what in TABLES:
+        return flat(results.sql(project.workspace, *_query(project, what, simulated=simulated), time_limit=0))
     for plugin, of_analysis in _offers(project):
         if what in plugin.exports:
             base = table(project, "detections" if of_analysis else "lightcurves", simulated=simulated)
@@ -100,8 +95,20 @@ def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFra
     raise ConfigError(msg)
 
 
+def _query(project: Project, what: str, *, simulated: bool) -> tuple[str, dict[str, Any]]:
+    """Return the query of one of `TABLES`, and its values."""
+    if what == "detections":
+        return results.detections_query(project, simulated=simulated)
+    if what == "injections":
+        return results.injections_query(project)
+    return _QUERIES[what], {"project": project.id, "simulated": simulated}
+
+
 def export(project: Project, what: str, path: str | Path, *, simulated: bool = False) -> int:
     """Write one table in the format of the suffix: CSV, Parquet, VOTable, ECSV, FITS or HDF5.
+
+    CSV and Parquet are written while the rows come, so that any number of them fits; the others hold the whole
+    table in memory, as do tables of plug-ins.
 
     Returns
     -------
@@ -121,12 +128,35 @@ def export(project: Project, what: str, path: str | Path, *, simulated: bool = F
         If the format cannot hold a fact: CSV no units and descriptions, FITS no letters beyond ASCII.
     """
     target = Path(path)
-    format_of(target)
+    kind = format_of(target)
+    meta = {"project": project.name, "table": what, "simulated": simulated}
+    if what in TABLES and kind in STREAMED:
+        return _stream(project, what, target, kind, meta)
     frame = table(project, what, simulated=simulated)
     target.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"project": project.name, "table": what, "simulated": simulated}
-    write_any(frame, target, columns=described(frame, what), meta=facts)
+    write_any(frame, target, columns=described(frame, what), meta=meta)
     return len(frame)
+
+
+def _stream(project: Project, what: str, path: Path, kind: str, meta: Mapping[str, Any]) -> int:
+    """Write one of `TABLES` while its rows come; return their number."""
+    query, values = _query(project, what, simulated=bool(meta["simulated"]))
+    units: set[str] = set()
+    if what == "lightcurves":
+        shared = f"SELECT DISTINCT flux_unit FROM ({query}) q LIMIT 2"  # noqa: S608 - of our own making
+        units = set(results.sql(project.workspace, shared, values, time_limit=0)["flux_unit"])
+    reader = project.workspace.database.reader()
+    with reader.ask(query, values, time_limit=0, json_as_text=True) as answer:
+        schema = schema_of(answer.names, answer.kinds)
+        columns = _described(answer.names, what, units)
+        if kind == "csv":
+            warn_of_csv(path, columns, meta)
+
+        def metadata(lengths: Mapping[str, int]) -> Mapping[bytes, bytes]:
+            return said.parquet_metadata(said.arrow_kinds(schema, lengths), columns, meta)
+
+        rows = record_batches(schema, answer.kinds, answer.batches)
+        return write_batches(path, kind, schema, rows, metadata=metadata)
 
 
 def described(frame: pd.DataFrame, what: str) -> dict[str, Column]:
@@ -134,13 +164,16 @@ def described(frame: pd.DataFrame, what: str) -> dict[str, Column]:
 
     Fluxes of light curves have the unit that all rows share; if they do not share one, it is in ``flux_unit``.
     """
-    shared = set(frame["flux_unit"]) if "flux_unit" in frame else set()
-    unit = shared.pop() if len(shared) == 1 else ""
+    return _described(list(map(str, frame)), what, set(frame["flux_unit"]) if "flux_unit" in frame else set())
+
+
+def _described(names: Sequence[str], what: str, units: set[str]) -> dict[str, Column]:
+    unit = next(iter(units)) if len(units) == 1 else ""
     return {
         name: describe(
             name, table=what, unit=unit if unit and name.startswith("flux_") and name != "flux_unit" else None
         )
-        for name in map(str, frame)
+        for name in names
     }
 
 

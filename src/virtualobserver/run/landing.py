@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
@@ -23,7 +24,7 @@ from virtualobserver.models import RawData, Source, SourceRaw
 from virtualobserver.models.base import table_of
 from virtualobserver.models.raw_data import OBSCORE
 from virtualobserver.run.archive import ArchiveClient, fetch
-from virtualobserver.run.commit import clean, file_ids, mark, owned, row_sha
+from virtualobserver.run.commit import clean, file_ids, mark, owned, row_sha, settled
 from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
 from virtualobserver.run.steps import Step
 
@@ -76,6 +77,18 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
         _outcome(claim, landing, seconds, simulated=job.step.origin == "simulated", survey=_place(job.step))
         for claim in claims
     ]
+    try:
+        return _finish(workspace, job, worker, outcomes, landing)
+    except OperationalError:  # maybe only the reply to the commit was lost
+        workspace.database.recover()
+        with workspace.database.session() as session:
+            ended = settled(session, job.run_id, outcomes)
+        return ended or _finish(workspace, job, worker, outcomes, landing)
+
+
+def _finish(
+    workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome], landing: _Landing
+) -> Counter[str]:
     with workspace.database.session() as session, session.begin():
         mine = owned(session, worker, outcomes)
         _replace_answers(session, mine, landing)

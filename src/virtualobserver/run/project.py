@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 
 from virtualobserver import plugins
 from virtualobserver.config import load
@@ -181,6 +182,9 @@ class Project:
         except KeyboardInterrupt:
             self.save_histograms()  # of what was done: whoever looks at them need not run first
             raise
+        except DBAPIError as error:
+            self.workspace.database.explain(error)
+            raise
         for failure in summary.failures:
             _log.warning("task failed", project=self.name, **failure)
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
@@ -323,6 +327,7 @@ class Project:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        self.workspace.database.explain(error)
 
     def __repr__(self) -> str:
         return f"Project({self.name!r}, {', '.join(step.name for step in self.steps)})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from sqlalchemy import text
 
 from virtualobserver import __version__
 from virtualobserver.data.histogram import CF, Histogram
-from virtualobserver.db.bulk import read_frame
+from virtualobserver.db.bulk import frame_of, read_frame
+from virtualobserver.db.reader import TIME_LIMIT
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.netcdf import read_attributes, write_variables
 
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "detections",
+    "detections_query",
     "export_histograms",
     "has_detection",
     "hidden_detections",
     "histograms",
     "injections",
+    "injections_query",
     "reasons",
     "save_histograms",
     "sql",
@@ -35,15 +39,16 @@ __all__ = [
 _PARTS_AT_ONCE = 4096  # bounds the memory
 
 
+def detections_query(project: Project, *, simulated: bool = False) -> tuple[str, dict[str, Any]]:
+    """Return the query of the detections of a project's current configurations, and its values."""
+    view = "detections_all" if simulated else "detections"
+    query = f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd"  # noqa: S608
+    return query, {"project": project.name}
+
+
 def detections(project: Project, *, simulated: bool = False) -> pd.DataFrame:
     """Return the detections of a project's current configurations."""
-    view = "detections_all" if simulated else "detections"
-    with project.session() as session:
-        return read_frame(
-            session,
-            f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd",  # noqa: S608
-            {"project": project.name},
-        )
+    return sql(project.workspace, *detections_query(project, simulated=simulated), time_limit=0)
 
 
 def has_detection(project: Project, number: int) -> bool:
@@ -110,11 +115,12 @@ def reasons(project: Project) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "reason", "tasks", "rows"], dtype=object)
 
 
-def sql(workspace: Workspace, statement: str, values: dict[str, Any]) -> pd.DataFrame:
-    """Run a read-only query."""
-    with workspace.database.session() as session:
-        session.execute(text("SET TRANSACTION READ ONLY"))
-        return read_frame(session, statement, values)
+def sql(
+    workspace: Workspace, statement: str, values: Mapping[str, Any], *, time_limit: float = TIME_LIMIT
+) -> pd.DataFrame:
+    """Return the rows of one query, which cannot change anything; see `virtualobserver.db.reader`."""
+    with workspace.database.reader().ask(statement, values, time_limit=time_limit) as answer:
+        return frame_of(answer.names, answer.kinds, answer.batches)
 
 
 def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, Histogram]:
@@ -224,15 +230,18 @@ def _made_from(path: Path) -> str | None:
 
 def injections(project: Project, analysis: str | None = None) -> pd.DataFrame:
     """Return the injections of the current configurations."""
+    query, values = injections_query(project, analysis)
     with project.session() as session:
-        return read_frame(
-            session,
-            """SELECT s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind, i.amplitude,
-              i.width, i.found, i.found_snr, i.parameters
-            FROM injection i JOIN task t ON t.id = i.task_id JOIN source s ON s.id = i.source_id
-            JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-            JOIN project_source m ON m.project_id = c.project_id AND m.source_id = i.source_id
-            WHERE c.project_id = :project AND (CAST(:step AS text) IS NULL OR t.step = :step)
-            ORDER BY t.step, s.name, i.number""",
-            {"project": project.id, "step": f"simulate:{analysis}" if analysis else None},
-        )
+        return read_frame(session, query, values)
+
+
+def injections_query(project: Project, analysis: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the query of the injections of the current configurations, and its values."""
+    query = """SELECT s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind, i.amplitude,
+          i.width, i.found, i.found_snr, i.parameters
+        FROM injection i JOIN task t ON t.id = i.task_id JOIN source s ON s.id = i.source_id
+        JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+        JOIN project_source m ON m.project_id = c.project_id AND m.source_id = i.source_id
+        WHERE c.project_id = :project AND (CAST(:step AS text) IS NULL OR t.step = :step)
+        ORDER BY t.step, s.name, i.number"""
+    return query, {"project": project.id, "step": f"simulate:{analysis}" if analysis else None}

@@ -20,7 +20,7 @@ from virtualobserver.data.product import Target
 from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
 from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
-from virtualobserver.run.commit import commit, write_products
+from virtualobserver.run.commit import commit, settled, write_products
 from virtualobserver.run.compute import attempt
 from virtualobserver.run.heartbeat import Heartbeat
 from virtualobserver.run.landing import fetch_batch
@@ -147,7 +147,7 @@ def save(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome
     except TaskLost:
         return Counter()
     except OperationalError:
-        _save_once(workspace, job, worker, outcomes)
+        return _save_again(workspace, job, worker, outcomes)
     except (DBAPIError, VirtualObserverError, ValueError) as error:
         if isinstance(error, DiskFull):
             raise
@@ -156,6 +156,17 @@ def save(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome
             _save_once(workspace, job, worker, [failed])
             return Counter(failed=1)
         return sum((save(workspace, job, worker, [outcome]) for outcome in outcomes), Counter())
+    return Counter(outcome.status for outcome in outcomes)
+
+
+def _save_again(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Commit once more after the server went away: maybe only its reply was lost."""
+    workspace.database.recover()
+    try:
+        _save_once(workspace, job, worker, outcomes)
+    except TaskLost:
+        with workspace.database.session() as session:
+            return settled(session, job.run_id, outcomes)
     return Counter(outcome.status for outcome in outcomes)
 
 

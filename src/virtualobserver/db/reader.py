@@ -1,0 +1,142 @@
+"""Queries of people: answered, streamed, and unable to change anything.
+
+Three things see to that, each by itself: the role may only read the tables of this schema, the transaction is
+read-only, and the text is opened as a cursor, which the server does for one query that returns rows and for
+nothing else. ``COMMIT; DELETE ...`` is therefore an error of syntax to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from virtualobserver.db import driver
+from virtualobserver.errors import QueryError, ServerError
+
+__all__ = ["BATCH", "TIME_LIMIT", "Answer", "Reader"]
+
+BATCH = 10_000
+"""Rows in memory at a time: a few MB of detections, and few enough trips to the server."""
+TIME_LIMIT = 300.0
+"""Seconds for one step of a query: to its first rows, and from each batch to the next."""
+
+_CURSOR = "vo_answer"
+_CANCELLED = "57014"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The rows of a query, still on the server.
+
+    Attributes
+    ----------
+    names
+        Of the columns; a query may give one twice.
+    kinds
+        whole, real, truth, instant (times with their zone) or other.
+    batches
+        Lists of rows, to go through once.
+    """
+
+    names: list[str]
+    kinds: list[str]
+    batches: Iterator[list[tuple[Any, ...]]] = field(repr=False)
+
+
+class Reader:
+    """Answers queries as the role that may only read.
+
+    Parameters
+    ----------
+    url
+        Of the database, as that role.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = sa.make_url(url)
+
+    @contextmanager
+    def ask(
+        self,
+        query: str,
+        values: Mapping[str, Any] | None = None,
+        *,
+        time_limit: float = TIME_LIMIT,
+        json_as_text: bool = False,
+    ) -> Iterator[Answer]:
+        """Give the answer of a query while the block runs.
+
+        Parameters
+        ----------
+        query
+            One query that returns rows: SELECT, WITH, VALUES, TABLE, EXPLAIN or SHOW.
+        values
+            Of its ``:name`` marks; without any, a colon is a colon.
+        time_limit
+            Seconds, 0 for none; see `TIME_LIMIT`.
+        json_as_text
+            Leave JSON columns as text.
+
+        Raises
+        ------
+        QueryError
+            The text is something else than one query that returns rows, is wrong, or took too long.
+        ServerError
+            The server does not answer, or went away.
+        """
+        given = driver.parameters(self._url)
+        given = {"application_name": "virtualobserver reader", "connect_timeout": 10} | given
+        with _explained(), closing(driver.Interruptible(given, json_as_text=json_as_text)) as connection:
+            connection.execute("SET TIME ZONE 'UTC'")
+            connection.execute(f"SET statement_timeout = {round(time_limit * 1000)}")
+            connection.execute("BEGIN READ ONLY")
+            _open(connection, query, values or {})
+            names, kinds, rows = _fetch(connection)
+            yield Answer(names, kinds, _batches(connection, rows))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except exc.DBAPIError as error:
+        said = driver.reason_of(error)
+        if driver.is_lost(error):
+            msg = f"the database does not answer queries: {said}"
+            raise ServerError(msg) from None
+        if driver.state_of(error) == _CANCELLED:
+            said = "the query took longer than its time limit; ask for less, or give it more (--time-limit)"
+        raise QueryError(said) from None
+
+
+def _open(connection: driver.Interruptible, query: str, values: Mapping[str, Any]) -> None:
+    if values:
+        query = connection.filled(driver.compiled(query), values)
+    body = f"DECLARE c refcursor := '{_CURSOR}'; BEGIN OPEN c FOR EXECUTE {connection.literal(query)}; END"
+    try:
+        connection.execute(f"DO {connection.literal(body)}")
+    except exc.ProgrammingError as error:
+        said = driver.reason_of(error)
+        if "as cursor" not in said:
+            raise
+        what = "none, or several" if "multi-query" in said else said.split()[2]
+        msg = f"queries are read-only here: give one SELECT, WITH, VALUES, TABLE, EXPLAIN or SHOW; this is {what}"
+        raise QueryError(msg) from None
+
+
+def _fetch(connection: driver.Interruptible) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+    return connection.execute(f"FETCH {BATCH} FROM {_CURSOR}")
+
+
+def _batches(
+    connection: driver.Interruptible, rows: list[tuple[Any, ...]]
+) -> Iterator[list[tuple[Any, ...]]]:
+    while rows:
+        yield rows
+        full = len(rows) == BATCH
+        rows = _fetch(connection)[2] if full else []
