@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import median_filter
 from support_ccd import BIAS, GAIN, READ_NOISE, expose, stars_image, tres1
 
 from virtualobserver.conventions import (
@@ -45,6 +46,7 @@ from virtualobserver.maths.ccd_overscan import (
     read_layout,
 )
 from virtualobserver.maths.ccd_science import Detector, calibrate_frame, linearize
+from virtualobserver.maths.filters import grid_scatter, window_median, window_scatter
 
 MODEL = NoiseModel(READ_NOISE, GAIN, BIAS)
 DETECTOR = Detector(GAIN, READ_NOISE)
@@ -310,7 +312,16 @@ def test_dead_and_vignetted_pixels_of_a_flat():
     assert mask[50, 60] == mask[0, 0] == mask[299, 309] == mask[70, 71] == MASK_BAD
     assert (mask[200:203, 100:103] & MASK_LOW_FLAT).all()
     assert 13 <= np.count_nonzero(mask) < 35  # the limit is 4.5 standard deviations of a normal distribution
-    assert_array_equal(mask, flat_mask(flat, compiled=False))
+
+
+@pytest.mark.parametrize("size", [3, 7, 17])
+def test_windows_of_an_image_are_those_of_scipy_and_numpy(size):
+    image = np.random.default_rng(5).normal(0, 1, (70, 301)).astype(np.float32)
+    assert_array_equal(window_median(image, size), median_filter(image, size, mode="reflect"))
+    if size <= 15:
+        grid = grid_scatter(image, size, 8)
+        rows, cols = (axis.ravel() for axis in np.mgrid[0:70:8, 0:301:8])
+        assert_allclose(grid.ravel(), window_scatter(image, rows, cols, size), rtol=1e-12)
 
 
 def test_the_mask_of_a_flat_is_that_of_ccdmask():

@@ -18,6 +18,7 @@ Array = NDArray[Any]
 REACH = 5
 """A pixel is judged by pixels no further away than this."""
 LEAST_FINE = np.float32(0.01)
+"""Fine structure below this many standard deviations is none."""
 
 
 @jit

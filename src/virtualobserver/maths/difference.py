@@ -61,7 +61,6 @@ class FrameQuality:
 
 def temporal_template(
     frames: Sequence[Sections], *, method: Literal["median", "average"] = "median", memory_limit: float = 1e9,
-    compiled: bool | None = None,
 ) -> Template:  # fmt: skip
     """Combine aligned, background-subtracted frames; NaN is missing, and no mover survives the clipping.
 
@@ -80,7 +79,6 @@ def temporal_template(
         raise NotEnoughData(msg)
     found = combine(
         frames, method=method, clip=Clipping(), noise=NoiseModel(minimum=1e-6), memory_limit=memory_limit,
-        compiled=compiled,
     )  # fmt: skip
     return Template(found.data, found.variance, found.n_used)
 

@@ -41,7 +41,6 @@ from virtualobserver.maths.shiftstack_groups import groups_of
 from virtualobserver.maths.shiftstack_images import LikelihoodImages, Masked, Stack, psf_sigma
 from virtualobserver.maths.shiftstack_refine import EDGE, refine
 from virtualobserver.maths.shiftstack_search import (
-    Engine,
     Precision,
     Trajectories,
     curves,
@@ -97,7 +96,7 @@ class StackOptions:
         Search the inverted and the shuffled frames as well.
     seed
         Of the shuffling.
-    threads, engine, precision
+    threads, precision
         See `shiftstack_search.search`.
     memory
         Bytes that the images of the search may take; a night that needs more is searched in tiles.
@@ -118,7 +117,6 @@ class StackOptions:
     controls: bool = True
     seed: int = 0
     threads: int = 1
-    engine: Engine = "auto"
     precision: Precision = "single"
     memory: float = 2e9
 
@@ -307,7 +305,7 @@ def search_images(
 def _searched(images: LikelihoodImages, part: Part, own: StackOptions) -> Trajectories:
     common: dict[str, Any] = {
         "level": own.level or 0.0, "min_obs": own.min_obs, "top": own.top, "x_range": part.cols, "y_range": part.rows,
-        "threads": own.threads, "engine": own.engine, "precision": own.precision,
+        "threads": own.threads, "precision": own.precision,
     }  # fmt: skip
     if isinstance(part.grid, TwoLevelGrid):
         return search_blocks(images, part.grid, **common)

@@ -227,7 +227,7 @@ def options_of(night: Night, settings: MovingObjectsSettings) -> StackOptions:
         min_obs=own.min_epochs, top=own.top, masked=own.masked,
         binning=0 if own.binning == "auto" else own.binning, two_level_from=own.two_level_from,
         block=own.block / 1440.0, clip=own.clip, controls=own.controls, seed=own.seed, threads=own.threads,
-        engine=own.engine, precision=own.precision, memory=settings.memory_limit * 1e9,
+        precision=own.precision, memory=settings.memory_limit * 1e9,
     )  # fmt: skip
 
 
