@@ -36,12 +36,11 @@ from virtualobserver.maths.ccd_masters import (
     scale_dark,
     select_flats,
 )
-from virtualobserver.maths.ccd_match import FrameKey, choose_dark, choose_flat, group_frames, nearest_in_time
+from virtualobserver.maths.ccd_match import FrameKey, choose_dark, choose_flat, nearest_in_time
 from virtualobserver.maths.ccd_overscan import (
     Layout,
     Section,
     apply_overscan,
-    format_section,
     parse_section,
     read_layout,
 )
@@ -63,7 +62,6 @@ def test_sections_are_read_from_1_with_ends_included():
     section = parse_section(" [1:2048, 3:1024]", (1024, 2098))
     assert section == Section(2, 1024, 0, 2048)
     assert section.shape == (1022, 2048)
-    assert format_section(section) == "[1:2048,3:1024]"
     assert parse_section("[*,5:6]", (10, 20)) == Section(4, 6, 0, 20)
 
 
@@ -116,29 +114,6 @@ def test_set_sections_win_over_the_header_and_may_not_overlap():
 
 def dark_key(exptime, temperature=-10.0, **other):
     return FrameKey("dark", exptime=exptime, temperature=temperature, **other)
-
-
-def test_darks_of_two_exposure_times_make_two_groups_and_flats_of_two_filters_too():
-    keys = [dark_key(90.0, mjd=2.0), dark_key(10.0, mjd=1.0), dark_key(90.05, mjd=1.0)]
-    keys += [FrameKey("flat", band="R"), FrameKey("flat", band="V"), FrameKey("flat", band="R")]
-    groups = {(k.kind, k.exptime, k.band): v for k, v in group_frames(keys).items()}
-    assert groups == {
-        ("dark", 90.0, ""): [2, 0],
-        ("dark", 10.0, ""): [1],
-        ("flat", 0.0, "R"): [3, 5],
-        ("flat", 0.0, "V"): [4],
-    }
-
-
-def test_groups_do_not_depend_on_the_order_of_the_files():
-    keys = [dark_key(90 + 0.1 * n, -10 + 0.1 * n, mjd=float(n)) for n in range(8)]
-    turned = group_frames(keys[::-1])
-    assert group_frames(keys) == {k: [7 - n for n in v] for k, v in turned.items()}
-
-
-def test_a_dark_of_another_temperature_or_shape_is_another_group():
-    keys = [dark_key(90, -10), dark_key(90, -20), dark_key(90, -10, shape=(2, 2)), dark_key(90, None)]
-    assert len(group_frames(keys)) == 4
 
 
 def test_a_dark_of_another_exposure_time_is_never_subtracted_as_it_is():

@@ -56,7 +56,7 @@ from virtualobserver.maths.shiftstack_tiles import (
     tiling,
 )
 
-__all__ = ["Harvest", "StackOptions", "find_movers", "search_images", "trials_level"]
+__all__ = ["Harvest", "StackOptions", "find_movers", "trials_level"]
 
 _Read = Callable[[Boxes], LikelihoodImages]
 _GROUP_BYTES: Final = 20  # of a pixel of the images of a group, with the copy that is changed
@@ -289,17 +289,6 @@ class _Hunt:
             view = Remote(tau, near, pieces) if whole is None else whole
             movers += _explained(view, left, self.options, shift)
         return movers
-
-
-def search_images(
-    images: LikelihoodImages, grid: VelocityGrid | TwoLevelGrid, options: StackOptions
-) -> list[Mover]:
-    """Search, filter and explain away images at once; `options.level` must be set."""
-    _, ny, nx = images.shape
-    found = _searched(images, Part((0, nx), (0, ny), grid), options)
-    if options.clip:
-        found = _clipped(images, found, options)
-    return _explained(images, found, options, max(3.0, options.drift))
 
 
 def _searched(images: LikelihoodImages, part: Part, own: StackOptions) -> Trajectories:

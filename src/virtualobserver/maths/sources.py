@@ -27,7 +27,7 @@ from virtualobserver.conventions import (
 from virtualobserver.errors import DataError
 from virtualobserver.maths.background import Background, background
 
-__all__ = ["AperturePhotometry", "SourceList", "aperture_photometry", "find_sources", "measure_apertures"]
+__all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures"]
 
 FloatArray = NDArray[np.float64]
 MOST_PIXELS: Final = 1_000_000
@@ -139,37 +139,6 @@ def find_sources(
     return _source_list(sep, (data, noise, bad, bits), found, segments)
 
 
-def aperture_photometry(
-    image: NDArray[Any],
-    variance: NDArray[Any],
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    radius: ArrayLike,
-    annulus: tuple[float, float] | None = None,
-    mask: NDArray[Any] | None = None,
-    tolerate: int = TOLERATED,
-) -> AperturePhotometry:
-    """Sum circles around positions.
-
-    Parameters
-    ----------
-    variance
-        Of the pixels; the error of the sky is added.
-    radius
-        Pixels, one or one per position.
-    annulus
-        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
-    mask
-        Bits, which are reported for each circle.
-    tolerate
-        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
-        pixel is good once its dark is subtracted, and its variance knows of it.
-    """
-    one = np.asarray(radius, float)
-    return _sum_circles(image, variance, (x, y), [one], annulus=annulus, mask=mask, tolerate=tolerate)[0]
-
-
 def measure_apertures(
     image: NDArray[Any],
     variance: NDArray[Any],
@@ -181,7 +150,22 @@ def measure_apertures(
     mask: NDArray[Any] | None = None,
     tolerate: int = TOLERATED,
 ) -> list[AperturePhotometry]:
-    """Sum circles of several radii around positions, with one sky; see `aperture_photometry`."""
+    """Sum circles of several radii around positions, with one sky.
+
+    Parameters
+    ----------
+    variance
+        Of the pixels; the error of the sky is added.
+    radii
+        Pixels.
+    annulus
+        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
+    mask
+        Bits, which are reported for each circle.
+    tolerate
+        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
+        pixel is good once its dark is subtracted, and its variance knows of it.
+    """
     circles = [np.asarray(radius, float) for radius in radii]
     return _sum_circles(image, variance, (x, y), circles, annulus=annulus, mask=mask, tolerate=tolerate)
 
