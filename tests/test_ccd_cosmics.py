@@ -10,7 +10,7 @@ from support_real import real_data
 
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT
 from virtualobserver.errors import DataError
-from virtualobserver.maths.ccd_cosmics import CosmicSettings, _base_variance, find_cosmic_rays
+from virtualobserver.maths.ccd_cosmics import CosmicSettings, _least_variance, find_cosmic_rays
 from virtualobserver.maths.ccd_science import CalibratedFrame, apply_cosmic_rays
 
 
@@ -94,7 +94,9 @@ def test_the_search_gives_the_bits_of_the_definition(seed, settings):
     bad = np.random.default_rng(seed).random(image.shape) < 0.01
     found = find_cosmic_rays(image, variance, bad=bad, settings=settings)
     unusable, plain = bad | ~np.isfinite(image), np.where(np.isfinite(image), image, np.float32(0))
-    base, mask, rounds = _base_variance(plain, variance), np.zeros(image.shape, bool), 0
+    least = np.float32(_least_variance(image, variance))
+    base = np.maximum(variance - np.maximum(plain, np.float32(0)), least)
+    mask, rounds = np.zeros(image.shape, bool), 0
     while rounds < settings.rounds and (hit := plain_find(plain, base, unusable, settings) & ~mask).any():
         mask |= hit
         plain = plain_clean(plain, mask | unusable, mask)
@@ -114,6 +116,14 @@ def test_the_real_cosmic_rays_of_a_gmos_frame():
     assert 50 < np.count_nonzero(found.mask) < 0.1 * found.mask.size
     assert found.mask[peaks].mean() > 0.8
     assert np.std(found.cleaned) < np.std(science + sky)
+
+
+def test_a_pixel_without_variance_hides_no_other():
+    image, variance, struck = hit_frame(stars=0)
+    variance[3:9, 3:200] = np.nan
+    found = find_cosmic_rays(image, variance)
+    assert not found.mask[3:9, 3:200].any()
+    assert found.mask[struck & np.isfinite(variance)].mean() > 0.99
 
 
 def test_a_lone_pixel_has_a_laplacian_of_its_height():

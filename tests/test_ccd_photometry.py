@@ -270,3 +270,22 @@ def test_the_light_curve_of_the_night_of_tres1():
     bright = np.flatnonzero(complete)[:60]  # sources come by falling flux
     assert np.median(found.scatter[bright]) < 0.01
     assert found.correction.max() / found.correction.min() > 1.1  # the night was not photometric
+
+
+def test_the_background_of_a_slope_is_the_slope_and_nothing_good_is_refused():
+    rng = np.random.default_rng(4)
+    slope = 300 + 0.05 * np.arange(400)[None, :] + np.zeros((400, 1))
+    image = rng.normal(slope, 4).astype(np.float32)
+    image[50:60, 50:60] = np.nan
+    mask = np.zeros(image.shape, np.uint16)
+    mask[:, 390:] = MASK_SATURATED
+    image[:, 390:] = 60000
+    found = background(image, mask=mask)
+    assert np.abs(found.level[:, 32:360] - slope[:, 32:360]).max() < 1.5
+    assert found.median_scatter == pytest.approx(4, rel=0.03)
+    assert found.median_level == pytest.approx(310, abs=3)
+    for nothing in (np.full((90, 90), np.nan, np.float32), np.zeros((0, 5), np.float32)):
+        with pytest.raises(DataError, match="no good pixel"):
+            background(nothing)
+    with pytest.raises(DataError, match="no good pixel"):
+        background(image, mask=np.ones(image.shape, bool))

@@ -76,27 +76,32 @@ def find_cosmic_rays(
     DataError
         If the shapes differ.
     """
-    from virtualobserver.maths.ccd_cosmics_kernel import search
+    from virtualobserver.maths.ccd_cosmics_kernel import prepare, search
 
     image = np.array(data, dtype=np.float32)
-    noise = np.asarray(variance, dtype=np.float32)
+    noise = np.require(variance, np.float32, ["W"])  # a kernel is compiled for each kind of array
     masked = np.zeros(image.shape, bool) if bad is None else np.array(bad, dtype=bool)
     if image.ndim != 2 or noise.shape != image.shape or masked.shape != image.shape:
         msg = f"image {image.shape}, variance {noise.shape} and bad pixels {masked.shape} differ in shape"
         raise DataError(msg)
-    masked |= ~np.isfinite(image) | ~(noise > 0)
-    image[masked & ~np.isfinite(image)] = np.float32(0)
     limits = settings or CosmicSettings()
-    base = _base_variance(image, noise)
+    base = np.empty_like(image)
+    prepare(image, noise, _least_variance(image, noise), base, masked)
     mask = np.zeros(image.shape, bool)
-    rounds = search(image, base, masked, mask, limits.sigma, limits.fraction, limits.contrast, limits.rounds)
+    known = [np.zeros(image.shape, np.float32) for _ in range(4)]  # unlike zeros_like, not written to yet
+    rounds = search(
+        image, base, masked, mask, (known[0], known[1], known[2]), known[3], np.zeros(image.shape, bool),
+        limits.sigma, limits.fraction, limits.contrast, limits.rounds,
+    )  # fmt: skip
     return CosmicRays(mask, image, int(rounds))
 
 
-def _base_variance(image: FloatPlane, variance: FloatPlane) -> FloatPlane:
-    """Return the variance without the Poisson noise of each pixel's own light, held above half its median."""
-    base = np.maximum(image, np.float32(0))
-    np.subtract(variance, base, out=base)
-    step = max(len(base) // 128, 1)
-    least = max(0.5 * float(np.median(base[::step])), 1e-3 * float(np.median(variance[::step])), 1e-6)
-    return np.maximum(base, np.float32(least), out=base)
+def _least_variance(image: FloatPlane, variance: FloatPlane) -> float:
+    """Return half the median variance without the light's own: no pixel can be much quieter than the read noise."""
+    step = max(len(image) // 128, 1)  # 128 rows give the median to a thousandth
+    some, light = variance[::step], np.maximum(image[::step], np.float32(0))
+    good = np.isfinite(some) & np.isfinite(light)
+    if not good.any():
+        return 1e-6
+    base, whole = some[good] - light[good], some[good]
+    return max(0.5 * float(np.median(base)), 1e-3 * float(np.median(whole)), 1e-6)

@@ -180,7 +180,8 @@ def apply_cosmic_rays(
     if cosmic_rays == "off":
         return frame
     found = find_cosmic_rays(frame.data, frame.variance, bad=frame.mask != 0, settings=settings)
-    mask = frame.mask | np.where(found.mask, MASK_COSMIC_RAY, 0).astype(np.uint16)
+    mask = frame.mask.copy()
+    mask[found.mask] |= MASK_COSMIC_RAY
     count = int(found.mask.sum())
     done = "flagged" if cosmic_rays == "flag" else "replaced"
     history = (*frame.history, f"cosmic rays: {count} pixels {done}")
