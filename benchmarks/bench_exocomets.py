@@ -32,7 +32,6 @@ from support_published import published, published_numpy
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.data.product import RawRef
 from virtualobserver.maths.exocomets_published import published_statistic, published_window
-from virtualobserver.maths.kernels import have_numba
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatory import Aux
 
@@ -96,18 +95,16 @@ def speed() -> None:
     sample = [noisy(beta_pic(), rng, 100)[:, window] for _ in range(100)]
     rest = 3933.66
 
-    def ours(*, compiled: bool) -> None:
+    def ours() -> None:
         for flux in sample:
-            published_statistic(flux, v, rest=rest, compiled=compiled)
+            published_statistic(flux, v, rest=rest)
 
     def loop() -> None:
         for flux in sample:
             published_numpy(flux, v, rest)
 
-    ways = {"whole star at once, NumPy": seconds(lambda: ours(compiled=False))}
-    if have_numba():
-        published_statistic(sample[0], v, rest=rest)  # compiles
-        ways["whole star at once, compiled"] = seconds(lambda: ours(compiled=True))
+    published_statistic(sample[0], v, rest=rest)  # compiles
+    ways = {"whole star at once": seconds(ours)}
     usual = seconds(loop, 2)
     plain = seconds(lambda: published(sample[0], v, rest), 1)
     print(

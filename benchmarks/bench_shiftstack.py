@@ -1,4 +1,4 @@
-"""Shift and stack: samples per second of one core, compiled and NumPy, over cores, frames and levels; tiles.
+"""Shift and stack: samples per second of one core, over cores, frames and levels; tiles.
 
 A sample is one frame at one start pixel for one velocity. Usage: python benchmarks/bench_shiftstack.py [size]
 """
@@ -17,14 +17,12 @@ from virtualobserver.maths.movers import add_movers
 from virtualobserver.maths.shiftstack import find_movers
 from virtualobserver.maths.shiftstack_grids import VelocityGrid, disc_grid, grid_step, two_level_grid
 from virtualobserver.maths.shiftstack_images import Frames, LikelihoodImages, gaussian_psf
-from virtualobserver.maths.shiftstack_kernel import has_numba
 from virtualobserver.maths.shiftstack_search import Trajectories, search, search_blocks
 from virtualobserver.maths.shiftstack_settings import StackSettings
 
 SIZE = 512
 FRAMES = 20
 LEVEL = 5.0
-COLUMNS = ("x", "y", "vx", "vy", "likelihood", "flux", "n_obs")
 ROUNDS = 2
 
 
@@ -56,7 +54,7 @@ def cores(images: LikelihoodImages, grid: VelocityGrid, samples: float) -> None:
     for _ in range(ROUNDS):
         for threads in (1, 2):
             start = time.perf_counter()
-            search(images, grid, level=LEVEL, engine="numba", threads=threads)
+            search(images, grid, level=LEVEL, threads=threads)
             walls[threads - 1].append(time.perf_counter() - start)
     one, two = min(walls[0]), min(walls[1])
     note = f"{one / two:.2f} x; load of the machine {os.getloadavg()[0]:.1f}"
@@ -97,21 +95,14 @@ def main() -> None:
     grid = disc_grid(140.0, grid_step(images.tau))
     samples = float(FRAMES * size**2 * len(grid))
     print(f"{FRAMES} frames of {size} x {size}, {len(grid)} velocities, 8 kept: {samples:.3g} samples")
-    if has_numba():
-        search(images, disc_grid(10, 8), level=LEVEL)  # compiled outside the clock
-    cpu, wall, plain = measured(lambda: search(images, grid, level=LEVEL, engine="numpy"))
-    line("NumPy, 1 thread", samples, cpu, wall)
-    if not has_numba():
-        print("numba is not installed: the extra `fast` brings it")
-        return
-    cpu, wall, fast = measured(lambda: search(images, grid, level=LEVEL, engine="numba"))
-    same = all(np.array_equal(getattr(plain, name), getattr(fast, name)) for name in COLUMNS)
-    line("compiled, 1 thread", samples, cpu, wall, f"{len(fast)} candidates, identical to NumPy: {same}")
+    search(images, disc_grid(10, 8), level=LEVEL)  # compiled outside the clock
+    cpu, wall, found = measured(lambda: search(images, grid, level=LEVEL))
+    line("1 thread", samples, cpu, wall, f"{len(found)} candidates")
     cores(images, grid, samples)
     for frames in (8, 40, 80, 160):
         more = noise(frames, size)
         cpu, wall, _ = measured(lambda more=more: search(more, grid, level=LEVEL))
-        line(f"compiled, {frames} frames", float(frames * size**2 * len(grid)), cpu, wall)
+        line(f"{frames} frames", float(frames * size**2 * len(grid)), cpu, wall)
     night = noise(240, size // 2)
     levels = two_level_grid(night.tau, 60.0)
     flat = levels.flat()

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import median_filter
 from support_ccd import BIAS, GAIN, READ_NOISE, expose, stars_image, tres1
 
 from virtualobserver.conventions import (
@@ -35,16 +36,16 @@ from virtualobserver.maths.ccd_masters import (
     scale_dark,
     select_flats,
 )
-from virtualobserver.maths.ccd_match import FrameKey, choose_dark, choose_flat, group_frames, nearest_in_time
+from virtualobserver.maths.ccd_match import FrameKey, choose_dark, choose_flat, nearest_in_time
 from virtualobserver.maths.ccd_overscan import (
     Layout,
     Section,
     apply_overscan,
-    format_section,
     parse_section,
     read_layout,
 )
 from virtualobserver.maths.ccd_science import Detector, calibrate_frame, linearize
+from virtualobserver.maths.filters import grid_scatter, window_median, window_scatter
 
 MODEL = NoiseModel(READ_NOISE, GAIN, BIAS)
 DETECTOR = Detector(GAIN, READ_NOISE)
@@ -61,7 +62,6 @@ def test_sections_are_read_from_1_with_ends_included():
     section = parse_section(" [1:2048, 3:1024]", (1024, 2098))
     assert section == Section(2, 1024, 0, 2048)
     assert section.shape == (1022, 2048)
-    assert format_section(section) == "[1:2048,3:1024]"
     assert parse_section("[*,5:6]", (10, 20)) == Section(4, 6, 0, 20)
 
 
@@ -114,29 +114,6 @@ def test_set_sections_win_over_the_header_and_may_not_overlap():
 
 def dark_key(exptime, temperature=-10.0, **other):
     return FrameKey("dark", exptime=exptime, temperature=temperature, **other)
-
-
-def test_darks_of_two_exposure_times_make_two_groups_and_flats_of_two_filters_too():
-    keys = [dark_key(90.0, mjd=2.0), dark_key(10.0, mjd=1.0), dark_key(90.05, mjd=1.0)]
-    keys += [FrameKey("flat", band="R"), FrameKey("flat", band="V"), FrameKey("flat", band="R")]
-    groups = {(k.kind, k.exptime, k.band): v for k, v in group_frames(keys).items()}
-    assert groups == {
-        ("dark", 90.0, ""): [2, 0],
-        ("dark", 10.0, ""): [1],
-        ("flat", 0.0, "R"): [3, 5],
-        ("flat", 0.0, "V"): [4],
-    }
-
-
-def test_groups_do_not_depend_on_the_order_of_the_files():
-    keys = [dark_key(90 + 0.1 * n, -10 + 0.1 * n, mjd=float(n)) for n in range(8)]
-    turned = group_frames(keys[::-1])
-    assert group_frames(keys) == {k: [7 - n for n in v] for k, v in turned.items()}
-
-
-def test_a_dark_of_another_temperature_or_shape_is_another_group():
-    keys = [dark_key(90, -10), dark_key(90, -20), dark_key(90, -10, shape=(2, 2)), dark_key(90, None)]
-    assert len(group_frames(keys)) == 4
 
 
 def test_a_dark_of_another_exposure_time_is_never_subtracted_as_it_is():
@@ -310,7 +287,16 @@ def test_dead_and_vignetted_pixels_of_a_flat():
     assert mask[50, 60] == mask[0, 0] == mask[299, 309] == mask[70, 71] == MASK_BAD
     assert (mask[200:203, 100:103] & MASK_LOW_FLAT).all()
     assert 13 <= np.count_nonzero(mask) < 35  # the limit is 4.5 standard deviations of a normal distribution
-    assert_array_equal(mask, flat_mask(flat, compiled=False))
+
+
+@pytest.mark.parametrize("size", [3, 7, 17])
+def test_windows_of_an_image_are_those_of_scipy_and_numpy(size):
+    image = np.random.default_rng(5).normal(0, 1, (70, 301)).astype(np.float32)
+    assert_array_equal(window_median(image, size), median_filter(image, size, mode="reflect"))
+    if size <= 15:
+        grid = grid_scatter(image, size, 8)
+        rows, cols = (axis.ravel() for axis in np.mgrid[0:70:8, 0:301:8])
+        assert_allclose(grid.ravel(), window_scatter(image, rows, cols, size), rtol=1e-12)
 
 
 def test_the_mask_of_a_flat_is_that_of_ccdmask():

@@ -6,7 +6,6 @@ import pytest
 from virtualobserver.errors import DataError
 from virtualobserver.maths.efficiency import (
     clopper_pearson_interval,
-    efficiency_table,
     rate_and_limit,
     wilson_interval,
 )
@@ -39,31 +38,6 @@ def test_intervals_bracket_the_ratio_and_are_open_without_trials(function):
 def test_impossible_counts_are_refused(found, tried):
     with pytest.raises(DataError, match="found"):
         wilson_interval(found, tried)
-
-
-def test_efficiency_by_amplitude_and_duration():
-    table = efficiency_table(
-        [1, 1, 5, 5, 10, 99, np.nan],
-        [1, 1, 3, 1, 4, 1, 1],
-        [True, False, True, True, True, True, True],
-        amplitude_edges=[0, 4, 10],
-        duration_edges=[0, 2, 4],
-    )
-    assert table.injected.tolist() == [[2, 0], [1, 2]]
-    assert table.found.tolist() == [[1, 0], [1, 2]]
-    np.testing.assert_array_equal(table.efficiency, [[0.5, np.nan], [1, 1]])
-    assert table.outside == 2
-    assert (table.low[0, 1], table.high[0, 1]) == (0, 1)
-    assert table.low[0, 0] < 0.5 < table.high[0, 0]
-
-
-def test_efficiency_table_of_nothing_and_of_wrong_edges():
-    edges = {"amplitude_edges": [0, 1], "duration_edges": [0, 1]}
-    assert efficiency_table([], [], [], **edges).injected.tolist() == [[0]]
-    with pytest.raises(DataError, match="rising"):
-        efficiency_table([], [], [], **(edges | {"amplitude_edges": [1, 1]}))
-    with pytest.raises(DataError, match="length"):
-        efficiency_table([1], [], [True], **edges)
 
 
 def test_poisson_limits_of_the_published_tables():

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 from support_oscaar import calibrated, lights, median_dark, noise_of
+from support_shiftstack import likelihood_images, shift_frames
 
 from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.data import Target
 from virtualobserver.maths.shiftstack_grids import rectangle_grid
-from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf, likelihood_images
+from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf
 from virtualobserver.maths.shiftstack_search import search
-from virtualobserver.maths.shiftstack_template import median_over_frames, shift_frames
+from virtualobserver.maths.shiftstack_template import median_over_frames
 from virtualobserver.observatory import Aux
 
 pytestmark = pytest.mark.real

@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("alembic", "astropy", "h5py", "matplotlib", "numpy", "pandas", "psycopg2", "pyarrow", "pydantic")
+HEAVY = (
+    "alembic",
+    "astropy",
+    "h5py",
+    "matplotlib",
+    "numba",
+    "numpy",
+    "pandas",
+    "psycopg2",
+    "pyarrow",
+    "pydantic",
+)
 HEAVY += ("requests", "rich", "scipy", "sqlalchemy", "typer", "xarray")
 LONGEST_IMPORT = 0.3  # seconds
 LARGEST_FILE = 500_000  # bytes

@@ -11,12 +11,10 @@ from virtualobserver.maths.statistics import (
     light_curve_statistics,
     mad,
     robust_mean_rms,
-    weighted_mean,
 )
 from virtualobserver.maths.timeseries import (
     cadence,
     circular_mean,
-    season_slices,
     seasons,
     sort_times,
     tangent_offsets,
@@ -103,14 +101,6 @@ def test_mad_of_normal_values_scales_to_sigma():
     assert mad(values, scaled=True) == pytest.approx(2, rel=0.03)
     assert mad([1, 2, 4, np.nan, np.inf]) == 1
     assert math.isnan(mad([]))
-
-
-def test_weighted_mean_and_its_error():
-    mean, error = weighted_mean([1.0, 3.0, 99.0, np.nan], [1.0, 2.0, 0.0, 1.0])
-    assert mean == pytest.approx((1 + 3 / 4) / 1.25)
-    assert error == pytest.approx(1 / math.sqrt(1.25))
-    assert weighted_mean([1.0], [-1.0]) == pytest.approx((math.nan, math.nan), nan_ok=True)
-    assert weighted_mean([1.0, 3.0], [1e-200, 1e-200])[0] == 2.0
 
 
 def make_curve():
@@ -210,8 +200,6 @@ def test_columns_of_different_length_are_refused():
 def test_seasons_count_in_time_order_whatever_the_row_order():
     mjd = [300.0, 10.0, np.nan, 1.0, 302.0, 55.0]
     assert seasons(mjd, 40).tolist() == [2, 0, -1, 0, 2, 1]
-    assert season_slices(mjd, 40) == [slice(0, 2), slice(2, 3), slice(3, 5)]
-    assert season_slices([], 40) == []
     assert seasons([0.0, 40.0], 40).tolist() == [0, 0]
 
 

@@ -8,35 +8,22 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates, shift
+from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
-from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.background import background
+from virtualobserver.errors import NotEnoughData
 
 __all__ = [
-    "Shift",
     "Transform",
     "align_series",
-    "correlate_frames",
     "match_stars",
     "resample",
-    "shift_image",
 ]
 
 FloatArray = NDArray[np.float64]
 NEIGHBOURS = 6
 RATIO_TOLERANCE = 0.01
 TRIALS = 400
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Shift in pixels: a star at (x, y) of the reference is at (x + dx, y + dy); `score` as the method says."""
-
-    dx: float
-    dy: float
-    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,52 +127,6 @@ def match_stars(
     return _refine(one, two, best[1:], radius, reflected)
 
 
-def correlate_frames(
-    reference: NDArray[Any],
-    image: NDArray[Any],
-    *,
-    mask: NDArray[Any] | None = None,
-    highest: float | None = None,
-) -> Shift:
-    """Find the shift of a frame by cross-correlation, for fields too poor in stars for triangles.
-
-    Both are taken to their background, divided by its scatter and clipped, so that neither a gradient nor one
-    bright star decides.
-
-    Parameters
-    ----------
-    mask
-        Pixels not 0 are left out of both: hot pixels correlate at no shift.
-    highest
-        Largest shift along an axis, pixels; a quarter of the frame by default.
-
-    Returns
-    -------
-    Shift
-        ``score`` is the height of the peak over the scatter of the correlation.
-
-    Raises
-    ------
-    DataError
-        If the shapes differ.
-    """
-    if np.shape(reference) != np.shape(image):
-        msg = f"frames of shape {np.shape(reference)} and {np.shape(image)} cannot be correlated"
-        raise DataError(msg)
-    planes = [_flat_sky(np.asarray(frame), mask) for frame in (reference, image)]
-    shape = tuple(2 * n for n in planes[0].shape)
-    spectra = [np.fft.rfft2(plane, shape) for plane in planes]
-    surface = np.fft.irfft2(np.conj(spectra[0]) * spectra[1], shape)
-    ny, nx = planes[0].shape
-    reach = [int(highest if highest is not None else n / 4) for n in (ny, nx)]
-    rows, cols = (np.arange(-r, r + 1) for r in reach)
-    box = surface[np.ix_(rows % shape[0], cols % shape[1])]
-    top = np.unravel_index(int(box.argmax()), box.shape)
-    y, x = _peak(box, int(top[0]), int(top[1]))
-    score = float((box[top] - np.median(box)) / (box.std() or 1.0))
-    return Shift(x - reach[1], y - reach[0], score)
-
-
 def align_series(
     lists: Sequence[NDArray[Any]], *, reference: int = 0, radius: float = 2.0, **options: Any
 ) -> list[Transform | None]:
@@ -219,25 +160,6 @@ def align_series(
         matrix, offset = step.matrix @ through.matrix, step.matrix @ through.offset + step.offset
         found[number] = Transform(matrix, offset, float(np.hypot(step.rms, through.rms)), step.n, step.pairs)
     return found
-
-
-def shift_image(
-    image: NDArray[Any], dx: float, dy: float, *, order: Literal[0, 1, 3] = 1, fill: float = np.nan
-) -> NDArray[np.float32]:
-    """Return the image on the grid of its reference: what is at (x + dx, y + dy) comes to (x, y).
-
-    Whole pixels are moved without interpolation, so that the noise of pixels stays independent.
-    """
-    plane = np.asarray(image, np.float32)
-    if float(dx).is_integer() and float(dy).is_integer():
-        out = np.full(plane.shape, fill, np.float32)
-        ix, iy = int(dx), int(dy)
-        ny, nx = plane.shape
-        source = plane[max(iy, 0) : max(min(ny, ny + iy), 0), max(ix, 0) : max(min(nx, nx + ix), 0)]
-        top, left = max(-iy, 0), max(-ix, 0)
-        out[top : top + source.shape[0], left : left + source.shape[1]] = source
-        return out
-    return np.asarray(shift(plane, (-dy, -dx), order=order, cval=fill), dtype=np.float32)
 
 
 def resample(
@@ -349,25 +271,3 @@ def _refine(
         limit = min(radius, max(5 * spread, 0.1))
     rms = float(np.sqrt(np.mean(residual**2)))
     return Transform(matrix, offset, rms, len(first), np.stack([first, second], axis=1))
-
-
-def _flat_sky(frame: NDArray[Any], mask: NDArray[Any] | None) -> NDArray[np.float32]:
-    sky = background(frame, mask=mask)
-    plane = (np.asarray(frame, np.float32) - sky.level) / np.maximum(sky.scatter, 1e-6)
-    plane = np.where(np.isfinite(plane), np.clip(plane, 0, 30), 0)
-    plane[plane < 2] = 0
-    if mask is not None:
-        plane[np.asarray(mask) != 0] = 0
-    return np.asarray(plane, dtype=np.float32)
-
-
-def _peak(surface: FloatArray, row: int, col: int) -> tuple[float, float]:
-    place = []
-    for line, number in ((surface[:, col], row), (surface[row], col)):
-        step = 0.0
-        if 0 < number < len(line) - 1:
-            low, top, high = line[number - 1 : number + 2]
-            bend = low - 2 * top + high
-            step = float(0.5 * (low - high) / bend) if bend < 0 else 0.0
-        place.append(number + step)
-    return place[0], place[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Mesh:
 def background(
     image: NDArray[Any], *, mask: NDArray[Any] | None = None, box: int = 64, smooth: int = 3
 ) -> Background:
-    """Measure the background in boxes, smooth over boxes and interpolate.
+    """Measure the background in boxes, smooth over boxes and interpolate, as `sep` does.
 
     In each box values are clipped at 3 sigma about the median until nothing changes; the level is the mode
     2.5 median - 1.5 mean where the box is not crowded, else the median (Bertin & Arnouts 1996, A&AS 117, 393).
@@ -70,17 +71,32 @@ def background(
     Raises
     ------
     DataError
-        If there is no good pixel.
+        If it is no image, or there is no good pixel.
     """
-    mesh = background_mesh(image, mask=mask, box=box, smooth=smooth)
-    planes = [_interpolate(grid, box, mesh.shape) for grid in (mesh.level, mesh.scatter)]
-    return Background(planes[0], planes[1], float(np.median(mesh.level)), float(np.median(mesh.scatter)))
+    sep = import_module("sep")
+    values = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
+    if values.ndim != 2 or box < 2:
+        msg = f"a background in boxes of {box} pixels needs an image, not an array of shape {values.shape}"
+        raise DataError(msg)
+    bad = ~np.isfinite(values)
+    if mask is not None:
+        bad |= np.asarray(mask) != 0
+    if bad.all():  # sep answers 0, and a scatter of 0, without a word
+        msg = "there is no good pixel to measure the background on"
+        raise DataError(msg)
+    found = sep.Background(values, mask=bad, bw=box, bh=box, fw=smooth, fh=smooth)
+    level, scatter = found.back(dtype=np.float32), found.rms(dtype=np.float32)
+    return Background(level, scatter, float(found.globalback), float(found.globalrms))
 
 
 def background_mesh(
     image: NDArray[Any], *, mask: NDArray[Any] | None = None, box: int = 64, smooth: int = 3
 ) -> Mesh:
-    """Measure the background in boxes; parameters and errors are those of `background`."""
+    """Measure the background in boxes and keep the boxes, of which any part of the image can be made.
+
+    `sep` gives whole planes only, and a night searched in tiles has no room for one of each frame. Parameters and
+    errors are those of `background`.
+    """
     values = np.array(image, dtype=np.float32)
     if values.ndim != 2 or box < 2:
         msg = f"a background in boxes of {box} pixels needs an image, not an array of shape {values.shape}"
@@ -151,12 +167,6 @@ def _fill(grid: NDArray[np.float64]) -> NDArray[np.float64]:
                 total, weight = total + around[cut], weight + number[cut]
         filled = np.where(~known & (weight > 0), total / np.maximum(weight, 1), filled)
     return filled
-
-
-def _interpolate(grid: NDArray[np.float64], box: int, shape: tuple[int, ...]) -> FloatPlane:
-    """Return the cubic spline through the boxes; along each axis it is a matrix, which is much less work."""
-    rows, cols = (_spline(count, box)[:size] for count, size in zip(grid.shape, shape, strict=True))
-    return np.ascontiguousarray(rows @ grid @ cols.T, dtype=np.float32)
 
 
 @lru_cache(maxsize=16)

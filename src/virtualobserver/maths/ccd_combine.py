@@ -13,8 +13,7 @@ from scipy.special import chdtri, gammaincinv
 
 from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.ccd_combine_numpy import combine_block_numpy
-from virtualobserver.maths.kernels import sorting_network, use_kernel
+from virtualobserver.maths.kernels import sorting_network
 
 __all__ = [
     "ArraySections",
@@ -31,7 +30,7 @@ FloatArray = NDArray[np.float64]
 LARGEST_STACK = 4096
 SAMPLE_ROWS = 64
 WORK_BYTES_PER_CELL = 12
-"""Sorted values, deviations and one temporary, float32, per value of a band: what the NumPy path needs."""
+"""Sorted values, deviations and one temporary, float32, per value of a band."""
 COPIES_OF_BAND = 2
 
 
@@ -152,7 +151,6 @@ def combine(
     limits: tuple[float, float] = (-np.inf, np.inf),
     memory_limit: float = 1e9,
     threads: int = 1,
-    compiled: bool | None = None,
 ) -> Combined:
     """Combine frames into their clipped average or median.
 
@@ -180,8 +178,6 @@ def combine(
         Bytes that may be in use, whatever the number of frames.
     threads
         Bands worked on at the same time.
-    compiled
-        Use the compiled kernel; by default where numba is installed. The numbers are the same.
 
     Raises
     ------
@@ -202,8 +198,7 @@ def combine(
     result = Combined(
         np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.uint16), count, 0
     )
-    fast = use_kernel(compiled, count * shape[0] * shape[1])
-    return replace(result, n_reject=_bands(frames, minus, recipe, result, (rows, threads, fast)))
+    return replace(result, n_reject=_bands(frames, minus, recipe, result, (rows, threads)))
 
 
 def rows_per_band(
@@ -288,10 +283,10 @@ def _bands(
     minus: Sections | None,
     recipe: Recipe,
     result: Combined,
-    how: tuple[int, int, bool],
+    how: tuple[int, int],
 ) -> int:
     """Fill the planes of the result, so many rows at a time; return the number of values rejected."""
-    rows, threads, fast = how
+    rows, threads = how
     shape = (result.data.shape[0], result.data.shape[1])
 
     def band(start: int) -> int:
@@ -301,7 +296,7 @@ def _bands(
         out = (result.data[part], result.variance[part], result.n_used[part])
         dark = np.ascontiguousarray(dark, np.float32).view()
         dark.flags.writeable = False  # as a master's is: for each of the two kinds a kernel would be compiled
-        return _block(block, dark, recipe, out, fast)
+        return _block(block, dark, recipe, out)
 
     starts = range(0, shape[0], rows)
     if threads <= 1:
@@ -374,15 +369,12 @@ def _block(
     minus: NDArray[np.float32],
     recipe: Recipe,
     out: tuple[NDArray[Any], ...],
-    compiled: bool,
 ) -> int:
+    from virtualobserver.maths.ccd_combine_kernel import combine_block
+
     arguments = (
         recipe.offsets, recipe.scales, recipe.limits[0], recipe.limits[1], recipe.noise, recipe.small,
         recipe.excess, ("none", "sigma", "minmax").index(recipe.clip.method), recipe.clip.low,
         recipe.clip.high, recipe.clip.rounds, recipe.clip.n_low, recipe.clip.n_high, recipe.median,
     )  # fmt: skip
-    if compiled:
-        from virtualobserver.maths.ccd_combine_kernel import combine_block
-
-        return int(combine_block(block, minus, *arguments, recipe.network, *out))
-    return combine_block_numpy(block, minus, *arguments, *out)
+    return int(combine_block(block, minus, *arguments, recipe.network, *out))

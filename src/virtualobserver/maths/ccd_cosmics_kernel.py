@@ -1,4 +1,7 @@
-"""Compiled search for cosmic rays: medians are taken only where a pixel can be one."""
+"""Compiled search for cosmic rays: medians are taken only where a pixel can be one.
+
+What was worked out is kept in planes, in which 0 says that it was not; a true 0 is worked out again.
+"""
 
 # ruff: noqa: PLR0917 - compiled functions take positional arguments only
 
@@ -12,12 +15,15 @@ from numpy.typing import NDArray
 
 from virtualobserver.maths.kernels import jit
 
-__all__ = ["search"]
+__all__ = ["prepare", "search"]
 
 Array = NDArray[Any]
 REACH = 5
-"""A pixel is judged by pixels no further away than this."""
+"""A pixel is judged by pixels no further away than this: medians of 5 x 5 or 7 x 7 over medians of 5 x 5 or 3 x 3."""
+NEAR = REACH + 2
+"""From a seed a cosmic ray grows by two pixels: further from a change than this all is as it was."""
 LEAST_FINE = np.float32(0.01)
+"""Fine structure below this many standard deviations is none."""
 
 
 @jit
@@ -63,7 +69,7 @@ def _laplacian(image: Array, y: int, x: int) -> float:
 @jit
 def _noise(image: Array, base: Array, noise: Array, y: int, x: int, spare: Array) -> float:
     """Return the noise of a pixel, which is worked out once."""
-    if not noise[y, x] >= np.float32(0):
+    if noise[y, x] == np.float32(0):
         level = _window(image, y, x, 2, spare)
         noise[y, x] = np.float32(math.sqrt(base[y, x] + max(level, np.float32(0))))
     return noise[y, x]  # type: ignore[no-any-return]
@@ -76,11 +82,11 @@ def _excess(
     """Return the Laplacian over the noise less its local median, worked out once."""
     noise, sharp, excess = memo
     ny, nx = image.shape
-    if excess[y, x] == excess[y, x]:
+    if excess[y, x] != np.float32(0):
         return excess[y, x]  # type: ignore[no-any-return]
     for i in range(max(y - 2, 0), min(y + 3, ny)):
         for j in range(max(x - 2, 0), min(x + 3, nx)):
-            if not sharp[i, j] >= np.float32(0):
+            if sharp[i, j] == np.float32(0):
                 sharp[i, j] = _laplacian(image, i, j) / _noise(image, base, noise, i, j, spare)
     excess[y, x] = sharp[y, x] - _window(sharp, y, x, 2, spare)
     return excess[y, x]  # type: ignore[no-any-return]
@@ -92,21 +98,21 @@ def _fine(image: Array, fine: Array, y: int, x: int, spare: Array) -> float:
     ny, nx = image.shape
     for i in range(max(y - 3, 0), min(y + 4, ny)):
         for j in range(max(x - 3, 0), min(x + 4, nx)):
-            if fine[i, j] != fine[i, j]:
+            if fine[i, j] == np.float32(0):
                 fine[i, j] = _window(image, i, j, 1, spare)
     return fine[y, x] - _window(fine, y, x, 3, spare)  # type: ignore[no-any-return]
 
 
 @jit
-def _lowest(image: Array, y: int, lowest: Array) -> None:
+def _lowest(image: Array, y: int, column: Array, lowest: Array) -> None:
     """Write the least value of 5 x 5 pixels around each pixel of a row, which no median is below."""
     ny, nx = image.shape
-    column = np.empty(nx + 4, np.float32)
-    for x in range(nx):
-        column[x + 2] = image[y, x]
+    inside = column[2 : nx + 2]
+    inside[:] = image[y]
     for i in range(max(y - 2, 0), min(y + 3, ny)):
+        row = image[i]
         for x in range(nx):
-            column[x + 2] = min(column[x + 2], image[i, x])
+            inside[x] = min(inside[x], row[x])
     column[0] = column[1] = column[2]
     column[nx + 2] = column[nx + 3] = column[nx + 1]
     for x in range(nx):
@@ -116,27 +122,52 @@ def _lowest(image: Array, y: int, lowest: Array) -> None:
 
 
 @jit
-def _candidates(image: Array, base: Array, bad: Array, sigma: float, out: Array) -> None:
-    """Mark pixels whose Laplacian exceeds the least noise they can have by `sigma`."""
+def _row_candidates(
+    image: Array, base: Array, bad: Array, y: int, sigma: float, lowest: Array, wide: Array, out: Array
+) -> None:
+    """Mark the pixels of a row whose Laplacian exceeds the least noise they can have by `sigma`."""
     ny, nx = image.shape
-    lowest = np.empty(nx, np.float32)
     zero = np.float32(0)
-    limit = np.float32(sigma * sigma * 0.9999)
+    limit = np.float32(sigma * sigma * 0.9999)  # rounding must not lose what the exact test would take
+    here = image[y]
+    above = image[max(y - 1, 0)]
+    below = image[min(y + 1, ny - 1)]
+    wide[1 : nx + 1] = here  # with its edges repeated no pixel needs a test, and the loop runs in vectors
+    wide[0] = here[0]
+    wide[nx + 1] = here[nx - 1]
+    for x in range(nx):
+        left = wide[x]
+        right = wide[x + 2]
+        up = here[x] + here[x] - above[x]
+        down = here[x] + here[x] - below[x]
+        total = max(up - left, zero) + max(up - right, zero)
+        total += max(down - left, zero) + max(down - right, zero)
+        total *= np.float32(0.125)
+        least = limit * (base[y, x] + max(lowest[x], zero))
+        out[x] = (total * total >= least) & (not bad[y, x])
+
+
+@jit
+def prepare(image: Array, variance: Array, least: float, base: Array, bad: Array) -> None:
+    """Write the variance without the Poisson noise of each pixel's own light, held above `least`.
+
+    Pixels that are no numbers become 0 and, as those without variance, `bad`.
+    """
+    ny, nx = image.shape
+    zero = np.float32(0)
+    floor = np.float32(least)
     for y in range(ny):
-        _lowest(image, y, lowest)
-        here = image[y]
-        above = image[max(y - 1, 0)]
-        below = image[min(y + 1, ny - 1)]
         for x in range(nx):
-            left = here[max(x - 1, 0)]
-            right = here[min(x + 1, nx - 1)]
-            up = here[x] + here[x] - above[x]
-            down = here[x] + here[x] - below[x]
-            total = max(up - left, zero) + max(up - right, zero)
-            total += max(down - left, zero) + max(down - right, zero)
-            total *= np.float32(0.125)
-            least = limit * (base[y, x] + max(lowest[x], zero))
-            out[y, x] = (total * total >= least) & (not bad[y, x])
+            value = image[y, x]
+            if not abs(value) < np.inf:
+                value = zero
+                image[y, x] = zero
+                bad[y, x] = True
+            own = variance[y, x]
+            if not own > zero:
+                bad[y, x] = True
+            light = own - max(value, zero)
+            base[y, x] = max(floor, light)
 
 
 @jit
@@ -184,48 +215,105 @@ def _forget(memo: tuple[Array, Array, Array], fine: Array, changed: Any) -> None
     for y, x in changed:
         for i in range(max(y - REACH, 0), min(y + REACH + 1, ny)):
             for j in range(max(x - REACH, 0), min(x + REACH + 1, nx)):
-                noise[i, j] = np.nan
-                sharp[i, j] = np.nan
-                excess[i, j] = np.nan
-                fine[i, j] = np.nan
+                noise[i, j] = np.float32(0)
+                sharp[i, j] = np.float32(0)
+                excess[i, j] = np.float32(0)
+                fine[i, j] = np.float32(0)
+
+
+@jit
+def _can_be_seed(image: Array, base: Array, y: int, x: int, sigma: float) -> bool:
+    """Do for one pixel as `_row_candidates` does for a row."""
+    ny, nx = image.shape
+    height = _laplacian(image, y, x)
+    square = height * height
+    limit = np.float32(sigma * sigma * 0.9999)
+    if square < limit * base[y, x]:
+        return False
+    lowest = image[y, x]
+    for i in range(max(y - 2, 0), min(y + 3, ny)):
+        for j in range(max(x - 2, 0), min(x + 3, nx)):
+            lowest = min(lowest, image[i, j])
+    return square >= limit * (base[y, x] + max(lowest, np.float32(0)))  # type: ignore[no-any-return]
+
+
+@jit
+def _is_seed(
+    image: Array, base: Array, memo: tuple[Array, Array, Array], fine: Array, y: int, x: int,
+    sigma: float, contrast: float, spare: Array,
+) -> bool:  # fmt: skip
+    """Return whether a pixel is sharp against the noise and against the fine structure of the image."""
+    excess = _excess(image, base, memo, y, x, spare)
+    if not excess > np.float32(sigma):
+        return False
+    structure: Any = _fine(image, fine, y, x, spare) / _noise(image, base, memo[0], y, x, spare)
+    return excess > np.float32(contrast) * max(structure, LEAST_FINE)  # type: ignore[no-any-return]
 
 
 @jit
 def _seeds(
-    image: Array, base: Array, memo: tuple[Array, Array, Array], fine: Array, where: Array,
+    image: Array, base: Array, memo: tuple[Array, Array, Array], fine: Array, bad: Array,
     sigma: float, contrast: float, spare: Array,
 ) -> Any:  # fmt: skip
+    """Return the seeds of the whole image."""
     found = [(0, 0) for _ in range(0)]
     ny, nx = image.shape
+    lowest = np.empty(nx, np.float32)
+    column = np.empty(nx + 4, np.float32)
+    wide = np.empty(nx + 2, np.float32)
+    where = np.empty(nx, np.bool_)
     for y in range(ny):
+        _lowest(image, y, column, lowest)
+        _row_candidates(image, base, bad, y, sigma, lowest, wide, where)
         for x in range(nx):
-            if not where[y, x]:
-                continue
-            excess = _excess(image, base, memo, y, x, spare)
-            if not excess > np.float32(sigma):
-                continue
-            structure: Any = _fine(image, fine, y, x, spare) / _noise(image, base, memo[0], y, x, spare)
-            if excess > np.float32(contrast) * max(structure, LEAST_FINE):
-                found.append((y, x))
+            if where[x] and _is_seed(image, base, memo, fine, y, x, sigma, contrast, spare):
+                found.append((y, x))  # noqa: PERF401 - a compiled loop
+    return found
+
+
+@jit
+def _seeds_near(
+    image: Array, base: Array, memo: tuple[Array, Array, Array], fine: Array, bad: Array,
+    changed: Any, sigma: float, contrast: float, mark: Array, spare: Array,
+) -> Any:  # fmt: skip
+    """Return the seeds so near to changed pixels that they can be new, or grow to other pixels than before."""
+    found = [(0, 0) for _ in range(0)]
+    seen = [(0, 0) for _ in range(0)]
+    ny, nx = image.shape
+    for y, x in changed:
+        for i in range(max(y - NEAR, 0), min(y + NEAR + 1, ny)):
+            for j in range(max(x - NEAR, 0), min(x + NEAR + 1, nx)):
+                if mark[i, j] or bad[i, j]:
+                    continue
+                mark[i, j] = True
+                seen.append((i, j))
+                if not _can_be_seed(image, base, i, j, sigma):
+                    continue
+                if _is_seed(image, base, memo, fine, i, j, sigma, contrast, spare):
+                    found.append((i, j))
+    for y, x in seen:
+        mark[y, x] = False
     return found
 
 
 @jit
 def search(
-    image: Array, base: Array, bad: Array, mask: Array, sigma: float, fraction: float, contrast: float,
-    rounds: int,
+    image: Array, base: Array, bad: Array, mask: Array, memo: tuple[Array, Array, Array], fine: Array,
+    mark: Array, sigma: float, fraction: float, contrast: float, rounds: int,
 ) -> int:  # fmt: skip
-    """Find cosmic rays, set `mask` and clean `image`, both in place; return the rounds that found any."""
-    noise = np.full(image.shape, np.nan, np.float32)
-    memo = (noise, noise.copy(), noise.copy())
-    fine = noise.copy()
-    where = np.zeros(image.shape, np.bool_)
-    mark = np.zeros(image.shape, np.bool_)
+    """Find cosmic rays, set `mask` and clean `image`, both in place; return the rounds that found any.
+
+    The first round looks everywhere, each other one near the pixels that were cleaned: elsewhere nothing changed.
+    `memo`, `fine` and `mark` are planes of zeros, made by the caller: memory that the system clears when it is
+    touched, which is near candidates only.
+    """
     spare = np.empty(17 * 17, np.float32)
     found = [(0, 0) for _ in range(0)]
     for done in range(rounds):
-        _candidates(image, base, bad, sigma, where)
-        seeds = _seeds(image, base, memo, fine, where, sigma, contrast, spare)
+        if done == 0:
+            seeds = _seeds(image, base, memo, fine, bad, sigma, contrast, spare)
+        else:
+            seeds = _seeds_near(image, base, memo, fine, bad, found, sigma, contrast, mark, spare)
         beside = _grow(image, base, memo, bad, seeds, sigma, mark, spare)
         hit = _grow(image, base, memo, bad, beside, sigma * fraction, mark, spare)
         fresh = 0

@@ -142,7 +142,6 @@ def flat_mask(
     median_size: int = 7,
     scatter_size: int = 15,
     lowest: float = 0.2,
-    compiled: bool | None = None,
 ) -> MaskPlane:
     """Find pixels unlike their neighbours in a flat, or in the ratio of two flats.
 
@@ -164,8 +163,8 @@ def flat_mask(
         msg = f"a flat of shape {values.shape} with {int(finite.sum())} finite pixels cannot be tested"
         raise DataError(msg)
     plane = np.where(finite, values, np.median(values[finite])).astype(np.float32)
-    residual = plane - window_median(plane, median_size, compiled=compiled)
-    coarse = grid_scatter(residual, scatter_size, GRID, compiled=compiled)
+    residual = plane - window_median(plane, median_size)
+    coarse = grid_scatter(residual, scatter_size, GRID)
     limit = (SAFETY * sigma * 0.5 * coarse).astype(np.float32)
     near = np.repeat(np.repeat(limit, GRID, axis=0), GRID, axis=1)[: plane.shape[0], : plane.shape[1]]
     rows, cols = np.nonzero(np.abs(residual) > near)
@@ -193,7 +192,6 @@ def lasting_pixels(
     sigma: float = 5.0,
     fraction: float = 0.7,
     size: int = 7,
-    compiled: bool | None = None,
 ) -> MaskPlane:
     """Find hot pixels from the sky alone: high in detector coordinates while the stars drift away.
 
@@ -217,7 +215,7 @@ def lasting_pixels(
         if np.shape(frame) != count.shape:
             msg = f"frame {number - 1} has shape {np.shape(frame)}, the first one {count.shape}"
             raise DataError(msg)
-        residual = np.asarray(frame, np.float32) - window_median(frame, size, compiled=compiled)
+        residual = np.asarray(frame, np.float32) - window_median(frame, size)
         spread = MAD_TO_SIGMA * float(np.median(np.abs(residual)))
         count += residual > sigma * max(spread, 0.5)
     if count is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["DarkChoice", "FrameKey", "choose_dark", "choose_flat", "group_frames", "nearest_in_time"]
+__all__ = ["DarkChoice", "FrameKey", "choose_dark", "choose_flat", "nearest_in_time"]
 
 Kind = Literal["bias", "dark", "flat", "science"]
 
@@ -70,46 +70,6 @@ class DarkChoice:
     factor: float
     flagged: bool
     reason: str
-
-
-def group_frames(
-    keys: Sequence[FrameKey], *, temperature_bin: float = 2.0, time_tolerance: float = 0.01
-) -> dict[FrameKey, list[int]]:
-    """Sort frames into groups of which each makes one master.
-
-    Biases go by camera, shape and binning; darks by exposure time and temperature too; flats by filter. The
-    key of a group has the exposure time and temperature of the bin, and no date.
-
-    Parameters
-    ----------
-    temperature_bin
-        Width of a bin, degrees; frames without temperature are a bin of their own.
-    time_tolerance
-        Exposure times that agree within this fraction are one.
-
-    Returns
-    -------
-    dict
-        Key of the group to positions in `keys`, ordered by time of the middle of the exposure, so that the
-        order in which files are listed does not matter.
-    """
-    groups: dict[FrameKey, list[int]] = {}
-    times = _merge_times((key.exptime for key in keys if key.kind == "dark"), time_tolerance)
-    for number, key in enumerate(keys):
-        dark, flat = key.kind == "dark", key.kind == "flat"
-        group = FrameKey(
-            key.kind,
-            key.camera,
-            key.shape,
-            key.binning,
-            times[key.exptime] if dark else 0.0,
-            _bin(key.temperature, temperature_bin) if dark else None,
-            key.band if flat or key.kind == "science" else "",
-        )
-        groups.setdefault(group, []).append(number)
-    for members in groups.values():
-        members.sort(key=lambda number: (keys[number].mjd is None, keys[number].mjd or 0.0, number))
-    return groups
 
 
 def choose_dark(
@@ -203,22 +163,8 @@ def nearest_in_time(frame: FrameKey, masters: Sequence[FrameKey], *, within: flo
     return min(near, key=lambda n: (_days(masters[n], frame), n)) if near else None
 
 
-def _merge_times(times: Iterable[float], tolerance: float) -> dict[float, float]:
-    merged: dict[float, float] = {}
-    current = -1.0
-    for time in sorted(set(times)):
-        if not _same_time(time, current, tolerance):
-            current = time
-        merged[time] = current
-    return merged
-
-
 def _same_time(one: float, other: float, tolerance: float) -> bool:
     return abs(one - other) <= tolerance * max(abs(one), abs(other))
-
-
-def _bin(temperature: float | None, width: float) -> float | None:
-    return None if temperature is None else width * math.floor(temperature / width + 0.5) + 0.0
 
 
 def _apart(one: FrameKey, other: FrameKey) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import BadKeyword, DataError
 
-__all__ = ["Layout", "Section", "Trimmed", "apply_overscan", "format_section", "parse_section", "read_layout"]
+__all__ = ["Layout", "Section", "Trimmed", "apply_overscan", "parse_section", "read_layout"]
 
 _SECTION = re.compile(r"\[\s*(\d+|\*)\s*(?::\s*(\d+)\s*)?,\s*(\d+|\*)\s*(?::\s*(\d+)\s*)?\]")
 
@@ -92,11 +92,6 @@ def parse_section(text: str, shape: tuple[int, int]) -> Section:
         ends.append((low - 1, high))
     (x0, x1), (y0, y1) = ends
     return Section(y0, y1, x0, x1)
-
-
-def format_section(section: Section) -> str:
-    """Write a section as FITS headers do."""
-    return f"[{section.x0 + 1}:{section.x1},{section.y0 + 1}:{section.y1}]"
 
 
 def read_layout(

@@ -168,7 +168,6 @@ def apply_cosmic_rays(
     *,
     cosmic_rays: Literal["flag", "clean", "off"] = "flag",
     settings: CosmicSettings | None = None,
-    compiled: bool | None = None,
 ) -> CalibratedFrame:
     """Find cosmic rays in a calibrated frame.
 
@@ -180,10 +179,9 @@ def apply_cosmic_rays(
     """
     if cosmic_rays == "off":
         return frame
-    found = find_cosmic_rays(
-        frame.data, frame.variance, bad=frame.mask != 0, settings=settings, compiled=compiled
-    )
-    mask = frame.mask | np.where(found.mask, MASK_COSMIC_RAY, 0).astype(np.uint16)
+    found = find_cosmic_rays(frame.data, frame.variance, bad=frame.mask != 0, settings=settings)
+    mask = frame.mask.copy()
+    mask[found.mask] |= MASK_COSMIC_RAY
     count = int(found.mask.sum())
     done = "flagged" if cosmic_rays == "flag" else "replaced"
     history = (*frame.history, f"cosmic rays: {count} pixels {done}")

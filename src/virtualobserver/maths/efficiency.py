@@ -11,11 +11,9 @@ from virtualobserver.errors import DataError
 
 __all__ = [
     "ONE_SIGMA",
-    "EfficiencyTable",
     "Interval",
     "Rate",
     "clopper_pearson_interval",
-    "efficiency_table",
     "rate_and_limit",
     "wilson_interval",
 ]
@@ -32,24 +30,6 @@ class Interval:
 
     low: FloatArray
     high: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class EfficiencyTable:
-    """Injected and found events by amplitude (first axis) and duration (second axis).
-
-    ``efficiency`` is NaN, and the interval 0 to 1, where nothing was injected. ``outside`` counts
-    injections beyond the edges.
-    """
-
-    amplitude_edges: FloatArray
-    duration_edges: FloatArray
-    injected: NDArray[np.int64]
-    found: NDArray[np.int64]
-    efficiency: FloatArray
-    low: FloatArray
-    high: FloatArray
-    outside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,61 +99,6 @@ def clopper_pearson_interval(
     low = betaincinv(np.maximum(k, 1e-300), n - k + 1.0, tail)
     high = betaincinv(k + 1.0, np.maximum(n - k, 1e-300), 1.0 - tail)
     return Interval(np.where(k > 0, low, 0.0), np.where(k < n, high, 1.0))
-
-
-def efficiency_table(
-    amplitude: ArrayLike,
-    duration: ArrayLike,
-    found: ArrayLike,
-    *,
-    amplitude_edges: ArrayLike,
-    duration_edges: ArrayLike,
-    confidence: float = ONE_SIGMA,
-) -> EfficiencyTable:
-    """Count injections and recoveries in cells of amplitude and duration, with Wilson intervals.
-
-    Parameters
-    ----------
-    amplitude, duration : array_like, shape (n,)
-        What was injected.
-    found : array_like of bool, shape (n,)
-        Whether it was found.
-    amplitude_edges, duration_edges : array_like
-        Rising edges of the cells; the last edge belongs to the last cell.
-    confidence : float
-        Probability content of the intervals.
-
-    Raises
-    ------
-    DataError
-        Columns differ in length or edges do not rise.
-    """
-    strength, length = (np.asarray(column, dtype=np.float64).ravel() for column in (amplitude, duration))
-    hit = np.asarray(found, dtype=bool).ravel()
-    if not strength.size == length.size == hit.size:
-        msg = f"amplitude, duration and found differ in length: {strength.size}, {length.size}, {hit.size}"
-        raise DataError(msg)
-    edges = [np.asarray(edge, dtype=np.float64).ravel() for edge in (amplitude_edges, duration_edges)]
-    if any(edge.size < 2 or not bool((np.diff(edge) > 0).all()) for edge in edges):
-        msg = "edges of an efficiency table must be at least two rising numbers"
-        raise DataError(msg)
-    inside = np.ones(hit.size, dtype=bool)
-    cell = []
-    for value, edge in zip((strength, length), edges, strict=True):
-        inside &= (value >= edge[0]) & (value <= edge[-1])
-        cell.append(np.clip(np.searchsorted(edge, value, side="right") - 1, 0, edge.size - 2))
-    shape = (edges[0].size - 1, edges[1].size - 1)
-    flat = cell[0] * shape[1] + cell[1]
-    tried, hits = (
-        np.bincount(flat[rows], minlength=shape[0] * shape[1]).reshape(shape)
-        for rows in (inside, inside & hit)
-    )
-    interval = wilson_interval(hits, tried, confidence=confidence)
-    with np.errstate(all="ignore"):
-        efficiency = np.where(tried > 0, hits / tried, np.nan)
-    return EfficiencyTable(
-        edges[0], edges[1], tried, hits, efficiency, interval.low, interval.high, int((~inside).sum())
-    )
 
 
 def rate_and_limit(

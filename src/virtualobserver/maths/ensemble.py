@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import MAD_TO_SIGMA, MAG_TO_FLUX
 from virtualobserver.errors import DataError, NotEnoughData
 
-__all__ = ["Ensemble", "Transparency", "correct_ensemble", "detrend_positions", "magnitudes"]
+__all__ = ["Ensemble", "Transparency", "correct_ensemble", "magnitudes"]
 
 FloatArray = NDArray[np.float64]
 CLOUD = 0.5
@@ -104,32 +104,6 @@ def correct_ensemble(
     common, weight, excess = _settle(relative, sigma, chosen, rounds=rounds, clip=clip)
     signal = np.where(weight > 0, relative * weight, 0.0)
     return _corrected((values, errors, median), signal, weight, common, excess)
-
-
-def detrend_positions(
-    flux: NDArray[Any], x: NDArray[Any], y: NDArray[Any], *, background: NDArray[Any] | None = None
-) -> FloatArray:
-    """Divide a light curve by a linear fit to position on the detector (and sky), where nothing was flat-fielded.
-
-    Use it only on frames outside the event looked for: give NaN elsewhere in `flux` to fit, and apply what
-    comes back.
-
-    Returns
-    -------
-    array
-        The fitted trend, shape (frames,), median 1 over the frames that were fitted.
-    """
-    columns = [np.ones(len(flux)), np.asarray(x) - np.nanmean(x), np.asarray(y) - np.nanmean(y)]
-    if background is not None:
-        columns.append(np.asarray(background) / np.nanmedian(background) - 1)
-    design = np.stack(columns, axis=1)
-    good = np.isfinite(flux) & np.isfinite(design).all(axis=1)
-    if good.sum() <= design.shape[1]:
-        msg = f"{int(good.sum())} frames are too few for a trend of {design.shape[1]} terms"
-        raise NotEnoughData(msg)
-    solution, *_ = np.linalg.lstsq(design[good], np.asarray(flux, float)[good], rcond=None)
-    trend = design @ solution
-    return np.asarray(trend / np.median(trend[good]))
 
 
 def magnitudes(flux: FloatArray, flux_error: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -7,26 +7,16 @@ results can be compared; for a sound search there is `virtualobserver.maths.exoc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import median_filter
 
 from virtualobserver.errors import DataError
-from virtualobserver.maths.exocomets_published_arrays import (
-    column_median,
-    deepest,
-    deviation,
-    deviations,
-    ends,
-    run_lengths,
-    running_median,
-    span,
-)
-from virtualobserver.maths.kernels import sorting_network, use_kernel
+from virtualobserver.maths.kernels import sorting_network
 
 __all__ = [
     "PUBLISHED_LIGHT",
@@ -53,10 +43,10 @@ _HALF: Final = 1000
 """Pixels on either side of the line."""
 _CONTINUUM_FROM: Final = 200.0
 _MAX_NOISE: Final = 0.25
-_BLOCK: Final = 64
 _CORE: Final = 100.0
 _MASKED: Final = 50.0
 _TEMPLATE_SIGMA: Final = 0.2
+_RUN_LEVEL: Final = -3.0
 _MOST_SORTED: Final = 256
 """With more spectra than this a sort of each column is faster than a network of comparisons."""
 
@@ -153,7 +143,6 @@ def published_statistic(
     *,
     rest: float,
     rules: PublishedRules | None = None,
-    compiled: bool | None = None,
 ) -> PublishedResult:
     """Search all spectra of one star and line.
 
@@ -167,9 +156,6 @@ def published_statistic(
         Wavelength of the line, Angstrom: the width of the template that finds an active star's core.
     rules
         Parameters; the published ones for K by default.
-    compiled
-        Whether to use the compiled kernels of the extra `fast`; by default where they are. The numbers are the same
-        to twelve digits.
 
     Notes
     -----
@@ -183,41 +169,31 @@ def published_statistic(
         return _nothing(spectra, v, rules, "one spectrum")
     window = (v > rules.rv_min) & (v < rules.rv_max)
     with np.errstate(all="ignore"):
-        smoothed, fast = _smoothed(spectra, v, rules.median_pixels, compiled=use_kernel(compiled))
-        judge = _significance_compiled if fast else _significance
-        star = judge(smoothed, v, rest, rules.cutoff, window)
+        smoothed = _smoothed(spectra, v, rules.median_pixels)
+        if np.isnan(smoothed).any():  # then the median of its column is none, and so is every scatter
+            return _nothing(spectra, v, rules, "noise")
+        star = _significance(smoothed, v, rest, rules.cutoff, window)
         used = star.noise <= _MAX_NOISE * np.median(star.median[outer])
         if np.count_nonzero(used) <= 1:
             return _nothing(spectra, v, rules, "noise")
         if not used.all():
-            star = judge(smoothed[used], v, rest, rules.cutoff, window)
+            star = _significance(smoothed[used], v, rest, rules.cutoff, window)
     return _judge(star, used, v[window], window, rules)
 
 
-def _blocks(n: int) -> Iterator[slice]:
-    """Return some rows at a time, few enough that they stay in the processor's cache."""
-    return (slice(start, start + _BLOCK) for start in range(0, n, _BLOCK))
+def _smoothed(spectra: FloatArray, v: FloatArray, pixels: int) -> FloatArray:
+    """Return the running medians of spectra (edges replicated), divided by their means beyond 200 km/s."""
+    from virtualobserver.maths.exocomets_published_kernel import smooth
 
-
-def _smoothed(spectra: FloatArray, v: FloatArray, pixels: int, *, compiled: bool) -> tuple[FloatArray, bool]:
-    """Return the spectra, normalised and smoothed, and whether the compiled kernels serve for them."""
-    result = np.empty(spectra.shape)
-    inner = span(np.abs(v) <= _CONTINUUM_FROM)
-    if compiled and pixels == 3 and isinstance(inner, slice):
-        from virtualobserver.maths.exocomets_published_kernel import smooth
-
-        # kernels do not care for values that are no numbers
-        if smooth(np.ascontiguousarray(spectra), inner.start, inner.stop, result):
-            return result, True
-    parts = [spectra[:, part] for part in (span(v < -_CONTINUUM_FROM), span(v > _CONTINUUM_FROM))]
-    total = sum((part.sum(axis=1) for part in parts), np.zeros(len(spectra)))
-    scale = total[:, None] / sum(part.shape[1] for part in parts)
-    work = np.empty((min(_BLOCK, len(spectra)), spectra.shape[1]))
-    for rows in _blocks(len(spectra)):
-        # A division keeps the order of three values (or turns it round): it may as well come after the median.
-        running_median(spectra[rows], pixels, result[rows], work[: len(spectra[rows])])
-        result[rows] /= scale[rows]
-    return result, False
+    inner = np.abs(v) <= _CONTINUUM_FROM
+    if pixels == 3:
+        result = np.empty(spectra.shape)
+        start, stop = _ends(inner).tolist()
+        smooth(np.ascontiguousarray(spectra), start, stop, result)
+        return result
+    # A division keeps the order of values (or turns it round): it may as well come after the median.
+    medians = median_filter(spectra, size=(1, pixels), mode="nearest")
+    return np.asarray(medians / spectra[:, ~inner].mean(axis=1)[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +210,15 @@ class _Star:
 def _judge(
     star: _Star, used: BoolArray, v: FloatArray, window: BoolArray, rules: PublishedRules
 ) -> PublishedResult:
-    inside = span(window)
+    inside = slice(*_ends(window).tolist())
     smoothed, median = star.smoothed[:, inside], star.median[inside]
     n, rows = used.size, np.flatnonzero(used)
     minimum, position, depth = np.full(n, np.nan), np.full(n, np.nan), np.full(n, np.nan)
     width = np.zeros(n, dtype=np.int64)
-    lines, at = deepest(star.sigma)
+    lines, at = _deepest(star.sigma)
     minimum[rows[lines]] = star.sigma[lines, at]
     position[rows[lines]] = v[at]
-    width[rows[lines]] = run_lengths(star.sigma[lines], at)
+    width[rows[lines]] = _run_lengths(star.sigma[lines], at)
     depth[rows[lines]] = (median[at] - smoothed[lines, at]) / median[at]
     with np.errstate(invalid="ignore"):
         detected = (minimum < rules.threshold) & (width >= rules.min_width)
@@ -265,53 +241,21 @@ def _significance(
     smoothed: FloatArray, v: FloatArray, rest: float, cutoff: float, window: BoolArray
 ) -> _Star:
     """Return the statistic of the pixels in the window, each spectrum divided by the scatter of all its pixels."""
-    n, inside, residual = len(smoothed), span(window), np.array(smoothed)
-    median = column_median(residual)  # leaves it sorted: the memory serves for the residuals
-    masked = _active_core(median, v, rest, cutoff)
-    core = np.abs(v - masked) < _MASKED if np.isfinite(masked) else np.zeros(v.size, dtype=bool)
-    middle, hidden = span(np.abs(v) <= _CONTINUUM_FROM), bool(core.any())
-    error, noise = np.empty(n), np.empty(n)
-    first, second = np.zeros(v.size), np.zeros(v.size)
-    for rows in _blocks(n):
-        part = np.subtract(smoothed[rows], median, out=residual[rows])
-        first += part.sum(axis=0)
-        second += np.einsum("ij,ij->j", part, part)
-        error[rows], noise[rows] = deviations(part, middle)
-    # The scatter about the mean, from that about the median, which is nearly the same.
-    spread = np.clip(second / n - (first / n) ** 2, 0.0, None)
-    sigma = np.empty((n, int(np.count_nonzero(window))))
-    scale = np.empty((min(_BLOCK, n), v.size))
-    for rows in _blocks(n):
-        part = residual[rows]
-        under = np.add(error[rows, None] ** 2, spread, out=scale[: len(part)])
-        np.sqrt(under, out=under)
-        np.divide(part, under, out=part)
-        scatter = deviation(part[:, ~core] if hidden else part)
-        if hidden:
-            part[:, core] = np.nan
-        np.divide(part[:, inside], scatter[:, None], out=sigma[rows])
-    return _Star(smoothed, median, noise, sigma, masked)
-
-
-def _significance_compiled(
-    smoothed: FloatArray, v: FloatArray, rest: float, cutoff: float, window: BoolArray
-) -> _Star:
-    """Return what `_significance` does, by compiled kernels."""
     from virtualobserver.maths import exocomets_published_kernel as kernel
 
     n, m = smoothed.shape
     median, error, noise, spread, spare = np.empty(m), np.empty(n), np.empty(n), np.empty(m), np.empty(m)
     if n > _MOST_SORTED:
-        median = column_median(np.array(smoothed))
+        median = _column_median(np.array(smoothed))
     else:
         network = sorting_network(n, {(n - 1) // 2, n // 2})
         kernel.column_medians(smoothed, network, np.empty((n, kernel.TILE)), np.empty(kernel.TILE), median)
     masked = _active_core(median, v, rest, cutoff)
     core = np.abs(v - masked) < _MASKED if np.isfinite(masked) else np.zeros(v.size, dtype=bool)
-    middle = ends(np.abs(v) <= _CONTINUUM_FROM)
+    middle = _ends(np.abs(v) <= _CONTINUUM_FROM)
     kernel.scatters(smoothed, median, int(middle[0]), int(middle[1]), error, noise, spread, spare)
     sigma = np.empty((n, int(np.count_nonzero(window))))
-    kernel.significances(smoothed, median, error, spread, ends(core), ends(window), spare, sigma)
+    kernel.significances(smoothed, median, error, spread, _ends(core), _ends(window), spare, sigma)
     return _Star(smoothed, median, noise, sigma, masked)
 
 
@@ -345,3 +289,50 @@ def _nothing(spectra: FloatArray, v: FloatArray, rules: PublishedRules, why: Ski
         float("nan"),
         why,
     )
+
+
+def _ends(pixels: BoolArray) -> IntArray:
+    """Return the first of contiguous pixels and the one after the last; zeros for none."""
+    where = np.flatnonzero(pixels)
+    return np.array([where[0], where[-1] + 1] if where.size else [0, 0], dtype=np.int64)
+
+
+def _deepest(sigma: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the rows that have a number, and the deepest pixel of each."""
+    if sigma.shape[1] == 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    at = np.argmin(sigma, axis=1)  # of a NaN, its place
+    lines = np.arange(len(sigma))
+    if np.isnan(sigma[lines, at]).any():
+        lines = np.flatnonzero(~np.isnan(sigma).all(axis=1))
+        at = np.nanargmin(sigma[lines], axis=1)
+    return lines, at
+
+
+def _run_lengths(sigma: FloatArray, at: IntArray) -> IntArray:
+    """Return the number of contiguous pixels at or below -3 around each row's deepest pixel `at`, itself counted."""
+    widths = np.ones(len(sigma), dtype=np.int64)
+    size = sigma.shape[1]
+    # at a minimum above -3 no pixel reaches -3
+    deep = np.flatnonzero(sigma[np.arange(len(sigma)), at] <= _RUN_LEVEL)
+    for row in deep:
+        values, start = sigma[row], at[row]
+        for step in (-1, 1):
+            here = int(start) + step
+            while 0 <= here < size and values[here] <= _RUN_LEVEL:  # NaN ends a run
+                widths[row] += 1
+                here += step
+    return widths
+
+
+def _column_median(values: FloatArray) -> FloatArray:
+    """Sort each column in place and return its median; NaN where a column holds one."""
+    # A sort of few rows is faster than a selection, and NaN comes last.
+    ordered = values
+    ordered.sort(axis=0)
+    half = len(values) // 2
+    middle = ordered[half].copy()
+    if len(values) % 2 == 0:
+        middle = 0.5 * (ordered[half - 1] + middle)
+    middle[np.isnan(ordered[-1])] = np.nan
+    return np.asarray(middle)

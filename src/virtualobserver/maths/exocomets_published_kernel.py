@@ -8,58 +8,46 @@ Sums are taken in another order than NumPy takes them, which changes the last di
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.maths.ccd_combine_kernel import sort_tile
+from virtualobserver.maths.kernels import jit, jit_regrouped
 
 __all__ = ["TILE", "column_medians", "scatters", "significances", "smooth"]
 
 Array = NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., object])
 TILE = 32
 """Columns that are sorted together: with a hundred spectra they fit into the processor's nearest cache."""
 
 
-def _jit(function: Function) -> Function:
-    """Compile `function`; sums may be regrouped, so that several are taken at once."""
-    numba = import_module("numba")
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "nsz"}, "error_model": "numpy"}
-    try:
-        return cast("Function", numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # no folder where the machine code could be kept
-        return cast("Function", numba.njit(**options)(function))
+@jit
+def _root(value: float) -> float:
+    """Return the square root, 0 of what rounding made negative, and NaN of NaN."""
+    return 0.0 if value < 0.0 else math.sqrt(value)
 
 
-@_jit
-def smooth(spectra: Array, start: int, stop: int, out: Array) -> bool:
-    """Write each row's running median of three, divided by its mean outside of `start` to `stop`.
-
-    Returns False, and leaves `out` unfinished, where a row has a value that is not finite or a mean of zero.
-    """
+@jit_regrouped
+def smooth(spectra: Array, start: int, stop: int, out: Array) -> None:
+    """Write each row's running median of three, divided by its mean outside of `start` to `stop`."""
     n, m = spectra.shape
     for i in range(n):
         row, result = spectra[i], out[i]
-        total, inner = 0.0, 0.0
-        for j in range(m):
+        total = 0.0
+        for j in range(start):
             total += row[j]
-        for j in range(start, stop):
-            inner += row[j]
-        mean = (total - inner) / (m - stop + start)
-        if not (abs(total) < np.inf and mean != 0.0):
-            return False
+        for j in range(stop, m):
+            total += row[j]
+        mean = total / (m - stop + start)
         for j in range(1, m - 1):
             a, b, c = row[j - 1], row[j], row[j + 1]
             result[j] = max(min(a, b), min(max(a, b), c)) / mean
         result[0], result[m - 1] = row[0] / mean, row[m - 1] / mean
-    return True
 
 
-@_jit
+@jit_regrouped
 def column_medians(values: Array, network: Array, tile: Array, spare: Array, out: Array) -> None:
     """Write the median of each column; `network` sorts as many values as there are rows, as far as that needs."""
     n, m = values.shape
@@ -74,7 +62,7 @@ def column_medians(values: Array, network: Array, tile: Array, spare: Array, out
             out[first + j] = 0.5 * (tile[(n - 1) // 2, j] + tile[n // 2, j])
 
 
-@_jit
+@jit_regrouped
 def scatters(
     smoothed: Array,
     median: Array,
@@ -103,14 +91,15 @@ def scatters(
             inner += r
             inner_squares += r * r
         outside = m - stop + start
-        error[i] = math.sqrt(max(squares / m - (total / m) ** 2, 0.0))
+        error[i] = _root(squares / m - (total / m) ** 2)
         rest = (squares - inner_squares) / outside - ((total - inner) / outside) ** 2
-        noise[i] = math.sqrt(max(rest, 0.0))
+        noise[i] = _root(rest)
     for j in range(m):
-        spread[j] = max(spread[j] / n - (first[j] / n) ** 2, 0.0)
+        variance = spread[j] / n - (first[j] / n) ** 2
+        spread[j] = max(variance, 0.0)
 
 
-@_jit
+@jit_regrouped
 def significances(
     smoothed: Array,
     median: Array,
@@ -141,7 +130,7 @@ def significances(
             total -= line[j]
             squares -= line[j] * line[j]
         count = m - high + low
-        scatter = math.sqrt(max(squares / count - (total / count) ** 2, 0.0))
+        scatter = _root(squares / count - (total / count) ** 2)
         for j in range(begin, end):
             result[j - begin] = line[j] / scatter
         for j in range(max(low, begin), min(high, end)):

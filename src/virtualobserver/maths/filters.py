@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from virtualobserver.errors import DataError
-from virtualobserver.maths.kernels import sorting_network, use_kernel
+from virtualobserver.maths.kernels import sorting_network
 
 __all__ = ["grid_scatter", "window_median", "window_scatter"]
 
@@ -17,9 +17,12 @@ FloatPlane = NDArray[np.float32]
 LOW_RANK, HIGH_RANK = 30.9, 69.1
 """Percentiles half a standard deviation below and above the median of a normal distribution."""
 CHUNK = 20_000
+"""Windows sorted at once: 18 MB for windows of 15 x 15 pixels."""
+LARGEST_NETWORK = 225
+"""Largest window with a network of its own; chosen, not measured: the code asks for 7 x 7 and 15 x 15 pixels."""
 
 
-def window_median(image: NDArray[Any], size: int, *, compiled: bool | None = None) -> FloatPlane:
+def window_median(image: NDArray[Any], size: int) -> FloatPlane:
     """Return the median in a window of `size` x `size` pixels around each pixel.
 
     Parameters
@@ -31,7 +34,7 @@ def window_median(image: NDArray[Any], size: int, *, compiled: bool | None = Non
     """
     _check(image, size)
     plane = np.ascontiguousarray(image, dtype=np.float32)
-    if not use_kernel(compiled, 4 * plane.size) or size * size > 225:
+    if size * size > LARGEST_NETWORK:
         return np.asarray(median_filter(plane, size, mode="reflect"), dtype=np.float32)
     from virtualobserver.maths.filters_kernel import network_median
 
@@ -62,15 +65,10 @@ def window_scatter(
     return out
 
 
-def grid_scatter(
-    image: FloatPlane, size: int, step: int, *, compiled: bool | None = None
-) -> NDArray[np.float64]:
+def grid_scatter(image: FloatPlane, size: int, step: int) -> NDArray[np.float64]:
     """Return `window_scatter` at every `step`-th row and column, shape (ceil(ny/step), ceil(nx/step))."""
     _check(image, size)
     rows, cols = np.arange(0, image.shape[0], step), np.arange(0, image.shape[1], step)
-    if not use_kernel(compiled, 4 * image.size):
-        y, x = np.meshgrid(rows, cols, indexing="ij")
-        return window_scatter(image, y.ravel(), x.ravel(), size).reshape(y.shape)
     from virtualobserver.maths.filters_kernel import network_ranks
 
     count = size * size

@@ -1,58 +1,39 @@
-"""Compiled kernels where numba is installed, and sorting networks that run over many pixels at once.
+"""The one place where functions are compiled, and sorting networks that run over many pixels at once.
 
-A module of kernels is imported only where `have_numba` is true; every caller has a NumPy path that gives the
-same numbers, which `compiled=False` selects.
+Importing numba costs half a second: modules of kernels are imported inside the functions that call them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["have_numba", "jit", "sorting_network", "use_kernel"]
-
-LITTLE = 1_000_000
-"""Values that NumPy goes through in a fraction of the time that compiling takes."""
+__all__ = ["jit", "jit_regrouped", "sorting_network"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-@cache
-def have_numba() -> bool:
-    """Whether numba can be imported; it is not imported by asking."""
-    return find_spec("numba") is not None
-
-
-def use_kernel(compiled: bool | None, work: int | None = None) -> bool:
-    """Return whether to use a compiled kernel.
-
-    Parameters
-    ----------
-    compiled
-        As asked; None = where numba is installed and there is so much to do that it pays.
-    work
-        Number of values to go through. To compile a kernel takes seconds, in which NumPy has done what is little.
-    """
-    if compiled is not None:
-        return compiled
-    return have_numba() and (work is None or work >= LITTLE)
-
-
 def jit(function: Function) -> Function:
-    """Compile `function` with numba, without the interpreter's lock; return it as it is without numba."""
-    if not have_numba():
-        return function
-    numba = import_module("numba")
+    """Compile `function`, without the interpreter's lock."""
+    return _compiled(function)
+
+
+def jit_regrouped(function: Function) -> Function:
+    """Compile `function` with sums in any order, so that several terms are added at once; x / 0 is not an error."""
+    return _compiled(function, fastmath={"reassoc", "nsz"}, error_model="numpy")
+
+
+def _compiled(function: Function, **options: Any) -> Function:
+    import numba
+
     try:
-        return cast("Function", numba.njit(cache=True, nogil=True)(function))
+        return cast("Function", numba.njit(cache=True, nogil=True, **options)(function))
     except RuntimeError:  # no folder where the machine code could be kept
-        return cast("Function", numba.njit(nogil=True)(function))
+        return cast("Function", numba.njit(nogil=True, **options)(function))
 
 
 @cache

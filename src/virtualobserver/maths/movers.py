@@ -6,9 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
-from virtualobserver.maths.shiftstack_images import LikelihoodImages
-
-__all__ = ["add_movers", "expected_likelihood", "mover_stamp"]
+__all__ = ["add_movers", "mover_stamp"]
 
 _SUB_STEP = 0.2  # pixels of motion between the points a trail is made of
 _REACH = 6.0  # half side of a stamp in widths of the profile
@@ -92,19 +90,3 @@ def add_movers(
         if x0 < x1 and y0 < y1:
             result[frame, y0:y1, x0:x1] += stamp[y0 - low : y1 - low, x0 - left : x1 - left]
     return result
-
-
-def expected_likelihood(
-    images: LikelihoodImages, x: ArrayLike, y: ArrayLike, flux: ArrayLike
-) -> NDArray[np.float64]:
-    """Likelihood that a search of these images can expect, ``sqrt(sum f^2 phi)``, shape (movers,).
-
-    Parameters are those of `add_movers`; masked and outside epochs add nothing.
-    """
-    columns, rows, light = (np.atleast_2d(np.asarray(part, dtype=np.float64)) for part in (x, y, flux))
-    n, ny, nx = images.shape
-    column, row = (np.floor(part + 0.5).astype(np.int64) for part in (columns, rows))
-    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-    frame = np.broadcast_to(np.arange(n), column.shape)
-    phi = np.where(inside, images.phi[frame, np.where(inside, row, 0), np.where(inside, column, 0)], 0.0)
-    return np.asarray(np.sqrt((light**2 * phi).sum(axis=1, dtype=np.float64)))

@@ -13,7 +13,7 @@ from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA, MASK_COSMIC
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.sources import SourceList
 
-__all__ = ["Psf", "gaussian_kernel", "measure_psf"]
+__all__ = ["Psf", "measure_psf"]
 
 MOST_STARS: Final = 40
 HALF: Final = 7
@@ -33,14 +33,6 @@ class Psf:
     def sigma(self) -> float:
         """Standard deviation of the Gaussian of this FWHM, pixels."""
         return self.fwhm * FWHM_TO_SIGMA
-
-
-def gaussian_kernel(sigma: float, *, radius: float = 3.0) -> NDArray[np.float64]:
-    """Return a Gaussian sampled at the centres of pixels out to int(`radius` sigma), sum 1."""
-    half = max(int(radius * sigma), 1)
-    line = np.exp(-0.5 * (np.arange(-half, half + 1) / sigma) ** 2)
-    kernel = np.outer(line, line)
-    return np.asarray(kernel / kernel.sum())
 
 
 def measure_psf(image: NDArray[Any], sources: SourceList, *, sky: float = 0.0, most: int = MOST_STARS) -> Psf:

@@ -57,7 +57,7 @@ from virtualobserver.maths.shiftstack_tiles import (
     tiling,
 )
 
-__all__ = ["Harvest", "find_movers", "search_images", "trials_level"]
+__all__ = ["Harvest", "find_movers", "trials_level"]
 
 _Read = Callable[[Boxes], LikelihoodImages]
 _GROUP_BYTES: Final = 20  # of a pixel of the images of a group, with the copy that is changed
@@ -250,21 +250,10 @@ class _Hunt:
         return movers
 
 
-def search_images(
-    images: LikelihoodImages, grid: VelocityGrid | TwoLevelGrid, settings: StackSettings, *, level: float
-) -> list[Mover]:
-    """Search, filter and explain away images at once, down to a likelihood of `level`."""
-    _, ny, nx = images.shape
-    found = _searched(images, Part((0, nx), (0, ny), grid), settings, level)
-    if settings.clip:
-        found = _clipped(images, found, settings, level)
-    return _explained(images, found, settings, level, max(3.0, settings.drift))
-
-
 def _searched(images: LikelihoodImages, part: Part, own: StackSettings, level: float) -> Trajectories:
     common: dict[str, Any] = {
         "level": level, "min_obs": own.min_epochs, "top": own.top, "x_range": part.cols, "y_range": part.rows,
-        "threads": own.threads, "engine": own.engine, "precision": own.precision,
+        "threads": own.threads, "precision": own.precision,
     }  # fmt: skip
     if isinstance(part.grid, TwoLevelGrid):
         return search_blocks(images, part.grid, **common)

@@ -16,7 +16,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.maths.shiftstack_images import LikelihoodImages
 from virtualobserver.maths.shiftstack_search import Trajectories, curves
 
-__all__ = ["ClusterBy", "SigmaG", "cluster", "drop_near_duplicates", "filter_sigma_g", "sigma_g"]
+__all__ = ["ClusterBy", "SigmaG", "cluster", "filter_sigma_g", "sigma_g"]
 
 ClusterBy = Literal[
     "all",
@@ -113,16 +113,6 @@ def filter_sigma_g(
         new = replace(part, likelihood=likelihood, flux=flux, n_obs=n_obs)
         parts.append(new.take((likelihood >= level) & (n_obs >= min_obs)))
     return Trajectories.joined(parts).sorted()
-
-
-def drop_near_duplicates(found: Trajectories, tau: NDArray[np.float64], size: float = 10.0) -> Trajectories:
-    """Keep the strongest of each cell of `size` pixels in first and last position."""
-    if not len(found) or not size > 0:
-        return found
-    ordered = found.sorted()
-    cells = np.floor(_ends(ordered, tau) / size).astype(np.int64)
-    _, first = np.unique(cells, axis=0, return_index=True)
-    return ordered.take(np.sort(first))
 
 
 def cluster(

@@ -26,7 +26,6 @@ __all__ = [
     "bin_planes",
     "bin_psf",
     "gaussian_psf",
-    "likelihood_images",
     "psf_sigma",
     "psi_phi",
 ]
@@ -258,18 +257,6 @@ def psi_phi(
     psi[empty] = 0.0
     phi[empty] = 0.0
     return psi.astype(np.float32), phi.astype(np.float32)
-
-
-def likelihood_images(frames: Frames, *, masked: Masked = "ml") -> LikelihoodImages:
-    """Compute psi and phi of all frames; see `psi_phi`."""
-    psi = np.empty(frames.science.shape, dtype=np.float32)
-    phi = np.empty_like(psi)
-    for number, kernel in enumerate(frames.psf):
-        psi[number], phi[number] = psi_phi(
-            frames.science[number], frames.variance[number], kernel, masked=masked
-        )
-    sigma = np.array([psf_sigma(kernel) for kernel in frames.psf])
-    return LikelihoodImages(psi, phi, frames.tau, sigma)
 
 
 def bin_psf(psf: ArrayLike) -> NDArray[np.float32]:

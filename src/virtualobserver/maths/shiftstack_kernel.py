@@ -1,6 +1,6 @@
-"""The inner loop of shift-and-stack: compiled, or the same in NumPy with identical results.
+"""The compiled inner loop of shift-and-stack.
 
-Both sum the shifted frames one after another in the given precision, so every sum has the same rounding.
+Shifted frames are summed one after another in the given precision, so every sum has the rounding of a plain loop.
 Planes are padded with zeros on the left and right, and row ``ny`` of every plane is zero: what lies outside
 costs no test. Each pixel keeps its best velocities; of equals the first one tried stays in front.
 """
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Padded", "State", "has_numba", "new_state", "pad_planes", "stack_numba", "stack_numpy"]
+from virtualobserver.maths.kernels import jit
+
+__all__ = ["Padded", "State", "new_state", "pad_planes", "stack"]
 
 _CHUNK: Final = 512  # columns whose sums stay in the first-level cache
 _UNROLLED: Final = 8
@@ -65,16 +67,7 @@ def pad_planes(psi: Floats, phi: Floats, pad: int, dtype: Any) -> Padded:
     return Padded(planes[0], planes[1], pad)
 
 
-def has_numba() -> bool:
-    """Whether the compiled loop can be used."""
-    try:
-        import numba  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def stack_numba(
+def stack(
     planes: Padded,
     state: State,
     start: tuple[int, int],
@@ -116,69 +109,10 @@ def stack_numba(
     )
 
 
-def stack_numpy(
-    planes: Padded,
-    state: State,
-    start: tuple[int, int],
-    shifts: tuple[NDArray[np.int64], NDArray[np.int64]],
-    *,
-    first: int,
-    level: float,
-    min_obs: int,
-) -> None:
-    """Do as `stack_numba`, slower and without numba."""
-    rows, cols, top = state.likelihood.shape
-    columns = _columns(planes, start[1], cols, shifts[0])
-    dtype = planes.psi.dtype
-    for number in range(len(columns)):
-        psi, phi = np.zeros((rows, cols), dtype), np.zeros((rows, cols), dtype)
-        boxes = _boxes(planes, start[0], (rows, cols), shifts[1][number], columns[number])
-        for frame, here, there, across in boxes:
-            psi[here] += planes.psi[frame, there, across]
-            phi[here] += planes.phi[frame, there, across]
-        with np.errstate(all="ignore"):
-            likelihood = np.where((psi > 0) & (phi > 0), psi / np.sqrt(phi), dtype.type(0))
-        better = (likelihood > state.likelihood[..., top - 1]) & (likelihood >= dtype.type(level))
-        if min_obs > 0 and better.any():
-            seen = np.zeros((rows, cols), np.int64)
-            for frame, here, there, across in boxes:
-                seen[here] += planes.phi[frame, there, across] > 0
-            better &= seen >= min_obs
-        if better.any():
-            _enter(state, np.nonzero(better), likelihood[better], first + number)
-
-
 def _columns(planes: Padded, x_start: int, cols: int, dx: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the padded column of the first start pixel; windows beyond the padding see only zeros."""
     width = planes.psi.shape[2]
     return np.clip(np.ascontiguousarray(dx, dtype=np.int64) + (x_start + planes.pad), 0, width - cols)
-
-
-def _boxes(
-    planes: Padded, y_start: int, size: tuple[int, int], dy: NDArray[np.int64], columns: NDArray[np.int64]
-) -> list[tuple[int, slice, slice, slice]]:
-    rows, cols = size
-    boxes = []
-    for frame, (shift, column) in enumerate(zip(dy.tolist(), columns.tolist(), strict=True)):
-        low, high = max(0, y_start + shift), min(planes.rows, y_start + shift + rows)
-        if low < high:
-            own = slice(low - y_start - shift, high - y_start - shift)
-            boxes.append((frame, own, slice(low, high), slice(column, column + cols)))
-    return boxes
-
-
-def _enter(state: State, where: tuple[NDArray[np.int64], ...], likelihood: Floats, number: int) -> None:
-    """Insert one velocity into the sorted lists of the given pixels, behind equals."""
-    best, index = state.likelihood[where], state.index[where]
-    top = best.shape[1]
-    place = (best >= likelihood[:, None]).sum(axis=1)
-    slots = np.arange(top)
-    source = np.clip(slots - (slots > place[:, None]), 0, top - 1)
-    best = np.take_along_axis(best, source, axis=1)
-    index = np.take_along_axis(index, source, axis=1)
-    rows = np.arange(len(place))
-    best[rows, place], index[rows, place] = likelihood, number
-    state.likelihood[where], state.index[where] = best, index
 
 
 # One loop nest: calls inside it would cost more than they tidy.
@@ -248,12 +182,6 @@ def _stack(psi, phi, geometry, dy, columns, best, index, first, level, min_obs):
                     t[c] = k * k * less
 
 
-@lru_cache(maxsize=1)
+@cache
 def _compiled() -> Callable[..., None]:
-    import numba
-
-    try:
-        result: Callable[..., None] = numba.njit(nogil=True, cache=True)(_stack)
-    except RuntimeError:  # no folder to keep the compiled code in
-        result = numba.njit(nogil=True)(_stack)
-    return result
+    return cast("Callable[..., None]", jit(_stack))

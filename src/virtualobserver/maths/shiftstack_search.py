@@ -16,16 +16,13 @@ from virtualobserver.maths.shiftstack_images import LikelihoodImages
 from virtualobserver.maths.shiftstack_kernel import (
     Padded,
     State,
-    has_numba,
     new_state,
     pad_planes,
-    stack_numba,
-    stack_numpy,
+    stack,
 )
 
 __all__ = ["Trajectories", "curves", "evaluate", "positions", "search", "search_blocks"]
 
-Engine = Literal["auto", "numba", "numpy"]
 Precision = Literal["single", "double"]
 _BAND: Final = 16  # rows at once: with the frames' reach they fit in the second-level cache
 _VELOCITIES: Final = 4096  # whose shifts are worked out at once
@@ -99,7 +96,6 @@ class _Plan:
     level: float
     min_obs: int
     top: int
-    stack: Callable[..., None]
     dtype: Any
 
 
@@ -113,7 +109,6 @@ def search(
     x_range: tuple[int, int] | None = None,
     y_range: tuple[int, int] | None = None,
     threads: int = 1,
-    engine: Engine = "auto",
     precision: Precision = "single",
 ) -> Trajectories:
     """Find the best velocities of every start pixel.
@@ -134,8 +129,6 @@ def search(
         First start pixel and the one after the last; by default the image. Both may lie outside.
     threads
         Threads to use: cores / workers.
-    engine
-        ``numba`` or ``numpy``; both give identical results. ``auto`` takes what is there.
     precision
         Of the sums: ``single`` as in KBMOD, or ``double``.
 
@@ -147,9 +140,9 @@ def search(
     Raises
     ------
     DataError
-        If the level is negative, a range is empty or `engine` is not installed.
+        If the level is negative, a range is empty.
     """
-    plan = _plan(level, min_obs, top, engine, precision)
+    plan = _plan(level, min_obs, top, precision)
     _, ny, nx = images.shape
     (x0, x1), (y0, y1) = x_range or (0, nx), y_range or (0, ny)
     if x1 <= x0 or y1 <= y0:
@@ -168,7 +161,7 @@ def search(
         for first in range(0, len(grid), _VELOCITIES):
             part = slice(first, first + _VELOCITIES)
             shifts = (_shifts(grid.vx[part], images.tau) - left, _shifts(grid.vy[part], images.tau) - low)
-            plan.stack(planes, state, (row, x0), shifts, first=first, level=plan.level, min_obs=plan.min_obs)
+            stack(planes, state, (row, x0), shifts, first=first, level=plan.level, min_obs=plan.min_obs)
         return _found(state, row, x0, grid)
 
     found = Trajectories.joined(_each(band, range(y0, y1, _BAND), threads))
@@ -185,7 +178,6 @@ def search_blocks(
     x_range: tuple[int, int] | None = None,
     y_range: tuple[int, int] | None = None,
     threads: int = 1,
-    engine: Engine = "auto",
     precision: Precision = "single",
     tile: int = _TILE,
 ) -> Trajectories:
@@ -196,7 +188,7 @@ def search_blocks(
     hand, one for each thread. Parameters and errors are those of `search`; `tile` is the number of start
     pixels along a side of a tile.
     """
-    plan = _plan(level, min_obs, top, engine, precision)
+    plan = _plan(level, min_obs, top, precision)
     _, ny, nx = images.shape
     if not len(grid.coarse) or not len(images.tau):
         return Trajectories.joined([])
@@ -256,16 +248,12 @@ def evaluate(images: LikelihoodImages, found: Trajectories, *, dtype: Any = np.f
     return Trajectories.joined(parts)
 
 
-def _plan(level: float, min_obs: int, top: int, engine: Engine, precision: Precision) -> _Plan:
+def _plan(level: float, min_obs: int, top: int, precision: Precision) -> _Plan:
     if not level >= 0 or top < 1:
         msg = f"a search needs a level of at least 0 and one place per pixel, not {level} and {top}"
         raise DataError(msg)
-    if engine == "numba" and not has_numba():
-        msg = "numba is not installed; install the extra `fast`, or set the engine to numpy or auto"
-        raise DataError(msg)
-    fast = engine == "numba" or (engine == "auto" and has_numba())
     dtype = np.float32 if precision == "single" else np.float64
-    return _Plan(level, min_obs, top, stack_numba if fast else stack_numpy, dtype)
+    return _Plan(level, min_obs, top, dtype)
 
 
 def _shifts(velocity: NDArray[np.float64], tau: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -311,7 +299,7 @@ def _search_tile(images: LikelihoodImages, grid: TwoLevelGrid, plan: _Plan, tile
         planes = _blocks(images, grid.blocks, (vx, vy), tile, plan.dtype)
         # velocities of a cell that are too fast are pushed out of the tile and so see no data
         dx, dy = (np.where(keep[:, None], part, planes.psi.shape[1] + tile.height) for part in fine)
-        plan.stack(
+        stack(
             planes, state, (tile.margin_y, tile.margin_x), (dx, dy),
             first=cell * len(grid.fine), level=plan.level, min_obs=1,
         )  # fmt: skip

@@ -68,9 +68,6 @@ class StackSettings(Settings):
     )
     seed: int = setting(0, doc="Seed of the shuffled control", step="analyse", ge=0)
     precision: Literal["single", "double"] = setting("single", doc="Of the sums", step="analyse")
-    engine: Literal["auto", "numba", "numpy"] = setting(
-        "auto", doc="Compiled loop or NumPy; the results are identical", run_only=True
-    )
     threads: int = setting(1, doc="Threads: cores / workers", run_only=True, ge=1)
 
     _ranges = pydantic.field_validator("rate")(rising)

@@ -10,34 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.errors import DataError
 from virtualobserver.maths.shiftstack_images import Stack
 
-__all__ = ["Coadd", "coadd", "stamps"]
+__all__ = ["Coadd", "coadd"]
 
 Coadd = Literal["sum", "mean", "median", "weighted"]
-
-
-def stamps(
-    planes: NDArray[np.floating], x: ArrayLike, y: ArrayLike, *, radius: int = 10
-) -> NDArray[np.float32]:
-    """Cut boxes about a path, NaN outside.
-
-    Parameters
-    ----------
-    planes : ndarray, shape (n, ny, nx)
-        Frames, or psi or phi of them.
-    x, y : array_like, shape (n,)
-        Positions, pixels; boxes are centred on the nearest pixel, halves up, also left of and below 0.
-
-    Returns
-    -------
-    ndarray, shape (n, 2 radius + 1, 2 radius + 1)
-    """
-    n, ny, nx = planes.shape
-    column, row = (np.floor(np.asarray(part, dtype=np.float64) + 0.5).astype(np.int64) for part in (x, y))
-    side = np.arange(-radius, radius + 1)
-    rows, cols = row[:, None, None] + side[:, None], column[:, None, None] + side
-    inside = (rows >= 0) & (rows < ny) & (cols >= 0) & (cols < nx)
-    at = (np.arange(n)[:, None, None], np.clip(rows, 0, ny - 1), np.clip(cols, 0, nx - 1))
-    return np.where(inside, planes[at], np.nan).astype(np.float32)
 
 
 def coadd(

@@ -15,7 +15,6 @@ __all__ = [
     "StarTemplate",
     "measure_template",
     "median_over_frames",
-    "shift_frames",
     "subtract_template",
 ]
 
@@ -74,25 +73,6 @@ def median_over_frames(planes: NDArray[np.floating]) -> NDArray[np.float32]:
         )
         middle = np.where(count[0] % 2 == 0, 0.5 * (low + high), low)
         result[first : first + _BAND] = np.where(count[0] > 0, middle, np.nan)
-    return result
-
-
-def shift_frames(
-    planes: NDArray[np.floating], dx: NDArray[np.int64], dy: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Bring frames onto the grid of the first by whole pixels, NaN where they do not reach.
-
-    Parameters
-    ----------
-    planes : ndarray, shape (n, ny, nx)
-        Frames; a source at (x, y) of the common grid is at (x + dx, y + dy) of a frame.
-    """
-    _, ny, nx = planes.shape
-    result = np.full(planes.shape, np.nan, dtype=np.float32)
-    for number, (right, up) in enumerate(zip(np.asarray(dx).tolist(), np.asarray(dy).tolist(), strict=True)):
-        y0, y1, x0, x1 = max(0, -up), min(ny, ny - up), max(0, -right), min(nx, nx - right)
-        if y0 < y1 and x0 < x1:
-            result[number, y0:y1, x0:x1] = planes[number, y0 + up : y1 + up, x0 + right : x1 + right]
     return result
 
 

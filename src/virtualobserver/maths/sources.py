@@ -27,10 +27,13 @@ from virtualobserver.conventions import (
 from virtualobserver.errors import DataError
 from virtualobserver.maths.background import Background, background
 
-__all__ = ["AperturePhotometry", "SourceList", "aperture_photometry", "find_sources", "measure_apertures"]
+__all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures"]
 
 FloatArray = NDArray[np.float64]
 MOST_PIXELS: Final = 1_000_000
+"""Least room for pixels above the threshold that sep is given; it has as many as the image where that is more."""
+LEAST_VARIANCE: Final = np.float32(1e-12)
+"""Keeps a variance of 0 out of divisions; far below that of any detector."""
 TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
 SEP_TRUNCATED: Final = 0x10
 SEP_BLENDED: Final = 0x01 | 0x02
@@ -125,49 +128,22 @@ def find_sources(
     sep = import_module("sep")
     sep.set_extract_pixstack(max(MOST_PIXELS, image.size))
     level = sky or background(image, mask=mask)
-    data = np.ascontiguousarray(np.asarray(image, np.float32) - level.level)
-    bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
-    bad = (bits & ~MASK_SATURATED) != 0
-    bad |= ~np.isfinite(data)
-    data[~np.isfinite(data)] = 0
-    noise = level.scatter if variance is None else np.sqrt(np.maximum(variance, 1e-12)).astype(np.float32)
+    data = np.subtract(image, level.level, dtype=np.float32)
+    bits = np.zeros(data.shape, np.uint8) if mask is None else np.asarray(mask)
+    bad = ~np.isfinite(data)
+    data[bad] = 0
+    if mask is not None:
+        bad |= (bits & ~bits.dtype.type(MASK_SATURATED)) != 0
+    bad = bad if bad.any() else None  # without a mask sep does less
+    noise = (
+        level.scatter if variance is None else np.sqrt(np.maximum(variance, LEAST_VARIANCE, dtype=np.float32))
+    )
     with _overflow_as_data_error(threshold):
         found, segments = sep.extract(
             data, threshold, err=np.ascontiguousarray(noise), mask=bad, minarea=min_area,
             filter_kernel=_kernel(fwhm), segmentation_map=True,
         )  # fmt: skip
     return _source_list(sep, (data, noise, bad, bits), found, segments)
-
-
-def aperture_photometry(
-    image: NDArray[Any],
-    variance: NDArray[Any],
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    radius: ArrayLike,
-    annulus: tuple[float, float] | None = None,
-    mask: NDArray[Any] | None = None,
-    tolerate: int = TOLERATED,
-) -> AperturePhotometry:
-    """Sum circles around positions.
-
-    Parameters
-    ----------
-    variance
-        Of the pixels; the error of the sky is added.
-    radius
-        Pixels, one or one per position.
-    annulus
-        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
-    mask
-        Bits, which are reported for each circle.
-    tolerate
-        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
-        pixel is good once its dark is subtracted, and its variance knows of it.
-    """
-    one = np.asarray(radius, float)
-    return _sum_circles(image, variance, (x, y), [one], annulus=annulus, mask=mask, tolerate=tolerate)[0]
 
 
 def measure_apertures(
@@ -181,7 +157,22 @@ def measure_apertures(
     mask: NDArray[Any] | None = None,
     tolerate: int = TOLERATED,
 ) -> list[AperturePhotometry]:
-    """Sum circles of several radii around positions, with one sky; see `aperture_photometry`."""
+    """Sum circles of several radii around positions, with one sky.
+
+    Parameters
+    ----------
+    variance
+        Of the pixels; the error of the sky is added.
+    radii
+        Pixels.
+    annulus
+        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
+    mask
+        Bits, which are reported for each circle.
+    tolerate
+        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
+        pixel is good once its dark is subtracted, and its variance knows of it.
+    """
     circles = [np.asarray(radius, float) for radius in radii]
     return _sum_circles(image, variance, (x, y), circles, annulus=annulus, mask=mask, tolerate=tolerate)
 
@@ -243,7 +234,7 @@ def _kernel(fwhm: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def _source_list(sep: Any, planes: tuple[NDArray[Any], ...], found: Any, segments: Any) -> SourceList:
+def _source_list(sep: Any, planes: tuple[Any, ...], found: Any, segments: Any) -> SourceList:
     data, noise, bad, bits = planes
     order = np.argsort(-found["flux"], kind="stable")
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
@@ -252,12 +243,12 @@ def _source_list(sep: Any, planes: tuple[NDArray[Any], ...], found: Any, segment
     lost = ~(np.hypot(x - found["x"], y - found["y"]) < 3)
     x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
     flags = np.zeros(len(found) + 1, np.int64)
-    marked = (bits != 0) & (segments > 0)
-    np.bitwise_or.at(flags, segments[marked], bits[marked])
-    spread = np.zeros(len(found) + 1)
-    inside = segments > 0
-    np.add.at(spread, segments[inside], noise[inside].astype(float) ** 2)
-    error = np.sqrt(spread[1:])
+    inside = np.flatnonzero(segments != 0)  # a few per cent of the pixels: all that follows is about these
+    owner, kinds = segments.ravel()[inside], bits.ravel()[inside]
+    marked = kinds != 0
+    np.bitwise_or.at(flags, owner[marked], kinds[marked].astype(np.int64))
+    weights = noise.ravel()[inside].astype(float) ** 2
+    error = np.sqrt(np.bincount(owner, weights, minlength=len(found) + 1)[1:])
     flux = found["flux"].astype(float)
     columns = (
         x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],

@@ -23,7 +23,6 @@ __all__ = [
     "QUALITY_RESAMPLED",
     "QUALITY_SPIKES",
     "QUALITY_UNREADABLE",
-    "quality_names",
 ]
 
 QUALITY_DEAD: Final = 1
@@ -67,8 +66,3 @@ QUALITY_BAD: Final = (
     QUALITY_DEAD | QUALITY_CHECKSUM | QUALITY_DUPLICATE | QUALITY_UNREADABLE | QUALITY_NOT_TARGET
 )
 """Exposures with any of these bits are masked as a whole; the other bits only tell."""
-
-
-def quality_names(bits: int) -> str:
-    """Return what the bits of an exposure's quality say, separated by semicolons; empty for 0."""
-    return "; ".join(name for bit, name in QUALITY_NAMES.items() if bits & bit)

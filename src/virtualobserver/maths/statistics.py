@@ -24,7 +24,6 @@ __all__ = [
     "light_curve_statistics",
     "mad",
     "robust_mean_rms",
-    "weighted_mean",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -119,24 +118,6 @@ def mad(values: ArrayLike, *, scaled: bool = False) -> float:
         return float("nan")
     deviation = float(np.median(np.abs(finite - np.median(finite))))
     return deviation * MAD_TO_SIGMA if scaled else deviation
-
-
-def weighted_mean(values: ArrayLike, errors: ArrayLike) -> tuple[float, float]:
-    """Inverse-variance weighted mean and its error.
-
-    Rows whose value is not finite, or whose error is not a positive finite number, carry no weight. NaN and
-    NaN when no row is left.
-    """
-    value = np.asarray(values, dtype=np.float64).ravel()
-    error = np.asarray(errors, dtype=np.float64).ravel()
-    use = np.isfinite(value) & np.isfinite(error) & (error > 0)
-    if not use.any():
-        return float("nan"), float("nan")
-    # relative weights cannot overflow however small the errors are
-    smallest = float(error[use].min())
-    weight = (smallest / error[use]) ** 2
-    total = float(weight.sum())
-    return float(weight @ value[use]) / total, smallest / float(np.sqrt(total))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ Times are days, positions degrees, offsets arcseconds. Nothing here changes its 
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,7 +14,6 @@ __all__ = [
     "cadence",
     "circular_mean",
     "circular_mean_block",
-    "season_slices",
     "seasons",
     "sort_times",
     "tangent_offsets",
@@ -70,16 +67,6 @@ def seasons(mjd: ArrayLike, gap: float) -> NDArray[np.int64]:
     if order.size:
         label[order] = np.concatenate(([0], np.cumsum(np.diff(time[order]) > gap)))
     return label
-
-
-def season_slices(mjd: ArrayLike, gap: float) -> list[slice]:
-    """Slices of the time-ordered finite rows (see `sort_times`), one per season."""
-    label = np.sort(seasons(mjd, gap))
-    label = label[label >= 0]
-    if label.size == 0:
-        return []
-    cuts = np.concatenate(([0], np.flatnonzero(np.diff(label)) + 1, [label.size])).tolist()
-    return [slice(start, stop) for start, stop in pairwise(cuts)]
 
 
 def circular_mean(angle: ArrayLike) -> float:
