@@ -198,6 +198,7 @@ def _raw(entry: Entry) -> Raw:
     obscore = {
         "obs_id": stem,
         "obs_collection": facts.instrument,
+        "instrument_name": facts.instrument,
         "dataproduct_type": "spectrum",
         "s_ra": facts.ra,
         "s_dec": facts.dec,
