@@ -1,4 +1,4 @@
-"""Write the pages of the manual that come from the code: settings, schema, public names.
+"""Write the pages of the manual that come from the code: settings, schema, columns, public names.
 
 Run before Sphinx: ``python docs/generate.py``. Nothing is written elsewhere than in ``docs/generated``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import inspect
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,8 @@ from sqlalchemy.sql.schema import Constraint
 import virtualobserver
 from virtualobserver import plugins
 from virtualobserver.cli.entry import app
+from virtualobserver.columns import COLUMNS
+from virtualobserver.columns import Column as Described
 from virtualobserver.config import ProjectSettings
 from virtualobserver.models import Base
 
@@ -268,6 +271,30 @@ def schema_page() -> list[str]:
     return lines
 
 
+# -- columns ------------------------------------------------------------------------------------------------
+
+
+def described_row(key: str, column: Described) -> tuple[str, ...]:
+    """Return the table row of one column of light curves, tables, views and exports."""
+    low, high = (f"{value:g}" if math.isfinite(value) else "" for value in (column.low, column.high))
+    limits = f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}" if high else ""
+    time = ", ".join(part for part in (column.scale, column.place.lower()) if part)
+    return f"`{key}`", column.unit, limits, time, f"`{column.ucd}`", column.description
+
+
+def columns_page() -> list[str]:
+    """Return the page of all columns."""
+    lines = [
+        "# Columns", "",
+        "What the columns of light curves, tables, views and exports hold; `table.column` stands for a column that",
+        "differs in one table. A table may say another unit for its own column, such as electrons for a flux.",
+        "Units, UCDs and descriptions go into every export. Values outside of the range cannot be: where",
+        "light curves and catalogues are read they are taken out, flagged and counted.", "",
+    ]  # fmt: skip
+    head = ("column", "unit", "possible", "time", "UCD", "meaning")
+    return lines + table(head, (described_row(key, column) for key, column in COLUMNS.items()))
+
+
 # -- public names -------------------------------------------------------------------------------------------
 
 
@@ -318,6 +345,7 @@ def main() -> None:
         "commands": commands_page,
         "configuration": configuration_page,
         "schema": schema_page,
+        "columns": columns_page,
         "api": api_page,
     }
     for name, page in pages.items():

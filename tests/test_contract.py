@@ -18,6 +18,7 @@ import pydantic
 import pytest
 
 from virtualobserver import plugins
+from virtualobserver.columns import find
 from virtualobserver.data import (
     Image,
     Product,
@@ -369,3 +370,28 @@ def test_fingerprint_sees_any_change():
         TimeSeries(curve.columns, band="g", meta={"a": 1}),
     ]
     assert len({fingerprint(curve), *(fingerprint(other) for other in changed)}) == len(changed) + 1
+
+
+def columns_without_entry(products: Any) -> set[str]:
+    """Return the columns of tables, light curves and epochs of spectra that the table of columns does not know."""
+    missing = set()
+    for product in products:
+        epochs = getattr(product.data, "epochs", None)
+        table = product.data if epochs is None else epochs
+        names = getattr(table, "columns", {})
+        missing |= {name for name in names if find(name, "" if epochs is None else "epochs") is None}
+    return missing
+
+
+@pytest.mark.parametrize("name", SURVEYS)
+def test_every_column_of_a_survey_has_an_entry(name):
+    survey = survey_of(name)
+    group, aux = units(survey)[0]
+    assert columns_without_entry(survey.reduce(group, aux, survey.settings)) == set()
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_every_column_of_an_analysis_has_an_entry(name):
+    analysis = made(name, strong=True)
+    result = searched(analysis, injected(analysis, noise(analysis, 1)))
+    assert columns_without_entry(result.products) == set()

@@ -237,6 +237,7 @@ _EXPOSURES: Final = (
 _JUDGED: Final = (
     _of("flags", "", "meta.code.qual", "Quality bits, 0 is good", _POSITIVE),
     _of("quality", "", "meta.code.qual", "Quality bits, 0 is good", _POSITIVE),
+    _of("qflag", "", "meta.code.qual", "Quality bits that the search gives, 0 is good", _POSITIVE),
     _of("catflags", "", "meta.code.qual", "Quality bits of the archive", _POSITIVE),
     _of("chi", "", "stat.fit.goodness", "Fit of the point spread function", _POSITIVE),
     _of("sharp", "", "stat.fit.param", "Width against that of the point spread function"),
@@ -248,7 +249,7 @@ _JUDGED: Final = (
     _of("likelihood", "", "stat.likelihood", "Signal-to-noise ratio of the sum along the path"),
     _of("likelihood_found", "", "stat.likelihood", "Likelihood at which an injected mover was found"),
     _of("obs_count", "", "meta.number", "Images that count", _POSITIVE),
-    _of("detected", "", "meta.code", "Whether the star was found on the frame"),
+    _of("detected", "", "meta.code", "Whether the star was found on the frame, or the epoch is part of an event"),
     _of("crowded", "", "meta.code.qual", "Whether another star is too near"),
     _of("blended", "", "meta.code.qual", "Whether it was split from another source"),
     _of("truncated", "", "meta.code.qual", "Whether the edge cuts it"),

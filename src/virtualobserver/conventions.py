@@ -153,3 +153,31 @@ SPECTRUM_MASK_NAMES: Final = MappingProxyType(
     }
 )
 """What each bit of the mask of a spectrum's pixels says; 0 is a good pixel."""
+
+# ------------------------------------------------------------------------------------------------- bands
+BANDS: Final = MappingProxyType(
+    {
+        # ZTF, Gaia EDR3 and SDSS: first and last wavelength of the SVO Filter Profile Service, rounded to 0.1 nm
+        "zg": (3.676e-7, 5.614e-7),
+        "zr": (5.498e-7, 7.394e-7),
+        "zi": (6.871e-7, 8.965e-7),
+        "ZTF_g": (3.676e-7, 5.614e-7),
+        "ZTF_r": (5.498e-7, 7.394e-7),
+        "ZTF_i": (6.871e-7, 8.965e-7),
+        "G": (3.294e-7, 1.0302e-6),
+        "BP": (3.302e-7, 6.738e-7),
+        "RP": (6.196e-7, 1.0423e-6),
+        # Johnson and Cousins: Bessell 1990, PASP 102, 1181, table 2
+        "U": (3.0e-7, 4.2e-7),
+        "B": (3.6e-7, 5.6e-7),
+        "V": (4.7e-7, 7.0e-7),
+        "R": (5.5e-7, 9.0e-7),
+        "I": (7.0e-7, 9.2e-7),
+        "u": (3.048e-7, 4.028e-7),
+        "g": (3.783e-7, 5.549e-7),
+        "r": (5.415e-7, 6.989e-7),
+        "i": (6.689e-7, 8.389e-7),
+        "z": (7.960e-7, 1.0830e-6),
+    }
+)
+"""Shortest and longest wavelength in metres that a band lets through; the names of each survey are its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -173,7 +174,7 @@ def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, s
 
 
 def _export_table(project: Project, what: str, out: Path, *, source: str | None, simulated: bool) -> None:
-    from virtualobserver.errors import DataError
+    from virtualobserver.errors import DataError, LostFact
     from virtualobserver.io.tables import format_of
     from virtualobserver.run import export as exporting
 
@@ -186,7 +187,11 @@ def _export_table(project: Project, what: str, out: Path, *, source: str | None,
             raise typer.BadParameter("name a source of the project", param_hint="--source")
         typer.echo(f"{exporting.export_skyportal(project, source, out)} light curves of {source} in {out}")
         return
-    rows = exporting.export(project, what, out, simulated=simulated)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LostFact)
+        rows = exporting.export(project, what, out, simulated=simulated)
+    for text in dict.fromkeys(str(one.message) for one in caught):
+        note(text)
     typer.echo(f"{rows} rows in {out}")
     if rows == 0 and not simulated and (hidden := len(exporting.table(project, what, simulated=True))):
         note(f"{hidden} rows of simulated data were left out; --simulated takes them in")

@@ -1,6 +1,6 @@
 """Rows of the database, one class per table."""
 
-from virtualobserver.models.archive import ArchiveJob, RateSlot
+from virtualobserver.models.archive import ArchiveJob, Place, RateSlot
 from virtualobserver.models.base import Base
 from virtualobserver.models.catalog import Catalog
 from virtualobserver.models.detection import Classification, Detection, Injection
@@ -24,6 +24,7 @@ __all__ = [
     "Injection",
     "Lightcurve",
     "Membership",
+    "Place",
     "Product",
     "Project",
     "Properties",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func
+from sqlalchemy import BigInteger, CheckConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from virtualobserver.models.base import Base, json_dict
 
-__all__ = ["ArchiveJob", "RateSlot"]
+__all__ = ["ArchiveJob", "Place", "RateSlot"]
 
 
 class RateSlot(Base):
@@ -33,3 +33,16 @@ class ArchiveJob(Base):
     job: Mapped[str] = mapped_column(primary_key=True, comment="The question, in the survey's own words")
     facts: Mapped[json_dict] = mapped_column(comment="State and what the archive said; no secrets")
     changed: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Place(Base):
+    """Where the data folder is, for addresses of files; one row."""
+
+    __tablename__ = "place"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="id"),
+        {"comment": "Where the files are that paths lead to, as the program that opened them last sees it"},
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    root: Mapped[str] = mapped_column(comment="The data folder, absolute")

@@ -26,6 +26,8 @@ OBSCORE = (
     "t_exptime",
     "em_min",
     "em_max",
+    "facility_name",
+    "instrument_name",
 )
 
 
@@ -84,6 +86,8 @@ class RawData(Base):
     t_exptime: Mapped[float | None] = mapped_column(Float, comment="[s]")
     em_min: Mapped[float | None] = mapped_column(Float, comment="[m]")
     em_max: Mapped[float | None] = mapped_column(Float, comment="[m]")
+    facility_name: Mapped[str | None] = mapped_column(comment="Telescope")
+    instrument_name: Mapped[str | None] = mapped_column(comment="Instrument")
     hpx: Mapped[int | None]
     header: Mapped[json_dict] = mapped_column(comment="Extract of header or answer")
     created: Mapped[created_at]

@@ -114,6 +114,7 @@ class VirtualDemo(VirtualObservatory):
                 "obs_id": f"demo {target.name}",
                 "t_min": float(times[0]),
                 "t_max": float(times[-1]) + settings.exptime / 86400.0,
+                "t_exptime": settings.exptime * (len(lines) - 1),
             }
             content = ("\n".join(lines) + "\n").encode()
             yield target, Raw(f"demo {target.name}", "csv", content=content, obscore=obscore, header=header)

@@ -129,6 +129,8 @@ def listed_by_survey(
 
 def _upsert_catalogue(session: Session, catalog: Catalog) -> int:
     meta = {"columns": clean(dict(catalog.columns)), "extra": list(catalog.extra)}
+    if catalog.out_of_range:
+        meta["out_of_range"] = dict(catalog.out_of_range)
     columns: dict[str, Sequence[Any]] = {
         "name": [catalog.name],
         "checksum": [catalog.checksum],

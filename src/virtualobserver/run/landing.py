@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from virtualobserver import plugins
 from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
@@ -270,6 +271,9 @@ def _insert(
         "header": [clean(raw.header) for raw, _ in unique],
         **{name: [clean(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
     }
+    survey = plugins.load("observatories", step.plugin)
+    for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):
+        columns[name] = [value or usual or None for value in columns[name]]
     columns["hpx"] = [
         int(hpx([a], [d])[0]) if a is not None and d is not None else None
         for a, d in zip(columns["s_ra"], columns["s_dec"], strict=True)

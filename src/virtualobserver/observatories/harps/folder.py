@@ -217,6 +217,7 @@ def _raw(entry: Entry) -> Raw:
     obscore = {
         "obs_id": stem,
         "obs_collection": facts.instrument,
+        "instrument_name": facts.instrument,
         "dataproduct_type": "spectrum",
         "s_ra": facts.ra,
         "s_dec": facts.dec,

@@ -70,7 +70,7 @@ class Exposure:
     """A spectrum in air wavelengths (Å, barycentric) with what its file says about it.
 
     ``quality`` and ``reasons`` grow while it is read; ``mask`` has the bits of
-    `virtualobserver.maths.spectrum_flags`.
+    `virtualobserver.conventions` (``SPECTRUM_MASK_…``).
     """
 
     name: str

@@ -81,7 +81,8 @@ def raw_of(content: bytes, archive_id: str, *, path: Path | None = None) -> Raw 
     found = {name.decode(): float(value) for name, value in _REQUESTED.findall(content[:2000])}
     header: dict[str, Any] = {"epochs": len(start), "requested": found}
     header["filters"] = sorted({str(name) for name in columns["filter"]})
-    obscore = {"obs_id": archive_id, "t_min": float(start.min()), "t_max": float(start.max())}
+    obscore = {"obs_id": archive_id, "t_min": float(np.nanmin(start)), "t_max": float(np.nanmax(start))}
+    obscore["t_exptime"] = float(np.nansum(columns["exptime"]))
     held: dict[str, Any] = {"path": path, "in_place": True} if path is not None else {"content": content}
     return Raw(archive_id, FORMAT, **held, obscore=obscore, header=header)
 

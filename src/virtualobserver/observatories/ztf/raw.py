@@ -74,7 +74,9 @@ def _obscore(columns: Columns, archive_id: str) -> dict[str, Any]:
     """Return what ObsCore wants to know; times are starts and ends of exposures."""
     start, end = columns["mjd"], columns["mjd"] + np.nan_to_num(columns["exptime"]) / 86400.0
     first, last = _least(start), _least(-end)
-    facts: dict[str, Any] = {"obs_id": archive_id}
+    # objects of one exposure share it
+    _, once = np.unique(start, return_index=True)
+    facts: dict[str, Any] = {"obs_id": archive_id, "t_exptime": float(np.nansum(columns["exptime"][once]))}
     if first is not None and last is not None:
         facts |= {"t_min": first, "t_max": -last}
     return facts
