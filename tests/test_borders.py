@@ -700,6 +700,8 @@ def test_hist_and_mplhep_take_a_histogram():
     np.testing.assert_array_equal(theirs.values(), histogram.values())
     np.testing.assert_array_equal(theirs.axes[0].edges, histogram.axes[0].edges)
     assert theirs.sum(flow=True) == histogram.total
+    boost = pytest.importorskip("boost_histogram").Histogram(histogram)
+    np.testing.assert_array_equal(boost.values(flow=False), histogram.values())
     mplhep.histplot(histogram.project("mag"))
 
 
