@@ -301,6 +301,35 @@ def test_time_series_of_astropy_in_other_scales_comes_in_as_utc_and_goes_out_as_
     np.testing.assert_allclose(again.time.jd, time.jd, rtol=0, atol=1e-8)
 
 
+def test_binned_time_series_gives_the_middle_and_the_length_of_its_bins():
+    import astropy.units as u
+    from astropy.time import Time
+    from astropy.timeseries import BinnedTimeSeries
+
+    starts = Time([58000.0, 58001.0], format="mjd", scale="utc")
+    data = {"flux": [1, 2] * u.mJy, "flux_error": [1, 1] * u.mJy, "flags": [0, 0]}
+    ours = TimeSeries.from_astropy(BinnedTimeSeries(data, time_bin_start=starts, time_bin_size=0.5 * u.day))
+    np.testing.assert_allclose(ours.mjd, [58000.25, 58001.25], rtol=0, atol=1e-9)
+    assert ours["exptime"].tolist() == [43200.0, 43200.0]
+    assert ours.units["exptime"] == "s"
+
+
+def test_a_place_on_earth_that_a_light_curve_cannot_hold_is_named():
+    import astropy.units as u
+    from astropy.coordinates import EarthLocation
+    from astropy.time import Time
+    from astropy.timeseries import TimeSeries as AstropyTimeSeries
+
+    place = EarthLocation.from_geodetic(123.3, -75.1, 3233)
+    time = Time([58000.0, 58001.0], format="mjd", scale="utc", location=place)
+    data = {"flux": [1, 2] * u.mJy, "flux_error": [1, 1] * u.mJy, "flags": [0, 0]}
+    with pytest.warns(LostFact, match="location"):
+        ours = TimeSeries.from_astropy(AstropyTimeSeries(data, time=time))
+    assert ours.mjd.tolist() == [58000.0, 58001.0]
+    with pytest.raises(DataError, match="local"):
+        TimeSeries.from_astropy(AstropyTimeSeries(data, time=Time([1.0, 2.0], format="mjd", scale="local")))
+
+
 # -- spectra --------------------------------------------------------------------------------------------------
 
 
@@ -700,6 +729,8 @@ def test_hist_and_mplhep_take_a_histogram():
     np.testing.assert_array_equal(theirs.values(), histogram.values())
     np.testing.assert_array_equal(theirs.axes[0].edges, histogram.axes[0].edges)
     assert theirs.sum(flow=True) == histogram.total
+    boost = pytest.importorskip("boost_histogram").Histogram(histogram)
+    np.testing.assert_array_equal(boost.values(flow=False), histogram.values())
     mplhep.histplot(histogram.project("mag"))
 
 

@@ -365,7 +365,7 @@ def test_fingerprint_sees_any_change():
         curve.take(slice(0, 199)),
         curve.with_columns(more=flux),
         curve.with_columns(flags=curve.flags.astype(np.int32)),
-        TimeSeries(curve.columns, units={"mjd": "d"}, band="g"),
+        TimeSeries(curve.columns, units={"flags": "bit"}, band="g"),
         TimeSeries(curve.columns, band="r"),
         TimeSeries(curve.columns, band="g", meta={"a": 1}),
     ]

@@ -125,6 +125,9 @@ def columns_of_astropy(
     for name in table.colnames:
         column = table[name]
         if isinstance(column, Time):
+            if column.location is not None:
+                msg = f"the times of the column {name!r} carry a location, which a column of numbers cannot"
+                raise DataError(msg)
             columns[name], units[name] = mjd_of(name, column), "d"
             times[name] = {"scale": column.scale, "format": column.format}
             continue
@@ -144,11 +147,6 @@ def mjd_of(name: str, time: Time) -> NDArray[np.float64]:
     """Return times as MJD in their own scale; no time may be hidden."""
     if time.masked and np.any(time.mask):
         msg = f"{int(np.sum(time.mask))} times of the column {name!r} are missing; drop these rows"
-        raise DataError(msg)
-    if time.location is not None:
-        msg = (
-            f"the column {name!r} carries a location, which a column of numbers cannot; set it to None first"
-        )
         raise DataError(msg)
     return np.array(time.mjd, dtype=np.float64)
 

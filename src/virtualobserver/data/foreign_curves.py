@@ -108,8 +108,6 @@ def _utc(time: Time) -> Any:
     if time.location is not None:
         msg = "a light curve holds no location of its times; the one of this object is left out"
         warnings.warn(msg, LostFact, stacklevel=5)
-        time = time.utc.copy()
-        time.location = None
     return mjd_of(_TIME, time.utc)
 
 

@@ -350,10 +350,16 @@ class Histogram:
         return (dense[self._flow_places(flow=False)], *sides)
 
     def _to_uhi_(self) -> dict[str, Any]:
-        """Return what ``hist.Hist`` and ``boost_histogram`` are built from."""
+        """Return what ``hist.Hist`` is built from."""
         from virtualobserver.data.foreign_counts import to_uhi
 
         return to_uhi(self)
+
+    def _to_boost_histogram_(self) -> Any:
+        """Return what ``boost_histogram.Histogram`` is built from."""
+        import boost_histogram
+
+        return boost_histogram.Histogram(self._to_uhi_())
 
     def __repr__(self) -> str:
         axes = " x ".join(axis.describe().split(",")[0].rstrip(")") + ")" for axis in self.axes)

@@ -229,7 +229,10 @@ def _filled(column: Any) -> NDArray[Any]:
             msg = f"column {column.name!r} has missing values among numbers too long for a float"
             raise InvalidFile(msg)
         return np.asarray(column.astype("f8").filled(np.nan))
-    return np.asarray(column.filled(np.nan if column.dtype.kind == "f" else ""))
+    if column.dtype.kind == "b":
+        msg = f"column {column.name!r} has missing values among truths, which have no value for that"
+        raise InvalidFile(msg)
+    return np.asarray(column.filled(np.nan if column.dtype.kind in "fc" else ""))
 
 
 def _writable(plane: NDArray[Any]) -> NDArray[Any]:
