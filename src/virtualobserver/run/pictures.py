@@ -11,6 +11,7 @@ from virtualobserver.data.hooks import draw
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
 from virtualobserver.run import results
+from virtualobserver.run.event_pictures import detection_figure
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source
@@ -36,7 +37,7 @@ def source_figure(project: Project, source: Source, named: str | None = None) ->
     ----------
     named
         Analysis to ask, or a figure of it (``NAME.FIGURE``). Without it: what an analysis that found something there
-        draws, else the light curves, else what any analysis draws, else the spectra.
+        draws, else the light curves, else the strongest detection, else what any analysis draws, else the spectra.
 
     Raises
     ------
@@ -65,10 +66,12 @@ def source_figure(project: Project, source: Source, named: str | None = None) ->
 def _in_turn(project: Project, source: Source, *, asked: bool) -> Iterator[Any]:
     """Yield pictures, those first that are likely to show something: an analysis may search for minutes to draw."""
     analyses = [step.instance for step in project.steps if step.kind == "analyse"] if asked else []
-    found = results.analyses_with_detections(project, source.id)
+    found = results.strongest_detections(project, source.id)
     for one in (one for one in analyses if one.name in found):
         yield from _figures(one, source).values()
     yield from _stored(source.lightcurves, source.name)
+    for number in (found[one.name] for one in analyses if one.name in found):
+        yield detection_figure(project, number)
     for one in (one for one in analyses if one.name not in found):
         yield from _figures(one, source).values()
     yield from _stored(source.spectra, source.name)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from virtualobserver.run.workspace import Workspace
 
 __all__ = [
-    "analyses_with_detections",
     "detections",
     "export_histograms",
     "has_detection",
@@ -28,6 +27,7 @@ __all__ = [
     "save_histograms",
     "sql",
     "status",
+    "strongest_detections",
 ]
 
 
@@ -52,15 +52,17 @@ def has_detection(project: Project, number: int) -> bool:
         return bool(session.execute(statement, {"p": project.name, "id": number}).scalar_one())
 
 
-def analyses_with_detections(project: Project, source_id: int) -> set[str]:
-    """Return the analyses that found something in a source, or discovered something there."""
+def strongest_detections(project: Project, source_id: int) -> dict[str, int]:
+    """Return the strongest detection of each analysis that found or discovered something in a source, by its name."""
     with project.session() as session:
-        names = session.execute(
-            text("""SELECT DISTINCT analysis FROM detections_all WHERE project = :p AND current AND injection_id IS NULL
-              AND (source_id = :id OR source_id IN (SELECT id FROM source WHERE parent_id = :id))"""),
+        rows = session.execute(
+            text("""SELECT DISTINCT ON (analysis) analysis, id FROM detections_all
+            WHERE project = :p AND current AND injection_id IS NULL
+              AND (source_id = :id OR source_id IN (SELECT id FROM source WHERE parent_id = :id))
+            ORDER BY analysis, abs(snr) DESC, id"""),
             {"p": project.name, "id": source_id},
         )
-        return set(names.scalars())
+        return {row.analysis: row.id for row in rows}
 
 
 def hidden_detections(project: Project) -> int:
