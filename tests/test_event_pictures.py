@@ -188,3 +188,19 @@ def test_a_long_step_is_told_of_on_the_way(monkeypatch, capsys):
         "reduce:astep: 2 of 4: 2 done (40.0 s)",
         "reduce:astep: 4 of 4: 4 done (55.0 s)",
     ]
+
+
+def test_a_source_without_a_curve_of_its_own_shows_the_strongest_of_what_was_found_in_it(tmp_path, url):
+    search = {
+        "name": "moving",
+        "catalog": {"name": "fields", "rows": [{"name": "field", "ra": 75.0, "dec": -65.0, "kind": "field"}]},
+        "observatories": {str(PLUGINS / "nightly.py"): {}},
+        "analyses": {str(PLUGINS / "nightcount.py"): {}},
+    }
+    with Project.open(search, data=tmp_path / "data", url=url) as project:
+        project.run()
+        table = project.detections()
+        best = table.loc[table["snr"].abs().idxmax()]
+        figure = project.figure("field")
+        assert f"{best['peak_mjd']:.4f}" in figure.axes[0].get_title()
+        assert figure.get_suptitle() == "field, frame"

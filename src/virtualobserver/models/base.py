@@ -48,7 +48,7 @@ class Scope:
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     services: Callable[[str], Mapping[str, Any]] | None = None
-    draw: Callable[[int], Any] | None = None
+    draw: Callable[..., Any] | None = None
 
 
 class Base(DeclarativeBase):

@@ -86,7 +86,8 @@ class Detection(Base):
         Parameters
         ----------
         **options
-            Of `virtualobserver.plot.detection`; with any, the event is drawn in its stored light curve.
+            Of `virtualobserver.plot.detection`: ``curve`` draws the event in that light curve, the others tell
+            how light curves are drawn.
 
         Raises
         ------
@@ -95,8 +96,8 @@ class Detection(Base):
         """
         from virtualobserver.data.hooks import draw
 
-        if self._scope is not None and self._scope.draw is not None and not options:
-            return self._scope.draw(self.id)
+        if self._scope is not None and self._scope.draw is not None and "curve" not in options:
+            return self._scope.draw(self.id, **options)
         if self.injection_id is not None and "curve" not in options:
             msg = f"detection {self.id} was put into its data: `project.detection({self.id}).plot()` draws it with them"
             raise DataError(msg)

@@ -175,6 +175,9 @@ def _window(mjd: Any, event: Any, peak: int, margin: float) -> tuple[float, floa
     # A lone point has no length: show its neighbours at least.
     low = min(low, float(mjd[max(peak - 8, 0)]))
     high = max(high, float(mjd[min(peak + 8, len(mjd) - 1)]))
+    # An event as long as the light curve would otherwise be drawn in an empty field.
+    low = max(low, min(float(mjd[0]), event.start_mjd))
+    high = min(high, max(float(mjd[-1]), event.end_mjd))
     pad = 0.03 * max(high - low, 1e-4)
     return low - pad, high + pad
 

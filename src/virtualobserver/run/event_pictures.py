@@ -17,6 +17,7 @@ from virtualobserver.models import Configuration, Detection, Injection, Source, 
 from virtualobserver.models.product import product_handle
 from virtualobserver.run.facts import clean
 from virtualobserver.run.services import build_services
+from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.simulate import Simulator
 
 if TYPE_CHECKING:
@@ -40,11 +41,16 @@ class _Scene:
     own: Handle | None = None  # the light curve that the analysis made of what it discovered
 
 
-def detection_figure(project: Project, number: int) -> Any:
+def detection_figure(project: Project, number: int, **options: Any) -> Any:
     """Return the figure of one detection: the event, marked and near to, as the analysis that found it draws it.
 
     The analysis has the settings with which the event was found, also when these are not current any more.
     An injected event is put into the stored products again, from its seed.
+
+    Parameters
+    ----------
+    **options
+        Of `virtualobserver.plot.detection`, where a light curve is drawn.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def detection_figure(project: Project, number: int) -> Any:
         source, stale = _where(session, number)
         injected = " (injected)" if detection.injection_id is not None else ""
     title = f"{source}, {scene.event.kind}{injected}{', stale: its data changed or are damaged' * stale}"
-    figure = _drawn(scene, title)
+    figure = _drawn(scene, {"title": title} | options)
     if figure.get_suptitle() == "":
         figure.suptitle(title)
     return figure
@@ -110,11 +116,11 @@ def _step(project: Project, session: Session, task: Task) -> Step:
 def _searched(project: Project, session: Session, task_id: int) -> list[Handle]:
     """Return handles of the products that a task used, in the order in which it had them."""
     rows = session.execute(
-        text("""
+        text(f"""
         SELECT p.*, u.unit, u.step, f.path, f.format
         FROM task_input i JOIN product p ON p.id = i.product_id JOIN task u ON u.id = p.task_id
         LEFT JOIN file f ON f.id = p.file_id WHERE i.task_id = :task
-        ORDER BY p.t_min, u.unit COLLATE "C", p.band COLLATE "C", p.series COLLATE "C", p.id"""),
+        ORDER BY {IN_ORDER}"""),  # noqa: S608 - the order is written by us
         {"task": task_id},
     )
     return [product_handle(project.workspace.store, row, row.path, file_format=row.format) for row in rows]
@@ -169,7 +175,7 @@ def _event(row: Detection, products: Sequence[Handle]) -> Event:
     )
 
 
-def _drawn(scene: _Scene, title: str) -> Any:
+def _drawn(scene: _Scene, options: dict[str, Any]) -> Any:
     """Draw as the analysis does, else the light curve about the event, else what the analysis draws of the source."""
     analysis, event = scene.step.instance, scene.event
     figure = analysis.event_figure(event, scene.products, scene.aux, analysis.settings)
@@ -177,11 +183,11 @@ def _drawn(scene: _Scene, title: str) -> Any:
         return figure
     curve = _curve(scene)
     if curve is not None:
-        return draw(event, curve=curve, title=title)
+        return draw(event, curve=curve, **options)
     figures = analysis.figures(scene.products, scene.aux, analysis.settings)
     if figures:
         return next(iter(figures.values()))
-    return draw(scene.products[event.product or 0].load(), title=title)
+    return draw(scene.products[event.product or 0].load(), title=options["title"])
 
 
 def _curve(scene: _Scene) -> TimeSeries | None:

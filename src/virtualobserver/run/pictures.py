@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,6 +12,7 @@ from virtualobserver.data.hooks import draw
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
 from virtualobserver.run import results
+from virtualobserver.run.event_pictures import detection_figure
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source
@@ -25,15 +27,8 @@ def source_figures(project: Project, source: Source) -> dict[str, Any]:
     An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
     are several. Products are those of the current configurations.
     """
-    figures: dict[str, Any] = {}
-    for step in (one for one in project.steps if one.kind == "analyse"):
-        analysis = step.instance
-        parts, aux = source.parts(analysis), source.aux(analysis)
-        for part, some in parts.items():
-            made = analysis.figures(some, aux, analysis.settings)
-            end = f".{part}" if len(parts) > 1 else ""
-            figures |= {f"{analysis.name}.{key}{end}": figure for key, figure in made.items()}
-    return figures
+    analyses = [step.instance for step in project.steps if step.kind == "analyse"]
+    return {name: figure for one in analyses for name, figure in _figures(one, source).items()}
 
 
 def source_figure(project: Project, source: Source, named: str | None = None) -> Any:
@@ -42,8 +37,8 @@ def source_figure(project: Project, source: Source, named: str | None = None) ->
     Parameters
     ----------
     named
-        Analysis to ask, or a figure of it (``NAME.FIGURE``). Without it, the first figure in which an analysis
-        shows anything; then the light curves, or the spectra.
+        Analysis to ask, or a figure of it (``NAME.FIGURE``). Without it: what an analysis that found something there
+        draws, else the light curves, else the strongest detection, else what any analysis draws, else the spectra.
 
     Raises
     ------
@@ -51,23 +46,54 @@ def source_figure(project: Project, source: Source, named: str | None = None) ->
         If the project has no such analysis, the analysis draws no such figure, or there is nothing to draw.
     """
     if named is not None:
-        project.analysis(named.partition(".")[0])
-    figures: dict[Any, Any] = source_figures(project, source)
-    if named is not None:
-        chosen = [figure for name, figure in figures.items() if f"{name}.".startswith(f"{named}.")]
+        asked = _figures(project.analysis(named.partition(".")[0]), source)
+        chosen = [figure for name, figure in asked.items() if f"{name}.".startswith(f"{named}.")]
         if not chosen and "." in named:
-            msg = f"{named} draws nothing of {source.name}; there are the figures {', '.join(figures) or '(none)'}"
+            msg = f"{named} draws nothing of {source.name}; there are the figures {', '.join(asked) or '(none)'}"
             raise ConfigError(msg)
-        figures = dict(enumerate(chosen))
-    stored = [row for row in (*source.lightcurves, *source.spectra) if row.role == "reduced"]
-    told = next((figure for figure in figures.values() if _shows(figure)), None)
-    if told is not None or (figures and (named is not None or not stored)):
-        return told or next(iter(figures.values()))
-    if not stored:
+        if chosen:
+            return next((figure for figure in chosen if _shows(figure)), chosen[0])
+    empty = []
+    for figure in _in_turn(project, source, asked=named is None):
+        if _shows(figure):
+            return figure
+        empty.append(figure)
+    if not empty:
         msg = f"{source.name} has no light curves and no spectra; `vo status {project.name}` shows how far it is"
         raise ConfigError(msg)
-    curves = [row.data for row in stored if row.kind == "lightcurve"]
-    return draw(curves or stored[0].data, title=source.name)
+    return empty[0]
+
+
+def _in_turn(project: Project, source: Source, *, asked: bool) -> Iterator[Any]:
+    """Yield pictures, those first that are likely to show something: an analysis may search for minutes to draw."""
+    analyses = [step.instance for step in project.steps if step.kind == "analyse"] if asked else []
+    found = results.strongest_detections(project, source.id)
+    for one in (one for one in analyses if one.name in found):
+        yield from _figures(one, source).values()
+    yield from _stored(source.lightcurves, source.name)
+    for number in (found[one.name] for one in analyses if one.name in found):
+        yield detection_figure(project, number)
+    for one in (one for one in analyses if one.name not in found):
+        yield from _figures(one, source).values()
+    yield from _stored(source.spectra, source.name)
+
+
+def _stored(rows: Sequence[Any], title: str) -> Iterator[Any]:
+    """Yield a picture of stored light curves together, or of the first set of spectra."""
+    reduced = [row for row in rows if row.role == "reduced"]
+    if reduced:
+        together = reduced[0].kind == "lightcurve"
+        yield draw([row.data for row in reduced] if together else reduced[0].data, title=title)
+
+
+def _figures(analysis: Any, source: Source) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    parts, aux = source.parts(analysis), source.aux(analysis)
+    for part, some in parts.items():
+        end = f".{part}" if len(parts) > 1 else ""
+        made = analysis.figures(some, aux, analysis.settings)
+        figures |= {f"{analysis.name}.{key}{end}": figure for key, figure in made.items()}
+    return figures
 
 
 def _shows(figure: Any) -> bool:

@@ -180,7 +180,9 @@ class Project:
         try:
             summary = drive(self, choice, progress=progress)
         except KeyboardInterrupt:
-            self.save_histograms()  # of what was done: whoever looks at them need not run first
+            results.save_histograms(
+                self, changed=True
+            )  # of what was done: they are there without another run
             raise
         except DBAPIError as error:
             self.workspace.database.explain(error)
@@ -188,11 +190,14 @@ class Project:
         for failure in summary.failures:
             _log.warning("task failed", project=self.name, **failure)
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
-        self.save_histograms()
+        results.save_histograms(self, changed=True)
         return summary
 
     def save_histograms(self) -> list[Path]:
-        """Bring the netCDF files of the current configurations' histograms up to date; return their paths."""
+        """Write the histograms of the current configurations as netCDF files; return their paths.
+
+        Every run does so where what they are summed from has changed.
+        """
         return results.save_histograms(self)
 
     # -- results ----------------------------------------------------------------------------------------------

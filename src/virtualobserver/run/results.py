@@ -33,6 +33,7 @@ __all__ = [
     "save_histograms",
     "sql",
     "status",
+    "strongest_detections",
 ]
 
 
@@ -56,6 +57,19 @@ def has_detection(project: Project, number: int) -> bool:
     with project.session() as session:
         statement = text("SELECT EXISTS (SELECT FROM detections_all WHERE project = :p AND id = :id)")
         return bool(session.execute(statement, {"p": project.name, "id": number}).scalar_one())
+
+
+def strongest_detections(project: Project, source_id: int) -> dict[str, int]:
+    """Return the strongest detection of each analysis that found or discovered something in a source, by its name."""
+    with project.session() as session:
+        rows = session.execute(
+            text("""SELECT DISTINCT ON (analysis) analysis, id FROM detections_all
+            WHERE project = :p AND current AND injection_id IS NULL
+              AND (source_id = :id OR source_id IN (SELECT id FROM source WHERE parent_id = :id))
+            ORDER BY analysis, abs(snr) DESC, id"""),
+            {"p": project.name, "id": source_id},
+        )
+        return {row.analysis: row.id for row in rows}
 
 
 def hidden_detections(project: Project) -> int:
@@ -154,11 +168,16 @@ def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, 
     return {name: Histogram.sum(group) for name, group in sums.items()}
 
 
-def save_histograms(project: Project) -> list[Path]:
-    """Bring the files of the summed histograms up to date, ``histograms/<project>/<name>.nc`` in the data folder.
+def save_histograms(project: Project, *, changed: bool = False) -> list[Path]:
+    """Write every summed histogram to ``histograms/<project>/<name>.nc`` in the data folder.
 
-    Each says in its attribute ``made_from`` what it was summed from: a file of which that is not true any more is
-    written anew, one that has no histogram any more is removed.
+    Each file says in its attribute ``made_from`` what it was summed from. One that has no histogram any more is
+    removed.
+
+    Parameters
+    ----------
+    changed
+        Write only if what some file was summed from is not what its histogram is summed from now.
 
     Returns
     -------
@@ -168,7 +187,7 @@ def save_histograms(project: Project) -> list[Path]:
     folder = project.workspace.root / "histograms" / project.name
     sources = _histogram_sources(project)
     paths = {name: folder / f"{name}.nc" for name in sources}
-    if any(_made_from(path) != sources[name] for name, path in paths.items()):
+    if not changed or any(_made_from(path) != sources[name] for name, path in paths.items()):
         _write_histograms(project, folder, sources)
     for path in folder.glob("*.nc"):
         if path not in paths.values():

@@ -12,13 +12,14 @@ from virtualobserver import plugins
 from virtualobserver.config.digest import digest
 from virtualobserver.errors import ConfigError
 
-__all__ = ["GROUP", "UPSTREAM", "WANTED", "Step", "build_steps"]
+__all__ = ["GROUP", "IN_ORDER", "UPSTREAM", "WANTED", "Step", "build_steps"]
 
-# How queries select what a step works on: its upstreams, their products, and the group a unit falls into.
+# How queries select what a step works on: its upstreams, their products, their order, and the group a unit falls into.
 UPSTREAM = (
     "unnest(CAST(:steps AS text[]), CAST(:digests AS text[]), CAST(:depths AS int[])) up(step, digest, depth)"
 )
 WANTED = "(p.kind, p.role) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:roles AS text[])))"
+IN_ORDER = 'p.t_min, u.unit COLLATE "C", p.band COLLATE "C", p.series COLLATE "C", p.id'
 GROUP = "array_to_string((string_to_array(u.unit, '/'))[1:up.depth], '/')"
 
 Kind = Literal["fetch", "calibrate", "reduce", "refine", "analyse", "simulate"]

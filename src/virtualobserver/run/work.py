@@ -27,7 +27,7 @@ from virtualobserver.run.landing import fetch_batch
 from virtualobserver.run.masters import choose, master_rows, raw_items
 from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
 from virtualobserver.run.services import build_services
-from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
+from virtualobserver.run.steps import GROUP, IN_ORDER, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
 
 __all__ = ["Job", "load_products", "run_batch", "worker_name"]
@@ -234,7 +234,7 @@ def load_products(session: Session, workspace: Workspace, step: Step, claims: Se
         LEFT JOIN file f ON f.id = p.file_id
         WHERE p.source_id = ANY(:sources) AND {WANTED} AND (p.source_id, {GROUP}) IN
           (SELECT * FROM unnest(CAST(:sources AS bigint[]), CAST(:units AS text[])))
-        ORDER BY p.t_min, u.unit COLLATE "C", p.band COLLATE "C", p.series COLLATE "C", p.id"""),
+        ORDER BY {IN_ORDER}"""),
         {
             "sources": [c.source_id for c in claims],
             "units": [c.unit for c in claims],
