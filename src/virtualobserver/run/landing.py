@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
@@ -23,8 +24,8 @@ from virtualobserver.models import RawData, Source, SourceRaw
 from virtualobserver.models.base import table_of
 from virtualobserver.models.raw_data import OBSCORE
 from virtualobserver.run.archive import ArchiveClient, fetch
-from virtualobserver.run.commit import clean, file_ids, mark, owned, row_sha
-from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
+from virtualobserver.run.commit import file_ids, mark, owned
+from virtualobserver.run.outcome import Claim, Outcome, hash_inputs, row_sha
 from virtualobserver.run.steps import Step
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw
             "namespace": [owner.namespace or step.plugin for owner in owners.values()],
             "name": list(owners),
             "kind": [owner.kind for owner in owners.values()],
-            "extra": [clean(owner.extra) for owner in owners.values()],
+            "extra": [plain(owner.extra) for owner in owners.values()],
             "row_sha": [row_sha(owner) for owner in owners.values()],
         },
         key=["namespace", "name"],
@@ -254,8 +255,8 @@ def _insert(
         "file_id": [files[file.path] for _, (file, _, _) in unique],
         "format": [raw.format for raw, _ in unique],
         "simulated": [step.origin == "simulated"] * len(unique),
-        "header": [clean(raw.header) for raw, _ in unique],
-        **{name: [clean(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
+        "header": [plain(raw.header) for raw, _ in unique],
+        **{name: [plain(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
     }
     columns["hpx"] = [
         int(hpx([a], [d])[0]) if a is not None and d is not None else None
