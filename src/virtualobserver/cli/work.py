@@ -194,13 +194,10 @@ def config(
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of this configuration.")
     ] = False,
-    plugins: Annotated[
+    no_plugins: Annotated[
         bool,
-        typer.Option(
-            "--plugins/--no-plugins",
-            help="Whether to run the code of plug-in files (.py) that the configuration names.",
-        ),
-    ] = True,
+        typer.Option("--no-plugins", help="Run no code of plug-in files (.py) that the configuration names."),
+    ] = False,
     overrides: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -214,11 +211,11 @@ def config(
     from virtualobserver.run.checks import check_project, settings_without_files
     from virtualobserver.run.scaffold import find_config
 
-    resolve = settings_of if plugins else settings_without_files
+    resolve = settings_without_files if no_plugins else settings_of
     resolved = load(find_config(config), overrides or (), resolve=resolve)
     settings = resolved.settings
     files = [name for name in (*settings.observatories, *settings.analyses) if name.endswith(".py")]
-    if plugins:
+    if not no_plugins:
         check_project(settings)
     elif files:
         note(f"not read: {', '.join(files)}; whether the project can run was not checked")

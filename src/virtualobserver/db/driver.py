@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import select
-from datetime import date, datetime
-from pathlib import PurePath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,6 +14,7 @@ import psycopg2.extras
 from sqlalchemy import exc, text
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
+from virtualobserver.data.plain import plain
 from virtualobserver.errors import DataError
 
 if TYPE_CHECKING:
@@ -288,27 +286,8 @@ def dumps(value: Any) -> str:
     try:
         return _ENCODER.encode(value)
     except (TypeError, ValueError):
-        return _ENCODER.encode(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, dict):
-        return {_key(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, PurePath):
-        return str(value)
-    msg = f"a value of type {type(value).__name__} cannot be stored in a JSON column: {value!r:.80}"
-    raise DataError(msg)
-
-
-def _key(key: Any) -> Any:
-    return key.item() if isinstance(key, np.generic) else key
+        try:
+            return _ENCODER.encode(plain(value, strict=True))
+        except TypeError as error:
+            msg = f"{error}; it cannot be stored in a JSON column"
+            raise DataError(msg) from error

@@ -15,6 +15,7 @@ from sqlalchemy import Table, text
 
 from virtualobserver.catalog import Catalog
 from virtualobserver.config import CatalogSettings
+from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.engine import Session
@@ -26,7 +27,7 @@ from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
 from virtualobserver.run.archive import ArchiveClient
 from virtualobserver.run.checks import survey_step
-from virtualobserver.run.facts import clean, row_sha
+from virtualobserver.run.outcome import row_sha
 
 if TYPE_CHECKING:
     from virtualobserver.run.steps import Step
@@ -89,7 +90,7 @@ def import_catalogue(
         "catalog_id": np.full(len(ids), _upsert_catalogue(session, catalog)),
         "number": np.arange(len(ids)),
         "mag": [target.mag for target in targets],
-        "row": [clean(record) for record in catalog.frame.to_dict("records")],
+        "row": [plain(record) for record in catalog.frame.to_dict("records")],
     }
     update = ["catalog_id", "number", "mag", "row"]
     key = ["project_id", "source_id"]
@@ -116,7 +117,7 @@ def listed_by_survey(
     path = workspace.root / "catalogs" / f"{step.plugin}-{place}.json"
     if refresh or not path.is_file():
         with closing(ArchiveClient(step, workspace)) as client:
-            rows = clean(step.forgetful().instance.catalogue(client))
+            rows = plain(step.forgetful().instance.catalogue(client))
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(rows), encoding="utf-8")
@@ -128,7 +129,7 @@ def listed_by_survey(
 
 
 def _upsert_catalogue(session: Session, catalog: Catalog) -> int:
-    meta = {"columns": clean(dict(catalog.columns)), "extra": list(catalog.extra)}
+    meta = {"columns": plain(dict(catalog.columns)), "extra": list(catalog.extra)}
     if catalog.out_of_range:
         meta["out_of_range"] = dict(catalog.out_of_range)
     columns: dict[str, Sequence[Any]] = {
@@ -163,7 +164,7 @@ def _upsert_sources(session: Session, targets: Sequence[Target]) -> list[int]:
     columns |= {
         "hpx": [int(cell) if there else None for cell, there in zip(cells, known, strict=True)],
         "aliases": [list(target.aliases) for target in targets],
-        "extra": [clean(dict(target.extra)) for target in targets],
+        "extra": [plain(dict(target.extra)) for target in targets],
         "row_sha": [row_sha(target) for target in targets],
     }
     update = [name for name in columns if name not in {"name", "namespace"}]

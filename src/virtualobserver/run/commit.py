@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Product
 from virtualobserver.data.result import Event
 from virtualobserver.db.bulk import copy_rows, upsert_rows
@@ -29,11 +30,10 @@ from virtualobserver.models import Product as ProductRow
 from virtualobserver.models.base import table_of
 from virtualobserver.models.product import STATISTICS
 from virtualobserver.run.discovered import insert_sources
-from virtualobserver.run.facts import clean, row_sha
 from virtualobserver.run.outcome import Outcome
 from virtualobserver.run.steps import Step
 
-__all__ = ["Written", "clean", "commit", "file_ids", "mark", "owned", "row_sha", "settled", "write_products"]
+__all__ = ["Written", "commit", "file_ids", "mark", "owned", "settled", "write_products"]
 
 
 @dataclass(frozen=True)
@@ -214,12 +214,12 @@ def _insert_products(
 
 
 def _numbers(product: Product) -> dict[str, Any]:
-    data, statistics = product.data, clean(dict(product.statistics))
+    data, statistics = product.data, plain(dict(product.statistics))
     times = data.mjd if hasattr(data, "mjd") and len(data.mjd) else None
     return {
         "n": int(data.data.size) if product.container_kind == "image" else len(data),
-        "t_min": None if times is None else clean(times.min()),
-        "t_max": None if times is None else clean(times.max()),
+        "t_min": None if times is None else plain(times.min()),
+        "t_max": None if times is None else plain(times.max()),
         "flux_unit": str(getattr(data, "flux_unit", "")),
         **{name: statistics.pop(name, None) for name in STATISTICS},
         "statistics": statistics,
@@ -231,7 +231,7 @@ def _insert_injections(session: Session, outcomes: Sequence[Outcome]) -> dict[tu
     if not pairs:
         return {}
     ids = _next_ids(session, "injection", len(pairs))
-    parameters = [clean(i.params) for _, i in pairs]
+    parameters = [plain(i.params) for _, i in pairs]
     copy_rows(
         session,
         table_of(Injection),
@@ -245,7 +245,7 @@ def _insert_injections(session: Session, outcomes: Sequence[Outcome]) -> dict[tu
             "width": [p.get("width") for p in parameters],
             "parameters": parameters,
             "found": [i.found is not None for _, i in pairs],
-            "found_snr": [clean(i.found.snr) if i.found else None for _, i in pairs],
+            "found_snr": [plain(i.found.snr) if i.found else None for _, i in pairs],
         },
     )
     return {(o.claim.task_id, i.number): key for key, (o, i) in zip(ids, pairs, strict=True)}
@@ -287,9 +287,9 @@ def _insert_detections(
                     "dec": event.dec if event.dec is not None else claim.target.dec,
                     "band": event.band,
                     "snr": float(event.snr),
-                    "score": clean(event.score),
+                    "score": plain(event.score),
                     "quality": int(event.quality),
-                    "parameters": clean(event.parameters),
+                    "parameters": plain(event.parameters),
                     "simulated": outcome.simulated or injection is not None,
                 }
             )
@@ -310,7 +310,7 @@ def _insert_summaries(session: Session, step: Step, outcomes: Sequence[Outcome])
                 "task_id": [o.claim.task_id for o in done],
                 "analysis": [step.plugin] * len(done),
                 "simulated": [o.simulated for o in done],
-                "props": [clean(o.result.properties) for o in done],
+                "props": [plain(o.result.properties) for o in done],
             },
         )
     parts = [(o, name, part) for o in done for name, part in o.result.histograms.items()]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
+from virtualobserver.data.plain import plain
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
 from virtualobserver.models import Source
 from virtualobserver.models.base import table_of
-from virtualobserver.run.facts import clean
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -68,7 +68,7 @@ def insert_sources(session: Session, step: Step, outcomes: Sequence[Outcome]) ->
             "mag": [t.mag for t, _, _ in values],
             "parent_id": [p for _, p, _ in values],
             "simulated": [s for _, _, s in values],
-            "extra": [clean(t.extra) for t, _, _ in values],
+            "extra": [plain(t.extra) for t, _, _ in values],
         },
         key=["namespace", "name"],
         update=["ra", "dec", "hpx", "mag"],

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 
 from virtualobserver.data.hooks import draw
+from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.models import Configuration, Detection, Injection, Source, Task
 from virtualobserver.models.product import product_handle
-from virtualobserver.run.facts import clean
 from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.simulate import Simulator
@@ -148,7 +148,7 @@ def _put_in(
     params, changed = Simulator(step.instance).remake(
         products, aux, injection.number, digest=task.digest, unit=task.unit
     )
-    if clean(params) != injection.parameters:
+    if plain(params) != injection.parameters:
         msg = (
             f"injection {injection.number} of {aux.target.name} cannot be put in again: its data, or the program, "
             f"are not what they were; `vo run CONFIG --redo --step {step.name}` injects anew"

@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from virtualobserver import plugins
+from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import hpx
@@ -25,8 +26,8 @@ from virtualobserver.models import RawData, Source, SourceRaw
 from virtualobserver.models.base import table_of
 from virtualobserver.models.raw_data import OBSCORE
 from virtualobserver.run.archive import ArchiveClient, fetch
-from virtualobserver.run.commit import clean, file_ids, mark, owned, row_sha, settled
-from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
+from virtualobserver.run.commit import file_ids, mark, owned, settled
+from virtualobserver.run.outcome import Claim, Outcome, hash_inputs, row_sha
 from virtualobserver.run.steps import Step
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw
             "namespace": [owner.namespace or step.plugin for owner in owners.values()],
             "name": list(owners),
             "kind": [owner.kind for owner in owners.values()],
-            "extra": [clean(owner.extra) for owner in owners.values()],
+            "extra": [plain(owner.extra) for owner in owners.values()],
             "row_sha": [row_sha(owner) for owner in owners.values()],
         },
         key=["namespace", "name"],
@@ -268,8 +269,8 @@ def _insert(
         "file_id": [files[file.path] for _, (file, _, _) in unique],
         "format": [raw.format for raw, _ in unique],
         "simulated": [step.origin == "simulated"] * len(unique),
-        "header": [clean(raw.header) for raw, _ in unique],
-        **{name: [clean(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
+        "header": [plain(raw.header) for raw, _ in unique],
+        **{name: [plain(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
     }
     survey = plugins.load("observatories", step.plugin)
     for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from typing import Any
 
 from virtualobserver.config.credentials import known_secrets, scrub
+from virtualobserver.config.digest import canonical
+from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Result
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.simulate import InjectionOutcome
 
-__all__ = ["Claim", "Outcome", "hash_inputs"]
+__all__ = ["Claim", "Outcome", "hash_inputs", "row_sha"]
+
+_FACTS = tuple(field.name for field in fields(Target))
 
 
 def hash_inputs(row_sha: str, items: Sequence[str]) -> str:
     """Return the hash of everything a task is made from; planning computes the same in SQL."""
     return sha256(f"{row_sha}|{','.join(sorted(items))}".encode()).hexdigest()
+
+
+def row_sha(target: Target) -> str:
+    """Return the hash of what steps see of a target; a change makes its tasks stale."""
+    facts = {name: plain(getattr(target, name)) for name in _FACTS}
+    return sha256(canonical(facts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.exocomets.matched import StarSearch, line_of_set
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
 from virtualobserver.maths.exocomets_class import event_class
@@ -58,7 +59,7 @@ def _event(
     times = exposures.mjd[track.members]
     half = np.nan_to_num(exposures.exptime[track.members]) / (2.0 * SECONDS_PER_DAY)
     quality = int(np.bitwise_or.reduce(exposures.quality[track.members]))
-    features = {name: _plain(value) for name, value in features.items()} | {
+    features = {name: finite(value) for name, value in features.items()} | {
         "reason": reason,
         "lines": "+".join(search.names),
         "instrument": search.star.instrument,
@@ -254,9 +255,3 @@ def _sodium(search: StarSearch, settings: ExocometsSettings) -> list[dict[str, A
             result[number][f"snr_{key}"] = depth / error if error > 0 else None
             result[number][f"k_over_{key}"] = track.depth[0] / depth if depth > 2 * error else None
     return result
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value

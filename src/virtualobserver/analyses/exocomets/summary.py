@@ -15,6 +15,7 @@ from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star
 from virtualobserver.data.axis import Axis
 from virtualobserver.data.histogram import Histogram
+from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
 from virtualobserver.errors import DataError
@@ -66,7 +67,7 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
         key = name.lower()
         properties[f"snr_{key}"] = float(np.median(1.0 / sigma)) if sigma.size else None
         properties[f"lag1_{key}"] = line.noise.lag1
-    properties |= {name: _plain(value) for name, value in search.features.items()}
+    properties |= {name: finite(value) for name, value in search.features.items()}
     properties |= _known(search.star, target)
     return properties | _completeness(search, len(candidates), int(nights.size))
 
@@ -194,10 +195,4 @@ def _limits(search: StarSearch) -> dict[str, NDArray[np.float64]]:
 
 def _reasons(star: Star, reasons: dict[int, str]) -> list[dict[str, Any]]:
     rows = sorted(reasons)[:_MOST_REASONS]
-    return [{"mjd": _plain(float(star.exposures.mjd[row])), "reason": reasons[row]} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value
+    return [{"mjd": finite(float(star.exposures.mjd[row])), "reason": reasons[row]} for row in rows]

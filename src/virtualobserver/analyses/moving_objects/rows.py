@@ -12,6 +12,7 @@ from virtualobserver.analyses.moving_objects.night import Night
 from virtualobserver.analyses.moving_objects.recall import false_alarms
 from virtualobserver.conventions import FLAG_BACKGROUND, ZERO_POINT_AB_UJY
 from virtualobserver.data.image import Image
+from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Found
 from virtualobserver.data.timeseries import TimeSeries
@@ -109,7 +110,7 @@ def _facts(night: Night, mover: Mover) -> dict[str, Any]:
         "pa": _position_angle(night, path.at(night.tau)),
         "known_as": None,
     }  # fmt: skip
-    return {key: _plain(value) for key, value in facts.items()}
+    return {key: finite(value) for key, value in facts.items()}
 
 
 def _position_angle(night: Night, at: tuple[NDArray[np.float64], NDArray[np.float64]]) -> float:
@@ -146,7 +147,7 @@ def _event(  # noqa: PLR0917
         **facts,
         "x": at[0],
         "y": at[1],
-        "position_error": _plain(float(np.hypot(errors[0][0], errors[1][0])) * night.pixel_scale),
+        "position_error": finite(float(np.hypot(errors[0][0], errors[1][0])) * night.pixel_scale),
         "kept": bool(mover.kept[row]),
         "epoch_flux": float(mover.psi[row] / mover.phi[row]),
         "epoch_flux_error": float(1.0 / np.sqrt(mover.phi[row])),
@@ -158,8 +159,8 @@ def _event(  # noqa: PLR0917
         end_mjd=mjd,
         snr=float(mover.psi[row] / np.sqrt(mover.phi[row])),
         score=mover.likelihood,
-        ra=_plain(float(sky[0])),
-        dec=_plain(float(sky[1])),
+        ra=finite(float(sky[0])),
+        dec=finite(float(sky[1])),
         band=night.band,
         quality=0 if mover.kept[row] else FLAG_BACKGROUND,
         parameters=parameters,
@@ -183,10 +184,6 @@ def _flux(night: Night, mover: Mover) -> tuple[NDArray[np.float64], NDArray[np.f
     zero_point = np.interp(night.mjd, night.mjd[known], night.zero_point[known])
     factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - zero_point))
     return flux * factor, error * factor, "uJy"
-
-
-def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def in_order(events: Sequence[Event]) -> tuple[Event, ...]:

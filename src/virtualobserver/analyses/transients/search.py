@@ -20,6 +20,7 @@ from virtualobserver.analyses.transients.summary import (
 from virtualobserver.analysis import Analysis, AnalysisContract
 from virtualobserver.conventions import ZERO_POINT_AB_UJY
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.timeseries import TimeSeries
@@ -207,7 +208,7 @@ def _event(block: Block, number: int, span: EventSpan, piece: Piece, target: Tar
         "mag_diff": mean_mag - mag,
         "width": None if block.width is None else float(block.width[peak]),
         "exptime": float(block.exptime[peak]),
-        "quality_values": {"offset": _plain(worst)},
+        "quality_values": {"offset": finite(worst)},
         "series": series,
     }
     ra, dec = _position(curve, span.peak, target)
@@ -223,7 +224,7 @@ def _event(block: Block, number: int, span: EventSpan, piece: Piece, target: Tar
         band=curve.band,
         quality=int(np.bitwise_or.reduce(block.quality[rows])),
         parameters={
-            name: _plain(value) if isinstance(value, float) else value for name, value in parameters.items()
+            name: finite(value) if isinstance(value, float) else value for name, value in parameters.items()
         },
         product=product,
     )
@@ -231,7 +232,7 @@ def _event(block: Block, number: int, span: EventSpan, piece: Piece, target: Tar
 
 def _position(curve: TimeSeries, row: int, target: Target) -> tuple[float | None, float | None]:
     """Return where the row was measured, or where the star is if the light curve does not say."""
-    ra, dec = (_plain(curve.columns[name][row]) if name in curve.columns else None for name in ("ra", "dec"))
+    ra, dec = (finite(curve.columns[name][row]) if name in curve.columns else None for name in ("ra", "dec"))
     return (target.ra, target.dec) if ra is None or dec is None else (ra, dec)
 
 
@@ -247,8 +248,3 @@ def _processed(block: Block, number: int, spans: Sequence[EventSpan], piece: Pie
 
 def _mag(flux: float) -> float:
     return ZERO_POINT_AB_UJY - 2.5 * float(np.log10(flux)) if 0 < flux < np.inf else float("nan")
-
-
-def _plain(value: Any) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None

@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
@@ -231,17 +232,13 @@ def _raw(entry: Entry) -> Raw:
         "instrument": facts.instrument,
         "mode": facts.mode,
         "dpr_type": facts.dpr_type,
-        "snr": _or_none(facts.snr_header),
+        "snr": finite(facts.snr_header),
         "problems": [reason for _, reason in facts.problems],
     }
     return Raw(
         stem, "fits", path=entry.path, in_place=True, header=header,
-        obscore={key: _or_none(value) for key, value in obscore.items()},
+        obscore={key: finite(value) for key, value in obscore.items()},
     )  # fmt: skip
-
-
-def _or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def catalogue_of(facts: Sequence[Facts]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from astropy.io import fits as afits
 
 from virtualobserver.config.credentials import Credentials
+from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
     ArchiveError,
@@ -191,7 +192,7 @@ class LiveArchive:
         header: dict[str, Any] = {
             "store": "full",
             "target_name": row.target_name,
-            "snr": _or_none(row.snr),
+            "snr": finite(row.snr),
             "proposal_id": row.proposal,
             "obs_release_date": row.release,
             "size": path.stat().st_size,
@@ -204,7 +205,7 @@ class LiveArchive:
             "s_ra": row.ra, "s_dec": row.dec, "t_min": row.t_min, "t_exptime": row.exptime,
             "t_max": row.t_min + row.exptime / 86400.0, "em_min": row.em_min, "em_max": row.em_max,
         }  # fmt: skip
-        obscore = {name: _or_none(value) for name, value in obscore.items()}
+        obscore = {name: finite(value) for name, value in obscore.items()}
         if self._settings.store == "windows" and not wrong:
             content = cut_windows(path.read_bytes(), path.name, windows_of(self._settings))
             if content is not None:
@@ -248,7 +249,3 @@ class LiveArchive:
 def _wrong(path: Path) -> list[tuple[int, str]]:
     with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         return wrong_sums(units)
-
-
-def _or_none(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
