@@ -94,6 +94,8 @@ class Reader:
         with _explained(), closing(driver.Interruptible(given, json_as_text=json_as_text)) as connection:
             connection.execute("SET TIME ZONE 'UTC'")
             connection.execute(f"SET statement_timeout = {round(time_limit * 1000)}")
+            # All rows will be wanted: by default a cursor is planned for a tenth of them, with nested loops.
+            connection.execute("SET cursor_tuple_fraction = 1")
             connection.execute("BEGIN READ ONLY")
             _open(connection, query, values or {})
             names, kinds, rows = _fetch(connection)

@@ -54,6 +54,7 @@ SETTINGS = {
     "max_wal_size": "4GB",
     "wal_compression": "on",
     "max_connections": "200",
+    "work_mem": "32MB",  # sorts of a million detections in memory or nearly so
     "random_page_cost": "1.1",
     "jit": "off",
     "timezone": "UTC",
