@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from astropy_healpix import healpy, neighbours
 
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DatabaseError, DataError
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def _ranges(
 
 
 def _parameters(lon: NDArray[np.float64], lat: NDArray[np.float64], radius: float) -> dict[str, Any]:
-    row, low, high = _ranges(lon, lat, radius / 3600)
+    row, low, high = _ranges(lon, lat, radius / ARCSEC_PER_DEGREE)
     arrays = {"i": row, "lo": low, "hi": high, "a": lon[row], "d": lat[row]}
     return {"radius": float(radius)} | {key: _literal(value) for key, value in arrays.items()}
 
