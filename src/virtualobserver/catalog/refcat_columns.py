@@ -38,6 +38,7 @@ _RELEASES: Final = (
     (re.compile(r"gaia_?dr2|I/345/", re.IGNORECASE), 2015.5),
 )
 _EXACT_IN_FLOAT: Final = 2**53
+"""Largest whole number up to which a float64 holds each."""
 
 
 def to_stars(

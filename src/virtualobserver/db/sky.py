@@ -30,6 +30,7 @@ __all__ = ["ALLOWED", "Matches", "cone_ranges", "cone_search", "crossmatch", "hp
 ALLOWED = frozenset({"source", "raw_data", "detection"})
 
 ORDER = 29
+"""Highest order of HEALPix whose cells fit into 64 bits; 0.4 mas wide."""
 CELLS = 12 << 2 * ORDER
 BATCH = 20_000
 _CELL_SIDE = np.degrees(np.sqrt(np.pi / 3))  # deg, order 0

@@ -22,6 +22,7 @@ __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]
 SERVICE: Final = "gaia"
 TAP_URL: Final = "https://gea.esac.esa.int/tap-server/tap"
 _EPOCH: Final = 2016.0
+"""Of Gaia DR3, Julian year."""
 _ROWS: Final = 2000
 """Most rows of a synchronous answer; a field of HARPS has a hundredth of them, and a cut answer is an error."""
 

@@ -39,6 +39,7 @@ __all__ = [
 SERVICE: Final = "simbad"
 TAP_URL: Final = "https://simbad.cds.unistra.fr/simbad/sim-tap"
 _EPOCH: Final = 2000.0
+"""SIMBAD gives positions of this Julian year, whatever the source."""
 _COLUMNS: Final = {
     **dict.fromkeys(
         ("main_id", "ra", "dec", "pmra", "pmdec", "plx_value", "rvz_radvel", "sp_type", "otype"), "basic"
