@@ -65,7 +65,11 @@ TIME_SCALES: Final = (SCALE_UTC, SCALE_TAI, SCALE_TT, SCALE_TDB)
 MJD_ZERO_JD: Final = 2_400_000.5
 """Julian date of MJD 0, days."""
 SECONDS_PER_DAY: Final = 86_400.0
+"""Of UTC without a leap second."""
 MINUTES_PER_DAY: Final = 1440.0
+"""Of UTC without a leap second."""
+HOURS_PER_DAY: Final = 24.0
+"""Velocities of movers and of events are told per hour, times are days."""
 
 # ------------------------------------------------------------------------------------------- photometry
 ZERO_POINT_AB_UJY: Final = 23.9
@@ -73,10 +77,15 @@ ZERO_POINT_AB_UJY: Final = 23.9
 MAG_TO_FLUX: Final = math.log(10.0) / 2.5
 """Relative flux error per magnitude of error, 0.921034."""
 ARCSEC_PER_DEGREE: Final = 3600.0
+"""By definition."""
+MAS_PER_DEGREE: Final = 3.6e6
+"""By definition; proper motions are mas/yr."""
 MAD_TO_SIGMA: Final = 1.482602218505602
 """Standard deviation of a normal distribution over its median absolute deviation."""
 FWHM_TO_SIGMA: Final = 1.0 / (2.0 * math.sqrt(2.0 * math.log(2.0)))
 """Standard deviation of a Gaussian over its full width at half maximum."""
+SIGMA_TO_FWHM: Final = 1.0 / FWHM_TO_SIGMA
+"""Full width at half maximum of a Gaussian over its standard deviation, 2.3548."""
 
 # ---------------------------------------------------------------------------------------- quality flags
 FLAG_ARCHIVE: Final = 1

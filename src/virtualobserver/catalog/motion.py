@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 __all__ = ["move"]
 
 _FALLBACK_PC: Final = 10.0
+"""Distance of a star whose own is not known: without radial velocity the direction does not depend on it."""
 _KM_S_PER_MAS_YR_KPC: Final = 4.740470
+"""One astronomical unit a Julian year, km/s."""
 _FASTEST_KM_S: Final = 3000.0
+"""Above the speed of any star but a few about the Galactic centre: such a parallax is noise."""
 
 
 def move(
@@ -26,6 +29,8 @@ def move(
     to: float,
 ) -> dict[str, NDArray[Any]]:
     """Carry positions along straight lines in space to another epoch.
+
+    The rigorous one of two; `virtualobserver.maths.identity.move_linear` is quick and leaves out perspective.
 
     Parameters
     ----------

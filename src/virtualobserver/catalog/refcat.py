@@ -32,6 +32,7 @@ from virtualobserver.catalog.reference import (
     ReferenceCatalogue,
     ReferenceStars,
 )
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
 from virtualobserver.maths.skyargs import takes_sky
@@ -204,7 +205,9 @@ class PartitionedReference:
         wide = min(radius + self._fastest * abs(epoch - self.epoch) / 3.6e6 + 1e-6, 180.0)
         parts = []
         # Each cell's own reach: searches of HEALPix libraries lose corners of large cells.
-        for place in np.flatnonzero(self._centres.distances(ra, dec) <= 3600 * (wide + self._reach)):
+        for place in np.flatnonzero(
+            self._centres.distances(ra, dec) <= ARCSEC_PER_DEGREE * (wide + self._reach)
+        ):
             stars = self._cell(int(place))
             rows = slice(*np.searchsorted(stars.dec, [dec - wide, dec + wide + 1e-12]).tolist())
             parts.append(stars.take(rows))
@@ -322,7 +325,7 @@ def _write_cells(stars: ReferenceStars, folder: Path, order: int) -> dict[str, d
         (folder / name).write_bytes(content)
         files[name] = {
             "rows": len(mine), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
-            "reach_deg": float(stars.take(mine).distances(ra, dec).max()) / 3600 + 1e-9,
+            "reach_deg": float(stars.take(mine).distances(ra, dec).max()) / ARCSEC_PER_DEGREE + 1e-9,
         }  # fmt: skip
     # All are written before the first is waited for, which is much quicker than one by one.
     for name in files:

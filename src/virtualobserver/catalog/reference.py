@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.identity import move_linear
@@ -134,14 +135,14 @@ class ReferenceStars:
 
     def distances(self, ra: float, dec: float) -> FloatArray:
         """Return the distance of each star from a position (degrees), in arcsec."""
-        return separation(self.ra, self.dec, ra, dec) * 3600.0
+        return separation(self.ra, self.dec, ra, dec) * ARCSEC_PER_DEGREE
 
     @takes_sky()
     def within(self, ra: float, dec: float, radius: float) -> Self:
         """Return the stars within `radius` of a position, all in degrees, nearest first."""
         away = self.distances(ra, dec)
         order = np.argsort(away, kind="stable")
-        return self.take(order[away[order] <= radius * 3600.0])
+        return self.take(order[away[order] <= radius * ARCSEC_PER_DEGREE])
 
     def to_csv(self) -> bytes:
         """Return the stars as CSV, with the epoch as a column, for keeping as raw data."""
@@ -228,7 +229,7 @@ def build_cone_query(
         columns = tuple(f"{theirs} AS {_GAIA_NAMES[ours]}" for ours, theirs in _VIZIER_NAMES.items())
         east, north, pm_east, pm_north = "RA_ICRS", "DE_ICRS", "pmRA", "pmDE"
     years = abs(epoch - own)
-    near, far = radius + _ORDINARY * years / 3600, radius + _FASTEST * years / 3600
+    near, far = radius + _ORDINARY * years / ARCSEC_PER_DEGREE, radius + _FASTEST * years / ARCSEC_PER_DEGREE
     point = f"POINT('ICRS', {ra % 360:.7f}, {dec:.7f})"
     star = f"POINT('ICRS', {east}, {north})"
     fast = f"{pm_east} * {pm_east} + {pm_north} * {pm_north} > {(1000 * _ORDINARY) ** 2:.0f}"
@@ -376,7 +377,7 @@ class LocalReference:
     @takes_sky()
     def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`; only the rows of the box around the cone are read."""
-        wide = radius + _FASTEST * abs(epoch - self._epoch) / 3600
+        wide = radius + _FASTEST * abs(epoch - self._epoch) / ARCSEC_PER_DEGREE
         box = (pc.field("dec") >= dec - wide) & (pc.field("dec") <= dec + wide)
         highest = min(abs(dec) + wide, 90.0)
         half = wide / math.cos(math.radians(highest)) if highest < 89.9 else 360.0

@@ -32,6 +32,7 @@ from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
 from virtualobserver.config import CatalogSettings
 from virtualobserver.config.messages import translate
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
 from virtualobserver.maths.skyargs import takes_sky
@@ -357,7 +358,7 @@ class Catalog:
         """Return the target nearest to a position (deg), or None if none lies within `radius` (arcsec)."""
         if not len(self):
             return None
-        chord = 2 * np.sin(np.deg2rad(radius / 3600) / 2)
+        chord = 2 * np.sin(np.deg2rad(radius / ARCSEC_PER_DEGREE) / 2)
         distance, number = self._tree.query(_unit_vectors(np.array([ra]), np.array([dec]))[0])
         return self[int(number)] if distance <= chord * (1 + 1e-9) else None
 

@@ -9,6 +9,7 @@ import typer
 
 from virtualobserver.cli.show import Format, open_project, print_frame
 from virtualobserver.cli.work import Data, Workers, run_project
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +123,7 @@ def _apart(one: Any, other: Any) -> float:
     """Return arcsec between two rows with ra and dec; not a number if one has none."""
     from virtualobserver.maths.sphere import separation
 
-    return float(separation(one["ra"], one["dec"], other["ra"], other["dec"])) * 3600.0
+    return float(separation(one["ra"], one["dec"], other["ra"], other["dec"])) * ARCSEC_PER_DEGREE
 
 
 def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:

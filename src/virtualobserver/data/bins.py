@@ -13,6 +13,7 @@ Codes = NDArray[np.int64]
 Counts = NDArray[np.uint64]
 
 MAX_COUNT = 2**64 - 1
+"""Largest count of an unsigned 64-bit integer."""
 BINCOUNT_LIMIT = 1 << 22
 
 

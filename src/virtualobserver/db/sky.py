@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from astropy_healpix import healpy, neighbours
 
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DatabaseError, DataError
 from virtualobserver.maths.skyargs import takes_sky
 
@@ -30,6 +31,7 @@ __all__ = ["ALLOWED", "Matches", "cone_ranges", "cone_search", "crossmatch", "hp
 ALLOWED = frozenset({"source", "raw_data", "detection"})
 
 ORDER = 29
+"""Highest order of HEALPix whose cells fit into 64 bits; 0.4 mas wide."""
 CELLS = 12 << 2 * ORDER
 BATCH = 20_000
 _CELL_SIDE = np.degrees(np.sqrt(np.pi / 3))  # deg, order 0
@@ -255,7 +257,7 @@ def _ranges(
 
 
 def _parameters(lon: NDArray[np.float64], lat: NDArray[np.float64], radius: float) -> dict[str, Any]:
-    row, low, high = _ranges(lon, lat, radius / 3600)
+    row, low, high = _ranges(lon, lat, radius / ARCSEC_PER_DEGREE)
     arrays = {"i": row, "lo": low, "hi": high, "a": lon[row], "d": lat[row]}
     return {"radius": float(radius)} | {key: _literal(value) for key, value in arrays.items()}
 

@@ -35,6 +35,7 @@ __all__ = [
 _HEAD = 1 << 16
 _WORDS = 300
 _FITS_BLOCK = 2880
+"""Bytes; FITS standard 4.0, section 3.1."""
 
 
 @dataclass(frozen=True, kw_only=True)

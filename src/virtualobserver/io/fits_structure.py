@@ -22,6 +22,7 @@ from virtualobserver.io.sizes import check_claim
 __all__ = ["MemoryFile", "check_structure", "first_image", "quiet", "wrong_sums"]
 
 _BLOCK: Final = 2880
+"""Bytes; FITS standard 4.0, section 3.1."""
 _MOST_TIMES: Final = 1000  # no tile compression packs more than this on data worth keeping
 _FAILURES: Final = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError,

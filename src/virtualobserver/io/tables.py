@@ -52,6 +52,7 @@ _INTEGER: Final = r"^[+-]?(0|[1-9][0-9]*)$"
 _FLOAT: Final = r"^[+-]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+|inf|Inf|INF)$"
 _MISSING: Final = ["", "NaN", "nan", "NAN", "null", "NULL", "None", "NA", "N/A"]
 _EXACT: Final = 2**53
+"""Largest whole number up to which a float64 holds each."""
 
 
 def read_any(path: Path) -> pd.DataFrame:

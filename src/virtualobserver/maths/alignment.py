@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
+from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import NotEnoughData
 
 __all__ = [
@@ -267,7 +268,7 @@ def _refine(
         first, second = first[unique], second[unique]
         matrix, offset = _similarity(one[first], two[second], reflected)
         residual = two[second] - (one[first] @ matrix.T + offset)
-        spread = 1.4826 * float(np.median(np.abs(residual)))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(residual)))
         limit = min(radius, max(5 * spread, 0.1))
     rms = float(np.sqrt(np.mean(residual**2)))
     return Transform(matrix, offset, rms, len(first), np.stack([first, second], axis=1))

@@ -17,7 +17,9 @@ __all__ = ["Background", "Mesh", "background", "background_mesh"]
 
 FloatPlane = NDArray[np.float32]
 ROUNDS = 5
+"""Most rounds of clipping; chosen, not measured."""
 CLIP = 3.0
+"""Standard deviations; as in SExtractor, whose mode formula is fitted to it."""
 CROWDED = 0.3
 """Where mean and median are apart by more than this part of the scatter, the mode is not trusted."""
 

@@ -28,10 +28,13 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 LARGEST_STACK = 4096
+"""Largest stack; chosen, not measured: keeps a mistyped folder from being sorted for hours."""
 SAMPLE_ROWS = 64
+"""Rows, spread over the frame, whose scatter stands for all: thousands of pixels even on a small detector."""
 WORK_BYTES_PER_CELL = 12
 """Sorted values, deviations and one temporary, float32, per value of a band."""
 COPIES_OF_BAND = 2
+"""The band as read, and the part being read into it."""
 
 
 class Sections(Protocol):

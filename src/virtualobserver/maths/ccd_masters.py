@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import MASK_LOW_FLAT, MASK_NO_DATA
+from virtualobserver.conventions import MAD_TO_SIGMA, MASK_LOW_FLAT, MASK_NO_DATA
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.ccd_combine import Clipping, Combined, NoiseModel, Sections, combine
 
@@ -315,7 +315,7 @@ def _master(found: Combined) -> Master:
     mask = np.where(found.n_used == 0, MASK_NO_DATA, 0).astype(np.uint16)
     good = found.data[found.n_used > 0]
     median = float(np.median(good)) if good.size else float("nan")
-    scatter = 1.4826 * float(np.median(np.abs(good - median))) if good.size else float("nan")
+    scatter = MAD_TO_SIGMA * float(np.median(np.abs(good - median))) if good.size else float("nan")
     return Master(
         np.where(found.n_used > 0, found.data, np.float32(median)),
         np.where(found.n_used > 0, found.variance, np.float32(0)),

@@ -19,10 +19,13 @@ __all__ = ["NoiseCheck", "check_noise"]
 FloatArray = NDArray[np.float64]
 Planes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 LEAST_PIXELS = 50
+"""Fewest differences of which a robust scatter is told: good to 16 %."""
 MOST_PIXELS = 1_000_000
 """Of a pair of frames, taken in equal steps."""
 SMOOTH = 5
+"""Side of the box (pixels) that brings out stars; chosen, not measured."""
 STAR_SIGMA = 4.0
+"""Of the smoothed frame; chance takes one pixel in 30,000 for a star."""
 REACH = 15
 """Width of the box (pixels) around a star that is left out: its wings, and where it drifts to."""
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import BadKeyword, DataError
 
 __all__ = ["Layout", "Section", "Trimmed", "apply_overscan", "parse_section", "read_layout"]
@@ -169,7 +170,7 @@ def apply_overscan(
     else:
         level = np.full((1, 1), np.median(strip))
     centre = np.median(strip, axis=1 if along_rows else 0 if along_columns else None, keepdims=True)
-    noise = 1.4826 * float(np.median(np.abs(strip - centre)))
+    noise = MAD_TO_SIGMA * float(np.median(np.abs(strip - centre)))
     return Trimmed((lit - level).astype(np.float32), float(level.mean()), noise)
 
 

@@ -9,12 +9,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.conventions import HOURS_PER_DAY
+
 __all__ = ["NullTail", "Track", "fit_track", "link_hits", "null_tail"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-HOURS_PER_DAY: Final = 24.0
 _PRIOR_PEAKS: Final = 40
 _BOOTSTRAPS: Final = 200
 _SIMILAR: Final = 4.0

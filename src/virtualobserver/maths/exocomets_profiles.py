@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import FWHM_TO_SIGMA
+from virtualobserver.conventions import FWHM_TO_SIGMA, HOURS_PER_DAY
 
 __all__ = ["Comet", "doublet_ratio", "equivalent_width", "gaussian_profile", "transmission"]
 
 FloatArray = NDArray[np.float64]
-
-HOURS_PER_DAY: Final = 24.0
 
 
 @dataclass(frozen=True, slots=True)

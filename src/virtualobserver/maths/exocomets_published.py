@@ -42,6 +42,7 @@ PUBLISHED_THRESHOLD: Final = MappingProxyType({"K": -4.0, "H": -2.0})
 _HALF: Final = 1000
 """Pixels on either side of the line."""
 _CONTINUUM_FROM: Final = 200.0
+"""km/s; from the published scripts, as all that follows here but the last."""
 _MAX_NOISE: Final = 0.25
 _CORE: Final = 100.0
 _MASKED: Final = 50.0

@@ -40,6 +40,7 @@ from virtualobserver.maths.exocomets_reference import (
 )
 
 __all__ = [
+    "TAIL_START",
     "SearchRules",
     "Searched",
     "StarLine",
@@ -55,7 +56,8 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 _CHUNK: Final = 256
-_TAIL_START: Final = 3.0
+TAIL_START: Final = 3.0
+"""S/N from which a peak of emission is looked at at all: below, peaks of noise are many."""
 _MOST_PEAKS: Final = 12
 _MASK_REACH: Final = 1.25
 _CELL: Final = 50.0
@@ -308,7 +310,7 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, rules: Search
         )
         found["row"] = part[found["row"]]
         hits.append(found)
-        at, height = emission_peaks(bank, filtered, least=_TAIL_START, most=_MOST_PEAKS)
+        at, height = emission_peaks(bank, filtered, least=TAIL_START, most=_MOST_PEAKS)
         where.append(part[at])
         heights.append(height)
         # A thin comet: half its depth in K shows in H.

@@ -23,6 +23,7 @@ FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
 
 NEIGHBOURS: Final = 7
+"""Stars about each one of which figures are made; chosen, not measured."""
 TOLERANCE: Final = 0.02
 """Largest distance of two shapes, in units of the longest side."""
 ALIKE: Final = 3

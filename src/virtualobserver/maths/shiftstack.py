@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from virtualobserver.conventions import MINUTES_PER_DAY
+from virtualobserver.conventions import MINUTES_PER_DAY, SIGMA_TO_FWHM
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.shiftstack_boxes import Likelihoods, open_likelihoods
 from virtualobserver.maths.shiftstack_explain import (
@@ -61,7 +61,6 @@ __all__ = ["Harvest", "find_movers", "trials_level"]
 
 _Read = Callable[[Boxes], LikelihoodImages]
 _GROUP_BYTES: Final = 20  # of a pixel of the images of a group, with the copy that is changed
-_FWHM: Final = 2.3548200450309493
 _BIN_FROM: Final = 4.0  # full width at half maximum, pixels, from which 2 x 2 binning loses little
 
 
@@ -149,7 +148,7 @@ def find_movers(
     width = float(np.median([psf_sigma(kernel) for kernel in stack.psf]))
     binning = settings.binning
     if binning == "auto":
-        binning = 2 if _FWHM * width > _BIN_FROM else 1
+        binning = 2 if SIGMA_TO_FWHM * width > _BIN_FROM else 1
     grid = _grid(tau, settings, speed, binning)
     number = len(grid.flat()) if isinstance(grid, TwoLevelGrid) else len(grid)
     _, ny, nx = stack.shape

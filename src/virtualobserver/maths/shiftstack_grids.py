@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.errors import DataError
 
 __all__ = [
@@ -28,8 +29,6 @@ __all__ = [
     "single_velocity",
     "two_level_grid",
 ]
-
-_HOURS_PER_DAY: Final = 24.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +80,12 @@ class TwoLevelGrid:
 
 def pixels_per_day(rate: ArrayLike, pixel_scale: float) -> NDArray[np.float64]:
     """Convert arcsec/h to pixels/d; `pixel_scale` in arcsec per pixel."""
-    return np.asarray(rate, dtype=np.float64) * _HOURS_PER_DAY / pixel_scale
+    return np.asarray(rate, dtype=np.float64) * HOURS_PER_DAY / pixel_scale
 
 
 def arcsec_per_hour(velocity: ArrayLike, pixel_scale: float) -> NDArray[np.float64]:
     """Convert pixels/d to arcsec/h; `pixel_scale` in arcsec per pixel."""
-    return np.asarray(velocity, dtype=np.float64) * pixel_scale / _HOURS_PER_DAY
+    return np.asarray(velocity, dtype=np.float64) * pixel_scale / HOURS_PER_DAY
 
 
 def grid_step(tau: ArrayLike, drift: float = 2.0) -> float:
@@ -293,7 +292,7 @@ _GENERATORS: Final[Mapping[str, Callable[[Mapping[str, Any], float, float | None
 
 
 def two_level_grid(
-    tau: ArrayLike, v_max: float, *, drift: float = 2.0, block: float = 0.4 / _HOURS_PER_DAY
+    tau: ArrayLike, v_max: float, *, drift: float = 2.0, block: float = 0.4 / HOURS_PER_DAY
 ) -> TwoLevelGrid:
     """Grid for many frames: blocks of time summed at coarse velocities, fine ones tried on the blocks.
 

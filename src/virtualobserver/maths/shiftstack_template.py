@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import DataError
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "subtract_template",
 ]
 
-_MAD_TO_SIGMA: Final = 1.482602218505602
 _BAND: Final = 32  # rows sorted at once: bounds the memory
 
 
@@ -131,6 +131,6 @@ def measure_template(
     count = np.isfinite(signal).sum(axis=0)
     with np.errstate(all="ignore"):
         stars = (light > threshold * np.sqrt(2.0 * usual / count)) | (count < min_frames)
-        scatter = (_MAD_TO_SIGMA * median_over_frames(np.abs(signal - light))) ** 2
+        scatter = (MAD_TO_SIGMA * median_over_frames(np.abs(signal - light))) ** 2
         floor = np.where(scatter > excess * usual, scatter, np.float32(0)).astype(np.float32)
     return StarTemplate(light, floor, stars)

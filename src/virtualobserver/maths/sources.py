@@ -36,7 +36,9 @@ LEAST_VARIANCE: Final = np.float32(1e-12)
 """Keeps a variance of 0 out of divisions; far below that of any detector."""
 TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
 SEP_TRUNCATED: Final = 0x10
+"""Bit of sep: the aperture is cut by the edge of the image."""
 SEP_BLENDED: Final = 0x01 | 0x02
+"""Bits of sep: result of deblending (1), object cut by the edge of the image (2)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,6 +29,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 
 CLIP_SIGMA = 3.0
+"""With CLIP_ROUNDS the documented rule of the statistics; parity with stored values depends on it."""
 CLIP_ROUNDS = 3
 FEWEST_TO_CLIP = 5
 LARGE = 1e150

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DataError, NotEnoughData
 
 __all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project", "replace_world"]
@@ -93,7 +94,7 @@ class TanSip:
     @property
     def scale(self) -> float:
         """Arcsec per pixel at the reference pixel."""
-        return float(np.sqrt(abs(np.linalg.det(self.cd))) * 3600.0)
+        return float(np.sqrt(abs(np.linalg.det(self.cd))) * ARCSEC_PER_DEGREE)
 
     @property
     def parity(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import SIGMA_TO_FWHM
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
@@ -190,7 +191,7 @@ def _simulated(
     header = {
         "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 75.0 if target.ra is None else target.ra,
         "CRVAL2": -65.0 if target.dec is None else target.dec, "CRPIX1": middle, "CRPIX2": middle,
-        "CDELT1": -2 / 3600, "CDELT2": 2 / 3600, "CUNIT1": "deg", "CUNIT2": "deg", "FWHM": _SIGMA * 2.3548,
+        "CDELT1": -2 / 3600, "CDELT2": 2 / 3600, "CUNIT1": "deg", "CUNIT2": "deg", "FWHM": _SIGMA * SIGMA_TO_FWHM,
     }  # fmt: skip
     return [
         Image(

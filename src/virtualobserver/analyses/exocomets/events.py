@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched import StarSearch, line_of_set
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
-from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
@@ -30,7 +30,6 @@ __all__ = ["events_of"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-HOURS_PER_DAY: Final = 24.0
 _NEAR_CORE: Final = 150.0
 _EXPECTED: Final = 6.0
 _MOST_COMPARED: Final = 50

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.settings import CometInjection
 from virtualobserver.analyses.exocomets.stars import line_of
+from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import NotEnoughData
@@ -23,7 +24,6 @@ FloatArray = NDArray[np.float64]
 
 _LIMIT: Final = 250.0
 _MOST_SWEEP: Final = 60.0
-HOURS_PER_DAY: Final = 24.0
 
 
 def draw_comet(

@@ -19,7 +19,7 @@ from virtualobserver.maths.exocomets_features import (
     principal_component,
 )
 from virtualobserver.maths.exocomets_lines import LineSpectra, line_spectra, velocity_of
-from virtualobserver.maths.exocomets_search import Searched, chunk_of, search_star
+from virtualobserver.maths.exocomets_search import TAIL_START, Searched, chunk_of, search_star
 
 __all__ = ["Found", "StarSearch", "line_of_set", "search_matched"]
 
@@ -28,7 +28,6 @@ IntArray = NDArray[np.int64]
 
 _HEPSILON: Final = 3970.0788
 """Air wavelength of the Balmer line epsilon, Angstrom."""
-_TAIL_START: Final = 3.0
 _NEAR_CORE: Final = 150.0
 _EMISSION: Final = 5.0
 
@@ -82,7 +81,7 @@ def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
             searched.emission,
             night[searched.emission_row],
             night[searched.rows],
-            start=_TAIL_START,
+            start=TAIL_START,
             gaussian=plain,
         )
         for plain in (False, True)

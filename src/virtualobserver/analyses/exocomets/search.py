@@ -21,6 +21,7 @@ from virtualobserver.analyses.exocomets.summary import (
 )
 from virtualobserver.analyses.exocomets.trial import CONTRACT
 from virtualobserver.analysis import Analysis, AnalysisContract, Requirement
+from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
@@ -106,7 +107,11 @@ class Exocomets(Analysis):
         if event.kind not in (CANDIDATE, KIND) or not super().recovered(params, event):
             return False
         at = float(params["velocity"])
-        at += 24.0 * float(params.get("acceleration") or 0.0) * (event.peak_mjd - float(params["t_peak"]))
+        at += (
+            HOURS_PER_DAY
+            * float(params.get("acceleration") or 0.0)
+            * (event.peak_mjd - float(params["t_peak"]))
+        )
         wide = max(
             float(params["fwhm"]), float(event.parameters.get("fwhm") or 0.0), self.settings.resolution
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from virtualobserver.analyses.moving_objects.recall import strength_of
+from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.result import Event
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
@@ -154,7 +155,7 @@ def _picture(axis: Any, picture: Any, radius: int) -> None:
 
 def _epochs(axis: Any, tau: Any, mover: Any) -> None:
     here = mover.phi > 0
-    hours = tau * 24.0
+    hours = tau * HOURS_PER_DAY
     with np.errstate(all="ignore"):
         snr = mover.psi / np.sqrt(mover.phi)
     axis.axhline(0.0, color="0.7", lw=0.8)

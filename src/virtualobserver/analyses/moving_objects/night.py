@@ -20,7 +20,7 @@ from virtualobserver.analyses.moving_objects.sights import (
     sight_of,
 )
 from virtualobserver.analyses.moving_objects.stack import NightStack, open_stack
-from virtualobserver.conventions import FWHM_TO_SIGMA
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA
 from virtualobserver.data.cards import cards_by_unit
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -93,7 +93,7 @@ class Night:
 
     def area(self, pixels: int) -> float:
         """Return square degrees of so many pixels."""
-        return pixels * (self.pixel_scale / 3600.0) ** 2
+        return pixels * (self.pixel_scale / ARCSEC_PER_DEGREE) ** 2
 
     def sky(self, x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return ICRS degrees of pixels of the grid, counted from 0; None without world coordinates."""
@@ -230,4 +230,4 @@ def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:
         raise BadKeyword(msg)
     from astropy.wcs.utils import proj_plane_pixel_scales
 
-    return float(np.mean(proj_plane_pixel_scales(wcs.celestial)) * 3600.0)
+    return float(np.mean(proj_plane_pixel_scales(wcs.celestial)) * ARCSEC_PER_DEGREE)

@@ -15,6 +15,7 @@ from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettin
 from virtualobserver.analyses.moving_objects.tables import kbmod_table
 from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -136,7 +137,7 @@ class MovingObjects(Analysis):
         if len(places) < 4:
             one, two = a.parameters, b.parameters
             return float(np.hypot(one["x"] - two["x"], one["y"] - two["y"])) <= 2.0
-        return float(separation(*places)) * 3600.0 <= _SAME_SKY
+        return float(separation(*places)) * ARCSEC_PER_DEGREE <= _SAME_SKY
 
     def stacked(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> Sequence[Image]:
         """Return the images as they are searched: aligned, without sky and stars, masked; empty if too few."""

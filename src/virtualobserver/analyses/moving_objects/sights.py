@@ -31,6 +31,7 @@ __all__ = [
 
 _MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
 _MJD_UNIX: Final = 40587.0
+"""1970-01-01."""
 _MOST_STARS: Final = 200
 
 

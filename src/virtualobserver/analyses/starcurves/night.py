@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from virtualobserver.analyses.starcurves.settings import StarCurvesSettings
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
 from virtualobserver.maths.alignment import align_series
@@ -71,7 +72,9 @@ class Frame:
     def sky(self, ra: float, dec: float) -> FloatArray:
         """Return arcsec east and north of a position, shape (n, 2); NaN where not known."""
         east = (self.columns["ra"] - ra + 180.0) % 360.0 - 180.0
-        return np.stack([east * np.cos(np.radians(dec)), self.columns["dec"] - dec], axis=1) * 3600.0
+        return (
+            np.stack([east * np.cos(np.radians(dec)), self.columns["dec"] - dec], axis=1) * ARCSEC_PER_DEGREE
+        )
 
 
 @dataclass(frozen=True, eq=False)

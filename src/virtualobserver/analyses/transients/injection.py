@@ -21,6 +21,7 @@ __all__ = ["draw_event", "inject_events"]
 # Start and end of an event around its peak, in widths: where the flux passes 5 % of the peak.
 _EXTENT: Final = {"box": (0.5, 0.5), "gaussian": (1.04, 1.04), "fred": (0.3, 3.0)}
 _MAG_PER_DEX: Final = 2.5
+"""Definition of the magnitude."""
 
 
 def draw_event(

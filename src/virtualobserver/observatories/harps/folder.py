@@ -17,6 +17,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
@@ -173,7 +174,7 @@ class FolderArchive:
         ra, dec = move_linear(
             np.full(n, target.ra), np.full(n, target.dec), np.full(n, pm[0]), np.full(n, pm[1]), years
         )
-        away = separation(self._ra, self._dec, ra, dec) * 3600
+        away = separation(self._ra, self._dec, ra, dec) * ARCSEC_PER_DEGREE
         limit = np.full(n, radius) if moves else radius + _SLACK * np.abs(years)
         return np.where(np.isfinite(away), away, np.inf), limit
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
 from virtualobserver.catalog.remote import Query
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.io.answers import expect_votable
 from virtualobserver.io.http import HttpClient
@@ -21,6 +22,7 @@ __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]
 SERVICE: Final = "gaia"
 TAP_URL: Final = "https://gea.esac.esa.int/tap-server/tap"
 _EPOCH: Final = 2016.0
+"""Of Gaia DR3, Julian year."""
 _ROWS: Final = 2000
 """Most rows of a synchronous answer; a field of HARPS has a hundredth of them, and a cut answer is an error."""
 
@@ -51,7 +53,7 @@ def ask(catalogue: ReferenceCatalogue, target: Target, *, radius: float = 30.0) 
     ra, dec = position_at(target, _EPOCH)
     known = target.pmra is not None and target.pmdec is not None
     wide = radius if known else radius + 0.5 * abs(_EPOCH - target.epoch)
-    stars = catalogue.cone(ra, dec, wide / 3600.0, _EPOCH)
+    stars = catalogue.cone(ra, dec, wide / ARCSEC_PER_DEGREE, _EPOCH)
     header = {"service": SERVICE, "catalogue": catalogue.name, "rows": len(stars)}
     name = f"{catalogue.name} {ra:.6f} {dec:.6f} {wide:.1f} arcsec"
     return Raw(name, "csv", content=stars.to_csv(), header=header)

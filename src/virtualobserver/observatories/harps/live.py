@@ -13,6 +13,7 @@ from typing import Any, Final
 from astropy.io import fits as afits
 
 from virtualobserver.config.credentials import Credentials
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import (
@@ -104,7 +105,7 @@ class LiveArchive:
             # HARPS began in 2003: the middle of its time, widened by the motion of half of it
             ra, dec = gaia.position_at(target, 2014.0)
             motion = math.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000.0
-            cone = (ra, dec, (self._settings.radius + 12.0 * motion) / 3600.0)
+            cone = (ra, dec, (self._settings.radius + 12.0 * motion) / ARCSEC_PER_DEGREE)
         if self._settings.route == "astroquery":
             client = eso.open_eso(self._http, self._addresses.web)
             found = eso.find_rows(client, cone, self._settings, self._times())

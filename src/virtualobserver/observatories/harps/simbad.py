@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import ArchiveAnswerError, ConfigError, DataError
 from virtualobserver.io.answers import expect_votable
@@ -38,6 +39,7 @@ __all__ = [
 SERVICE: Final = "simbad"
 TAP_URL: Final = "https://simbad.cds.unistra.fr/simbad/sim-tap"
 _EPOCH: Final = 2000.0
+"""SIMBAD gives positions of this Julian year, whatever the source."""
 _COLUMNS: Final = {
     **dict.fromkeys(
         ("main_id", "ra", "dec", "pmra", "pmdec", "plx_value", "rvz_radvel", "sp_type", "otype"), "basic"
@@ -189,7 +191,7 @@ def ask(http: HttpClient, folder: Path, target: Target, *, radius: float = 30.0,
         )
         moves = target.pmra is not None and target.pmdec is not None
         wide = radius if moves else radius + 0.5 * abs(_EPOCH - target.epoch)
-        adql = build_query((float(ra), float(dec), wide / 3600.0))
+        adql = build_query((float(ra), float(dec), wide / ARCSEC_PER_DEGREE))
         label = f"simbad {float(ra):.6f} {float(dec):.6f} {wide:.1f} arcsec"
     address, params = tap_request(url, adql, rows=_ROWS)
     answer = http.cached_get(address, folder=folder, params=params, check=expect_votable())
@@ -218,7 +220,7 @@ def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> 
     year = float(np.median(years)) if len(years) and moves else target.epoch
     ra, dec = move_linear(target.ra, target.dec, target.pmra or 0.0, target.pmdec or 0.0, year - target.epoch)
     places = np.array([star.position(year) for star in stars]).reshape(-1, 2)
-    away = separation(places[:, 0], places[:, 1], ra, dec) * 3600.0
+    away = separation(places[:, 0], places[:, 1], ra, dec) * ARCSEC_PER_DEGREE
     mags = [star.mag_g if target.mag_band.upper() == "G" else star.mag_v for star in stars]
     match = match_star(away, np.array(mags, dtype=np.float64), expected=target.mag)
     return None if match is None else stars[match.row]

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, ConfigError
 from virtualobserver.io.answers import Answer, expect_csv, expect_votable
@@ -76,7 +77,7 @@ def cone_of(target: Target, radius: float) -> Cone:
         raise BadKeyword(msg)
     ra, dec = position_at(target, _MIDDLE)
     motion = math.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000.0  # arcsec/yr
-    return Cone(ra, dec, min((radius + motion * _HALF_SPAN) / 3600.0, MAX_RADIUS))
+    return Cone(ra, dec, min((radius + motion * _HALF_SPAN) / ARCSEC_PER_DEGREE, MAX_RADIUS))
 
 
 def position_at(target: Target, year: float) -> tuple[float, float]:
