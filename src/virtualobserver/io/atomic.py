@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> Iterator[Path]:
+def replacing(path: Path, *, needed: int = 0) -> Iterator[Path]:
     """Give a temporary name beside `path` that becomes `path` if the block ends well.
 
     Parameters
@@ -50,8 +50,6 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
         The final name; an older file there stays as it is until the new one is complete.
     needed
         Bytes the file will take, checked before anything is written.
-    temporary
-        Folder of the temporary name, on the same file system; by default the folder of `path`.
 
     Raises
     ------
@@ -59,8 +57,7 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
         If there is no room; the temporary file is gone and the older version intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = temporary or path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = path.parent
     check_space(folder, needed, path)
     number, text = tempfile.mkstemp(dir=folder, prefix=".vo-", suffix=path.suffix)
     os.close(number)
@@ -111,9 +108,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def write_bytes(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file atomically; see `replacing`."""
-    with replacing(path, needed=len(content), temporary=temporary) as temp:
+    with replacing(path, needed=len(content)) as temp:
         temp.write_bytes(content)
 
 

@@ -60,7 +60,7 @@ def write_variables(
             made[...] = array.astype(object) if text else array
 
 
-def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = None) -> None:
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     """Write `dataset` with fletcher32 checksums; an older file stays until the new one is complete.
 
     Raises
@@ -77,7 +77,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = No
             raise DataError(msg)
         if variable.dtype.kind in "biufmM" and variable.ndim:
             encoding[name] = dict(_PACKED)
-    with replacing(path, needed=4096, temporary=temporary) as temp, _ONE_AT_A_TIME:
+    with replacing(path, needed=4096) as temp, _ONE_AT_A_TIME:
         dataset.to_netcdf(temp, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 
