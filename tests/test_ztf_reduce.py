@@ -6,6 +6,7 @@ from support_ztf import HEADER, OID, Client, csv, reduced, row
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword
 from virtualobserver.observatories.ztf import VirtualZTF
+from virtualobserver.observatories.ztf.reduce import join
 
 STAR = Target("ZTF_lightcurve", ra=359.99975, dec=51.39372)
 SIZES = [293, 417, 9, 214, 278, 10, 225, 235, 98, 73]
@@ -208,3 +209,26 @@ def test_errors_are_rescaled_only_on_request():
     assert plain == {"zg": 0.02, "zi": 0.02}
     assert scaled["zg"] == pytest.approx(np.hypot(1.15 * 0.02, 0.004))
     assert scaled["zi"] == pytest.approx(np.hypot(0.02, 0.007))
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_an_exposure_of_an_object_is_one_row_in_one_answer_and_in_two(answers):
+    def table(rows):
+        mjd = np.array([58300.0 + row for row in rows])
+        return {
+            "oid": np.full(len(rows), 686103400067717, dtype=np.int64),
+            "mjd": mjd,
+            "mag": np.array([17.0 + row for row in rows]),
+            "exptime": np.full(len(rows), 30.0),
+        }
+
+    whole = join([table([0, 1, 2])])
+    twice = [[0, 1, 1, 2, 0]] if answers == 1 else [[0, 1], [1, 2, 0]]
+    found = join([table(rows) for rows in twice])
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: values.tolist() for name, values in whole.items()
+    }
+    # another object seen in the same exposure stays, and so does the second decimal of another form
+    other = table([0, 1]) | {"oid": np.array([686103400067718] * 2, dtype=np.int64)}
+    written = table([0]) | {"mjd": np.array([58300.0 + 1e-8])}
+    assert len(join([table([0, 1]), other, written])["mjd"]) == 4
