@@ -232,3 +232,13 @@ def test_an_exposure_of_an_object_is_one_row_in_one_answer_and_in_two(answers):
     other = table([0, 1]) | {"oid": np.array([686103400067718] * 2, dtype=np.int64)}
     written = table([0]) | {"mjd": np.array([58300.0 + 1e-8])}
     assert len(join([table([0, 1]), other, written])["mjd"]) == 4
+
+
+def test_exposures_whose_times_a_bulk_file_rounds_to_the_same_are_kept():
+    table = {
+        "oid": np.full(3, 250101100000388, dtype=np.int64),
+        "mjd": np.full(3, 58300.00390625),
+        "mjd_start": np.full(3, 58300.00390625),
+        "mag": np.array([17.0, 17.1, 17.0]),
+    }
+    assert join([table])["mag"].tolist() == [17.0, 17.1]

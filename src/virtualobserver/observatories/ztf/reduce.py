@@ -52,7 +52,9 @@ def join(tables: Sequence[Columns]) -> Columns:
     }
     # to 0.1 s, for the forms of an answer differ in the digits they write; exposures are 30 s apart
     times = np.round(np.nan_to_num(joined["mjd"], nan=-1.0, posinf=-1.0, neginf=-1.0) * 1e6).astype(np.int64)
-    pairs = np.column_stack((joined["oid"], times))
+    # bulk files know no exposures, and may round times to minutes: there the same row has the same magnitude too
+    known = np.isfinite(joined.get("exptime", np.full(len(times), np.nan)))
+    pairs = np.column_stack((joined["oid"], times, np.where(known, 0, joined["mag"].view(np.int64))))
     _, first = np.unique(pairs, axis=0, return_index=True)
     return {name: column[np.sort(first)] for name, column in joined.items()}
 
