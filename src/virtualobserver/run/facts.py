@@ -11,7 +11,7 @@ from typing import Any
 from virtualobserver.config.digest import canonical
 from virtualobserver.data.product import Target
 
-__all__ = ["clean", "row_sha"]
+__all__ = ["clean", "row_sha", "target_of"]
 
 _FACTS = tuple(field.name for field in fields(Target))
 
@@ -39,3 +39,23 @@ def row_sha(target: Target) -> str:
     """Return the hash of what steps see of a target; a change makes its tasks stale."""
     facts = {name: clean(getattr(target, name)) for name in _FACTS}
     return sha256(canonical(facts).encode()).hexdigest()
+
+
+def target_of(row: Any) -> Target:
+    """Return what surveys and analyses see of a row of ``source``."""
+    return Target(
+        name=row.name,
+        ra=row.ra,
+        dec=row.dec,
+        epoch=row.epoch,
+        pmra=row.pmra,
+        pmdec=row.pmdec,
+        parallax=row.parallax,
+        mag=row.mag,
+        mag_error=row.mag_error,
+        mag_band=row.mag_band,
+        aliases=tuple(row.aliases or ()),
+        kind=row.kind,
+        namespace=row.namespace,
+        extra=row.extra or {},
+    )

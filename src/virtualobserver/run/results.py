@@ -11,6 +11,7 @@ from sqlalchemy import text
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.io.netcdf import write_variables
+from virtualobserver.run.plan import look
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -59,7 +60,12 @@ def status(project: Project) -> pd.DataFrame:
     order = [step.name for step in project.steps]
     columns = ["pending", "running", "done", "empty", "failed", "stale"]
     table = rows.pivot_table(index="step", columns="status", values="tasks", aggfunc="sum", fill_value=0)
-    return table.reindex(index=order, columns=columns, fill_value=0).astype(int)
+    table = table.reindex(index=order, columns=columns, fill_value=0).astype(int)
+    with project.session() as session:
+        numbers = {s.name: project.injections(s.plugin) for s in project.steps if s.kind == "simulate"}
+        opened = [look(session, s, project.id, number=numbers.get(s.name, 0)) for s in project.steps]
+    table["unplanned"] = [one.missing for one in opened]
+    return table
 
 
 def sql(workspace: Workspace, statement: str, values: dict[str, Any]) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.io.listing import stamps
 from virtualobserver.observatories.ztf import bulk, forced
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings
@@ -40,6 +41,7 @@ class FolderArchive:
         self._files: dict[str, Path] = {}
         self._bulk: dict[str, list[Path]] = {}
         self._forced: list[Path] = []
+        self._places: dict[Path, tuple[float, float] | None] = {}
         for folder in folders:
             if not folder.is_dir():
                 msg = f"archive folder {folder} does not exist; check the setting archive"
@@ -89,9 +91,30 @@ class FolderArchive:
                 if raw is not None:
                     yield raw
                 return
-        for path in self._forced:
-            content = path.read_bytes()
-            near = forced.requested_near(content, target, settings.cone_radius)
-            raw = forced.raw_of(content, path.name, path=path) if near else None
+        for path in self._near(target, settings.cone_radius):
+            raw = forced.raw_of(path.read_bytes(), path.name, path=path)
             if raw is not None:
                 yield raw
+
+    def _near(self, target: Target, radius: float) -> Iterator[Path]:
+        """Yield the results of the forced photometry service that were requested for the target's place."""
+        for path in self._forced:
+            if path not in self._places:
+                self._places[path] = forced.requested_at(path)
+            if forced.is_near(self._places[path], target, radius):
+                yield path
+
+    def listing(self, target: Target, settings: ZTFSettings) -> dict[str, str]:
+        """Return the files that `fetch` would look into for `target`, with their stamps."""
+        return stamps(self._paths(target, settings))
+
+    def _paths(self, target: Target, settings: ZTFSettings) -> list[Path]:
+        suffixes = (".forced.txt",) if settings.mode == "forced" else _SUFFIXES
+        names = [stem + suffix for stem in file_stems(target.name) for suffix in suffixes]
+        named = [self._files[name] for name in names if name in self._files]
+        if named:
+            return named
+        if settings.mode == "forced":
+            return list(self._near(target, settings.cone_radius))
+        oid = bulk.oid_of(target)
+        return [] if oid is None else self._bulk.get(bulk.key_of(oid), [])
