@@ -207,18 +207,18 @@ def test_an_interrupted_run_ends_with_its_code_and_goes_on_later(place, number, 
     config = place / f"slow{code}.yaml"
     text = CONFIG.replace("cli_test", f"slow{code}")
     # A seed of its own: projects with equal settings share their data, and there would be nothing to do.
-    config.write_text(text.replace("n_epochs: 60", f"n_epochs: 60, seed: {code}, wait_time: 3"))
-    words = [sys.executable, "-c", PROGRAM, "run", str(config)]
+    config.write_text(text.replace("n_epochs: 60", f"n_epochs: 60, seed: {code}, wait_time: 3600"))
+    # whoever started the tests may ignore the signal
+    heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{PROGRAM}"
+    words = [sys.executable, "-c", heard, "run", str(config)]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
     query = "SELECT FROM task WHERE status = 'running'"
     with Workspace() as workspace:
-        deadline = time.monotonic() + 120
         while sql(workspace, f"SELECT EXISTS ({query}) AS busy", {})["busy"].item() is not True:
             assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
             time.sleep(0.1)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == code
     assert "Traceback" not in err
     if code == 130:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydantic
 import pytest
 
-from virtualobserver import plugins
+from virtualobserver import Project, plugins
 from virtualobserver.columns import find
 from virtualobserver.data import (
     Image,
@@ -287,6 +289,66 @@ def test_survey_makes_all_it_says_it_produces(name):
     survey = survey_of(name)
     products = [p for raws, aux in units(survey) for p in survey.reduce(raws, aux, survey.settings)]
     assert {(product.container_kind, product.role) for product in products} == set(survey.produces)
+
+
+def write_archive(survey: Any, folder: Path, seed: int = 1) -> list[Path]:
+    """Write simulated raw data as a folder archive of the survey; return the files."""
+    target = survey.contract.targets[0]
+    raws = [RawRef.of(raw) for _, raw in survey.simulate_raw([target], np.random.default_rng(seed))]
+    paths = []
+    for name, content in survey.contract.files(target, raws).items():
+        paths.append(folder / name)
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_bytes(content)
+    return paths
+
+
+@pytest.mark.parametrize("name", [n for n in SURVEYS if not plugins.load("observatories", n).simulated])
+def test_survey_sees_new_changed_and_vanished_files_and_other_folders(name, tmp_path, url):
+    survey = survey_of(name)
+    folder, other = tmp_path / "archive", tmp_path / "other"
+    paths = write_archive(survey, folder)
+    write_archive(survey, other)
+    later = paths[-1].rename(tmp_path / "later")
+    target = survey.contract.targets[0]
+    row = {"name": target.name, "ra": target.ra, "dec": target.dec, "kind": target.kind}
+
+    def opened(place: Path) -> Project:
+        own = {**survey.contract.options, "archive": str(place)}
+        conf = {"name": "contract", "catalog": {"rows": [row]}, "observatories": {name: own}}
+        return Project.open(conf, data=tmp_path / "data", url=url)
+
+    def raw_data(project: Project) -> set[str]:
+        query = """SELECT DISTINCT f.path FROM source_raw r JOIN task t ON t.id = r.task_id
+        JOIN raw_data d ON d.id = r.raw_data_id JOIN file f ON f.id = d.file_id WHERE t.digest = :digest"""
+        return set(project.sql(query, digest=project.steps[0].digest)["path"])
+
+    new = f"fetch:{name}: 1 source has new or changed files: --refresh reads them"
+    with opened(folder) as project:
+        assert project.run(step="fetch").complete
+        known = raw_data(project)
+        assert str(paths[-1]) not in known
+        assert project.run(step="fetch", refresh=True).notes == []
+        later.rename(paths[-1])
+        assert project.run(step="fetch").notes == [new]
+        assert project.run(step="fetch", refresh=True).counts[f"fetch:{name}"] == {"done": 1}
+        assert raw_data(project) == known | {str(paths[-1])}
+        assert project.notes() == []
+        state = paths[0].stat()
+        os.utime(paths[0], ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
+        assert project.run(step="fetch").notes == [new]
+        assert project.run(step="fetch", refresh=True).worked == 1
+        if len(paths) > 1:
+            paths[-1].unlink()
+            (told,) = project.run(step="fetch").notes
+            assert "1 file that was read before is gone" in told
+            project.run(step="fetch", refresh=True)
+            assert raw_data(project) == known
+    with opened(other) as project:
+        assert project.run(step="fetch").worked == 1
+        assert {Path(path).is_relative_to(other) for path in raw_data(project)} == {True}
+    with opened(folder) as project:
+        assert project.run(step="fetch").worked == 0
 
 
 # -- both -----------------------------------------------------------------------------------------------------

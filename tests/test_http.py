@@ -422,6 +422,57 @@ def test_fault_12_wrong_rest_begins_anew(
     assert ["range" in asked.headers for asked in archive.asked] == [False, True, False]
 
 
+_NEW = BODY[::-1]
+_REST = {"Content-Range": f"bytes 70000-{len(BODY) - 1}/{len(BODY)}"}
+_LONGER = {"Content-Range": f"bytes 70000-{len(BODY)}/{len(BODY) + 1}"}
+
+
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        ({"ETag": '"v1"'}, {"ETag": '"v2"', **_REST}),
+        ({"ETag": '"v1"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
+         {"ETag": '"v1"', "Last-Modified": "Tue, 02 Jan 2024 00:00:00 GMT", **_REST}),
+        ({"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
+         {"Last-Modified": "Tue, 02 Jan 2024 00:00:00 GMT", **_REST}),
+        ({"ETag": '"v1"'}, {"ETag": '"v1"', **_LONGER}),
+        ({"ETag": '"v1"'}, {"Content-Range": f"bytes 70000-{len(BODY) - 1}/*"}),
+    ],
+    ids=["etag", "date-beside-etag", "date", "length", "nothing-said"],
+)  # fmt: skip
+def test_fault_12_a_rest_of_another_version_is_never_appended(
+    archive: Loopback, tmp_path: Path, fake: FakeTime, first: dict[str, str], rest: dict[str, str]
+) -> None:
+    # a server that ignores If-Range and sends the rest of what it has now
+    url = archive.on(
+        "/f",
+        Act(body=BODY, cut=70_000, headers=first),
+        Act(status=206, body=_NEW[70_000:], headers=rest),
+        Act(body=_NEW),
+    )
+    with client(fake) as http:
+        http.download(url, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == _NEW
+    assert ["range" in asked.headers for asked in archive.asked] == [False, True, False]
+
+
+def test_fault_12_a_rest_of_another_version_is_not_appended_by_a_later_run(
+    archive: Loopback, tmp_path: Path, fake: FakeTime
+) -> None:
+    url = archive.on(
+        "/f",
+        *[Act(body=BODY, cut=70_000, headers={"ETag": '"v1"'}), Act(status=404)],
+        Act(status=206, body=_NEW[70_000:], headers={"ETag": '"v2"', **_REST}),
+        Act(body=_NEW, headers={"ETag": '"v2"'}),
+    )
+    with client(fake) as http, pytest.raises(ArchiveRefused):
+        http.download(url, tmp_path / "f")
+    assert (tmp_path / "f.part").stat().st_size == 70_000
+    with client(fake) as http:
+        http.download(url, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == _NEW
+
+
 def test_fault_12_part_without_validator_is_not_gone_on_with(
     archive: Loopback, tmp_path: Path, fake: FakeTime
 ) -> None:

@@ -152,6 +152,7 @@ def test_parity_23_raw_data_are_named_by_survey_and_place_in_the_sky(tmp_path, u
 
 SLOW = """
 import time
+from pathlib import Path
 from virtualobserver.data.product import Product, Raw
 from virtualobserver.observatory import VirtualObservatory
 
@@ -162,7 +163,10 @@ class VirtualSlow(VirtualObservatory):
     def fetch(self, targets, client):
         for target in targets:
             start = time.time()
-            time.sleep(1.0)
+            here = Path(__file__).parent
+            (here / f"{target.name}.asked").touch()
+            while len(list(here.glob("*.asked"))) < int((here / "together").read_text()):
+                time.sleep(0.02)
             yield target, Raw(target.name, "csv", content=b"x", header={"start": start, "end": time.time()})
 
     def reduce(self, raws, aux, settings):
@@ -176,6 +180,8 @@ class VirtualSlow(VirtualObservatory):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_parity_24_downloads_overlap_with_several_workers_and_not_with_one(tmp_path, url, workers):
     (tmp_path / "slow.py").write_text(SLOW)
+    # the first download ends when as many have begun as there are workers
+    (tmp_path / "together").write_text(str(workers))
     settings = {
         "name": "slow",
         "catalog": {"name": "s", "rows": rows(["a", "b", "c", "d"])},

@@ -173,7 +173,7 @@ def test_a_killed_server_is_started_again_with_its_data(root, busy):
             assert ask(again.url(), "SELECT x FROM kept") == 42
             assert again.pid() not in {pid, None}
         if sleeper is not None:
-            sleeper.wait(20)
+            sleeper.wait(120)
     assert used.pid() is None
 
 

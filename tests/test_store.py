@@ -1,7 +1,9 @@
 import errno
 import os
 import shutil
+import tempfile
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import h5py
@@ -10,7 +12,7 @@ import pytest
 from test_hdf5 import lightcurve, spectra
 
 from virtualobserver.data import Handle, Image
-from virtualobserver.errors import ChecksumMismatch, DiskFull, StoreError
+from virtualobserver.errors import ChecksumMismatch, DiskFull, StoreError, UnsafePath
 from virtualobserver.io.store import BlockRef, Store
 
 
@@ -20,7 +22,7 @@ def store(tmp_path):
 
 
 def temporary(store):
-    return list((store.root / "tmp").iterdir())
+    return [*(store.root / "tmp").iterdir(), *store.root.rglob(".vo-*")]
 
 
 def test_blocks_come_back_through_lazy_handles(store):
@@ -179,3 +181,67 @@ def test_sweep_removes_only_old_temporary_files(store):
     os.utime(old, (time.time() - 9999,) * 2)
     assert store.sweep_temporary(3600) == [old]
     assert temporary(store) == [new]
+
+
+@pytest.mark.parametrize("place", ["/dev/shm", None], ids=["another-file-system", "same"])
+def test_products_may_be_a_link_to_another_place(tmp_path, place):
+    if place is not None and not os.access(place, os.W_OK):
+        pytest.skip("no second file system here")
+    with tempfile.TemporaryDirectory(dir=place or tmp_path) as other:
+        root = tmp_path / "linked"
+        root.mkdir()
+        for name in ("products", "raw"):
+            (Path(other) / name).mkdir()
+            (root / name).symlink_to(Path(other) / name)
+        store = Store(root)
+        written = store.write_blocks("products/d", [("a", b"abc")])
+        assert written.file.path.startswith("products/d/")
+        assert store.read_bytes(written.blocks[0]) == b"abc"
+        (tmp_path / "part").write_bytes(b"body")
+        adopted = store.adopt(tmp_path / "part", "raw/x/12", ".csv")
+        assert sorted(store.files()) == sorted([written.file.path, adopted.path])
+        store.resolve(written.file.path).write_bytes(b"damaged")
+        assert store.write_blocks("products/d", [("a", b"abc")]).file.path == written.file.path
+        assert store.read_bytes(written.blocks[0]) == b"abc"
+        assert len(list((root / "quarantine").iterdir())) == 1
+        store.delete(adopted.path)
+        assert list(store.files()) == [written.file.path]
+        with pytest.raises(UnsafePath):
+            store.resolve("products/../../x")
+
+
+@pytest.mark.parametrize("to", ["outside", "inside", "nothing"])
+def test_a_link_in_place_of_a_file_is_set_aside_and_the_file_written_again(store, tmp_path, to):
+    first = store.write_blocks("raw/x", [("a", b"abc")])
+    other = store.write_blocks("raw/x", [("a", b"other")])
+    (tmp_path / "mine").write_bytes(b"mine")
+    goal = {
+        "outside": tmp_path / "mine",
+        "inside": store.root / other.file.path,
+        "nothing": tmp_path / "gone",
+    }[to]
+    path = store.root / first.file.path
+    path.unlink()
+    path.symlink_to(goal)
+    assert store.write_blocks("raw/x", [("a", b"abc")]).file.path == first.file.path
+    assert not path.is_symlink()
+    assert store.read_bytes(first.blocks[0]) == b"abc"
+    assert store.read_bytes(other.blocks[0]) == b"other"
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_a_rename_is_made_to_last_by_its_folder(store, monkeypatch):
+    synced = []
+    fsync = os.fsync
+
+    def noted(number):
+        synced.append(Path(f"/proc/self/fd/{number}").readlink())
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    record = store.write_blocks("products/d", [("a", b"abc")]).file
+    place = store.resolve(record.path)
+    # first the content, under its temporary name, then the folder that holds the new name
+    assert [path.parent for path in synced[:1]] == [place.parent]
+    assert synced[0].name.startswith(".vo-")
+    assert synced[-1] == place.parent

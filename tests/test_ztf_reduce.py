@@ -7,6 +7,7 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword
 from virtualobserver.observatories.ztf import VirtualZTF
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
+from virtualobserver.observatories.ztf.reduce import join
 from virtualobserver.observatories.ztf.table import parse
 
 STAR = Target("ZTF_lightcurve", ra=359.99975, dec=51.39372)
@@ -249,3 +250,36 @@ def test_a_time_an_exposure_or_a_place_that_cannot_be_is_taken_out():
     columns = parse(content, "t")
     assert columns["out_of_range"].tolist() == [0, 1, 1, 1]
     assert [np.isnan(columns[name]).tolist().index(True) for name in ("mjd", "exptime", "dec")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("answers", [1, 2])
+def test_an_exposure_of_an_object_is_one_row_in_one_answer_and_in_two(answers):
+    def table(rows):
+        mjd = np.array([58300.0 + row for row in rows])
+        return {
+            "oid": np.full(len(rows), 686103400067717, dtype=np.int64),
+            "mjd": mjd,
+            "mag": np.array([17.0 + row for row in rows]),
+            "exptime": np.full(len(rows), 30.0),
+        }
+
+    whole = join([table([0, 1, 2])])
+    twice = [[0, 1, 1, 2, 0]] if answers == 1 else [[0, 1], [1, 2, 0]]
+    found = join([table(rows) for rows in twice])
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: values.tolist() for name, values in whole.items()
+    }
+    # another object seen in the same exposure stays, and so does the second decimal of another form
+    other = table([0, 1]) | {"oid": np.array([686103400067718] * 2, dtype=np.int64)}
+    written = table([0]) | {"mjd": np.array([58300.0 + 1e-8])}
+    assert len(join([table([0, 1]), other, written])["mjd"]) == 4
+
+
+def test_exposures_whose_times_a_bulk_file_rounds_to_the_same_are_kept():
+    table = {
+        "oid": np.full(3, 250101100000388, dtype=np.int64),
+        "mjd": np.full(3, 58300.00390625),
+        "mjd_start": np.full(3, 58300.00390625),
+        "mag": np.array([17.0, 17.1, 17.0]),
+    }
+    assert join([table])["mag"].tolist() == [17.0, 17.1]

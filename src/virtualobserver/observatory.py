@@ -12,6 +12,7 @@ from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
+from virtualobserver.io.listing import files_below, stamps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -226,6 +227,24 @@ class VirtualObservatory(ABC):
             The target was looked for and is not there, and why. One of which nothing is yielded is
             not there either, and its reason says only where it was looked for.
         """
+
+    def listing(
+        self, targets: Sequence[Target], client: Client
+    ) -> Iterator[tuple[Target, Mapping[str, str]]]:
+        """Say what the folders of the archive hold of each target now: path of a file to a stamp of its state.
+
+        Asked before files are read and again at the beginning of every run: where the answer is another one,
+        the target has new, changed or vanished files. So nothing is opened here that was not opened before,
+        and `virtualobserver.io.listing` makes the stamps. By default every file of the folders counts for every
+        target, which is safe and coarse; a survey that knows whose a file is says so.
+        """
+        everything = stamps(files_below(client.folders))
+        for target in targets:
+            yield target, everything
+
+    def addresses(self) -> Sequence[str]:
+        """Return the addresses of the live archive: raw data of another address are other raw data."""
+        return ()
 
     def catalogue(self, client: Client) -> list[dict[str, Any]]:  # noqa: ARG002
         """Return rows of a target list of everything the archive has, for ``catalog: {survey: NAME}``.

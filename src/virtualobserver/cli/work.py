@@ -75,7 +75,7 @@ def run(
         else:
             _print_summary(summary, seconds)
         _warn_unknown(project, only or ())
-    if summary.failed:
+    if not summary.complete:
         raise typer.Exit(1)
 
 
@@ -109,6 +109,8 @@ def _as_dict(summary: Summary, seconds: float) -> dict[str, Any]:
         "steps": steps,
         "failed": summary.failed,
         "failures": summary.failures,
+        "left": summary.left,
+        "notes": summary.notes,
         "seconds": round(seconds, 3),
     }
 
@@ -124,11 +126,13 @@ def _print_summary(summary: Summary, seconds: float) -> None:
             typer.echo(
                 f"{step}: " + ", ".join(f"{number} {name}" for name, number in sorted(counter.items()))
             )
-    if not summary.worked:
+    if not summary.worked and summary.complete and not summary.inputs:
         typer.echo("Nothing to do: everything is done already.")
-    else:
+    elif summary.worked:
         end = f"; {summary.failed} failed, `vo log TASK` tells why" if summary.failed else ""
         typer.echo(f"{summary.worked} tasks in {seconds:.1f} s{end}")
+    for one in summary.notes:
+        typer.echo(one)
 
 
 def simulate(
@@ -172,7 +176,7 @@ def simulate(
                 print_frame(table, Format.table, title="Efficiency")
                 for name, one in sample.items():
                     print_frame(one, Format.table, title=f"The whole sample, {name}")
-    if summary.failed:
+    if not summary.complete:
         raise typer.Exit(1)
 
 
@@ -240,6 +244,7 @@ def status(config: Config, overrides: Set = None, data: Data = None, as_json: Js
     """Print the number of tasks by step and status, why tasks are empty, and what was left out."""
     with open_project(config, data=data, overrides=overrides) as project:
         table = project.status()
+        notes = project.notes()
     if as_json:
         typer.echo(
             json.dumps(
@@ -258,6 +263,10 @@ def status(config: Config, overrides: Set = None, data: Data = None, as_json: Js
     stale, failed = int(table["stale"].sum()), int(table["failed"].sum())
     if stale:
         typer.echo(f"{stale} tasks are stale: their input changed; `vo run {config} --refresh` redoes them")
+    if unplanned := int(table["unplanned"].sum()):
+        typer.echo(f"{unplanned} sources have no task yet: `vo run {config}` goes on")
+    for one in notes:
+        typer.echo(one)
     if failed:
         typer.echo(f"{failed} tasks failed: `vo run {config}` tries them again")
 
@@ -291,6 +300,8 @@ def log(
             raise typer.BadParameter(msg, param_hint="TASK")
         made_from, made = (sql(workspace, query, {"id": task}) for query in (_INPUTS, _OUTPUTS))
     facts = json.loads(to_json(found))[0]
+    if facts.get("listed") is not None:
+        facts["listed"] = f"{len(json.loads(facts['listed']))} files in the archive"
     if as_json:
         parts = {"inputs": json.loads(to_json(made_from)), "results": json.loads(to_json(made))}
         typer.echo(json.dumps({**facts, **parts}, indent=1))

@@ -27,6 +27,12 @@ __all__ = ["AnalysisContract", "SurveyContract", "fingerprint", "noise_of"]
 STAR = Target("contract star", ra=150.0, dec=20.0, mag=16.0)
 
 
+def _files_of(_: Target, raws: Sequence[RawRef]) -> Mapping[str, bytes]:
+    """Return a file for each piece of raw data, named by its identity in the archive."""
+    named = {raw.archive_id.removesuffix(f".{raw.format}") + f".{raw.format}": raw for raw in raws}
+    return {name: raw.read() for name, raw in named.items()}
+
+
 @dataclass(frozen=True)
 class SurveyContract:
     """How to try a survey.
@@ -40,11 +46,15 @@ class SurveyContract:
     services
         From the survey and the simulated raw data to the services that `reduce` needs (reference catalogue,
         solver). Masters the suite makes itself, with `calibrate` and `choose`.
+    files
+        From a target and its simulated raw data to the files of a folder archive that holds them: path below the
+        folder to content, the last one such that the others are an archive without it.
     """
 
     targets: Sequence[Target] = (STAR,)
     options: Mapping[str, Any] = field(default_factory=dict)
     services: Callable[[Any, Sequence[RawRef]], Mapping[str, Any]] | None = None
+    files: Callable[[Target, Sequence[RawRef]], Mapping[str, bytes]] = _files_of
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> Iterator[Path]:
+def replacing(path: Path, *, needed: int = 0) -> Iterator[Path]:
     """Give a temporary name beside `path` that becomes `path` if the block ends well.
 
     Who may read the file is for the umask to say.
@@ -54,8 +54,6 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
         The final name; an older file there stays as it is until the new one is complete.
     needed
         Bytes the file will take, checked before anything is written.
-    temporary
-        Folder of the temporary name, on the same file system; by default the folder of `path`.
 
     Raises
     ------
@@ -63,8 +61,7 @@ def replacing(path: Path, *, needed: int = 0, temporary: Path | None = None) -> 
         If there is no room; the temporary file is gone and the older version intact.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = temporary or path.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = path.parent
     check_space(folder, needed, path)
     temp = _new_name(folder, path.suffix)
     # Not by `tempfile`, which closes files to everybody else: the umask of the user says who may read.
@@ -119,9 +116,9 @@ def _new_name(folder: Path, suffix: str) -> Path:
     return folder / f".vo-{uuid4().hex}{suffix}"
 
 
-def write_bytes(path: Path, content: bytes, *, temporary: Path | None = None) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a whole file atomically; see `replacing`."""
-    with replacing(path, needed=len(content), temporary=temporary) as temp:
+    with replacing(path, needed=len(content)) as temp:
         temp.write_bytes(content)
 
 

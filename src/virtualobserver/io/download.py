@@ -28,6 +28,7 @@ from virtualobserver.secrets import public_headers
 __all__ = ["Wanted", "fetch_file"]
 
 _HEAD = 1 << 16
+_VALIDATORS = ("etag", "last-modified")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,15 +208,44 @@ def _begin(part: _Part, reply: Reply, have: int, exchange: Exchange) -> tuple[in
     if reply.status == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", reply.headers.get("Content-Range", "").strip())
         if found and int(found.group(1)) == have:
-            return have, int(found.group(2)) if found.group(2).isdigit() else None
+            total = int(found.group(2)) if found.group(2).isdigit() else None
+            _check_same(part, reply, total)
+            return have, total
     if reply.status in (206, 416):
         part.restart({})
         msg = f"{reply.url}: the server has no rest of {have} bytes to offer; begin anew"
         raise IncompleteDownload(msg)
     note = {"question": _identity(exchange), "url": reply.url}
-    note |= {n: reply.headers[n] for n in ("etag", "last-modified") if n in reply.headers}
+    note |= {n: reply.headers[n] for n in _VALIDATORS if n in reply.headers}
+    length = reply.length()
+    if length is not None:
+        note["length"] = str(length)
     part.restart(note)
-    return 0, reply.length()
+    return 0, length
+
+
+def _check_same(part: _Part, reply: Reply, total: int | None) -> None:
+    """Refuse a rest that is of another version than what has come: servers ignore or mistake If-Range.
+
+    Raises
+    ------
+    IncompleteDownload
+        If entity tag, date or length of the whole are not those of then; the part is emptied, so that the next
+        attempt begins from zero.
+    """
+    note = part.read_note()
+    now = {n: reply.headers[n] for n in _VALIDATORS if n in reply.headers}
+    if total is not None:
+        now["length"] = str(total)
+    names = (*_VALIDATORS, "length")
+    known = [n for n in names if n in note]
+    changed = [f"{n} {note[n]}, now {now[n]}" for n in known if n in now and note[n] != now[n]]
+    if known and not any(n in now for n in known):
+        changed = ["nothing says of which version the rest is"]
+    if changed:
+        part.restart({})
+        msg = f"{reply.url}: the file changed while it was downloaded ({'; '.join(changed)}); begin anew"
+        raise IncompleteDownload(msg)
 
 
 def _receive(

@@ -84,7 +84,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
         raise InvalidFile(msg) from error
 
 
-def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = None) -> None:
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     """Write `dataset` with fletcher32 checksums; an older file stays until the new one is complete.
 
     Raises
@@ -103,7 +103,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path, *, temporary: Path | None = No
             # NaN, which every float holds, is the only mark of a missing one
             fill = {"_FillValue": None if name in dataset.dims else float("nan")}
             encoding[name] = dict(_PACKED) | (fill if variable.dtype.kind == "f" else {})
-    with replacing(path, needed=4096, temporary=temporary) as temp, _ONE_AT_A_TIME:
+    with replacing(path, needed=4096) as temp, _ONE_AT_A_TIME:
         dataset.to_netcdf(temp, engine="netcdf4", format="NETCDF4", encoding=encoding)
 
 

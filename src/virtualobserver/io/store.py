@@ -6,7 +6,7 @@
     products/<digest>/               what was made, one folder for each recipe
     histograms/                      sums over a project
     quarantine/                      files whose bytes are not those written
-    tmp/                             files being written; same file system as the rest
+    tmp/                             downloads in progress
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Store:
         self.root = Path(root).absolute()
         for name in _FOLDERS:
             (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._links: list[Path] | None = None
         self._local = threading.local()
         self._registered: dict[Path, tuple[tuple[int, int], FileRecord]] = {}
 
@@ -126,7 +127,9 @@ class Store:
             If a container cannot be stored or a key is used twice.
         """
         encoded = [(key, hdf5.encode(content)) for key, content in blocks]
-        check_space(self.root / "tmp", sum(block.nbytes for _, block in encoded), folder)
+        place = self.resolve(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        check_space(place, sum(block.nbytes for _, block in encoded), folder)
         content = hdf5.write_file_image(encoded)
         record = self._write_content(folder, content, prefix="", suffix=".h5")
         refs = [BlockRef(record.path, key, block.kind, "hdf5", block.checksum()) for key, block in encoded]
@@ -143,14 +146,15 @@ class Store:
     def adopt(self, temp: Path, folder: str, suffix: str) -> FileRecord:
         """Move a downloaded file to its place, named by its content."""
         digest = _sha256(temp)
-        path = self.resolve(f"{folder}/{digest[:_NAME_DIGITS]}{safe_name(suffix) if suffix else ''}")
+        path = self._place(f"{folder}/{digest[:_NAME_DIGITS]}{safe_name(suffix) if suffix else ''}")
         size = temp.stat().st_size
         if not self._has(path, digest):
-            if temp.stat().st_dev == (self.root / "tmp").stat().st_dev:
-                with replacing(path, temporary=self.root / "tmp") as place:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            near = temp.stat().st_dev == path.parent.stat().st_dev
+            with replacing(path, needed=0 if near else size) as place:
+                if near:
                     temp.replace(place)
-            else:
-                with replacing(path, needed=size, temporary=self.root / "tmp") as place:
+                else:
                     shutil.copyfile(temp, place)
         temp.unlink(missing_ok=True)
         return self._record(path, digest)
@@ -180,7 +184,8 @@ class Store:
         Raises
         ------
         UnsafePath
-            If `path` is absolute or would leave the root, symbolic links followed, and is not `external`.
+            If `path` is absolute or would leave the root, symbolic links followed, and is not `external`. The
+            folders of the root themselves (``products`` ...) may be links to another place.
         """
         if external:
             return Path(path)
@@ -188,10 +193,28 @@ class Store:
             msg = f"{path!r} is not a path inside the data folder {self.root}"
             raise UnsafePath(msg)
         full = (self.root / path).resolve()
-        if not full.is_relative_to(self.root.resolve()) or full == self.root.resolve():
+        if not any(full.is_relative_to(top) and full != top for top in self._tops()):
             msg = f"{path!r} would leave the data folder {self.root}"
             raise UnsafePath(msg)
         return full
+
+    def _tops(self) -> list[Path]:
+        """Return where the root is, and where those of its folders are that lead elsewhere by a link."""
+        if self._links is None:
+            root = self.root.resolve()
+            self._links = [
+                root,
+                *((root / name).resolve() for name in _FOLDERS if (root / name).is_symlink()),
+            ]
+        return self._links
+
+    def _relative(self, full: Path) -> str:
+        """Return a resolved path as it is written in rows: below the root, by the names of its folders."""
+        for name in _FOLDERS:
+            top = self.root / name
+            if top.is_symlink() and full.is_relative_to(top.resolve()):
+                return (Path(name) / full.relative_to(top.resolve())).as_posix()
+        return full.relative_to(self.root.resolve()).as_posix()
 
     def open(self, ref: BlockRef, info: ProductInfo | None = None) -> StoredHandle:
         """Return a lazy handle; nothing is opened."""
@@ -277,14 +300,21 @@ class Store:
 
     def quarantine(self, path: str) -> Path:
         """Move a file out of use, and return where it is now."""
-        full = self.resolve(path)
+        # a link in place of a file is itself what goes, wherever it leads
+        link = self.root / path
+        full = (
+            self.resolve(Path(path).parent.as_posix()) / link.name
+            if link.is_symlink()
+            else self.resolve(path)
+        )
         place = self.root / "quarantine" / f"{time.time_ns()}-{safe_name(path)}"
-        full.replace(place)
+        shutil.move(full, place)  # a folder of the root may be on another file system
         return place
 
     def delete(self, path: str) -> None:
         """Remove a file of the root; one that is gone already is no error."""
-        self.resolve(path).unlink(missing_ok=True)
+        full = self.root / path
+        (full if full.is_symlink() else self.resolve(path)).unlink(missing_ok=True)
 
     def files(self) -> Iterator[str]:
         """Iterate over the paths, relative to the root, of all finished files."""
@@ -295,10 +325,16 @@ class Store:
                     if not name.startswith(".vo-"):
                         yield (Path(folder) / name).relative_to(self.root).as_posix()
 
+    def _unfinished(self) -> Iterator[Path]:
+        for top in ("raw", "products", "histograms"):
+            for folder, _, names in os.walk(self.root / top):
+                yield from (Path(folder) / name for name in names if name.startswith(".vo-"))
+
     def sweep_temporary(self, older_than: float) -> list[Path]:
-        """Remove what killed writers left in ``tmp/`` more than `older_than` seconds ago."""
+        """Remove what killed writers left in ``tmp/``, and beside files, more than `older_than` seconds ago."""
         limit = time.time() - older_than
-        old = [path for path in (self.root / "tmp").iterdir() if path.lstat().st_mtime < limit]
+        left = [*(self.root / "tmp").iterdir(), *self._unfinished()]
+        old = [path for path in left if path.lstat().st_mtime < limit]
         for path in old:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -310,10 +346,16 @@ class Store:
 
     def _write_content(self, folder: str, content: bytes, *, prefix: str, suffix: str) -> FileRecord:
         digest = hashlib.sha256(content).hexdigest()
-        path = self.resolve(f"{folder}/{prefix}{digest[:_NAME_DIGITS]}{suffix}")
+        path = self._place(f"{folder}/{prefix}{digest[:_NAME_DIGITS]}{suffix}")
         if not self._has(path, digest):
-            write_bytes(path, content, temporary=self.root / "tmp")
+            write_bytes(path, content)
         return self._record(path, digest)
+
+    def _place(self, path: str) -> Path:
+        """Return where a file is to be written; a link that somebody put there is set aside."""
+        if (self.root / path).is_symlink():
+            self.quarantine(path)
+        return self.resolve(path)
 
     def _has(self, path: Path, digest: str) -> bool:
         """Tell whether the file is there and whole; a damaged one goes to quarantine."""
@@ -321,12 +363,12 @@ class Store:
             return False
         if _sha256(path) == digest:
             return True
-        self.quarantine(path.relative_to(self.root.resolve()).as_posix())
+        self.quarantine(self._relative(path))
         return False
 
     def _record(self, path: Path, digest: str) -> FileRecord:
         state = path.stat()
-        name = path.relative_to(self.root.resolve()).as_posix()
+        name = self._relative(path)
         return FileRecord(name, digest, state.st_size, _format(path), state.st_mtime)
 
     def _existing(self, ref: BlockRef) -> Path:

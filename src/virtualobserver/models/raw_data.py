@@ -58,7 +58,7 @@ class RawData(Base):
 
     __tablename__ = "raw_data"
     __table_args__ = (
-        UniqueConstraint("observatory", "origin", "archive_id", "key", "sha256"),
+        UniqueConstraint("observatory", "origin", "archive", "archive_id", "key", "sha256"),
         Index("ix_raw_data_file_id", "file_id"),
         Index("ix_raw_data_hpx", "hpx"),
         CheckConstraint("origin in ('live', 'folder', 'simulated')", name="origin"),
@@ -68,6 +68,9 @@ class RawData(Base):
     id: Mapped[key]
     observatory: Mapped[str]
     origin: Mapped[str] = mapped_column(comment="live, folder or simulated")
+    archive: Mapped[str] = mapped_column(
+        server_default="", comment="Which archive: its folders or addresses, one a line"
+    )
     archive_id: Mapped[str] = mapped_column(comment="Identity in the archive, or the query")
     key: Mapped[str] = mapped_column(server_default="", comment="Part of an external bulk file")
     block: Mapped[str] = mapped_column(server_default="", comment="Dataset in the file of the store")

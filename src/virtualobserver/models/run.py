@@ -65,6 +65,9 @@ class Task(Base):
     worker: Mapped[str | None] = mapped_column(comment="Who works on it")
     lease: Mapped[datetime | None] = mapped_column(comment="Until when the worker may be silent")
     inputs: Mapped[str | None] = mapped_column(comment="SHA-256 of everything it was made from")
+    listed: Mapped[str | None] = mapped_column(
+        comment="What a folder archive held of the source when it was read: JSON of path to size:time"
+    )
     extent: Mapped[int] = mapped_column(server_default="0", default=0, comment="Injections made so far")
     seconds: Mapped[float | None] = mapped_column(Float)
     error_kind: Mapped[str | None] = mapped_column(comment="retryable, permanent or no data")

@@ -93,8 +93,9 @@ class VirtualDemo(VirtualObservatory):
             rng = client.rng(target.name)
             yield from self.simulate_raw([target], rng)
             pause = self.settings.wait_time + float(rng.poisson(self.settings.wait_time_poisson))
-            if pause > 0:
-                time.sleep(pause)
+            end = time.monotonic() + pause
+            while (left := end - time.monotonic()) > 0:
+                time.sleep(min(left, 0.1))  # in short pieces: a signal to another thread ends no sleep
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator

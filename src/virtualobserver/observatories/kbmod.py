@@ -18,7 +18,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits_structure import MemoryFile
 from virtualobserver.io.kbmod import Observer, read_workunit_image, shard_bytes
-from virtualobserver.io.kbmod_folder import FoundUnit, find_results, find_units, unit_of
+from virtualobserver.io.kbmod_folder import FoundUnit, find_results, find_units, unit_of, write_stack
 from virtualobserver.io.kbmod_images import images_of
 from virtualobserver.io.kbmod_tables import KbmodResults, read_results, write_results
 from virtualobserver.maths.movers import add_movers
@@ -28,6 +28,7 @@ __all__ = ["VirtualKBMOD"]
 
 _SIGMA: Final = 1.4
 _SIDE: Final = 72
+_SITE: Final = Observer(-75.1, 123.35, 3233.0)
 _IMAGES: Final = 8
 
 
@@ -48,7 +49,8 @@ class VirtualKBMOD(VirtualObservatory):
     batch: ClassVar[int] = 4
     fetch_batch: ClassVar[int] = 1
     contract: ClassVar[SurveyContract] = SurveyContract(
-        targets=(Target("stack", ra=75.0, dec=-65.0, kind="field"),)
+        targets=(Target("stack", ra=75.0, dec=-65.0, kind="field"),),
+        files=lambda _, raws: _sharded(raws),
     )
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
@@ -111,7 +113,7 @@ class VirtualKBMOD(VirtualObservatory):
         for target in targets:
             start, velocity = rng.uniform(20, _SIDE - 20, 2), rng.uniform(-60, 60, 2)
             images = _simulated(target, start, velocity, rng)
-            unit = unit_of(images, observer=Observer(-75.1, 123.35, 3233.0), band="R")
+            unit = unit_of(images, observer=_SITE, band="R")
             for number in range(_IMAGES):
                 header = {"stack": "simulated", "part": "image", "number": number, "filter": "R"}
                 content = shard_bytes(unit, number)
@@ -124,6 +126,15 @@ class VirtualKBMOD(VirtualObservatory):
             content = _results_bytes(KbmodResults(columns, {"num_img": _IMAGES}))
             header = {"stack": "simulated", "part": "results", "suffix": ".ecsv"}
             yield target, Raw("results.ecsv", "ecsv", content, header=header)
+
+
+def _sharded(raws: Sequence[RawRef]) -> dict[str, bytes]:
+    """Return the files of a sharded WorkUnit of simulated images, and of the table of results."""
+    images = [_image(raw).data for raw in raws if raw.header["part"] == "image"]
+    with tempfile.TemporaryDirectory() as folder:
+        write_stack(Path(folder) / "simulated.fits", images, observer=_SITE, band="R", sharded=True)
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return files | {raw.archive_id: raw.read() for raw in raws if raw.header["part"] == "results"}
 
 
 def _all(folders: Sequence[Path]) -> Iterator[FoundUnit]:

@@ -105,10 +105,16 @@ class ArchiveClient:
                 text("""
                 SELECT DISTINCT ON (d.archive_id) d.archive_id, d.id, d.format, d.header
                 FROM raw_data d JOIN file f ON f.id = d.file_id
-                WHERE d.observatory = :survey AND d.origin = :origin AND d.archive_id = ANY(:ids)
+                WHERE d.observatory = :survey AND d.origin = :origin AND d.archive = :archive
+                  AND d.archive_id = ANY(:ids)
                   AND f.path IS NOT NULL AND NOT f.damaged
                 ORDER BY d.archive_id, d.id DESC"""),
-                {"survey": self._step.plugin, "origin": self._step.origin, "ids": list(archive_ids)},
+                {
+                    "survey": self._step.plugin,
+                    "origin": self._step.origin,
+                    "archive": self._step.archive,
+                    "ids": list(archive_ids),
+                },
             )
             return {row.archive_id: Known(row.archive_id, row.id, row.format, row.header) for row in rows}
 

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.models import Configuration, Run
 from virtualobserver.run.executors import Executor, make_executor
-from virtualobserver.run.plan import batches, plan, release_dead, runnable
-from virtualobserver.run.removal import prune
+from virtualobserver.run.heartbeat import Heartbeat
+from virtualobserver.run.inputs import Inputs, compare
+from virtualobserver.run.plan import Open, batches, look, plan, release_dead, runnable
+from virtualobserver.run.removal import prune, run_name
 from virtualobserver.run.steps import Step
 from virtualobserver.run.work import Job
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Choice", "Progress", "Summary", "drive"]
 
 _PACKAGES = ("numpy", "scipy", "pandas", "astropy", "h5py", "sqlalchemy", "psycopg2-binary", "pyarrow")
+_PASSES = 3  # over the steps, should another run put something in question that was done
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # s between looks at what another run holds
 _FRUITLESS = 3  # rounds in which workers died and nothing else happened
 
 
@@ -55,10 +60,41 @@ class Choice:
 
 @dataclass
 class Summary:
-    """What a run did: tasks by step and final status."""
+    """What a run did.
+
+    Attributes
+    ----------
+    counts
+        Tasks by step and final status.
+    failures
+        Source, step, unit, error and number of each task that failed, in this run or in one beside it.
+    left
+        Number of sources and tasks that are not done, by step; empty after a run that did all it was asked.
+    inputs
+        What of folder archives is not as it was when it was read.
+    failed_tasks
+        Numbers of the tasks that stand as failed at the end.
+    """
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    left: dict[str, int] = field(default_factory=dict)
+    inputs: list[Inputs] = field(default_factory=list)
+    failed_tasks: list[int] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that the catalogue asks of the steps is done, by this run or by another beside it."""
+        return not (self.failures or self.failed or self.left)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said besides: steps that are not done, folders that hold other files than were read."""
+        left = [
+            f"{step}: {number} sources or tasks are not done, another run has changed them meanwhile; run again"
+            for step, number in self.left.items()
+        ]
+        return left + [note for one in self.inputs for note in one.notes]
 
     @property
     def worked(self) -> int:
@@ -73,6 +109,8 @@ class Summary:
 
 Progress = Callable[[str, int, Counter[str]], None]
 
+_log = get_logger(__name__)
+
 
 def drive(project: Project, choice: Choice, *, progress: Progress | None = None) -> Summary:
     """Run a project and return what was done.
@@ -81,18 +119,11 @@ def drive(project: Project, choice: Choice, *, progress: Progress | None = None)
     run; empty and stale ones only with ``refresh``.
     """
     _check_place(project)
-    run_id = _begin(project)
-    summary = Summary()
+    run_id, summary = _begin(project), Summary()
     try:
-        for attempt in (1, 2):
-            try:
-                _do_steps(project, choice, summary, run_id=run_id, progress=progress)
-                break
-            except DBAPIError as error:
-                # A server that went away is waited for once; what was done is not done again.
-                if attempt == 2 or choice.redo or not project.workspace.database.is_lost(error):
-                    raise
-                project.workspace.database.recover()
+        # what takes files away looks for this sign of life
+        with Heartbeat(project.workspace.database, run_name(run_id), project.settings.run.lease):
+            _do_all(project, choice, summary, run_id=run_id, progress=progress)
     finally:
         _end(project, run_id, summary)
     dropped = [role for role, kept in project.settings.keep.items() if not kept]
@@ -101,17 +132,64 @@ def drive(project: Project, choice: Choice, *, progress: Progress | None = None)
     return summary
 
 
-def _do_steps(
+@dataclass(frozen=True)
+class _Drive:
+    """One call of `drive`: what is to be done, by whom, and what was done so far."""
+
+    project: Project
+    choice: Choice
+    executor: Executor
+    id: int
+    progress: Progress | None
+    summary: Summary
+
+    def number(self, step: Step) -> int:
+        """Return the injections wanted per source."""
+        return self.project.injections(step.plugin) if step.kind == "simulate" else 0
+
+    def only(self, step: Step) -> Sequence[str]:
+        """Return the names of the sources asked for; cameras are no targets, and serve all."""
+        return () if step.kind == "calibrate" else self.choice.only
+
+
+def _do_all(
     project: Project, choice: Choice, summary: Summary, *, run_id: int, progress: Progress | None
 ) -> None:
-    executor = make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
-    try:
-        for step in project.steps:
-            if choice.wants(step):
-                total = summary.counts.setdefault(step.name, Counter())
-                _do_step(project, step.forgetful(), choice, executor, total, run_id=run_id, progress=progress)
-    finally:
-        executor.close()
+    """Do all steps; a server that went away is waited for once, and what was done is not done again."""
+    for attempt in (1, 2):
+        executor = make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
+        try:
+            return _do_steps(_Drive(project, choice, executor, run_id, progress, summary))
+        except DBAPIError as error:
+            if attempt == 2 or choice.redo or not project.workspace.database.is_lost(error):
+                raise
+            project.workspace.database.recover()
+        finally:
+            executor.close()
+    return None
+
+
+def _do_steps(run: _Drive) -> None:
+    """Do the steps in their order, and again while somebody adds to what they have to do.
+
+    Whether all is done is read from what the catalogue asks, so that it holds whatever runs beside this one.
+    """
+    steps = [step.forgetful() for step in run.project.steps if run.choice.wants(step)]
+    for again in range(_PASSES):
+        for step in steps:
+            counter = run.summary.counts.setdefault(step.name, Counter())
+            if step.kind != "simulate" or run.number(step):
+                _do_step(run, step, counter, again=again > 0)
+        opened = {step.name: _look(run, step) for step in steps}
+        run.summary.left = {name: one.left for name, one in opened.items() if one.left}
+        run.summary.failed_tasks = [task_id for one in opened.values() for task_id in one.failed]
+        if not run.summary.left:
+            return
+
+
+def _look(run: _Drive, step: Step, **options: Any) -> Open:
+    with run.project.session() as session:
+        return look(session, step, run.project.id, only=run.only(step), number=run.number(step), **options)
 
 
 def _check_place(project: Project) -> None:
@@ -130,53 +208,69 @@ def _statuses(step: Step, choice: Choice) -> list[str]:
         statuses += ["stale", "empty"]
     if choice.redo and (choice.step is None or choice.wants(step)):
         statuses.append("done")
-    # A folder of frames may have got new ones; of a folder with a file a target the known files tell.
-    if choice.refresh and step.kind == "fetch" and (step.origin == "live" or step.levels):
+    # What a folder holds now is listed; what a live archive holds is known only when it is asked.
+    if choice.refresh and step.kind == "fetch" and step.origin == "live":
         statuses.append("done")
     return statuses
 
 
-def _do_step(
-    project: Project,
-    step: Step,
-    choice: Choice,
-    executor: Executor,
-    total: Counter[str],
-    *,
-    run_id: int,
-    progress: Progress | None,
-) -> None:
-    number = project.injections(step.plugin) if step.kind == "simulate" else 0
-    if step.kind == "simulate" and number == 0:
-        return
+def _do_step(run: _Drive, step: Step, total: Counter[str], *, again: bool) -> None:
+    """Do a step, with what others leave of it; add to `total` how many tasks ended in which status."""
     for stage in step.instance.master_kinds if step.kind == "calibrate" else ("",):
-        job, tasks = _plan_step(project, step, choice, run_id=run_id, number=number, stage=stage)
-        size = total.total() + len(tasks)
-        tell = partial(progress, step.name, size) if progress else None
-        work = batches(tasks, project.settings.run.batch or step.batch)
-        _hand_out(project, executor, job, work, total, tell=tell)
+        statuses = ["pending"] if again else _statuses(step, run.choice)
+        while True:
+            job, tasks = _plan_step(run, step, statuses, stage=stage)
+            size = total.total() + len(tasks)
+            tell = partial(run.progress, step.name, size) if run.progress else None
+            work = batches(tasks, run.project.settings.run.batch or step.batch)
+            _hand_out(run.project, run.executor, job, work, total, tell=tell)
+            if not _wait_for_others(run, step, stage):
+                break
+            statuses = ["pending"]
+
+
+def _wait_for_others(run: _Drive, step: Step, stage: str) -> bool:
+    """Wait until no other run holds a task of this step; return True as soon as there is something to do.
+
+    A run beside this one shares what both ask for. Should it be stopped, or die, or fall silent for longer than
+    its lease, this one takes over.
+    """
+    pause = _PAUSE
+    told = False
+    while (found := _look(run, step, stage=stage, planned=True)).held and not found.ready:
+        if not told:
+            _log.info("waiting for another run", step=step.name, tasks=found.held)
+            told = True
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+        with run.project.session() as session, session.begin():
+            release_dead(session)
+    return found.ready > 0
 
 
 def _plan_step(
-    project: Project, step: Step, choice: Choice, *, run_id: int, number: int, stage: str
+    run: _Drive, step: Step, statuses: Sequence[str], *, stage: str
 ) -> tuple[Job, list[tuple[int, int, int]]]:
     """Bring the tasks of a step up to date; return what workers have to know, and the tasks to do."""
-    only = () if step.kind == "calibrate" else choice.only
+    project, number = run.project, run.number(step)
+    inputs = compare(project, step)
+    told = inputs.step in {known.step for known in run.summary.inputs}
+    if not told and (inputs.problem or (inputs.notes and not run.choice.refresh)):
+        run.summary.inputs.append(inputs)
     with project.session() as session, session.begin():
         _refresh_statistics(session)
         release_dead(session)
-        plan(session, step, project.id, number=number)
-        statuses = _statuses(step, choice)
-        tasks = runnable(session, step, project.id, statuses=statuses, only=only, stage=stage)
+        plan(session, step, project.id, number=number, changed=inputs.tasks)
+        tasks = runnable(session, step, project.id, statuses=statuses, only=run.only(step), stage=stage)
         planned = session.execute(text("SELECT now()")).scalar_one()
-    if step.kind == "simulate" and choice.redo:
+    if step.kind == "simulate" and run.choice.redo and "done" in statuses:
         _restart_injections(project, [task_id for task_id, _, _ in tasks])
     workspace = project.workspace
     job = Job(
         str(workspace.root),
         workspace.database.url,
         step,
-        run_id,
+        run.id,
         lease=project.settings.run.lease,
         number=number,
         planned=planned,
@@ -317,13 +411,14 @@ def _end(project: Project, run_id: int, summary: Summary) -> None:
     with project.session() as session, session.begin():
         rows = session.execute(
             text("""SELECT s.name AS source, t.step, t.unit, t.error, t.id AS task FROM task t
-            LEFT JOIN source s ON s.id = t.source_id WHERE t.run_id = :run AND t.status = 'failed' ORDER BY t.id"""),
-            {"run": run_id},
+            LEFT JOIN source s ON s.id = t.source_id
+            WHERE t.status = 'failed' AND (t.run_id = :run OR t.id = ANY(:others)) ORDER BY t.id"""),
+            {"run": run_id, "others": summary.failed_tasks},
         )
         summary.failures = [dict(row._mapping) for row in rows]  # noqa: SLF001 - the documented way
-        run = session.get_one(Run, run_id)
-        run.counts = {step: dict(counter) for step, counter in summary.counts.items()}
-        run.finished = session.execute(text("SELECT now()")).scalar_one()
+        row = session.get_one(Run, run_id)
+        row.counts = {step: dict(counter) for step, counter in summary.counts.items()}
+        row.finished = session.execute(text("SELECT now()")).scalar_one()
 
 
 def _commit() -> tuple[str | None, bool | None]:

@@ -27,6 +27,7 @@ from virtualobserver.models.base import table_of
 from virtualobserver.models.raw_data import OBSCORE
 from virtualobserver.run.archive import ArchiveClient, fetch
 from virtualobserver.run.commit import file_ids, mark, owned, settled
+from virtualobserver.run.inputs import listings
 from virtualobserver.run.outcome import Claim, Outcome, hash_inputs, row_sha
 from virtualobserver.run.steps import Step
 
@@ -58,6 +59,7 @@ class _Landing:
     links: dict[int, list[_Link]] = field(default_factory=dict)
     errors: dict[int, BaseException] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
+    listed: dict[int, str] = field(default_factory=dict)
 
     def due(self) -> bool:
         return bool(self.raws) and (self.size > FLUSH_BYTES or time.monotonic() - self.since > FLUSH_SECONDS)
@@ -94,6 +96,7 @@ def _finish(
     with workspace.database.session() as session, session.begin():
         mine = owned(session, worker, outcomes)
         _replace_answers(session, mine, landing)
+        _note_listing(session, mine, landing)
         mark(session, job.run_id, mine)
     return Counter(o.status for o in mine)
 
@@ -119,6 +122,9 @@ def _land(
     workspace: Workspace, job: Job, client: ArchiveClient, claims: Sequence[Claim], landing: _Landing
 ) -> None:
     by_name = {(claim.target.namespace, claim.target.name): claim for claim in claims}
+    # before the files are read: what changes meanwhile shows in the next run
+    for target, listed in listings(job.step, [claim.target for claim in claims], client):
+        landing.listed[by_name[target.namespace, target.name].task_id] = listed
     for target, thing in fetch(job.step, [claim.target for claim in claims], client):
         claim = by_name[target.namespace, target.name]
         if isinstance(thing, BaseException):
@@ -173,6 +179,17 @@ def _replace_answers(session: Session, outcomes: Sequence[Outcome], landing: _La
             dict(zip(names, map(list, zip(*links, strict=True)), strict=True)),
             key=["source_id", "raw_data_id", "task_id"],
             update=["unit"],
+        )
+
+
+def _note_listing(session: Session, outcomes: Sequence[Outcome], landing: _Landing) -> None:
+    """Write down what the archive listed of each task that ended well, for `inputs` to compare with."""
+    good = [o.claim.task_id for o in outcomes if o.status != "failed" and o.claim.task_id in landing.listed]
+    if good:
+        session.execute(
+            text("""UPDATE task t SET listed = c.listed
+            FROM unnest(CAST(:ids AS bigint[]), CAST(:listed AS text[])) c(id, listed) WHERE t.id = c.id"""),
+            {"ids": good, "listed": [landing.listed[task_id] for task_id in good]},
         )
 
 
@@ -256,12 +273,13 @@ def _insert(
     identity: dict[tuple[Any, ...], int] = {}
     keys = []
     for (_, raw), (_, _, digest) in zip(raws, placed, strict=True):
-        keys.append((step.plugin, step.origin, raw.archive_id, raw.key, digest))
+        keys.append((step.plugin, step.origin, step.archive, raw.archive_id, raw.key, digest))
         identity.setdefault(keys[-1], len(keys) - 1)
     unique = [(raws[n][1], placed[n]) for n in identity.values()]
     columns: dict[str, list[Any]] = {
         "observatory": [step.plugin] * len(unique),
         "origin": [step.origin] * len(unique),
+        "archive": [step.archive] * len(unique),
         "archive_id": [raw.archive_id for raw, _ in unique],
         "key": [raw.key for raw, _ in unique],
         "sha256": [digest for _, (_, _, digest) in unique],
@@ -283,7 +301,7 @@ def _insert(
         session,
         table_of(RawData),
         columns,
-        key=["observatory", "origin", "archive_id", "key", "sha256"],
+        key=["observatory", "origin", "archive", "archive_id", "key", "sha256"],
         update=["file_id", "block"],
         returning=["id"],
     )

@@ -16,7 +16,7 @@ from virtualobserver.data.result import Result
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.simulate import InjectionOutcome
 
-__all__ = ["Claim", "Outcome", "hash_inputs", "row_sha"]
+__all__ = ["Claim", "Outcome", "hash_inputs", "row_sha", "target_of"]
 
 _FACTS = tuple(field.name for field in fields(Target))
 
@@ -82,3 +82,23 @@ class Outcome:
             traceback=scrub(lines, secrets=secrets),
             **fields,
         )
+
+
+def target_of(row: Any) -> Target:
+    """Return what surveys and analyses see of a row of ``source``."""
+    return Target(
+        name=row.name,
+        ra=row.ra,
+        dec=row.dec,
+        epoch=row.epoch,
+        pmra=row.pmra,
+        pmdec=row.pmdec,
+        parallax=row.parallax,
+        mag=row.mag,
+        mag_error=row.mag_error,
+        mag_band=row.mag_band,
+        aliases=tuple(row.aliases or ()),
+        kind=row.kind,
+        namespace=row.namespace,
+        extra=row.extra or {},
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from virtualobserver.run.masters import mark_changed_masters
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 
-__all__ = ["batches", "plan", "release_dead", "runnable"]
+__all__ = ["Open", "batches", "look", "plan", "release_dead", "runnable"]
 
 # The hash of what a task is made from, as `outcome.hash_inputs` computes it.
 
@@ -38,39 +38,57 @@ _SOURCES = {
     "simulate": _FAMILY,
 }
 
-_NEW_FETCH = f"""
-INSERT INTO task (source_id, step, unit, digest)
-SELECT source_id, :step, '', :digest FROM ({_MEMBERS}) m
-ON CONFLICT DO NOTHING"""
+# What the catalogue asks of a step: a row for each task there has to be, (source, step, unit, digest).
+_ASKED_FETCH = f"SELECT source_id, :step, '', :digest FROM ({_MEMBERS}) m"
 
-_NEW_REDUCE = """
-INSERT INTO task (source_id, step, unit, digest)
+_ASKED_REDUCE = """
 SELECT DISTINCT r.source_id, :step, r.unit, :digest FROM task f JOIN source_raw r ON r.task_id = f.id
 JOIN ({sources}) m ON m.source_id = r.source_id
-WHERE f.step = :up_step AND f.digest = :up_digest
-ON CONFLICT DO NOTHING"""
+WHERE f.step = :up_step AND f.digest = :up_digest"""
 
-_NEW_ANALYSE = f"""
-INSERT INTO task (source_id, step, unit, digest)
+_ASKED_ANALYSE = f"""
 SELECT u.source_id, :step, {GROUP}, :digest
 FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
 GROUP BY 1, 3
-HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running'))
-ON CONFLICT DO NOTHING"""
+HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running'))"""
 
-_NEW_ANALYSE_OF_FOUND = f"""
-INSERT INTO task (source_id, step, unit, digest)
+_ASKED_ANALYSE_OF_FOUND = f"""
 SELECT DISTINCT p.source_id, :step, {GROUP}, :digest
 FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
 JOIN product p ON p.task_id = u.id AND p.source_id <> u.source_id
-WHERE {WANTED} AND u.status IN ('done', 'stale')
-ON CONFLICT DO NOTHING"""
+WHERE {WANTED} AND u.status IN ('done', 'stale')"""
 
-_NEW_SIMULATE = f"""
-INSERT INTO task (source_id, step, unit, digest)
+_ASKED_SIMULATE = f"""
 SELECT a.source_id, :step, a.unit, :digest FROM task a JOIN ({_FAMILY}) m USING (source_id)
-WHERE a.step = :up_step AND a.digest = :up_digest AND a.status = 'done' AND :number > 0
-ON CONFLICT DO NOTHING"""
+WHERE a.step = :up_step AND a.digest = :up_digest AND a.status = 'done' AND :number > 0"""
+
+_ASKED = {
+    "fetch": (_ASKED_FETCH,),
+    "calibrate": (_ASKED_REDUCE.format(sources=_CAMERAS),),
+    "reduce": (_ASKED_REDUCE.format(sources=_MEMBERS),),
+    "refine": (_ASKED_ANALYSE,),
+    "analyse": (_ASKED_ANALYSE, _ASKED_ANALYSE_OF_FOUND),
+    "simulate": (_ASKED_SIMULATE,),
+}
+
+_INSERT = "INSERT INTO task (source_id, step, unit, digest) {asked} ON CONFLICT DO NOTHING"
+
+_NAMED = (
+    "(cardinality(CAST(:only AS text[])) = 0 OR s.name = ANY(:only) OR s.aliases && CAST(:only AS text[]))"
+)
+
+_MISSING = f"""
+SELECT count(DISTINCT a.source_id) FROM ({{asked}}) a(source_id, step, unit, digest)
+JOIN source s ON s.id = a.source_id
+WHERE {_NAMED} AND NOT EXISTS (
+  SELECT FROM task t
+  WHERE (t.source_id, t.step, t.unit, t.digest) = (a.source_id, a.step, a.unit, a.digest))"""
+
+_STATES = f"""
+SELECT t.id, t.status, t.lease < now() AS expired FROM task t JOIN source s ON s.id = t.source_id
+WHERE t.step = :step AND t.digest = :digest AND t.source_id IN ({{sources}})
+  AND t.status IN ('pending', 'running', 'failed') AND {_NAMED}
+  AND (CAST(:stage AS text) = '' OR t.unit = :stage OR starts_with(t.unit, :stage || '/'))"""
 
 _MORE_INJECTIONS = f"""
 UPDATE task SET status = 'pending'
@@ -106,8 +124,10 @@ _STALE_ANALYSE = _STALE.format(
 )
 
 
-def _parameters(step: Step, project_id: int) -> dict[str, object]:
+def _parameters(step: Step, project_id: int, **more: object) -> dict[str, object]:
     above = step.upstream[0] if step.upstream else ("", "")
+    if step.kind == "simulate":
+        above = (f"analyse:{step.plugin}", step.analysis_digest)
     return {
         "project": project_id,
         "step": step.name,
@@ -119,65 +139,94 @@ def _parameters(step: Step, project_id: int) -> dict[str, object]:
         "depths": list(step.depths),
         "kinds": [kind for kind, _ in step.wanted],
         "roles": [role for _, role in step.wanted],
+        **more,
     }
 
 
-def plan(session: Session, step: Step, project_id: int, *, number: int = 0) -> None:
+def plan(
+    session: Session, step: Step, project_id: int, *, number: int = 0, changed: Sequence[int] = ()
+) -> None:
     """Insert the tasks of a step that are missing and mark those whose inputs changed as stale.
 
     Parameters
     ----------
     number
         For a ``simulate`` step: injections wanted per source.
+    changed
+        For a ``fetch`` step: tasks whose files in the archive are not those that were read.
     """
-    values = _parameters(step, project_id)
+    # two runs that plan the same tasks at once would wait for each other's rows
+    session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('plan', 0))"))
+    values = _parameters(step, project_id, number=number)
+    for asked in _ASKED[step.kind]:
+        session.execute(text(_INSERT.format(asked=asked)), values)
     if step.kind == "fetch":
-        session.execute(text(_NEW_FETCH), values)
         session.execute(text(_STALE_FETCH), values)
-        if step.origin == "folder":
-            _mark_changed_files(session, step, project_id)
+        session.execute(
+            text("UPDATE task SET status = 'stale' WHERE id = ANY(:ids) AND status IN ('done', 'empty')"),
+            {"ids": list(changed)},
+        )
     elif step.kind in {"calibrate", "reduce"}:
-        session.execute(text(_NEW_REDUCE.format(sources=_SOURCES[step.kind])), values)
         if step.masters:
             mark_changed_masters(session, step, values, sources=_SOURCES[step.kind])
         else:
             session.execute(text(_STALE_REDUCE), values)
-    elif step.kind == "refine":
-        session.execute(text(_NEW_ANALYSE), values)
-        session.execute(text(_STALE_ANALYSE), values)
-    elif step.kind == "analyse":
-        session.execute(text(_NEW_ANALYSE), values)
-        session.execute(text(_NEW_ANALYSE_OF_FOUND), values)
-        session.execute(text(_STALE_ANALYSE), values)
-    elif step.kind == "simulate":
-        above = {"number": number, "up_step": f"analyse:{step.plugin}", "up_digest": step.analysis_digest}
-        session.execute(text(_NEW_SIMULATE), values | above)
-        session.execute(text(_MORE_INJECTIONS), values | above)
+    else:
+        if step.kind == "simulate":
+            session.execute(text(_MORE_INJECTIONS), values)
         session.execute(text(_STALE_ANALYSE), values)
 
 
-def _mark_changed_files(session: Session, step: Step, project_id: int) -> None:
-    """Mark fetch tasks stale whose file in the user's folder has another size or time than when it was read."""
-    rows = session.execute(
-        text(f"""
-        SELECT DISTINCT t.id, f.path, f.bytes, f.mtime FROM task t
-        JOIN source_raw r ON r.task_id = t.id JOIN raw_data d ON d.id = r.raw_data_id
-        JOIN file f ON f.id = d.file_id
-        WHERE t.step = :step AND t.digest = :digest AND t.status = 'done' AND f.external
-          AND t.source_id IN ({_MEMBERS})"""),
-        {"step": step.name, "digest": step.digest, "project": project_id},
-    )
-    seen: dict[str, tuple[int, float] | None] = {}
-    changed = []
-    for task_id, path, size, mtime in rows:
-        if path not in seen:
-            stat = Path(path).stat() if Path(path).exists() else None
-            seen[path] = (stat.st_size, stat.st_mtime) if stat else None
-        now = seen[path]
-        if now is None or now[0] != size or abs(now[1] - mtime) > 1e-6:
-            changed.append(task_id)
-    if changed:
-        session.execute(text("UPDATE task SET status = 'stale' WHERE id = ANY(:ids)"), {"ids": changed})
+@dataclass(frozen=True)
+class Open:
+    """What of a step is not done.
+
+    Attributes
+    ----------
+    missing
+        Number of sources that have no task although the catalogue asks for one.
+    ready
+        Number of tasks that nobody holds: pending ones, and those of workers that were silent too long.
+    held
+        Number of tasks that workers hold.
+    failed
+        Tasks that failed.
+    """
+
+    missing: int = 0
+    ready: int = 0
+    held: int = 0
+    failed: tuple[int, ...] = ()
+
+    @property
+    def left(self) -> int:
+        """Number of sources and tasks still to be done."""
+        return self.missing + self.ready + self.held
+
+
+def look(
+    session: Session,
+    step: Step,
+    project_id: int,
+    *,
+    only: Sequence[str] = (),
+    stage: str = "",
+    number: int = 0,
+    planned: bool = False,
+) -> Open:
+    """Return what of a step is not done, by what the catalogue asks and not by what anybody planned.
+
+    With `planned` the tasks there are suffice: nothing is counted as missing.
+    """
+    values = _parameters(step, project_id, number=number, only=list(only), stage=stage)
+    missing = 0
+    for asked in () if planned else _ASKED[step.kind]:
+        missing += session.execute(text(_MISSING.format(asked=asked)), values).scalar_one()
+    rows = session.execute(text(_STATES.format(sources=_SOURCES[step.kind])), values).all()
+    ready = [row for row in rows if row.status == "pending" or (row.status == "running" and row.expired)]
+    held = [row for row in rows if row.status == "running" and not row.expired]
+    failed = tuple(row.id for row in rows if row.status == "failed")
+    return Open(missing, len(ready), len(held), failed)
 
 
 def release_dead(session: Session) -> int:
@@ -229,7 +278,7 @@ def runnable(
           AND (CAST(:stage AS text) = '' OR unit = :stage OR starts_with(unit, :stage || '/'))
           AND (cardinality(CAST(:only AS text[])) = 0 OR name = ANY(:only) OR aliases && CAST(:only AS text[]))
         ORDER BY rank"""),
-        _parameters(step, project_id) | {"statuses": list(statuses), "only": list(only), "stage": stage},
+        _parameters(step, project_id, statuses=list(statuses), only=list(only), stage=stage),
     )
     return [(row.id, row.rank, row.deaths) for row in rows]
 

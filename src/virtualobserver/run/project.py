@@ -23,6 +23,7 @@ from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run import pictures, results
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
+from virtualobserver.run.inputs import compare
 from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
 from virtualobserver.run.stored import scope_of
@@ -189,6 +190,8 @@ class Project:
             raise
         for failure in summary.failures:
             _log.warning("task failed", project=self.name, **failure)
+        for note in summary.notes:
+            _log.warning("not all is as it was", project=self.name, note=note)
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
         results.save_histograms(self, changed=True)
         return summary
@@ -255,8 +258,16 @@ class Project:
         return results.detections(self, simulated=simulated)
 
     def status(self) -> pd.DataFrame:
-        """Return the number of tasks by step and status, and in ``reasons`` why tasks are empty."""
+        """Return the number of tasks by step and status.
+
+        ``unplanned`` are sources without a task yet, ``reasons`` says why tasks are empty.
+        """
         return results.status(self)
+
+    def notes(self) -> list[str]:
+        """Return what the folders of the project hold that was not read, or was read and is gone."""
+        found = [compare(self, step.forgetful()) for step in self.steps if step.kind == "fetch"]
+        return [note for one in found for note in one.notes]
 
     def sql(self, statement: str, **values: Any) -> pd.DataFrame:
         """Return the rows of a SQL query; the transaction is read-only."""

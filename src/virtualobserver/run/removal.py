@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
     from virtualobserver.run.workspace import Workspace
 
-__all__ = ["DeleteReport", "PruneReport", "changed", "delete", "prune", "readable", "remove_files"]
+__all__ = [
+    "DeleteReport",
+    "PruneReport",
+    "changed",
+    "delete",
+    "prune",
+    "readable",
+    "remove_files",
+    "run_name",
+]
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,23 @@ def changed(session: Session, statement: str, values: dict[str, Any] | None = No
     return int(result.rowcount)
 
 
+def run_name(run_id: int) -> str:
+    """Return the name under which a run shows that it lives, see `Heartbeat`."""
+    return f"run {run_id}"
+
+
+def _at_work(session: Session, project_id: int | None = None) -> list[str]:
+    """Return the names of projects with a run that lives, of `project_id` only if given."""
+    rows = session.execute(
+        text("""SELECT r.id, p.name FROM run r JOIN project p ON p.id = r.project_id
+        WHERE r.finished IS NULL AND (CAST(:project AS bigint) IS NULL OR p.id = :project) ORDER BY r.id"""),
+        {"project": project_id},
+    ).all()
+    free = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+    names = [row.name for row in rows if not session.execute(free, {"name": run_name(row.id)}).scalar_one()]
+    return list(dict.fromkeys(names))
+
+
 _USED = """
 SELECT FROM configuration c WHERE c.step = t.step AND c.digest = t.digest AND {which} AND (
   EXISTS (SELECT FROM membership m WHERE m.project_id = c.project_id AND m.source_id = t.source_id)
@@ -129,9 +155,19 @@ def prune(
     ------
     ConfigError
         If there is no such project.
+    RunError
+        If a run is at work, which may need what would go.
     """
     with workspace.database.session() as session, session.begin():
-        values = {"project": None if project is None else _project_id(session, project), "role": role}
+        # a run that begins now plans after this, and so makes again what it misses
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('plan', 0))"))
+        project_id = None if project is None else _project_id(session, project)
+        values = {"project": project_id, "role": role}
+        if busy := _at_work(session, project_id if settled else None):
+            if settled:  # the run that ends last does it
+                return PruneReport(0, 0, (), 0)
+            msg = f"project {busy[0]} is running; wait for its end or stop `vo run`, then prune again"
+            raise RunError(msg)
         mine = _USED.format(which="c.project_id = :project")
         others = _USED.format(
             which="c.current AND c.project_id IS DISTINCT FROM :project" if role else "c.current"
@@ -208,7 +244,7 @@ def delete(workspace: Workspace, project_name: str) -> DeleteReport:
                 "AND id IN (SELECT id FROM gone_task)"
             )
         ).scalar_one()
-        if busy:
+        if busy or _at_work(session, values["project"]):
             msg = f"project {project_name} is running ({busy} tasks); stop `vo run`, then delete again"
             raise RunError(msg)
         tasks = changed(session, "DELETE FROM task WHERE id IN (SELECT id FROM gone_task)")

@@ -15,6 +15,7 @@ from virtualobserver.db.bulk import frame_of, read_frame
 from virtualobserver.db.reader import TIME_LIMIT
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.netcdf import read_attributes, write_variables
+from virtualobserver.run.plan import look
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -94,11 +95,15 @@ def status(project: Project) -> pd.DataFrame:
     said: dict[str, list[str]] = {step: [] for step in order}
     for name, reason, tasks, rows_left_out in reasons(project).itertuples(index=False, name=None):
         number = "1 task" if tasks == 1 else f"{tasks} tasks"
-        told = (
+        line = (
             f"{number} empty, {reason}" if rows_left_out is None else f"{rows_left_out} {reason} in {number}"
         )
-        said.setdefault(str(name), []).append(told)
-    return table.assign(reasons=["; ".join(said[step]) for step in order])
+        said.setdefault(str(name), []).append(line)
+    with project.session() as session:
+        numbers = {s.name: project.injections(s.plugin) for s in project.steps if s.kind == "simulate"}
+        opened = [look(session, s, project.id, number=numbers.get(s.name, 0)) for s in project.steps]
+    told = ["; ".join(said[step]) for step in order]
+    return table.assign(unplanned=[one.missing for one in opened], reasons=told)
 
 
 def reasons(project: Project) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from virtualobserver import plugins
@@ -31,7 +32,8 @@ class Step:
     """One step of a project, able to travel to a worker.
 
     ``plugin`` is the plug-in's own name, ``entry`` what the configuration calls it: that name or its file.
-    ``upstream`` are the (step, digest) pairs whose products (or raw data) it works on. ``levels`` name the
+    ``archive`` says which archive the raw data come from: its folders or addresses, one a
+    line. ``upstream`` are the (step, digest) pairs whose products (or raw data) it works on. ``levels`` name the
     parts of its units, e.g. ``("night", "frame")``; ``depths`` say how many of the parts of each upstream's
     units an analysis groups by. ``masters`` is the step that makes the survey's masters. ``part`` is the name
     of a named part of the reduction.
@@ -43,6 +45,7 @@ class Step:
     digest: str
     settings: Mapping[str, Any]
     origin: str = "live"
+    archive: str = ""
     upstream: tuple[tuple[str, str], ...] = ()
     wanted: tuple[tuple[str, str], ...] = ()
     batch: int = 200
@@ -79,6 +82,15 @@ def _origin(plugin: Any, archive: Any) -> str:
     return "folder" if archive else "live"
 
 
+def _archive(plugin: Any, settings: Any, origin: str) -> str:
+    """Return what tells an archive from others of its kind."""
+    if origin == "folder":
+        places = [str(Path(folder).expanduser().resolve()) for folder in _folders(settings.archive)]
+    else:
+        places = list(plugin(settings).addresses()) if origin == "live" else []
+    return "\n".join(places)
+
+
 def _folders(archive: Any) -> tuple[str, ...]:
     if archive in {None, "simulated"}:
         return ()
@@ -89,19 +101,21 @@ def _survey_steps(entry: str, settings: Any) -> list[Step]:
     plugin = plugins.load("observatories", entry)
     name = plugin.name
     origin = _origin(plugin, settings.archive)
+    archive = _archive(plugin, settings, origin)
     raw = settings.model_dump(mode="json")
     common: dict[str, Any] = {
         "plugin": name,
         "entry": entry,
         "settings": raw,
         "origin": origin,
+        "archive": archive,
         "seed": settings.seed,
         "folders": _folders(settings.archive),
         "levels": plugin.levels,
     }
     fetch = Step(
         "fetch",
-        digest=digest("fetch", name, plugin.version, settings, [f"origin:{origin}"]),
+        digest=digest("fetch", name, plugin.version, settings, [f"origin:{origin}", f"archive:{archive}"]),
         batch=plugin.fetch_batch,
         **common,
     )

@@ -16,7 +16,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
-from virtualobserver.data.product import Target
 from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
 from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
@@ -25,7 +24,7 @@ from virtualobserver.run.compute import attempt
 from virtualobserver.run.heartbeat import Heartbeat
 from virtualobserver.run.landing import fetch_batch
 from virtualobserver.run.masters import choose, master_rows, raw_items
-from virtualobserver.run.outcome import Claim, Outcome, hash_inputs
+from virtualobserver.run.outcome import Claim, Outcome, hash_inputs, target_of
 from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import GROUP, IN_ORDER, UPSTREAM, WANTED, Step
 from virtualobserver.run.workspace import Workspace
@@ -85,31 +84,12 @@ def claim(session: Session, job: Job, worker: str, ids: Sequence[int]) -> list[C
             r.unit,
             r.attempts,
             r.extent if job.step.kind == "simulate" else 0,
-            _target(r),
+            target_of(r),
             r.row_sha,
         )
         for r in rows
     ]
     return sorted(claims, key=lambda c: order[c.task_id])
-
-
-def _target(row: Any) -> Target:
-    return Target(
-        name=row.name,
-        ra=row.ra,
-        dec=row.dec,
-        epoch=row.epoch,
-        pmra=row.pmra,
-        pmdec=row.pmdec,
-        parallax=row.parallax,
-        mag=row.mag,
-        mag_error=row.mag_error,
-        mag_band=row.mag_band,
-        aliases=tuple(row.aliases or ()),
-        kind=row.kind,
-        namespace=row.namespace,
-        extra=row.extra or {},
-    )
 
 
 def run_batch(

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.observatories.harps import live, tree
+from virtualobserver.observatories.harps import live, query, tree
 from virtualobserver.observatories.harps.folder import FolderArchive, catalogue_of
 from virtualobserver.observatories.harps.header import LA_SILLA, Facts
 from virtualobserver.observatories.harps.reader import Exposure, read_exposure
@@ -56,6 +57,10 @@ class VirtualHARPS(VirtualObservatory):
     fetch_batch: ClassVar[int] = 8
     trees: ClassVar[Mapping[str, TreeWriter]] = {"harps-dataset": tree.write_groups}
 
+    contract: ClassVar[SurveyContract] = SurveyContract(
+        files=lambda _, raws: {f"{raw.archive_id}.fits": raw.read() for raw in raws if raw.format == "fits"}
+    )
+
     Settings: ClassVar[type[ObservatorySettings]] = HARPSSettings
 
     def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
@@ -87,6 +92,18 @@ class VirtualHARPS(VirtualObservatory):
             service = live.LiveArchive(client, self.settings)
             for target in targets:
                 yield from with_star(target, service.fetch, client, self.settings, patience=self._patience)
+
+    def listing(
+        self, targets: Sequence[Target], client: Client
+    ) -> Iterator[tuple[Target, Mapping[str, str]]]:
+        """Say which files of the folders are of each target, by position or by name."""
+        archive = self._folder(client)
+        for target in targets:
+            yield target, archive.listing(target, self.settings)
+
+    def addresses(self) -> Sequence[str]:
+        """Return where the lists and the files come from."""
+        return (query.TAP_URL, query.FILE_URL)
 
     def catalogue(self, client: Client) -> list[dict[str, Any]]:
         """Make a target list of everything the archive has: rows for the section ``catalog``.

@@ -21,6 +21,7 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
+from virtualobserver.io.listing import stamps
 from virtualobserver.maths.identity import component_of, group_positions, move_linear, normal_name
 from virtualobserver.maths.sphere import separation
 from virtualobserver.observatories.harps import tree
@@ -74,6 +75,7 @@ class FolderArchive:
             np.array([getattr(f, name) for f in facts], dtype=np.float64)
             for name in ("ra", "dec", "year", "pmra", "pmdec")
         )
+        self._by_dec = np.argsort(self._dec)
         self._groups = group_positions(
             self._ra, self._dec, years=self._year, pmra=self._pmra, pmdec=self._pmdec
         )
@@ -120,12 +122,22 @@ class FolderArchive:
     def _found(self, target: Target, settings: HARPSSettings) -> Iterator[Raw]:
         if (star := self._star(target)) is not None:
             yield from tree.raws(star)
-        for number in self._rows(target, settings.radius):
-            yield _raw(self._known[number])
+        for entry in self._entries_of(target, settings.radius):
+            yield _raw(entry)
+
+    def listing(self, target: Target, settings: HARPSSettings) -> dict[str, str]:
+        """Return the files of a target with their stamps."""
+        star = self._star(target)
+        parts = [raw.path for raw in tree.raws(star) if raw.path is not None] if star is not None else []
+        return stamps([*parts, *(entry.path for entry in self._entries_of(target, settings.radius))])
+
+    def _entries_of(self, target: Target, radius: float) -> Iterator[Entry]:
+        for number in self._rows(target, radius):
+            yield self._known[number]
         names = {normal_name(name) for name in (target.name, *target.aliases)}
         for entry in self.unreadable:
             if names & {normal_name(entry.path.parent.name), normal_name(entry.path.name.split(".")[0])}:
-                yield _raw(entry)
+                yield entry
 
     def _tell(self) -> None:
         if self._told:
@@ -142,8 +154,9 @@ class FolderArchive:
         """Return which files are of a target: the object nearest to it, in all the names it goes by."""
         if not self._known or target.ra is None or target.dec is None:
             return []
-        away, limit = self._away(target, radius)
-        near = np.flatnonzero(away < limit)
+        rows = self._candidates(target, radius)
+        away, limit = self._away(target, radius, rows)
+        near, distance = rows[away < limit], away[away < limit]
         if not near.size:
             return []
         names = [target.name, *target.aliases]
@@ -154,27 +167,39 @@ class FolderArchive:
             for g in groups
             if any(normal_name(self._objects[n]) in wanted for n in near if self._groups[n] == g)
         ]
-        nearest = self._groups[near[np.argmin(away[near])]]
+        nearest = self._groups[near[np.argmin(distance)]]
         chosen = set(named or [nearest])
-        rows = [n for n in range(len(self._known)) if self._groups[n] in chosen]
+        members: list[int] = np.flatnonzero(np.isin(self._groups, list(chosen))).tolist()
         part = {component_of(name, [*self._objects, *names]) for name in names} - {""}
         if part:
             # a close pair is one object by position: names tell its components apart
-            rows = [
-                n for n in rows if component_of(self._objects[n], [*self._objects, *names]) in {"", *part}
+            members = [
+                n for n in members if component_of(self._objects[n], [*self._objects, *names]) in {"", *part}
             ]
-        return rows
+        return members
 
-    def _away(self, target: Target, radius: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return distance and largest distance (arcsec) of all files, each at its own date."""
-        years = np.nan_to_num(self._year - target.epoch)
+    def _candidates(self, target: Target, radius: float) -> NDArray[np.intp]:
+        """Return which files have a declination that the target can have had: few of many, found at once."""
+        assert target.dec is not None
+        moves = target.pmra is not None and target.pmdec is not None
+        rate = np.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000 if moves else _SLACK
+        span = np.abs(np.nan_to_num(self._year - target.epoch)).max(initial=0.0)
+        reach = (radius + rate * span) / 3600 * 1.01  # a little more, for proper motion is no straight line
+        first, last = np.searchsorted(self._dec[self._by_dec], [target.dec - reach, target.dec + reach])
+        return np.sort(self._by_dec[first:last])
+
+    def _away(
+        self, target: Target, radius: float, rows: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return distance and largest distance (arcsec) of files, each at its own date."""
+        years = np.nan_to_num(self._year[rows] - target.epoch)
         moves = target.pmra is not None and target.pmdec is not None
         pm = (target.pmra or 0.0, target.pmdec or 0.0)
         n = len(years)
         ra, dec = move_linear(
             np.full(n, target.ra), np.full(n, target.dec), np.full(n, pm[0]), np.full(n, pm[1]), years
         )
-        away = separation(self._ra, self._dec, ra, dec) * ARCSEC_PER_DEGREE
+        away = separation(self._ra[rows], self._dec[rows], ra, dec) * ARCSEC_PER_DEGREE
         limit = np.full(n, radius) if moves else radius + _SLACK * np.abs(years)
         return np.where(np.isfinite(away), away, np.inf), limit
 

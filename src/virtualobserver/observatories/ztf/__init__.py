@@ -7,22 +7,25 @@ their layout. References: Bellm et al. 2019, PASP 131, 018002; Masci et al. 2019
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
-from virtualobserver.observatories.ztf import forced
+from virtualobserver.observatories.ztf import forced, query
 from virtualobserver.observatories.ztf.bulk import columns_of
 from virtualobserver.observatories.ztf.folder import FolderArchive
 from virtualobserver.observatories.ztf.live import LiveArchive
 from virtualobserver.observatories.ztf.reduce import PALOMAR, join, lightcurves
-from virtualobserver.observatories.ztf.service import ForcedService
+from virtualobserver.observatories.ztf.service import SERVER, ForcedService
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.simulate import simulate
 from virtualobserver.observatories.ztf.table import Columns, parse
 from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, Site, VirtualObservatory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 __all__ = ["VirtualZTF", "ZTFSettings"]
@@ -40,8 +43,15 @@ class VirtualZTF(VirtualObservatory):
     batch: ClassVar[int] = 200
     fetch_batch: ClassVar[int] = 20
     http_login: ClassVar[bool] = False
+    contract: ClassVar[SurveyContract] = SurveyContract(
+        files=lambda target, raws: {f"{target.name}.{raw.format}": raw.read() for raw in raws}
+    )
 
     Settings: ClassVar[type[ObservatorySettings]] = ZTFSettings
+
+    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+        super().__init__(settings, **options)
+        self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Get the light curves of a batch of targets from folders, the simulator or the live archive.
@@ -56,7 +66,7 @@ class VirtualZTF(VirtualObservatory):
             Why there are no data.
         """
         if client.folders:
-            folder = FolderArchive(client.folders)
+            folder = self._folder(client)
             for target in targets:
                 yield from folder.fetch(target, self.settings)
         elif client.origin == "simulated":
@@ -68,6 +78,24 @@ class VirtualZTF(VirtualObservatory):
             archive = LiveArchive(client, self.settings)
             for target in targets:
                 yield from archive.fetch(target)
+
+    def listing(
+        self, targets: Sequence[Target], client: Client
+    ) -> Iterator[tuple[Target, Mapping[str, str]]]:
+        """Say which files of the folders are of each target: its own, or the bulk files of its object id."""
+        folder = self._folder(client)
+        for target in targets:
+            yield target, folder.listing(target, self.settings)
+
+    def addresses(self) -> Sequence[str]:
+        """Return where the tables, the light curves and the forced photometry come from."""
+        return (SERVER,) if self.settings.mode == "forced" else (query.TAP_URL, query.LIGHTCURVE_URL)
+
+    def _folder(self, client: Client) -> FolderArchive:
+        folders = tuple(client.folders)
+        if self._folders is None or self._folders[0] != folders:
+            self._folders = (folders, FolderArchive(folders))
+        return self._folders[1]
 
     def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
         """Turn the answers for one source into one light curve for each season and filter.

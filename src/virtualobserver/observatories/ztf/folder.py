@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.io.listing import stamps
 from virtualobserver.observatories.ztf import bulk, forced
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings
@@ -46,6 +47,7 @@ class FolderArchive:
         self._others: dict[str, str] = {}
         self._bulk: dict[str, list[Path]] = {}
         self._forced: list[Path] = []
+        self._places: dict[Path, tuple[float, float] | None] = {}
         for folder in folders:
             if not folder.is_dir():
                 msg = f"archive folder {folder} does not exist; check the setting archive"
@@ -110,14 +112,35 @@ class FolderArchive:
             if (path := self._files.get(f"{stem}.forced.txt")) is not None:
                 yield forced.raw_of(_content(path), path.name, path=path)
                 return
-        near = False
-        for path in self._forced:
-            content = _content(path)
-            if forced.requested_near(content, target, settings.cone_radius):
-                near = True
-                yield forced.raw_of(content, path.name, path=path)
+        near = list(self._near(target, settings.cone_radius))
+        for path in near:
+            yield forced.raw_of(_content(path), path.name, path=path)
         if not near:
             yield Missing("no forced photometry file of its name, and none was requested at its position")
+
+    def _near(self, target: Target, radius: float) -> Iterator[Path]:
+        """Yield the results of the forced photometry service that were requested for the target's place."""
+        for path in self._forced:
+            if path not in self._places:
+                self._places[path] = forced.requested_at(path)
+            if forced.is_near(self._places[path], target, radius):
+                yield path
+
+    def listing(self, target: Target, settings: ZTFSettings) -> dict[str, str]:
+        """Return the files that `fetch` would look into for `target`, with their stamps."""
+        return stamps(self._paths(target, settings))
+
+    def _paths(self, target: Target, settings: ZTFSettings) -> list[Path]:
+        stems = file_stems(target.name)
+        if settings.mode == "forced":
+            names = [f"{stem}.forced.txt" for stem in stems]
+            named = [self._files[name] for name in names if name in self._files]
+            return named or list(self._near(target, settings.cone_radius))
+        named = [path for stem in stems for path in self._curves.get(stem, {}).values()]
+        if named:
+            return named
+        oid = bulk.oid_of(target)
+        return [] if oid is None else self._bulk.get(bulk.key_of(oid), [])
 
 
 def _content(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from virtualobserver.maths.timeseries import tangent_offsets
 from virtualobserver.observatories.ztf.calibrate import lightcurves
 from virtualobserver.observatories.ztf.table import Columns, without_impossible
 
-__all__ = ["FORMAT", "check_result", "lightcurves", "parse", "raw_of", "requested_near"]
+__all__ = ["FORMAT", "check_result", "is_near", "lightcurves", "parse", "raw_of", "requested_at"]
 
 FORMAT = "ztf-forced"
 _TEXT = ("filter", "procstatus")
@@ -63,12 +63,18 @@ def check_result(answer: Answer) -> bool:
         raise IncompleteDownload(str(error)) from None
 
 
-def requested_near(content: bytes, target: Target, radius: float) -> bool:
-    """Say whether a result file was requested within `radius` arcsec of `target`."""
-    found = {name: float(value) for name, value in _REQUESTED.findall(content[:2000])}
-    if target.ra is None or target.dec is None or set(found) != {b"R.A.", b"Dec."}:
+def requested_at(path: Path) -> tuple[float, float] | None:
+    """Return the position (deg) a result file was requested for; None if it does not say."""
+    with path.open("rb") as stream:
+        found = {name: float(value) for name, value in _REQUESTED.findall(stream.read(2000))}
+    return (found[b"R.A."], found[b"Dec."]) if set(found) == {b"R.A.", b"Dec."} else None
+
+
+def is_near(place: tuple[float, float] | None, target: Target, radius: float) -> bool:
+    """Say whether a requested position is within `radius` arcsec of `target`."""
+    if target.ra is None or target.dec is None or place is None:
         return False
-    east, north = tangent_offsets(found[b"R.A."], found[b"Dec."], target.ra, target.dec)
+    east, north = tangent_offsets(*place, target.ra, target.dec)
     return bool(np.hypot(east, north) <= radius)
 
 

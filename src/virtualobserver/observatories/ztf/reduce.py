@@ -45,20 +45,24 @@ _ERROR_SCALE = {"zg": (1.15, 0.004), "zr": (1.15, 0.004), "zi": (1.0, 0.007)}
 
 
 def join(tables: Sequence[Columns]) -> Columns:
-    """Put the epochs of several answers together; an exposure of an object counts once.
+    """Put the epochs of one or several answers together; an exposure of an object counts once, the first time.
 
     A column that one answer lacks is NaN there (0 for integers). Times become ``mjd``, the middle of the
     exposure, and ``mjd_start`` (both UTC).
     """
     tables = [_with_times(table) for table in tables if len(table["oid"])]
-    if len(tables) < 2:
-        return dict(tables[0]) if tables else {}
+    if not tables:
+        return {}
     names = {name: column.dtype for table in tables for name, column in table.items()}
     joined = {
         name: np.concatenate([table.get(name, _blank(len(table["oid"]), dtype)) for table in tables])
         for name, dtype in names.items()
     }
-    pairs = np.column_stack((joined["oid"], joined["mjd"].view(np.int64)))
+    # to 0.1 s, for the forms of an answer differ in the digits they write; exposures are 30 s apart
+    times = np.round(np.nan_to_num(joined["mjd"], nan=-1.0, posinf=-1.0, neginf=-1.0) * 1e6).astype(np.int64)
+    # bulk files know no exposures, and may round times to minutes: there the same row has the same magnitude too
+    known = np.isfinite(joined.get("exptime", np.full(len(times), np.nan)))
+    pairs = np.column_stack((joined["oid"], times, np.where(known, 0, joined["mag"].view(np.int64))))
     _, first = np.unique(pairs, axis=0, return_index=True)
     return {name: column[np.sort(first)] for name, column in joined.items()}
 

@@ -38,6 +38,7 @@ from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatory import Client, Landed
 
 __all__ = [
+    "SERVER",
     "ForcedService",
     "Job",
     "Request",
