@@ -18,7 +18,7 @@ from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.observatories.harps import live, query, tree
+from virtualobserver.observatories.harps import live, tree
 from virtualobserver.observatories.harps.folder import FolderArchive, catalogue_of
 from virtualobserver.observatories.harps.header import LA_SILLA, Facts
 from virtualobserver.observatories.harps.reader import Exposure, read_exposure
@@ -103,7 +103,7 @@ class VirtualHARPS(VirtualObservatory):
 
     def addresses(self) -> Sequence[str]:
         """Return where the lists and the files come from."""
-        return (query.TAP_URL, query.FILE_URL)
+        return (self.settings.tap_url, self.settings.file_url)
 
     def catalogue(self, client: Client) -> list[dict[str, Any]]:
         """Make a target list of everything the archive has: rows for the section ``catalog``.

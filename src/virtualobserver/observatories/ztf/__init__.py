@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
-from virtualobserver.observatories.ztf import forced, query
+from virtualobserver.observatories.ztf import forced
 from virtualobserver.observatories.ztf.bulk import columns_of
 from virtualobserver.observatories.ztf.folder import FolderArchive
 from virtualobserver.observatories.ztf.live import LiveArchive
 from virtualobserver.observatories.ztf.reduce import PALOMAR, join, lightcurves
-from virtualobserver.observatories.ztf.service import SERVER, ForcedService
+from virtualobserver.observatories.ztf.service import ForcedService
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.simulate import simulate
 from virtualobserver.observatories.ztf.table import Columns, parse
@@ -89,7 +89,8 @@ class VirtualZTF(VirtualObservatory):
 
     def addresses(self) -> Sequence[str]:
         """Return where the tables, the light curves and the forced photometry come from."""
-        return (SERVER,) if self.settings.mode == "forced" else (query.TAP_URL, query.LIGHTCURVE_URL)
+        own = self.settings
+        return (own.forced_url,) if own.mode == "forced" else (own.tap_url, own.lightcurve_url)
 
     def _folder(self, client: Client) -> FolderArchive:
         folders = tuple(client.folders)
