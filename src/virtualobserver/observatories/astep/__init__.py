@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from virtualobserver.ccd.folder import belongs, folder_raws
+from virtualobserver.ccd.header import unit_of
+from virtualobserver.ccd.loaded import LoadedMasters
+from virtualobserver.ccd.making import make_masters
+from virtualobserver.ccd.masters import choose_masters
+from virtualobserver.ccd.photometry import measure
+from virtualobserver.ccd.recipe import reduce_frame
+from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.solve import solve
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
-from virtualobserver.observatories.astep.folder import belongs, folder_raws
-from virtualobserver.observatories.astep.header import unit_of
-from virtualobserver.observatories.astep.loaded import LoadedMasters
-from virtualobserver.observatories.astep.making import make_masters
-from virtualobserver.observatories.astep.masters import choose_masters
-from virtualobserver.observatories.astep.photometry import measure
-from virtualobserver.observatories.astep.recipe import reduce_frame
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 from virtualobserver.observatories.astep.simulate import simulate
-from virtualobserver.observatories.astep.solve import solve
 from virtualobserver.observatories.astep.tree import write_nights
 from virtualobserver.observatory import (
     Client,
@@ -126,7 +126,7 @@ class VirtualASTEP(VirtualObservatory):
         self, raws: Sequence[RawRef], products: Sequence[Handle], settings: Any
     ) -> Mapping[str, Figure]:
         """Draw the masters with their masks, a frame before and after, and the noise against the variance."""
-        from virtualobserver.observatories.astep.figures import calibration_figures
+        from virtualobserver.ccd.figures import calibration_figures
 
         return calibration_figures(raws, products, settings)
 

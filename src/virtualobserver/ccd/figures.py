@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.frames import read_frame
+from virtualobserver.ccd.header import unit_of
+from virtualobserver.ccd.masters import choose_masters
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.conventions import (
     MASK_BAD,
     MASK_COSMIC_RAY,
@@ -25,10 +29,6 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.maths.ccd_masks import count_bits, lasting_pixels
 from virtualobserver.maths.ccd_noise import NoiseCheck, check_noise
-from virtualobserver.observatories.astep.frames import read_frame
-from virtualobserver.observatories.astep.header import unit_of
-from virtualobserver.observatories.astep.masters import choose_masters
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from virtualobserver.ccd.header import KINDS, frame_key
+from virtualobserver.ccd.loaded import Load, LoadedMasters, load_master
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.data.handles import Handle
 from virtualobserver.maths.ccd_masters import (
     Master,
@@ -19,9 +22,6 @@ from virtualobserver.maths.ccd_match import (
     choose_flat,
     nearest_in_time,
 )
-from virtualobserver.observatories.astep.header import KINDS, frame_key
-from virtualobserver.observatories.astep.loaded import Load, LoadedMasters, load_master
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["COUNTS", "Picked", "choose_masters", "pick"]
 

@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from virtualobserver.ccd.frames import RawFrame, read_frame
+from virtualobserver.ccd.header import detector_of
+from virtualobserver.ccd.loaded import LoadedMasters
+from virtualobserver.ccd.masters import Picked, master_changes, pick
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES, MASK_UNSTABLE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
@@ -19,11 +24,6 @@ from virtualobserver.maths.ccd_masks import count_bits
 from virtualobserver.maths.ccd_science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
 from virtualobserver.maths.psf import Psf, measure_psf
 from virtualobserver.maths.sources import find_sources
-from virtualobserver.observatories.astep.frames import RawFrame, read_frame
-from virtualobserver.observatories.astep.header import detector_of
-from virtualobserver.observatories.astep.loaded import LoadedMasters
-from virtualobserver.observatories.astep.masters import Picked, master_changes, pick
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["reduce_frame"]
 

@@ -9,12 +9,12 @@ from datetime import date, datetime, timedelta
 from pathlib import PurePath
 from typing import Any, Final
 
+from virtualobserver.ccd.settings import ASTEPSettings, KeywordSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
 from virtualobserver.io.keywords import MISSING, Keyword, read_keywords
 from virtualobserver.maths.ccd_match import FrameKey
 from virtualobserver.maths.ccd_science import Detector
-from virtualobserver.observatories.astep.settings import ASTEPSettings, KeywordSettings
 
 __all__ = ["KINDS", "detector_of", "facts_of", "frame_key", "kind_of", "night_of", "stem_of", "unit_of"]
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from virtualobserver.ccd.flats import combining, make_flat
+from virtualobserver.ccd.frames import OpenFrame, opened, sections
+from virtualobserver.ccd.loaded import load_master
+from virtualobserver.ccd.masters import COUNTS
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import DataError
 from virtualobserver.maths.ccd_masks import count_bits, hot_pixels, unstable_pixels
 from virtualobserver.maths.ccd_masters import Master, master_bias, master_dark
-from virtualobserver.observatories.astep.flats import combining, make_flat
-from virtualobserver.observatories.astep.frames import OpenFrame, opened, sections
-from virtualobserver.observatories.astep.loaded import load_master
-from virtualobserver.observatories.astep.masters import COUNTS
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["make_masters"]
 

@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits import read_header, read_image, read_section
 from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image
 from virtualobserver.maths.ccd_combine import Sections
 from virtualobserver.maths.ccd_overscan import apply_overscan, read_layout
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["OpenFrame", "RawFrame", "opened", "read_frame"]
 

@@ -9,6 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 
+from virtualobserver.ccd.settings import ASTEPSettings, PhotometrySettings
+from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
+from virtualobserver.ccd.stars import (
+    NO_STAR,
+    FrameStars,
+    aperture_columns,
+    locate_stars,
+    measure_stars,
+    named_places,
+)
+from virtualobserver.ccd.zero import aperture_of, measure_zero_point, zero_point_product
 from virtualobserver.conventions import MAG_TO_FLUX
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -18,17 +29,6 @@ from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.sources import SourceList, find_sources
 from virtualobserver.maths.tansip import replace_world
 from virtualobserver.maths.zeropoint import ZeroPoint
-from virtualobserver.observatories.astep.settings import ASTEPSettings, PhotometrySettings
-from virtualobserver.observatories.astep.solve import epoch_of, scale_of, world_of
-from virtualobserver.observatories.astep.stars import (
-    NO_STAR,
-    FrameStars,
-    aperture_columns,
-    locate_stars,
-    measure_stars,
-    named_places,
-)
-from virtualobserver.observatories.astep.zero import aperture_of, measure_zero_point, zero_point_product
 
 __all__ = ["measure"]
 

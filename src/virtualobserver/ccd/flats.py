@@ -9,6 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.frames import OpenFrame
+from virtualobserver.ccd.header import detector_of
+from virtualobserver.ccd.masters import pick
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.data.product import Aux
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.maths.ccd_combine import NoiseModel
@@ -21,10 +25,6 @@ from virtualobserver.maths.ccd_masters import (
     master_flat,
     select_flats,
 )
-from virtualobserver.observatories.astep.frames import OpenFrame
-from virtualobserver.observatories.astep.header import detector_of
-from virtualobserver.observatories.astep.masters import pick
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["combining", "make_flat"]
 

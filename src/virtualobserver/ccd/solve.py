@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from virtualobserver.ccd.settings import ASTEPSettings, SolveSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -18,7 +19,6 @@ from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.keywords import read_wcs
 from virtualobserver.maths.astrometry import PlateHint
 from virtualobserver.maths.sources import SourceList, find_sources
-from virtualobserver.observatories.astep.settings import ASTEPSettings, SolveSettings
 
 if TYPE_CHECKING:
     from virtualobserver.observatory import Solved, Solver

@@ -9,6 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.settings import PhotometrySettings
+from virtualobserver.ccd.stars import FrameStars
 from virtualobserver.conventions import (
     MASK_BAD,
     MASK_COSMIC_RAY,
@@ -22,8 +24,6 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.sources import SourceList
 from virtualobserver.maths.zeropoint import ZeroPoint, fit_zero_point, limiting_magnitude, sky_brightness
-from virtualobserver.observatories.astep.settings import PhotometrySettings
-from virtualobserver.observatories.astep.stars import FrameStars
 
 __all__ = ["aperture_of", "measure_zero_point", "zero_point_product"]
 

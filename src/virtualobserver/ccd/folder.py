@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from virtualobserver.ccd.header import KINDS, facts_of
+from virtualobserver.ccd.settings import ASTEPSettings
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits import read_header
 from virtualobserver.io.fits_structure import check_structure, first_image
 from virtualobserver.maths.identity import normal_name
 from virtualobserver.maths.sphere import separation
-from virtualobserver.observatories.astep.header import KINDS, facts_of
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["belongs", "camera_of", "folder_raws", "raw_of"]
 
