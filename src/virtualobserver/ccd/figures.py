@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from virtualobserver.ccd.frames import read_frame
 from virtualobserver.ccd.header import unit_of
 from virtualobserver.ccd.masters import choose_masters
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.conventions import (
     MASK_BAD,
     MASK_COSMIC_RAY,
@@ -59,7 +59,7 @@ _CUT: Final = 48
 
 
 def calibration_figures(
-    raws: Sequence[RawRef], products: Sequence[Handle], settings: ASTEPSettings
+    raws: Sequence[RawRef], products: Sequence[Handle], settings: CCDSettings
 ) -> dict[str, Figure]:
     """Return the figures ``frame``, ``masters``, ``noise`` and ``lasting`` of some frames.
 
@@ -108,7 +108,7 @@ def masters_figure(masters: Sequence[Handle]) -> Figure:
     return figure
 
 
-def frame_figure(raw: RawRef, handle: Handle, settings: ASTEPSettings) -> Figure:
+def frame_figure(raw: RawRef, handle: Handle, settings: CCDSettings) -> Figure:
     """Draw a frame before and after calibration with its mask, whole and around its most marked place."""
     from matplotlib.figure import Figure
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.ccd.frames import OpenFrame
 from virtualobserver.ccd.header import detector_of
 from virtualobserver.ccd.masters import pick
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.product import Aux
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.maths.ccd_combine import NoiseModel
@@ -36,7 +36,7 @@ def make_flat(
     frames: Sequence[OpenFrame],
     aux: Aux,
     headers: Mapping[str, Mapping[str, Any]],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
     said: tuple[dict[str, str], list[str]],
 ) -> Master:
     """Combine the flats of one filter.
@@ -94,7 +94,7 @@ def _rebased(
     frames: Sequence[OpenFrame],
     aux: Aux,
     headers: Mapping[str, Mapping[str, Any]],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
     notes: list[str],
 ) -> tuple[list[_Rebased], Master | None]:
     """Return flats as if all had the dark of the first, and that dark."""
@@ -112,7 +112,7 @@ def _rebased(
 
 
 def combining(
-    frames: Sequence[OpenFrame], settings: ASTEPSettings, *, zero: float | None = None
+    frames: Sequence[OpenFrame], settings: CCDSettings, *, zero: float | None = None
 ) -> dict[str, Any]:
     """Return noise model and memory for `combine`; `zero` is the level without light (ADU)."""
     options: dict[str, Any] = {"memory_limit": settings.memory_limit * 1e9, "noise": None}
@@ -160,7 +160,7 @@ class _Rebased:
         return np.asarray(values - own + first, dtype=np.float32)
 
 
-def _gain(frame: OpenFrame, settings: ASTEPSettings) -> tuple[float, float]:
+def _gain(frame: OpenFrame, settings: CCDSettings) -> tuple[float, float]:
     """Return gain and read noise of a calibration frame; 1 and 0 if its header does not say."""
     try:
         detector, _ = detector_of(frame.header, frame.name, settings)

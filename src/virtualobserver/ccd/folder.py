@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from virtualobserver.ccd.header import KINDS, facts_of
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits import read_header
@@ -21,11 +21,10 @@ __all__ = ["belongs", "camera_of", "folder_raws", "raw_of"]
 
 SUFFIXES: Final = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fit.fz")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_MADE: Final = re.compile(r"_MASTER|_MASK\.|_CAL\.")
 _MASTERS: Final = frozenset({"MASTERBIAS", "MASTERDARK", "MASTERFLAT", "MASK"})
 
 
-def folder_raws(folders: Sequence[Path], settings: ASTEPSettings) -> list[Raw]:
+def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
     """Return all frames below the folders, by name; masters and calibrated frames of other programs are left out.
 
     A file that cannot be read, or lacks what is needed, is there too, and its header says why.
@@ -36,10 +35,11 @@ def folder_raws(folders: Sequence[Path], settings: ASTEPSettings) -> list[Raw]:
         If a folder holds no FITS files in this layout.
     """
     found: list[Raw] = []
+    layout = settings.layouts.get(settings.layout)
     for folder in folders:
         stems: set[tuple[str, str]] = set()
         number = len(found)
-        for path in _files(folder, settings.layout):
+        for path in _files(folder, settings):
             raw = _raw_of_file(path, folder, settings)
             key = (path.parent.name, str(raw.header["stem"]))
             # x.fits beside x.fits.gz is one frame
@@ -48,7 +48,7 @@ def folder_raws(folders: Sequence[Path], settings: ASTEPSettings) -> list[Raw]:
             stems.add(key)
             found.append(raw)
         if len(found) == number:
-            what = "DATE/DATE-CAMS/*.fits" if settings.layout == "dates" else "FITS files"
+            what = "FITS files" if layout is None else layout.example
             msg = f"archive folder {folder} holds no {what}; check the settings archive and layout"
             raise InvalidFile(msg)
     return sorted(found, key=lambda raw: raw.archive_id)
@@ -76,7 +76,7 @@ def camera_of(name: str) -> Target:
     return Target(name, kind="instrument")
 
 
-def belongs(raw: Raw, target: Target, settings: ASTEPSettings) -> bool:
+def belongs(raw: Raw, target: Target, settings: CCDSettings) -> bool:
     """Whether a frame is one of the target's; calibration frames are everybody's."""
     if raw.owner is not None or settings.fields == "all":
         return True
@@ -91,24 +91,19 @@ def belongs(raw: Raw, target: Target, settings: ASTEPSettings) -> bool:
     return bool(separation(ra, dec, target.ra, target.dec) <= settings.field_radius)
 
 
-def _files(folder: Path, layout: str) -> Iterator[Path]:
+def _files(folder: Path, settings: CCDSettings) -> Iterator[Path]:
+    layout, made = settings.layouts.get(settings.layout), re.compile(settings.made)
     for where, directories, names in os.walk(folder):
         directories.sort()
         here = Path(where)
-        if layout == "dates" and not _is_night(here):
+        if layout is not None and not layout.holds(here):
             continue
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES) and not _MADE.search(name):
+            if name.lower().endswith(SUFFIXES) and not made.search(name):
                 yield here / name
 
 
-def _is_night(folder: Path) -> bool:
-    """Whether a folder is DATE/DATE-CAMS or DATE/DATE-CAMS_SKYFLAT."""
-    night = folder.parent.name
-    return bool(_DATE.fullmatch(night)) and folder.name in {f"{night}-CAMS", f"{night}-CAMS_SKYFLAT"}
-
-
-def _raw_of_file(path: Path, folder: Path, settings: ASTEPSettings) -> Raw:
+def _raw_of_file(path: Path, folder: Path, settings: CCDSettings) -> Raw:
     name = path.relative_to(folder.parent if _DATE.fullmatch(folder.name) else folder).as_posix()
     try:
         shapes = check_structure(path, verify=False)

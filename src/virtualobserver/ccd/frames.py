@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits import read_header, read_image, read_section
@@ -62,7 +62,7 @@ class OpenFrame:
         return read_section(self.path, rows, hdu=self.hdu)
 
 
-def read_frame(raw: RawRef, settings: ASTEPSettings) -> RawFrame:
+def read_frame(raw: RawRef, settings: CCDSettings) -> RawFrame:
     """Read one frame whole.
 
     Raises
@@ -79,9 +79,7 @@ def read_frame(raw: RawRef, settings: ASTEPSettings) -> RawFrame:
 
 
 @contextmanager
-def opened(
-    raws: Sequence[RawRef], settings: ASTEPSettings
-) -> Iterator[tuple[list[OpenFrame], dict[str, str]]]:
+def opened(raws: Sequence[RawRef], settings: CCDSettings) -> Iterator[tuple[list[OpenFrame], dict[str, str]]]:
     """Open the frames of a stack.
 
     A plain FITS file is read row by row where it lies. Frames that are compressed, come as bytes or have an
@@ -112,7 +110,7 @@ def opened(
         yield frames, refused
 
 
-def _open(raw: RawRef, settings: ASTEPSettings) -> OpenFrame:
+def _open(raw: RawRef, settings: CCDSettings) -> OpenFrame:
     file, digest = _file(raw, settings)
     plain = isinstance(file, Path) and settings.overscan == "none" and not file.name.lower().endswith(".fz")
     if plain:
@@ -133,7 +131,7 @@ def _spooled(frame: OpenFrame, stack: ExitStack) -> OpenFrame:
     return OpenFrame(frame.name, frame.shape, frame.header, frame.sha256, array=plane)
 
 
-def _file(raw: RawRef, settings: ASTEPSettings) -> tuple[Path | MemoryFile, str]:
+def _file(raw: RawRef, settings: CCDSettings) -> tuple[Path | MemoryFile, str]:
     """Return a file to read, unpacked, and the SHA-256 of the bytes as they came."""
     if raw.path is None:
         content = raw.read()
@@ -180,7 +178,7 @@ def _merged(file: Path | MemoryFile, header: Mapping[str, Any], number: int) -> 
 
 
 def _lit(
-    data: NDArray[Any], header: Mapping[str, Any], settings: ASTEPSettings
+    data: NDArray[Any], header: Mapping[str, Any], settings: CCDSettings
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     if settings.overscan == "none":
         return data, ()

@@ -9,7 +9,8 @@ from datetime import date, datetime, timedelta
 from pathlib import PurePath
 from typing import Any, Final
 
-from virtualobserver.ccd.settings import ASTEPSettings, KeywordSettings
+from virtualobserver.ccd.instrument import Instrument, KeywordSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
 from virtualobserver.io.keywords import MISSING, Keyword, read_keywords
@@ -20,9 +21,6 @@ __all__ = ["KINDS", "detector_of", "facts_of", "frame_key", "kind_of", "night_of
 
 KINDS: Final = ("bias", "dark", "flat")
 _MJD_UNIX: Final = 40587.0
-_NAME: Final = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2})_(?P<time>\d{2}\.\d{2}\.\d{2})_(?P<type>[A-Za-z]+)", re.ASCII
-)
 _TYPES: Final = (
     ("science", ("science", "light", "object", "target")),
     ("flat", ("flat",)),
@@ -45,10 +43,10 @@ def stem_of(name: str) -> str:
     return stem
 
 
-def kind_of(name: str, header: Mapping[str, Any], keywords: KeywordSettings) -> str:
+def kind_of(name: str, header: Mapping[str, Any], instrument: Instrument) -> str:
     """Return ``science``, ``bias``, ``dark``, ``flat`` or, if neither name nor header says, an empty text."""
-    found = _NAME.search(name)
-    for text in (found["type"] if found else "", str(header.get(keywords.type) or "")):
+    found = re.search(instrument.name_type, name, re.ASCII)
+    for text in (found["type"] if found else "", str(header.get(instrument.keywords.type) or "")):
         for kind, words in _TYPES:
             if any(word in text.lower() for word in words):
                 return kind
@@ -66,7 +64,7 @@ def night_of(name: str, mjd: float | None) -> str:
 
 
 def facts_of(
-    name: str, header: Mapping[str, Any], shape: tuple[int, int], settings: ASTEPSettings
+    name: str, header: Mapping[str, Any], shape: tuple[int, int], settings: CCDSettings
 ) -> dict[str, Any]:
     """Return the JSON-like facts of a frame that are kept with it.
 
@@ -86,7 +84,7 @@ def facts_of(
     """
     keywords = settings.keywords
     facts: dict[str, Any] = {
-        "kind": kind_of(name, header, keywords), "stem": stem_of(name), "shape": list(shape),
+        "kind": kind_of(name, header, settings), "stem": stem_of(name), "shape": list(shape),
         "origin": str(header.get("ORIGFILE") or PurePath(name).name), "problem": "", "defaults": [],
         "camera": settings.camera or _text(header, keywords.camera) or "camera",
         "binning": _binning(header), "object": _text(header, keywords.object),
@@ -109,7 +107,7 @@ def facts_of(
     return facts
 
 
-def detector_of(header: Mapping[str, Any], name: str, settings: ASTEPSettings) -> tuple[Detector, list[str]]:
+def detector_of(header: Mapping[str, Any], name: str, settings: CCDSettings) -> tuple[Detector, list[str]]:
     """Return gain and read noise as the header says, and which keywords the configuration stands in for.
 
     Raises
@@ -148,7 +146,7 @@ def frame_key(facts: Mapping[str, Any]) -> FrameKey:
     )
 
 
-def unit_of(facts: Mapping[str, Any], settings: ASTEPSettings) -> str:
+def unit_of(facts: Mapping[str, Any], settings: CCDSettings) -> str:
     """Return ``night/frame`` of a science frame, the key of the master a calibration frame goes into."""
     kind, night = facts["kind"], facts["night"]
     if kind not in KINDS:

@@ -14,7 +14,7 @@ from virtualobserver.ccd.flats import combining, make_flat
 from virtualobserver.ccd.frames import OpenFrame, opened, sections
 from virtualobserver.ccd.loaded import load_master
 from virtualobserver.ccd.masters import COUNTS
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import DataError
@@ -24,7 +24,7 @@ from virtualobserver.maths.ccd_masters import Master, master_bias, master_dark
 __all__ = ["make_masters"]
 
 
-def make_masters(raws: Sequence[RawRef], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> list[Product]:
     """Combine the frames of one key. Frames that cannot be used are left out, and the header says why.
 
     Raises
@@ -54,7 +54,7 @@ def make_masters(raws: Sequence[RawRef], aux: Aux, settings: ASTEPSettings) -> l
     return _products(master, facts, used, mjds, (refused, notes), settings)
 
 
-def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], settings: ASTEPSettings) -> Master:
+def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], settings: CCDSettings) -> Master:
     bias = load_master(aux.masters.get("bias"))
     master = master_dark(
         sections(frames), exptime=float(facts["exposure"]), temperature=facts["temperature"],
@@ -73,7 +73,7 @@ def _products(  # noqa: PLR0917
     used: Sequence[OpenFrame],
     mjds: Mapping[str, float | None],
     said: tuple[Mapping[str, str], Sequence[str]],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
 ) -> list[Product]:
     kind, (refused, notes) = str(facts["kind"]), said
     times = [mjd for mjd in (mjds[frame.name] for frame in used) if mjd is not None]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from virtualobserver.ccd.header import KINDS, frame_key
 from virtualobserver.ccd.loaded import Load, LoadedMasters, load_master
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.handles import Handle
 from virtualobserver.maths.ccd_masters import (
     Master,
@@ -47,7 +47,7 @@ class Picked:
 
 
 def choose_masters(
-    masters: Sequence[Handle], facts: Mapping[str, Any], settings: ASTEPSettings
+    masters: Sequence[Handle], facts: Mapping[str, Any], settings: CCDSettings
 ) -> dict[str, Handle]:
     """Return the masters that suit a frame, by name: ``bias``, ``dark``, ``flat``.
 
@@ -101,7 +101,7 @@ def master_changes(masters: Mapping[str, Handle], loaded: LoadedMasters) -> dict
 def pick(
     masters: Mapping[str, Handle],
     facts: Mapping[str, Any],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
     load: Load = load_master,
 ) -> Picked:
     """Load the masters chosen for a frame, and scale its dark if needed."""
@@ -156,7 +156,7 @@ def _before(master: Handle, others: Sequence[tuple[FrameKey, Handle]]) -> Handle
 
 
 def _choose_dark(
-    frame: FrameKey, darks: Sequence[FrameKey], settings: ASTEPSettings, *, have_bias: bool
+    frame: FrameKey, darks: Sequence[FrameKey], settings: CCDSettings, *, have_bias: bool
 ) -> DarkChoice:
     return choose_dark(
         frame, darks, have_bias=have_bias, temperature_tolerance=settings.temperature_tolerance,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from virtualobserver.ccd.settings import ASTEPSettings, PhotometrySettings
+from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings
 from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
 from virtualobserver.ccd.stars import (
     NO_STAR,
@@ -35,7 +35,7 @@ __all__ = ["measure"]
 _KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
 
 
-def measure(products: Sequence[Handle], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
     """Find and measure the sources of a frame, and the stars of the reference catalogue that are on it.
 
     Returns
@@ -73,7 +73,7 @@ class _Frame:
     wcs: Any
 
 
-def _measure_frame(image: Image, band: str, aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product]:
     own = settings.photometry
     width = float(image.header.get("FWHM") or 2.5)
     found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
@@ -97,7 +97,7 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: ASTEPSettings) -
     return [_source_table(frame, stars, zero, own), *made]
 
 
-def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: ASTEPSettings) -> Product:
+def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
     return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
 

@@ -12,7 +12,7 @@ from virtualobserver.ccd.frames import RawFrame, read_frame
 from virtualobserver.ccd.header import detector_of
 from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.ccd.masters import Picked, master_changes, pick
-from virtualobserver.ccd.settings import ASTEPSettings
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES, MASK_UNSTABLE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
@@ -43,7 +43,7 @@ class _Seen:
 
 
 def reduce_frame(
-    raw: RawRef, aux: Aux, settings: ASTEPSettings, loaded: LoadedMasters | None = None
+    raw: RawRef, aux: Aux, settings: CCDSettings, loaded: LoadedMasters | None = None
 ) -> Product:
     """Calibrate one science frame.
 
@@ -90,7 +90,7 @@ def reduce_frame(
     )  # fmt: skip
 
 
-def _flags(masters: Picked, raw: RawRef, settings: ASTEPSettings) -> list[str]:
+def _flags(masters: Picked, raw: RawRef, settings: CCDSettings) -> list[str]:
     """Return why the frame is not fully calibrated, or refuse it."""
     choice = masters.choice
     if not choice.flagged:
@@ -103,7 +103,7 @@ def _flags(masters: Picked, raw: RawRef, settings: ASTEPSettings) -> list[str]:
     return [choice.reason]
 
 
-def _changed(changes: Mapping[str, float], settings: ASTEPSettings) -> list[str]:
+def _changed(changes: Mapping[str, float], settings: CCDSettings) -> list[str]:
     """Return which masters are too unlike those of the night before."""
     return [
         f"the master {name} differs from the one before by more than 6 sigma in {100 * part:.1f} % of pixels"
@@ -113,7 +113,7 @@ def _changed(changes: Mapping[str, float], settings: ASTEPSettings) -> list[str]
 
 
 def _mask_halos(
-    done: CalibratedFrame, frame: RawFrame, seen: _Seen, detector: Detector, settings: ASTEPSettings
+    done: CalibratedFrame, frame: RawFrame, seen: _Seen, detector: Detector, settings: CCDSettings
 ) -> CalibratedFrame:
     """Mask the light of saturated stars."""
     if not settings.halo_sigma or not np.isfinite(seen.noise):

@@ -1,79 +1,17 @@
-"""Settings of the ASTEP survey."""
+"""Settings of surveys with a camera: how its frames are found, calibrated, solved and measured."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-import astropy.units
 import pydantic
 
+from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, merged
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatory import ObservatorySettings
 
-__all__ = [
-    "ASTEPSettings",
-    "KeywordSettings",
-    "PhotometrySettings",
-    "ReadAs",
-    "SimulationSettings",
-    "SolveSettings",
-]
-
-MEANING = {"gain": "electron / adu", "read_noise": "electron", "exptime": "s", "temperature": "deg_C"}
-
-
-class ReadAs(Settings):
-    """How one number is read from headers."""
-
-    keyword: str = setting(..., doc="Keyword in the header", min_length=1)
-    unit: str = setting(..., doc="Unit of the value in the header")
-    default: float | None = setting(
-        None, doc="Taken where the keyword is missing or impossible, and noted; unset = that is an error"
-    )
-
-
-class KeywordSettings(Settings):
-    """Which keywords hold what, and in which unit."""
-
-    gain: ReadAs = setting(ReadAs(keyword="GAIN", unit="electron / adu"), doc="Gain")
-    read_noise: ReadAs = setting(ReadAs(keyword="RDNOISE", unit="electron"), doc="Read noise")
-    exptime: ReadAs = setting(ReadAs(keyword="EXPTIME", unit="s"), doc="Exposure time")
-    temperature: ReadAs = setting(ReadAs(keyword="CCD-TEMP", unit="deg_C"), doc="Temperature of the detector")
-    filter: str = setting("FILTER", doc="Keyword of the filter")
-    date: str = setting("DATE-OBS", doc="Keyword of date and time (ISO 8601, UTC)")
-    date_is: Literal["start", "middle"] = setting("start", doc="Which moment of the exposure the date is")
-    type: str = setting("IMAGETYP", doc="Keyword that tells bias, dark, flat and science apart")
-    object: str = setting("OBJECT", doc="Keyword of the field")
-    camera: str = setting("INSTRUME", doc="Keyword of the camera")
-
-    @pydantic.model_validator(mode="after")
-    def _check_units(self) -> KeywordSettings:
-        for name, wanted in MEANING.items():
-            text = getattr(self, name).unit
-            try:
-                same = astropy.units.Unit(text).is_equivalent(
-                    astropy.units.Unit(wanted), equivalencies=astropy.units.temperature()
-                )
-            except ValueError as error:
-                msg = f"{name}: {text!r} is not a unit"
-                raise ValueError(msg) from error
-            if not same:
-                msg = f"{name}: the unit {text!r} does not turn into {wanted}"
-                raise ValueError(msg)
-        return self
-
-    def factor(self, name: str) -> float:
-        """Return what a header's number is multiplied with; temperatures are only shifted, see `shift`."""
-        if name == "temperature":
-            return 1.0
-        return float(astropy.units.Unit(getattr(self, name).unit).to(MEANING[name]))
-
-    def shift(self, name: str) -> float:
-        """Return what is added to a header's number: kelvins become degrees Celsius."""
-        if name != "temperature":
-            return 0.0
-        unit = astropy.units.Unit(self.temperature.unit)
-        return float(unit.to("deg_C", 0.0, equivalencies=astropy.units.temperature()))
+__all__ = ["CCDSettings", "PhotometrySettings", "SolveSettings"]
 
 
 class SolveSettings(Settings):
@@ -147,44 +85,11 @@ class PhotometrySettings(Settings):
     )  # fmt: skip
 
 
-class SimulationSettings(Settings):
-    """The nights that are made up where ``archive`` is ``simulated``."""
+class CCDSettings(Instrument, ObservatorySettings):
+    """Settings of a survey with a camera; what they leave open is as its `instrument` says."""
 
-    first_night: str = setting(
-        "2010-03-01", doc="Date of the first night", step="fetch", pattern=r"^\d{4}-\d{2}-\d{2}$"
-    )
-    nights: int = setting(1, doc="Nights", step="fetch", ge=1)
-    frames: int = setting(16, doc="Science frames of a night", step="fetch", ge=1)
-    biases: int = setting(5, doc="Biases of a night", step="fetch", ge=0)
-    darks: int = setting(7, doc="Darks of a night for each exposure time", step="fetch", ge=0)
-    flats: int = setting(7, doc="Sky flats of a night", step="fetch", ge=0)
-    size: tuple[int, int] = setting((192, 224), doc="Rows and columns", unit="pix", step="fetch")
-    span: float = setting(2.0, doc="From the first to the last science frame", unit="h", step="fetch", gt=0)
-    exptime: float = setting(90.0, doc="Exposure time", unit="s", step="fetch", gt=0)
-    flat_exptime: float = setting(10.0, doc="Exposure time of flats", unit="s", step="fetch", gt=0)
-    scale: float = setting(0.93, doc="Size of a pixel", unit="arcsec/pix", step="fetch", gt=0)
-    stars: int = setting(60, doc="Stars in the frame", step="fetch", ge=0)
-    movers: int = setting(4, doc="Moving objects of a night", step="fetch", ge=0)
-    rate: tuple[float, float] = setting((8.0, 30.0), doc="Slowest and fastest", unit="arcsec/h", step="fetch")
-    likelihood: tuple[float, float] = setting(
-        (14.0, 30.0), doc="Least and largest expected likelihood of their paths", step="fetch"
-    )
-    drift: float = setting(6.0, doc="Of the guiding along each axis over the night", unit="pix", step="fetch")
-    fwhm: tuple[float, float] = setting(
-        (2.5, 3.5), doc="Width of stars at first and last frame", unit="pix", step="fetch"
-    )
-    sky: float = setting(8.0, doc="Sky", unit="electron / s", step="fetch", ge=0)
-    cosmics: float = setting(4.0, doc="Cosmic rays in a science frame, mean number", step="fetch", ge=0)
+    instrument: ClassVar[Instrument] = Instrument()
 
-
-class ASTEPSettings(ObservatorySettings):
-    """Settings of ASTEP, and of cameras like it."""
-
-    layout: Literal["dates", "folder"] = setting(
-        "dates",
-        doc="`dates`: DATE/DATE-CAMS and DATE/DATE-CAMS_SKYFLAT; `folder`: all FITS files below the folder",
-        step="fetch",
-    )
     fields: Literal["all", "object", "position"] = setting(
         "all",
         doc="Which science frames are a target's: all, those whose OBJECT is its name, or those that point at it",
@@ -192,18 +97,6 @@ class ASTEPSettings(ObservatorySettings):
     )
     field_radius: float = setting(
         0.5, doc="Largest distance of a pointing from its target", unit="deg", step="fetch", gt=0
-    )
-    camera: str | None = setting(None, doc="Name of the camera; unset = as headers say", step="fetch")
-    keywords: KeywordSettings = setting(KeywordSettings(), doc="Keywords and their units")
-    overscan: Literal["subtract", "ignore", "none"] = setting(
-        "none", doc="Overscan: subtract it, cut it off, or there is none"
-    )
-    trimsec: str | None = setting(None, doc="Lit part of the frame [x1:x2,y1:y2]; unset = TRIMSEC")
-    biassec: str | None = setting(None, doc="Overscan [x1:x2,y1:y2]; unset = BIASSEC")
-    saturation: float = setting(65535.0, doc="Counts from which a pixel is saturated", unit="adu", gt=0)
-    nonlinear: float | None = setting(None, doc="Counts from which a pixel is not linear", unit="adu", gt=0)
-    linearity: list[float] = setting(
-        [], doc="Coefficients of the correction for non-linearity, in counts / 65536", step="reduce"
     )
     temperature_bin: float = setting(
         2.0, doc="Darks within such a step of temperature make one master", unit="deg_C", step="fetch", gt=0
@@ -279,6 +172,18 @@ class ASTEPSettings(ObservatorySettings):
     photometry: PhotometrySettings = setting(
         PhotometrySettings(), doc="Sources of each frame", step="reduce.photometry"
     )
-    simulation: SimulationSettings = setting(
-        SimulationSettings(), doc="Nights that are made up", step="fetch"
-    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_the_instrument(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        return merged(cls.instrument.model_dump(exclude_unset=True), given)
+
+    @pydantic.model_validator(mode="after")
+    def _check_layout(self) -> CCDSettings:
+        if self.layout != ANY_FOLDER and self.layout not in self.layouts:
+            known = ", ".join([ANY_FOLDER, *self.layouts])
+            msg = f"there is no layout {self.layout!r}; there are {known}"
+            raise ValueError(msg)
+        return self

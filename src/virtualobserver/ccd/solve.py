@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from virtualobserver.ccd.settings import ASTEPSettings, SolveSettings
+from virtualobserver.ccd.settings import CCDSettings, SolveSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -34,7 +34,7 @@ _COLUMNS: Final = {
 }  # fmt: skip
 
 
-def solve(products: Sequence[Handle], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
     """Find the world coordinates of each frame; without a reference catalogue there is nothing to do.
 
     Returns
@@ -115,7 +115,7 @@ def epoch_of(image: Image) -> float:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settings: ASTEPSettings) -> Product:
+def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settings: CCDSettings) -> Product:
     own = settings.solve
     reasons = []
     try:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from virtualobserver.ccd.folder import raw_of
 from virtualobserver.ccd.header import facts_of
-from virtualobserver.ccd.settings import ASTEPSettings, SimulationSettings
 from virtualobserver.conventions import FWHM_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.io.fits import image_bytes
 from virtualobserver.maths.movers import add_movers
+from virtualobserver.observatories.astep.settings import ASTEPSettings, SimulationSettings
 
 __all__ = ["CAMERA", "simulate"]
 
