@@ -52,8 +52,8 @@ def test_its_frames_are_calibrated_with_its_own_keywords_units_and_limits():
 def test_a_configuration_goes_before_the_instrument_and_keeps_the_rest_of_it():
     model = plugins.settings_of("observatories", TOY)
     settings = model(saturation=4095.0, keywords={"type": "IMAGETYP"})
-    assert (settings.saturation, settings.keywords.type, settings.camera) == (4095.0, "IMAGETYP", "Toy 60")
-    assert settings.keywords.exptime.keyword == "ITIME"
+    assert (settings.saturation, settings.keywords.type, settings.camera) == (4095.0, ["IMAGETYP"], "Toy 60")
+    assert settings.keywords.exptime.keyword == ["ITIME"]
     assert settings.keywords.exptime.unit == "ms"
 
 

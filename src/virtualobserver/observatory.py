@@ -209,6 +209,11 @@ class VirtualObservatory(ABC):
     def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
         self.settings: Any = settings if settings is not None else self.Settings(**options)
 
+    @property
+    def place(self) -> Site | None:
+        """Where the telescope stands, as far as class and settings know; raw data may know better."""
+        return self.site
+
     @abstractmethod
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Get the raw data of a batch of targets.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from virtualobserver.ccd.header import KINDS, facts_of
+from virtualobserver.ccd.parts import parts_of
 from virtualobserver.ccd.settings import CCDSettings
+from virtualobserver.ccd.values import text
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits import read_header
-from virtualobserver.io.fits_structure import check_structure, first_image
+from virtualobserver.io.fits_structure import check_structure
 from virtualobserver.maths.identity import normal_name
 from virtualobserver.maths.sphere import separation
 
@@ -35,29 +37,30 @@ def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
         If a folder holds no FITS files in this layout.
     """
     found: list[Raw] = []
+    names: set[str] = set()
     layout = settings.layouts.get(settings.layout)
     for folder in folders:
-        stems: set[tuple[str, str]] = set()
+        packed: set[str] = set()
         number = len(found)
         for path in _files(folder, settings):
-            raw = _raw_of_file(path, folder, settings)
-            key = (path.parent.name, str(raw.header["stem"]))
-            # x.fits beside x.fits.gz is one frame
-            if raw.header.get("made") or key in stems:
+            plain = str(path).removesuffix(".gz").removesuffix(".fz")
+            if plain in packed:  # x.fits beside x.fits.gz is one frame
                 continue
-            stems.add(key)
-            found.append(raw)
+            packed.add(plain)
+            name = _name(path, folder, names)
+            names.add(name)
+            found += [raw for raw in _raws_of_file(path, name, settings) if not raw.header.get("made")]
         if len(found) == number:
             what = "FITS files" if layout is None else layout.example
             msg = f"archive folder {folder} holds no {what}; check the settings archive and layout"
             raise InvalidFile(msg)
-    return sorted(found, key=lambda raw: raw.archive_id)
+    return sorted(found, key=lambda raw: (raw.archive_id, raw.key))
 
 
 def raw_of(name: str, facts: dict[str, Any], **content: Any) -> Raw:
     """Return a frame as raw data, owned by its camera if it is a calibration frame."""
     obscore: dict[str, Any] = {
-        "obs_id": facts["stem"],
+        "obs_id": facts["frame"],
         "dataproduct_type": "image",
         "instrument_name": facts["camera"],
         "t_exptime": facts["exposure"],
@@ -103,18 +106,28 @@ def _files(folder: Path, settings: CCDSettings) -> Iterator[Path]:
                 yield here / name
 
 
-def _raw_of_file(path: Path, folder: Path, settings: CCDSettings) -> Raw:
-    name = path.relative_to(folder.parent if _DATE.fullmatch(folder.name) else folder).as_posix()
+def _name(path: Path, folder: Path, taken: Collection[str]) -> str:
+    """Return a file's path below the archive; a second folder's own name goes before, where the first has it too."""
+    top = folder.parent if _DATE.fullmatch(folder.name) else folder
+    name = path.relative_to(top).as_posix()
+    while name in taken and top != top.parent:
+        name, top = f"{top.name}/{name}", top.parent
+    return name
+
+
+def _raws_of_file(path: Path, name: str, settings: CCDSettings) -> Iterator[Raw]:
+    """Yield the frames of a file; one that cannot be read is a frame with a problem."""
     try:
         shapes = check_structure(path, verify=False)
-        number = first_image(path, shapes)
-        header = read_header(path, number)
-        if number:
-            header = {**read_header(path, 0), **header}
-        rows, cols = shapes[number]
-        facts = facts_of(name, header, (rows, cols), settings)
-        facts["made"] = str(header.get("ACQTYPE") or "").strip() in _MASTERS
+        parts, notes = parts_of(path, shapes, lambda number: read_header(path, number))
+        first = read_header(path, 0) if parts[-1].hdu else {}
+        for part in parts:
+            header = {**first, **read_header(path, part.hdu)}
+            facts = facts_of(name, header, part.shape, settings, part=part.name, hdu=part.hdu)
+            facts["made"] = text(header, "ACQTYPE") in _MASTERS
+            facts["notes"] = [*facts["notes"], *notes]
+            yield raw_of(name, facts, path=path, in_place=True, key=part.name)
     except (InvalidFile, OSError) as error:
         facts = facts_of(name, {}, (0, 0), settings)
         facts["problem"] = str(error)
-    return raw_of(name, facts, path=path, in_place=True)
+        yield raw_of(name, facts, path=path, in_place=True)

@@ -5,66 +5,148 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import PurePath
 from typing import Any, Final
 
-from virtualobserver.ccd.instrument import Instrument, KeywordSettings
+from virtualobserver.ccd.dates import DAYS, DateWithoutTime, begin_of, scale_of_times, to_utc
+from virtualobserver.ccd.instrument import Instrument, ReadAs
+from virtualobserver.ccd.kinds import WORDS, kind_of_text, type_of
 from virtualobserver.ccd.settings import CCDSettings
+from virtualobserver.ccd.values import mpc_code_of, pointing_of, site_of, text
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
-from virtualobserver.io.keywords import MISSING, Keyword, read_keywords
+from virtualobserver.io.keywords import number
 from virtualobserver.maths.ccd_match import FrameKey
 from virtualobserver.maths.ccd_science import Detector
+from virtualobserver.observatory import Site
 
-__all__ = ["KINDS", "detector_of", "facts_of", "frame_key", "kind_of", "night_of", "stem_of", "unit_of"]
+__all__ = [
+    "KINDS",
+    "detector_of",
+    "facts_of",
+    "frame_key",
+    "frame_name",
+    "kind_of",
+    "night_of",
+    "place_cards",
+    "place_in",
+    "place_of",
+    "stem_of",
+    "unit_of",
+]
 
 KINDS: Final = ("bias", "dark", "flat")
-_MJD_UNIX: Final = 40587.0
-_TYPES: Final = (
-    ("science", ("science", "light", "object", "target")),
-    ("flat", ("flat",)),
-    ("dark", ("dark",)),
-    ("bias", ("bias", "zero", "offset")),
-)
-_RANGES: Final = {
-    "gain": (1e-4, 1e3),
-    "read_noise": (0.0, 1e4),
-    "exptime": (0.0, 1e6),
-    "temperature": (-273.2, 200.0),
-}
+_SUFFIXES: Final = frozenset({".fits", ".fit", ".fts", ".fz", ".gz"})
+_RANGES: Final = {"read_noise": (0.0, 1e4), "exptime": (0.0, 1e6), "temperature": (-273.2, 200.0)}
+_SETTINGS_NOT_GAINS: Final = ("n.i.n.a", "nina", "asiair", "sharpcap", "firecapture", "kstars", "indi")
+"""Programs whose GAIN is the camera's setting and not electrons per count, whatever its value."""
+_ORDINARY: Final = frozenset({"", "0", "normal", "default", "standard", "full", "none", "bottom-up"})
+"""Values of signature keywords that say the same as a missing keyword."""
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MIDDLES: Final = ("MJD-AVG", "MJD-MID")
+_HOLES: Final = 1e-6
 
 
 def stem_of(name: str) -> str:
     """Return a file name without folder and without ``.fits``, ``.fit``, ``.fz`` and ``.gz``."""
     stem = PurePath(name.strip()).name
-    while (suffix := PurePath(stem).suffix).lower() in {".fits", ".fit", ".fts", ".fz", ".gz"}:
+    while (suffix := PurePath(stem).suffix).lower() in _SUFFIXES:
         stem = stem[: -len(suffix)]
     return stem
 
 
-def kind_of(name: str, header: Mapping[str, Any], instrument: Instrument) -> str:
-    """Return ``science``, ``bias``, ``dark``, ``flat`` or, if neither name nor header says, an empty text."""
-    found = re.search(instrument.name_type, name, re.ASCII)
-    for text in (found["type"] if found else "", str(header.get(instrument.keywords.type) or "")):
-        for kind, words in _TYPES:
-            if any(word in text.lower() for word in words):
-                return kind
-    return ""
+def frame_name(name: str, night: str, settings: CCDSettings, part: str = "") -> str:
+    """Return what a frame is called within its night: its path below the archive, less what is the night's.
+
+    Folders are joined by ``~``, as a name must not hold a slash: ``M31/LIGHT/000.fits`` is ``M31~LIGHT~000``.
+    """
+    folder = PurePath(name).parent
+    layout = settings.layouts.get(settings.layout)
+    if layout is not None and (rest := layout.rest_of(folder)) is not None:
+        folder = rest
+    parts = [one for one in folder.parts if one not in {night, "/", "."}]
+    parts += [stem_of(name), part] if part else [stem_of(name)]
+    return "~".join(one.replace("%", "%25").replace("~", "%7E") for one in parts)
 
 
-def night_of(name: str, mjd: float | None) -> str:
-    """Return the date a frame belongs to: that of its folder or name, else that of the noon (UTC) before."""
-    for part in reversed(PurePath(name).parts):
-        if found := re.match(r"\d{4}-\d{2}-\d{2}", part):
-            return found[0]
-    if mjd is None or not math.isfinite(mjd):
-        return "unknown"
-    return str(date(1858, 11, 17) + timedelta(days=math.floor(mjd - 0.5)))
+def kind_of(name: str, header: Mapping[str, Any], instrument: Instrument) -> tuple[str, str]:
+    """Return ``science``, ``bias``, ``dark`` or ``flat``, or, if nothing tells, an empty text and why.
+
+    An instrument's own form of file names goes before keywords, these before words in the name and its folders.
+    """
+    words = {**WORDS, **instrument.words}
+    found = re.search(instrument.name_type, name, re.ASCII) if instrument.name_type else None
+    if found and (kind := kind_of_text(found["type"], words)):
+        return kind, ""
+    kind, strange = type_of(header, instrument.keywords.type, words)
+    if kind:
+        return kind, ""
+    keys = ", ".join(instrument.keywords.type)
+    if strange:
+        return (
+            "",
+            f"{strange} names none of bias, dark, flat and science; say in the setting words what it is",
+        )
+    for one in reversed(PurePath(name).parts):
+        if kind := kind_of_text(stem_of(one), words):
+            return kind, ""
+    return "", f"neither the name nor {keys} tells bias, dark, flat and science apart"
+
+
+def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | None = None) -> str:
+    """Return the date a frame belongs to.
+
+    By the setting `night` that of the folder nearest to it, else that of the noon before at the site (at
+    longitude 0 where the site is not known); a date in the name of its file is asked last, or first.
+    """
+    *folders, file = PurePath(name).parts
+    named = _DATE.match(file)
+    if settings.night == "name" and named:
+        return named[0]
+    if settings.night != "noon":
+        for part in reversed(folders):
+            if found := _DATE.match(part):
+                return found[0]
+    if mjd is not None and math.isfinite(mjd):
+        local = mjd + (0.0 if site is None else site.longitude / 360)
+        return str(date(1858, 11, 17) + timedelta(days=math.floor(local - 0.5)))
+    return named[0] if named else "unknown"
+
+
+def place_of(header: Mapping[str, Any], settings: CCDSettings) -> tuple[Site | None, str]:
+    """Return where the telescope stands and its code at the Minor Planet Center, as the header or settings say."""
+    site = site_of(header, settings.keywords.site)
+    if site is None and settings.site is not None:
+        site = Site((settings.site.longitude + 180) % 360 - 180, settings.site.latitude, settings.site.height)
+    return site, mpc_code_of(header, settings.keywords.mpc_code) or settings.mpc_code
+
+
+def place_cards(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return site and observatory's code of a frame as header cards, for images and tables."""
+    cards: dict[str, Any] = {}
+    if site := facts.get("site"):
+        cards = {"OBS_LON": site["longitude"], "OBS_LAT": site["latitude"], "OBS_ELEV": site["height"]}
+    return cards | ({"MPCCODE": facts["mpc_code"]} if facts.get("mpc_code") else {})
+
+
+def place_in(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cards of site and observatory's code that a calibrated frame has, for its tables."""
+    return {
+        key: header[key]
+        for key in ("OBS_LON", "OBS_LAT", "OBS_ELEV", "MPCCODE")
+        if header.get(key) is not None
+    }
 
 
 def facts_of(
-    name: str, header: Mapping[str, Any], shape: tuple[int, int], settings: CCDSettings
+    name: str,
+    header: Mapping[str, Any],
+    shape: tuple[int, int],
+    settings: CCDSettings,
+    *,
+    part: str = "",
+    hdu: int = 0,
 ) -> dict[str, Any]:
     """Return the JSON-like facts of a frame that are kept with it.
 
@@ -74,59 +156,77 @@ def facts_of(
         Path of the file below the archive's folder.
     shape
         Rows and columns.
+    part, hdu
+        Which part of a file with several detectors or amplifiers it is, and the number of its HDU.
 
     Returns
     -------
     dict
-        ``kind, night, stem, origin, camera, shape, binning, exposure`` (s), ``temperature`` (deg C), ``band, mjd``
-        (middle, UTC), ``object``, ``problem`` (why the frame cannot be used, or empty) and ``defaults``
-        (keywords whose values come from the configuration).
+        ``kind, night, frame`` (its name in the night), ``origin, camera, part, hdu, shape, binning, exposure`` (s),
+        ``temperature`` (deg C), ``band, mjd`` (middle, UTC), ``timesys`` (scale of the header's times), ``object, ra,
+        dec, site, mpc_code, state`` (signature of the camera's settings), ``flip``, ``gain`` (e-/ADU or None),
+        ``problem`` (why the frame cannot be used, or empty), ``notes`` and ``defaults`` (keywords whose values
+        come from the configuration).
     """
     keywords = settings.keywords
+    kind, reason = kind_of(name, header, settings)
+    site, mpc_code = place_of(header, settings)
+    ra, dec = pointing_of(header)
     facts: dict[str, Any] = {
-        "kind": kind_of(name, header, settings), "stem": stem_of(name), "shape": list(shape),
-        "origin": str(header.get("ORIGFILE") or PurePath(name).name), "problem": "", "defaults": [],
-        "camera": settings.camera or _text(header, keywords.camera) or "camera",
-        "binning": _binning(header), "object": _text(header, keywords.object),
-        "band": _text(header, keywords.filter), "exposure": None, "temperature": None, "mjd": None,
-        "ra": _degrees(header, ("CRVAL1", "RA")), "dec": _degrees(header, ("CRVAL2", "DEC")),
+        "kind": kind, "shape": list(shape), "part": part, "hdu": hdu,
+        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [], "notes": [],
+        "camera": settings.camera or text(header, keywords.camera) or "camera",
+        "binning": _binning(header), "object": text(header, keywords.object),
+        "band": text(header, keywords.filter), "exposure": None, "temperature": None, "mjd": None,
+        "timesys": "utc", "ra": ra, "dec": dec, "mpc_code": mpc_code,
+        "site": None if site is None else {
+            "longitude": site.longitude, "latitude": site.latitude, "height": site.height,
+        },
     }  # fmt: skip
     try:
-        if not facts["kind"]:
-            msg = f"{name}: neither the name nor {keywords.type} tells bias, dark, flat and science apart"
+        if not kind:
+            msg = f"{name}: {reason}"
             raise BadKeyword(msg)
-        needed = facts["kind"] != "bias"
-        facts["exposure"] = _number("exptime", header, keywords, name, facts["defaults"], required=needed)
-        facts["temperature"] = _number(
-            "temperature", header, keywords, name, facts["defaults"], required=False
+        facts["exposure"] = _number(
+            "exptime", header, settings, name, facts["defaults"], required=kind != "bias"
         )
-        facts["mjd"] = _middle(header, keywords, name, facts)
+        facts["temperature"] = _temperature(header, settings, name, facts)
+        facts |= _signature(header, settings)
+        facts["mjd"], facts["timesys"] = _middle(header, settings, name, facts)
+        _check_colours(header, settings, name, kind)
     except BadKeyword as error:
         facts["problem"] = str(error)
-    facts["night"] = night_of(name, facts["mjd"])
+    facts["night"] = night_of(name, facts["mjd"], settings, site)
+    facts["frame"] = frame_name(name, facts["night"], settings, part)
     return facts
 
 
-def detector_of(header: Mapping[str, Any], name: str, settings: CCDSettings) -> tuple[Detector, list[str]]:
-    """Return gain and read noise as the header says, and which keywords the configuration stands in for.
+def detector_of(
+    header: Mapping[str, Any], name: str, settings: CCDSettings
+) -> tuple[Detector, list[str], list[str]]:
+    """Return the numbers of a detector, which keywords the configuration stands in for, and notes.
 
     Raises
     ------
     BadKeyword
-        If one is missing or impossible, and the configuration has no default for it.
+        If gain or read noise is missing or impossible, and the configuration has no default for it.
     """
     defaults: list[str] = []
-    gain = _number("gain", header, settings.keywords, name, defaults)
-    noise = _number("read_noise", header, settings.keywords, name, defaults)
-    assert gain is not None
+    gain, key = _gain(header, settings, name, defaults)
+    noise = _number("read_noise", header, settings, name, defaults)
     assert noise is not None
+    notes = [
+        f"{other} = {text(header, other)} is a setting of the camera; the gain is {key}, {gain:g} e-/ADU"
+        for other in ("GAIN",)
+        if key not in {other, ""} and text(header, other) and number(header[other]) != gain
+    ]
     return (
         Detector(
-            gain, noise, saturation=settings.saturation,
+            gain, noise, saturation=_saturation(header, settings),
             nonlinear=math.inf if settings.nonlinear is None else settings.nonlinear,
             linearity=tuple(settings.linearity),
         ),
-        defaults,
+        defaults, notes,
     )  # fmt: skip
 
 
@@ -134,6 +234,7 @@ def frame_key(facts: Mapping[str, Any]) -> FrameKey:
     """Return what has to agree between a frame and its masters."""
     rows, cols = facts.get("shape") or (0, 0)
     binning = facts.get("binning") or (1, 1)
+    across, down = facts.get("flip") or (False, False)
     return FrameKey(
         facts["kind"] or "science",
         str(facts.get("camera") or ""),
@@ -143,6 +244,10 @@ def frame_key(facts: Mapping[str, Any]) -> FrameKey:
         facts.get("temperature"),
         str(facts.get("band") or ""),
         facts.get("mjd"),
+        part=str(facts.get("part") or ""),
+        gain=facts.get("gain"),
+        state=tuple(sorted((str(k), str(v)) for k, v in (facts.get("state") or {}).items())),
+        flip=(bool(across), bool(down)),
     )
 
 
@@ -150,91 +255,227 @@ def unit_of(facts: Mapping[str, Any], settings: CCDSettings) -> str:
     """Return ``night/frame`` of a science frame, the key of the master a calibration frame goes into."""
     kind, night = facts["kind"], facts["night"]
     if kind not in KINDS:
-        return f"{night}/{facts['stem']}"
+        return f"{night}/{facts['frame']}"
     if facts["problem"]:
-        return f"{kind}/unusable/{night}/{facts['stem']}"
+        return f"{kind}/unusable/{night}/{facts['frame']}"
     rows, cols = facts["shape"]
     parts = [kind, f"{rows}x{cols}", "x".join(map(str, facts["binning"]))]
+    if facts["part"]:
+        parts.append(_plain(facts["part"]))
+    if facts["state"]:
+        parts.append("+".join(_plain(f"{name}-{value}") for name, value in sorted(facts["state"].items())))
+    if any(facts["flip"]):
+        parts.append(
+            "flip-" + "".join(axis for axis, turned in zip("xy", facts["flip"], strict=True) if turned)
+        )
     if kind == "dark":
         width, temperature = settings.temperature_bin, facts["temperature"]
         parts.append(f"{facts['exposure']:.4g}s")
         if temperature is not None:
             parts.append(f"{width * math.floor(temperature / width + 0.5) + 0.0:g}C")
     elif kind == "flat":
-        parts.append(re.sub(r"[^\w.+-]+", "-", facts["band"]) or "unfiltered")
+        parts.append(_plain(facts["band"]) or "unfiltered")
     return "/".join([*parts, night])
 
 
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _text(header: Mapping[str, Any], key: str) -> str:
-    value = header.get(key)
-    return "" if value is None or isinstance(value, list) else str(value).strip()
+def _plain(word: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", word)
 
 
 def _number(
     what: str,
     header: Mapping[str, Any],
-    keywords: KeywordSettings,
+    settings: CCDSettings,
     name: str,
     defaults: list[str],
     *,
     required: bool = True,
 ) -> float | None:
     """Return a number in the unit of this package; what the configuration stands in for goes to `defaults`."""
-    read = getattr(keywords, what)
-    declared = Keyword(
-        read.keyword, float, unit=read.unit, default=MISSING if read.default is None else read.default,
-        required=required,
-    )  # fmt: skip
+    read: ReadAs = getattr(settings.keywords, what)
     low, high = _RANGES[what]
-    raw = header.get(read.keyword)
-    value = read_keywords(header, [declared], name)[read.keyword]
-    if value is None:
+    wrong = ""
+    for key in read.names:
+        said = text(header, key)
+        value = number(header.get(key))
+        found = None if value is None else settings.keywords.to_ours(what, value)
+        if found is not None and low <= found <= high:
+            return found
+        if said and not wrong:
+            why = "not of type float" if value is None else "which is impossible"
+            wrong = f"keyword {key} ({read.unit}) is {said if value is not None else repr(said)}, {why}"
+    if read.default is not None:
+        defaults.append(read.names[0])
+        return settings.keywords.to_ours(what, read.default)
+    if not required:
         return None
-    found = float(value) * keywords.factor(what) + keywords.shift(what)
-    if not low <= found <= high:
-        if read.default is None:
-            msg = f"{name}: keyword {read.keyword} ({read.unit}) is {value}, which is impossible"
-            raise BadKeyword(msg)
-        value, found = read.default, read.default * keywords.factor(what) + keywords.shift(what)
-    if read.default is not None and (not isinstance(raw, int | float) or float(raw) != float(value)):
-        defaults.append(read.keyword)
+    msg = f"{name}: {wrong or f'keyword {read.names[0]} ({read.unit}) is missing'}"
+    raise BadKeyword(msg)
+
+
+def _gain(
+    header: Mapping[str, Any], settings: CCDSettings, name: str, defaults: list[str]
+) -> tuple[float, str]:
+    """Return electrons per count, and the keyword that says so, empty for a default."""
+    read = settings.keywords.gain
+    wrong = ""
+    for key in read.names:
+        value = number(header.get(key))
+        if value is None:
+            wrong = wrong or (
+                f"keyword {key} ({read.unit}) is {text(header, key)!r}, not of type float"
+                if text(header, key)
+                else ""
+            )
+            continue
+        found = settings.keywords.to_ours("gain", value)
+        if key == "GAIN" and _writes_settings(header):
+            wrong = (
+                wrong
+                or f"{key} = {value:g} is a setting of the camera in files of {text(header, 'SWCREATE')}"
+            )
+        elif not _HOLES < found <= settings.highest_gain:
+            what = "a setting of the camera and no gain" if found > settings.highest_gain else "impossible"
+            wrong = wrong or f"keyword {key} ({read.unit}) is {value}, which is {what}"
+        else:
+            return found, key
+    if read.default is not None:
+        defaults.append(read.names[0])
+        return settings.keywords.to_ours("gain", read.default), ""
+    missing = f"keyword {' and '.join(read.names)} ({read.unit}) is missing"
+    msg = f"{name}: {wrong or missing}; set keywords.gain (keyword, unit, default)"
+    raise BadKeyword(msg)
+
+
+def _writes_settings(header: Mapping[str, Any]) -> bool:
+    program = text(header, ("SWCREATE", "PROGRAM", "CREATOR", "SOFTWARE")).lower()
+    return any(word in program for word in _SETTINGS_NOT_GAINS)
+
+
+def _temperature(
+    header: Mapping[str, Any], settings: CCDSettings, name: str, facts: dict[str, Any]
+) -> float | None:
+    """Return the temperature; one that cannot be read is not known, which is no reason to lose a frame."""
+    found = _number("temperature", header, settings, name, facts["defaults"], required=False)
+    said = text(header, settings.keywords.temperature.names)
+    if found is None and said:
+        facts["notes"].append(f"the temperature {said!r} is none, and is taken as not known")
     return found
 
 
+def _signature(header: Mapping[str, Any], settings: CCDSettings) -> dict[str, Any]:
+    """Return the camera's settings that frames and masters must share, its gain, and how frames are turned."""
+    try:
+        gain, key = _gain(header, settings, "", [])
+    except BadKeyword:
+        gain, key = None, ""
+    state = {}
+    for what, keys in settings.signature.items():
+        said = text(header, [one for one in keys if one != key])
+        value = number(said)
+        said = f"{value:g}" if value is not None else said
+        if said.lower() not in _ORDINARY or (what == "gain" and said):
+            state[what] = said
+    flip = _turned(header) if settings.flipstat else None
+    if flip is None and settings.flipstat:
+        state["flip"] = text(header, "FLIPSTAT")
+    return {"gain": gain if key else None, "state": state, "flip": list(flip or (False, False))}
+
+
+def _turned(header: Mapping[str, Any]) -> tuple[bool, bool] | None:
+    """Return whether columns and rows run backwards, by FLIPSTAT and ROWORDER; None if that cannot be understood."""
+    said = text(header, "FLIPSTAT").lower()
+    words = set(re.findall(r"[a-z]+", said))
+    known = {
+        "flip",
+        "flipped",
+        "mirror",
+        "mirrored",
+        "horizontal",
+        "vertical",
+        "both",
+        "none",
+        "normal",
+        "no",
+        "and",
+    }
+    if not words <= known:
+        return None
+    across = bool(words & {"mirror", "mirrored", "horizontal", "both"})
+    plain_flip = bool(words & {"flip", "flipped"}) and "horizontal" not in words
+    down = bool(words & {"vertical", "both"}) or plain_flip
+    if text(header, "ROWORDER").lower() == "top-down":
+        down = not down
+    return across, down
+
+
+def _saturation(header: Mapping[str, Any], settings: CCDSettings) -> float:
+    """Return the counts from which a pixel is saturated, as set or as the header says; inf if it does not."""
+    if settings.saturation is not None:
+        return settings.saturation
+    for key in settings.keywords.saturation:
+        value = number(header.get(key))
+        if value is not None and value > 0:
+            return value
+    return math.inf
+
+
+def _check_colours(header: Mapping[str, Any], settings: CCDSettings, name: str, kind: str) -> None:
+    pattern = text(header, ("BAYERPAT", "COLORTYP"))
+    if (
+        kind in {"science", "flat"}
+        and settings.bayer == "refuse"
+        and re.fullmatch("[RGBCMYW]{4}", pattern.upper())
+    ):
+        msg = (
+            f"{name}: BAYERPAT is {pattern}, a camera with a colour filter on every pixel; its frames have to be "
+            "split into colours first, or set bayer: ignore to take them as they are"
+        )
+        raise BadKeyword(msg)
+
+
 def _middle(
-    header: Mapping[str, Any], keywords: KeywordSettings, name: str, facts: Mapping[str, Any]
-) -> float | None:
-    """Return the middle of the exposure, MJD (UTC); None for a calibration frame without a date."""
-    declared = Keyword(keywords.date, datetime, required=facts["kind"] == "science")
-    moment = read_keywords(header, [declared], name)[keywords.date]
-    if moment is None:
-        return None
-    if len(str(header[keywords.date]).strip()) <= len("2012-06-17"):
-        if facts["kind"] == "science":
-            msg = f"{name}: keyword {keywords.date} is {header[keywords.date]!r}, a date without a time"
-            raise BadKeyword(msg)
-        return None
-    mjd = _MJD_UNIX + float(moment.timestamp()) / SECONDS_PER_DAY
-    if keywords.date_is == "middle":
-        return mjd
-    return mjd + float(facts["exposure"] or 0.0) / 2 / SECONDS_PER_DAY
+    header: Mapping[str, Any], settings: CCDSettings, name: str, facts: Mapping[str, Any]
+) -> tuple[float | None, str]:
+    """Return the middle of the exposure, MJD (UTC), and its time scale; None for a calibration frame without."""
+    keywords = settings.keywords
+    science = facts["kind"] == "science"
+    half = float(facts["exposure"] or 0.0) / 2 / SECONDS_PER_DAY
+    try:
+        scale = scale_of_times(header)
+        for number_of, key in enumerate(keywords.date):
+            last = number_of == len(keywords.date) - 1
+            if not text(header, key) and not last:
+                continue
+            moment = begin_of(header, key)
+            if moment is not None:
+                return to_utc(moment, scale) + (0.0 if keywords.date_is == "middle" else half), scale
+        for key in _MIDDLES:
+            value = number(header.get(key))
+            if value is not None and value % 1:
+                return to_utc(value, scale), scale
+    except DateWithoutTime as error:
+        if not science:
+            return None, "utc"
+        msg = f"{name}: {error}"
+        raise BadKeyword(msg) from error
+    except BadKeyword as error:
+        msg = f"{name}: {error}"
+        raise BadKeyword(msg) from error
+    if science:
+        days = ", ".join(key for key, _ in DAYS)
+        msg = f"{name}: keyword {keywords.date[0]} is missing, and none of {days} is there"
+        raise BadKeyword(msg)
+    return None, scale
 
 
 def _binning(header: Mapping[str, Any]) -> list[int]:
     """Return binning along x and y."""
-    text = re.fullmatch(r"(\d+)\D+(\d+)", _text(header, "CCDSUM") or _text(header, "BINNING"))
-    if text:
-        return [int(text[1]), int(text[2])]
-    values = [header.get("XBINNING"), header.get("YBINNING")]
-    return [int(v) if isinstance(v, int | float) and math.isfinite(v) and v >= 1 else 1 for v in values]
-
-
-def _degrees(header: Mapping[str, Any], keys: tuple[str, ...]) -> float | None:
-    for key in keys:
-        value = header.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    return None
+    both = re.fullmatch(r"(\d+)\D+(\d+)", text(header, ("CCDSUM", "BINNING")))
+    if both:
+        return [int(both[1]), int(both[2])]
+    values = [number(header.get(key)) for key in ("XBINNING", "YBINNING")]
+    return [int(value) if value is not None and value >= 1 else 1 for value in values]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.ccd.folder import belongs, folder_raws, raw_of
-from virtualobserver.ccd.header import facts_of, unit_of
+from virtualobserver.ccd.header import facts_of, place_of, unit_of
 from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.ccd.making import make_masters
 from virtualobserver.ccd.masters import choose_masters
@@ -18,7 +18,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.io.fits import image_bytes
-from virtualobserver.observatory import Client, Landed, ObservatorySettings, VirtualObservatory
+from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +59,11 @@ class CCDObservatory(VirtualObservatory):
     def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
         super().__init__(settings, **options)
         self._masters = LoadedMasters()
+
+    @property
+    def place(self) -> Site | None:
+        """Where the telescope stands, if headers do not say: files of any camera have no site of the class."""
+        return place_of({}, self.settings)[0]
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Find the frames of a folder; nothing is ever written there.

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings
 from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
 from virtualobserver.ccd.stars import (
@@ -148,4 +149,5 @@ def _facts(image: Image, band: str, own: PhotometrySettings) -> dict[str, Any]:
     return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
         "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,
+        **place_in(image.header),
     }  # fmt: skip

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from virtualobserver.ccd.dates import DAYS, TIMES
 from virtualobserver.ccd.frames import RawFrame, read_frame
-from virtualobserver.ccd.header import detector_of
+from virtualobserver.ccd.header import detector_of, place_cards
+from virtualobserver.ccd.limits import ceiling_of, fill_holes, saturation_of
 from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.ccd.masters import Picked, master_changes, pick
 from virtualobserver.ccd.settings import CCDSettings
-from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES, MASK_UNSTABLE
+from virtualobserver.conventions import (
+    MASK_COSMIC_RAY,
+    MASK_HOT,
+    MASK_NAMES,
+    MASK_NO_DATA,
+    MASK_UNSTABLE,
+    SECONDS_PER_DAY,
+)
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
@@ -28,6 +39,8 @@ from virtualobserver.maths.sources import find_sources
 __all__ = ["reduce_frame"]
 
 _STAR_SIGMA = 10.0
+_BELOW = 0.999
+"""Of the ceiling less the mean overscan: its level differs from line to line."""
 _MIDDLE = 2048
 """Pixels along each axis on which sky and stars are measured: enough of both, and a quarter of the time."""
 
@@ -61,13 +74,18 @@ def reduce_frame(
     """
     if problem := raw.header.get("problem"):
         raise BadKeyword(str(problem))
-    frame = read_frame(raw, settings)
-    detector, defaults = detector_of(frame.header, raw.archive_id, settings)
+    frame, holes = _without_holes(read_frame(raw, settings))
+    detector, defaults, notes = detector_of(frame.header, raw.archive_id, settings)
+    # where the counts end is a value of the converter, before an overscan was subtracted; its lines differ by a few
+    detector = replace(detector, saturation=_saturation(detector, frame))
     loaded = loaded or LoadedMasters()
     masters = pick(aux.masters, raw.header, settings, loaded)
     changes = master_changes(aux.masters, loaded)
-    flagged = [*_flags(masters, raw, settings), *_changed(changes, settings)]
-    done = calibrate_frame(frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat)
+    flagged = [*_flags(masters, raw, settings), *masters.small, *_changed(changes, settings)]
+    done = calibrate_frame(
+        frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat,
+        mask=_known_bad(holes, masters),
+    )  # fmt: skip
     done = apply_cosmic_rays(done, cosmic_rays=settings.cosmic_rays)
     seen = _look(done)
     done = _mask_halos(done, frame, seen, detector, settings)
@@ -75,8 +93,11 @@ def reduce_frame(
     flagged += _check_world(header, raw.archive_id)
     defaults = [*raw.header.get("defaults", ()), *defaults]
     header |= {"GAIN-USE": detector.gain, "RDN-USE": detector.read_noise, "CALFLAG": bool(flagged)}
+    if np.isfinite(detector.saturation):
+        header["SATURUSE"] = detector.saturation
     header["HISTORY"] += [f"not fully calibrated: {reason}" for reason in flagged]
     header["HISTORY"] += [f"{key}: value of the configuration" for key in defaults]
+    header["HISTORY"] += [f"note: {note}" for note in (*raw.header.get("notes", ()), *notes)]
     header["HISTORY"] += [
         f"master {name} differs from the one before in {100 * part:.2f} % of pixels"
         for name, part in changes.items()
@@ -90,13 +111,38 @@ def reduce_frame(
     )  # fmt: skip
 
 
+def _without_holes(frame: RawFrame) -> tuple[RawFrame, NDArray[np.bool_] | None]:
+    data, holes = fill_holes(frame.data)
+    return (frame if holes is None else replace(frame, data=data)), holes
+
+
+def _saturation(detector: Detector, frame: RawFrame) -> float:
+    """Return the counts of a frame, less its overscan, from which pixels are saturated."""
+    if frame.overscan:
+        stated = detector.saturation - frame.overscan
+        return (
+            stated * _BELOW if np.isfinite(stated) else ceiling_of(np.rint(frame.data + frame.overscan)) - 1
+        )
+    return saturation_of(detector.saturation, frame.data)
+
+
+def _known_bad(holes: NDArray[np.bool_] | None, masters: Picked) -> NDArray[np.uint16] | None:
+    """Return the bits of pixels without data, and those of a dark that is not subtracted."""
+    if holes is None:
+        return masters.mask
+    bits = np.where(holes, MASK_NO_DATA, 0).astype(np.uint16)
+    return bits if masters.mask is None else bits | masters.mask
+
+
 def _flags(masters: Picked, raw: RawRef, settings: CCDSettings) -> list[str]:
     """Return why the frame is not fully calibrated, or refuse it."""
     choice = masters.choice
     if not choice.flagged:
         return []
-    # a camera of which no dark was ever taken is used with its bias alone
-    only_bias = choice.how == "bias" and "no master dark of this camera" in choice.reason
+    # a camera of which no dark was ever taken is used with its bias alone, as is one whose dark would do harm
+    only_bias = choice.how == "bias" and (
+        "no master dark of this camera" in choice.reason or masters.mask is not None
+    )
     if settings.without_dark == "refuse" and not only_bias:
         msg = f"{raw.archive_id}: {choice.reason}; take darks, or set without_dark: flag"
         raise DataError(msg)
@@ -166,7 +212,7 @@ def _header(
     header |= {
         "ORIGFILE": facts["origin"], "NIGHT": facts["night"], "MJD-MID": facts["mjd"], "TIMESYS": "UTC",
         "EXPTIME": facts["exposure"], "SKY": seen.sky, "SKYNOISE": seen.noise, "NSOURCES": seen.n_sources,
-        "RAWHASH": frame.sha256, "NOSTARS": seen.psf is None,
+        "RAWHASH": frame.sha256, "NOSTARS": seen.psf is None, **place_cards(facts), **_times(facts, header),
     }  # fmt: skip
     if seen.psf is not None:
         header |= {"FWHM": seen.psf.fwhm, "FWHMSTD": seen.psf.scatter, "ELONGAT": seen.psf.elongation}
@@ -184,6 +230,25 @@ def _header(
     bits = {bit: int(np.count_nonzero(done.mask & bit)) for bit in MASK_NAMES}
     history.append("mask bits: " + ", ".join(f"{bit} {MASK_NAMES[bit]}: {n}" for bit, n in bits.items() if n))
     return {**header, "HISTORY": history}
+
+
+def _times(facts: Mapping[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+    """Return DATE-OBS in UTC where the header's times are in another scale, and take these out of it."""
+    if facts.get("timesys", "utc") == "utc" or facts["mjd"] is None:
+        return {}
+    for key in (
+        *TIMES,
+        *(name for name, _ in DAYS),
+        "DATE-BEG",
+        "DATE-END",
+        "DATE-AVG",
+        "MJD-AVG",
+        "MJD-END",
+    ):
+        header.pop(key, None)
+    begin = (facts["mjd"] - 40587.0) * SECONDS_PER_DAY - float(facts["exposure"] or 0.0) / 2
+    text = datetime.fromtimestamp(begin, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return {"DATE-OBS": text, "TIMEWAS": str(facts["timesys"]).upper()}
 
 
 def _statistics(

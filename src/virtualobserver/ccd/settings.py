@@ -90,6 +90,12 @@ class CCDSettings(Instrument, ObservatorySettings):
 
     instrument: ClassVar[Instrument] = Instrument()
 
+    night: Literal["folder", "noon", "name"] = setting(
+        "folder",
+        doc="What tells the night of a frame: the date of its folder, else the noon before it at the site; only the "
+        "noon; or a date in the name of its file first",
+        step="fetch",
+    )
     fields: Literal["all", "object", "position"] = setting(
         "all",
         doc="Which science frames are a target's: all, those whose OBJECT is its name, or those that point at it",
@@ -111,6 +117,10 @@ class CCDSettings(Instrument, ObservatorySettings):
         True, doc="Scale darks of other exposure times about the bias, where there is one"
     )
     masters_within: float = setting(30.0, doc="Largest age of a master", unit="d", ge=0)
+    fewest_frames: int = setting(
+        3, doc="Frames of a master below which what it is used for is flagged: with fewer, cosmic rays stay in it",
+        step="reduce", ge=1,
+    )  # fmt: skip
     without_dark: Literal["refuse", "flag"] = setting(
         "refuse",
         doc="A frame for which there is neither a dark that suits nor a bias, or only darks that do not suit: "

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import PhotometrySettings
 from virtualobserver.ccd.stars import FrameStars
 from virtualobserver.conventions import (
@@ -98,7 +99,7 @@ def zero_point_product(
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     columns: dict[str, NDArray[Any]] = {name: np.array([value]) for name, value in numbers.items()}
     units = {name: unit for name, unit in _UNITS.items() if name in columns}
-    table = Table(columns, units, {"cards": cards, "reason": reason})
+    table = Table(columns, units, {"cards": cards, "reason": reason, **place_in(image.header)})
     return Product(table, role="zeropoint", band=band, statistics=plain | {"reason": reason})
 
 

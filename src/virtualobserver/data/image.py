@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from numpy.typing import NDArray
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = ["Image"]
+
+_PIXELS: Final = re.compile(r"(?:CRPIX|LTV)([12])[A-Z]?")
+"""Keywords that count pixels from the corner of an image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,9 +89,11 @@ class Image:
     def moved(header: Mapping[str, Any], row: int, column: int) -> dict[str, Any]:
         """Return the header of a box that begins at a row and a column, counted from 0."""
         new = dict(header)
-        for key, start in (("CRPIX1", column), ("CRPIX2", row)):
-            if start and isinstance(new.get(key), int | float):
-                new[key] = new[key] - start
+        for key, value in header.items():
+            found = _PIXELS.fullmatch(key)
+            if found and isinstance(value, int | float) and not isinstance(value, bool):
+                start = column if found[1] == "1" else row
+                new[key] = value - start if start else value
         return new
 
     def to_ccddata(self) -> CCDData:

@@ -20,7 +20,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, quiet
+from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, plane_of, quiet
 from virtualobserver.io.keywords import Keyword, read_keywords, read_wcs
 
 __all__ = [
@@ -111,14 +111,14 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         unit = _pick(path, units, number)
-        if unit.data is None or getattr(unit, "is_image", False) is False or unit.data.ndim != 2:
+        if unit.data is None or getattr(unit, "is_image", False) is False or not plane_of(unit.data.shape):
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
         header = plain_header(unit.header)
         planes = {name: units[name].data for name in ("VARIANCE", "MASK") if name in units}
         planes = {name: _native(plane) for name, plane in planes.items() if plane is not None}
         return Image(
-            data=_native(unit.data),
+            data=_native(unit.data).reshape(plane_of(unit.data.shape)),
             variance=planes.get("VARIANCE"),
             mask=planes.get("MASK"),
             header={key: value for key, value in header.items() if not structural(key)},
@@ -134,7 +134,12 @@ def read_section(
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         unit = _pick(path, units, number)
-        return _native(unit.section[rows, cols if cols is not None else slice(None)])
+        box = (rows, slice(None) if cols is None else cols)
+        if len(unit.shape) == 2:
+            return _native(unit.section[box])
+        axes = iter(box)
+        index = tuple(0 if length == 1 else next(axes) for length in unit.shape)
+        return _native(unit.section[index])
 
 
 def read_table(

@@ -18,7 +18,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.errors import InvalidFile
 
-__all__ = ["MemoryFile", "check_structure", "first_image", "quiet", "wrong_sums"]
+__all__ = ["MemoryFile", "check_structure", "first_image", "plane_of", "quiet", "wrong_sums"]
 
 _BLOCK: Final = 2880
 _MOST_TIMES: Final = 1000  # no tile compression packs more than this on data worth keeping
@@ -183,10 +183,16 @@ def wrong_sums(units: Any) -> list[tuple[int, str]]:
     ]
 
 
+def plane_of(shape: tuple[int, ...]) -> tuple[int, int] | tuple[()]:
+    """Return rows and columns of an image, also of a cube with one plane; empty for anything else."""
+    axes = shape if len(shape) <= 2 else tuple(length for length in shape if length != 1)
+    return (axes[0], axes[1]) if len(axes) == 2 and all(axes) else ()
+
+
 def first_image(path: Path | MemoryFile, shapes: Sequence[tuple[int, ...]]) -> int:
-    """Return the number of the first HDU with two axes, or raise `InvalidFile`."""
+    """Return the number of the first HDU that holds one plane, or raise `InvalidFile`."""
     for number, shape in enumerate(shapes):
-        if len(shape) == 2 and all(shape):
+        if plane_of(shape):
             return number
     msg = f"{path}: no HDU holds an image with two axes"
     raise InvalidFile(msg)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from virtualobserver.ccd.instrument import Instrument, Layout
+import pydantic
+
+from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, Layout, Place, merged
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.config.settings import Settings, setting
 
@@ -12,6 +15,8 @@ __all__ = ["ASTEP", "ASTEPSettings", "SimulationSettings"]
 
 ASTEP = Instrument(
     layout="dates",
+    name_type=r"\d{4}-\d{2}-\d{2}_\d{2}\.\d{2}\.\d{2}_(?P<type>[A-Za-z]+)",
+    site=Place(longitude=123.35, latitude=-75.1, height=3233.0),
     layouts={
         "dates": Layout(folder=r"(\d{4}-\d{2}-\d{2})/\1-CAMS(?:_SKYFLAT)?", example="DATE/DATE-CAMS/*.fits")
     },
@@ -57,3 +62,13 @@ class ASTEPSettings(CCDSettings):
     simulation: SimulationSettings = setting(
         SimulationSettings(), doc="Nights that are made up", step="fetch"
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_the_instrument(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        known = cls.instrument.model_dump(exclude_unset=True)
+        if given.get("layout") == ANY_FOLDER:
+            del known["site"]  # other cameras' files do not come from Dome C
+        return merged(known, given)
