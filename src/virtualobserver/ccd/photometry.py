@@ -21,7 +21,7 @@ from virtualobserver.ccd.stars import (
     named_places,
 )
 from virtualobserver.ccd.zero import aperture_of, measure_zero_point, zero_point_product
-from virtualobserver.conventions import MAG_TO_FLUX
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
@@ -42,8 +42,9 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
     Returns
     -------
     list of Product
-        Table ``sources``: ``x, y`` (pixels from 0), ``flux_R, flux_error_R`` for each aperture radius R
-        (electrons), ``sky, fwhm, elongation, snr, flags``, ``ra, dec`` where world coordinates are known,
+        Table ``sources``: ``x, y`` (pixels from 0) with ``x_error, y_error``, ``a, b`` (pixels), ``theta`` (deg from
+        the x axis), ``flux_R, flux_error_R`` for each aperture radius R (electrons), ``sky, fwhm, elongation, snr,
+        flags``, ``ra, dec`` with ``ra_error, dec_error`` (arcsec) where world coordinates are known,
         ``source_id`` (-1 = no star of the catalogue), ``forced`` (it is in the next table), ``mag, mag_error``
         where there is a zero point. With world coordinates and stars to look for: table ``forced``, see
         `measure_stars`, and with a reference catalogue table ``zeropoint``, see `zero_point_product`.
@@ -108,16 +109,20 @@ def _source_table(
 ) -> Product:
     found = frame.found
     light, units = aperture_columns(frame.image, found.x, found.y, own)
-    columns: dict[str, Any] = {"x": found.x, "y": found.y, **light}
+    columns: dict[str, Any] = {
+        "x": found.x, "y": found.y, "x_error": found.x_error, "y_error": found.y_error, **light,
+    }  # fmt: skip
     columns |= {
         "fwhm": found.fwhm, "elongation": found.elongation, "snr": found.snr,
         "flags": found.flags | light["flags"], "blended": found.blended, "truncated": found.truncated,
+        "a": found.a, "b": found.b, "theta": found.theta,
     }  # fmt: skip
-    units |= {"fwhm": "pix"}
+    units |= {"fwhm": "pix", "x_error": "pix", "y_error": "pix", "a": "pix", "b": "pix", "theta": "deg"}
     if frame.wcs is not None:
         ra, dec = frame.wcs.all_pix2world(found.x, found.y, 0)
         columns |= {"ra": np.asarray(ra, float), "dec": np.asarray(dec, float)}
-        units |= {"ra": "deg", "dec": "deg"}
+        columns |= _sky_errors(frame.wcs, found)
+        units |= {"ra": "deg", "dec": "deg", "ra_error": "arcsec", "dec_error": "arcsec"}
     if stars is not None:
         which = np.full(len(found), NO_STAR, dtype=np.int64)
         there = stars.source >= 0
@@ -131,6 +136,14 @@ def _source_table(
         units |= {"mag": "mag", "mag_error": "mag"}
     table = Table(columns, units, _facts(frame.image, frame.band, own))
     return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
+
+
+def _sky_errors(wcs: Any, found: SourceList) -> dict[str, Any]:
+    """Return the errors of positions on the sky (arcsec; in right ascension times cos(dec)), from those in pixels."""
+    matrix = np.asarray(wcs.pixel_scale_matrix) * ARCSEC_PER_DEGREE
+    pixels = np.stack([found.x_error, found.y_error]) ** 2
+    east, north = np.sqrt(matrix**2 @ pixels)
+    return {"ra_error": east, "dec_error": north}
 
 
 def _magnitudes(

@@ -29,6 +29,8 @@ __all__ = ["epoch_of", "pixel_scale_of", "plate_hints", "scale_of", "solve", "wo
 
 _ARCSEC_PER_MICRON_PER_MM: Final = 206.264806
 _ROUND: Final = 2.0
+_LEAST_ERROR: Final = 0.05
+"""Pixels that no star is known better than: distortion on small scales, and the shape of the star images."""
 _COLUMNS: Final = {
     "x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "residual_x": "pix", "residual_y": "pix",
 }  # fmt: skip
@@ -126,6 +128,7 @@ def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settin
                 found = solver.solve(
                     (sources.x, sources.y, sources.flux), hint=hint, shape=image.data.shape,
                     epoch=epoch_of(image), order=own.order, fewest=own.fewest, highest_rms=own.highest_rms,
+                    error=np.hypot(np.hypot(sources.x_error, sources.y_error) / math.sqrt(2), _LEAST_ERROR),
                 )  # fmt: skip
             except (NoMatch, NotEnoughData) as error:
                 reasons.append(f"{name}: {error}")

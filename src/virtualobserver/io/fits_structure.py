@@ -28,10 +28,8 @@ _FAILURES: Final = (
 )  # fmt: skip
 
 _WRONG_CALLS: Final = (
-    "unexpected keyword argument",
-    "required positional argument",
-    "positional arguments but",
-)
+    "unexpected keyword argument", "required positional argument", "positional arguments but", "is not callable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
