@@ -31,6 +31,9 @@ _USUAL: Final[dict[str, tuple[str, ...]]] = {
     "bp_rp": ("bp_rp", "bp-rp"),
     "g_rp": ("g_rp", "g-rp"),
     "radial_velocity": ("radial_velocity", "rv", "radvel", "vcr"),
+    "ra_error": ("ra_error", "e_ra_icrs", "e_radeg"),
+    "dec_error": ("dec_error", "e_de_icrs", "e_dedeg"),
+    "mag_error": ("mag_error", "phot_g_mean_mag_error", "e_gmag", "e_vmag"),
 }
 _EPOCH_COLUMNS: Final = ("ref_epoch", "epoch")
 _RELEASES: Final = (
