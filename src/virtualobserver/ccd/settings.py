@@ -176,6 +176,9 @@ class CCDSettings(Instrument, ObservatorySettings):
         None, doc="Reference catalogue, <name>@<version>, for world coordinates and zero points; unset = none",
         step="reduce.solve",
     )  # fmt: skip
+    solver: str | None = setting(
+        None, doc="Reference catalogue of the world coordinates, if another than refcat", step="reduce.solve"
+    )
     solve: SolveSettings = setting(
         SolveSettings(), doc="World coordinates of each frame", step="reduce.solve"
     )
