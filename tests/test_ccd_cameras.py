@@ -383,3 +383,39 @@ def test_small_folders_of_other_cameras_are_calibrated_by_a_run(tmp_path, url, n
         assert not summary.failures
         done = project.sql("SELECT unit FROM task WHERE step = 'reduce:astep' AND status = 'done'")
         assert len(done) == count
+
+
+def test_another_reading_of_keywords_is_another_reading_of_the_same_files(tmp_path, url):
+    frame(tmp_path / "frames" / "a.fits", DATE_BEG="2024-05-02T01:00:00")
+
+    def middle(**keywords):
+        settings = {
+            "name": "readings",
+            "catalog": {
+                "name": "fields",
+                "rows": [{"name": "f", "ra": 150.0, "dec": -65.0, "kind": "field"}],
+            },
+            "observatories": {
+                "astep": {
+                    "archive": str(tmp_path / "frames"),
+                    "layout": "folder",
+                    "without_dark": "flag",
+                    "keywords": keywords,
+                }
+            },
+        }
+        with Project.open(settings, data=tmp_path / "data", url=url) as project:
+            assert not project.run().failures
+            (step,) = (one for one in project.steps if one.kind == "reduce")
+            (unit,) = project.sql(
+                "SELECT p.id FROM product p JOIN task t ON t.id = p.task_id "
+                "WHERE t.step = 'reduce:astep' AND t.digest = :d",
+                d=step.digest,
+            )["id"]
+            (image,) = (one for one in project.source("f").images if one.id == unit)
+            return image.data.header["MJD-MID"]
+
+    first = middle()
+    assert middle(date_is="middle") == pytest.approx(first - 30 / 86400, abs=1e-9)
+    assert middle(date="DATE-BEG") == pytest.approx(60432.0417 + 30 / 86400, abs=1e-3)
+    assert middle() == first

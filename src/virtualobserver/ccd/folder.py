@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,7 +60,11 @@ def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
 
 
 def raw_of(name: str, facts: dict[str, Any], **content: Any) -> Raw:
-    """Return a frame as raw data, owned by its camera if it is a calibration frame."""
+    """Return a frame as raw data, owned by its camera if it is a calibration frame.
+
+    Raw data never change, and what is known of a frame depends on how its header is read: the same file read in another
+    way is another piece, told by its key.
+    """
     obscore: dict[str, Any] = {
         "obs_id": facts["frame"],
         "dataproduct_type": "image",
@@ -71,7 +77,9 @@ def raw_of(name: str, facts: dict[str, Any], **content: Any) -> Raw:
         half = float(facts["exposure"] or 0.0) / 2 / 86400
         obscore |= {"t_min": facts["mjd"] - half, "t_max": facts["mjd"] + half}
     owner = camera_of(facts["camera"]) if facts["kind"] in KINDS else None
-    return Raw(name, "fits", obscore=obscore, header=facts, owner=owner, **content)
+    reading = sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    key = f"{facts['part']}#{reading}"
+    return Raw(name, "fits", obscore=obscore, header=facts, owner=owner, key=key, **content)
 
 
 def camera_of(name: str) -> Target:
@@ -126,7 +134,7 @@ def _raws_of_file(path: Path, name: str, settings: CCDSettings) -> Iterator[Raw]
             facts = facts_of(name, header, part.shape, settings, part=part.name, hdu=part.hdu)
             facts["made"] = text(header, "ACQTYPE") in _MASTERS
             facts["notes"] = [*facts["notes"], *notes]
-            yield raw_of(name, facts, path=path, in_place=True, key=part.name)
+            yield raw_of(name, facts, path=path, in_place=True)
     except (InvalidFile, OSError) as error:
         facts = facts_of(name, {}, (0, 0), settings)
         facts["problem"] = str(error)
