@@ -34,13 +34,14 @@ from virtualobserver.catalog.reference import (
     ReferenceCatalogue,
     ReferenceStars,
 )
+from virtualobserver.catalog.remote import TAP_GAIA, TAP_VIZIER, jobs_at
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virtualobserver.catalog.remote import Query
+    from virtualobserver.catalog.remote import Clients, Query
 
 __all__ = [
     "FOLDER",
@@ -264,7 +265,9 @@ def list_refcats(root: str | Path) -> list[PartitionedReference]:
     return [PartitionedReference(path) for path in folders if (path / PROVENANCE).is_file()]
 
 
-def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> ReferenceCatalogue:
+def open_refcat(
+    name: str, root: str | Path, *, query: Query | None = None, http: Clients | None = None
+) -> ReferenceCatalogue:
     """Return a reference catalogue by what a configuration calls it.
 
     Parameters
@@ -276,7 +279,7 @@ def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> R
     root
         The data folder.
     query
-        Asks the live archive.
+        Asks the live archive; by default jobs in its queue, through the clients that `http` makes.
 
     Raises
     ------
@@ -291,6 +294,8 @@ def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> R
         return LocalReference(path, epoch=_epoch_of(path))
     if first in {"gaia", "vizier_gaia"} and release in {"dr2", "dr3"}:
         cache = Path(root) / "cache" / FOLDER
+        if query is None:
+            query = jobs_at(TAP_GAIA if first == "gaia" else TAP_VIZIER, http)
         return GaiaArchive(release, cache=cache, query=query, vizier=first == "vizier_gaia", tiles=True)
     there = [each.name for each in list_refcats(root)]
     msg = f"there is no reference catalogue {name} in {Path(root) / FOLDER}"

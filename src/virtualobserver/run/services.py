@@ -15,15 +15,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from virtualobserver.db.archive import DatabaseSlots
 from virtualobserver.errors import ConfigError, PluginError
+from virtualobserver.io.http import HttpClient
+from virtualobserver.io.ratelimit import SlotRateLimiter
 
 if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue
     from virtualobserver.catalog.solver import CatalogueSolver
+    from virtualobserver.db.engine import Database
     from virtualobserver.run.steps import Step
     from virtualobserver.run.workspace import Workspace
 
 __all__ = ["KNOWN", "build_services"]
+
+_RATE: Final = 2.0
+"""Requests per second to an archive of stars, as surveys have it by default."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,8 @@ class Services(Mapping[str, Any]):
     ----------
     said
         What the settings say for each: the name of a reference catalogue.
-    root
-        The data folder.
+    workspace
+        Whose data folder and database they use.
 
     Raises
     ------
@@ -44,10 +51,10 @@ class Services(Mapping[str, Any]):
     """
 
     said: Mapping[str, str]
-    root: Path
+    workspace: Workspace
 
     def __getitem__(self, name: str) -> Any:
-        return KNOWN[name].make(self.root, self.said[name])
+        return KNOWN[name].make(self.workspace, self.said[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.said)
@@ -74,7 +81,7 @@ def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
         msg = f"{step.plugin} asks for services that are not known: {', '.join(strange)}; there are {', '.join(KNOWN)}"
         raise PluginError(msg)
     said = {name: value for name in wanted if (value := _setting_of(step, name)) is not None}
-    return Services(MappingProxyType(said), workspace.root) if said else MappingProxyType({})
+    return Services(MappingProxyType(said), workspace) if said else MappingProxyType({})
 
 
 def _setting_of(step: Step, service: str) -> str | None:
@@ -92,24 +99,39 @@ def _setting_of(step: Step, service: str) -> str | None:
     return None if found is None else str(found)
 
 
+@dataclass(frozen=True)
+class _SlottedClients:
+    """Makes clients that take turns at archive hosts with all workers of a database."""
+
+    database: Database
+
+    def __call__(self) -> HttpClient:
+        return HttpClient(limiter=SlotRateLimiter(_RATE, DatabaseSlots(self.database)))
+
+
+def _refcat(workspace: Workspace, name: str) -> ReferenceCatalogue:
+    live = name.partition("@")[0] in {"gaia", "vizier_gaia"}
+    return _opened(workspace.root, name, _SlottedClients(workspace.database) if live else None)
+
+
 @lru_cache(maxsize=8)
-def _refcat(root: Path, name: str) -> ReferenceCatalogue:
+def _opened(root: Path, name: str, http: _SlottedClients | None) -> ReferenceCatalogue:
     from virtualobserver.catalog.refcat import open_refcat
 
-    return open_refcat(name, root)
+    return open_refcat(name, root, http=http)
 
 
-def _solver(root: Path, name: str) -> CatalogueSolver:
+def _solver(workspace: Workspace, name: str) -> CatalogueSolver:
     from virtualobserver.catalog.solver import CatalogueSolver
 
-    return CatalogueSolver(_refcat(root, name))
+    return CatalogueSolver(_refcat(workspace, name))
 
 
 @dataclass(frozen=True)
 class Service:
-    """How a service is made from the data folder and its setting, and whose setting it takes if it has none."""
+    """How a service is made from the workspace and its setting, and whose setting it takes if it has none."""
 
-    make: Callable[[Path, str], Any]
+    make: Callable[[Workspace, str], Any]
     otherwise: str = ""
 
 
