@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from astropy.time import Time
 
-from virtualobserver.ccd.header import detector_of, facts_of, unit_of
+from virtualobserver.ccd.detector import detector_of
+from virtualobserver.ccd.header import facts_of, unit_of
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import angle, pointing_of
 from virtualobserver.errors import BadKeyword

@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.detector import detector_of
 from virtualobserver.ccd.frames import OpenFrame
-from virtualobserver.ccd.header import detector_of
 from virtualobserver.ccd.masters import pick
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.product import Aux

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.ccd.dates import DAYS, TIMES
+from virtualobserver.ccd.detector import detector_of
 from virtualobserver.ccd.frames import RawFrame, read_frame
-from virtualobserver.ccd.header import detector_of, place_cards
+from virtualobserver.ccd.header import place_cards
 from virtualobserver.ccd.limits import ceiling_of, fill_holes, saturation_of
 from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.ccd.masters import Picked, master_changes, pick
