@@ -74,6 +74,14 @@ def test_a_frame_beside_its_packed_twin_is_one(tmp_path):
     assert len(folder_raws([tmp_path], CCDSettings())) == 1
 
 
+def test_two_files_of_one_name_are_refused_and_named(tmp_path):
+    frame(tmp_path / "a.fits")
+    frame(tmp_path / "a.fit")
+    done = drive(tmp_path, layout="folder", without_dark="flag")
+    (error,) = done.errors.values()
+    assert "a.fit and a.fits are frames of one name" in str(error)
+
+
 @pytest.mark.parametrize("overscan", ["subtract", "ignore"])
 def test_trimming_moves_the_world_coordinates_with_the_pixels(tmp_path, overscan):
     world = {

@@ -167,21 +167,14 @@ def facts_of(
         ``problem`` (why the frame cannot be used, or empty), ``notes`` and ``defaults`` (keywords whose values
         come from the configuration).
     """
-    keywords = settings.keywords
     kind, reason = kind_of(name, header, settings)
     site, mpc_code = place_of(header, settings)
-    ra, dec = pointing_of(header)
     facts: dict[str, Any] = {
-        "kind": kind, "shape": list(shape), "part": part, "hdu": hdu,
-        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [], "notes": [],
-        "camera": settings.camera or text(header, keywords.camera) or "camera",
-        "binning": binning_of(header), "object": text(header, keywords.object),
-        "band": text(header, keywords.filter), "exposure": None, "temperature": None, "mjd": None,
-        "timesys": "utc", "ra": ra, "dec": dec, "mpc_code": mpc_code,
-        "site": None if site is None else {
-            "longitude": site.longitude, "latitude": site.latitude, "height": site.height,
-        },
+        "kind": kind, "shape": list(shape), "part": part, "hdu": hdu, "mpc_code": mpc_code,
     }  # fmt: skip
+    facts |= _words(name, header, settings)
+    if site is not None:
+        facts["site"] = {"longitude": site.longitude, "latitude": site.latitude, "height": site.height}
     try:
         if not kind:
             msg = f"{name}: {reason}"
@@ -253,6 +246,19 @@ def unit_of(facts: Mapping[str, Any], settings: CCDSettings) -> str:
 
 def _plain(word: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", word)
+
+
+def _words(name: str, header: Mapping[str, Any], settings: CCDSettings) -> dict[str, Any]:
+    """Return the facts that are there whatever is wrong with a frame; what has to be read properly is None."""
+    keywords = settings.keywords
+    ra, dec = pointing_of(header)
+    return {
+        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [], "notes": [],
+        "camera": settings.camera or text(header, keywords.camera) or "camera",
+        "binning": binning_of(header), "object": text(header, keywords.object),
+        "band": text(header, keywords.filter), "exposure": None, "temperature": None, "mjd": None,
+        "timesys": "utc", "ra": ra, "dec": dec, "site": None,
+    }  # fmt: skip
 
 
 def _middle(

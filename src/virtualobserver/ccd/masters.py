@@ -132,26 +132,15 @@ def pick(
         dark = _turned(dark, used["dark"], frame)
         if choice.how == "scaled":
             assert bias is not None
-            if reason := _costs_more(dark, bias, choice.factor):
-                choice = DarkChoice(
-                    "bias", None, 0.0, True, f"{choice.reason} {reason}: only the bias is subtracted"
-                )
-                mask, dark = dark.mask, None
-            else:
-                dark = scale_dark(dark, bias, factor=choice.factor, exptime=frame.exptime)
+            mask = dark.mask
+            choice, dark = _scaled(choice, dark, bias, frame.exptime)
+            mask = mask if dark is None else None
     flat = load(masters.get("flat"))
     if flat is not None:
         used["flat"] = masters["flat"]
         flat = _turned(flat, used["flat"], frame)
-    history = [_line(name, handle) for name, handle in used.items()]
-    subtracted = {"dark": ("dark",), "scaled": ("bias", "dark")}.get(choice.how, ("bias",))
-    small = [
-        f"the master {name} rests on {n} frame{'s' if n > 1 else ''}"
-        for name, handle in used.items()
-        if name in {"flat", *subtracted}
-        and 0 < (n := int(handle.info.statistics.get("n_combine") or 0)) < settings.fewest_frames
-    ]
-    return Picked(bias, dark, choice, flat, tuple(history), tuple(small), mask)
+    history = tuple(_line(name, handle) for name, handle in used.items())
+    return Picked(bias, dark, choice, flat, history, _small(used, choice, settings.fewest_frames), mask)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -171,6 +160,31 @@ def _turned(master: Master, handle: Handle, frame: FrameKey) -> Master:
         master, data=np.ascontiguousarray(master.data[steps]), variance=np.ascontiguousarray(master.variance[steps]),
         mask=np.ascontiguousarray(master.mask[steps]),
     )  # fmt: skip
+
+
+def _scaled(
+    choice: DarkChoice, dark: Master, bias: Master, exptime: float
+) -> tuple[DarkChoice, Master | None]:
+    """Return a dark scaled about the bias, or the choice of the bias alone where that would do harm."""
+    if reason := _costs_more(dark, bias, choice.factor):
+        why = f"{choice.reason} {reason}: only the bias is subtracted"
+        return DarkChoice("bias", None, 0.0, True, why), None
+    return choice, scale_dark(dark, bias, factor=choice.factor, exptime=exptime)
+
+
+def _small(used: Mapping[str, Handle], choice: DarkChoice, fewest: int) -> tuple[str, ...]:
+    """Return which of the masters that are subtracted or divided by rest on few frames."""
+    subtracted = {"dark": ("dark",), "scaled": ("bias", "dark")}.get(choice.how, ("bias",))
+    numbers = {
+        name: int(handle.info.statistics.get("n_combine") or 0)
+        for name, handle in used.items()
+        if name in {"flat", *subtracted}
+    }
+    return tuple(
+        f"the master {name} rests on {n} frame{'s' if n > 1 else ''}"
+        for name, n in numbers.items()
+        if 0 < n < fewest
+    )
 
 
 def _costs_more(dark: Master, bias: Master, factor: float) -> str:

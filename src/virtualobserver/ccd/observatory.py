@@ -17,6 +17,7 @@ from virtualobserver.ccd.solve import solve
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
+from virtualobserver.errors import DataError
 from virtualobserver.io.fits import image_bytes
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
 
@@ -106,6 +107,10 @@ class CCDObservatory(VirtualObservatory):
         DataError
             If the frame cannot be calibrated; the message says why.
         """
+        names = sorted({raw.archive_id for raw in raws})
+        if len(names) > 1:
+            msg = f"{' and '.join(names)} are frames of one name; rename one of them"
+            raise DataError(msg)
         return [reduce_frame(raw, aux, settings, self._masters) for raw in raws[:1]]
 
     def refine(self, part: str, products: Sequence[Handle], aux: Aux, settings: Any) -> Sequence[Product]:

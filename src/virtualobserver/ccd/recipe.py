@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -96,13 +96,7 @@ def reduce_frame(
     header |= {"GAIN-USE": detector.gain, "RDN-USE": detector.read_noise, "CALFLAG": bool(flagged)}
     if np.isfinite(detector.saturation):
         header["SATURUSE"] = detector.saturation
-    header["HISTORY"] += [f"not fully calibrated: {reason}" for reason in flagged]
-    header["HISTORY"] += [f"{key}: value of the configuration" for key in defaults]
-    header["HISTORY"] += [f"note: {note}" for note in (*raw.header.get("notes", ()), *notes)]
-    header["HISTORY"] += [
-        f"master {name} differs from the one before in {100 * part:.2f} % of pixels"
-        for name, part in changes.items()
-    ]
+    header["HISTORY"] += _said(flagged, defaults, [*raw.header.get("notes", ()), *notes], changes)
     image = Image(done.data, done.variance, done.mask, header, unit="electron")
     return Product(
         image, role="calibrated", band=str(raw.header["band"]),
@@ -250,6 +244,21 @@ def _times(facts: Mapping[str, Any], header: dict[str, Any]) -> dict[str, Any]:
     begin = (facts["mjd"] - 40587.0) * SECONDS_PER_DAY - float(facts["exposure"] or 0.0) / 2
     text = datetime.fromtimestamp(begin, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     return {"DATE-OBS": text, "TIMEWAS": str(facts["timesys"]).upper()}
+
+
+def _said(
+    flagged: Sequence[str], defaults: Sequence[str], notes: Sequence[str], changes: Mapping[str, float]
+) -> list[str]:
+    """Return what is odd about a frame as lines of its history."""
+    return [
+        *(f"not fully calibrated: {reason}" for reason in flagged),
+        *(f"{key}: value of the configuration" for key in defaults),
+        *(f"note: {note}" for note in notes),
+        *(
+            f"master {name} differs from the one before in {100 * part:.2f} % of pixels"
+            for name, part in changes.items()
+        ),
+    ]
 
 
 def _statistics(
