@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
+from virtualobserver.ccd.folder import folder_raws
 from virtualobserver.data import RawRef, Target, as_handle
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.observatories.astep import VirtualASTEP
-from virtualobserver.observatories.astep.folder import folder_raws
 from virtualobserver.observatory import Aux
 
 SMALL = {

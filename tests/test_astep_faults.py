@@ -120,7 +120,6 @@ IMPOSSIBLE = {
     "GAIN missing": ({"GAIN": None}, "GAIN (electron / adu) is missing"),
     "GAIN zero": ({"GAIN": 0.0}, "GAIN (electron / adu) is 0.0, which is impossible"),
     "RDNOISE text": ({"RDNOISE": "nan"}, "RDNOISE (electron) is 'nan'"),
-    "CCD-TEMP text": ({"CCD_TEMP": "cold"}, "CCD-TEMP (deg_C) is 'cold'"),
     "date impossible": ({"DATE_OBS": "2010-02-30T12:00:00"}, "DATE-OBS is '2010-02-30T12:00:00'"),
     "date without time": ({"DATE_OBS": "2010-03-01"}, "a date without a time"),
     "date missing": ({"DATE_OBS": None}, "DATE-OBS is missing"),

@@ -8,6 +8,8 @@ from astropy.io import fits
 from matplotlib.figure import Figure
 from support_astep import change, drive, frames, write_night
 
+from virtualobserver.ccd.figures import noise_figure
+from virtualobserver.ccd.folder import folder_raws
 from virtualobserver.cli import main
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES
 from virtualobserver.data import RawRef, as_handle
@@ -15,8 +17,6 @@ from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.ccd_noise import check_noise
 from virtualobserver.observatories.astep import VirtualASTEP
-from virtualobserver.observatories.astep.figures import noise_figure
-from virtualobserver.observatories.astep.folder import folder_raws
 from virtualobserver.run.project import Project
 
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from support_astep import drive, frames, write_night
 
+from virtualobserver.ccd.folder import folder_raws
+from virtualobserver.ccd.frames import opened, sections
+from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.data import Image, RawRef, Target
 from virtualobserver.data.handles import MemoryHandle, ProductInfo
 from virtualobserver.errors import DataError
 from virtualobserver.maths.ccd_masks import unstable_pixels
 from virtualobserver.observatories.astep import VirtualASTEP
-from virtualobserver.observatories.astep.folder import folder_raws
-from virtualobserver.observatories.astep.frames import opened, sections
-from virtualobserver.observatories.astep.loaded import LoadedMasters
 from virtualobserver.observatory import Aux
 
 SHAPE = (320, 400)

@@ -13,6 +13,7 @@ from support_real import real_data
 from virtualobserver.catalog import Catalog, remote
 from virtualobserver.config import CatalogSettings
 from virtualobserver.errors import ArchiveOverflow
+from virtualobserver.io.http import HttpClient
 
 CONE = {"ra": 280.0, "dec": -60.0, "radius": 0.1}
 
@@ -25,30 +26,24 @@ def recorded_cone() -> AstropyTable:
     return AstropyTable.from_pandas(frame[[name for name in names if not frame[name].isna().all()]])
 
 
-class Job:
-    def __init__(self, table):
-        self.table = table
-
-    def get_results(self):
-        return self.table
-
-
 class Archive:
     """Stands in for the TAP client: counts what it is asked, and answers with a table."""
 
     def __init__(self, table, count):
         self.table, self.count, self.asked = table, count, []
 
-    def launch_job_async(self, adql):
+    def answer(self, http, url, adql):
+        assert isinstance(http, HttpClient)
+        assert url.startswith("https://")
         self.asked.append(adql)
-        return Job(AstropyTable({"n": [self.count]}) if "COUNT(" in adql else self.table)
+        return AstropyTable({"n": [self.count]}) if "COUNT(" in adql else self.table
 
 
 @pytest.fixture
 def gaia(monkeypatch):
     def make(table, count):
         archive = Archive(table, count)
-        monkeypatch.setattr("astroquery.gaia.GaiaClass", lambda **_: archive)
+        monkeypatch.setattr(remote, "tap_job", archive.answer)
         return archive
 
     return make
@@ -121,7 +116,7 @@ def test_an_archive_is_asked_once_for_each_question_and_again_on_refresh(gaia, t
 
 def test_vizier_is_asked_for_all_rows_by_identifier_once(monkeypatch, tmp_path):
     archive = Archive(AstropyTable({"Name": ["a", "b"], "RA_ICRS": [1.0, 2.0], "DE_ICRS": [3.0, 4.0]}), 2)
-    monkeypatch.setattr("astroquery.utils.tap.core.TapPlus", lambda **_: archive)
+    monkeypatch.setattr(remote, "tap_job", archive.answer)
     for _ in range(2):
         catalog = Catalog.read(CatalogSettings(vizier="J/A+A/1/table1", where="dec > 3.5"), cache=tmp_path)
     assert catalog.names.tolist() == ["b"]

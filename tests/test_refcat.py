@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from astropy.coordinates import Angle, SkyCoord
 from astropy.time import Time
+from astropy_healpix import HEALPix
 from support_real import real_data
 
 from virtualobserver.catalog.refcat import (
@@ -18,10 +19,11 @@ from virtualobserver.catalog.refcat import (
     list_refcats,
     open_refcat,
 )
-from virtualobserver.catalog.reference import GaiaArchive, LocalReference, ReferenceStars
+from virtualobserver.catalog.reference import GaiaArchive, LocalReference, MemoryReference, ReferenceStars
 from virtualobserver.cli import main
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.tables import write_any
+from virtualobserver.maths.sphere import separation
 
 MADE = Origin("file", "stars.csv")
 
@@ -207,7 +209,8 @@ def test_the_copy_at_vizier_is_asked_in_its_own_words(tmp_path):
     assert len(catalogue.cone(10.0, 20.0, 0.1, 2016.0)) == 1
     assert asked[0] == (
         "SELECT Source AS source_id, RA_ICRS AS ra, DE_ICRS AS dec, pmRA AS pmra, pmDE AS pmdec, Plx AS parallax, "
-        'e_Plx AS parallax_error, Gmag AS phot_g_mean_mag, "BP-RP" AS bp_rp, "G-RP" AS g_rp, RV AS radial_velocity '
+        'e_Plx AS parallax_error, Gmag AS phot_g_mean_mag, "BP-RP" AS bp_rp, "G-RP" AS g_rp, RV AS radial_velocity, '
+        "e_RA_ICRS AS ra_error, e_DE_ICRS AS dec_error, e_Gmag AS mag_error "
         "FROM \"I/355/gaiadr3\" WHERE 1 = CONTAINS(POINT('ICRS', RA_ICRS, DE_ICRS), CIRCLE('ICRS', 10.0101617, "
         "20.0000000, 0.1562500)) AND (DISTANCE(POINT('ICRS', RA_ICRS, DE_ICRS), POINT('ICRS', 10.0101617, 20.0000000)) "
         "< 0.1562500 OR pmRA * pmRA + pmDE * pmDE > 250000)"
@@ -258,3 +261,95 @@ def test_recorded_gaia_answer_becomes_an_extract(tmp_path):
     found = built.cone(float(frame["ra"].iloc[0]), float(frame["dec"].iloc[0]), 1e-4, 2016.0)
     assert found.source_id.tolist() == [int(frame["source_id"].iloc[0])]
     assert found.mag[0] == pytest.approx(float(frame["phot_g_mean_mag"].iloc[0]))
+
+
+def catalogues(frame, root):
+    """The same stars as an extract of ours, as a plain file, and in memory."""
+    built = build_refcat(frame, root, "test@1", origin=MADE, order=2)
+    frame.to_parquet(root / "plain.parquet")
+    return (
+        built,
+        LocalReference(root / "plain.parquet"),
+        MemoryReference(ReferenceStars.build(frame.to_dict("list"), epoch=2016.0)),
+    )
+
+
+def test_limits_of_magnitude_are_kept_by_every_catalogue(tmp_path):
+    frame = sky(5000)
+    frame.loc[::10, "phot_g_mean_mag"] = np.nan
+    everything = ReferenceStars.build(frame.to_dict("list"), epoch=2016.0).within(30.0, 10.0, 20.0)
+    limits = ((8.0, 12.0), (None, 9.0), (15.0, None), (None, None))
+    for catalogue in catalogues(frame, tmp_path):
+        for low, high in limits:
+            found = catalogue.cone(30.0, 10.0, 20.0, 2016.0, brightest=low, faintest=high)
+            want = everything.between(low, high)
+            assert found.source_id.tolist() == want.source_id.tolist()
+            assert len(found) > 10
+    assert np.isnan(everything.between(None, None).mag).any()
+    assert not np.isnan(everything.between(None, 30.0).mag).any()
+
+
+def test_errors_of_positions_and_magnitudes_come_with_the_stars(tmp_path):
+    frame = sky(300).assign(ra_error=0.2, dec_error=0.3, phot_g_mean_flux_over_error=100.0)
+    extract, plain, memory = catalogues(frame.assign(mag_error=0.0108574), tmp_path)
+    for catalogue in (extract, plain, memory):
+        found = catalogue.cone(0.0, 0.0, 180.0, 2016.0)
+        assert (found.ra_error == 0.2).all()
+        assert (found.dec_error == 0.3).all()
+        np.testing.assert_allclose(found.mag_error, 0.0108574, rtol=1e-4)
+    stars = ReferenceStars.build(frame.to_dict("list"), epoch=2016.0)  # Gaia has no error of the magnitude
+    np.testing.assert_allclose(stars.mag_error, 0.0108574, rtol=1e-4)
+    assert np.isnan(ReferenceStars.build(sky(3).to_dict("list"), epoch=2016.0).mag_error).all()
+    again = ReferenceStars.from_csv(stars.to_csv())
+    np.testing.assert_array_equal(again.mag_error, stars.mag_error)
+
+
+@pytest.mark.parametrize("order", [0, 3])
+def test_an_extract_has_the_layout_of_hats(tmp_path, order):
+    frame = sky(3000)
+    built = build_refcat(frame, tmp_path, "test@1", origin=MADE, order=order)
+    cells = pd.read_csv(built.path / "partition_info.csv")
+    properties = dict(
+        line.split("=", 1) for line in (built.path / "hats.properties").read_text().splitlines()
+    )
+    assert (properties["hats_nrows"], properties["hats_col_ra"]) == ("3000", "ra")
+    rows = 0
+    for order_, cell in cells.itertuples(index=False):
+        path = built.path / f"dataset/Norder={order_}/Dir={cell // 10000 * 10000}/Npix={cell}.parquet"
+        table = pd.read_parquet(path)
+        assert (table["_healpix_29"].to_numpy() >> 2 * (29 - order_) == cell).all()
+        rows += len(table)
+    assert rows == 3000
+    (built.path / "partition_info.csv").write_text("Norder,Npix\n")
+    with pytest.raises(ChecksumMismatch, match=r"partition_info\.csv"):
+        built.verify()
+
+
+def test_a_catalogue_in_the_layout_of_hats_that_others_made_is_opened_and_only_its_near_cells_are_read(
+    tmp_path,
+):
+    frame = sky(20_000)
+    built = build_refcat(frame, tmp_path, "test@1", origin=MADE, order=3)
+    (built.path / "provenance.json").unlink()  # theirs have none
+    other = open_refcat("test@1", tmp_path)
+    assert isinstance(other, LocalReference)
+    everything = ReferenceStars.build(frame.to_dict("list"), epoch=2016.0)
+    for ra, dec in ((0.0, 0.0), (200.0, 89.0), (359.9, -45.0)):
+        want = everything.at_epoch(2000.0).within(ra, dec, 3.0)
+        assert other.cone(ra, dec, 3.0, 2000.0).source_id.tolist() == want.source_id.tolist()
+    for path in built.path.rglob("*.parquet"):  # a far cell is never opened
+        cell = int(path.stem.removeprefix("Npix="))
+        lon, lat = HEALPix(nside=8, order="nested").healpix_to_lonlat([cell])
+        if float(separation(lon.to_value("deg"), lat.to_value("deg"), 100.0, 10.0)[0]) > 30:
+            path.write_bytes(b"broken")
+    want = everything.within(100.0, 10.0, 3.0)
+    assert other.cone(100.0, 10.0, 3.0, 2016.0).source_id.tolist() == want.source_id.tolist()
+
+
+def test_hats_reads_an_extract(tmp_path):
+    hats = pytest.importorskip("hats", reason="the package hats is not installed")
+    built = build_refcat(sky(3000), tmp_path, "test@1", origin=MADE, order=2)
+    catalogue = hats.read_hats(built.path)
+    assert len(catalogue) == 3000
+    assert len(catalogue.get_healpix_pixels()) == len(list(built.path.rglob("*.parquet")))
+    assert {"ra", "dec", "mag", "_healpix_29"} <= set(catalogue.schema.names)

@@ -55,10 +55,14 @@ def test_gaia_query_has_the_documented_form():
     adql = build_cone_query(86.8212, -51.0665, 30 / 3600, 2010.0)
     assert adql == (
         "SELECT source_id, ra, dec, pmra, pmdec, parallax, parallax_error, phot_g_mean_mag, bp_rp, g_rp, "
-        "radial_velocity FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec), "
+        "radial_velocity, ra_error, dec_error, phot_g_mean_flux_over_error "
+        "FROM gaiadr3.gaia_source WHERE 1 = CONTAINS(POINT('ICRS', ra, dec), "
         "CIRCLE('ICRS', 86.8212000, -51.0665000, 0.0260000)) AND (DISTANCE(POINT('ICRS', ra, dec), "
         "POINT('ICRS', 86.8212000, -51.0665000)) < 0.0091667 OR pmra * pmra + pmdec * pmdec > 250000)"
     )
+    limited = build_cone_query(86.8212, -51.0665, 30 / 3600, 2010.0, brightest=8, faintest=15.5)
+    assert limited == f"{adql} AND phot_g_mean_mag >= 8 AND phot_g_mean_mag <= 15.5"
+    assert build_cone_query(1, 2, 0.1, 2016.0, vizier=True, faintest=12).endswith(" AND Gmag <= 12")
     assert "gaiadr2.gaia_source" in build_cone_query(1, 2, 0.1, 2015.5, release="dr2")
     for wrong in ((1.0, 99.0, 0.1), (np.nan, 0.0, 0.1), (1.0, 2.0, 0.0)):
         with pytest.raises(CatalogError):

@@ -65,6 +65,84 @@ def test_a_plugin_whose_catalogue_is_none_does_without(tmp_path):
     assert served.get("solver") is None
 
 
+def test_each_service_has_a_setting_of_its_own(tmp_path):
+    extract(tmp_path, simulate(1))
+    extract(tmp_path, simulate(2), "other@1")
+    workspace = SimpleNamespace(root=tmp_path)
+    both = build_services(workspace, step(("refcat", "solver"), refcat="stars@1", solver="other@1"))
+    assert both["refcat"].name == "stars@1"
+    assert both["solver"].catalogue.name == "other@1"
+    unset = build_services(workspace, step(("refcat", "solver"), refcat="stars@1", solver=None))
+    assert unset["solver"].catalogue.name == "stars@1"
+    only = build_services(workspace, step(("refcat", "solver"), refcat=None, solver="other@1"))
+    assert list(only) == ["solver"]
+    with pytest.raises(ConfigError, match="set solver"):
+        build_services(workspace, step(("solver",), refcat="stars@1", solver=""))
+
+
+SEARCH = """
+from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
+from virtualobserver.config.settings import setting
+from virtualobserver.data import Result
+
+
+class ChoosySettings(AnalysisSettings):
+    role: str = setting("reduced", doc="Which light curves")
+    refcat: str | None = setting(None, doc="Reference catalogue")
+
+
+class Choosy(Analysis):
+    name = "choosy"
+    Settings = ChoosySettings
+
+    @property
+    def requires(self):
+        return (Requirement("lightcurve", self.settings.role),)
+
+    @property
+    def per(self):
+        return "source" if self.settings.role == "reduced" else "night"
+
+    @property
+    def services(self):
+        return () if self.settings.refcat is None else ("refcat",)
+
+    def find(self, products, aux, settings):
+        return Result(properties={"n": len(products), "services": len(aux.services)})
+
+    def draw(self, rng, products, settings):
+        return {}
+
+    def inject(self, products, params, rng):
+        return products
+"""
+
+
+def test_what_an_analysis_needs_may_depend_on_its_settings(tmp_path, url):
+    path = tmp_path / "choosy.py"
+    path.write_text(SEARCH)
+    extract(tmp_path / "data", simulate(1))
+
+    def opened(name, **options):
+        settings = {
+            "name": name, "catalog": {"test": 2}, "observatories": {"demo": {}},
+            "analyses": {str(path): {"simulate": {"number": 0}, **options}},
+        }  # fmt: skip
+        return Project.open(settings, data=tmp_path / "data", url=url)
+
+    with opened("plain") as project:
+        project.run()
+        assert project.sql("SELECT DISTINCT props->>'services' AS n FROM properties")["n"].tolist() == ["0"]
+    with opened("matched", refcat="stars@1") as project:
+        project.run()
+        assert "1" in project.sql("SELECT DISTINCT props->>'services' AS n FROM properties")["n"].tolist()
+    with (
+        opened("other", role="processed") as project,
+        pytest.raises(ConfigError, match="needs lightcurve/processed"),
+    ):
+        assert project.steps
+
+
 def test_a_survey_solves_its_frames_with_the_catalogue_of_the_configuration(tmp_path, url):
     folder = tmp_path / "archive"
     folder.mkdir()

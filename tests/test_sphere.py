@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
+from virtualobserver.ccd.folder import belongs
 from virtualobserver.data import Raw, Target
 from virtualobserver.maths.sphere import separation
 from virtualobserver.observatories.astep import ASTEPSettings
-from virtualobserver.observatories.astep.folder import belongs
 
 
 def test_separations_are_those_of_astropy():

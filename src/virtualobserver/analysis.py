@@ -38,7 +38,8 @@ class Analysis(ABC):
     `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over; `contract`
     states the rate of false alarms and what the contract suite needs to try the analysis. With `requires_any`
     it is enough that the project makes one of the products it works on. `services` names what arrives in
-    ``aux.services``.
+    ``aux.services``. `requires`, `per` and `services` are asked of an instance: where they depend on its settings they
+    are properties, such as ``return ("refcat",) if self.settings.match else ()``.
     """
 
     name: ClassVar[str]

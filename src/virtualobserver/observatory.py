@@ -180,8 +180,9 @@ class VirtualObservatory(ABC):
     with `levels` naming the parts of its units (``("night", "frame")``) and `master_kinds` its masters in the
     order in which they are made (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
     digests of their own, with what each makes (``{"solve": (("table", "wcs"),)}``), done by `refine` in that
-    order. `services` names what arrives in ``aux.services`` (``("refcat", "solver")``, which need a setting
-    ``refcat``; where that is None, none arrives). Only `fetch` may read or write anything. `contract` gives the
+    order. `services` names what arrives in ``aux.services`` (``("refcat", "solver")``, each with a setting of its
+    name, the solver's being that of ``refcat`` if it has none; where that is None, it does not arrive). Only
+    `fetch` may read or write anything. `contract` gives the
     contract suite what it needs to try the survey.
     """
 
@@ -210,6 +211,11 @@ class VirtualObservatory(ABC):
 
     def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
         self.settings: Any = settings if settings is not None else self.Settings(**options)
+
+    @property
+    def place(self) -> Site | None:
+        """Where the telescope stands, as far as class and settings know; raw data may know better."""
+        return self.site
 
     @abstractmethod
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:

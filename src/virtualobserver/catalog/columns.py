@@ -47,9 +47,11 @@ _USUAL: Final[dict[str, tuple[str, ...]]] = {
     "pmdec": ("pmdec", "pm_dec", "pmde"),
     "parallax": ("parallax", "plx"),
     "parallax_error": ("parallax_error", "e_plx"),
+    "ra_error": ("ra_error", "e_ra_icrs", "e_radeg"),
+    "dec_error": ("dec_error", "e_de_icrs", "e_dedeg"),
     "radial_velocity": ("radial_velocity", "rv", "radvel", "vcr"),
     "mag": ("mag", "phot_g_mean_mag", "gmag", "vtmag", "vmag", "magnitude"),
-    "mag_error": ("mag_error", "magerr", "mag_err", "e_mag", "phot_g_mean_mag_error"),
+    "mag_error": ("mag_error", "magerr", "mag_err", "e_mag", "phot_g_mean_mag_error", "e_gmag", "e_vmag"),
     "mag_band": ("mag_band", "filter", "band"),
     "bp_rp": ("bp_rp", "bp-rp"),
     "g_rp": ("g_rp", "g-rp"),
@@ -64,7 +66,7 @@ TARGETS: Final = (
 """What a target list may have; the first three it must have."""
 STARS: Final = (
     "source_id", "ra", "dec", "pmra", "pmdec", "parallax", "parallax_error", "mag", "bp_rp", "g_rp",
-    "radial_velocity",
+    "radial_velocity", "ra_error", "dec_error", "mag_error",
 )  # fmt: skip
 """What a reference catalogue may have; positions it must have."""
 _EPOCHS: Final = {"dr3": 2016.0, "dr2": 2015.5, "dr1": 2015.0}

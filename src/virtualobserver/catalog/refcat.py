@@ -1,7 +1,8 @@
 """Extracts of reference catalogues: immutable folders ``refcat/<name>@<version>`` of Parquet files by HEALPix cell.
 
-A folder holds ``norder<k>/npix<p>.parquet`` (nested cells of order k, rows by declination) and
-``provenance.json``: where the stars come from, their epoch, and the checksum of every file.
+The layout is HATS, which LSDB opens as it is: ``dataset/Norder=<k>/Dir=<d>/Npix=<p>.parquet`` (nested cells of order k,
+rows by declination), ``hats.properties`` and ``partition_info.csv``; and ``provenance.json`` says where the stars come
+from, their epoch, and the checksum of every file.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from astropy_healpix import HEALPix
 
 from virtualobserver.catalog.refcat_columns import to_stars
 from virtualobserver.catalog.reference import (
+    RELEASES,
     GaiaArchive,
     LocalReference,
     ReferenceCatalogue,
     ReferenceStars,
 )
+from virtualobserver.catalog.remote import TAP_GAIA, TAP_VIZIER, jobs_at
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
@@ -40,7 +43,7 @@ from virtualobserver.maths.skyargs import takes_sky
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virtualobserver.catalog.remote import Query
+    from virtualobserver.catalog.remote import Clients, Query
 
 __all__ = [
     "FOLDER",
@@ -54,16 +57,22 @@ __all__ = [
 
 FOLDER: Final = "refcat"
 PROVENANCE: Final = "provenance.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
+HATS: Final = "hats.properties"
 MOST_ROWS: Final = 50_000
 """Rows a cell may hold before the cells are made smaller."""
 HIGHEST_ORDER: Final = 9
 CELLS_KEPT: Final = 32
+SPATIAL: Final = "_healpix_29"
+SPATIAL_ORDER: Final = 29
+"""Name and order of the column of cells by which programs for HATS sort and join."""
+PER_FOLDER: Final = 10_000
+"""Cells in a folder ``Dir=``, as HATS has it."""
 _TAKEN: Final = "{} is there already, and a reference catalogue never changes; choose another version"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COLUMNS: Final = (
     "source_id", "ra", "dec", "pmra", "pmdec", "parallax", "parallax_error", "mag", "bp_rp", "g_rp",
-    "radial_velocity",
+    "radial_velocity", "ra_error", "dec_error", "mag_error",
 )  # fmt: skip
 
 
@@ -137,6 +146,7 @@ def build_refcat(
         with new_folder(target) as made:
             files = _write_cells(stars, made, order)
             facts = _provenance(stars, name, origin, used, order=order, files=files)
+            facts["hats"] = _write_hats(stars, made, name, order, files)
             write_bytes(made / PROVENANCE, (json.dumps(facts, indent=1) + "\n").encode())
     except FileExistsError:
         raise CatalogError(_TAKEN.format(target)) from None
@@ -167,7 +177,7 @@ class PartitionedReference:
             self._files = tuple(facts["files"])
             self._reach = np.array([float(facts["files"][file]["reach_deg"]) for file in self._files])
             self._centres = _centres(
-                [int(Path(file).stem.removeprefix("npix")) for file in self._files], self._order
+                [int(Path(file).stem.removeprefix("Npix=")) for file in self._files], self._order
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, CatalogError):
@@ -189,7 +199,16 @@ class PartitionedReference:
         return type(self), (self.path,)
 
     @takes_sky()
-    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+    def cone(
+        self,
+        ra: float,
+        dec: float,
+        radius: float,
+        epoch: float,
+        *,
+        brightest: float | None = None,
+        faintest: float | None = None,
+    ) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`; only the cells that the cone touches are read, and kept in memory.
 
         Raises
@@ -210,7 +229,7 @@ class PartitionedReference:
         ):
             stars = self._cell(int(place))
             rows = slice(*np.searchsorted(stars.dec, [dec - wide, dec + wide + 1e-12]).tolist())
-            parts.append(stars.take(rows))
+            parts.append(stars.take(rows).between(brightest, faintest))
         return _joined(parts, self.epoch).at_epoch(epoch).within(ra, dec, radius)
 
     def verify(self) -> None:
@@ -222,9 +241,10 @@ class PartitionedReference:
             Naming the files that are gone or changed.
         """
         wrong = []
-        for file, facts in self.provenance["files"].items():
+        sums = {file: facts["sha256"] for file, facts in self.provenance["files"].items()}
+        for file, right in (sums | self.provenance["hats"]).items():
             path = self.path / file
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != facts["sha256"]:
+            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != right:
                 wrong.append(file)
         if _digest(self.provenance["files"]) != self.provenance["sha256"]:
             wrong.append(PROVENANCE)
@@ -250,7 +270,9 @@ def list_refcats(root: str | Path) -> list[PartitionedReference]:
     return [PartitionedReference(path) for path in folders if (path / PROVENANCE).is_file()]
 
 
-def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> ReferenceCatalogue:
+def open_refcat(
+    name: str, root: str | Path, *, query: Query | None = None, http: Clients | None = None
+) -> ReferenceCatalogue:
     """Return a reference catalogue by what a configuration calls it.
 
     Parameters
@@ -262,7 +284,7 @@ def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> R
     root
         The data folder.
     query
-        Asks the live archive.
+        Asks the live archive; by default jobs in its queue, through the clients that `http` makes.
 
     Raises
     ------
@@ -274,9 +296,11 @@ def open_refcat(name: str, root: str | Path, *, query: Query | None = None) -> R
     if (path / PROVENANCE).is_file():
         return PartitionedReference(path)
     if path.is_dir():
-        return LocalReference(path)
+        return LocalReference(path, epoch=_epoch_of(path))
     if first in {"gaia", "vizier_gaia"} and release in {"dr2", "dr3"}:
         cache = Path(root) / "cache" / FOLDER
+        if query is None:
+            query = jobs_at(TAP_GAIA if first == "gaia" else TAP_VIZIER, http)
         return GaiaArchive(release, cache=cache, query=query, vizier=first == "vizier_gaia", tiles=True)
     there = [each.name for each in list_refcats(root)]
     msg = f"there is no reference catalogue {name} in {Path(root) / FOLDER}"
@@ -313,15 +337,18 @@ def _write_cells(stars: ReferenceStars, folder: Path, order: int) -> dict[str, d
     rows = np.lexsort((stars.source_id, stars.dec, cells))
     found, starts = np.unique(cells[rows], return_index=True)
     files: dict[str, dict[str, Any]] = {}
-    (folder / f"norder{order}").mkdir()
+    places = []
     middles = _centres(found.tolist(), order)
     groups = zip(found.tolist(), np.split(rows, starts[1:]), middles.ra, middles.dec, strict=True)
     for cell, mine, ra, dec in groups:
-        table = pa.table({name: getattr(stars, name)[mine] for name in _COLUMNS})
+        columns = {name: getattr(stars, name)[mine] for name in _COLUMNS}
+        table = pa.table({SPATIAL: _cells_of(stars.ra[mine], stars.dec[mine], SPATIAL_ORDER), **columns})
         stream = io.BytesIO()
         pq.write_table(table, stream, compression="zstd")
         content = stream.getvalue()
-        name = f"norder{order}/npix{cell}.parquet"
+        name = f"dataset/Norder={order}/Dir={cell // PER_FOLDER * PER_FOLDER}/Npix={cell}.parquet"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        places.append((folder / name).parent)
         (folder / name).write_bytes(content)
         files[name] = {
             "rows": len(mine), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
@@ -331,8 +358,46 @@ def _write_cells(stars: ReferenceStars, folder: Path, order: int) -> dict[str, d
     for name in files:
         with (folder / name).open("rb+") as written:
             os.fsync(written.fileno())
-    sync_folder(folder / f"norder{order}")
+    for place in {*places, folder / f"dataset/Norder={order}", folder / "dataset"}:
+        sync_folder(place)
     return files
+
+
+def _write_hats(
+    stars: ReferenceStars, folder: Path, name: str, order: int, files: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Write what HATS wants beside the cells, and return the checksums of these files."""
+    first = pq.ParquetFile(folder / next(iter(files))).schema_arrow
+    stream = io.BytesIO()
+    pq.write_metadata(first, stream)
+    cells = "".join(f"{order},{Path(file).stem.removeprefix('Npix=')}\n" for file in files)
+    properties = {
+        "obs_collection": name, "dataproduct_type": "object", "hats_nrows": len(stars), "hats_col_ra": "ra",
+        "hats_col_dec": "dec", "hats_col_healpix": SPATIAL, "hats_col_healpix_order": SPATIAL_ORDER,
+        "hats_npix_suffix": ".parquet", "hats_order": order, "hats_version": "v0.1", "hats_frame": "icrs",
+        "hats_builder": f"virtualobserver {installed('virtualobserver')}", "vo_epoch": stars.epoch,
+    }  # fmt: skip
+    written = {
+        HATS: "".join(f"{key}={value}\n" for key, value in properties.items()).encode(),
+        "partition_info.csv": f"Norder,Npix\n{cells}".encode(),
+        "dataset/_common_metadata": stream.getvalue(),
+    }
+    for file, content in written.items():
+        write_bytes(folder / file, content)
+    return {file: hashlib.sha256(content).hexdigest() for file, content in written.items()}
+
+
+def _epoch_of(folder: Path) -> float:
+    """Return the Julian year of positions in a folder that others made, as its properties say, else Gaia DR3's."""
+    path = folder / HATS
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "vo_epoch":
+                return float(value)
+            if key.strip() == "obs_collection" and "dr2" in value.lower():
+                return RELEASES["dr2"][1]
+    return RELEASES["dr3"][1]
 
 
 def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,10 +22,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+from astropy_healpix import HEALPix
 from numpy.typing import NDArray
 
 from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
-from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.identity import move_linear
@@ -46,6 +48,8 @@ RELEASES: Final[Mapping[str, tuple[str, float]]] = {
 }
 """Table of each Gaia release and the Julian year of its positions."""
 
+MAG_PER_FRACTION: Final = 1 / MAG_TO_FLUX
+"""Magnitudes per fraction of the flux, 2.5 / ln 10."""
 _FASTEST: Final = 10.6
 """Largest proper motion known (Barnard's star), arcsec/yr, rounded up."""
 _ORDINARY: Final = 0.5
@@ -53,14 +57,21 @@ _ORDINARY: Final = 0.5
 _GAIA_NAMES: Final = {
     "source_id": "source_id", "ra": "ra", "dec": "dec", "pmra": "pmra", "pmdec": "pmdec", "parallax": "parallax",
     "parallax_error": "parallax_error", "mag": "phot_g_mean_mag", "bp_rp": "bp_rp", "g_rp": "g_rp",
-    "radial_velocity": "radial_velocity",
+    "radial_velocity": "radial_velocity", "ra_error": "ra_error", "dec_error": "dec_error",
 }  # fmt: skip
+_FLUX_SNR: Final = "phot_g_mean_flux_over_error"
+"""Gaia's tables have no error of the magnitude, only the signal-to-noise ratio of the flux."""
 
 _VIZIER_TABLES: Final = {"dr2": '"I/345/gaia2"', "dr3": '"I/355/gaiadr3"'}
 _VIZIER_NAMES: Final = {
     "source_id": "Source", "ra": "RA_ICRS", "dec": "DE_ICRS", "pmra": "pmRA", "pmdec": "pmDE", "parallax": "Plx",
     "parallax_error": "e_Plx", "mag": "Gmag", "bp_rp": '"BP-RP"', "g_rp": '"G-RP"', "radial_velocity": "RV",
+    "ra_error": "e_RA_ICRS", "dec_error": "e_DE_ICRS", "mag_error": "e_Gmag",
 }  # fmt: skip
+
+_CELL: Final = re.compile(r"Norder=(\d+)/(?:Dir=\d+/)?Npix=(\d+)")
+_WIDEST_CELL: Final = 58.7
+"""Degrees: no point of a cell of HEALPix is farther from its centre, times nside; 48.2 for the largest cells."""
 
 FloatArray = NDArray[np.float64]
 
@@ -83,6 +94,10 @@ class ReferenceStars:
         Gaia G, and the colours G_BP − G_RP and G − G_RP.
     radial_velocity
         km/s.
+    ra_error, dec_error
+        Standard deviations of the positions at the catalogue's own epoch, mas, the first times cos(dec).
+    mag_error
+        Of `mag`.
     epoch
         Julian year of the positions.
     """
@@ -98,6 +113,9 @@ class ReferenceStars:
     bp_rp: FloatArray
     g_rp: FloatArray
     radial_velocity: FloatArray
+    ra_error: FloatArray
+    dec_error: FloatArray
+    mag_error: FloatArray
     epoch: float = 2016.0
 
     def __len__(self) -> int:
@@ -113,9 +131,13 @@ class ReferenceStars:
             If source_id, ra or dec are missing.
         """
         given = {ours: columns.get(ours, columns.get(theirs)) for ours, theirs in _GAIA_NAMES.items()}
+        given["mag_error"] = columns.get("mag_error")
         if missing := [name for name in ("source_id", "ra", "dec") if given[name] is None]:
             msg = f"the reference catalogue has no column {', '.join(missing)}; it has {', '.join(columns)}"
             raise CatalogError(msg)
+        if given["mag_error"] is None and columns.get(_FLUX_SNR) is not None:
+            with np.errstate(divide="ignore"):
+                given["mag_error"] = MAG_PER_FRACTION / np.asarray(columns[_FLUX_SNR], dtype=np.float64)
         ids = np.asarray(given.pop("source_id")).astype(np.int64)
         values = {
             name: np.full(ids.size, np.nan) if column is None else np.asarray(column, dtype=np.float64)
@@ -143,6 +165,14 @@ class ReferenceStars:
         away = self.distances(ra, dec)
         order = np.argsort(away, kind="stable")
         return self.take(order[away[order] <= radius * ARCSEC_PER_DEGREE])
+
+    def between(self, brightest: float | None, faintest: float | None) -> Self:
+        """Return the stars between two magnitudes (None = no limit); stars of unknown magnitude go with any limit."""
+        if brightest is None and faintest is None:
+            return self
+        low = -np.inf if brightest is None else brightest
+        high = np.inf if faintest is None else faintest
+        return self.take((self.mag >= low) & (self.mag <= high))
 
     def to_csv(self) -> bytes:
         """Return the stars as CSV, with the epoch as a column, for keeping as raw data."""
@@ -186,10 +216,20 @@ class ReferenceCatalogue(Protocol):
         """Name and version, e.g. ``gaia@dr3``."""
         ...
 
-    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+    def cone(
+        self,
+        ra: float,
+        dec: float,
+        radius: float,
+        epoch: float,
+        *,
+        brightest: float | None = None,
+        faintest: float | None = None,
+    ) -> ReferenceStars:
         """Return the stars that were within `radius` of a position (all in degrees) in a Julian year.
 
-        Positions of the result are those of that year; nearest first.
+        Positions of the result are those of that year; nearest first. `brightest` and `faintest` are limits of the
+        catalogue's magnitude (None = none), which are part of the question to an archive.
         """
         ...
 
@@ -202,13 +242,30 @@ class MemoryReference:
     name: str = "memory"
 
     @takes_sky()
-    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+    def cone(
+        self,
+        ra: float,
+        dec: float,
+        radius: float,
+        epoch: float,
+        *,
+        brightest: float | None = None,
+        faintest: float | None = None,
+    ) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`."""
-        return self.stars.at_epoch(epoch).within(ra, dec, radius)
+        return self.stars.between(brightest, faintest).at_epoch(epoch).within(ra, dec, radius)
 
 
 def build_cone_query(
-    ra: float, dec: float, radius: float, epoch: float, *, release: str = "dr3", vizier: bool = False
+    ra: float,
+    dec: float,
+    radius: float,
+    epoch: float,
+    *,
+    release: str = "dr3",
+    vizier: bool = False,
+    brightest: float | None = None,
+    faintest: float | None = None,
 ) -> str:
     """Return the ADQL for the stars that were, or may have been, inside a cone in a Julian year.
 
@@ -222,12 +279,14 @@ def build_cone_query(
         msg = f"a cone needs ra, dec (-90 to 90) and a radius (0 to 90) in degrees, not {ra}, {dec}, {radius}"
         raise CatalogError(msg)
     table, own = RELEASES[release]
-    columns = tuple(_GAIA_NAMES.values())
-    east, north, pm_east, pm_north = "ra", "dec", "pmra", "pmdec"
+    columns = (*_GAIA_NAMES.values(), _FLUX_SNR)
+    east, north, pm_east, pm_north, mag = "ra", "dec", "pmra", "pmdec", "phot_g_mean_mag"
     if vizier:
         table = _VIZIER_TABLES[release]
-        columns = tuple(f"{theirs} AS {_GAIA_NAMES[ours]}" for ours, theirs in _VIZIER_NAMES.items())
-        east, north, pm_east, pm_north = "RA_ICRS", "DE_ICRS", "pmRA", "pmDE"
+        columns = tuple(
+            f"{theirs} AS {_GAIA_NAMES.get(ours, ours)}" for ours, theirs in _VIZIER_NAMES.items()
+        )
+        east, north, pm_east, pm_north, mag = "RA_ICRS", "DE_ICRS", "pmRA", "pmDE", "Gmag"
     years = abs(epoch - own)
     near, far = radius + _ORDINARY * years / ARCSEC_PER_DEGREE, radius + _FASTEST * years / ARCSEC_PER_DEGREE
     point = f"POINT('ICRS', {ra % 360:.7f}, {dec:.7f})"
@@ -237,6 +296,8 @@ def build_cone_query(
     return (
         f"SELECT {', '.join(columns)} FROM {table} "  # noqa: S608 - every part was checked
         f"WHERE 1 = CONTAINS({star}, {circle}) AND (DISTANCE({star}, {point}) < {near:.7f} OR {fast})"
+        + ("" if brightest is None else f" AND {mag} >= {brightest:g}")
+        + ("" if faintest is None else f" AND {mag} <= {faintest:g}")
     )
 
 
@@ -282,7 +343,16 @@ class GaiaArchive:
         return f"{'vizier_gaia' if self._vizier else 'gaia'}@{self.release}"
 
     @takes_sky()
-    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+    def cone(
+        self,
+        ra: float,
+        dec: float,
+        radius: float,
+        epoch: float,
+        *,
+        brightest: float | None = None,
+        faintest: float | None = None,
+    ) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`.
 
         Raises
@@ -292,7 +362,9 @@ class GaiaArchive:
         """
         own = RELEASES[self.release][1]
         asked = _tile(ra, dec, radius, epoch, own) if self._tiles else (ra, dec, radius, epoch)
-        adql = build_cone_query(*asked, release=self.release, vizier=self._vizier)
+        adql = build_cone_query(
+            *asked, release=self.release, vizier=self._vizier, brightest=brightest, faintest=faintest
+        )
         stars = ReferenceStars.build(self._ask(adql), epoch=own)
         return stars.at_epoch(epoch).within(ra, dec, radius)
 
@@ -341,6 +413,8 @@ def _read_kept(path: Path, adql: str) -> dict[str, Any] | None:
 class LocalReference:
     """An extract of a catalogue in Parquet files: an immutable folder ``<name>@<version>``, or one file.
 
+    A folder may be a published catalogue in the HATS layout, of which only the cells around a cone are read.
+
     Parameters
     ----------
     path
@@ -360,8 +434,9 @@ class LocalReference:
         if not self._path.exists():
             msg = f"there is no reference catalogue at {self._path}"
             raise CatalogError(msg)
+        hats = self._path / "dataset"
         try:
-            self._data = pads.dataset(str(self._path), format="parquet")
+            self._data = pads.dataset(str(hats if hats.is_dir() else self._path), format="parquet")
         except (OSError, pa.ArrowInvalid) as error:
             msg = f"{self._path}: no Parquet files to be read ({str(error).splitlines()[0][:200]})"
             raise CatalogError(msg) from None
@@ -375,7 +450,16 @@ class LocalReference:
         return self._path.stem
 
     @takes_sky()
-    def cone(self, ra: float, dec: float, radius: float, epoch: float) -> ReferenceStars:
+    def cone(
+        self,
+        ra: float,
+        dec: float,
+        radius: float,
+        epoch: float,
+        *,
+        brightest: float | None = None,
+        faintest: float | None = None,
+    ) -> ReferenceStars:
         """See `ReferenceCatalogue.cone`; only the rows of the box around the cone are read."""
         wide = radius + _FASTEST * abs(epoch - self._epoch) / ARCSEC_PER_DEGREE
         box = (pc.field("dec") >= dec - wide) & (pc.field("dec") <= dec + wide)
@@ -385,7 +469,26 @@ class LocalReference:
             low, high = (ra - half) % 360, (ra + half) % 360
             inside = (pc.field("ra") >= low, pc.field("ra") <= high)
             box &= (inside[0] & inside[1]) if low <= high else (inside[0] | inside[1])
-        names = [name for name in {*_GAIA_NAMES, *_GAIA_NAMES.values()} if name in self._data.schema.names]
-        table = self._data.to_table(columns=sorted(names), filter=box)
+        wanted = {*_GAIA_NAMES, *_GAIA_NAMES.values(), "mag_error", _FLUX_SNR}
+        names = [name for name in wanted if name in self._data.schema.names]
+        files = [file for file in self._data.files if _may_touch(file, ra, dec, wide)]
+        data = (
+            self._data
+            if len(files) == len(self._data.files)
+            else pads.dataset(files, schema=self._data.schema)
+        )
+        table = data.to_table(columns=sorted(names), filter=box)
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
-        return ReferenceStars.build(columns, epoch=self._epoch).at_epoch(epoch).within(ra, dec, radius)
+        stars = ReferenceStars.build(columns, epoch=self._epoch).between(brightest, faintest)
+        return stars.at_epoch(epoch).within(ra, dec, radius)
+
+
+def _may_touch(file: str, ra: float, dec: float, wide: float) -> bool:
+    """Whether a file may hold stars of a cone, by its cell in the names that HATS gives; others may."""
+    found = _CELL.search(file)
+    if found is None:
+        return True
+    order = int(found[1])
+    lon, lat = HEALPix(nside=1 << order, order="nested").healpix_to_lonlat([int(found[2])])
+    away = float(separation(lon.to_value("deg"), lat.to_value("deg"), ra, dec)[0])
+    return away <= wide + _WIDEST_CELL / (1 << order)

@@ -20,12 +20,17 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.tables import read_any, write_any
+from virtualobserver.io.tap import tap_job
 from virtualobserver.maths.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "TAP_GAIA",
+    "TAP_VIZIER",
+    "Clients",
+    "jobs_at",
     "load",
     "named",
     "named_catalogs",
@@ -37,6 +42,9 @@ __all__ = [
 
 Query = Callable[[str], Any]
 """ADQL in, a table out (astropy or pandas); raises what the network raises."""
+
+Clients = Callable[[], HttpClient]
+"""Makes a client, which is closed after use."""
 
 _WARWICK: Final = "https://warwick.ac.uk/fac/sci/physics/research/astro/research/catalogues/"
 # Gentile Fusillo et al. 2021, MNRAS 508, 3877: Gaia's source numbers, positions at J2016.0.
@@ -81,8 +89,9 @@ _GAIA_COLUMNS: Final = (
     "phot_rp_mean_mag, bp_rp, phot_bp_rp_excess_factor, phot_variable_flag, has_epoch_photometry, "
     "radial_velocity"
 )
-_TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
+TAP_GAIA: Final = "https://gea.esac.esa.int/tap-server/tap"
+TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
 _TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
 _LARGEST_CONE_DEG: Final = 90.0
 _ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
@@ -149,7 +158,7 @@ def query_gaia(adql: str, *, query: Query | None = None) -> pd.DataFrame:
     adql
         One SELECT; tables such as ``gaiadr3.gaia_source``.
     query
-        Runs ADQL; by default an asynchronous job through astroquery without a row limit.
+        Runs ADQL; by default a job in the archive's queue without a row limit.
 
     Raises
     ------
@@ -160,12 +169,12 @@ def query_gaia(adql: str, *, query: Query | None = None) -> pd.DataFrame:
     ArchiveUnavailable, ArchiveRefused, ArchiveAnswerError
         If the archive does not answer, declines, or answers without a count.
     """
-    return _counted(adql, query or _gaia_query, "the Gaia archive")
+    return _counted(adql, query or jobs_at(TAP_GAIA), "the Gaia archive")
 
 
 def query_vizier_adql(adql: str, *, query: Query | None = None) -> pd.DataFrame:
     """Return the whole answer of VizieR to an ADQL query over its tables; see `query_gaia`."""
-    return _counted(adql, query or _vizier_query, "VizieR")
+    return _counted(adql, query or jobs_at(TAP_VIZIER), "VizieR")
 
 
 def _counted(adql: str, query: Query, archive: str) -> pd.DataFrame:
@@ -197,7 +206,7 @@ def query_vizier(table: str, *, query: Query | None = None) -> pd.DataFrame:
         msg = f"{table!r} is no identifier of a VizieR table, such as J/MNRAS/508/3877/maincat"
         raise CatalogError(msg)
     count = f'SELECT COUNT(*) AS n FROM "{table}"'  # noqa: S608
-    return _all_rows(f'SELECT * FROM "{table}"', count, query or _vizier_query, "VizieR")  # noqa: S608
+    return _all_rows(f'SELECT * FROM "{table}"', count, query or jobs_at(TAP_VIZIER), "VizieR")  # noqa: S608
 
 
 def load(
@@ -354,12 +363,14 @@ def _as_frame(table: Any) -> pd.DataFrame:
     return frame
 
 
-def _gaia_query(adql: str) -> Any:
-    from astroquery.gaia import GaiaClass
+def jobs_at(url: str, http: Clients | None = None) -> Query:
+    """Return what asks a TAP service by jobs, through the clients that `http` makes (by default plain ones)."""
 
-    gaia = GaiaClass(show_server_messages=False)
-    gaia.ROW_LIMIT = -1
-    return gaia.launch_job_async(adql).get_results()
+    def ask(adql: str) -> Any:
+        with (http or HttpClient)() as client:
+            return tap_job(client, url, adql)
+
+    return ask
 
 
 def _at(url: str | None) -> str:
@@ -369,18 +380,4 @@ def _at(url: str | None) -> str:
 
 def _query_at(url: str | None) -> Query | None:
     """Return how a TAP service at another address is asked; None for the usual one."""
-    if url is None:
-        return None
-
-    def query(adql: str) -> Any:
-        from astroquery.utils.tap.core import TapPlus
-
-        return TapPlus(url=url).launch_job_async(adql).get_results()
-
-    return query
-
-
-def _vizier_query(adql: str) -> Any:
-    from astroquery.utils.tap.core import TapPlus
-
-    return TapPlus(url=_TAP_VIZIER).launch_job_async(adql).get_results()
+    return None if url is None else jobs_at(url)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import NoMatch
 from virtualobserver.maths.astrometry import PlateHint, PlateSolution, search_radius, solve_plate
+from virtualobserver.maths.sphere import separation
 
 __all__ = ["CatalogueSolver", "SolvedFrame"]
 
 WIDER = 0.5
 """Error of the scale at the second attempt, if the first fails."""
+LARGEST = 60.0
+"""Degrees; stars farther from the middle of a frame cannot be laid into one plane."""
+NEAR = 0.25
+"""How far off the position of a first solution may be, in half diagonals: it was right where it had stars."""
+SCALE_KNOWN = 0.02
+"""The same for its scale."""
+COVERED = 0.6
+"""Least part of the extent of a frame's sources that the stars of a solution span, along each axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +95,43 @@ class CatalogueSolver:
     def _solve(
         self, sources: Any, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
     ) -> SolvedFrame:
-        stars = self.catalogue.cone(hint.ra % 360, hint.dec, min(search_radius(hint, shape), 60.0), epoch)
-        found = solve_plate(sources, (stars.ra, stars.dec, stars.mag), hint=hint, shape=shape, **options)
+        radius = min(search_radius(hint, shape), LARGEST)
+        found, stars = self._once(sources, hint, shape, epoch, options)
+        middle = ((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+        ra, dec = (float(axis) for axis in found.plate.to_sky(*middle))
+        half = 0.5 * math.hypot(*shape) * found.scale / ARCSEC_PER_DEGREE
+        if float(separation(ra, dec, hint.ra, hint.dec)) + half > radius:
+            # part of the frame had no stars to be compared with, and the plate was only continued there
+            around = PlateHint(ra, dec, found.scale, NEAR * half, SCALE_KNOWN, found.plate.parity)
+            found, stars = self._once(sources, around, shape, epoch, options)
+        _check_coverage(found, sources, shape)
         return SolvedFrame(found, stars)
+
+    def _once(
+        self, sources: Any, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
+    ) -> tuple[PlateSolution, ReferenceStars]:
+        radius = min(search_radius(hint, shape), LARGEST)
+        stars = self.catalogue.cone(hint.ra % 360, hint.dec, radius, epoch)
+        found = solve_plate(sources, (stars.ra, stars.dec, stars.mag), hint=hint, shape=shape, **options)
+        return found, stars
+
+
+def _check_coverage(found: PlateSolution, sources: Any, shape: tuple[int, int]) -> None:
+    """Refuse a solution whose stars leave a part of the frame empty in which there are sources.
+
+    Raises
+    ------
+    NoMatch
+        If they do: beyond its stars a plate is a guess.
+    """
+    x, y = (np.asarray(axis, np.float64) for axis in sources[:2])
+    for size, place in ((shape[1], x), (shape[0], y)):
+        there = place[np.isfinite(place)]
+        span = float(np.ptp(np.percentile(there, (5, 95))))
+        mine = place[found.sources]
+        if span > 0.5 * size and float(np.ptp(mine)) < COVERED * span:
+            msg = (
+                f"no plate solution: its {found.n} stars cover {100 * float(np.ptp(mine)) / span:.0f} % of the frame's "
+                f"sources along one axis, at least {100 * COVERED:.0f} % are needed; is the pointing far off?"
+            )
+            raise NoMatch(msg)

@@ -19,7 +19,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.fits_planes import KIND, as_variance, check_shape, find_planes, say_unknown
-from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, quiet
+from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, plane_of, quiet
 from virtualobserver.io.headers import fits_header, lines_of, plain_header, structural
 from virtualobserver.io.keywords import Keyword, read_keywords, read_wcs
 
@@ -77,12 +77,12 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         unit = _pick(path, units, number)
-        if unit.data is None or getattr(unit, "is_image", False) is False or unit.data.ndim != 2:
+        if unit.data is None or getattr(unit, "is_image", False) is False or not plane_of(unit.data.shape):
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
         header = plain_header(unit.header)
         planes = find_planes(units)
-        data = _native(unit.data)
+        data = _native(unit.data).reshape(plane_of(unit.data.shape))
         variance = _plane(path, units, planes.variance, data.shape)
         mask = _plane(path, units, planes.mask, data.shape)
     say_unknown(path, planes)
@@ -117,7 +117,12 @@ def read_section(
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         unit = _pick(path, units, number)
-        return _native(unit.section[rows, cols if cols is not None else slice(None)])
+        box = (rows, slice(None) if cols is None else cols)
+        if len(unit.shape) == 2:
+            return _native(unit.section[box])
+        axes = iter(box)
+        index = tuple(0 if length == 1 else next(axes) for length in unit.shape)
+        return _native(unit.section[index])
 
 
 def read_table(

@@ -19,7 +19,7 @@ from astropy.io import fits as afits
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.sizes import check_claim
 
-__all__ = ["MemoryFile", "check_structure", "first_image", "quiet", "wrong_sums"]
+__all__ = ["MemoryFile", "check_structure", "first_image", "plane_of", "quiet", "silent", "wrong_sums"]
 
 _BLOCK: Final = 2880
 """Bytes; FITS standard 4.0, section 3.1."""
@@ -27,6 +27,10 @@ _MOST_TIMES: Final = 1000  # no tile compression packs more than this on data wo
 _FAILURES: Final = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError,
     OverflowError, MemoryError, struct.error, zlib.error, afits.VerifyError,
+)  # fmt: skip
+
+_WRONG_CALLS: Final = (
+    "unexpected keyword argument", "required positional argument", "positional arguments but", "is not callable",
 )  # fmt: skip
 
 
@@ -186,18 +190,42 @@ def wrong_sums(units: Any) -> list[tuple[int, str]]:
     ]
 
 
+def plane_of(shape: tuple[int, ...]) -> tuple[int, int] | tuple[()]:
+    """Return rows and columns of an image, also of a cube with one plane; empty for anything else."""
+    axes = shape if len(shape) <= 2 else tuple(length for length in shape if length != 1)
+    return (axes[0], axes[1]) if len(axes) == 2 and all(axes) else ()
+
+
 def first_image(path: Path | MemoryFile, shapes: Sequence[tuple[int, ...]]) -> int:
-    """Return the number of the first HDU with two axes, or raise `InvalidFile`."""
+    """Return the number of the first HDU that holds one plane, or raise `InvalidFile`."""
     for number, shape in enumerate(shapes):
-        if len(shape) == 2 and all(shape):
+        if plane_of(shape):
             return number
     msg = f"{path}: no HDU holds an image with two axes"
     raise InvalidFile(msg)
 
 
+def _is_mistake(error: BaseException) -> bool:
+    """Whether an error says that a program is wrong, by a name or call that cannot be, and not what a file holds.
+
+    Damage in a file shows inside astropy, or in this package as a value that cannot be converted.
+    """
+    if isinstance(error, TypeError):
+        return any(words in str(error) for words in _WRONG_CALLS)
+    trace = error.__traceback__
+    if not isinstance(error, AttributeError) or trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(__package__.partition(".")[0])
+
+
 @contextmanager
 def quiet(path: Path | MemoryFile, hdu: int | str) -> Iterator[list[warnings.WarningMessage]]:
-    """Collect warnings, and turn what astropy raises into `InvalidFile`."""
+    """Collect warnings, and turn what astropy raises of a damaged file into `InvalidFile`.
+
+    A mistake of a program is none of the file's: it is raised as it is.
+    """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -208,5 +236,15 @@ def quiet(path: Path | MemoryFile, hdu: int | str) -> Iterator[list[warnings.War
             msg = f"{path}: no such file"
             raise InvalidFile(msg) from error
         except _FAILURES as error:
+            if _is_mistake(error):
+                raise
             msg = f"{path}, HDU {hdu}: {type(error).__name__}: {error}"
             raise InvalidFile(msg) from error
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Leave out astropy's warnings while writing; errors are what they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -18,7 +18,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.fits_structure import MemoryFile, quiet
+from virtualobserver.io.fits_structure import MemoryFile, quiet, silent
 from virtualobserver.io.fits_timeless import timeless
 from virtualobserver.io.kbmod_config import config_columns, config_of
 from virtualobserver.io.kbmod_unit import Observer, WorkUnit
@@ -103,7 +103,7 @@ class WorkUnitHead:
     common: Mapping[str, Any]
 
 
-def read_workunit_head(path: Path) -> WorkUnitHead:
+def read_workunit_head(path: str | Path) -> WorkUnitHead:
     """Read configuration and table of a WorkUnit, and no image.
 
     Raises
@@ -111,6 +111,7 @@ def read_workunit_head(path: Path) -> WorkUnitHead:
     InvalidFile
         If the file is no WorkUnit or is damaged.
     """
+    path = Path(path)
     with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         header = units[0].header
         if "NUMIMG" not in header or "REPRJCTD" not in header:
@@ -124,7 +125,7 @@ def read_workunit_head(path: Path) -> WorkUnitHead:
 
 
 def read_workunit_image(
-    path: Path | MemoryFile, number: int, *, config: Mapping[str, Any] | None = None
+    path: str | Path | MemoryFile, number: int, *, config: Mapping[str, Any] | None = None
 ) -> WorkUnit:
     """Read one image of a WorkUnit, from the file that holds it: the whole one, or its shard.
 
@@ -133,6 +134,8 @@ def read_workunit_image(
     InvalidFile
         If the file does not hold it or is damaged.
     """
+    if not isinstance(path, MemoryFile):
+        path = Path(path)
     with quiet(path, 0), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         mjd, science, variance, mask, psf, wcs, _ = _read_image(path, units, number, config or {})
         common = _head_fields(units[0].header) if "REPRJCTD" in units[0].header else {"observer": _RUBIN}
@@ -142,7 +145,7 @@ def read_workunit_image(
     )  # fmt: skip
 
 
-def read_workunit(path: Path) -> WorkUnit:
+def read_workunit(path: str | Path) -> WorkUnit:
     """Read a WorkUnit, whole or sharded.
 
     A mask that is missing is made from what is not finite; a missing point spread function is the Gaussian of
@@ -153,6 +156,7 @@ def read_workunit(path: Path) -> WorkUnit:
     InvalidFile
         If the file is no WorkUnit, is damaged or a shard is missing.
     """
+    path = Path(path)
     head = read_workunit_head(path)
     images = []
     if head.sharded:
@@ -297,7 +301,7 @@ def _write(path: Path, units: list[Any]) -> None:
 
 def _bytes(units: list[Any]) -> bytes:
     stream = io.BytesIO()
-    with quiet(Path("WorkUnit"), 0):
+    with silent():
         afits.HDUList(units).writeto(stream)
     return timeless(stream.getvalue())
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing, write_bytes
-from virtualobserver.io.fits_structure import quiet
+from virtualobserver.io.fits_structure import quiet, silent
 from virtualobserver.io.kbmod_config import yaml_scalar
 from virtualobserver.maths.shiftstack_images import Frames
 from virtualobserver.maths.shiftstack_stamps import Coadd, coadd
@@ -122,7 +122,9 @@ def results_of(
     return KbmodResults(columns, meta)
 
 
-def write_results(path: Path, results: KbmodResults, *, config: Mapping[str, Any] | None = None) -> None:
+def write_results(
+    path: str | Path, results: KbmodResults, *, config: Mapping[str, Any] | None = None
+) -> None:
     """Write ECSV, Parquet or HDF5, after the suffix; `config` goes beside it where KBMOD looks for it.
 
     Raises
@@ -130,6 +132,7 @@ def write_results(path: Path, results: KbmodResults, *, config: Mapping[str, Any
     DataError
         If the suffix is none of these.
     """
+    path = Path(path)
     kind = _format(path)
     table = AstropyTable({name: np.asarray(values) for name, values in results.columns.items()})
     table.meta = dict(results.meta)
@@ -145,7 +148,7 @@ def write_results(path: Path, results: KbmodResults, *, config: Mapping[str, Any
     options: dict[str, Any] = {"overwrite": True}
     if kind == "hdf5":
         options |= {"path": "__astropy_table__", "serialize_meta": True}
-    with quiet(path, 0), replacing(path) as temporary:
+    with silent(), replacing(path) as temporary:
         table.write(temporary, format=kind, **options)
     if config is not None:
         text = "".join(
@@ -155,7 +158,7 @@ def write_results(path: Path, results: KbmodResults, *, config: Mapping[str, Any
         write_bytes(path.parent / f"{base}_provenance" / f"{base}_config.yaml", text.encode())
 
 
-def read_results(path: Path) -> KbmodResults:
+def read_results(path: str | Path) -> KbmodResults:
     """Read a table of results.
 
     Raises
@@ -165,6 +168,7 @@ def read_results(path: Path) -> KbmodResults:
     InvalidFile
         If the file is damaged.
     """
+    path = Path(path)
     kind = _format(path)
     with quiet(path, 0):
         table = AstropyTable.read(path, format=kind)
@@ -183,7 +187,7 @@ def read_results(path: Path) -> KbmodResults:
     return KbmodResults(columns, meta)
 
 
-def write_image_collection(path: Path, images: pd.DataFrame, *, pack: bool = True) -> None:
+def write_image_collection(path: str | Path, images: pd.DataFrame, *, pack: bool = True) -> None:
     """Write an ImageCollection: ECSV, or a FITS table named IMGCOLL.
 
     Parameters
@@ -199,6 +203,7 @@ def write_image_collection(path: Path, images: pd.DataFrame, *, pack: bool = Tru
     DataError
         If a required column is missing, a WCS has no size, or the suffix is unknown.
     """
+    path = Path(path)
     _check_collection(images)
     whole = images.copy()
     for name, value in _INTERNAL.items():
@@ -223,20 +228,20 @@ def write_image_collection(path: Path, images: pd.DataFrame, *, pack: bool = Tru
             table.meta[name] = np.asarray(table[name])[0].item()
         table.remove_columns(shared)
         table.meta |= {"shared_cols": shared, "is_packed": bool(shared)}
-        with quiet(path, 0), replacing(path) as temporary:
+        with silent(), replacing(path) as temporary:
             table.write(temporary, format="ascii.ecsv", overwrite=True)
     elif path.suffix in {".fits", ".fit"}:
         table.meta.clear()
         unit = afits.BinTableHDU(table, name="IMGCOLL")
         unit.header["N_STDS"] = standards
-        with quiet(path, 0), replacing(path) as temporary, temporary.open("wb") as stream:
+        with silent(), replacing(path) as temporary, temporary.open("wb") as stream:
             afits.HDUList([afits.PrimaryHDU(), unit]).writeto(stream)
     else:
         msg = f"{path}: an ImageCollection ends in .ecsv or .fits"
         raise DataError(msg)
 
 
-def read_image_collection(path: Path) -> pd.DataFrame:
+def read_image_collection(path: str | Path) -> pd.DataFrame:
     """Read an ImageCollection with all columns in place; what else its meta data say is in ``.attrs``.
 
     Raises
@@ -246,6 +251,7 @@ def read_image_collection(path: Path) -> pd.DataFrame:
     DataError
         If a required column is missing.
     """
+    path = Path(path)
     with quiet(path, "IMGCOLL"):
         if path.suffix == ".ecsv":
             table = AstropyTable.read(path, format="ascii.ecsv")

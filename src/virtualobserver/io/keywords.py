@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,10 +17,18 @@ from astropy.units import Unit
 from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
 
-__all__ = ["MISSING", "Keyword", "read_keywords", "read_wcs"]
+__all__ = ["MISSING", "Keyword", "number", "read_keywords", "read_wcs", "with_numbers"]
 
 MISSING: Final = object()
 """No default: a keyword that is not there, or is impossible, is an error."""
+
+
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EeDd][+-]?\d+)?")
+_WORLD: Final = re.compile(
+    r"(?:CRPIX|CRVAL|CDELT|CROTA)\d[A-Z]?|(?:CD|PC)\d_\d[A-Z]?|PV\d_\d+[A-Z]?|[AB]P?_(?:\d_\d|ORDER)"
+    r"|(?:LONPOLE|LATPOLE|EQUINOX)[A-Z]?|LTV\d|LTM\d_\d"
+)
+"""Keywords of world coordinates that hold numbers."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,27 @@ class Keyword:
     unit: str | None = None
     default: Any = MISSING
     required: bool = True
+
+
+def number(value: Any) -> float | None:
+    """Return a header's number, also where it was written as text (``'60.0'``, ``'1.5D2'``); None for anything else."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value.strip().upper().replace("D", "E"))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def with_numbers(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a header in which numbers of world coordinates that were written as text are numbers."""
+    return {
+        key: found
+        if isinstance(value, str) and _WORLD.fullmatch(key) and (found := number(value)) is not None
+        else value
+        for key, value in header.items()
+    }
 
 
 def read_keywords(
@@ -98,11 +128,12 @@ def _convert(found: Any, kind: type | Literal["unit"]) -> Any:
         return _unit(found)
     if kind is datetime:
         return _time(found)
-    if kind is float and isinstance(found, int | float) and not isinstance(found, bool):
-        if not math.isfinite(found):
+    if kind is float and not isinstance(found, bool):
+        if isinstance(found, int | float) and not math.isfinite(found):
             msg = f"is {found}, not a finite number"
             raise ValueError(msg)
-        return float(found)
+        if (value := number(found)) is not None:
+            return value
     if kind is int and isinstance(found, float) and found.is_integer():
         return int(found)
     if isinstance(kind, type) and type(found) is kind:

@@ -10,6 +10,7 @@ from typing import Literal
 __all__ = ["DarkChoice", "FrameKey", "choose_dark", "choose_flat", "nearest_in_time"]
 
 Kind = Literal["bias", "dark", "flat", "science"]
+_GAIN_TOLERANCE = 0.01  # headers round gains; settings of a camera are further apart
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class FrameKey:
         Filter; empty where it does not matter or is not known.
     mjd
         Middle of the exposure, UTC; None = not known.
+    part
+        Detector or amplifier, where a file holds several.
+    gain
+        e-/ADU; None = not known, which agrees with all.
+    state
+        Settings of the camera by name (gain setting, offset, read mode, origin of a sub-frame).
+    flip
+        Whether columns and rows run backwards: a master of the other orientation can be turned.
     """
 
     kind: Kind
@@ -44,6 +53,19 @@ class FrameKey:
     temperature: float | None = None
     band: str = ""
     mjd: float | None = None
+    part: str = ""
+    gain: float | None = None
+    state: tuple[tuple[str, str], ...] = ()
+    flip: tuple[bool, bool] = (False, False)
+
+    def same_detector(self, other: FrameKey) -> bool:
+        """Whether two frames were taken with the same pixels in the same way, turned or not."""
+        same = (self.camera, self.part, self.shape, self.binning, self.state)
+        if same != (other.camera, other.part, other.shape, other.binning, other.state):
+            return False
+        if self.gain is None or other.gain is None:
+            return True
+        return math.isclose(self.gain, other.gain, rel_tol=_GAIN_TOLERANCE)
 
 
 @dataclass(frozen=True)
@@ -104,11 +126,7 @@ def choose_dark(
     scale
         Whether scaling is allowed at all.
     """
-    suits = [
-        number
-        for number, dark in enumerate(darks)
-        if (dark.camera, dark.shape, dark.binning) == (frame.camera, frame.shape, frame.binning)
-    ]
+    suits = [number for number, dark in enumerate(darks) if dark.same_detector(frame)]
     same_heat = [n for n in suits if _apart(darks[n], frame) <= temperature_tolerance]
     exact = [n for n in same_heat if _same_time(darks[n].exptime, frame.exptime, time_tolerance)]
     if exact:
@@ -138,7 +156,10 @@ def _scale(frame: FrameKey, dark: FrameKey, temperature_factor: float) -> float:
 def _why_none(frame: FrameKey, usable: Sequence[float], *, some: bool, have_bias: bool) -> str:
     """Return why there is no dark for a frame, from the exposure times of those of its temperature."""
     if not some:
-        return "no master dark of this camera, shape and binning"
+        settings = ", ".join(f"{name} {value}" for name, value in frame.state)
+        return "no master dark of this camera, shape, binning and settings" + (
+            f" ({settings})" if settings else ""
+        )
     if not usable:
         return f"no master dark near {frame.temperature} degrees"
     there = ", ".join(f"{exptime:g}" for exptime in usable)
@@ -147,13 +168,8 @@ def _why_none(frame: FrameKey, usable: Sequence[float], *, some: bool, have_bias
 
 
 def choose_flat(frame: FrameKey, flats: Sequence[FrameKey]) -> int | None:
-    """Return which master flat suits a frame: same camera, shape, binning and filter, nearest in time."""
-    suits = [
-        n
-        for n, flat in enumerate(flats)
-        if (flat.camera, flat.shape, flat.binning, flat.band)
-        == (frame.camera, frame.shape, frame.binning, frame.band)
-    ]
+    """Return which master flat suits a frame: same detector and filter, nearest in time."""
+    suits = [n for n, flat in enumerate(flats) if flat.same_detector(frame) and flat.band == frame.band]
     return min(suits, key=lambda n: (_days(flats[n], frame), n)) if suits else None
 
 

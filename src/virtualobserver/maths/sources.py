@@ -35,6 +35,11 @@ MOST_PIXELS: Final = 1_000_000
 LEAST_VARIANCE: Final = np.float32(1e-12)
 """Keeps a variance of 0 out of divisions; far below that of any detector."""
 TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
+_WINDOW: Final = 4.0
+"""Half width of the window of a centre, in standard deviations of the source; beyond, its weight is below 1e-3."""
+_LARGEST_WINDOW: Final = 30
+_LEAST_SLOPE: Final = 0.1
+"""Of the light in a window, below which its slope is noise or another source: the error is then a lower limit."""
 SEP_TRUNCATED: Final = 0x10
 """Bit of sep: the aperture is cut by the edge of the image."""
 SEP_BLENDED: Final = 0x01 | 0x02
@@ -61,6 +66,12 @@ class SourceList:
         Bits of the mask inside the detection.
     blended, truncated
         Whether it was split from another, or touches the edge.
+    x_error, y_error
+        Standard deviation of the centre, pixels, from the variance of the pixels.
+    a, b
+        Of the light's second moments along the major and minor axis (standard deviations), pixels.
+    theta
+        Of the major axis, degrees from the x axis towards the y axis, -90 to 90.
     """
 
     x: FloatArray
@@ -73,6 +84,11 @@ class SourceList:
     flags: NDArray[np.int64]
     blended: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    x_error: FloatArray
+    y_error: FloatArray
+    a: FloatArray
+    b: FloatArray
+    theta: FloatArray
 
     def __len__(self) -> int:
         return len(self.x)
@@ -255,8 +271,43 @@ def _source_list(sep: Any, planes: tuple[Any, ...], found: Any, segments: Any) -
     columns = (
         x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],
         (found["flag"] & SEP_BLENDED) != 0, _at_edge(found, data.shape),
+        *_centre_errors(data, noise, x, y, np.maximum(sigma, 0.8)), a, b, np.degrees(found["theta"]),
     )  # fmt: skip
     return SourceList(*(np.asarray(column)[order] for column in columns))
+
+
+def _centre_errors(
+    data: NDArray[Any], noise: NDArray[Any], x: FloatArray, y: FloatArray, sigma: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the errors of windowed centres, sum (w n dx)^2 / (sum w I (1 - dx^2 / s^2))^2 with a window of width s.
+
+    The centre is where sum w I dx is 0; the divisor is how quickly that changes with it. For a Gaussian under a
+    window of its own width it is half of sum w I, as SExtractor's ERRX2WIN has it for all.
+    """
+    errors = np.full((2, len(x)), np.nan)
+    half = np.clip(np.ceil(_WINDOW * np.nan_to_num(sigma, nan=1.0)), 2, _LARGEST_WINDOW).astype(int)
+    known = np.isfinite(x) & np.isfinite(y)
+    for size in np.unique(half):  # sources of one width together
+        rows = np.flatnonzero((half == size) & known)
+        steps = np.arange(-size, size + 1)
+        across, down = (
+            np.rint(x[rows]).astype(int)[:, None] + steps,
+            np.rint(y[rows]).astype(int)[:, None] + steps,
+        )
+        there = ((across >= 0) & (across < data.shape[1]))[:, None, :] & (
+            (down >= 0) & (down < data.shape[0])
+        )[:, :, None]
+        place = (
+            np.clip(down, 0, data.shape[0] - 1)[:, :, None], np.clip(across, 0, data.shape[1] - 1)[:, None, :]
+        )  # fmt: skip
+        dx, dy = (across - x[rows, None])[:, None, :], (down - y[rows, None])[:, :, None]
+        window = np.where(there, np.exp(-0.5 * (dx**2 + dy**2) / sigma[rows, None, None] ** 2), 0.0)
+        light, spread = window * data[place], (window * noise[place]) ** 2
+        least = np.maximum(_LEAST_SLOPE * light.sum(axis=(1, 2)), 1e-30)
+        for axis, away in enumerate((dx, dy)):
+            slope = (light * (1 - (away / sigma[rows, None, None]) ** 2)).sum(axis=(1, 2))
+            errors[axis, rows] = np.sqrt((spread * away**2).sum(axis=(1, 2))) / np.maximum(slope, least)
+    return errors[0], errors[1]
 
 
 def _at_edge(found: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:

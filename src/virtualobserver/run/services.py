@@ -1,8 +1,9 @@
 """The services of a step: what surveys and analyses may ask besides their inputs, made once in a process.
 
-A plug-in names those it uses, ``services = ("refcat", "solver")``, and has the setting ``refcat``, such as
-``gaia_dr3@2022``. They arrive in ``aux.services``, each made when it is first asked for. Where the setting may
-be None, and is, none arrives: the plug-in then does without.
+A plug-in names those it uses, ``services = ("refcat", "solver")``, and has a setting of the same name for each: the
+reference catalogue, such as ``gaia_dr3@2022``, and that of the solver, which is the first where it has none of its
+own. They arrive in ``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does
+not arrive: the plug-in then does without.
 """
 
 from __future__ import annotations
@@ -14,15 +15,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from virtualobserver.db.archive import DatabaseSlots
 from virtualobserver.errors import ConfigError, PluginError
+from virtualobserver.io.http import HttpClient
+from virtualobserver.io.ratelimit import SlotRateLimiter
 
 if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue
     from virtualobserver.catalog.solver import CatalogueSolver
+    from virtualobserver.db.engine import Database
     from virtualobserver.run.steps import Step
     from virtualobserver.run.workspace import Workspace
 
 __all__ = ["KNOWN", "build_services"]
+
+_RATE: Final = 2.0
+"""Requests per second to an archive of stars, as surveys have it by default."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +39,10 @@ class Services(Mapping[str, Any]):
 
     Parameters
     ----------
-    names
-        Those that the plug-in uses.
-    root
-        The data folder.
-    refcat
-        Name of the reference catalogue.
+    said
+        What the settings say for each: the name of a reference catalogue.
+    workspace
+        Whose data folder and database they use.
 
     Raises
     ------
@@ -44,20 +50,17 @@ class Services(Mapping[str, Any]):
         When one is asked for, if there is no such reference catalogue.
     """
 
-    names: tuple[str, ...]
-    root: Path
-    refcat: str
+    said: Mapping[str, str]
+    workspace: Workspace
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self.names:
-            raise KeyError(name)
-        return KNOWN[name](self.root, self.refcat)
+        return KNOWN[name].make(self.workspace, self.said[name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+        return iter(self.said)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.said)
 
 
 def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
@@ -66,7 +69,7 @@ def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
     Raises
     ------
     PluginError
-        If it asks for one that is not known, or has no setting ``refcat``.
+        If it asks for one that is not known, or has no setting for it.
     ConfigError
         If the setting is empty; None is no error: the plug-in does without.
     """
@@ -77,37 +80,62 @@ def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
     if strange := [name for name in wanted if name not in KNOWN]:
         msg = f"{step.plugin} asks for services that are not known: {', '.join(strange)}; there are {', '.join(KNOWN)}"
         raise PluginError(msg)
-    name = _refcat_of(step)
-    return MappingProxyType({}) if name is None else Services(wanted, workspace.root, name)
+    said = {name: value for name in wanted if (value := _setting_of(step, name)) is not None}
+    return Services(MappingProxyType(said), workspace) if said else MappingProxyType({})
 
 
-def _refcat_of(step: Step) -> str | None:
-    if not hasattr(step.instance.settings, "refcat"):
-        msg = f"{step.plugin} asks for a reference catalogue but has no setting refcat"
+def _setting_of(step: Step, service: str) -> str | None:
+    """Return what a plug-in's settings say for a service, None if it does without."""
+    settings = step.instance.settings
+    names = [name for name in (service, KNOWN[service].otherwise) if name and hasattr(settings, name)]
+    if not names:
+        wanted = KNOWN[service].otherwise or service
+        msg = f"{step.plugin} asks for the service {service} but has no setting {wanted}"
         raise PluginError(msg)
-    name = step.instance.settings.refcat
-    if name is None:
-        return None
-    if not name:
-        msg = f"{step.plugin}: set refcat to a reference catalogue, e.g. gaia_dr3@2022; `vo refcat list` shows them"
+    found = next((value for name in names if (value := getattr(settings, name)) is not None), None)
+    if found is not None and not found:
+        msg = f"{step.plugin}: set {names[0]} to a reference catalogue, e.g. gaia_dr3@2022; `vo refcat list` shows them"
         raise ConfigError(msg)
-    return str(name)
+    return None if found is None else str(found)
+
+
+@dataclass(frozen=True)
+class _SlottedClients:
+    """Makes clients that take turns at archive hosts with all workers of a database."""
+
+    database: Database
+
+    def __call__(self) -> HttpClient:
+        return HttpClient(limiter=SlotRateLimiter(_RATE, DatabaseSlots(self.database)))
+
+
+def _refcat(workspace: Workspace, name: str) -> ReferenceCatalogue:
+    live = name.partition("@")[0] in {"gaia", "vizier_gaia"}
+    return _opened(workspace.root, name, _SlottedClients(workspace.database) if live else None)
 
 
 @lru_cache(maxsize=8)
-def _refcat(root: Path, name: str) -> ReferenceCatalogue:
+def _opened(root: Path, name: str, http: _SlottedClients | None) -> ReferenceCatalogue:
     from virtualobserver.catalog.refcat import open_refcat
 
-    return open_refcat(name, root)
+    return open_refcat(name, root, http=http)
 
 
-def _solver(root: Path, name: str) -> CatalogueSolver:
+def _solver(workspace: Workspace, name: str) -> CatalogueSolver:
     from virtualobserver.catalog.solver import CatalogueSolver
 
-    return CatalogueSolver(_refcat(root, name))
+    return CatalogueSolver(_refcat(workspace, name))
 
 
-KNOWN: Final[Mapping[str, Callable[[Path, str], Any]]] = MappingProxyType(
-    {"refcat": _refcat, "solver": _solver}
+@dataclass(frozen=True)
+class Service:
+    """How a service is made from the workspace and its setting, and whose setting it takes if it has none."""
+
+    make: Callable[[Workspace, str], Any]
+    otherwise: str = ""
+
+
+KNOWN: Final[Mapping[str, Service]] = MappingProxyType(
+    {"refcat": Service(_refcat), "solver": Service(_solver, otherwise="refcat")}
 )
-"""How each service is made from the data folder and the name of the reference catalogue."""
+"""The services by name; each is also the name of its setting."""

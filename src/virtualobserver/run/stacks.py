@@ -7,7 +7,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from virtualobserver import plugins
 from virtualobserver.analysis import Analysis
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -86,11 +85,14 @@ def _observer(project: Project, image: Image) -> Observer:
     own = [image.header.get(key) for key in ("OBS_LAT", "OBS_LON", "OBS_ELEV")]
     if None not in own:
         return Observer(*(float(one) for one in own if one is not None))
-    for entry in project.settings.observatories:
-        site = plugins.load("observatories", entry).site
+    for step in project.steps:
+        site = step.instance.place if step.kind == "fetch" else None
         if site is not None:
             return Observer(site.latitude, site.longitude, site.height)
-    msg = f"no survey of project {project.name} says where its telescope stands, which KBMOD has to know"
+    msg = (
+        f"project {project.name}: neither the images nor its surveys say where the telescope stands, which KBMOD has "
+        "to know; set site (longitude, latitude, height) of the survey"
+    )
     raise ConfigError(msg)
 
 

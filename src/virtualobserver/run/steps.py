@@ -179,20 +179,21 @@ def build_steps(settings: Any) -> list[Step]:
 
 
 def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Mapping[str, Any]) -> bool:
-    needs = {(need.kind, need.role) for need in plugins.load("analyses", name).requires}
+    analysis = plugins.load("analyses", name)(waiting[name])
+    needs = {(need.kind, need.role) for need in analysis.requires}
     made = {product for _, products in makers for product in products}
     later = {
         product for other in waiting if other != name for product in plugins.load("analyses", other).produces
     }
-    enough = bool(needs & made) if plugins.load("analyses", name).requires_any else needs <= made
+    enough = bool(needs & made) if analysis.requires_any else needs <= made
     return enough and not needs & later - made
 
 
 def _stuck(waiting: Mapping[str, Any], makers: Sequence[tuple[Step, Any]]) -> str:
     made = sorted({f"{kind}/{role}" for _, products in makers for kind, role in products})
     needs = {
-        name: sorted(f"{n.kind}/{n.role}" for n in plugins.load("analyses", name).requires)
-        for name in waiting
+        name: sorted(f"{n.kind}/{n.role}" for n in plugins.load("analyses", name)(settings).requires)
+        for name, settings in waiting.items()
     }
     wants = "; ".join(f"{name} needs {', '.join(kinds)}" for name, kinds in needs.items())
     return f"analyses cannot be put in an order: {wants}; the project makes {', '.join(made) or 'nothing'}"
@@ -210,7 +211,8 @@ def _depth(analysis: str, per: str, upstream: Step) -> int:
 
 
 def _analysis_steps(entry: str, settings: Any, makers: Sequence[tuple[Step, Any]]) -> list[Step]:
-    plugin = plugins.load("analyses", entry)
+    # which products it wants, and by which part of a unit, may depend on its settings
+    plugin = plugins.load("analyses", entry)(settings)
     name = plugin.name
     wanted = tuple((need.kind, need.role) for need in plugin.requires)
     above = [step for step, products in makers if set(wanted) & set(products)]

@@ -2,149 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-import astropy.units
 import pydantic
 
+from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, Layout, Place, merged
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.config.settings import Settings, setting
-from virtualobserver.observatory import ObservatorySettings
 
-__all__ = [
-    "ASTEPSettings",
-    "KeywordSettings",
-    "PhotometrySettings",
-    "ReadAs",
-    "SimulationSettings",
-    "SolveSettings",
-]
+__all__ = ["ASTEP", "ASTEPSettings", "SimulationSettings"]
 
-MEANING = {"gain": "electron / adu", "read_noise": "electron", "exptime": "s", "temperature": "deg_C"}
-
-
-class ReadAs(Settings):
-    """How one number is read from headers."""
-
-    keyword: str = setting(..., doc="Keyword in the header", min_length=1)
-    unit: str = setting(..., doc="Unit of the value in the header")
-    default: float | None = setting(
-        None, doc="Taken where the keyword is missing or impossible, and noted; unset = that is an error"
-    )
-
-
-class KeywordSettings(Settings):
-    """Which keywords hold what, and in which unit."""
-
-    gain: ReadAs = setting(ReadAs(keyword="GAIN", unit="electron / adu"), doc="Gain")
-    read_noise: ReadAs = setting(ReadAs(keyword="RDNOISE", unit="electron"), doc="Read noise")
-    exptime: ReadAs = setting(ReadAs(keyword="EXPTIME", unit="s"), doc="Exposure time")
-    temperature: ReadAs = setting(ReadAs(keyword="CCD-TEMP", unit="deg_C"), doc="Temperature of the detector")
-    filter: str = setting("FILTER", doc="Keyword of the filter")
-    date: str = setting("DATE-OBS", doc="Keyword of date and time (ISO 8601, UTC)")
-    date_is: Literal["start", "middle"] = setting("start", doc="Which moment of the exposure the date is")
-    type: str = setting("IMAGETYP", doc="Keyword that tells bias, dark, flat and science apart")
-    object: str = setting("OBJECT", doc="Keyword of the field")
-    camera: str = setting("INSTRUME", doc="Keyword of the camera")
-
-    @pydantic.model_validator(mode="after")
-    def _check_units(self) -> KeywordSettings:
-        for name, wanted in MEANING.items():
-            text = getattr(self, name).unit
-            try:
-                same = astropy.units.Unit(text).is_equivalent(
-                    astropy.units.Unit(wanted), equivalencies=astropy.units.temperature()
-                )
-            except ValueError as error:
-                msg = f"{name}: {text!r} is not a unit"
-                raise ValueError(msg) from error
-            if not same:
-                msg = f"{name}: the unit {text!r} does not turn into {wanted}"
-                raise ValueError(msg)
-        return self
-
-    def factor(self, name: str) -> float:
-        """Return what a header's number is multiplied with; temperatures are only shifted, see `shift`."""
-        if name == "temperature":
-            return 1.0
-        return float(astropy.units.Unit(getattr(self, name).unit).to(MEANING[name]))
-
-    def shift(self, name: str) -> float:
-        """Return what is added to a header's number: kelvins become degrees Celsius."""
-        if name != "temperature":
-            return 0.0
-        unit = astropy.units.Unit(self.temperature.unit)
-        return float(unit.to("deg_C", 0.0, equivalencies=astropy.units.temperature()))
-
-
-class SolveSettings(Settings):
-    """World coordinates from the stars of a reference catalogue."""
-
-    pixel_scale: float | None = setting(
-        None, doc="Size of a pixel; unset = from the header (world coordinates, or XPIXSZ and FOCALLEN)",
-        unit="arcsec/pix", step="reduce.solve", gt=0,
-    )  # fmt: skip
-    scale_error: float = setting(
-        0.2, doc="How far off the size of a pixel may be, as a fraction", step="reduce.solve", ge=0, lt=1
-    )
-    radius: float = setting(
-        1.0, doc="How far off the pointing may be", unit="deg", step="reduce.solve", gt=0, le=30
-    )
-    threshold: float = setting(8.0, doc="Of a source, standard deviations", step="reduce.solve", gt=0)
-    most: int = setting(1000, doc="Sources used, the brightest", step="reduce.solve", ge=8)
-    order: int = setting(
-        3,
-        doc="Highest order of the distortion; fewer stars carry a lower one",
-        step="reduce.solve",
-        ge=1,
-        le=5,
-    )
-    fewest: int = setting(8, doc="Least stars of a solution", step="reduce.solve", ge=4)
-    highest_rms: float = setting(
-        0.5, doc="Largest residuals of a solution, rms an axis", unit="pix", step="reduce.solve", gt=0
-    )
-
-
-class PhotometrySettings(Settings):
-    """Sources of each frame and their light."""
-
-    threshold: float = setting(5.0, doc="Of a source, standard deviations", step="reduce.photometry", gt=0)
-    radii: list[float] = setting(
-        [4.0, 6.0, 8.0], doc="Radii of the apertures", unit="pix", step="reduce.photometry", min_length=1
-    )
-    annulus: tuple[float, float] = setting(
-        (12.0, 20.0), doc="Inner and outer radius of the ring of sky", unit="pix", step="reduce.photometry"
-    )
-    most: int = setting(5000, doc="Sources kept of a frame, the brightest", step="reduce.photometry", ge=1)
-    stars: int = setting(
-        2000, doc="Stars of the reference catalogue measured in a frame, the brightest", step="reduce.photometry",
-        ge=0,
-    )  # fmt: skip
-    targets: dict[str, tuple[float, float]] = setting(
-        {}, doc="Further positions measured in every frame: name to ra, dec (ICRS)", unit="deg",
-        step="reduce.photometry",
-    )  # fmt: skip
-    match_radius: float = setting(
-        1.0, doc="Within which a source is a star of the catalogue, at least one pixel", unit="arcsec",
-        step="reduce.photometry", gt=0,
-    )  # fmt: skip
-    zero_radius: float | None = setting(
-        None, doc="Aperture of the zero point, one of the radii; unset = the largest", unit="pix",
-        step="reduce.photometry", gt=0,
-    )  # fmt: skip
-    zero_snr: float = setting(
-        20.0, doc="Least signal-to-noise ratio of stars of the zero point", step="reduce.photometry", ge=0
-    )
-    zero_fewest: int = setting(8, doc="Least stars of a zero point", step="reduce.photometry", ge=3)
-    mag_range: tuple[float, float] | None = setting(
-        None, doc="Brightest and faintest stars of the zero point", unit="mag", step="reduce.photometry"
-    )
-    colour_term: float | None = setting(
-        None, doc="Taken as known; unset = fitted where the stars have colours", step="reduce.photometry"
-    )
-    ab_offset: float = setting(
-        0.0, doc="Added to the catalogue's magnitudes to make them AB; 0.114 for Gaia G", unit="mag",
-        step="reduce.photometry",
-    )  # fmt: skip
+ASTEP = Instrument(
+    layout="dates",
+    name_type=r"\d{4}-\d{2}-\d{2}_\d{2}\.\d{2}\.\d{2}_(?P<type>[A-Za-z]+)",
+    site=Place(longitude=123.35, latitude=-75.1, height=3233.0),
+    layouts={
+        "dates": Layout(folder=r"(\d{4}-\d{2}-\d{2})/\1-CAMS(?:_SKYFLAT)?", example="DATE/DATE-CAMS/*.fits")
+    },
+)
+"""The camera of ASTEP 400: FLI Proline KAF-16801E."""
 
 
 class SimulationSettings(Settings):
@@ -177,108 +54,21 @@ class SimulationSettings(Settings):
     cosmics: float = setting(4.0, doc="Cosmic rays in a science frame, mean number", step="fetch", ge=0)
 
 
-class ASTEPSettings(ObservatorySettings):
+class ASTEPSettings(CCDSettings):
     """Settings of ASTEP, and of cameras like it."""
 
-    layout: Literal["dates", "folder"] = setting(
-        "dates",
-        doc="`dates`: DATE/DATE-CAMS and DATE/DATE-CAMS_SKYFLAT; `folder`: all FITS files below the folder",
-        step="fetch",
-    )
-    fields: Literal["all", "object", "position"] = setting(
-        "all",
-        doc="Which science frames are a target's: all, those whose OBJECT is its name, or those that point at it",
-        step="fetch",
-    )
-    field_radius: float = setting(
-        0.5, doc="Largest distance of a pointing from its target", unit="deg", step="fetch", gt=0
-    )
-    camera: str | None = setting(None, doc="Name of the camera; unset = as headers say", step="fetch")
-    keywords: KeywordSettings = setting(KeywordSettings(), doc="Keywords and their units")
-    overscan: Literal["subtract", "ignore", "none"] = setting(
-        "none", doc="Overscan: subtract it, cut it off, or there is none"
-    )
-    trimsec: str | None = setting(None, doc="Lit part of the frame [x1:x2,y1:y2]; unset = TRIMSEC")
-    biassec: str | None = setting(None, doc="Overscan [x1:x2,y1:y2]; unset = BIASSEC")
-    saturation: float = setting(65535.0, doc="Counts from which a pixel is saturated", unit="adu", gt=0)
-    nonlinear: float | None = setting(None, doc="Counts from which a pixel is not linear", unit="adu", gt=0)
-    linearity: list[float] = setting(
-        [], doc="Coefficients of the correction for non-linearity, in counts / 65536", step="reduce"
-    )
-    temperature_bin: float = setting(
-        2.0, doc="Darks within such a step of temperature make one master", unit="deg_C", step="fetch", gt=0
-    )
-    temperature_tolerance: float = setting(
-        2.0, doc="Largest difference of temperature between a frame and its dark", unit="deg_C", ge=0
-    )
-    temperature_factor: float = setting(
-        0.0, doc="k in exp(k (T - T0)) of the dark current; 0 = not scaled", unit="1/deg_C"
-    )
-    scale_darks: bool = setting(
-        True, doc="Scale darks of other exposure times about the bias, where there is one"
-    )
-    masters_within: float = setting(30.0, doc="Largest age of a master", unit="d", ge=0)
-    without_dark: Literal["refuse", "flag"] = setting(
-        "refuse",
-        doc="A frame for which there is neither a dark that suits nor a bias, or only darks that do not suit: "
-        "an error, or calibrated as far as possible and flagged",
-        step="reduce",
-    )
-    hot_sigma: float = setting(
-        5.0, doc="Hot pixels exceed the median dark by so much", unit="sigma", step="calibrate", gt=0
-    )
-    flat_sigma: float = setting(
-        9.0, doc="Bad pixels differ from their neighbours in the flat by so much", unit="sigma",
-        step="calibrate", gt=0,
-    )  # fmt: skip
-    flat_range: tuple[float, float] = setting(
-        (500.0, 50000.0), doc="Levels of flats above the dark that are used", unit="adu", step="calibrate"
-    )
-    flat_snr: float = setting(50.0, doc="Least signal-to-noise ratio of a flat", step="calibrate", ge=0)
-    flat_test: Literal["both", "ratio", "flat"] = setting(
-        "both",
-        doc="Where bad pixels are looked for: in the flat; in the ratio of flats of two levels that differ by more "
-        "than 10 %, which shows those that do not respond linearly, else in the flat; or in both",
-        step="calibrate",
-    )
-    halo_sigma: float = setting(
-        1.0,
-        doc="Light of saturated stars is masked out to where it falls below so much of the noise of a pixel; 0 = not",
-        unit="sigma", step="reduce", ge=0,
-    )  # fmt: skip
-    halo_counts: float | None = setting(
-        None,
-        doc="Counts from which a star has a halo; unset = saturated ones",
-        unit="adu",
-        step="reduce",
-        gt=0,
-    )
-    halo_radius: float = setting(100.0, doc="Largest radius of a halo", unit="pix", step="reduce", gt=0)
-    master_change: float = setting(
-        0.05,
-        doc="Part of the pixels in which a dark or flat may differ by more than 6 standard deviations from that of "
-        "the night before; beyond, frames are flagged; 1 = not compared",
-        step="reduce", gt=0, le=1,
-    )  # fmt: skip
-    keep_counts: bool = setting(
-        False, doc="Keep how many frames went into each pixel of a master", step="calibrate"
-    )
-    cosmic_rays: Literal["flag", "clean", "off"] = setting(
-        "flag", doc="Cosmic rays: set their mask bit, replace their pixels as well, or nothing", step="reduce"
-    )
-    memory_limit: float = setting(
-        2.0, doc="Memory that combining frames may use", unit="Gbyte", run_only=True, gt=0
-    )
-    refcat: str | None = setting(
-        None, doc="Reference catalogue, <name>@<version>, for world coordinates and zero points; unset = none",
-        step="reduce.solve",
-    )  # fmt: skip
-    solve: SolveSettings = setting(
-        SolveSettings(), doc="World coordinates of each frame", step="reduce.solve"
-    )
-    photometry: PhotometrySettings = setting(
-        PhotometrySettings(), doc="Sources of each frame", step="reduce.photometry"
-    )
+    instrument: ClassVar[Instrument] = ASTEP
+
     simulation: SimulationSettings = setting(
         SimulationSettings(), doc="Nights that are made up", step="fetch"
     )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_the_instrument(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        known = cls.instrument.model_dump(exclude_unset=True)
+        if given.get("layout") == ANY_FOLDER:
+            del known["site"]  # other cameras' files do not come from Dome C
+        return merged(known, given)

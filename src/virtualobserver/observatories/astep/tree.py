@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from virtualobserver.ccd.header import stem_of
 from virtualobserver.data.cards import cards_by_unit, with_cards
 from virtualobserver.data.image import Image
 from virtualobserver.io.fits import write_image
 from virtualobserver.io.names import safe_name
-from virtualobserver.observatories.astep.header import stem_of
 from virtualobserver.observatory import Group
 
 __all__ = ["write_nights"]

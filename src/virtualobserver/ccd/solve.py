@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from virtualobserver.ccd.header import place_in
+from virtualobserver.ccd.settings import CCDSettings, SolveSettings
+from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
-from virtualobserver.io.keywords import read_wcs
+from virtualobserver.io.keywords import number, read_wcs
 from virtualobserver.maths.astrometry import PlateHint
 from virtualobserver.maths.sources import SourceList, find_sources
-from virtualobserver.observatories.astep.settings import ASTEPSettings, SolveSettings
 
 if TYPE_CHECKING:
     from virtualobserver.observatory import Solved, Solver
 
 __all__ = ["epoch_of", "pixel_scale_of", "plate_hints", "scale_of", "solve", "world_of"]
 
-_POINTINGS: Final = (("OBJCTRA", "OBJCTDEC"), ("RA", "DEC"), ("TELRA", "TELDEC"), ("CRVAL1", "CRVAL2"))
-_SEXAGESIMAL: Final = re.compile(r"([+-]?)(\d+)[:\s]+(\d+)[:\s]+(\d+(?:\.\d*)?)")
 _ARCSEC_PER_MICRON_PER_MM: Final = 206.264806
 _ROUND: Final = 2.0
+_LEAST_ERROR: Final = 0.05
+"""Pixels that no star is known better than: distortion on small scales, and the shape of the star images."""
 _COLUMNS: Final = {
     "x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "residual_x": "pix", "residual_y": "pix",
 }  # fmt: skip
 
 
-def solve(products: Sequence[Handle], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
     """Find the world coordinates of each frame; without a reference catalogue there is nothing to do.
 
     Returns
@@ -87,8 +89,8 @@ def pixel_scale_of(image: Image, own: SolveSettings) -> float:
     wcs = world_of(image.header)
     if wcs is not None:
         return scale_of(wcs)
-    size, focus = image.header.get("XPIXSZ"), image.header.get("FOCALLEN")
-    if isinstance(size, int | float) and isinstance(focus, int | float) and size > 0 and focus > 0:
+    size, focus = (number(image.header.get(key)) for key in ("XPIXSZ", "FOCALLEN"))
+    if size and focus and size > 0 and focus > 0:
         return _ARCSEC_PER_MICRON_PER_MM * size / focus
     msg = "nothing tells the size of a pixel; set solve.pixel_scale (arcsec/pix)"
     raise BadKeyword(msg)
@@ -115,9 +117,10 @@ def epoch_of(image: Image) -> float:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settings: ASTEPSettings) -> Product:
+def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settings: CCDSettings) -> Product:
     own = settings.solve
     reasons = []
+    place = place_in(image.header)
     try:
         sources = _bright_sources(image, own)
         for name, hint in plate_hints(image, target, own):
@@ -125,22 +128,27 @@ def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settin
                 found = solver.solve(
                     (sources.x, sources.y, sources.flux), hint=hint, shape=image.data.shape,
                     epoch=epoch_of(image), order=own.order, fewest=own.fewest, highest_rms=own.highest_rms,
+                    error=np.hypot(np.hypot(sources.x_error, sources.y_error) / math.sqrt(2), _LEAST_ERROR),
                 )  # fmt: skip
             except (NoMatch, NotEnoughData) as error:
                 reasons.append(f"{name}: {error}")
                 continue
             numbers = found.solution.statistics() | {"solved": True, "hint": name}
-            return _product(_stars_of(found, sources), found.solution.wcs, band, numbers)
+            return _product(_stars_of(found, sources), found.solution.wcs, band, numbers, place)
     except DataError as error:
         reasons.append(str(error))
     empty = {name: np.zeros(0) for name in _COLUMNS} | {"source_id": np.zeros(0, dtype=np.int64)}
-    return _product(empty, {}, band, {"solved": False, "reason": "; ".join(reasons)})
+    return _product(empty, {}, band, {"solved": False, "reason": "; ".join(reasons)}, place)
 
 
 def _product(
-    columns: Mapping[str, Any], cards: Mapping[str, Any], band: str, statistics: Mapping[str, Any]
+    columns: Mapping[str, Any],
+    cards: Mapping[str, Any],
+    band: str,
+    statistics: Mapping[str, Any],
+    place: Mapping[str, Any],
 ) -> Product:
-    meta = {"wcs": dict(cards), "reason": statistics.get("reason", "")}
+    meta = {"wcs": dict(cards), "reason": statistics.get("reason", ""), **place}
     return Product(Table(columns, _COLUMNS, meta), role="wcs", band=band, statistics=statistics)
 
 
@@ -169,23 +177,7 @@ def _pointings(image: Image, target: Target) -> Iterator[tuple[str, tuple[float,
         ra, dec = wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
         yield "header", (float(ra) % 360, float(dec))
     else:
-        for keys in _POINTINGS:
-            ra, dec = (_degrees(image.header.get(key), hours=key == keys[0]) for key in keys)
-            if ra is not None and dec is not None and abs(dec) <= 90:
-                yield "header", (ra % 360, dec)
-                break
+        for place in itertools.islice(pointings(image.header), 1):
+            yield "header", place
     if target.ra is not None and target.dec is not None:
         yield "target", (target.ra, target.dec)
-
-
-def _degrees(value: Any, *, hours: bool) -> float | None:
-    """Return an angle in degrees: a number is in degrees, ``19 04 09.8`` in hours or degrees."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        return float(value) if math.isfinite(value) else None
-    text = _SEXAGESIMAL.fullmatch(str(value).strip())
-    if text is None:
-        return None
-    size = int(text[2]) + int(text[3]) / 60 + float(text[4]) / 3600
-    return (-size if text[1] == "-" else size) * (15.0 if hours else 1.0)

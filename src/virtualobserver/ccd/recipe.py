@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES, MASK_UNSTABLE
+from virtualobserver.ccd.dates import DAYS, TIMES
+from virtualobserver.ccd.detector import detector_of
+from virtualobserver.ccd.frames import RawFrame, read_frame
+from virtualobserver.ccd.header import place_cards
+from virtualobserver.ccd.limits import ceiling_of, fill_holes, saturation_of
+from virtualobserver.ccd.loaded import LoadedMasters
+from virtualobserver.ccd.masters import Picked, master_changes, pick
+from virtualobserver.ccd.settings import CCDSettings
+from virtualobserver.conventions import (
+    MASK_COSMIC_RAY,
+    MASK_HOT,
+    MASK_NAMES,
+    MASK_NO_DATA,
+    MASK_UNSTABLE,
+    SECONDS_PER_DAY,
+)
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
@@ -19,15 +36,12 @@ from virtualobserver.maths.ccd_masks import count_bits
 from virtualobserver.maths.ccd_science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
 from virtualobserver.maths.psf import Psf, measure_psf
 from virtualobserver.maths.sources import find_sources
-from virtualobserver.observatories.astep.frames import RawFrame, read_frame
-from virtualobserver.observatories.astep.header import detector_of
-from virtualobserver.observatories.astep.loaded import LoadedMasters
-from virtualobserver.observatories.astep.masters import Picked, master_changes, pick
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["reduce_frame"]
 
 _STAR_SIGMA = 10.0
+_BELOW = 0.999
+"""Of the ceiling less the mean overscan: its level differs from line to line."""
 _MIDDLE = 2048
 """Pixels along each axis on which sky and stars are measured: enough of both, and a quarter of the time."""
 
@@ -43,7 +57,7 @@ class _Seen:
 
 
 def reduce_frame(
-    raw: RawRef, aux: Aux, settings: ASTEPSettings, loaded: LoadedMasters | None = None
+    raw: RawRef, aux: Aux, settings: CCDSettings, loaded: LoadedMasters | None = None
 ) -> Product:
     """Calibrate one science frame.
 
@@ -61,13 +75,18 @@ def reduce_frame(
     """
     if problem := raw.header.get("problem"):
         raise BadKeyword(str(problem))
-    frame = read_frame(raw, settings)
-    detector, defaults = detector_of(frame.header, raw.archive_id, settings)
+    frame, holes = _without_holes(read_frame(raw, settings))
+    detector, defaults, notes = detector_of(frame.header, raw.archive_id, settings)
+    # where the counts end is a value of the converter, before an overscan was subtracted; its lines differ by a few
+    detector = replace(detector, saturation=_saturation(detector, frame))
     loaded = loaded or LoadedMasters()
     masters = pick(aux.masters, raw.header, settings, loaded)
     changes = master_changes(aux.masters, loaded)
-    flagged = [*_flags(masters, raw, settings), *_changed(changes, settings)]
-    done = calibrate_frame(frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat)
+    flagged = [*_flags(masters, raw, settings), *masters.small, *_changed(changes, settings)]
+    done = calibrate_frame(
+        frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat,
+        mask=_known_bad(holes, masters),
+    )  # fmt: skip
     done = apply_cosmic_rays(done, cosmic_rays=settings.cosmic_rays)
     seen = _look(done)
     done = _mask_halos(done, frame, seen, detector, settings)
@@ -75,12 +94,9 @@ def reduce_frame(
     flagged += _check_world(header, raw.archive_id)
     defaults = [*raw.header.get("defaults", ()), *defaults]
     header |= {"GAIN-USE": detector.gain, "RDN-USE": detector.read_noise, "CALFLAG": bool(flagged)}
-    header["HISTORY"] += [f"not fully calibrated: {reason}" for reason in flagged]
-    header["HISTORY"] += [f"{key}: value of the configuration" for key in defaults]
-    header["HISTORY"] += [
-        f"master {name} differs from the one before in {100 * part:.2f} % of pixels"
-        for name, part in changes.items()
-    ]
+    if np.isfinite(detector.saturation):
+        header["SATURUSE"] = detector.saturation
+    header["HISTORY"] += _said(flagged, defaults, [*raw.header.get("notes", ()), *notes], changes)
     image = Image(done.data, done.variance, done.mask, header, unit="electron")
     return Product(
         image, role="calibrated", band=str(raw.header["band"]),
@@ -90,20 +106,45 @@ def reduce_frame(
     )  # fmt: skip
 
 
-def _flags(masters: Picked, raw: RawRef, settings: ASTEPSettings) -> list[str]:
+def _without_holes(frame: RawFrame) -> tuple[RawFrame, NDArray[np.bool_] | None]:
+    data, holes = fill_holes(frame.data)
+    return (frame if holes is None else replace(frame, data=data)), holes
+
+
+def _saturation(detector: Detector, frame: RawFrame) -> float:
+    """Return the counts of a frame, less its overscan, from which pixels are saturated."""
+    if frame.overscan:
+        stated = detector.saturation - frame.overscan
+        return (
+            stated * _BELOW if np.isfinite(stated) else ceiling_of(np.rint(frame.data + frame.overscan)) - 1
+        )
+    return saturation_of(detector.saturation, frame.data)
+
+
+def _known_bad(holes: NDArray[np.bool_] | None, masters: Picked) -> NDArray[np.uint16] | None:
+    """Return the bits of pixels without data, and those of a dark that is not subtracted."""
+    if holes is None:
+        return masters.mask
+    bits = np.where(holes, MASK_NO_DATA, 0).astype(np.uint16)
+    return bits if masters.mask is None else bits | masters.mask
+
+
+def _flags(masters: Picked, raw: RawRef, settings: CCDSettings) -> list[str]:
     """Return why the frame is not fully calibrated, or refuse it."""
     choice = masters.choice
     if not choice.flagged:
         return []
-    # a camera of which no dark was ever taken is used with its bias alone
-    only_bias = choice.how == "bias" and "no master dark of this camera" in choice.reason
+    # a camera of which no dark was ever taken is used with its bias alone, as is one whose dark would do harm
+    only_bias = choice.how == "bias" and (
+        "no master dark of this camera" in choice.reason or masters.mask is not None
+    )
     if settings.without_dark == "refuse" and not only_bias:
         msg = f"{raw.archive_id}: {choice.reason}; take darks, or set without_dark: flag"
         raise DataError(msg)
     return [choice.reason]
 
 
-def _changed(changes: Mapping[str, float], settings: ASTEPSettings) -> list[str]:
+def _changed(changes: Mapping[str, float], settings: CCDSettings) -> list[str]:
     """Return which masters are too unlike those of the night before."""
     return [
         f"the master {name} differs from the one before by more than 6 sigma in {100 * part:.1f} % of pixels"
@@ -113,7 +154,7 @@ def _changed(changes: Mapping[str, float], settings: ASTEPSettings) -> list[str]
 
 
 def _mask_halos(
-    done: CalibratedFrame, frame: RawFrame, seen: _Seen, detector: Detector, settings: ASTEPSettings
+    done: CalibratedFrame, frame: RawFrame, seen: _Seen, detector: Detector, settings: CCDSettings
 ) -> CalibratedFrame:
     """Mask the light of saturated stars."""
     if not settings.halo_sigma or not np.isfinite(seen.noise):
@@ -166,7 +207,7 @@ def _header(
     header |= {
         "ORIGFILE": facts["origin"], "NIGHT": facts["night"], "MJD-MID": facts["mjd"], "TIMESYS": "UTC",
         "EXPTIME": facts["exposure"], "SKY": seen.sky, "SKYNOISE": seen.noise, "NSOURCES": seen.n_sources,
-        "RAWHASH": frame.sha256, "NOSTARS": seen.psf is None,
+        "RAWHASH": frame.sha256, "NOSTARS": seen.psf is None, **place_cards(facts), **_times(facts, header),
     }  # fmt: skip
     if seen.psf is not None:
         header |= {"FWHM": seen.psf.fwhm, "FWHMSTD": seen.psf.scatter, "ELONGAT": seen.psf.elongation}
@@ -184,6 +225,40 @@ def _header(
     bits = {bit: int(np.count_nonzero(done.mask & bit)) for bit in MASK_NAMES}
     history.append("mask bits: " + ", ".join(f"{bit} {MASK_NAMES[bit]}: {n}" for bit, n in bits.items() if n))
     return {**header, "HISTORY": history}
+
+
+def _times(facts: Mapping[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+    """Return DATE-OBS in UTC where the header's times are in another scale, and take these out of it."""
+    if facts.get("timesys", "utc") == "utc" or facts["mjd"] is None:
+        return {}
+    for key in (
+        *TIMES,
+        *(name for name, _ in DAYS),
+        "DATE-BEG",
+        "DATE-END",
+        "DATE-AVG",
+        "MJD-AVG",
+        "MJD-END",
+    ):
+        header.pop(key, None)
+    begin = (facts["mjd"] - 40587.0) * SECONDS_PER_DAY - float(facts["exposure"] or 0.0) / 2
+    text = datetime.fromtimestamp(begin, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return {"DATE-OBS": text, "TIMEWAS": str(facts["timesys"]).upper()}
+
+
+def _said(
+    flagged: Sequence[str], defaults: Sequence[str], notes: Sequence[str], changes: Mapping[str, float]
+) -> list[str]:
+    """Return what is odd about a frame as lines of its history."""
+    return [
+        *(f"not fully calibrated: {reason}" for reason in flagged),
+        *(f"{key}: value of the configuration" for key in defaults),
+        *(f"note: {note}" for note in notes),
+        *(
+            f"master {name} differs from the one before in {100 * part:.2f} % of pixels"
+            for name, part in changes.items()
+        ),
+    ]
 
 
 def _statistics(

@@ -10,21 +10,22 @@ from typing import Any
 
 import numpy as np
 
+from virtualobserver.ccd.flats import combining, make_flat
+from virtualobserver.ccd.frames import OpenFrame, opened, sections
+from virtualobserver.ccd.header import place_cards
+from virtualobserver.ccd.loaded import load_master
+from virtualobserver.ccd.masters import COUNTS
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import DataError
 from virtualobserver.maths.ccd_masks import count_bits, hot_pixels, unstable_pixels
 from virtualobserver.maths.ccd_masters import Master, master_bias, master_dark
-from virtualobserver.observatories.astep.flats import combining, make_flat
-from virtualobserver.observatories.astep.frames import OpenFrame, opened, sections
-from virtualobserver.observatories.astep.loaded import load_master
-from virtualobserver.observatories.astep.masters import COUNTS
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["make_masters"]
 
 
-def make_masters(raws: Sequence[RawRef], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> list[Product]:
     """Combine the frames of one key. Frames that cannot be used are left out, and the header says why.
 
     Raises
@@ -38,6 +39,7 @@ def make_masters(raws: Sequence[RawRef], aux: Aux, settings: ASTEPSettings) -> l
     kind = str(facts["kind"])
     with opened(raws, settings) as (frames, refused):
         _same_shape(frames, refused)
+        _same_gain(frames, {raw.archive_id: raw.header.get("gain") for raw in raws}, refused)
         if not frames:
             msg = f"no {kind} of {len(raws)} can be used: " + "; ".join(refused.values())
             raise DataError(msg)
@@ -54,7 +56,7 @@ def make_masters(raws: Sequence[RawRef], aux: Aux, settings: ASTEPSettings) -> l
     return _products(master, facts, used, mjds, (refused, notes), settings)
 
 
-def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], settings: ASTEPSettings) -> Master:
+def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], settings: CCDSettings) -> Master:
     bias = load_master(aux.masters.get("bias"))
     master = master_dark(
         sections(frames), exptime=float(facts["exposure"]), temperature=facts["temperature"],
@@ -73,7 +75,7 @@ def _products(  # noqa: PLR0917
     used: Sequence[OpenFrame],
     mjds: Mapping[str, float | None],
     said: tuple[Mapping[str, str], Sequence[str]],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
 ) -> list[Product]:
     kind, (refused, notes) = str(facts["kind"]), said
     times = [mjd for mjd in (mjds[frame.name] for frame in used) if mjd is not None]
@@ -87,13 +89,15 @@ def _products(  # noqa: PLR0917
         "ACQTYPE": f"MASTER{kind.upper()}", "INSTRUME": facts["camera"], "NCOMBINE": master.n_combine,
         "NREJECT": master.n_reject, "NLEFTOUT": len(refused), "MINUSED": int(master.n_used.min()),
         "EXPTIME": facts["exposure"], "CCD-TEMP": facts["temperature"], "FILTER": facts["band"],
-        "DATAHASH": digest, "NIGHT": facts["night"], "HISTORY": history,
+        "DATAHASH": digest, "NIGHT": facts["night"], "HISTORY": history, **place_cards(facts),
     }  # fmt: skip
     if mjd is not None:
         header["MJD-MID"] = mjd
     statistics: dict[str, Any] = {
         "kind": kind, "camera": facts["camera"], "shape": list(facts["shape"]),
-        "binning": list(facts["binning"]), "exposure": facts["exposure"], "temperature": facts["temperature"],
+        "binning": list(facts["binning"]), "part": facts.get("part", ""), "gain": facts.get("gain"),
+        "state": dict(facts.get("state") or {}), "flip": list(facts.get("flip") or (False, False)),
+        "exposure": facts["exposure"], "temperature": facts["temperature"],
         "band": facts["band"], "mjd": mjd, "hash": digest, "n_combine": master.n_combine,
         "n_reject": master.n_reject, "left_out": dict(refused), "notes": list(notes),
         "mask": {name: n for name, n in count_bits(master.mask).items() if n},
@@ -106,6 +110,19 @@ def _products(  # noqa: PLR0917
         counts = Image(master.n_used, header=header, unit="")
         made.append(Product(counts, role="master", series=COUNTS, band=band, statistics=statistics))
     return made
+
+
+def _same_gain(frames: list[OpenFrame], gains: Mapping[str, float | None], refused: dict[str, str]) -> None:
+    """Take frames of another gain than most out of the stack."""
+    known = [gain for frame in frames if (gain := gains[frame.name]) is not None]
+    if not known:
+        return
+    usual = max(known, key=lambda gain: (sum(math.isclose(gain, one, rel_tol=0.01) for one in known), gain))
+    for frame in list(frames):
+        gain = gains[frame.name]
+        if gain is not None and not math.isclose(gain, usual, rel_tol=0.01):
+            refused[frame.name] = f"{frame.name}: of a gain of {gain:g} e-/ADU, the others {usual:g}"
+            frames.remove(frame)
 
 
 def _same_shape(frames: list[OpenFrame], refused: dict[str, str]) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from virtualobserver.ccd.settings import PhotometrySettings
+from virtualobserver.ccd.solve import epoch_of, scale_of
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
 from virtualobserver.maths.identity import move_linear
 from virtualobserver.maths.sources import SourceList, measure_apertures
-from virtualobserver.observatories.astep.settings import PhotometrySettings
-from virtualobserver.observatories.astep.solve import epoch_of, scale_of
 
 if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue

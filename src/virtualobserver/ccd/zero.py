@@ -9,6 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.header import place_in
+from virtualobserver.ccd.settings import PhotometrySettings
+from virtualobserver.ccd.stars import FrameStars
 from virtualobserver.conventions import (
     MASK_BAD,
     MASK_COSMIC_RAY,
@@ -22,8 +25,6 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.sources import SourceList
 from virtualobserver.maths.zeropoint import ZeroPoint, fit_zero_point, limiting_magnitude, sky_brightness
-from virtualobserver.observatories.astep.settings import PhotometrySettings
-from virtualobserver.observatories.astep.stars import FrameStars
 
 __all__ = ["aperture_of", "measure_zero_point", "zero_point_product"]
 
@@ -98,7 +99,7 @@ def zero_point_product(
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     columns: dict[str, NDArray[Any]] = {name: np.array([value]) for name, value in numbers.items()}
     units = {name: unit for name, unit in _UNITS.items() if name in columns}
-    table = Table(columns, units, {"cards": cards, "reason": reason})
+    table = Table(columns, units, {"cards": cards, "reason": reason, **place_in(image.header)})
     return Product(table, role="zeropoint", band=band, statistics=plain | {"reason": reason})
 
 

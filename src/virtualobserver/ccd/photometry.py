@@ -9,7 +9,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from virtualobserver.conventions import MAG_TO_FLUX
+from virtualobserver.ccd.header import place_in
+from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings
+from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
+from virtualobserver.ccd.stars import (
+    NO_STAR,
+    FrameStars,
+    aperture_columns,
+    locate_stars,
+    measure_stars,
+    named_places,
+)
+from virtualobserver.ccd.zero import aperture_of, measure_zero_point, zero_point_product
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
@@ -18,31 +30,21 @@ from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.sources import SourceList, find_sources
 from virtualobserver.maths.tansip import replace_world
 from virtualobserver.maths.zeropoint import ZeroPoint
-from virtualobserver.observatories.astep.settings import ASTEPSettings, PhotometrySettings
-from virtualobserver.observatories.astep.solve import epoch_of, scale_of, world_of
-from virtualobserver.observatories.astep.stars import (
-    NO_STAR,
-    FrameStars,
-    aperture_columns,
-    locate_stars,
-    measure_stars,
-    named_places,
-)
-from virtualobserver.observatories.astep.zero import aperture_of, measure_zero_point, zero_point_product
 
 __all__ = ["measure"]
 
 _KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
 
 
-def measure(products: Sequence[Handle], aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
     """Find and measure the sources of a frame, and the stars of the reference catalogue that are on it.
 
     Returns
     -------
     list of Product
-        Table ``sources``: ``x, y`` (pixels from 0), ``flux_R, flux_error_R`` for each aperture radius R
-        (electrons), ``sky, fwhm, elongation, snr, flags``, ``ra, dec`` where world coordinates are known,
+        Table ``sources``: ``x, y`` (pixels from 0) with ``x_error, y_error``, ``a, b`` (pixels), ``theta`` (deg from
+        the x axis), ``flux_R, flux_error_R`` for each aperture radius R (electrons), ``sky, fwhm, elongation, snr,
+        flags``, ``ra, dec`` with ``ra_error, dec_error`` (arcsec) where world coordinates are known,
         ``source_id`` (-1 = no star of the catalogue), ``forced`` (it is in the next table), ``mag, mag_error``
         where there is a zero point. With world coordinates and stars to look for: table ``forced``, see
         `measure_stars`, and with a reference catalogue table ``zeropoint``, see `zero_point_product`.
@@ -73,7 +75,7 @@ class _Frame:
     wcs: Any
 
 
-def _measure_frame(image: Image, band: str, aux: Aux, settings: ASTEPSettings) -> list[Product]:
+def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product]:
     own = settings.photometry
     width = float(image.header.get("FWHM") or 2.5)
     found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
@@ -97,7 +99,7 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: ASTEPSettings) -
     return [_source_table(frame, stars, zero, own), *made]
 
 
-def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: ASTEPSettings) -> Product:
+def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
     return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
 
@@ -107,16 +109,20 @@ def _source_table(
 ) -> Product:
     found = frame.found
     light, units = aperture_columns(frame.image, found.x, found.y, own)
-    columns: dict[str, Any] = {"x": found.x, "y": found.y, **light}
+    columns: dict[str, Any] = {
+        "x": found.x, "y": found.y, "x_error": found.x_error, "y_error": found.y_error, **light,
+    }  # fmt: skip
     columns |= {
         "fwhm": found.fwhm, "elongation": found.elongation, "snr": found.snr,
         "flags": found.flags | light["flags"], "blended": found.blended, "truncated": found.truncated,
+        "a": found.a, "b": found.b, "theta": found.theta,
     }  # fmt: skip
-    units |= {"fwhm": "pix"}
+    units |= {"fwhm": "pix", "x_error": "pix", "y_error": "pix", "a": "pix", "b": "pix", "theta": "deg"}
     if frame.wcs is not None:
         ra, dec = frame.wcs.all_pix2world(found.x, found.y, 0)
         columns |= {"ra": np.asarray(ra, float), "dec": np.asarray(dec, float)}
-        units |= {"ra": "deg", "dec": "deg"}
+        columns |= _sky_errors(frame.wcs, found)
+        units |= {"ra": "deg", "dec": "deg", "ra_error": "arcsec", "dec_error": "arcsec"}
     if stars is not None:
         which = np.full(len(found), NO_STAR, dtype=np.int64)
         there = stars.source >= 0
@@ -130,6 +136,14 @@ def _source_table(
         units |= {"mag": "mag", "mag_error": "mag"}
     table = Table(columns, units, _facts(frame.image, frame.band, own))
     return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
+
+
+def _sky_errors(wcs: Any, found: SourceList) -> dict[str, Any]:
+    """Return the errors of positions on the sky (arcsec; in right ascension times cos(dec)), from those in pixels."""
+    matrix = np.asarray(wcs.pixel_scale_matrix) * ARCSEC_PER_DEGREE
+    pixels = np.stack([found.x_error, found.y_error]) ** 2
+    east, north = np.sqrt(matrix**2 @ pixels)
+    return {"ra_error": east, "dec_error": north}
 
 
 def _magnitudes(
@@ -148,4 +162,5 @@ def _facts(image: Image, band: str, own: PhotometrySettings) -> dict[str, Any]:
     return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
         "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,
+        **place_in(image.header),
     }  # fmt: skip

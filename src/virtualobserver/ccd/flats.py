@@ -9,6 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.detector import detector_of
+from virtualobserver.ccd.frames import OpenFrame
+from virtualobserver.ccd.masters import pick
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.product import Aux
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.maths.ccd_combine import NoiseModel
@@ -21,13 +25,10 @@ from virtualobserver.maths.ccd_masters import (
     master_flat,
     select_flats,
 )
-from virtualobserver.observatories.astep.frames import OpenFrame
-from virtualobserver.observatories.astep.header import detector_of
-from virtualobserver.observatories.astep.masters import pick
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["combining", "make_flat"]
 
+_MOST_COUNTS: Final = 65535.0
 _FEWEST: Final = 5
 """Flats of one level that a ratio of flats needs: with fewer, two stars at one place are not rejected."""
 
@@ -36,7 +37,7 @@ def make_flat(
     frames: Sequence[OpenFrame],
     aux: Aux,
     headers: Mapping[str, Mapping[str, Any]],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
     said: tuple[dict[str, str], list[str]],
 ) -> Master:
     """Combine the flats of one filter.
@@ -67,7 +68,12 @@ def make_flat(
         raise NotEnoughData(msg)
     options = combining(frames, settings)
     options["noise"] = None  # sky flats differ by their stars; the scatter is measured
-    options |= {"band": band, "dark": dark, "method": "median", "limits": (-np.inf, settings.saturation)}
+    options |= {
+        "band": band,
+        "dark": dark,
+        "method": "median",
+        "limits": (-np.inf, _ceiling(frames[0], settings)),
+    }
 
     def combined(numbers: Sequence[int]) -> Master:
         kept: list[FlatLevel] = [levels[number] for number in numbers]
@@ -94,7 +100,7 @@ def _rebased(
     frames: Sequence[OpenFrame],
     aux: Aux,
     headers: Mapping[str, Mapping[str, Any]],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
     notes: list[str],
 ) -> tuple[list[_Rebased], Master | None]:
     """Return flats as if all had the dark of the first, and that dark."""
@@ -112,12 +118,12 @@ def _rebased(
 
 
 def combining(
-    frames: Sequence[OpenFrame], settings: ASTEPSettings, *, zero: float | None = None
+    frames: Sequence[OpenFrame], settings: CCDSettings, *, zero: float | None = None
 ) -> dict[str, Any]:
     """Return noise model and memory for `combine`; `zero` is the level without light (ADU)."""
     options: dict[str, Any] = {"memory_limit": settings.memory_limit * 1e9, "noise": None}
     try:
-        detector, _ = detector_of(frames[0].header, frames[0].name, settings)
+        detector = detector_of(frames[0].header, frames[0].name, settings)[0]
     except BadKeyword:
         return options
     if zero is None:
@@ -125,6 +131,14 @@ def combining(
         zero = float(np.median(frames[0].section(slice(middle, middle + 8))))
     options["noise"] = NoiseModel(detector.read_noise, detector.gain, zero)
     return options
+
+
+def _ceiling(frame: OpenFrame, settings: CCDSettings) -> float:
+    """Return the counts from which flats are saturated; those at the top of 16 bits are in any case."""
+    try:
+        return min(detector_of(frame.header, frame.name, settings)[0].saturation, _MOST_COUNTS)
+    except BadKeyword:
+        return _MOST_COUNTS if settings.saturation is None else settings.saturation
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +174,10 @@ class _Rebased:
         return np.asarray(values - own + first, dtype=np.float32)
 
 
-def _gain(frame: OpenFrame, settings: ASTEPSettings) -> tuple[float, float]:
+def _gain(frame: OpenFrame, settings: CCDSettings) -> tuple[float, float]:
     """Return gain and read noise of a calibration frame; 1 and 0 if its header does not say."""
     try:
-        detector, _ = detector_of(frame.header, frame.name, settings)
+        detector = detector_of(frame.header, frame.name, settings)[0]
     except BadKeyword:
         return 1.0, 0.0
     return detector.gain, detector.read_noise

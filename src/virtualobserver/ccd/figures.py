@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.frames import read_frame
+from virtualobserver.ccd.header import unit_of
+from virtualobserver.ccd.masters import choose_masters
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.conventions import (
     MASK_BAD,
     MASK_COSMIC_RAY,
@@ -25,10 +29,6 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.maths.ccd_masks import count_bits, lasting_pixels
 from virtualobserver.maths.ccd_noise import NoiseCheck, check_noise
-from virtualobserver.observatories.astep.frames import read_frame
-from virtualobserver.observatories.astep.header import unit_of
-from virtualobserver.observatories.astep.masters import choose_masters
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,7 +59,7 @@ _CUT: Final = 48
 
 
 def calibration_figures(
-    raws: Sequence[RawRef], products: Sequence[Handle], settings: ASTEPSettings
+    raws: Sequence[RawRef], products: Sequence[Handle], settings: CCDSettings
 ) -> dict[str, Figure]:
     """Return the figures ``frame``, ``masters``, ``noise`` and ``lasting`` of some frames.
 
@@ -108,7 +108,7 @@ def masters_figure(masters: Sequence[Handle]) -> Figure:
     return figure
 
 
-def frame_figure(raw: RawRef, handle: Handle, settings: ASTEPSettings) -> Figure:
+def frame_figure(raw: RawRef, handle: Handle, settings: CCDSettings) -> Figure:
     """Draw a frame before and after calibration with its mask, whole and around its most marked place."""
     from matplotlib.figure import Figure
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.ccd.header import KINDS, frame_key
+from virtualobserver.ccd.loaded import Load, LoadedMasters, load_master
+from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.handles import Handle
 from virtualobserver.maths.ccd_masters import (
     Master,
@@ -19,9 +25,7 @@ from virtualobserver.maths.ccd_match import (
     choose_flat,
     nearest_in_time,
 )
-from virtualobserver.observatories.astep.header import KINDS, frame_key
-from virtualobserver.observatories.astep.loaded import Load, LoadedMasters, load_master
-from virtualobserver.observatories.astep.settings import ASTEPSettings
+from virtualobserver.maths.statistics import mad
 
 __all__ = ["COUNTS", "Picked", "choose_masters", "pick"]
 
@@ -33,7 +37,8 @@ _BEFORE: Final = "previous "
 class Picked:
     """The masters of one frame, ready to use, and how the dark was chosen.
 
-    ``history`` names each master with its hash.
+    ``history`` names each master with its hash, ``small`` those that rest on few frames; ``mask`` holds the hot
+    pixels of a dark that is not subtracted.
     """
 
     bias: Master | None
@@ -41,13 +46,15 @@ class Picked:
     choice: DarkChoice
     flat: Master | None
     history: tuple[str, ...]
+    small: tuple[str, ...] = ()
+    mask: NDArray[np.uint16] | None = None
 
 
 # --- choosing ---------------------------------------------------------------------------------------------
 
 
 def choose_masters(
-    masters: Sequence[Handle], facts: Mapping[str, Any], settings: ASTEPSettings
+    masters: Sequence[Handle], facts: Mapping[str, Any], settings: CCDSettings
 ) -> dict[str, Handle]:
     """Return the masters that suit a frame, by name: ``bias``, ``dark``, ``flat``.
 
@@ -62,8 +69,11 @@ def choose_masters(
     near: dict[str, list[tuple[FrameKey, Handle]]] = {kind: [] for kind in KINDS}
     for handle in masters:
         key = _key_of(handle)
-        same = (key.camera, key.shape, key.binning) == (frame.camera, frame.shape, frame.binning)
-        if same and handle.info.series != COUNTS and _age(key, frame) <= settings.masters_within:
+        if (
+            key.same_detector(frame)
+            and handle.info.series != COUNTS
+            and _age(key, frame) <= settings.masters_within
+        ):
             near[key.kind].append((key, handle))
     found: dict[str, Handle] = {}
     if (bias := nearest_in_time(frame, [key for key, _ in near["bias"]], within=math.inf)) is not None:
@@ -101,7 +111,7 @@ def master_changes(masters: Mapping[str, Handle], loaded: LoadedMasters) -> dict
 def pick(
     masters: Mapping[str, Handle],
     facts: Mapping[str, Any],
-    settings: ASTEPSettings,
+    settings: CCDSettings,
     load: Load = load_master,
 ) -> Picked:
     """Load the masters chosen for a frame, and scale its dark if needed."""
@@ -110,20 +120,27 @@ def pick(
     keys = [_key_of(handle) for handle in darks]
     bias = load(masters.get("bias"))
     choice = _choose_dark(frame, keys, settings, have_bias=bias is not None)
-    dark: Master | None = None
-    history = []
+    used: dict[str, Handle] = {}
+    dark, mask = None, None
     if bias is not None:
-        history.append(_line("bias", masters["bias"]))
+        used["bias"] = masters["bias"]
+        bias = _turned(bias, used["bias"], frame)
     if choice.dark is not None:
-        dark = load(darks[choice.dark])
+        used["dark"] = darks[choice.dark]
+        dark = load(used["dark"])
         assert dark is not None
-        history.append(_line("dark", darks[choice.dark]))
+        dark = _turned(dark, used["dark"], frame)
         if choice.how == "scaled":
             assert bias is not None
-            dark = scale_dark(dark, bias, factor=choice.factor, exptime=frame.exptime)
-    if "flat" in masters:
-        history.append(_line("flat", masters["flat"]))
-    return Picked(bias, dark, choice, load(masters.get("flat")), tuple(history))
+            mask = dark.mask
+            choice, dark = _scaled(choice, dark, bias, frame.exptime)
+            mask = mask if dark is None else None
+    flat = load(masters.get("flat"))
+    if flat is not None:
+        used["flat"] = masters["flat"]
+        flat = _turned(flat, used["flat"], frame)
+    history = tuple(_line(name, handle) for name, handle in used.items())
+    return Picked(bias, dark, choice, flat, history, _small(used, choice, settings.fewest_frames), mask)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -131,6 +148,64 @@ def pick(
 
 def _key_of(handle: Handle) -> FrameKey:
     return frame_key(handle.info.statistics)
+
+
+def _turned(master: Master, handle: Handle, frame: FrameKey) -> Master:
+    """Return a master the way round that a frame is."""
+    here = _key_of(handle).flip
+    steps = tuple(slice(None, None, -1 if here[n] != frame.flip[n] else 1) for n in (1, 0))
+    if here == frame.flip:
+        return master
+    return replace(
+        master, data=np.ascontiguousarray(master.data[steps]), variance=np.ascontiguousarray(master.variance[steps]),
+        mask=np.ascontiguousarray(master.mask[steps]),
+    )  # fmt: skip
+
+
+def _scaled(
+    choice: DarkChoice, dark: Master, bias: Master, exptime: float
+) -> tuple[DarkChoice, Master | None]:
+    """Return a dark scaled about the bias, or the choice of the bias alone where that would do harm."""
+    if reason := _costs_more(dark, bias, choice.factor):
+        why = f"{choice.reason} {reason}: only the bias is subtracted"
+        return DarkChoice("bias", None, 0.0, True, why), None
+    return choice, scale_dark(dark, bias, factor=choice.factor, exptime=exptime)
+
+
+def _small(used: Mapping[str, Handle], choice: DarkChoice, fewest: int) -> tuple[str, ...]:
+    """Return which of the masters that are subtracted or divided by rest on few frames."""
+    subtracted = {"dark": ("dark",), "scaled": ("bias", "dark")}.get(choice.how, ("bias",))
+    numbers = {
+        name: int(handle.info.statistics.get("n_combine") or 0)
+        for name, handle in used.items()
+        if name in {"flat", *subtracted}
+    }
+    return tuple(
+        f"the master {name} rests on {n} frame{'s' if n > 1 else ''}"
+        for name, n in numbers.items()
+        if 0 < n < fewest
+    )
+
+
+def _costs_more(dark: Master, bias: Master, factor: float) -> str:
+    """Return why a dark is better not scaled, empty if it is better scaled.
+
+    Scaling adds the noise of both masters times the factor, and takes away the dark current times the factor: its
+    level, and how it differs from pixel to pixel as far as that is more than noise. Hot pixels, which are masked
+    whatever is subtracted, do not count, nor does noise below the read noise, which no frame is free of.
+    """
+    good = dark.mask == 0
+    current = (dark.data - bias.data)[good]
+    if not current.size:
+        return ""
+    noise = float(np.median((dark.variance + bias.variance)[good]))
+    level = float(np.median(current))
+    pattern = max(mad(current, scaled=True) ** 2 - noise, 0.0)
+    gained, lost = factor * math.sqrt(pattern + level**2), factor * math.sqrt(noise)
+    read_noise = math.sqrt(float(np.median(bias.variance[good])) * max(bias.n_combine, 1))
+    if lost <= max(gained, read_noise):
+        return ""
+    return f"would add {lost:.3g} ADU of noise and take away {gained:.3g} ADU"
 
 
 def _age(key: FrameKey, frame: FrameKey) -> float:
@@ -156,7 +231,7 @@ def _before(master: Handle, others: Sequence[tuple[FrameKey, Handle]]) -> Handle
 
 
 def _choose_dark(
-    frame: FrameKey, darks: Sequence[FrameKey], settings: ASTEPSettings, *, have_bias: bool
+    frame: FrameKey, darks: Sequence[FrameKey], settings: CCDSettings, *, have_bias: bool
 ) -> DarkChoice:
     return choose_dark(
         frame, darks, have_bias=have_bias, temperature_tolerance=settings.temperature_tolerance,

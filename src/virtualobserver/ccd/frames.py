@@ -7,7 +7,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +15,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.ccd.settings import CCDSettings
+from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits import read_header, read_image, read_section
-from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image
+from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, plane_of
+from virtualobserver.io.keywords import with_numbers
 from virtualobserver.maths.ccd_combine import Sections
 from virtualobserver.maths.ccd_overscan import apply_overscan, read_layout
-from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["OpenFrame", "RawFrame", "opened", "read_frame"]
 
@@ -34,12 +36,13 @@ _KEPT: Final = 0.25  # share of memory_limit that unpacked frames may take
 
 @dataclass(frozen=True, eq=False)
 class RawFrame:
-    """One frame, read whole: counts of its lit part (overscan off), header, SHA-256 of the file."""
+    """One frame, read whole: counts of its lit part, less its `overscan` (ADU), header, SHA-256 of the file."""
 
     data: NDArray[Any]
     header: Mapping[str, Any]
     sha256: str
     history: tuple[str, ...] = ()
+    overscan: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class OpenFrame:
         return read_section(self.path, rows, hdu=self.hdu)
 
 
-def read_frame(raw: RawRef, settings: ASTEPSettings) -> RawFrame:
+def read_frame(raw: RawRef, settings: CCDSettings) -> RawFrame:
     """Read one frame whole.
 
     Raises
@@ -71,17 +74,14 @@ def read_frame(raw: RawRef, settings: ASTEPSettings) -> RawFrame:
         If the file is not whole or not an image, or cannot be what its header says; the message names it.
     """
     file, digest = _file(raw, settings)
-    number = first_image(file, check_structure(file, verify=False))
+    number = _number(raw, file, check_structure(file, verify=False))
     image = read_image(file, number)
-    header = _merged(file, image.header, number)
-    data, history = _lit(image.data, header, settings)
-    return RawFrame(data, header, digest, history)
+    header = with_numbers(_merged(file, image.header, number))
+    return _lit(RawFrame(image.data, header, digest), settings)
 
 
 @contextmanager
-def opened(
-    raws: Sequence[RawRef], settings: ASTEPSettings
-) -> Iterator[tuple[list[OpenFrame], dict[str, str]]]:
+def opened(raws: Sequence[RawRef], settings: CCDSettings) -> Iterator[tuple[list[OpenFrame], dict[str, str]]]:
     """Open the frames of a stack.
 
     A plain FITS file is read row by row where it lies. Frames that are compressed, come as bytes or have an
@@ -112,17 +112,25 @@ def opened(
         yield frames, refused
 
 
-def _open(raw: RawRef, settings: ASTEPSettings) -> OpenFrame:
+def _open(raw: RawRef, settings: CCDSettings) -> OpenFrame:
     file, digest = _file(raw, settings)
     plain = isinstance(file, Path) and settings.overscan == "none" and not file.name.lower().endswith(".fz")
     if plain:
         assert isinstance(file, Path)
         shapes = check_structure(file)
-        number = first_image(file, shapes)
+        number = _number(raw, file, shapes)
         header = _merged(file, read_header(file, number), number)
-        return OpenFrame(raw.archive_id, shapes[number], header, digest, file, number)
+        return OpenFrame(raw.archive_id, plane_of(shapes[number]), header, digest, file, number)
     frame = read_frame(raw, settings)
     return OpenFrame(raw.archive_id, frame.data.shape, frame.header, digest, array=frame.data)
+
+
+def _number(raw: RawRef, file: Path | MemoryFile, shapes: Sequence[tuple[int, ...]]) -> int:
+    """Return the HDU of a frame: the one its facts name, else the first with an image."""
+    number = raw.header.get("hdu")
+    if isinstance(number, int) and number < len(shapes) and plane_of(shapes[number]):
+        return number
+    return first_image(file, shapes)
 
 
 def _spooled(frame: OpenFrame, stack: ExitStack) -> OpenFrame:
@@ -133,7 +141,7 @@ def _spooled(frame: OpenFrame, stack: ExitStack) -> OpenFrame:
     return OpenFrame(frame.name, frame.shape, frame.header, frame.sha256, array=plane)
 
 
-def _file(raw: RawRef, settings: ASTEPSettings) -> tuple[Path | MemoryFile, str]:
+def _file(raw: RawRef, settings: CCDSettings) -> tuple[Path | MemoryFile, str]:
     """Return a file to read, unpacked, and the SHA-256 of the bytes as they came."""
     if raw.path is None:
         content = raw.read()
@@ -179,16 +187,20 @@ def _merged(file: Path | MemoryFile, header: Mapping[str, Any], number: int) -> 
     return {**first, **header}
 
 
-def _lit(
-    data: NDArray[Any], header: Mapping[str, Any], settings: ASTEPSettings
-) -> tuple[NDArray[Any], tuple[str, ...]]:
+def _lit(frame: RawFrame, settings: CCDSettings) -> RawFrame:
+    """Return the lit part of a frame; its header's pixels are counted from the new corner."""
     if settings.overscan == "none":
-        return data, ()
-    shape = (int(data.shape[0]), int(data.shape[1]))
-    layout = read_layout(header, shape, trimsec=settings.trimsec, biassec=settings.biassec)
-    found = apply_overscan(data, layout, overscan=settings.overscan)
+        return frame
+    shape = (int(frame.data.shape[0]), int(frame.data.shape[1]))
+    layout = read_layout(frame.header, shape, trimsec=settings.trimsec, biassec=settings.biassec)
+    found = apply_overscan(frame.data, layout, overscan=settings.overscan)
+    header = dict(frame.header)
+    if layout.image is not None:
+        header = Image.moved(header, layout.image.y0, layout.image.x0)
+        for key in ("TRIMSEC", "DATASEC", "BIASSEC", "CCDSEC"):  # they count the pixels of the whole frame
+            header.pop(key, None)
     done = "cut off" if settings.overscan == "ignore" else f"of {found.level:.2f} ADU subtracted"
-    return found.data, (f"overscan {done}",)
+    return replace(frame, data=found.data, header=header, history=(f"overscan {done}",), overscan=found.level)
 
 
 def sections(frames: Sequence[OpenFrame]) -> list[Sections]:

@@ -1,0 +1,141 @@
+"""Nights of frames in a folder: found, told apart by their headers, never written to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from virtualobserver.ccd.header import KINDS, facts_of
+from virtualobserver.ccd.parts import parts_of
+from virtualobserver.ccd.settings import CCDSettings
+from virtualobserver.ccd.values import text
+from virtualobserver.data.product import Raw, Target
+from virtualobserver.errors import InvalidFile
+from virtualobserver.io.fits import read_header
+from virtualobserver.io.fits_structure import check_structure
+from virtualobserver.maths.identity import normal_name
+from virtualobserver.maths.sphere import separation
+
+__all__ = ["belongs", "camera_of", "folder_raws", "raw_of"]
+
+SUFFIXES: Final = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fit.fz")
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MASTERS: Final = frozenset({"MASTERBIAS", "MASTERDARK", "MASTERFLAT", "MASK"})
+
+
+def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
+    """Return all frames below the folders, by name; masters and calibrated frames of other programs are left out.
+
+    A file that cannot be read, or lacks what is needed, is there too, and its header says why.
+
+    Raises
+    ------
+    InvalidFile
+        If a folder holds no FITS files in this layout.
+    """
+    found: list[Raw] = []
+    names: set[str] = set()
+    layout = settings.layouts.get(settings.layout)
+    for folder in folders:
+        packed: set[str] = set()
+        number = len(found)
+        for path in _files(folder, settings):
+            plain = str(path).removesuffix(".gz").removesuffix(".fz")
+            if plain in packed:  # x.fits beside x.fits.gz is one frame
+                continue
+            packed.add(plain)
+            name = _name(path, folder, names)
+            names.add(name)
+            found += [raw for raw in _raws_of_file(path, name, settings) if not raw.header.get("made")]
+        if len(found) == number:
+            what = "FITS files" if layout is None else layout.example
+            msg = f"archive folder {folder} holds no {what}; check the settings archive and layout"
+            raise InvalidFile(msg)
+    return sorted(found, key=lambda raw: (raw.archive_id, raw.key))
+
+
+def raw_of(name: str, facts: dict[str, Any], **content: Any) -> Raw:
+    """Return a frame as raw data, owned by its camera if it is a calibration frame.
+
+    Raw data never change, and what is known of a frame depends on how its header is read: the same file read in another
+    way is another piece, told by its key.
+    """
+    obscore: dict[str, Any] = {
+        "obs_id": facts["frame"],
+        "dataproduct_type": "image",
+        "instrument_name": facts["camera"],
+        "t_exptime": facts["exposure"],
+        "s_ra": facts["ra"] if facts["kind"] == "science" else None,
+        "s_dec": facts["dec"] if facts["kind"] == "science" else None,
+    }
+    if facts["mjd"] is not None:
+        half = float(facts["exposure"] or 0.0) / 2 / 86400
+        obscore |= {"t_min": facts["mjd"] - half, "t_max": facts["mjd"] + half}
+    owner = camera_of(facts["camera"]) if facts["kind"] in KINDS else None
+    reading = sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    key = f"{facts['part']}#{reading}"
+    return Raw(name, "fits", obscore=obscore, header=facts, owner=owner, key=key, **content)
+
+
+def camera_of(name: str) -> Target:
+    """Return the camera as a source."""
+    return Target(name, kind="instrument")
+
+
+def belongs(raw: Raw, target: Target, settings: CCDSettings) -> bool:
+    """Whether a frame is one of the target's; calibration frames are everybody's."""
+    if raw.owner is not None or settings.fields == "all":
+        return True
+    if settings.fields == "object":
+        names = {normal_name(name) for name in (target.name, *target.aliases)}
+        return normal_name(str(raw.header["object"])) in names
+    ra, dec = raw.header["ra"], raw.header["dec"]
+    if None in {ra, dec, target.ra, target.dec}:
+        return False
+    assert target.ra is not None
+    assert target.dec is not None
+    return bool(separation(ra, dec, target.ra, target.dec) <= settings.field_radius)
+
+
+def _files(folder: Path, settings: CCDSettings) -> Iterator[Path]:
+    layout, made = settings.layouts.get(settings.layout), re.compile(settings.made)
+    for where, directories, names in os.walk(folder):
+        directories.sort()
+        here = Path(where)
+        if layout is not None and not layout.holds(here):
+            continue
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not made.search(name):
+                yield here / name
+
+
+def _name(path: Path, folder: Path, taken: Collection[str]) -> str:
+    """Return a file's path below the archive; a second folder's own name goes before, where the first has it too."""
+    top = folder.parent if _DATE.fullmatch(folder.name) else folder
+    name = path.relative_to(top).as_posix()
+    while name in taken and top != top.parent:
+        name, top = f"{top.name}/{name}", top.parent
+    return name
+
+
+def _raws_of_file(path: Path, name: str, settings: CCDSettings) -> Iterator[Raw]:
+    """Yield the frames of a file; one that cannot be read is a frame with a problem."""
+    try:
+        shapes = check_structure(path, verify=False)
+        parts, notes = parts_of(path, shapes, lambda number: read_header(path, number))
+        first = read_header(path, 0) if parts[-1].hdu else {}
+        for part in parts:
+            header = {**first, **read_header(path, part.hdu)}
+            facts = facts_of(name, header, part.shape, settings, part=part.name, hdu=part.hdu)
+            facts["made"] = text(header, "ACQTYPE") in _MASTERS
+            facts["notes"] = [*facts["notes"], *notes]
+            yield raw_of(name, facts, path=path, in_place=True)
+    except (InvalidFile, OSError) as error:
+        facts = facts_of(name, {}, (0, 0), settings)
+        facts["problem"] = str(error)
+        yield raw_of(name, facts, path=path, in_place=True)
