@@ -15,11 +15,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support_sky import SHAPE, simulate
+from support.sky import SHAPE, simulate
 
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.errors import NoMatch
-from virtualobserver.maths.astrometry import solve_plate
+from virtualobserver.maths.astrometry.plate import solve_plate
 
 FIELDS = 30
 STARS = 1_000_000

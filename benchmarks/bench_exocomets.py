@@ -25,13 +25,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from support_exocomets import beta_pic, find, gaussian, grid, noisy, spectra, velocity
-from support_harps import STAR, adp
-from support_published import published, published_numpy
+from support.exocomets import beta_pic, find, gaussian, grid, noisy, spectra, velocity
+from support.harps import STAR, adp
+from support.published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
+from virtualobserver.analyses.exocomets.published.statistic import published_statistic, published_window
 from virtualobserver.data.product import RawRef
-from virtualobserver.maths.exocomets_published import published_statistic, published_window
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatory import Aux
 

@@ -15,7 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.paths import ROOT
+
 PACKAGE = "src/virtualobserver"
 
 
@@ -32,16 +33,16 @@ class Fault:
 _BESIDE = "tests/test_run_beside.py"
 _INPUTS = "tests/test_run_inputs.py"
 FAULTS = (
-    Fault("run/commit.py", "== o.claim.attempts]", ">= 0]", f"{_BESIDE} -k no_longer_ours"),
-    Fault("run/commit.py", "AND worker = :worker AND status", "AND status", f"{_BESIDE} -k no_longer_ours"),
-    Fault("run/heartbeat.py", "SET lease = now() + make_interval(secs => :lease)", "SET lease = lease",
+    Fault("run/tasks/commit.py", "== o.claim.attempts]", ">= 0]", f"{_BESIDE} -k no_longer_ours"),
+    Fault("run/tasks/commit.py", "AND worker = :worker AND status", "AND status", f"{_BESIDE} -k no_longer_ours"),
+    Fault("run/tasks/heartbeat.py", "SET lease = now() + make_interval(secs => :lease)", "SET lease = lease",
           f"{_BESIDE} -k is_renewed"),
-    Fault("run/landing.py", 'status = "done" if ids else "empty"', 'status = "done"', f"{_INPUTS} -k empty"),
-    Fault("run/landing.py", "if error := landing.errors.get(claim.task_id):", "if error := None:",
+    Fault("run/tasks/fetch.py", 'status = "done" if ids else "empty"', 'status = "done"', f"{_INPUTS} -k empty"),
+    Fault("run/tasks/fetch.py", "if error := landing.errors.get(claim.task_id):", "if error := None:",
           f"{_BESIDE} -k nothing_there"),
-    Fault("run/landing.py", 'DELETE FROM source_raw WHERE task_id = ANY(:ids)',
+    Fault("run/tasks/fetch.py", 'DELETE FROM source_raw WHERE task_id = ANY(:ids)',
           'DELETE FROM source_raw WHERE task_id = ANY(:ids) AND false', f"{_INPUTS} -k gone"),
-    Fault("run/results.py", "t.status IN ('done', 'stale')", "t.status IS NOT NULL", f"{_BESIDE} -k histograms"),
+    Fault("run/views/tables.py", "t.status IN ('done', 'stale')", "t.status IS NOT NULL", f"{_BESIDE} -k histograms"),
     Fault("io/atomic.py", "        temp.replace(path)\n        sync_folder(path.parent)", "        temp.replace(path)",
           "tests/test_store.py -k made_to_last"),
     Fault("run/plan.py", "OR (status = 'running' AND EXISTS (", "OR (false AND EXISTS (", f"{_BESIDE} -k runs_out"),
@@ -50,15 +51,15 @@ FAULTS = (
     Fault("run/plan.py", "AND status IN ('done', 'empty')\"),\n", "AND status = 'done'\"),\n", f"{_INPUTS} -k was_empty"),
     Fault("run/driver.py", "    return found.ready > 0", "    return False", f"{_BESIDE} -k runs_out"),
     Fault("run/driver.py", "OR t.id = ANY(:others))", "OR false)", f"{_BESIDE} -k no_success"),
-    Fault("run/removal.py", "            raise RunError(msg)\n        mine", "            pass\n        mine",
+    Fault("run/upkeep/prune.py", "            raise RunError(msg)\n        mine", "            pass\n        mine",
           f"{_BESIDE} -k under_a_run"),
-    Fault("run/inputs.py", "old.keys() - new.keys()", "new.keys() - old.keys()", f"{_INPUTS} -k gone"),
-    Fault("run/inputs.py", "bool(new.items() - old.items())", "bool(new.keys() - old.keys())", f"{_INPUTS} -k changed"),
+    Fault("run/listings.py", "old.keys() - new.keys()", "new.keys() - old.keys()", f"{_INPUTS} -k gone"),
+    Fault("run/listings.py", "bool(new.items() - old.items())", "bool(new.keys() - old.keys())", f"{_INPUTS} -k changed"),
     Fault("run/steps.py", 'f"archive:{archive}"', '"archive"', f"{_INPUTS} -k another"),
     Fault("io/listing.py", "{state.st_size}:{state.st_mtime_ns}", "{state.st_size}", f"{_INPUTS} -k within_its_size"),
-    Fault("io/download.py", "            _check_same(part, reply, total)\n", "", "tests/test_http.py -k another_version"),
-    Fault("io/download.py", "note[n] != now[n]", "note[n] == now[n]", "tests/test_http.py -k fault_12"),
-    Fault("io/download.py", "if total is not None and have != total:", "if False:", "tests/test_http.py -k fault_12"),
+    Fault("io/http/download.py", "            _check_same(part, reply, total)\n", "", "tests/test_http.py -k another_version"),
+    Fault("io/http/download.py", "note[n] != now[n]", "note[n] == now[n]", "tests/test_http.py -k fault_12"),
+    Fault("io/http/download.py", "if total is not None and have != total:", "if False:", "tests/test_http.py -k fault_12"),
     Fault("io/store.py", "ref.checksum is not None and found != ref.checksum", "False", "tests/test_store.py"),
     Fault("io/store.py", "if (self.root / path).is_symlink():\n            self.quarantine", "if False:\n            self.quarantine",
           "tests/test_store.py -k set_aside"),
@@ -67,7 +68,7 @@ FAULTS = (
     Fault("db/archive.py", "greatest(r.next_free, r.blocked, clock_timestamp())", "clock_timestamp()",
           "tests/test_archive_slots.py"),
     Fault("db/archive.py", "greatest(r.blocked, excluded.blocked)", "excluded.blocked", "tests/test_archive_slots.py"),
-    Fault("maths/statistics.py", "1.4826", "1.4286", "tests/test_statistics.py"),
+    Fault("maths/lightcurves/statistics.py", "1.4826", "1.4286", "tests/test_statistics.py"),
     Fault("maths/photometry.py", "zero_point - 2.5 * np", "zero_point - 2.512 * np", "tests/test_photometry.py"),
     Fault("maths/times.py", "/ (2.0 * SECONDS_PER_DAY)", "/ (3.0 * SECONDS_PER_DAY)", "tests/test_times.py"),
     Fault("observatories/ztf/reduce.py", "_, first = np.unique(pairs, axis=0, return_index=True)",

@@ -38,7 +38,7 @@ from virtualobserver.catalog.remote import TAP_GAIA, TAP_VIZIER, jobs_at
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
-from virtualobserver.maths.skyargs import takes_sky
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,10 +18,10 @@ from virtualobserver.errors import (
     ArchiveUnavailable,
     CatalogError,
 )
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.tap import tap_job
 from virtualobserver.io.tables import read_any, write_any
-from virtualobserver.io.tap import tap_job
-from virtualobserver.maths.skyargs import takes_sky
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd

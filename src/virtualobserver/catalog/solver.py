@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import NoMatch
-from virtualobserver.maths.astrometry import PlateHint, PlateSolution, search_radius, solve_plate
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution, search_radius, solve_plate
+from virtualobserver.maths.astrometry.sphere import separation
 
 __all__ = ["CatalogueSolver", "SolvedFrame"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from virtualobserver.ccd.values import text
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
-from virtualobserver.io.keywords import number
+from virtualobserver.io.fits.keywords import number
 
 __all__ = ["DateWithoutTime", "begin_of", "scale_of_times", "to_utc"]
 

@@ -11,8 +11,8 @@ from virtualobserver.ccd.instrument import ReadAs
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import text
 from virtualobserver.errors import BadKeyword
-from virtualobserver.io.keywords import number
-from virtualobserver.maths.ccd_science import Detector
+from virtualobserver.io.fits.keywords import number
+from virtualobserver.maths.ccd.science import Detector
 
 __all__ = ["binning_of", "check_colours", "detector_of", "number_of", "signature_of", "temperature_of"]
 

@@ -27,8 +27,8 @@ from virtualobserver.conventions import (
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
-from virtualobserver.maths.ccd_masks import count_bits, lasting_pixels
-from virtualobserver.maths.ccd_noise import NoiseCheck, check_noise
+from virtualobserver.maths.ccd.masks import count_bits, lasting_pixels
+from virtualobserver.maths.ccd.noise import NoiseCheck, check_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

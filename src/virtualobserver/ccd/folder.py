@@ -16,10 +16,10 @@ from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import text
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits import read_header
-from virtualobserver.io.fits_structure import check_structure
-from virtualobserver.maths.identity import normal_name
-from virtualobserver.maths.sphere import separation
+from virtualobserver.io.fits.files import read_header
+from virtualobserver.io.fits.structure import check_structure
+from virtualobserver.maths.astrometry.positions import normal_name
+from virtualobserver.maths.astrometry.sphere import separation
 
 __all__ = ["belongs", "camera_of", "folder_raws", "raw_of"]
 

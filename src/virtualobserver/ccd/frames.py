@@ -19,11 +19,11 @@ from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.fits import read_header, read_image, read_section
-from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, plane_of
-from virtualobserver.io.keywords import with_numbers
-from virtualobserver.maths.ccd_combine import Sections
-from virtualobserver.maths.ccd_overscan import apply_overscan, read_layout
+from virtualobserver.io.fits.files import read_header, read_image, read_section
+from virtualobserver.io.fits.keywords import with_numbers
+from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, plane_of
+from virtualobserver.maths.ccd.combine import Sections
+from virtualobserver.maths.ccd.overscan import apply_overscan, read_layout
 
 __all__ = ["OpenFrame", "RawFrame", "opened", "read_frame"]
 

@@ -23,8 +23,8 @@ from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import mpc_code_of, pointing_of, site_of, text
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
-from virtualobserver.io.keywords import number
-from virtualobserver.maths.ccd_match import FrameKey
+from virtualobserver.io.fits.keywords import number
+from virtualobserver.maths.ccd.match import FrameKey
 from virtualobserver.observatory import Site
 
 __all__ = [

@@ -19,8 +19,8 @@ from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import DataError
-from virtualobserver.maths.ccd_masks import count_bits, hot_pixels, unstable_pixels
-from virtualobserver.maths.ccd_masters import Master, master_bias, master_dark
+from virtualobserver.maths.ccd.masks import count_bits, hot_pixels, unstable_pixels
+from virtualobserver.maths.ccd.masters import Master, master_bias, master_dark
 
 __all__ = ["make_masters"]
 

@@ -14,18 +14,18 @@ from virtualobserver.ccd.header import KINDS, frame_key
 from virtualobserver.ccd.loaded import Load, LoadedMasters, load_master
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.handles import Handle
-from virtualobserver.maths.ccd_masters import (
+from virtualobserver.maths.ccd.masters import (
     Master,
     scale_dark,
 )
-from virtualobserver.maths.ccd_match import (
+from virtualobserver.maths.ccd.match import (
     DarkChoice,
     FrameKey,
     choose_dark,
     choose_flat,
     nearest_in_time,
 )
-from virtualobserver.maths.statistics import mad
+from virtualobserver.maths.lightcurves.statistics import mad
 
 __all__ = ["COUNTS", "Picked", "choose_masters", "pick"]
 

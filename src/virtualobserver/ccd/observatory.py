@@ -18,7 +18,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import DataError
-from virtualobserver.io.fits import image_bytes
+from virtualobserver.io.fits.files import image_bytes
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
 
 if TYPE_CHECKING:

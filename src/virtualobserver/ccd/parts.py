@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits_structure import MemoryFile, plane_of
+from virtualobserver.io.fits.structure import MemoryFile, plane_of
 
 __all__ = ["Part", "parts_of"]
 

@@ -29,13 +29,13 @@ from virtualobserver.conventions import (
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
-from virtualobserver.io.keywords import read_wcs
-from virtualobserver.maths.background import background
-from virtualobserver.maths.ccd_halos import star_halos
-from virtualobserver.maths.ccd_masks import count_bits
-from virtualobserver.maths.ccd_science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
-from virtualobserver.maths.psf import Psf, measure_psf
-from virtualobserver.maths.sources import find_sources
+from virtualobserver.io.fits.keywords import read_wcs
+from virtualobserver.maths.ccd.halos import star_halos
+from virtualobserver.maths.ccd.masks import count_bits
+from virtualobserver.maths.ccd.science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
+from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.psf import Psf, measure_psf
+from virtualobserver.maths.images.sources import find_sources
 
 __all__ = ["reduce_frame"]
 

@@ -18,9 +18,9 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
-from virtualobserver.io.keywords import number, read_wcs
-from virtualobserver.maths.astrometry import PlateHint
-from virtualobserver.maths.sources import SourceList, find_sources
+from virtualobserver.io.fits.keywords import number, read_wcs
+from virtualobserver.maths.astrometry.plate import PlateHint
+from virtualobserver.maths.images.sources import SourceList, find_sources
 
 if TYPE_CHECKING:
     from virtualobserver.observatory import Solved, Solver

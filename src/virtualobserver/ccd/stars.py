@@ -15,8 +15,8 @@ from virtualobserver.ccd.solve import epoch_of, scale_of
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
-from virtualobserver.maths.identity import move_linear
-from virtualobserver.maths.sources import SourceList, measure_apertures
+from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.images.sources import SourceList, measure_apertures
 
 if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue

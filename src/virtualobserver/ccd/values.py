@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from virtualobserver.io.keywords import number
+from virtualobserver.io.fits.keywords import number
 from virtualobserver.observatory import Site
 
 __all__ = ["angle", "mpc_code_of", "pointing_of", "pointings", "site_of", "text"]

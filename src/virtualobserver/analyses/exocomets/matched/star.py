@@ -1,0 +1,192 @@
+"""The sound search: one star, K and H jointly, events with features and class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.analyses.exocomets.matched.classes import ClassRules
+from virtualobserver.analyses.exocomets.matched.features import (
+    ShiftFit,
+    emission_core,
+    fit_shifts,
+    principal_component,
+)
+from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, line_spectra, velocity_of
+from virtualobserver.analyses.exocomets.matched.search import TAIL_START, Searched, chunk_of, search_star
+from virtualobserver.analyses.exocomets.matched.tracks import NullTail, Track, fit_track, link_hits, null_tail
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
+
+__all__ = ["Found", "StarSearch", "line_of_set", "search_matched"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_HEPSILON: Final = 3970.0788
+"""Air wavelength of the Balmer line epsilon, Angstrom."""
+_NEAR_CORE: Final = 150.0
+_EMISSION: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One event: the track and its features, which are the parameters of the detection."""
+
+    track: Track
+    features: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StarSearch:
+    """All that was worked out for one star.
+
+    ``tail`` is the star's own false-alarm model; ``threshold`` the S/N that an event needs against noise as the
+    errors say, ``candidate`` the one it needs against the star's own variation.
+    """
+
+    star: Star
+    spectra: tuple[LineSpectra, ...]
+    searched: Searched
+    tail: NullTail
+    threshold: float
+    candidate: float
+    tracks: tuple[Track, ...]
+    features: dict[str, Any]
+    rules: ClassRules
+    reasons: dict[int, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Lines that were searched, ``K`` first."""
+        return tuple(one.line for one in self.star.sets)
+
+
+def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
+    """Search one star and measure what its class depends on."""
+    lsf = star.lsf if star.lsf is not None else settings.resolution
+    rules = settings.class_rules(lsf)
+    spectra = tuple(line_of_set(one, star, settings) for one in star.sets)
+    spectra, reasons = _judged(spectra, star)
+    masks = tuple(_masks(one, settings) for one in star.sets)
+    searched = search_star(
+        spectra, star.exposures.night, star.exposures.era, rules=settings.search_rules(masks, lsf)
+    )
+    night = star.exposures.night
+    tail, gaussian = (
+        null_tail(
+            searched.emission,
+            night[searched.emission_row],
+            night[searched.rows],
+            start=TAIL_START,
+            gaussian=plain,
+        )
+        for plain in (False, True)
+    )
+    threshold = _threshold(gaussian, settings)
+    candidate = max(_threshold(tail, settings), threshold)
+    tracks = []
+    if (searched.hits["snr"] >= threshold).any():
+        groups = link_hits(searched.hits, star.exposures.mjd, night, seed_snr=threshold)
+        tracks = [fit_track(searched.hits, group, star.exposures.mjd) for group in groups]
+        tracks = tracks[: settings.max_events_per_star]
+    features = _star_features(star, searched)
+    return StarSearch(
+        star, spectra, searched, tail, threshold, candidate, tuple(tracks), features, rules, reasons
+    )
+
+
+def _threshold(tail: NullTail, settings: ExocometsSettings) -> float:
+    """Return the S/N from which on the false-alarm probability is small enough, at least the one set."""
+    grid = np.concatenate([np.arange(0.0, 10.0, 0.02), np.geomspace(10.0, 1000.0, 500)])
+    grid = np.maximum(grid, settings.snr_threshold)
+    fine = tail.probability(grid) <= settings.max_fap
+    return float(grid[int(np.argmax(fine))]) if fine.any() else float(grid[-1])
+
+
+def line_of_set(one: StarSet, star: Star, settings: ExocometsSettings) -> LineSpectra:
+    """Return the spectra of one line in the star's frame, in units of the continuum."""
+    data, epochs = one.data, one.data.epochs
+    whole = one.rows.size == len(data) and bool((np.diff(one.rows) == 1).all())
+    rows: Any = slice(None) if whole else one.rows
+    continuum = None
+    if all(name in epochs for name in ("c0", "c1", "c2")):
+        continuum = np.stack(
+            [np.asarray(epochs[name], dtype=np.float64)[rows] for name in ("c0", "c1", "c2")], axis=1
+        )
+    return line_spectra(
+        data.wave,
+        data.flux[rows],
+        data.mask[rows],
+        rest=one.rest,
+        v_star=star.v_star,
+        side_bands=settings.side_bands,
+        continuum=continuum,
+    )
+
+
+def _judged(spectra: tuple[LineSpectra, ...], star: Star) -> tuple[tuple[LineSpectra, ...], dict[int, str]]:
+    """Take out spectra that are empty, cut or repeated, and say why."""
+    reasons = dict(star.exposures.reasons)
+    kept = star.exposures.kept.copy()
+    names = [one.line for one in star.sets]
+    for name, one in zip(names, spectra, strict=True):
+        for row in np.flatnonzero(kept & ~one.usable):
+            reasons.setdefault(int(row), f"no usable signal in {name}")
+        kept &= one.usable
+    for row in duplicates(spectra[0].flux, star.exposures.mjd, kept):
+        kept[row] = False
+        reasons[int(row)] = "repeats an earlier exposure"
+    return (
+        tuple(LineSpectra(one.velocity, one.flux, one.good, one.usable & kept, one.rest) for one in spectra),
+        reasons,
+    )
+
+
+def _masks(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, float], ...]:
+    if one.line != "H" or settings.hepsilon == 0:
+        return ()
+    centre = float(velocity_of(_HEPSILON, one.rest))
+    return ((centre - settings.hepsilon, centre + settings.hepsilon),)
+
+
+def _star_features(star: Star, searched: Searched) -> dict[str, Any]:
+    lines, night = searched.lines, star.exposures.night
+    best = [
+        emission_core(line.spectra.velocity, line.average) if line.votes.era.size else 0.0 for line in lines
+    ]
+    strong = searched.emission >= _EMISSION
+    n_emission = int(strong.sum())
+    n_absorption = int((searched.hits["snr"] >= _EMISSION).sum())
+    shifts = _shifts(searched)
+    component = None
+    if searched.rows.size >= 3:
+        rows = searched.rows
+        if rows.size > 120:
+            rows = rows[np.linspace(0, rows.size - 1, 120).astype(int)]
+        component = principal_component(chunk_of(lines[0], rows, _NEAR_CORE))
+    header = star.exposures.rv[searched.rows]
+    header = header[np.isfinite(header)]
+    return {
+        "v_star": star.v_star,
+        "vsini": star.vsini,
+        "emission_core": max(best),
+        "n_emission": n_emission,
+        "n_absorption": n_absorption,
+        "n_emission_nights": int(np.unique(night[searched.emission_row[strong]]).size),
+        "emission_fraction": n_emission / (n_emission + n_absorption) if n_emission + n_absorption else 0.0,
+        "rv_scatter": shifts.scatter,
+        "shift_share": shifts.share,
+        "variability": shifts.excess,
+        "rv_header_scatter": float(np.std(header)) if header.size >= 3 else None,
+        "pc_share": component.share if component else 0.0,
+        "pc_significance": component.significance if component else 0.0,
+    }
+
+
+def _shifts(searched: Searched) -> ShiftFit:
+    line = searched.lines[0]
+    return fit_shifts(line.spectra, line.noise.sigma, searched.rows)

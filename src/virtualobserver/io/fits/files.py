@@ -1,0 +1,249 @@
+"""FITS images, tables and headers: whole, plausible and verified, or refused with file, HDU and reason."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits as afits
+from astropy.table import Table as AstropyTable
+from numpy.typing import NDArray
+
+from virtualobserver.data.image import Image
+from virtualobserver.data.table import Table
+from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.io.atomic import write_bytes
+from virtualobserver.io.fits.headers import fits_header, lines_of, plain_header, structural
+from virtualobserver.io.fits.keywords import Keyword, read_keywords, read_wcs
+from virtualobserver.io.fits.planes import KIND, as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, plane_of, quiet
+
+__all__ = [
+    "Keyword",
+    "check_structure",
+    "image_bytes",
+    "pixel_unit",
+    "plain_header",
+    "read_astropy_table",
+    "read_header",
+    "read_image",
+    "read_keywords",
+    "read_section",
+    "read_table",
+    "read_wcs",
+    "structural",
+    "write_image",
+]
+
+
+def read_header(path: Path | MemoryFile, hdu: int = 0) -> dict[str, Any]:
+    """Read the header of one HDU; HISTORY and COMMENT become lists of lines.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut or has no such HDU.
+    """
+    with _opened(path, hdu) as unit:
+        return plain_header(unit.header)
+
+
+def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool = True) -> Image:
+    """Read an image, with its variance and mask if they are there.
+
+    The variance is the extension VARIANCE, or UNCERT as astropy writes it: of the kind its UTYPE says. One of an
+    unknown kind is left out with a warning (`LostFact`).
+
+    Parameters
+    ----------
+    path
+        FITS, plain, gzipped or tile-compressed.
+    hdu
+        Number of the HDU; by default the first that has two axes.
+    verify
+        Check CHECKSUM and DATASUM where present.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut, or a checksum is wrong.
+    """
+    sizes = check_structure(path, verify=verify)
+    number = first_image(path, sizes) if hdu is None else hdu
+    with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        unit = _pick(path, units, number)
+        if unit.data is None or getattr(unit, "is_image", False) is False or not plane_of(unit.data.shape):
+            msg = f"{path}, HDU {number}: not an image with two axes"
+            raise InvalidFile(msg)
+        header = plain_header(unit.header)
+        planes = find_planes(units)
+        data = _native(unit.data).reshape(plane_of(unit.data.shape))
+        variance = _plane(path, units, planes.variance, data.shape)
+        mask = _plane(path, units, planes.mask, data.shape)
+    say_unknown(path, planes)
+    return Image(
+        data=data,
+        variance=None if variance is None else as_variance(variance, planes.kind),
+        mask=mask,
+        header={key: value for key, value in header.items() if not structural(key)},
+        unit=pixel_unit(header),
+    )
+
+
+def pixel_unit(header: Mapping[str, Any]) -> str:
+    """Return the unit of the pixels: BUNIT, and ADU, in which cameras count, where there is no such card."""
+    return str(header.get("BUNIT", "adu") or "").strip()
+
+
+def _plane(
+    path: Path | MemoryFile, units: Any, number: int | None, shape: tuple[int, ...]
+) -> NDArray[Any] | None:
+    if number is None or units[number].data is None:
+        return None
+    check_shape(path, number, units[number].data.shape, shape)
+    return _native(units[number].data)
+
+
+def read_section(
+    path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None
+) -> NDArray[Any]:
+    """Read a box of an image without the rest; checksums are not checked."""
+    sizes = check_structure(path, verify=False)
+    number = first_image(path, sizes) if hdu is None else hdu
+    with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        unit = _pick(path, units, number)
+        box = (rows, slice(None) if cols is None else cols)
+        if len(unit.shape) == 2:
+            return _native(unit.section[box])
+        axes = iter(box)
+        index = tuple(0 if length == 1 else next(axes) for length in unit.shape)
+        return _native(unit.section[index])
+
+
+def read_table(
+    path: Path, hdu: int = 1, *, columns: Sequence[str] | None = None, verify: bool = True
+) -> Table:
+    """Read a binary or ASCII table.
+
+    Parameters
+    ----------
+    columns
+        Those wanted; by default all one-dimensional ones, the names of others are in ``meta["not_read"]``.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS, is cut, a checksum is wrong, or a wanted column is not there.
+    """
+    table = read_astropy_table(path, hdu, verify=verify)
+    names = (
+        list(columns) if columns is not None else [name for name in table.colnames if table[name].ndim == 1]
+    )
+    if wrong := [name for name in names if name not in table.colnames or table[name].ndim != 1]:
+        there = ", ".join(table.colnames)
+        msg = f"{path}, HDU {hdu}: no one-dimensional column {', '.join(wrong)}; there are {there}"
+        raise InvalidFile(msg)
+    data = {name: _native(_filled(table[name])) for name in names}
+    units = {name: str(table[name].unit) for name in names if table[name].unit is not None}
+    meta = {key: value for key, value in read_header(path, hdu).items() if not structural(key)}
+    if skipped := [name for name in table.colnames if name not in names]:
+        meta["not_read"] = skipped
+    return Table(data, units, meta)
+
+
+def read_astropy_table(path: Path, hdu: int = 1, *, verify: bool = True) -> AstropyTable:
+    """Read a table as astropy has it, after the structure was found sound."""
+    check_structure(path, verify=verify)
+    with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        unit = _pick(path, units, hdu)
+        if not isinstance(unit, afits.BinTableHDU | afits.TableHDU):
+            msg = f"{path}, HDU {hdu}: not a table"
+            raise InvalidFile(msg)
+        if loose := [
+            column.name for column in unit.columns if str(column.format).lstrip("01")[:1] in {"P", "Q"}
+        ]:
+            msg = f"{path}, HDU {hdu}: columns of variable length are not read: {', '.join(loose)}"
+            raise InvalidFile(msg)
+        return AstropyTable.read(unit)
+
+
+def write_image(path: Path, image: Image, *, history: Sequence[str] = ()) -> None:
+    """Write an image atomically, with variance, mask, checksums and `history` as HISTORY cards."""
+    write_bytes(path, image_bytes(image, history=history))
+
+
+def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
+    """Return the bytes of a FITS file; the same image gives the same bytes."""
+    cards = {key: value for key, value in image.header.items() if not structural(key)}
+    lines = [*lines_of(cards.get("HISTORY")), *history]
+    cards |= {"BUNIT": image.unit} | ({"HISTORY": lines} if lines else {})
+    header = fits_header(cards)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        primary = afits.PrimaryHDU(_writable(image.data))
+        for card in header.cards:
+            primary.header.append(card, end=True)
+        units = [primary]
+        for name, plane in (("VARIANCE", image.variance), ("MASK", image.mask)):
+            if plane is not None:
+                units.append(afits.ImageHDU(_writable(plane), name=name))
+                if name == "VARIANCE":
+                    units[-1].header[KIND] = "VarianceUncertainty"
+        for unit in units:
+            unit.add_checksum(when="whole HDU")  # the default comment holds the date of writing
+        stream = io.BytesIO()
+        afits.HDUList(units).writeto(stream)
+    return stream.getvalue()
+
+
+@contextmanager
+def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[Any]:
+    check_structure(path, verify=False)
+    with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
+        yield _pick(path, units, hdu)
+
+
+def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
+    try:
+        return units[number]
+    except IndexError as error:
+        msg = f"{path}: no HDU {number}; the file has {len(units)}"
+        raise InvalidFile(msg) from error
+
+
+# --- values -----------------------------------------------------------------------------------------------
+
+
+def _native(array: Any) -> NDArray[Any]:
+    values = np.array(array)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _filled(column: Any) -> NDArray[Any]:
+    """Return a column with NaN for missing floats; missing whole numbers and text have no such value."""
+    mask = getattr(column, "mask", None)
+    if mask is None or not np.any(mask):
+        return np.asarray(column)
+    if column.dtype.kind in "iu":
+        if np.abs(column.astype("f8")).max() > 2**53:
+            msg = f"column {column.name!r} has missing values among numbers too long for a float"
+            raise InvalidFile(msg)
+        return np.asarray(column.astype("f8").filled(np.nan))
+    if column.dtype.kind == "b":
+        msg = f"column {column.name!r} has missing values among truths, which have no value for that"
+        raise InvalidFile(msg)
+    return np.asarray(column.filled(np.nan if column.dtype.kind in "fc" else ""))
+
+
+def _writable(plane: NDArray[Any]) -> NDArray[Any]:
+    if plane.dtype.kind == "b":
+        return plane.astype("u1")
+    if plane.dtype.kind not in "iuf" or (plane.dtype.kind == "f" and plane.dtype.itemsize not in {4, 8}):
+        msg = f"FITS images hold whole numbers and floats of 32 or 64 bits, not {plane.dtype}; convert them"
+        raise DataError(msg)
+    return plane

@@ -1,0 +1,141 @@
+"""The services of a step: what surveys and analyses may ask besides their inputs, made once in a process.
+
+A plug-in names those it uses, ``services = ("refcat", "solver")``, and has a setting of the same name for each: the
+reference catalogue, such as ``gaia_dr3@2022``, and that of the solver, which is the first where it has none of its
+own. They arrive in ``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does
+not arrive: the plug-in then does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from virtualobserver.db.archive import DatabaseSlots
+from virtualobserver.errors import ConfigError, PluginError
+from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.ratelimit import SlotRateLimiter
+
+if TYPE_CHECKING:
+    from virtualobserver.catalog.reference import ReferenceCatalogue
+    from virtualobserver.catalog.solver import CatalogueSolver
+    from virtualobserver.db.engine import Database
+    from virtualobserver.run.steps import Step
+    from virtualobserver.run.workspace import Workspace
+
+__all__ = ["KNOWN", "build_services"]
+
+_RATE: Final = 2.0
+"""Requests per second to an archive of stars, as surveys have it by default."""
+
+
+@dataclass(frozen=True)
+class Services(Mapping[str, Any]):
+    """Services by name, made when asked for: masters are made although a catalogue is missing.
+
+    Parameters
+    ----------
+    said
+        What the settings say for each: the name of a reference catalogue.
+    workspace
+        Whose data folder and database they use.
+
+    Raises
+    ------
+    CatalogError
+        When one is asked for, if there is no such reference catalogue.
+    """
+
+    said: Mapping[str, str]
+    workspace: Workspace
+
+    def __getitem__(self, name: str) -> Any:
+        return KNOWN[name].make(self.workspace, self.said[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.said)
+
+    def __len__(self) -> int:
+        return len(self.said)
+
+
+def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
+    """Return the services a step's plug-in asks for, by name; nothing is opened before it is used.
+
+    Raises
+    ------
+    PluginError
+        If it asks for one that is not known, or has no setting for it.
+    ConfigError
+        If the setting is empty; None is no error: the plug-in does without.
+    """
+    plugin = step.instance
+    wanted: tuple[str, ...] = getattr(plugin, "services", ())
+    if not wanted:
+        return MappingProxyType({})
+    if strange := [name for name in wanted if name not in KNOWN]:
+        msg = f"{step.plugin} asks for services that are not known: {', '.join(strange)}; there are {', '.join(KNOWN)}"
+        raise PluginError(msg)
+    said = {name: value for name in wanted if (value := _setting_of(step, name)) is not None}
+    return Services(MappingProxyType(said), workspace) if said else MappingProxyType({})
+
+
+def _setting_of(step: Step, service: str) -> str | None:
+    """Return what a plug-in's settings say for a service, None if it does without."""
+    settings = step.instance.settings
+    names = [name for name in (service, KNOWN[service].otherwise) if name and hasattr(settings, name)]
+    if not names:
+        wanted = KNOWN[service].otherwise or service
+        msg = f"{step.plugin} asks for the service {service} but has no setting {wanted}"
+        raise PluginError(msg)
+    found = next((value for name in names if (value := getattr(settings, name)) is not None), None)
+    if found is not None and not found:
+        msg = f"{step.plugin}: set {names[0]} to a reference catalogue, e.g. gaia_dr3@2022; `vo refcat list` shows them"
+        raise ConfigError(msg)
+    return None if found is None else str(found)
+
+
+@dataclass(frozen=True)
+class _SlottedClients:
+    """Makes clients that take turns at archive hosts with all workers of a database."""
+
+    database: Database
+
+    def __call__(self) -> HttpClient:
+        return HttpClient(limiter=SlotRateLimiter(_RATE, DatabaseSlots(self.database)))
+
+
+def _refcat(workspace: Workspace, name: str) -> ReferenceCatalogue:
+    live = name.partition("@")[0] in {"gaia", "vizier_gaia"}
+    return _opened(workspace.root, name, _SlottedClients(workspace.database) if live else None)
+
+
+@lru_cache(maxsize=8)
+def _opened(root: Path, name: str, http: _SlottedClients | None) -> ReferenceCatalogue:
+    from virtualobserver.catalog.refcat import open_refcat
+
+    return open_refcat(name, root, http=http)
+
+
+def _solver(workspace: Workspace, name: str) -> CatalogueSolver:
+    from virtualobserver.catalog.solver import CatalogueSolver
+
+    return CatalogueSolver(_refcat(workspace, name))
+
+
+@dataclass(frozen=True)
+class Service:
+    """How a service is made from the workspace and its setting, and whose setting it takes if it has none."""
+
+    make: Callable[[Workspace, str], Any]
+    otherwise: str = ""
+
+
+KNOWN: Final[Mapping[str, Service]] = MappingProxyType(
+    {"refcat": Service(_refcat), "solver": Service(_solver, otherwise="refcat")}
+)
+"""The services by name; each is also the name of its setting."""

@@ -1,0 +1,214 @@
+"""The picture of one detection, from the products it was found in: with what was put into them, if it was injected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select, text
+
+from virtualobserver.data.hooks import draw
+from virtualobserver.data.plain import plain
+from virtualobserver.data.product import Aux, Target
+from virtualobserver.data.result import Event
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.models import Configuration, Detection, Injection, Source, Task
+from virtualobserver.models.product import product_handle
+from virtualobserver.run.steps import IN_ORDER
+from virtualobserver.run.tasks.services import build_services
+from virtualobserver.simulate import Simulator
+
+if TYPE_CHECKING:
+    from virtualobserver.data.handles import Handle
+    from virtualobserver.db.engine import Session
+    from virtualobserver.run.project import Project
+    from virtualobserver.run.steps import Step
+
+__all__ = ["detection_figure"]
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A detection with the products that were searched, those with the injection in them if there was one."""
+
+    step: Step
+    event: Event
+    products: Sequence[Handle]
+    aux: Aux
+    params: Mapping[str, Any] | None = None
+    own: Handle | None = None  # the light curve that the analysis made of what it discovered
+
+
+def detection_figure(project: Project, number: int, **options: Any) -> Any:
+    """Return the figure of one detection: the event, marked and near to, as the analysis that found it draws it.
+
+    The analysis has the settings with which the event was found, also when these are not current any more.
+    An injected event is put into the stored products again, from its seed.
+
+    Parameters
+    ----------
+    **options
+        Of `virtualobserver.plot.detection`, where a light curve is drawn.
+
+    Raises
+    ------
+    ConfigError
+        If the project has the analysis no more.
+    DataError
+        If what the event was found in is gone, or is not what it was when the event was injected.
+    """
+    with project.session() as session:
+        detection = session.get_one(Detection, number)
+        scene = _scene(project, session, detection)
+        source, stale = _where(session, number)
+        injected = " (injected)" if detection.injection_id is not None else ""
+    title = f"{source}, {scene.event.kind}{injected}{', stale: its data changed or are damaged' * stale}"
+    figure = _drawn(scene, {"title": title} | options)
+    if figure.get_suptitle() == "":
+        figure.suptitle(title)
+    return figure
+
+
+def _where(session: Session, number: int) -> tuple[str, bool]:
+    row = session.execute(
+        text("SELECT source, stale FROM detections_all WHERE id = :id LIMIT 1"), {"id": number}
+    ).one()
+    return str(row.source), bool(row.stale)
+
+
+def _scene(project: Project, session: Session, detection: Detection) -> _Scene:
+    task = session.get_one(Task, detection.task_id)
+    owner = session.get_one(Source, task.source_id)
+    step = _step(project, session, task)
+    products: Sequence[Handle] = _searched(project, session, task.id)
+    if not products:
+        msg = f"what detection {detection.id} was found in is gone; `vo run {project.name}` makes and searches it again"
+        raise DataError(msg)
+    aux = Aux(target=owner.target(), services=build_services(project.workspace, step))
+    params = None
+    if detection.injection_id is not None:
+        injection = session.get_one(Injection, detection.injection_id)
+        params, products = _put_in(step, task, injection, products, aux)
+    return _Scene(step, _event(detection, products), products, aux, params, _own(project, session, detection))
+
+
+def _step(project: Project, session: Session, task: Task) -> Step:
+    """Return the step of a task with the settings it had."""
+    step = next((one for one in project.steps if one.name == task.step), None)
+    if step is None:
+        names = ", ".join(project.settings.analyses) or "none"
+        msg = f"project {project.name} has no step {task.step} any more, which found this; its analyses are {names}"
+        raise ConfigError(msg)
+    if step.digest == task.digest:
+        return step
+    settings = session.scalars(
+        select(Configuration.settings).where(
+            Configuration.project_id == project.id,
+            Configuration.step == task.step,
+            Configuration.digest == task.digest,
+        )
+    ).one()
+    return replace(step, settings=settings, digest=task.digest)
+
+
+def _searched(project: Project, session: Session, task_id: int) -> list[Handle]:
+    """Return handles of the products that a task used, in the order in which it had them."""
+    rows = session.execute(
+        text(f"""
+        SELECT p.*, u.unit, u.step, f.path, f.format
+        FROM task_input i JOIN product p ON p.id = i.product_id JOIN task u ON u.id = p.task_id
+        LEFT JOIN file f ON f.id = p.file_id WHERE i.task_id = :task
+        ORDER BY {IN_ORDER}"""),  # noqa: S608 - the order is written by us
+        {"task": task_id},
+    )
+    return [product_handle(project.workspace.store, row, row.path, file_format=row.format) for row in rows]
+
+
+def _own(project: Project, session: Session, detection: Detection) -> Handle | None:
+    """Return the light curve that the task of a detection made of the source it discovered."""
+    row = session.execute(
+        text("""
+        SELECT p.*, u.unit, u.step, f.path, f.format FROM product p JOIN task u ON u.id = p.task_id
+        LEFT JOIN file f ON f.id = p.file_id
+        WHERE p.task_id = :task AND p.source_id = :source AND p.kind = 'lightcurve' ORDER BY p.id LIMIT 1"""),
+        {"task": detection.task_id, "source": detection.source_id},
+    ).one_or_none()
+    return (
+        None
+        if row is None
+        else product_handle(project.workspace.store, row, row.path, file_format=row.format)
+    )
+
+
+def _put_in(
+    step: Step, task: Task, injection: Injection, products: Sequence[Handle], aux: Aux
+) -> tuple[Mapping[str, Any], Sequence[Handle]]:
+    params, changed = Simulator(step.instance).remake(
+        products, aux, injection.number, digest=task.digest, unit=task.unit
+    )
+    if plain(params) != injection.parameters:
+        msg = (
+            f"injection {injection.number} of {aux.target.name} cannot be put in again: its data, or the program, "
+            f"are not what they were; `vo run CONFIG --redo --step {step.name}` injects anew"
+        )
+        raise DataError(msg)
+    return params, changed
+
+
+def _event(row: Detection, products: Sequence[Handle]) -> Event:
+    ids = [handle.info.product_id for handle in products]
+    return Event(
+        kind=row.kind,
+        peak_mjd=row.peak_mjd,
+        start_mjd=row.start_mjd,
+        end_mjd=row.end_mjd,
+        snr=row.snr,
+        score=row.score,
+        ra=row.ra,
+        dec=row.dec,
+        band=row.band,
+        quality=row.quality,
+        parameters=row.parameters,
+        product=ids.index(row.product_id) if row.product_id in ids else None,
+    )
+
+
+def _drawn(scene: _Scene, options: dict[str, Any]) -> Any:
+    """Draw as the analysis does, else the light curve about the event, else what the analysis draws of the source."""
+    analysis, event = scene.step.instance, scene.event
+    figure = analysis.event_figure(event, scene.products, scene.aux, analysis.settings)
+    if figure is not None:
+        return figure
+    curve = _curve(scene)
+    if curve is not None:
+        return draw(event, curve=curve, **options)
+    figures = analysis.figures(scene.products, scene.aux, analysis.settings)
+    if figures:
+        return next(iter(figures.values()))
+    return draw(scene.products[event.product or 0].load(), title=options["title"])
+
+
+def _curve(scene: _Scene) -> TimeSeries | None:
+    """Return the light curve that shows an event: the one it was seen in, or the one made of its source."""
+    handle = None if scene.event.product is None else scene.products[scene.event.product]
+    if handle is not None and handle.info.kind == "lightcurve":
+        return _series(handle.load())
+    if scene.own is not None:
+        return _series(scene.own.load())
+    if scene.params is None:
+        return None
+    # What was injected has no products: the search makes them again.
+    analysis = scene.step.instance
+    result = analysis.find(scene.products, scene.aux, analysis.settings)
+    same = [one for one in result.detections if analysis.recovered(scene.params, one)]
+    if not same:
+        return None
+    name = min(same, key=lambda one: abs(one.snr - scene.event.snr)).source
+    curves = (one.data for one in result.products if (one.target or Target("")).name == name)
+    return next((curve for curve in curves if isinstance(curve, TimeSeries)), None)
+
+
+def _series(data: Any) -> TimeSeries | None:
+    return data if isinstance(data, TimeSeries) else None

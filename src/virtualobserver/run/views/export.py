@@ -1,0 +1,270 @@
+"""Tables out: detections, light curves, properties, sources, injections, and what plug-ins offer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pandas as pd
+
+from virtualobserver import plugins
+from virtualobserver.columns import Column, describe
+from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.io import described as said
+from virtualobserver.io.atomic import replacing
+from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
+from virtualobserver.io.tables import format_of, warn_of_csv, write_any
+from virtualobserver.run.views import tables as results
+
+if TYPE_CHECKING:
+    from virtualobserver.run.project import Project
+
+__all__ = ["SKYPORTAL_FILTERS", "TABLES", "described", "export", "export_skyportal", "flat", "kinds", "table"]
+
+TABLES: Final = ("detections", "lightcurves", "properties", "sources", "injections")
+"""What every project can export."""
+
+SKYPORTAL_FILTERS: Final[Mapping[str, str]] = {"zg": "ztfg", "zr": "ztfr", "zi": "ztfi"}
+"""Names of bands in SkyPortal (those of sncosmo) where ours differ."""
+
+_LIGHTCURVES: Final = """
+    SELECT s.name AS source, t.step, l.role, l.series, l.band, l.simulated, l.n, l.n_good, l.t_min, l.t_max,
+      l.flux_unit, l.exptime, l.cadence, l.flux_mean, l.flux_rms, l.flux_mean_robust, l.flux_rms_robust,
+      l.flux_min, l.flux_max, l.flux_median, l.snr_min, l.snr_max, l.dsnr_min, l.dsnr_max, l.mag_mean,
+      l.mag_brightest,
+      l.mag_faintest, l.statistics, l.id
+    FROM product l JOIN source s ON s.id = l.source_id JOIN task t ON t.id = l.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    WHERE c.project_id = :project AND l.kind = 'lightcurve' AND (:simulated OR NOT l.simulated)
+    ORDER BY s.name, l.t_min, l.id"""
+_PROPERTIES: Final = """
+    SELECT s.name AS source, r.analysis, r.simulated, r.props
+    FROM properties r JOIN source s ON s.id = r.source_id JOIN task t ON t.id = r.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    WHERE c.project_id = :project AND (:simulated OR NOT r.simulated)
+    ORDER BY s.name, r.analysis"""
+_SOURCES: Final = """
+    SELECT s.name, s.kind, s.namespace, s.ra, s.dec, s.epoch, s.pmra, s.pmdec, s.parallax, s.mag, s.mag_error,
+      s.mag_band, s.extra, s.id
+    FROM source s JOIN membership m ON m.source_id = s.id
+    WHERE m.project_id = :project AND (:simulated OR NOT s.simulated) ORDER BY m.number"""
+_QUERIES: Final = {"lightcurves": _LIGHTCURVES, "properties": _PROPERTIES, "sources": _SOURCES}
+
+
+def kinds(project: Project) -> dict[str, Callable[[pd.DataFrame], pd.DataFrame] | None]:
+    """Return what can be exported: our own tables (None) and those of the project's plug-ins.
+
+    A survey or an analysis offers tables in its class attribute ``exports``: functions by name. That
+    of an analysis receives its current detections, that of a survey the light curves of its reduction, both
+    as the table exported under their own name; it returns a table.
+    """
+    found: dict[str, Callable[[pd.DataFrame], pd.DataFrame] | None] = dict.fromkeys(TABLES)
+    for plugin, _ in _offers(project):
+        found.update(plugin.exports)
+    return found
+
+
+def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFrame:
+    """Return one table of a project's current configurations; JSON columns and times are text.
+
+    Parameters
+    ----------
+    what
+        One of `kinds`.
+    simulated
+        Take in what is simulated. Injections are simulated by nature and are always given when asked for.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such table.
+    """
+    if what in TABLES:
+        return flat(results.sql(project.workspace, *_query(project, what, simulated=simulated), time_limit=0))
+    for plugin, of_analysis in _offers(project):
+        if what in plugin.exports:
+            base = table(project, "detections" if of_analysis else "lightcurves", simulated=simulated)
+            own = base["analysis"] == plugin.name if of_analysis else base["step"] == f"reduce:{plugin.name}"
+            return flat(plugin.exports[what](base[own].reset_index(drop=True)))
+    msg = f"project {project.name} cannot export {what!r}; it has {', '.join(kinds(project))}, and skyportal"
+    raise ConfigError(msg)
+
+
+def _query(project: Project, what: str, *, simulated: bool) -> tuple[str, dict[str, Any]]:
+    """Return the query of one of `TABLES`, and its values."""
+    if what == "detections":
+        return results.detections_query(project, simulated=simulated)
+    if what == "injections":
+        return results.injections_query(project)
+    return _QUERIES[what], {"project": project.id, "simulated": simulated}
+
+
+def export(project: Project, what: str, path: str | Path, *, simulated: bool = False) -> int:
+    """Write one table in the format of the suffix: CSV, Parquet, VOTable, ECSV, FITS or HDF5.
+
+    CSV and Parquet are written while the rows come, so that any number of them fits; the others hold the whole
+    table in memory, as do tables of plug-ins.
+
+    Returns
+    -------
+    int
+        Number of rows.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such table.
+    DataError
+        If the suffix is unknown.
+
+    Warns
+    -----
+    LostFact
+        If the format cannot hold a fact: CSV no units and descriptions, FITS no letters beyond ASCII.
+    """
+    target = Path(path)
+    kind = format_of(target)
+    meta = {"project": project.name, "table": what, "simulated": simulated}
+    if what in TABLES and kind in STREAMED:
+        return _stream(project, what, target, kind, meta)
+    frame = table(project, what, simulated=simulated)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_any(frame, target, columns=described(frame, what), meta=meta)
+    return len(frame)
+
+
+def _stream(project: Project, what: str, path: Path, kind: str, meta: Mapping[str, Any]) -> int:
+    """Write one of `TABLES` while its rows come; return their number."""
+    query, values = _query(project, what, simulated=bool(meta["simulated"]))
+    units: set[str] = set()
+    if what == "lightcurves":
+        shared = f"SELECT DISTINCT flux_unit FROM ({query}) q LIMIT 2"  # noqa: S608 - of our own making
+        units = set(results.sql(project.workspace, shared, values, time_limit=0)["flux_unit"])
+    reader = project.workspace.database.reader()
+    with reader.ask(query, values, time_limit=0, json_as_text=True) as answer:
+        schema = schema_of(answer.names, answer.kinds)
+        columns = _described(answer.names, what, units)
+        if kind == "csv":
+            warn_of_csv(path, columns, meta)
+
+        def metadata(lengths: Mapping[str, int]) -> Mapping[bytes, bytes]:
+            return said.parquet_metadata(said.arrow_kinds(schema, lengths), columns, meta)
+
+        rows = record_batches(schema, answer.kinds, answer.batches)
+        return write_batches(path, kind, schema, rows, metadata=metadata)
+
+
+def described(frame: pd.DataFrame, what: str) -> dict[str, Column]:
+    """Return what the columns of an exported table hold.
+
+    Fluxes of light curves have the unit that all rows share; if they do not share one, it is in ``flux_unit``.
+    """
+    return _described(list(map(str, frame)), what, set(frame["flux_unit"]) if "flux_unit" in frame else set())
+
+
+def _described(names: Sequence[str], what: str, units: set[str]) -> dict[str, Column]:
+    unit = next(iter(units)) if len(units) == 1 else ""
+    return {
+        name: describe(
+            name, table=what, unit=unit if unit and name.startswith("flux_") and name != "flux_unit" else None
+        )
+        for name in names
+    }
+
+
+def export_skyportal(project: Project, name: str, path: str | Path) -> int:
+    """Write the light curves of one source as SkyPortal reads photometric series.
+
+    One HDF5 key for each light curve (``photometry`` if there is one, else ``photometry_1`` ...), in pandas'
+    table format, with the columns ``mjd`` (d), ``flux`` and ``fluxerr`` (µJy) of the epochs that are finite
+    and not flagged; the attribute ``metadata`` holds series_name, series_obj_id, exp_time (s), ra, dec (deg),
+    filter and time_stamp_alignment.
+
+    Returns
+    -------
+    int
+        Number of light curves.
+
+    Raises
+    ------
+    ConfigError
+        If the project has no such source, or the source no position.
+    DataError
+        If it has no light curve.
+    """
+    target = Path(path)
+    if format_of(target) != "hdf5":
+        msg = f"{target}: a SkyPortal file ends in .h5 or .hdf5"
+        raise DataError(msg)
+    try:
+        source = project.source(name)
+    except KeyError as error:
+        raise ConfigError(str(error.args[0])) from None
+    if source.ra is None or source.dec is None:
+        msg = f"source {name} has no position; SkyPortal needs one"
+        raise ConfigError(msg)
+    rows = [row for row in source.lightcurves if row.role == "reduced"]
+    if not rows:
+        msg = f"source {name} has no light curve in project {project.name}; `vo status` shows how far it is"
+        raise DataError(msg)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # pandas opens files itself, so the temporary one is complete before it gets its name.
+    with replacing(target) as temporary, pd.HDFStore(str(temporary), mode="w") as store:
+        for number, row in enumerate(rows, 1):
+            key = "photometry" if len(rows) == 1 else f"photometry_{number}"
+            store.put(
+                key, _photometry(row.data), format="table", index=False, data_columns=True, track_times=False
+            )
+            store.get_storer(key).attrs.metadata = _metadata(source, row)  # type: ignore[operator]
+    return len(rows)
+
+
+def flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy in which JSON is text and times are ISO 8601 text (UTC), for every table format."""
+    result = frame.copy()
+    for name in result:
+        column = result[name]
+        if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
+            result[name] = pd.Series([None if pd.isna(t) else t.isoformat() for t in column], dtype=object)
+        elif column.dtype == object:
+            result[name] = pd.Series([_text(value) for value in column], dtype=object)
+    return result
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return json.dumps(value, sort_keys=True, default=str)
+    if value is None or isinstance(value, str):
+        return value
+    return None if value is pd.NaT or value is pd.NA else str(value)
+
+
+def _offers(project: Project) -> list[tuple[Any, bool]]:
+    """Return the project's plug-ins that offer tables, and whether each is an analysis."""
+    surveys = [(plugins.load("observatories", name), False) for name in project.settings.observatories]
+    analyses = [(plugins.load("analyses", name), True) for name in project.settings.analyses]
+    return [(plugin, kind) for plugin, kind in [*surveys, *analyses] if getattr(plugin, "exports", None)]
+
+
+def _photometry(curve: Any) -> pd.DataFrame:
+    keep = np.isfinite(curve.flux) & np.isfinite(curve.flux_error) & (np.asarray(curve.flags) == 0)
+    return pd.DataFrame(
+        {"mjd": curve.mjd[keep], "flux": curve.flux[keep], "fluxerr": curve.flux_error[keep]}
+    ).astype("float64")
+
+
+def _metadata(source: Any, row: Any) -> dict[str, Any]:
+    return {
+        "series_name": row.series,
+        "series_obj_id": source.name,
+        "exp_time": float(row.exptime) if row.exptime is not None else float("nan"),
+        "ra": float(source.ra),
+        "dec": float(source.dec),
+        "filter": SKYPORTAL_FILTERS.get(row.band, row.band),
+        "time_stamp_alignment": "middle",
+    }

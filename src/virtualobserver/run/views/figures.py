@@ -1,0 +1,183 @@
+"""What analyses draw and count beyond single detections: figures of a source, the whole sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from virtualobserver.analysis import Analysis
+from virtualobserver.data.hooks import draw
+from virtualobserver.db.bulk import read_frame
+from virtualobserver.errors import ConfigError
+from virtualobserver.run.views import tables as results
+from virtualobserver.run.views.event_figures import detection_figure
+
+if TYPE_CHECKING:
+    from virtualobserver.models import Source
+    from virtualobserver.run.project import Project
+
+__all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures", "strength"]
+
+
+def source_figures(project: Project, source: Source) -> dict[str, Any]:
+    """Return what the project's analyses draw of a source, by ``analysis.figure``; empty if none draws it.
+
+    An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
+    are several. Products are those of the current configurations.
+    """
+    analyses = [step.instance for step in project.steps if step.kind == "analyse"]
+    return {name: figure for one in analyses for name, figure in _figures(one, source).items()}
+
+
+def source_figure(project: Project, source: Source, named: str | None = None) -> Any:
+    """Return the one picture of a source that shows most.
+
+    Parameters
+    ----------
+    named
+        Analysis to ask, or a figure of it (``NAME.FIGURE``). Without it: what an analysis that found something there
+        draws, else the light curves, else the strongest detection, else what any analysis draws, else the spectra.
+
+    Raises
+    ------
+    ConfigError
+        If the project has no such analysis, the analysis draws no such figure, or there is nothing to draw.
+    """
+    if named is not None:
+        asked = _figures(project.analysis(named.partition(".")[0]), source)
+        chosen = [figure for name, figure in asked.items() if f"{name}.".startswith(f"{named}.")]
+        if not chosen and "." in named:
+            msg = f"{named} draws nothing of {source.name}; there are the figures {', '.join(asked) or '(none)'}"
+            raise ConfigError(msg)
+        if chosen:
+            return next((figure for figure in chosen if _shows(figure)), chosen[0])
+    empty = []
+    for figure in _in_turn(project, source, asked=named is None):
+        if _shows(figure):
+            return figure
+        empty.append(figure)
+    if not empty:
+        msg = f"{source.name} has no light curves and no spectra; `vo status {project.name}` shows how far it is"
+        raise ConfigError(msg)
+    return empty[0]
+
+
+def _in_turn(project: Project, source: Source, *, asked: bool) -> Iterator[Any]:
+    """Yield pictures, those first that are likely to show something: an analysis may search for minutes to draw."""
+    analyses = [step.instance for step in project.steps if step.kind == "analyse"] if asked else []
+    found = results.strongest_detections(project, source.id)
+    for one in (one for one in analyses if one.name in found):
+        yield from _figures(one, source).values()
+    yield from _stored(source.lightcurves, source.name)
+    for number in (found[one.name] for one in analyses if one.name in found):
+        yield detection_figure(project, number)
+    for one in (one for one in analyses if one.name not in found):
+        yield from _figures(one, source).values()
+    yield from _stored(source.spectra, source.name)
+
+
+def _stored(rows: Sequence[Any], title: str) -> Iterator[Any]:
+    """Yield a picture of stored light curves together, or of the first set of spectra."""
+    reduced = [row for row in rows if row.role == "reduced"]
+    if reduced:
+        together = reduced[0].kind == "lightcurve"
+        yield draw([row.data for row in reduced] if together else reduced[0].data, title=title)
+
+
+def _figures(analysis: Any, source: Source) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    parts, aux = source.parts(analysis), source.aux(analysis)
+    for part, some in parts.items():
+        end = f".{part}" if len(parts) > 1 else ""
+        made = analysis.figures(some, aux, analysis.settings)
+        figures |= {f"{analysis.name}.{key}{end}": figure for key, figure in made.items()}
+    return figures
+
+
+def _shows(figure: Any) -> bool:
+    """Whether there is anything in a figure: a search that found nothing draws empty axes."""
+    return any(axes.has_data() for axes in figure.axes)
+
+
+def population(project: Project, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
+    """Return what the search says about the whole sample, as the analysis works it out; see `Analysis.population`."""
+    chosen = _chosen(project, analysis)
+    return pd.DataFrame(
+        chosen.population(
+            _properties(project, chosen.name, simulated=simulated), outcomes(project, chosen.name)
+        )
+    )
+
+
+def population_figure(project: Project, analysis: str | None = None, *, title: str = "") -> Any:
+    """Return the figure of the injections of all sources.
+
+    Raises
+    ------
+    ConfigError
+        If nothing was injected yet, or no analysis of the project draws such a figure.
+    """
+    chosen = _chosen(project, analysis)
+    table = outcomes(project, chosen.name)
+    if table.empty:
+        msg = f"nothing was injected for {chosen.name} in project {project.name}: `vo simulate {project.name}` first"
+        raise ConfigError(msg)
+    figure = chosen.population_figure(table, title=title or f"{project.name}, {len(table)} injections")
+    if figure is None:
+        msg = f"the analysis {chosen.name} draws no figure of a whole sample"
+        raise ConfigError(msg)
+    return figure
+
+
+def outcomes(project: Project, analysis: str | None = None) -> pd.DataFrame:
+    """Return the injections of the current configurations, every parameter a column of its own."""
+    table = results.injections(project, analysis)
+    if table.empty:
+        return table
+    parameters = pd.json_normalize(table["parameters"].tolist(), max_level=0)
+    extra = [name for name in parameters.columns if name not in table.columns]
+    return pd.concat([table.drop(columns="parameters"), parameters[extra]], axis=1)
+
+
+def strength(project: Project, analysis: str | None = None) -> tuple[str, ...]:
+    """Return by what an analysis tells its efficiency; by what all have in common if none of several is named."""
+    if analysis is None and len(project.settings.analyses) != 1:
+        return Analysis.strength
+    return tuple(_chosen(project, analysis).strength)
+
+
+def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataFrame:
+    with project.session() as session:
+        table = read_frame(
+            session,
+            """SELECT s.name AS source, r.simulated, r.props FROM properties r
+            JOIN source s ON s.id = r.source_id JOIN task t ON t.id = r.task_id
+            JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+            JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+            WHERE c.project_id = :project AND r.analysis = :analysis AND (:simulated OR NOT r.simulated)
+            ORDER BY s.name""",
+            {"project": project.id, "analysis": analysis, "simulated": simulated},
+        )
+    if table.empty:
+        return table
+    return pd.concat(
+        [table[["source", "simulated"]], pd.json_normalize(table["props"].tolist(), max_level=0)], axis=1
+    )
+
+
+def _analysis(project: Project, entry: str) -> Any:
+    """Return an analysis by what the configuration calls it: its name or its file."""
+    for step in project.steps:
+        if step.kind == "analyse" and entry in {step.entry, step.plugin}:
+            return step.instance
+    return project.analysis(entry)
+
+
+def _chosen(project: Project, analysis: str | None) -> Any:
+    names = list(project.settings.analyses)
+    if analysis is None and len(names) != 1:
+        msg = f"project {project.name} has {len(names)} analyses; name one: {', '.join(names) or 'none'}"
+        raise ConfigError(msg)
+    return _analysis(project, analysis or names[0])

@@ -1,0 +1,200 @@
+import tracemalloc
+import warnings
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from astropy.io import fits as afits
+
+from virtualobserver.data import Image
+from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.io.fits.files import (
+    Keyword,
+    read_header,
+    read_image,
+    read_keywords,
+    read_table,
+    read_wcs,
+    write_image,
+)
+
+PIXELS = np.arange(10_000, dtype="f4").reshape(100, 100)
+
+
+@pytest.fixture
+def image(tmp_path):
+    write_image(
+        tmp_path / "a.fits", Image(PIXELS, header={"EXPTIME": 30.0, "HISTORY": ["made"]}), history=["by us"]
+    )
+    return tmp_path / "a.fits"
+
+
+@pytest.fixture
+def table(tmp_path):
+    columns = [
+        afits.Column("ID", "K", array=[2**62 + 1] * 500),
+        afits.Column("F", "D", unit="Jy", array=np.arange(500.0)),
+    ]
+    afits.BinTableHDU.from_columns([*columns, afits.Column("P", "4E", array=np.zeros((500, 4)))]).writeto(
+        tmp_path / "t.fits", checksum=True
+    )
+    return tmp_path / "t.fits"
+
+
+@pytest.fixture
+def packed(tmp_path):
+    afits.CompImageHDU(np.random.default_rng(1).normal(size=(100, 100)).astype("f4")).writeto(
+        tmp_path / "c.fits.fz"
+    )
+    return tmp_path / "c.fits.fz"
+
+
+def change(path, old, new):
+    content = path.read_bytes()
+    assert content.count(old) >= 1
+    path.write_bytes(content.replace(old, new, 1))
+
+
+def test_image_comes_back_with_header_and_history(image):
+    back = read_image(image)
+    np.testing.assert_array_equal(back.data, PIXELS)
+    assert back.data.dtype.isnative
+    assert back.header["EXPTIME"] == 30.0
+    assert back.header["HISTORY"] == ["made", "by us"]
+    assert "CHECKSUM" in read_header(image)
+
+
+def test_table_and_compressed_image_are_read(table, packed):
+    back = read_table(table)
+    assert back["ID"][0] == 2**62 + 1
+    assert back["F"].dtype.isnative
+    assert back.units == {"F": "Jy"}
+    assert back.meta["not_read"] == ["P"]
+    assert read_image(packed).data.shape == (100, 100)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>down</html>", b"garbage" * 900, b"SIMPLE  =" + b" " * 40])
+def test_fault_14_files_that_are_not_fits(content, tmp_path):
+    (tmp_path / "x.fits").write_bytes(content)
+    for read in (read_image, read_table, read_header):
+        with pytest.raises(InvalidFile, match=r"x\.fits, HDU"):
+            read(tmp_path / "x.fits")
+
+
+@pytest.mark.parametrize("length", [100, 2000, 2880, 5000, -1, -2880])
+def test_fault_14_cut_image(image, length):
+    image.write_bytes(image.read_bytes()[:length])
+    with pytest.raises(InvalidFile, match=r"a\.fits, HDU 0"):
+        read_image(image)
+
+
+@pytest.mark.parametrize("length", [3000, 6000, 9000, -1, -2880])
+def test_fault_14_cut_table(table, length):
+    table.write_bytes(table.read_bytes()[:length])
+    with pytest.raises(InvalidFile, match=r"t\.fits, HDU"):
+        read_table(table)
+
+
+@pytest.mark.parametrize("length", [3000, 9000, -1, -2880])
+def test_fault_14_cut_compressed_image(packed, length):
+    packed.write_bytes(packed.read_bytes()[:length])
+    with pytest.raises(InvalidFile, match=r"c\.fits\.fz"):
+        read_image(packed)
+
+
+def test_fault_14_bad_padding(image):
+    image.write_bytes(image.read_bytes()[:-5] + b"dirty")
+    with pytest.raises(InvalidFile, match="padding"):
+        read_image(image)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"NAXIS   =                    2", b"NAXIS   =                    3"),
+        (b"NAXIS1  =                  100", b"NAXIS1  =                   90"),
+        (b"NAXIS2  =                  100", b"NAXIS2  =                   99"),
+        (b"NAXIS1  =                  100", b"NAXIS1  =                 -100"),
+        (b"BITPIX  =                  -32", b"BITPIX  =                   17"),
+    ],
+)
+def test_fault_14_wrong_sizes_in_the_header(image, old, new):
+    change(image, old, new)
+    with pytest.raises(InvalidFile, match=r"a\.fits, HDU"):
+        read_image(image, verify=False)
+
+
+def test_fault_14_flipped_bit_is_found_by_the_checksum(image, table):
+    for path, read in ((image, read_image), (table, read_table)):
+        content = bytearray(path.read_bytes())
+        content[-4000] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(InvalidFile, match="SUM is wrong"):
+            read(path)
+
+
+def test_fault_14_ten_gigabytes_promised_by_three_kilobytes(tmp_path, packed):
+    header = afits.Header(
+        [("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", 50_000), ("NAXIS2", 50_000)]
+    )
+    (tmp_path / "big.fits").write_bytes(header.tostring().encode())
+    change(packed, b"ZNAXIS1 =                  100", b"ZNAXIS1 =            999999999")
+    change(packed, b"ZTILE1  =                  100", b"ZTILE1  =            999999999")
+    tracemalloc.start()
+    for path in (tmp_path / "big.fits", packed):
+        with pytest.raises(InvalidFile, match="bytes"):
+            read_image(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_fault_22_columns_with_a_heap_are_refused(tmp_path):
+    column = afits.Column("H", "PJ()", array=np.array([np.arange(3), np.arange(2)], dtype=object))
+    afits.BinTableHDU.from_columns([column]).writeto(tmp_path / "h.fits")
+    with pytest.raises(InvalidFile, match=r"variable length.*: H"):
+        read_table(tmp_path / "h.fits")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (None, float), ("thirty", float), (float("nan"), float), (float("inf"), float), (True, float), (1.5, int),
+        ("2020-02-30T00:00:00", datetime), ("", datetime), ("furlongs/fortnite", "unit"), (3, str), ("T", bool),
+    ],
+)  # fmt: skip
+def test_fault_15_impossible_keyword_is_named(value, kind):
+    header = {} if value is None else {"KEY": value}
+    with pytest.raises(BadKeyword, match=r"f\.fits, HDU 2: keyword KEY"):
+        read_keywords(header, [Keyword("KEY", kind)], "f.fits", hdu=2)
+    assert read_keywords(header, [Keyword("KEY", kind, default=7)], "f.fits") == {"KEY": 7}
+
+
+def test_keywords_are_read_as_declared():
+    wanted = [
+        Keyword("A"),
+        Keyword("B", int),
+        Keyword("C", datetime),
+        Keyword("D", "unit"),
+        Keyword("E", required=False),
+    ]
+    found = read_keywords({"A": 3, "B": 4.0, "C": "2020-02-29T12:00:00.5", "D": "mJy"}, wanted, "f.fits")
+    time = datetime(2020, 2, 29, 12, 0, 0, 500_000, tzinfo=UTC)
+    assert found == {"A": 3.0, "B": 4, "C": time, "D": "mJy", "E": None}
+
+
+GOOD = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 1.0, "CRPIX2": 1.0,
+    "CD1_1": 1e-4, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 1e-4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes", [{"CTYPE1": "", "CTYPE2": ""}, {"CD2_2": 0.0}, {"CD1_1": "x"}, {"CTYPE1": "RA---XYZ"}]
+)
+def test_fault_15_absent_or_singular_coordinates(changes):
+    assert read_wcs(GOOD, "f.fits").wcs.crval[1] == 20.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(BadKeyword, match=r"f\.fits, HDU 0"):
+            read_wcs(GOOD | changes, "f.fits")
