@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from support_kbmod import literal_read, made, results
 from support_real import real_data
-from test_kbmod import literal_read, made, results
 from typer.testing import CliRunner
 
 from virtualobserver import Project
