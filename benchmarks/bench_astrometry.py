@@ -19,7 +19,7 @@ from support_sky import SHAPE, simulate
 
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.errors import NoMatch
-from virtualobserver.maths.astrometry import solve_plate
+from virtualobserver.maths.astrometry.plate import solve_plate
 
 FIELDS = 30
 STARS = 1_000_000

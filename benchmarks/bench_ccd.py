@@ -65,7 +65,7 @@ def load(folder: Path, kind: str, frames: int) -> list[Any]:
 
 
 def ours_combine(folder: Path, frames: int, kind: str) -> Callable[[], Any]:
-    from virtualobserver.maths.ccd_combine import ArraySections, NoiseModel, combine
+    from virtualobserver.maths.ccd.combine import ArraySections, NoiseModel, combine
 
     stack = [ArraySections(array) for array in load(folder, kind, frames)]
     flat = kind == "flat"
@@ -109,7 +109,7 @@ def work(folder: Path, frames: int, what: str) -> Callable[[], Any]:
     if task == "mask":
         pattern = np.load(folder / "pattern.npy")
         if who == "ours":
-            from virtualobserver.maths.ccd_masks import flat_mask
+            from virtualobserver.maths.ccd.masks import flat_mask
 
             return lambda: flat_mask(pattern)
         import ccdproc
@@ -117,7 +117,7 @@ def work(folder: Path, frames: int, what: str) -> Callable[[], Any]:
         return lambda: ccdproc.ccdmask(pattern, findbadcolumns=False)
     image, variance = np.load(folder / "image.npy"), np.load(folder / "variance.npy")
     if who == "ours":
-        from virtualobserver.maths.ccd_cosmics import CosmicSettings, find_cosmic_rays
+        from virtualobserver.maths.ccd.cosmics import CosmicSettings, find_cosmic_rays
 
         return lambda: find_cosmic_rays(image, variance, settings=CosmicSettings(sigma=7.0)).mask
     import astroscrappy

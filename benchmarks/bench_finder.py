@@ -13,7 +13,7 @@ import numpy as np
 
 from virtualobserver.analyses.transients import Transients
 from virtualobserver.data import Target, TimeSeries, as_handle
-from virtualobserver.maths.events import (
+from virtualobserver.maths.lightcurves.events import (
     find_events,
     find_events_block,
     signal_to_noise,

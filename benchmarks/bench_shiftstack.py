@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from virtualobserver.maths.movers import add_movers
-from virtualobserver.maths.shiftstack import find_movers
-from virtualobserver.maths.shiftstack_grids import VelocityGrid, disc_grid, grid_step, two_level_grid
-from virtualobserver.maths.shiftstack_images import Frames, LikelihoodImages, gaussian_psf
-from virtualobserver.maths.shiftstack_search import Trajectories, search, search_blocks
-from virtualobserver.maths.shiftstack_settings import StackSettings
+from virtualobserver.maths.shiftstack.find import find_movers
+from virtualobserver.maths.shiftstack.grids import VelocityGrid, disc_grid, grid_step, two_level_grid
+from virtualobserver.maths.shiftstack.images import Frames, LikelihoodImages, gaussian_psf
+from virtualobserver.maths.shiftstack.movers import add_movers
+from virtualobserver.maths.shiftstack.search import Trajectories, search, search_blocks
+from virtualobserver.maths.shiftstack.settings import StackSettings
 
 SIZE = 512
 FRAMES = 20

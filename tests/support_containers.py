@@ -178,7 +178,7 @@ def assert_same_spectra(one, other):
 
 def assert_same_image(one, other, *, world_as_cards=True):
     """Assert that two images say the same; world coordinates by the positions they give, if not as cards."""
-    from virtualobserver.maths.tansip import replace_world
+    from virtualobserver.maths.astrometry.tan_sip import replace_world
 
     for name in ("data", "variance", "mask"):
         mine, theirs = getattr(one, name), getattr(other, name)

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from virtualobserver.io.kbmod import Observer, WorkUnit
 from virtualobserver.io.kbmod_tables import KbmodResults
-from virtualobserver.maths.shiftstack_images import gaussian_psf
+from virtualobserver.maths.shiftstack.images import gaussian_psf
 
 CARDS = {
     "WCSAXES": 2, "CRPIX1": 16.5, "CRPIX2": 12.5, "CDELT1": -2.6e-4, "CDELT2": 2.6e-4, "CUNIT1": "deg",

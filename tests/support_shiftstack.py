@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from virtualobserver.maths.shiftstack_images import LikelihoodImages, psf_sigma, psi_phi
+from virtualobserver.maths.shiftstack.images import LikelihoodImages, psf_sigma, psi_phi
 
 
 def likelihood_images(frames, *, masked="ml"):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from virtualobserver.maths.astrometry import PlateHint, search_radius
-from virtualobserver.maths.tansip import TanSip, deproject
+from virtualobserver.maths.astrometry.plate import PlateHint, search_radius
+from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject
 
 SHAPE = (736, 1092)
 SCALE = 2.374

@@ -13,7 +13,7 @@ from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES
 from virtualobserver.data import RawRef, as_handle
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.ccd_noise import check_noise
+from virtualobserver.maths.ccd.noise import check_noise
 from virtualobserver.observatories.astep import VirtualASTEP
 from virtualobserver.observatories.astep.figures import noise_figure
 from virtualobserver.observatories.astep.folder import folder_raws

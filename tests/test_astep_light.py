@@ -23,7 +23,7 @@ from virtualobserver.data import Image
 from virtualobserver.errors import CatalogError
 from virtualobserver.io.fits import read_image
 from virtualobserver.io.tables import read_any
-from virtualobserver.maths.sources import find_sources
+from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.models import Product
 from virtualobserver.run.trees import export_tree
 

@@ -10,8 +10,8 @@ from astropy.io import fits
 from support_astep import change, drive, frames, write_night
 
 from virtualobserver.conventions import MASK_BAD, MASK_HALO, MASK_SATURATED
-from virtualobserver.maths.ccd_halos import bright_stars, halo_radii, star_halos
-from virtualobserver.maths.ccd_masters import level_groups
+from virtualobserver.maths.ccd.halos import bright_stars, halo_radii, star_halos
+from virtualobserver.maths.ccd.masters import level_groups
 
 NIGHT, BEFORE = "2010-03-01", "2010-02-27"
 

@@ -12,7 +12,7 @@ from support_astep import drive, frames, write_night
 from virtualobserver.data import Image, RawRef, Target
 from virtualobserver.data.handles import MemoryHandle, ProductInfo
 from virtualobserver.errors import DataError
-from virtualobserver.maths.ccd_masks import unstable_pixels
+from virtualobserver.maths.ccd.masks import unstable_pixels
 from virtualobserver.observatories.astep import VirtualASTEP
 from virtualobserver.observatories.astep.folder import folder_raws
 from virtualobserver.observatories.astep.frames import opened, sections

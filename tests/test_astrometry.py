@@ -13,11 +13,11 @@ from support_sky import SCALE, SHAPE, camera, simulate
 from virtualobserver.catalog.reference import MemoryReference, ReferenceStars
 from virtualobserver.catalog.solver import CatalogueSolver
 from virtualobserver.errors import DataError, NoMatch, NotEnoughData
-from virtualobserver.maths.alignment import match_stars
-from virtualobserver.maths.astrometry import PlateHint, solve_plate
-from virtualobserver.maths.sources import find_sources
-from virtualobserver.maths.tansip import deproject, fit_tan_sip, project
-from virtualobserver.maths.zeropoint import fit_zero_point
+from virtualobserver.maths.astrometry.plate import PlateHint, solve_plate
+from virtualobserver.maths.astrometry.tan_sip import deproject, fit_tan_sip, project
+from virtualobserver.maths.images.alignment import match_stars
+from virtualobserver.maths.images.sources import find_sources
+from virtualobserver.maths.images.zeropoint import fit_zero_point
 
 
 def astropy_wcs(header):

@@ -9,9 +9,9 @@ from virtualobserver.analyses.transients import Transients
 from virtualobserver.data import Target, TimeSeries, as_handle
 from virtualobserver.data.histogram import Axis, Histogram
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.maths.blocks import median_block, robust_mean_rms_block
-from virtualobserver.maths.events import quality_flags
-from virtualobserver.maths.timeseries import circular_mean, circular_mean_block
+from virtualobserver.maths.lightcurves.blocks import median_block, robust_mean_rms_block
+from virtualobserver.maths.lightcurves.cadence import circular_mean, circular_mean_block
+from virtualobserver.maths.lightcurves.events import quality_flags
 from virtualobserver.observatory import Aux
 from virtualobserver.simulate import SimulatedUnit, Simulator
 

@@ -16,8 +16,8 @@ from virtualobserver.conventions import (
     MASK_UNSTABLE,
 )
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
-from virtualobserver.maths.ccd_combine import ArraySections, Clipping, NoiseModel, combine
-from virtualobserver.maths.ccd_masks import (
+from virtualobserver.maths.ccd.combine import ArraySections, Clipping, NoiseModel, combine
+from virtualobserver.maths.ccd.masks import (
     count_bits,
     flat_mask,
     halo_mask,
@@ -26,7 +26,7 @@ from virtualobserver.maths.ccd_masks import (
     ratio_flat,
     unstable_pixels,
 )
-from virtualobserver.maths.ccd_masters import (
+from virtualobserver.maths.ccd.masters import (
     FlatLevel,
     compare_masters,
     flat_level,
@@ -36,16 +36,16 @@ from virtualobserver.maths.ccd_masters import (
     scale_dark,
     select_flats,
 )
-from virtualobserver.maths.ccd_match import FrameKey, choose_dark, choose_flat, nearest_in_time
-from virtualobserver.maths.ccd_overscan import (
+from virtualobserver.maths.ccd.match import FrameKey, choose_dark, choose_flat, nearest_in_time
+from virtualobserver.maths.ccd.overscan import (
     Layout,
     Section,
     apply_overscan,
     parse_section,
     read_layout,
 )
-from virtualobserver.maths.ccd_science import Detector, calibrate_frame, linearize
-from virtualobserver.maths.filters import grid_scatter, window_median, window_scatter
+from virtualobserver.maths.ccd.science import Detector, calibrate_frame, linearize
+from virtualobserver.maths.ccd.windows import grid_scatter, window_median, window_scatter
 
 MODEL = NoiseModel(READ_NOISE, GAIN, BIAS)
 DETECTOR = Detector(GAIN, READ_NOISE)

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.ccd_combine import (
+from virtualobserver.maths.ccd.combine import (
     ArraySections,
     Clipping,
     NoiseModel,

@@ -10,8 +10,8 @@ from support_real import real_data
 
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT
 from virtualobserver.errors import DataError
-from virtualobserver.maths.ccd_cosmics import CosmicSettings, _least_variance, find_cosmic_rays
-from virtualobserver.maths.ccd_science import CalibratedFrame, apply_cosmic_rays
+from virtualobserver.maths.ccd.cosmics import CosmicSettings, _least_variance, find_cosmic_rays
+from virtualobserver.maths.ccd.science import CalibratedFrame, apply_cosmic_rays
 
 
 def hit_frame(hits=60, stars=60, size=300, seed=1):

@@ -9,15 +9,15 @@ from support_real import real_data
 
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_NO_DATA, MASK_SATURATED
 from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.alignment import align_series, match_stars
-from virtualobserver.maths.background import background
-from virtualobserver.maths.ccd_combine import ArraySections
-from virtualobserver.maths.ccd_masks import hot_pixels
-from virtualobserver.maths.ccd_masters import master_dark
-from virtualobserver.maths.ccd_science import Detector, calibrate_frame
-from virtualobserver.maths.ensemble import correct_ensemble, magnitudes
-from virtualobserver.maths.psf import measure_psf
-from virtualobserver.maths.sources import find_sources, measure_apertures
+from virtualobserver.maths.ccd.combine import ArraySections
+from virtualobserver.maths.ccd.masks import hot_pixels
+from virtualobserver.maths.ccd.masters import master_dark
+from virtualobserver.maths.ccd.science import Detector, calibrate_frame
+from virtualobserver.maths.images.alignment import align_series, match_stars
+from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.psf import measure_psf
+from virtualobserver.maths.images.sources import find_sources, measure_apertures
+from virtualobserver.maths.lightcurves.ensemble import correct_ensemble, magnitudes
 
 SHAPE = (256, 300)
 

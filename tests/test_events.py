@@ -7,7 +7,7 @@ import pytest
 
 from virtualobserver import conventions as c
 from virtualobserver.errors import DataError
-from virtualobserver.maths.events import (
+from virtualobserver.maths.lightcurves.events import (
     QualityThresholds,
     event_templates,
     find_events,

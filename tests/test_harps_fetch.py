@@ -19,7 +19,7 @@ from virtualobserver.errors import (
     IncompleteDownload,
 )
 from virtualobserver.io.http import HttpClient, Retry, Timeouts
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
 from virtualobserver.observatories.harps import VirtualHARPS, query
 from virtualobserver.observatories.harps.live import Addresses, LiveArchive
 from virtualobserver.observatories.harps.login import Login

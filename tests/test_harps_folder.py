@@ -14,7 +14,7 @@ from virtualobserver.errors import (
     InvalidFile,
 )
 from virtualobserver.io import gzipped
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
 from virtualobserver.observatories.harps import VirtualHARPS, index
 from virtualobserver.observatories.harps.folder import FolderArchive
 from virtualobserver.observatory import Aux

@@ -9,8 +9,8 @@ from support_harps import STAR, Client, adp, header, reduced
 
 from virtualobserver.data.product import Raw
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.maths.echelle import blaze, merge_orders, order_numbers
+from virtualobserver.maths.spectra import flags
+from virtualobserver.maths.spectra.echelle import blaze, merge_orders, order_numbers
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.orders import merged_spectrum
 from virtualobserver.observatories.harps.reader import read_exposure

@@ -9,8 +9,8 @@ from support_real import real_data
 from virtualobserver.conventions import SPECTRUM_MASK_COSMIC, SPECTRUM_MASK_EXPOSURE, SPECTRUM_MASK_SPIKE
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
-from virtualobserver.maths import spectra
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
+from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.adp import adp_bytes, cut_windows
 from virtualobserver.observatories.harps.reader import read_exposure

@@ -11,7 +11,7 @@ from support_star import BETA, GAIA, answer, objects
 
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
 from virtualobserver.run.trees import export_tree
 
 

@@ -13,8 +13,8 @@ from support_real import real_data
 
 from virtualobserver import Project
 from virtualobserver.errors import InvalidFile
-from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.maths.spectra import C_KM_S, air_to_vacuum
+from virtualobserver.maths.spectra import flags
+from virtualobserver.maths.spectra.lines import C_KM_S, air_to_vacuum
 from virtualobserver.observatories.harps.adp import adp_bytes
 from virtualobserver.observatories.harps.folder import FolderArchive
 from virtualobserver.observatories.harps.header import read_facts

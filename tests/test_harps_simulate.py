@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 
 from virtualobserver.data.product import RawRef, Target
-from virtualobserver.maths import spectra
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
+from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.simulate import SCENARIOS, Comet, transmission
 from virtualobserver.observatory import Aux

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support_real import real_data
 
-from virtualobserver.maths import identity
+from virtualobserver.maths.astrometry import positions as identity
 
 
 @pytest.mark.parametrize(

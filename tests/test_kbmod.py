@@ -26,9 +26,9 @@ from virtualobserver.io.kbmod_tables import (
     write_image_collection,
     write_results,
 )
-from virtualobserver.maths.shiftstack_explain import Mover
-from virtualobserver.maths.shiftstack_images import gaussian_psf, psf_sigma
-from virtualobserver.maths.shiftstack_refine import Refined
+from virtualobserver.maths.shiftstack.explain import Mover
+from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
+from virtualobserver.maths.shiftstack.refine import Refined
 from virtualobserver.observatory import Aux
 
 

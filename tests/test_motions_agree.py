@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from virtualobserver.catalog.motion import move
-from virtualobserver.maths.identity import move_linear
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.motion import move
+from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.astrometry.sphere import separation
 
 BARNARD = {"ra": 269.448503, "dec": 4.739420, "pmra": -801.551, "pmdec": 10362.394}
 """Gaia DR3, epoch 2016.0; parallax 546.976 mas, radial velocity -110.47 km/s."""

@@ -12,7 +12,7 @@ from virtualobserver.analyses.moving_objects.sights import middle_mjd
 from virtualobserver.analyses.moving_objects.tables import kbmod_table
 from virtualobserver.data import Image, Table, Target, as_handle
 from virtualobserver.errors import BadKeyword, DataError
-from virtualobserver.maths.movers import add_movers
+from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatory import Aux
 from virtualobserver.simulate import Simulator, outcome_table
 

@@ -7,10 +7,10 @@ from support_shiftstack import likelihood_images, shift_frames
 
 from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.data import Target
-from virtualobserver.maths.shiftstack_grids import rectangle_grid
-from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf
-from virtualobserver.maths.shiftstack_search import search
-from virtualobserver.maths.shiftstack_template import median_over_frames
+from virtualobserver.maths.shiftstack.grids import rectangle_grid
+from virtualobserver.maths.shiftstack.images import Frames, gaussian_psf
+from virtualobserver.maths.shiftstack.search import search
+from virtualobserver.maths.shiftstack.template import median_over_frames
 from virtualobserver.observatory import Aux
 
 pytestmark = pytest.mark.real

@@ -13,14 +13,14 @@ from virtualobserver.data.handles import ProductInfo
 from virtualobserver.errors import DataError
 from virtualobserver.io import fits
 from virtualobserver.io.store import Store
-from virtualobserver.maths.movers import add_movers
-from virtualobserver.maths.shiftstack import find_movers
-from virtualobserver.maths.shiftstack_grids import disc_grid, grid_step
-from virtualobserver.maths.shiftstack_groups import groups_of
-from virtualobserver.maths.shiftstack_images import Frames, gaussian_psf
-from virtualobserver.maths.shiftstack_search import Trajectories
-from virtualobserver.maths.shiftstack_settings import StackSettings
-from virtualobserver.maths.shiftstack_tiles import tiling
+from virtualobserver.maths.shiftstack.find import find_movers
+from virtualobserver.maths.shiftstack.grids import disc_grid, grid_step
+from virtualobserver.maths.shiftstack.groups import groups_of
+from virtualobserver.maths.shiftstack.images import Frames, gaussian_psf
+from virtualobserver.maths.shiftstack.movers import add_movers
+from virtualobserver.maths.shiftstack.search import Trajectories
+from virtualobserver.maths.shiftstack.settings import StackSettings
+from virtualobserver.maths.shiftstack.tiles import tiling
 from virtualobserver.observatory import Aux
 from virtualobserver.simulate import Simulator
 

@@ -8,11 +8,10 @@ from support_shiftstack import likelihood_images
 
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, per_square_degree, recall_bins
-from virtualobserver.maths.movers import add_movers, mover_stamp
-from virtualobserver.maths.shiftstack import find_movers, trials_level
-from virtualobserver.maths.shiftstack_explain import explain_away
-from virtualobserver.maths.shiftstack_filters import cluster, filter_sigma_g, sigma_g
-from virtualobserver.maths.shiftstack_grids import (
+from virtualobserver.maths.shiftstack.explain import explain_away
+from virtualobserver.maths.shiftstack.filters import cluster, filter_sigma_g, sigma_g
+from virtualobserver.maths.shiftstack.find import find_movers, trials_level
+from virtualobserver.maths.shiftstack.grids import (
     arcsec_per_hour,
     disc_grid,
     ecliptic_grid,
@@ -24,7 +23,7 @@ from virtualobserver.maths.shiftstack_grids import (
     rectangle_grid,
     two_level_grid,
 )
-from virtualobserver.maths.shiftstack_images import (
+from virtualobserver.maths.shiftstack.images import (
     Frames,
     bin_frames,
     bin_psf,
@@ -32,11 +31,12 @@ from virtualobserver.maths.shiftstack_images import (
     psf_sigma,
     psi_phi,
 )
-from virtualobserver.maths.shiftstack_refine import refine
-from virtualobserver.maths.shiftstack_search import Trajectories, curves, evaluate, search, search_blocks
-from virtualobserver.maths.shiftstack_settings import StackSettings
-from virtualobserver.maths.shiftstack_stamps import coadd
-from virtualobserver.maths.shiftstack_template import median_over_frames, subtract_template
+from virtualobserver.maths.shiftstack.movers import add_movers, mover_stamp
+from virtualobserver.maths.shiftstack.refine import refine
+from virtualobserver.maths.shiftstack.search import Trajectories, curves, evaluate, search, search_blocks
+from virtualobserver.maths.shiftstack.settings import StackSettings
+from virtualobserver.maths.shiftstack.stamps import coadd
+from virtualobserver.maths.shiftstack.template import median_over_frames, subtract_template
 
 COLUMNS = ("x", "y", "vx", "vy", "likelihood", "flux", "n_obs")
 

@@ -10,7 +10,8 @@ from virtualobserver.conventions import (
     SPECTRUM_MASK_SPIKE,
 )
 from virtualobserver.errors import DataError
-from virtualobserver.maths import spectra, spectrum_noise
+from virtualobserver.maths.spectra import lines as spectra
+from virtualobserver.maths.spectra import noise as spectrum_noise
 from virtualobserver.maths.times import Site, barycentric_velocity
 
 

@@ -6,7 +6,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 
 from virtualobserver.data import Raw, Target
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.astep import ASTEPSettings
 from virtualobserver.observatories.astep.folder import belongs
 

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from virtualobserver.errors import DataError
-from virtualobserver.maths.blocks import robust_mean_rms_block
-from virtualobserver.maths.statistics import (
-    light_curve_statistics,
-    mad,
-    robust_mean_rms,
-)
-from virtualobserver.maths.timeseries import (
+from virtualobserver.maths.lightcurves.blocks import robust_mean_rms_block
+from virtualobserver.maths.lightcurves.cadence import (
     cadence,
     circular_mean,
     seasons,
     sort_times,
     tangent_offsets,
+)
+from virtualobserver.maths.lightcurves.statistics import (
+    light_curve_statistics,
+    mad,
+    robust_mean_rms,
 )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.zeropoint import (
+from virtualobserver.maths.images.zeropoint import (
     fit_zero_point,
     limiting_magnitude,
     mark_outliers,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from virtualobserver.io.http import HttpClient
-    from virtualobserver.maths.astrometry import PlateHint, PlateSolution
+    from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution
 
 __all__ = [
     "Aux",

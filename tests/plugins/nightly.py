@@ -8,7 +8,7 @@ import numpy as np
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product, Raw
-from virtualobserver.maths.movers import add_movers
+from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatory import ObservatorySettings, Site, VirtualObservatory
 
 FRAMES = 10

@@ -9,7 +9,7 @@ import numpy as np
 from virtualobserver.config.settings import setting
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product, Raw
-from virtualobserver.maths.astrometry import PlateHint
+from virtualobserver.maths.astrometry.plate import PlateHint
 from virtualobserver.observatory import ObservatorySettings, VirtualObservatory
 
 

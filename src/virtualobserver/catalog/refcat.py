@@ -35,7 +35,7 @@ from virtualobserver.catalog.reference import (
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
-from virtualobserver.maths.skyargs import takes_sky
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,9 +27,9 @@ from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.maths.identity import move_linear
-from virtualobserver.maths.skyargs import takes_sky
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.astrometry.skyargs import takes_sky
+from virtualobserver.maths.astrometry.sphere import separation
 
 __all__ = [
     "GaiaArchive",

@@ -20,7 +20,7 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.tables import read_any, write_any
-from virtualobserver.maths.skyargs import takes_sky
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
 from virtualobserver.errors import NoMatch
-from virtualobserver.maths.astrometry import PlateHint, PlateSolution, search_radius, solve_plate
+from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution, search_radius, solve_plate
 
 __all__ = ["CatalogueSolver", "SolvedFrame"]
 

@@ -26,7 +26,6 @@ from virtualobserver.catalog.columns import (
     possible,
     read_names,
 )
-from virtualobserver.catalog.motion import move
 from virtualobserver.catalog.select import evaluate
 from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
@@ -35,7 +34,8 @@ from virtualobserver.config.messages import translate
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
-from virtualobserver.maths.skyargs import takes_sky
+from virtualobserver.maths.astrometry.motion import move
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -341,7 +341,7 @@ class Catalog:
 
         Rows without proper motion stay where they are and are marked in a column ``pm_missing``. A parallax
         that is missing, zero or negative is never turned into a distance. See
-        `virtualobserver.catalog.motion.move`.
+        `virtualobserver.maths.astrometry.motion.move`.
         """
         numbers = {name: self._numbers(name) for name in ("pmra", "pmdec", "parallax", "radial_velocity")}
         moved = move(self.ra, self.dec, epochs=self.epochs, to=jyear, **numbers)

@@ -121,7 +121,7 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
 
 def _apart(one: Any, other: Any) -> float:
     """Return arcsec between two rows with ra and dec; not a number if one has none."""
-    from virtualobserver.maths.sphere import separation
+    from virtualobserver.maths.astrometry.sphere import separation
 
     return float(separation(one["ra"], one["dec"], other["ra"], other["dec"])) * ARCSEC_PER_DEGREE
 

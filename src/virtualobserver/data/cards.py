@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from virtualobserver.data.handles import Handle
-from virtualobserver.maths.tansip import replace_world
+from virtualobserver.maths.astrometry.tan_sip import replace_world
 
 __all__ = ["cards_by_unit", "with_cards"]
 

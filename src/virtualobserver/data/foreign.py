@@ -14,7 +14,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.units import same_unit, unit_of
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, LostFact
-from virtualobserver.maths.tansip import replace_world
+from virtualobserver.maths.astrometry.tan_sip import replace_world
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData, NDData, NDUncertainty

@@ -17,7 +17,7 @@ from astropy_healpix import healpy, neighbours
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DatabaseError, DataError
-from virtualobserver.maths.skyargs import takes_sky
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

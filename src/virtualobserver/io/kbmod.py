@@ -22,7 +22,7 @@ from virtualobserver.io.fits_structure import MemoryFile, quiet
 from virtualobserver.io.fits_timeless import timeless
 from virtualobserver.io.kbmod_config import config_columns, config_of
 from virtualobserver.io.kbmod_unit import Observer, WorkUnit
-from virtualobserver.maths.shiftstack_images import gaussian_psf
+from virtualobserver.maths.shiftstack.images import gaussian_psf
 
 __all__ = [
     "Observer",

@@ -13,7 +13,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.errors import DataError
 from virtualobserver.io.kbmod import Observer, WorkUnit
 from virtualobserver.io.kbmod_config import default_config
-from virtualobserver.maths.shiftstack_images import gaussian_psf, psf_sigma
+from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 
 __all__ = ["images_of", "workunit_of"]
 

@@ -19,11 +19,11 @@ from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing, write_bytes
 from virtualobserver.io.fits_structure import quiet
 from virtualobserver.io.kbmod_config import yaml_scalar
-from virtualobserver.maths.shiftstack_images import Frames
-from virtualobserver.maths.shiftstack_stamps import Coadd, coadd
+from virtualobserver.maths.shiftstack.images import Frames
+from virtualobserver.maths.shiftstack.stamps import Coadd, coadd
 
 if TYPE_CHECKING:
-    from virtualobserver.maths.shiftstack_explain import Mover
+    from virtualobserver.maths.shiftstack.explain import Mover
 
 __all__ = [
     "KbmodResults",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError
 from virtualobserver.io.kbmod_config import default_config
-from virtualobserver.maths.shiftstack_images import Frames
+from virtualobserver.maths.shiftstack.images import Frames
 
 __all__ = ["Observer", "WorkUnit"]
 

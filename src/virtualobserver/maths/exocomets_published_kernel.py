@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.maths.ccd_combine_kernel import sort_tile
+from virtualobserver.maths.ccd.combine_kernel import sort_tile
 from virtualobserver.maths.kernels import jit, jit_regrouped
 
 __all__ = ["TILE", "column_medians", "scatters", "significances", "smooth"]

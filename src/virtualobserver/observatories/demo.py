@@ -18,8 +18,8 @@ from virtualobserver.conventions import FLAG_ARCHIVE
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import flux_error_from_mag, flux_from_mag
-from virtualobserver.maths.statistics import light_curve_statistics
 from virtualobserver.maths.times import mid_exposure
 from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, VirtualObservatory
 

@@ -21,7 +21,7 @@ from virtualobserver.io.kbmod import Observer, read_workunit_image, shard_bytes
 from virtualobserver.io.kbmod_folder import FoundUnit, find_results, find_units, unit_of, write_stack
 from virtualobserver.io.kbmod_images import images_of
 from virtualobserver.io.kbmod_tables import KbmodResults, read_results, write_results
-from virtualobserver.maths.movers import add_movers
+from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, VirtualObservatory
 
 __all__ = ["VirtualKBMOD"]

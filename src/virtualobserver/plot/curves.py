@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError
-from virtualobserver.maths.statistics import robust_mean_rms
+from virtualobserver.maths.lightcurves.statistics import robust_mean_rms
 from virtualobserver.plot.style import FLAGGED, MARK, PLAIN, UNITS, new_figure
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.errors import DataError
-from virtualobserver.maths.alignment import Transform, align_series
+from virtualobserver.maths.images.alignment import Transform, align_series
 
 __all__ = ["How", "needs_stars", "offsets"]
 

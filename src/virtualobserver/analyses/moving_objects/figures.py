@@ -12,10 +12,10 @@ from virtualobserver.data.result import Event
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, recall_bins
-from virtualobserver.maths.shiftstack import Harvest
-from virtualobserver.maths.shiftstack_boxes import likelihood_along, open_likelihoods
-from virtualobserver.maths.shiftstack_images import Stack
-from virtualobserver.maths.shiftstack_stamps import coadd
+from virtualobserver.maths.shiftstack.boxes import likelihood_along, open_likelihoods
+from virtualobserver.maths.shiftstack.find import Harvest
+from virtualobserver.maths.shiftstack.images import Stack
+from virtualobserver.maths.shiftstack.stamps import coadd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

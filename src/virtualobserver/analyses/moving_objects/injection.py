@@ -14,8 +14,8 @@ from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettin
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.shiftstack_boxes import Likelihoods, open_likelihoods, phi_along
-from virtualobserver.maths.shiftstack_grids import grid_step, pixels_per_day
+from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
+from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
 
 __all__ = ["draw_movers", "inject_movers", "room"]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.handles import Handle, ProductInfo
 from virtualobserver.data.image import Image
-from virtualobserver.maths.movers import mover_stamp
+from virtualobserver.maths.shiftstack.movers import mover_stamp
 
 __all__ = ["Light", "LitHandle"]
 

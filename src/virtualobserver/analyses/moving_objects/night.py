@@ -25,8 +25,8 @@ from virtualobserver.data.cards import cards_by_unit
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
-from virtualobserver.maths.shiftstack_grids import pixels_per_day
-from virtualobserver.maths.shiftstack_images import gaussian_psf
+from virtualobserver.maths.shiftstack.grids import pixels_per_day
+from virtualobserver.maths.shiftstack.images import gaussian_psf
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS

@@ -16,10 +16,10 @@ from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Found
 from virtualobserver.data.timeseries import TimeSeries
-from virtualobserver.maths.shiftstack import Harvest
-from virtualobserver.maths.shiftstack_explain import Mover
-from virtualobserver.maths.shiftstack_grids import arcsec_per_hour
-from virtualobserver.maths.shiftstack_stamps import coadd
+from virtualobserver.maths.shiftstack.explain import Mover
+from virtualobserver.maths.shiftstack.find import Harvest
+from virtualobserver.maths.shiftstack.grids import arcsec_per_hour
+from virtualobserver.maths.shiftstack.stamps import coadd
 
 __all__ = ["KIND", "properties_of", "rows_of"]
 

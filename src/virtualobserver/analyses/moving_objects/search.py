@@ -22,8 +22,8 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux
 from virtualobserver.data.result import Event, Result
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.shiftstack import Harvest, find_movers
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.maths.shiftstack.find import Harvest, find_movers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ import pydantic
 
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
 from virtualobserver.config.settings import Settings, setting
-from virtualobserver.maths.shiftstack_settings import StackSettings, rising
+from virtualobserver.maths.shiftstack.settings import StackSettings, rising
 
 __all__ = ["MoverInjection", "MovingObjectsSettings", "StackSettings"]
 

@@ -17,8 +17,8 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
-from virtualobserver.maths.background import Mesh, background_mesh
-from virtualobserver.maths.sources import find_sources
+from virtualobserver.maths.images.background import Mesh, background_mesh
+from virtualobserver.maths.images.sources import find_sources
 
 __all__ = [
     "Sight",

@@ -12,7 +12,7 @@ from scipy.ndimage import binary_dilation
 
 from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.data.handles import Handle
-from virtualobserver.maths.shiftstack_template import StarTemplate, measure_template
+from virtualobserver.maths.shiftstack.template import StarTemplate, measure_template
 
 __all__ = ["NightStack", "open_stack"]
 
@@ -21,7 +21,7 @@ _BYTES: Final = 30  # for each pixel of a band: signal, variance, and what the m
 
 @dataclass(frozen=True, eq=False)
 class NightStack:
-    """Aligned images, not in memory; see `virtualobserver.maths.shiftstack_images.Stack`.
+    """Aligned images, not in memory; see `virtualobserver.maths.shiftstack.images.Stack`.
 
     Parameters
     ----------

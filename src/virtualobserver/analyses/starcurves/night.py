@@ -14,7 +14,7 @@ from virtualobserver.analyses.starcurves.settings import StarCurvesSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
-from virtualobserver.maths.alignment import align_series
+from virtualobserver.maths.images.alignment import align_series
 
 __all__ = ["RADIUS", "Frame", "Night", "gather_night"]
 

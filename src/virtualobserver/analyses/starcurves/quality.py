@@ -12,8 +12,8 @@ from virtualobserver.analyses.starcurves.night import Night
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
-from virtualobserver.maths.ensemble import Ensemble
-from virtualobserver.maths.zeropoint import transparency
+from virtualobserver.maths.images.zeropoint import transparency
+from virtualobserver.maths.lightcurves.ensemble import Ensemble
 
 __all__ = ["night_table"]
 

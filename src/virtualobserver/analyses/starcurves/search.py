@@ -30,7 +30,7 @@ from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.ensemble import Ensemble, correct_ensemble
+from virtualobserver.maths.lightcurves.ensemble import Ensemble, correct_ensemble
 
 __all__ = ["StarCurves"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.conventions import FLAG_ASTROMETRY, OBJECT_ID
 from virtualobserver.data.timeseries import TimeSeries
-from virtualobserver.maths.events import (
+from virtualobserver.maths.lightcurves.events import (
     QualityThresholds,
     matched_filter,
     quality_flags,

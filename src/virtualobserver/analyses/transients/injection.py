@@ -13,8 +13,8 @@ from virtualobserver.analyses.transients.settings import InjectionSettings
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.events import event_templates
-from virtualobserver.maths.statistics import robust_mean_rms
+from virtualobserver.maths.lightcurves.events import event_templates
+from virtualobserver.maths.lightcurves.statistics import robust_mean_rms
 
 __all__ = ["draw_event", "inject_events"]
 

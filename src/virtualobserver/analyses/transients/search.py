@@ -24,7 +24,7 @@ from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.timeseries import TimeSeries
-from virtualobserver.maths.events import EventSpan, find_events_block
+from virtualobserver.maths.lightcurves.events import EventSpan, find_events_block
 from virtualobserver.observatory import Aux
 
 __all__ = ["Transients"]

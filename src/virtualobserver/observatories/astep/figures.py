@@ -23,8 +23,8 @@ from virtualobserver.conventions import (
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
-from virtualobserver.maths.ccd_masks import count_bits, lasting_pixels
-from virtualobserver.maths.ccd_noise import NoiseCheck, check_noise
+from virtualobserver.maths.ccd.masks import count_bits, lasting_pixels
+from virtualobserver.maths.ccd.noise import NoiseCheck, check_noise
 from virtualobserver.observatories.astep.frames import read_frame
 from virtualobserver.observatories.astep.header import unit_of
 from virtualobserver.observatories.astep.masters import choose_masters

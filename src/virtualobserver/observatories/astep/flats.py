@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.product import Aux
 from virtualobserver.errors import BadKeyword, NotEnoughData
-from virtualobserver.maths.ccd_combine import NoiseModel
-from virtualobserver.maths.ccd_masks import flat_mask, ratio_flat
-from virtualobserver.maths.ccd_masters import (
+from virtualobserver.maths.ccd.combine import NoiseModel
+from virtualobserver.maths.ccd.masks import flat_mask, ratio_flat
+from virtualobserver.maths.ccd.masters import (
     FlatLevel,
     Master,
     flat_level,

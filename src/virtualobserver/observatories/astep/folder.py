@@ -12,8 +12,8 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits import read_header
 from virtualobserver.io.fits_structure import check_structure, first_image
-from virtualobserver.maths.identity import normal_name
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.positions import normal_name
+from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.astep.header import KINDS, facts_of
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 

@@ -19,8 +19,8 @@ from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits import read_header, read_image, read_section
 from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image
-from virtualobserver.maths.ccd_combine import Sections
-from virtualobserver.maths.ccd_overscan import apply_overscan, read_layout
+from virtualobserver.maths.ccd.combine import Sections
+from virtualobserver.maths.ccd.overscan import apply_overscan, read_layout
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 
 __all__ = ["OpenFrame", "RawFrame", "opened", "read_frame"]

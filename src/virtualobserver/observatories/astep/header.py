@@ -12,8 +12,8 @@ from typing import Any, Final
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
 from virtualobserver.io.keywords import MISSING, Keyword, read_keywords
-from virtualobserver.maths.ccd_match import FrameKey
-from virtualobserver.maths.ccd_science import Detector
+from virtualobserver.maths.ccd.match import FrameKey
+from virtualobserver.maths.ccd.science import Detector
 from virtualobserver.observatories.astep.settings import ASTEPSettings, KeywordSettings
 
 __all__ = ["KINDS", "detector_of", "facts_of", "frame_key", "kind_of", "night_of", "stem_of", "unit_of"]

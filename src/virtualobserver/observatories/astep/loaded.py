@@ -10,7 +10,7 @@ import numpy as np
 
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
-from virtualobserver.maths.ccd_masters import Master, compare_masters
+from virtualobserver.maths.ccd.masters import Master, compare_masters
 
 __all__ = ["Load", "LoadedMasters", "load_master"]
 

@@ -13,8 +13,8 @@ import numpy as np
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import DataError
-from virtualobserver.maths.ccd_masks import count_bits, hot_pixels, unstable_pixels
-from virtualobserver.maths.ccd_masters import Master, master_bias, master_dark
+from virtualobserver.maths.ccd.masks import count_bits, hot_pixels, unstable_pixels
+from virtualobserver.maths.ccd.masters import Master, master_bias, master_dark
 from virtualobserver.observatories.astep.flats import combining, make_flat
 from virtualobserver.observatories.astep.frames import OpenFrame, opened, sections
 from virtualobserver.observatories.astep.loaded import load_master

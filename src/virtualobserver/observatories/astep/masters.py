@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from virtualobserver.data.handles import Handle
-from virtualobserver.maths.ccd_masters import (
+from virtualobserver.maths.ccd.masters import (
     Master,
     scale_dark,
 )
-from virtualobserver.maths.ccd_match import (
+from virtualobserver.maths.ccd.match import (
     DarkChoice,
     FrameKey,
     choose_dark,

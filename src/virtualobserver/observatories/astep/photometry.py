@@ -15,9 +15,9 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
-from virtualobserver.maths.sources import SourceList, find_sources
-from virtualobserver.maths.tansip import replace_world
-from virtualobserver.maths.zeropoint import ZeroPoint
+from virtualobserver.maths.astrometry.tan_sip import replace_world
+from virtualobserver.maths.images.sources import SourceList, find_sources
+from virtualobserver.maths.images.zeropoint import ZeroPoint
 from virtualobserver.observatories.astep.settings import ASTEPSettings, PhotometrySettings
 from virtualobserver.observatories.astep.solve import epoch_of, scale_of, world_of
 from virtualobserver.observatories.astep.stars import (

@@ -13,12 +13,12 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
 from virtualobserver.io.keywords import read_wcs
-from virtualobserver.maths.background import background
-from virtualobserver.maths.ccd_halos import star_halos
-from virtualobserver.maths.ccd_masks import count_bits
-from virtualobserver.maths.ccd_science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
-from virtualobserver.maths.psf import Psf, measure_psf
-from virtualobserver.maths.sources import find_sources
+from virtualobserver.maths.ccd.halos import star_halos
+from virtualobserver.maths.ccd.masks import count_bits
+from virtualobserver.maths.ccd.science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
+from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.psf import Psf, measure_psf
+from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.observatories.astep.frames import RawFrame, read_frame
 from virtualobserver.observatories.astep.header import detector_of
 from virtualobserver.observatories.astep.loaded import LoadedMasters

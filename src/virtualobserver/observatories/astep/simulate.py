@@ -15,7 +15,7 @@ from virtualobserver.conventions import FWHM_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.io.fits import image_bytes
-from virtualobserver.maths.movers import add_movers
+from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatories.astep.folder import raw_of
 from virtualobserver.observatories.astep.header import facts_of
 from virtualobserver.observatories.astep.settings import ASTEPSettings, SimulationSettings

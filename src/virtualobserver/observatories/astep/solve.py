@@ -16,8 +16,8 @@ from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.keywords import read_wcs
-from virtualobserver.maths.astrometry import PlateHint
-from virtualobserver.maths.sources import SourceList, find_sources
+from virtualobserver.maths.astrometry.plate import PlateHint
+from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.observatories.astep.settings import ASTEPSettings, SolveSettings
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
-from virtualobserver.maths.identity import move_linear
-from virtualobserver.maths.sources import SourceList, measure_apertures
+from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.images.sources import SourceList, measure_apertures
 from virtualobserver.observatories.astep.settings import PhotometrySettings
 from virtualobserver.observatories.astep.solve import epoch_of, scale_of
 

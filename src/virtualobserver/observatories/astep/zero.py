@@ -20,8 +20,13 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
-from virtualobserver.maths.sources import SourceList
-from virtualobserver.maths.zeropoint import ZeroPoint, fit_zero_point, limiting_magnitude, sky_brightness
+from virtualobserver.maths.images.sources import SourceList
+from virtualobserver.maths.images.zeropoint import (
+    ZeroPoint,
+    fit_zero_point,
+    limiting_magnitude,
+    sky_brightness,
+)
 from virtualobserver.observatories.astep.settings import PhotometrySettings
 from virtualobserver.observatories.astep.stars import FrameStars
 

@@ -17,7 +17,7 @@ import numpy as np
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
 from virtualobserver.observatories.harps import live, tree
 from virtualobserver.observatories.harps.folder import FolderArchive, catalogue_of
 from virtualobserver.observatories.harps.header import LA_SILLA, Facts

@@ -15,7 +15,7 @@ from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.io.answers import expect_votable
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.tap import tap_request, votable_rows
-from virtualobserver.maths.identity import absolute_magnitude, match_star, move_linear
+from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star, move_linear
 
 __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.keywords import Keyword, read_keywords
-from virtualobserver.maths.echelle import merge_orders
+from virtualobserver.maths.spectra.echelle import merge_orders
 
 __all__ = ["are_orders", "merged_spectrum"]
 

@@ -21,9 +21,9 @@ from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits import check_structure
 from virtualobserver.io.fits_structure import MemoryFile, quiet, wrong_sums
 from virtualobserver.io.gzipped import plain_bytes
-from virtualobserver.maths import spectrum_flags as flags
-from virtualobserver.maths.spectra import C_KM_S, shift, vacuum_to_air
-from virtualobserver.maths.spectrum_noise import spike_mask
+from virtualobserver.maths.spectra import flags
+from virtualobserver.maths.spectra.lines import C_KM_S, shift, vacuum_to_air
+from virtualobserver.maths.spectra.noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts, read_facts
 from virtualobserver.observatories.harps.orders import are_orders, merged_spectrum
 from virtualobserver.observatories.harps.scale import (

@@ -19,8 +19,9 @@ from virtualobserver.conventions import (
 from virtualobserver.data.product import Product
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
-from virtualobserver.maths import spectra, spectrum_noise
-from virtualobserver.maths import spectrum_flags as flags
+from virtualobserver.maths.spectra import flags
+from virtualobserver.maths.spectra import lines as spectra
+from virtualobserver.maths.spectra import noise as spectrum_noise
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatories.harps.rows import LineRows, Star, columns_of
 from virtualobserver.observatories.harps.settings import HARPSSettings

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.product import Target
-from virtualobserver.maths import spectra
+from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatories.harps.settings import HARPSSettings
 

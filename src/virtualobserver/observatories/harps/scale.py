@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits import Keyword, read_keywords
-from virtualobserver.maths.spectra import C_KM_S
+from virtualobserver.maths.spectra.lines import C_KM_S
 
 __all__ = [
     "image_axis",

@@ -21,8 +21,8 @@ from virtualobserver.errors import ArchiveAnswerError, ConfigError, DataError
 from virtualobserver.io.answers import expect_votable
 from virtualobserver.io.http import HttpClient
 from virtualobserver.io.tap import tap_request, votable_rows
-from virtualobserver.maths.identity import match_star, move_linear, normal_name
-from virtualobserver.maths.sphere import separation
+from virtualobserver.maths.astrometry.positions import match_star, move_linear, normal_name
+from virtualobserver.maths.astrometry.sphere import separation
 
 __all__ = [
     "SERVICE",

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from virtualobserver.catalog.reference import ReferenceStars
 from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.product import Raw, Target
-from virtualobserver.maths.spectra import C_KM_S
+from virtualobserver.maths.spectra.lines import C_KM_S
 from virtualobserver.observatories.harps.adp import adp_bytes
 from virtualobserver.observatories.harps.settings import HARPSSettings, SimulationSettings
 

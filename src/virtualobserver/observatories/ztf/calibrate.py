@@ -25,6 +25,7 @@ from virtualobserver.conventions import (
 )
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import (
     flux_error_from_mag,
     flux_from_mag,
@@ -32,7 +33,6 @@ from virtualobserver.maths.photometry import (
     mag_from_flux,
     upper_limit_mag,
 )
-from virtualobserver.maths.statistics import light_curve_statistics
 from virtualobserver.maths.times import bjd_tdb, mid_exposure
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.settings import ZTFSettings

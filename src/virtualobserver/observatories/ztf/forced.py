@@ -13,7 +13,7 @@ from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword, IncompleteDownload, InvalidFile
 from virtualobserver.io.answers import Answer, not_html
-from virtualobserver.maths.timeseries import tangent_offsets
+from virtualobserver.maths.lightcurves.cadence import tangent_offsets
 from virtualobserver.observatories.ztf.calibrate import lightcurves
 from virtualobserver.observatories.ztf.table import Columns, without_impossible
 

@@ -20,10 +20,10 @@ from virtualobserver.conventions import (
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.maths.lightcurves.cadence import circular_mean, seasons, tangent_offsets
+from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import align_offsets, flux_error_from_mag, flux_from_mag
-from virtualobserver.maths.statistics import light_curve_statistics
 from virtualobserver.maths.times import Site, bjd_tdb, mid_exposure
-from virtualobserver.maths.timeseries import circular_mean, seasons, tangent_offsets
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.table import Columns
 

@@ -30,7 +30,7 @@ from virtualobserver.errors import (
     ConfigError,
     DataError,
 )
-from virtualobserver.maths.timeseries import tangent_offsets
+from virtualobserver.maths.lightcurves.cadence import tangent_offsets
 from virtualobserver.observatories.ztf import forced
 from virtualobserver.observatories.ztf.live import why_out_of_reach
 from virtualobserver.observatories.ztf.query import FORCED_URL, chunks, cone_of

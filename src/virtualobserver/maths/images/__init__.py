@@ -1,0 +1,1 @@
+"""What is in a calibrated image: background, sources, PSF, zero point, alignment. Knows no detector and no header."""

@@ -1,0 +1,313 @@
+"""Sources of an image: found, and measured in apertures.
+
+Detection and sums over apertures are those of `sep` (Barbary 2016, JOSS 1, 58; Bertin & Arnouts 1996), which is
+imported here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.conventions import (
+    FWHM_TO_SIGMA,
+    MAD_TO_SIGMA,
+    MASK_HALO,
+    MASK_HOT,
+    MASK_LOW_FLAT,
+    MASK_NONLINEAR,
+    MASK_SATURATED,
+)
+from virtualobserver.errors import DataError
+from virtualobserver.maths.images.background import Background, background
+
+__all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures"]
+
+FloatArray = NDArray[np.float64]
+MOST_PIXELS: Final = 1_000_000
+"""Least room for pixels above the threshold that sep is given; it has as many as the image where that is more."""
+LEAST_VARIANCE: Final = np.float32(1e-12)
+"""Keeps a variance of 0 out of divisions; far below that of any detector."""
+TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
+SEP_TRUNCATED: Final = 0x10
+"""Bit of sep: the aperture is cut by the edge of the image."""
+SEP_BLENDED: Final = 0x01 | 0x02
+"""Bits of sep: result of deblending (1), object cut by the edge of the image (2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceList:
+    """Sources by falling flux.
+
+    Parameters
+    ----------
+    x, y
+        Windowed centre, pixels from 0 at the middle of the first one.
+    flux, flux_error
+        In the ellipse of the detection, unit of the image.
+    snr
+        Flux over its error.
+    fwhm
+        Of the light's second moments, pixels.
+    elongation
+        Major over minor axis.
+    flags
+        Bits of the mask inside the detection.
+    blended, truncated
+        Whether it was split from another, or touches the edge.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    flux: FloatArray
+    flux_error: FloatArray
+    snr: FloatArray
+    fwhm: FloatArray
+    elongation: FloatArray
+    flags: NDArray[np.int64]
+    blended: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: Any) -> SourceList:
+        """Return some of the sources: a slice, positions or a boolean array."""
+        return SourceList(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True, eq=False)
+class AperturePhotometry:
+    """Sums over circles: flux and error in the image's unit, sky per pixel, mask bits inside, area (pixels)."""
+
+    flux: FloatArray
+    flux_error: FloatArray
+    sky: FloatArray
+    flags: NDArray[np.int64]
+    area: FloatArray
+
+
+def find_sources(
+    image: NDArray[Any],
+    variance: NDArray[Any] | None = None,
+    *,
+    mask: NDArray[Any] | None = None,
+    threshold: float = 5.0,
+    min_area: int = 5,
+    fwhm: float = 2.5,
+    sky: Background | None = None,
+) -> SourceList:
+    """Find sources above the background.
+
+    Parameters
+    ----------
+    image
+        Shape (ny, nx), background in it.
+    variance
+        Of the pixels; by default the scatter of the background.
+    mask
+        Bits; pixels that are not 0 are not detected on, except saturated ones, which stars have in their middle.
+    threshold
+        Of a filtered pixel, standard deviations.
+    min_area
+        Least pixels above the threshold.
+    fwhm
+        Of the filter, pixels.
+    sky
+        Background, if it is known already.
+
+    Raises
+    ------
+    DataError
+        If there are more sources than can be, which a wrong background or noise makes.
+    """
+    sep = import_module("sep")
+    sep.set_extract_pixstack(max(MOST_PIXELS, image.size))
+    level = sky or background(image, mask=mask)
+    data = np.subtract(image, level.level, dtype=np.float32)
+    bits = np.zeros(data.shape, np.uint8) if mask is None else np.asarray(mask)
+    bad = ~np.isfinite(data)
+    data[bad] = 0
+    if mask is not None:
+        bad |= (bits & ~bits.dtype.type(MASK_SATURATED)) != 0
+    bad = bad if bad.any() else None  # without a mask sep does less
+    noise = (
+        level.scatter if variance is None else np.sqrt(np.maximum(variance, LEAST_VARIANCE, dtype=np.float32))
+    )
+    with _overflow_as_data_error(threshold):
+        found, segments = sep.extract(
+            data, threshold, err=np.ascontiguousarray(noise), mask=bad, minarea=min_area,
+            filter_kernel=_kernel(fwhm), segmentation_map=True,
+        )  # fmt: skip
+    return _source_list(sep, (data, noise, bad, bits), found, segments)
+
+
+def measure_apertures(
+    image: NDArray[Any],
+    variance: NDArray[Any],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radii: Sequence[float],
+    annulus: tuple[float, float] | None = None,
+    mask: NDArray[Any] | None = None,
+    tolerate: int = TOLERATED,
+) -> list[AperturePhotometry]:
+    """Sum circles of several radii around positions, with one sky.
+
+    Parameters
+    ----------
+    variance
+        Of the pixels; the error of the sky is added.
+    radii
+        Pixels.
+    annulus
+        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
+    mask
+        Bits, which are reported for each circle.
+    tolerate
+        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
+        pixel is good once its dark is subtracted, and its variance knows of it.
+    """
+    circles = [np.asarray(radius, float) for radius in radii]
+    return _sum_circles(image, variance, (x, y), circles, annulus=annulus, mask=mask, tolerate=tolerate)
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _sum_circles(
+    image: NDArray[Any],
+    variance: NDArray[Any],
+    places: tuple[ArrayLike, ArrayLike],
+    radii: Sequence[FloatArray],
+    *,
+    annulus: tuple[float, float] | None,
+    mask: NDArray[Any] | None,
+    tolerate: int,
+) -> list[AperturePhotometry]:
+    sep = import_module("sep")
+    data = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
+    noise = np.ascontiguousarray(np.sqrt(np.maximum(np.asarray(variance, np.float32), 0)))
+    bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
+    bad = np.ascontiguousarray(((bits & ~tolerate) != 0) | ~np.isfinite(data))
+    px, py = (np.atleast_1d(np.asarray(values, float)) for values in places)
+    inside = (px > -0.5) & (px < data.shape[1] - 0.5) & (py > -0.5) & (py < data.shape[0] - 0.5)
+    level, level_error = np.zeros(len(px)), np.zeros(len(px))
+    if annulus is not None:
+        level, level_error = _ring_sky(data, bad, px, py, annulus)
+    found = []
+    for radius in radii:
+        r = np.broadcast_to(radius, px.shape).astype(float)
+        flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
+        area = np.pi * r**2
+        broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
+        flux = np.where(broken, np.nan, flux - level * area)
+        error = np.where(broken, np.nan, np.hypot(error, level_error * area))
+        found.append(AperturePhotometry(flux, error, level, _bits_in_circles(bits, px, py, r), area))
+    return found
+
+
+@contextmanager
+def _overflow_as_data_error(threshold: float) -> Iterator[None]:
+    """Name the overflow of `sep`'s buffers, which it raises as an Exception of no class of its own."""
+    try:
+        yield
+    except Exception as error:
+        # anything with a class of its own is a bug of ours, not an overflow
+        if type(error) is not Exception:
+            raise
+        msg = f"too many sources at {threshold} sigma: is the noise right? ({error})"
+        raise DataError(msg) from error
+
+
+def _kernel(fwhm: float) -> NDArray[np.float32]:
+    sigma = fwhm * FWHM_TO_SIGMA
+    half = max(int(np.ceil(2 * sigma)), 1)
+    offset = np.arange(-half, half + 1)
+    line = np.exp(-0.5 * (offset / sigma) ** 2)
+    kernel = np.outer(line, line)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+
+
+def _source_list(sep: Any, planes: tuple[Any, ...], found: Any, segments: Any) -> SourceList:
+    data, noise, bad, bits = planes
+    order = np.argsort(-found["flux"], kind="stable")
+    a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
+    sigma = np.sqrt(0.5 * (a**2 + b**2))
+    x, y, _ = sep.winpos(data, found["x"], found["y"], np.maximum(sigma, 0.8), mask=bad)
+    lost = ~(np.hypot(x - found["x"], y - found["y"]) < 3)
+    x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
+    flags = np.zeros(len(found) + 1, np.int64)
+    inside = np.flatnonzero(segments != 0)  # a few per cent of the pixels: all that follows is about these
+    owner, kinds = segments.ravel()[inside], bits.ravel()[inside]
+    marked = kinds != 0
+    np.bitwise_or.at(flags, owner[marked], kinds[marked].astype(np.int64))
+    weights = noise.ravel()[inside].astype(float) ** 2
+    error = np.sqrt(np.bincount(owner, weights, minlength=len(found) + 1)[1:])
+    flux = found["flux"].astype(float)
+    columns = (
+        x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],
+        (found["flag"] & SEP_BLENDED) != 0, _at_edge(found, data.shape),
+    )  # fmt: skip
+    return SourceList(*(np.asarray(column)[order] for column in columns))
+
+
+def _at_edge(found: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    low = (found["xmin"] <= 0) | (found["ymin"] <= 0)
+    return np.asarray(low | (found["xmax"] >= shape[1] - 1) | (found["ymax"] >= shape[0] - 1))
+
+
+def _bits_in_circles(
+    bits: NDArray[np.int64], x: FloatArray, y: FloatArray, r: FloatArray
+) -> NDArray[np.int64]:
+    flags = np.zeros(len(x), np.int64)
+    if not bits.any():
+        return flags
+    for number, (x0, y0, r0) in enumerate(zip(x, y, r, strict=True)):
+        if not np.isfinite(x0 + y0):
+            continue
+        top, left = max(int(y0 - r0), 0), max(int(x0 - r0), 0)
+        box = bits[top : max(int(y0 + r0) + 2, 0), left : max(int(x0 + r0) + 2, 0)]
+        rows, cols = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
+        inside = (rows - y0) ** 2 + (cols - x0) ** 2 <= (r0 + 0.5) ** 2
+        flags[number] = np.bitwise_or.reduce(box[inside]) if box.size and inside.any() else 0
+    return flags
+
+
+def _ring_sky(
+    data: Any, bad: Any, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
+    inner, outer = annulus
+    level, error = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    for number, (x0, y0) in enumerate(zip(x, y, strict=True)):
+        if not np.isfinite(x0 + y0):
+            continue
+        top, left = max(int(y0 - outer), 0), max(int(x0 - outer), 0)
+        cut = slice(top, max(int(y0 + outer) + 2, 0)), slice(left, max(int(x0 + outer) + 2, 0))
+        box = data[cut]
+        rows, cols = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
+        distance = (rows - y0) ** 2 + (cols - x0) ** 2
+        values = box[(distance >= inner**2) & (distance <= outer**2) & ~bad[cut]].astype(float)
+        for _ in range(3):
+            if values.size < 5:
+                break
+            centre = _median(values)
+            spread = max(MAD_TO_SIGMA * _median(np.abs(values - centre)), 1e-12)
+            values = values[np.abs(values - centre) <= 3 * spread]
+        if values.size:
+            level[number] = _median(values)
+            error[number] = values.std() * np.sqrt(0.5 * np.pi / values.size)
+    return level, error
+
+
+def _median(values: FloatArray) -> float:
+    """Return the median of a few hundred finite numbers, much quicker than NumPy's."""
+    line = np.sort(values)
+    return float(0.5 * (line[(len(line) - 1) // 2] + line[len(line) // 2]))

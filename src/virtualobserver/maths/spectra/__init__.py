@@ -1,0 +1,1 @@
+"""Spectra: lines, noise, flags, orders of an echelle. Knows no instrument."""
