@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from support_real import real_data
 
-from virtualobserver.io.fits import read_image
+from virtualobserver.io.fits.files import read_image
 
 GAIN, READ_NOISE, BIAS = 2.0, 9.0, 1000.0
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from virtualobserver.data.product import Known, Raw, RawRef, Target
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.http.client import HttpClient
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.adp import adp_bytes
 from virtualobserver.observatory import Aux

@@ -7,8 +7,8 @@ import numpy as np
 from astropy.io import fits
 from ruamel.yaml import YAML
 
-from virtualobserver.io.kbmod import Observer, WorkUnit
-from virtualobserver.io.kbmod_tables import KbmodResults
+from virtualobserver.io.kbmod.tables import KbmodResults
+from virtualobserver.io.kbmod.workunit import Observer, WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf
 
 CARDS = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from virtualobserver.data.product import RawRef, Target
-from virtualobserver.io.answers import Answer
+from virtualobserver.io.http.answers import Answer
 from virtualobserver.observatory import Aux
 
 HEADER = "oid,expid,hjd,mjd,mag,magerr,catflags,filtercode,ra,dec,chi,sharp,ccdid,qid,exptime"

@@ -12,8 +12,8 @@ from support_project import settings
 
 from virtualobserver.db.archive import DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveUnavailable
-from virtualobserver.io.http import HttpClient, Retry, Timeouts
-from virtualobserver.io.ratelimit import LocalSlots, SlotRateLimiter, SlotSource
+from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
+from virtualobserver.io.http.ratelimit import LocalSlots, SlotRateLimiter, SlotSource
 from virtualobserver.run.archive import ArchiveClient
 from virtualobserver.run.project import Project
 
@@ -23,8 +23,8 @@ ASK = """
 import sys
 from virtualobserver.db.archive import DatabaseSlots
 from virtualobserver.db.engine import Database
-from virtualobserver.io.http import HttpClient
-from virtualobserver.io.ratelimit import SlotRateLimiter
+from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.ratelimit import SlotRateLimiter
 
 with Database(sys.argv[1]) as database:
     with HttpClient(limiter=SlotRateLimiter(float(sys.argv[3]), DatabaseSlots(database))) as http:

@@ -21,7 +21,7 @@ from virtualobserver.catalog.star_index import is_star_index, read_star_index
 from virtualobserver.cli import main
 from virtualobserver.data import Image
 from virtualobserver.errors import CatalogError
-from virtualobserver.io.fits import read_image
+from virtualobserver.io.fits.files import read_image
 from virtualobserver.io.tables import read_any
 from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.models import Product

@@ -29,8 +29,8 @@ from virtualobserver.data import Image, SpectrumSet, Table, TimeSeries
 from virtualobserver.data.histogram import Axis, Histogram
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, InvalidFile, LostFact
-from virtualobserver.io.fits import read_image, write_image
-from virtualobserver.io.fits_cut import read_cut
+from virtualobserver.io.fits.cut import read_cut
+from virtualobserver.io.fits.files import read_image, write_image
 from virtualobserver.io.hdf5 import encode, read_block, write_file_image
 from virtualobserver.io.netcdf import read_netcdf, write_netcdf, write_variables
 

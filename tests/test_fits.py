@@ -8,7 +8,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.data import Image
 from virtualobserver.errors import BadKeyword, InvalidFile
-from virtualobserver.io.fits import (
+from virtualobserver.io.fits.files import (
     Keyword,
     read_header,
     read_image,

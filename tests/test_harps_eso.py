@@ -8,7 +8,7 @@ from support_loopback import Act, Loopback
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.data.product import Raw
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, ArchiveUnavailable
-from virtualobserver.io.http import HttpClient, Retry, Timeouts
+from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
 from virtualobserver.observatories.harps import VirtualHARPS, eso, query
 from virtualobserver.observatories.harps.live import Addresses, LiveArchive
 

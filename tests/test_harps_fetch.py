@@ -18,7 +18,7 @@ from virtualobserver.errors import (
     DataError,
     IncompleteDownload,
 )
-from virtualobserver.io.http import HttpClient, Retry, Timeouts
+from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
 from virtualobserver.maths.spectra import flags
 from virtualobserver.observatories.harps import VirtualHARPS, query
 from virtualobserver.observatories.harps.live import Addresses, LiveArchive

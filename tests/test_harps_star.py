@@ -10,7 +10,7 @@ from support_star import BETA, GAIA, PLANET, answer, objects
 
 from virtualobserver.data.product import Known, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveAnswerError, ArchiveUnavailable, ConfigError, DataError
-from virtualobserver.io.http import HttpClient, Retry, Timeouts
+from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
 from virtualobserver.observatories.harps import VirtualHARPS, simbad
 from virtualobserver.observatories.harps.gaia import query_over
 from virtualobserver.observatories.harps.star import Patience, StarServices, identify_star, with_star

@@ -34,8 +34,8 @@ from virtualobserver.errors import (
     DiskFull,
     IncompleteDownload,
 )
-from virtualobserver.io import download as download_module
-from virtualobserver.io.answers import (
+from virtualobserver.io.http import download as download_module
+from virtualobserver.io.http.answers import (
     Check,
     expect_csv,
     expect_fits,
@@ -43,8 +43,8 @@ from virtualobserver.io.answers import (
     expect_votable,
     not_html,
 )
-from virtualobserver.io.http import HttpClient, Retry, Timeouts
-from virtualobserver.io.ratelimit import LocalRateLimiter, retry_after
+from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
+from virtualobserver.io.http.ratelimit import LocalRateLimiter, retry_after
 from virtualobserver.secrets import scrub as scrub_text
 from virtualobserver.secrets import scrub_url
 
@@ -946,7 +946,7 @@ def test_fault_09_endless_body_of_a_redirect_is_not_read(archive: Loopback) -> N
 _FETCH = """
 import sys
 from pathlib import Path
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.http.client import HttpClient
 HttpClient().download(sys.argv[1], Path(sys.argv[2]))
 """
 

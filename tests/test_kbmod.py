@@ -15,10 +15,9 @@ from support_real import real_data
 from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.data import Target, as_handle
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.kbmod import Observer, WorkUnit, read_workunit, shard_path, write_workunit
-from virtualobserver.io.kbmod_config import default_config, yaml_scalar
-from virtualobserver.io.kbmod_images import images_of, workunit_of
-from virtualobserver.io.kbmod_tables import (
+from virtualobserver.io.kbmod.config import default_config, yaml_scalar
+from virtualobserver.io.kbmod.images import images_of, workunit_of
+from virtualobserver.io.kbmod.tables import (
     KbmodResults,
     read_image_collection,
     read_results,
@@ -26,6 +25,7 @@ from virtualobserver.io.kbmod_tables import (
     write_image_collection,
     write_results,
 )
+from virtualobserver.io.kbmod.workunit import Observer, WorkUnit, read_workunit, shard_path, write_workunit
 from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 from virtualobserver.maths.shiftstack.refine import Refined

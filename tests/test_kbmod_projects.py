@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from virtualobserver import Project
 from virtualobserver.cli.entry import app
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.kbmod import read_workunit, shard_path, write_workunit
-from virtualobserver.io.kbmod_folder import find_results, find_units, unit_of, write_stacks
-from virtualobserver.io.kbmod_images import images_of
-from virtualobserver.io.kbmod_tables import read_image_collection, read_results, write_results
+from virtualobserver.io.kbmod.folder import find_results, find_units, unit_of, write_stacks
+from virtualobserver.io.kbmod.images import images_of
+from virtualobserver.io.kbmod.tables import read_image_collection, read_results, write_results
+from virtualobserver.io.kbmod.workunit import read_workunit, shard_path, write_workunit
 from virtualobserver.models import Product
 from virtualobserver.run.stacks import export_stacks
 

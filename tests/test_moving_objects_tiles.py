@@ -11,7 +11,7 @@ from virtualobserver.analyses.moving_objects.night import load_night
 from virtualobserver.data import Image, Target, as_handle
 from virtualobserver.data.handles import ProductInfo
 from virtualobserver.errors import DataError
-from virtualobserver.io import fits
+from virtualobserver.io.fits import files as fits
 from virtualobserver.io.store import Store
 from virtualobserver.maths.shiftstack.find import find_movers
 from virtualobserver.maths.shiftstack.grids import disc_grid, grid_step
@@ -260,6 +260,6 @@ def test_box_of_scaled_and_packed_images_is_read_too(tmp_path, form):
         packed = tmp_path / "a.fits.gz"
         packed.write_bytes(gzip.compress(path.read_bytes()))
         path = packed
-    from virtualobserver.io.fits_cut import read_cut
+    from virtualobserver.io.fits.cut import read_cut
 
     np.testing.assert_array_equal(read_cut(path, slice(3, 9), slice(4, 11)).data, data[3:9, 4:11])

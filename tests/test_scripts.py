@@ -15,7 +15,7 @@ from support_astep import frames
 from support_cli import PROGRAM
 
 from virtualobserver.cli import main
-from virtualobserver.io.fits import read_image
+from virtualobserver.io.fits.files import read_image
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 NIGHT = "2010-03-01"

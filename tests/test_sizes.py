@@ -15,7 +15,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import sizes, tables
-from virtualobserver.io.fits_structure import check_structure
+from virtualobserver.io.fits.structure import check_structure
 from virtualobserver.io.netcdf import read_netcdf
 from virtualobserver.io.tables import read_any
 

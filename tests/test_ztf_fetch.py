@@ -18,7 +18,7 @@ from virtualobserver.errors import (
     IncompleteDownload,
     InvalidFile,
 )
-from virtualobserver.io.http import HttpClient, Retry
+from virtualobserver.io.http.client import HttpClient, Retry
 from virtualobserver.observatories.ztf import VirtualZTF, query, table
 
 HTML = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>\n"

@@ -19,7 +19,7 @@ from virtualobserver.errors import (
     IncompleteDownload,
     InvalidFile,
 )
-from virtualobserver.io.http import HttpClient, Retry
+from virtualobserver.io.http.client import HttpClient, Retry
 from virtualobserver.io.store import Store
 from virtualobserver.observatories.ztf import VirtualZTF, forced, service
 

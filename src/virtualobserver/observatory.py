@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-    from virtualobserver.io.http import HttpClient
+    from virtualobserver.io.http.client import HttpClient
     from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution
 
 __all__ = [

@@ -18,7 +18,7 @@ from virtualobserver.errors import (
     ArchiveUnavailable,
     CatalogError,
 )
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.tables import read_any, write_any
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 

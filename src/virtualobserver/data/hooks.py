@@ -19,11 +19,11 @@ def draw(thing: Any, **options: Any) -> Any:
 
 
 def fits_header(cards: Mapping[str, Any]) -> Any:
-    """Return keywords and values as `astropy.io.fits.Header`; see `virtualobserver.io.headers`."""
-    return import_module("virtualobserver.io.headers").fits_header(cards)
+    """Return keywords and values as `astropy.io.fits.Header`; see `virtualobserver.io.fits.headers`."""
+    return import_module("virtualobserver.io.fits.headers").fits_header(cards)
 
 
 def plain_header(header: Any) -> dict[str, Any]:
-    """Return a header of astropy, or any mapping, as plain values; see `virtualobserver.io.headers`."""
-    plain: dict[str, Any] = import_module("virtualobserver.io.headers").plain_header(header)
+    """Return a header of astropy, or any mapping, as plain values; see `virtualobserver.io.fits.headers`."""
+    plain: dict[str, Any] = import_module("virtualobserver.io.fits.headers").plain_header(header)
     return plain

@@ -137,7 +137,9 @@ class Store:
 
     def write_image(self, folder: str, image: Image, name: str) -> Written:
         """Write one image as FITS; the file is named by `name` and its content."""
-        from virtualobserver.io import fits  # astropy.io.fits takes long to load, and light curves need none
+        from virtualobserver.io.fits import (
+            files as fits,  # astropy.io.fits takes long to load, and light curves need none
+        )
 
         content = fits.image_bytes(image)
         record = self._write_content(folder, content, prefix=f"{safe_name(name)}.", suffix=".fits")
@@ -254,7 +256,7 @@ class Store:
         if ref.checksum is not None and _sha256(path) != ref.checksum:
             raise self._mismatch(ref, "its bytes have changed")
         if ref.kind == "image":
-            from virtualobserver.io import fits
+            from virtualobserver.io.fits import files as fits
 
             return fits.read_image(path, hdu=int(ref.key) if ref.key else None)
         if ref.format == "netcdf":
@@ -264,7 +266,7 @@ class Store:
     def section(self, ref: BlockRef, rows: slice, cols: slice | None = None) -> Any:
         """Read a part; the checksum, which is that of the whole, is not checked."""
         if ref.kind == "image":
-            from virtualobserver.io.fits_cut import read_cut
+            from virtualobserver.io.fits.cut import read_cut
 
             return read_cut(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
         try:

@@ -31,8 +31,9 @@ from virtualobserver.errors import (
     InvalidFile,
     LostFact,
 )
-from virtualobserver.io import described, fits
+from virtualobserver.io import described
 from virtualobserver.io.atomic import replacing, write_bytes
+from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 from virtualobserver.io.sizes import check_claim, check_size, most_bytes

@@ -16,11 +16,11 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits_structure import MemoryFile
-from virtualobserver.io.kbmod import Observer, read_workunit_image, shard_bytes
-from virtualobserver.io.kbmod_folder import FoundUnit, find_results, find_units, unit_of, write_stack
-from virtualobserver.io.kbmod_images import images_of
-from virtualobserver.io.kbmod_tables import KbmodResults, read_results, write_results
+from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.io.kbmod.folder import FoundUnit, find_results, find_units, unit_of, write_stack
+from virtualobserver.io.kbmod.images import images_of
+from virtualobserver.io.kbmod.tables import KbmodResults, read_results, write_results
+from virtualobserver.io.kbmod.workunit import Observer, read_workunit_image, shard_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, VirtualObservatory
 

@@ -16,8 +16,8 @@ from virtualobserver.config.credentials import Credentials
 from virtualobserver.data.product import Known, Target
 from virtualobserver.db.archive import DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveError
-from virtualobserver.io.http import HttpClient, Retry, Timeouts
-from virtualobserver.io.ratelimit import SlotRateLimiter
+from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
+from virtualobserver.io.http.ratelimit import SlotRateLimiter
 from virtualobserver.observatory import Landed
 from virtualobserver.run.steps import Step
 

@@ -12,8 +12,8 @@ from virtualobserver.analysis import Analysis
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import ConfigError
-from virtualobserver.io.kbmod import Observer
-from virtualobserver.io.kbmod_folder import write_stacks
+from virtualobserver.io.kbmod.folder import write_stacks
+from virtualobserver.io.kbmod.workunit import Observer
 from virtualobserver.io.names import safe_name
 from virtualobserver.run.export import export, kinds
 from virtualobserver.run.steps import Step

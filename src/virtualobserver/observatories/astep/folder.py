@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits import read_header
-from virtualobserver.io.fits_structure import check_structure, first_image
+from virtualobserver.io.fits.files import read_header
+from virtualobserver.io.fits.structure import check_structure, first_image
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.astep.header import KINDS, facts_of

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.fits import read_header, read_image, read_section
-from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image
+from virtualobserver.io.fits.files import read_header, read_image, read_section
+from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image
 from virtualobserver.maths.ccd.combine import Sections
 from virtualobserver.maths.ccd.overscan import apply_overscan, read_layout
 from virtualobserver.observatories.astep.settings import ASTEPSettings

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
-from virtualobserver.io.keywords import MISSING, Keyword, read_keywords
+from virtualobserver.io.fits.keywords import MISSING, Keyword, read_keywords
 from virtualobserver.maths.ccd.match import FrameKey
 from virtualobserver.maths.ccd.science import Detector
 from virtualobserver.observatories.astep.settings import ASTEPSettings, KeywordSettings

@@ -12,7 +12,7 @@ from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_HOT, MASK_NAMES, M
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
-from virtualobserver.io.keywords import read_wcs
+from virtualobserver.io.fits.keywords import read_wcs
 from virtualobserver.maths.ccd.halos import star_halos
 from virtualobserver.maths.ccd.masks import count_bits
 from virtualobserver.maths.ccd.science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import FWHM_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Raw, Target
-from virtualobserver.io.fits import image_bytes
+from virtualobserver.io.fits.files import image_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatories.astep.folder import raw_of
 from virtualobserver.observatories.astep.header import facts_of

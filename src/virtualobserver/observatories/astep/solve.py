@@ -15,7 +15,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
-from virtualobserver.io.keywords import read_wcs
+from virtualobserver.io.fits.keywords import read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.observatories.astep.settings import ASTEPSettings, SolveSettings

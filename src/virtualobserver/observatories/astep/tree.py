@@ -13,7 +13,7 @@ from pathlib import Path
 
 from virtualobserver.data.cards import cards_by_unit, with_cards
 from virtualobserver.data.image import Image
-from virtualobserver.io.fits import write_image
+from virtualobserver.io.fits.files import write_image
 from virtualobserver.io.names import safe_name
 from virtualobserver.observatories.astep.header import stem_of
 from virtualobserver.observatory import Group

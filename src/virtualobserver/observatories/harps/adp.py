@@ -14,7 +14,7 @@ import numpy as np
 from astropy.io import fits as afits
 from numpy.typing import NDArray
 
-from virtualobserver.io.fits_structure import MemoryFile, quiet
+from virtualobserver.io.fits.structure import MemoryFile, quiet
 
 __all__ = ["adp_bytes", "cut_windows"]
 

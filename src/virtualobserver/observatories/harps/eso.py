@@ -15,7 +15,7 @@ from typing import Any, Final
 import requests
 
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.http.client import HttpClient
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps.query import WEB, Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings

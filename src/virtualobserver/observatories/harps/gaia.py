@@ -12,9 +12,9 @@ from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
 from virtualobserver.catalog.remote import Query
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Raw, RawRef, Target
-from virtualobserver.io.answers import expect_votable
-from virtualobserver.io.http import HttpClient
-from virtualobserver.io.tap import tap_request, votable_rows
+from virtualobserver.io.http.answers import expect_votable
+from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.tap import tap_request, votable_rows
 from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star, move_linear
 
 __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]

@@ -15,7 +15,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword, InvalidFile
-from virtualobserver.io.keywords import Keyword, read_keywords
+from virtualobserver.io.fits.keywords import Keyword, read_keywords
 from virtualobserver.maths.astrometry.positions import classify_name
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.times import Site, barycentric_velocity

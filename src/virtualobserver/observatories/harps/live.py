@@ -24,11 +24,11 @@ from virtualobserver.errors import (
     DataError,
     IncompleteDownload,
 )
-from virtualobserver.io.answers import expect_fits, expect_votable
-from virtualobserver.io.fits_structure import quiet, wrong_sums
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.fits.structure import quiet, wrong_sums
+from virtualobserver.io.http.answers import expect_fits, expect_votable
+from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.tap import tap_request
 from virtualobserver.io.names import safe_name
-from virtualobserver.io.tap import tap_request
 from virtualobserver.observatories.harps import eso, gaia, query
 from virtualobserver.observatories.harps.adp import cut_windows
 from virtualobserver.observatories.harps.folder import catalogue_of

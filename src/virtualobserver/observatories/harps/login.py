@@ -13,7 +13,7 @@ from requests.auth import AuthBase
 
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.errors import ArchiveAnswerError, ArchiveRefused
-from virtualobserver.io.http import HttpClient
+from virtualobserver.io.http.client import HttpClient
 
 __all__ = ["TOKEN_URL", "BearerAuth", "Login"]
 

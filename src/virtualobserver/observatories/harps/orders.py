@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
-from virtualobserver.io.keywords import Keyword, read_keywords
+from virtualobserver.io.fits.keywords import Keyword, read_keywords
 from virtualobserver.maths.spectra.echelle import merge_orders
 
 __all__ = ["are_orders", "merged_spectrum"]

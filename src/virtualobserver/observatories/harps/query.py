@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from virtualobserver.errors import ArchiveAnswerError, ConfigError
-from virtualobserver.io.tap import votable_rows
+from virtualobserver.io.http.tap import votable_rows
 
 __all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "WEB", "Found", "build_query", "parse_rows", "rows_of"]
 

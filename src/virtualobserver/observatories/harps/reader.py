@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from virtualobserver.conventions import SPECTRUM_MASK_FLAGGED
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits import check_structure
-from virtualobserver.io.fits_structure import MemoryFile, quiet, wrong_sums
+from virtualobserver.io.fits.files import check_structure
+from virtualobserver.io.fits.structure import MemoryFile, quiet, wrong_sums
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.lines import C_KM_S, shift, vacuum_to_air

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import BadKeyword, InvalidFile
-from virtualobserver.io.fits import Keyword, read_keywords
+from virtualobserver.io.fits.files import Keyword, read_keywords
 from virtualobserver.maths.spectra.lines import C_KM_S
 
 __all__ = [

@@ -18,9 +18,9 @@ import numpy as np
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import ArchiveAnswerError, ConfigError, DataError
-from virtualobserver.io.answers import expect_votable
-from virtualobserver.io.http import HttpClient
-from virtualobserver.io.tap import tap_request, votable_rows
+from virtualobserver.io.http.answers import expect_votable
+from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.tap import tap_request, votable_rows
 from virtualobserver.maths.astrometry.positions import match_star, move_linear, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 

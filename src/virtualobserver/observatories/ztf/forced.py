@@ -12,7 +12,7 @@ import numpy as np
 from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword, IncompleteDownload, InvalidFile
-from virtualobserver.io.answers import Answer, not_html
+from virtualobserver.io.http.answers import Answer, not_html
 from virtualobserver.maths.lightcurves.cadence import tangent_offsets
 from virtualobserver.observatories.ztf.calibrate import lightcurves
 from virtualobserver.observatories.ztf.table import Columns, without_impossible

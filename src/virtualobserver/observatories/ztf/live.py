@@ -7,7 +7,7 @@ from typing import Any
 
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import ArchiveError, ArchiveUnavailable, DataError, IncompleteDownload
-from virtualobserver.io.answers import Answer, Check
+from virtualobserver.io.http.answers import Answer, Check
 from virtualobserver.observatories.ztf import query
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings

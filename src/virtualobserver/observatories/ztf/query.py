@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, ConfigError
-from virtualobserver.io.answers import Answer, expect_csv, expect_votable
+from virtualobserver.io.http.answers import Answer, expect_csv, expect_votable
 from virtualobserver.observatories.ztf.table import REQUIRED
 
 __all__ = [

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.image import Image
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits import pixel_unit
-from virtualobserver.io.fits_planes import as_variance, check_shape, find_planes, say_unknown
-from virtualobserver.io.fits_structure import check_structure, first_image, quiet
-from virtualobserver.io.headers import plain_header, structural
+from virtualobserver.io.fits.files import pixel_unit
+from virtualobserver.io.fits.headers import plain_header, structural
+from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.structure import check_structure, first_image, quiet
 
 __all__ = ["read_cut"]
 

@@ -20,14 +20,14 @@ from requests.auth import AuthBase, HTTPBasicAuth
 
 from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ArchiveError, ArchiveUnavailable, IncompleteDownload
-from virtualobserver.io.answers import Answer, Check
-from virtualobserver.io.body import read_body
-from virtualobserver.io.deadlines import BoundedAdapter, Timeouts
-from virtualobserver.io.download import Wanted, fetch_file
-from virtualobserver.io.httpcache import read_cached, write_cached
-from virtualobserver.io.ratelimit import LocalRateLimiter, RateLimiter, Retry
-from virtualobserver.io.status import AttemptError, refuse_status
-from virtualobserver.io.transport import Exchange, PlainSession, Reply, open_reply
+from virtualobserver.io.http.answers import Answer, Check
+from virtualobserver.io.http.body import read_body
+from virtualobserver.io.http.cache import read_cached, write_cached
+from virtualobserver.io.http.deadlines import BoundedAdapter, Timeouts
+from virtualobserver.io.http.download import Wanted, fetch_file
+from virtualobserver.io.http.ratelimit import LocalRateLimiter, RateLimiter, Retry
+from virtualobserver.io.http.status import AttemptError, refuse_status
+from virtualobserver.io.http.transport import Exchange, PlainSession, Reply, open_reply
 from virtualobserver.secrets import host_of, public_headers, request_secrets, scrub
 
 __all__ = ["HttpClient", "Progress", "Retry", "Timeouts"]

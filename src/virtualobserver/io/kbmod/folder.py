@@ -15,8 +15,10 @@ from astropy.io import fits as afits
 from virtualobserver.data.image import Image
 from virtualobserver.data.world import world_of
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.fits_structure import quiet
-from virtualobserver.io.kbmod import (
+from virtualobserver.io.fits.structure import quiet
+from virtualobserver.io.kbmod.images import workunit_of
+from virtualobserver.io.kbmod.tables import read_image_collection, read_results, write_image_collection
+from virtualobserver.io.kbmod.workunit import (
     Observer,
     WorkUnit,
     WorkUnitHead,
@@ -24,8 +26,6 @@ from virtualobserver.io.kbmod import (
     shard_path,
     write_workunit,
 )
-from virtualobserver.io.kbmod_images import workunit_of
-from virtualobserver.io.kbmod_tables import read_image_collection, read_results, write_image_collection
 
 __all__ = ["COLLECTION", "FoundUnit", "find_results", "find_units", "unit_of", "write_stack", "write_stacks"]
 

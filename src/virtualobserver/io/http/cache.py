@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from virtualobserver.io.answers import Answer
 from virtualobserver.io.atomic import write_bytes
+from virtualobserver.io.http.answers import Answer
 from virtualobserver.secrets import is_secret_name
 
 __all__ = ["cache_path", "read_cached", "write_cached"]

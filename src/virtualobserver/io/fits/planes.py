@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import InvalidFile, LostFact
-from virtualobserver.io.fits_structure import MemoryFile
+from virtualobserver.io.fits.structure import MemoryFile
 
 __all__ = ["KIND", "Planes", "as_variance", "check_shape", "find_planes", "say_unknown"]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing, write_bytes
-from virtualobserver.io.fits_structure import quiet
-from virtualobserver.io.kbmod_config import yaml_scalar
+from virtualobserver.io.fits.structure import quiet
+from virtualobserver.io.kbmod.config import yaml_scalar
 from virtualobserver.maths.shiftstack.images import Frames
 from virtualobserver.maths.shiftstack.stamps import Coadd, coadd
 

@@ -20,9 +20,9 @@ from typing import IO
 import requests
 
 from virtualobserver.errors import ArchiveAnswerError, DiskFull, IncompleteDownload, VirtualObserverError
-from virtualobserver.io.answers import Answer, Check
 from virtualobserver.io.atomic import check_space, is_disk_full, sync_folder
-from virtualobserver.io.transport import Exchange, Reply, open_reply
+from virtualobserver.io.http.answers import Answer, Check
+from virtualobserver.io.http.transport import Exchange, Reply, open_reply
 from virtualobserver.secrets import public_headers
 
 __all__ = ["Wanted", "fetch_file"]

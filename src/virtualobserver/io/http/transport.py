@@ -1,6 +1,6 @@
 """One HTTP exchange under deadlines: send, follow redirects, read the body piece by piece.
 
-A watchdog shuts the socket at the deadline, see `virtualobserver.io.deadlines`.
+A watchdog shuts the socket at the deadline, see `virtualobserver.io.http.deadlines`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import urllib3
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from virtualobserver.errors import ArchiveError, ArchiveRefused, ArchiveUnavailable, IncompleteDownload
-from virtualobserver.io.deadlines import Timeouts, Watchdog
+from virtualobserver.io.http.deadlines import Timeouts, Watchdog
 from virtualobserver.secrets import host_of, scrub, scrub_url
 
 __all__ = ["Exchange", "NoAuth", "PlainSession", "Reply", "open_reply"]

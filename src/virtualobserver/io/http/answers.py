@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from virtualobserver.errors import ArchiveAnswerError, IncompleteDownload
-from virtualobserver.io.votable import looks_like_xml, votable_status
+from virtualobserver.io.http.votable import looks_like_xml, votable_status
 from virtualobserver.secrets import scrub
 
 __all__ = [

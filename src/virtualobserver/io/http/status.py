@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from virtualobserver.errors import ArchiveAnswerError, ArchiveError, ArchiveRefused, ArchiveUnavailable
-from virtualobserver.io.body import first_words
-from virtualobserver.io.ratelimit import Retry, retry_after
-from virtualobserver.io.transport import Reply
+from virtualobserver.io.http.body import first_words
+from virtualobserver.io.http.ratelimit import Retry, retry_after
+from virtualobserver.io.http.transport import Reply
 from virtualobserver.secrets import host_of
 
 __all__ = ["AttemptError", "refuse_status"]

@@ -18,10 +18,10 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.fits_planes import KIND, as_variance, check_shape, find_planes, say_unknown
-from virtualobserver.io.fits_structure import MemoryFile, check_structure, first_image, quiet
-from virtualobserver.io.headers import fits_header, lines_of, plain_header, structural
-from virtualobserver.io.keywords import Keyword, read_keywords, read_wcs
+from virtualobserver.io.fits.headers import fits_header, lines_of, plain_header, structural
+from virtualobserver.io.fits.keywords import Keyword, read_keywords, read_wcs
+from virtualobserver.io.fits.planes import KIND, as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, quiet
 
 __all__ = [
     "Keyword",

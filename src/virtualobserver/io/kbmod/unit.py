@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError
-from virtualobserver.io.kbmod_config import default_config
+from virtualobserver.io.kbmod.config import default_config
 from virtualobserver.maths.shiftstack.images import Frames
 
 __all__ = ["Observer", "WorkUnit"]

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.image import Image
 from virtualobserver.errors import DataError
-from virtualobserver.io.kbmod import Observer, WorkUnit
-from virtualobserver.io.kbmod_config import default_config
+from virtualobserver.io.kbmod.config import default_config
+from virtualobserver.io.kbmod.workunit import Observer, WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 
 __all__ = ["images_of", "workunit_of"]

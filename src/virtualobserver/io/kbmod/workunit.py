@@ -18,10 +18,10 @@ from astropy.io import fits as afits
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.fits_structure import MemoryFile, quiet
-from virtualobserver.io.fits_timeless import timeless
-from virtualobserver.io.kbmod_config import config_columns, config_of
-from virtualobserver.io.kbmod_unit import Observer, WorkUnit
+from virtualobserver.io.fits.structure import MemoryFile, quiet
+from virtualobserver.io.fits.timeless import timeless
+from virtualobserver.io.kbmod.config import config_columns, config_of
+from virtualobserver.io.kbmod.unit import Observer, WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf
 
 __all__ = [

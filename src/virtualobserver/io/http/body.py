@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 
 from virtualobserver.errors import ArchiveAnswerError, ArchiveError, IncompleteDownload
-from virtualobserver.io.transport import Reply
+from virtualobserver.io.http.transport import Reply
 from virtualobserver.secrets import scrub
 
 __all__ = ["first_words", "read_body"]

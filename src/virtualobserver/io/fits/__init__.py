@@ -1,0 +1,1 @@
+"""FITS: whole files, boxes of images, headers as declared, checks of structure. Knows no camera."""

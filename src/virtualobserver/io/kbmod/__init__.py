@@ -1,0 +1,1 @@
+"""The files of KBMOD: WorkUnits, ImageCollection, Results, search parameters. Searches nothing."""
