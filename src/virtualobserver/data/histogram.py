@@ -351,7 +351,7 @@ class Histogram:
 
     def _to_uhi_(self) -> dict[str, Any]:
         """Return what ``hist.Hist`` is built from."""
-        from virtualobserver.data.foreign_counts import to_uhi
+        from virtualobserver.data.foreign.counts import to_uhi
 
         return to_uhi(self)
 
@@ -395,7 +395,7 @@ class Histogram:
         DataError
             The dataset is something else, or a part of one.
         """
-        from virtualobserver.data.foreign_counts import from_xarray
+        from virtualobserver.data.foreign.counts import from_xarray
 
         return cls.from_sparse(from_xarray(dataset))
 
@@ -406,7 +406,7 @@ class Histogram:
         missing, below or above on any axis are in ``special_counts``, and their bin codes (see `Axis`) in
         ``special_bins``, over the axes in the order of ``counts``.
         """
-        from virtualobserver.data.foreign_counts import variables_of
+        from virtualobserver.data.foreign.counts import variables_of
 
         return variables_of(self)
 

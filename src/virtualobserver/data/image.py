@@ -134,7 +134,7 @@ class Image:
         DataError
             If astropy does not know the unit, or the world coordinates are refused.
         """
-        from virtualobserver.data.foreign import image_to_ccddata
+        from virtualobserver.data.foreign.images import image_to_ccddata
 
         return image_to_ccddata(self)
 
@@ -149,6 +149,6 @@ class Image:
         DataError
             If there is no unit, the array has not two axes, or the kind of the uncertainty is unknown.
         """
-        from virtualobserver.data.foreign import image_from_ccddata
+        from virtualobserver.data.foreign.images import image_from_ccddata
 
         return image_from_ccddata(ccd, unit=unit)

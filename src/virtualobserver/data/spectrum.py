@@ -103,7 +103,7 @@ class SpectrumSet:
         number
             Only this spectrum, with one axis.
         """
-        from virtualobserver.data.foreign_spectra import spectra_to_specutils
+        from virtualobserver.data.foreign.spectra import spectra_to_specutils
 
         return spectra_to_specutils(self, number)
 
@@ -121,14 +121,14 @@ class SpectrumSet:
         DataError
             If a fact is missing, the grids differ, or the kind of the uncertainty is unknown.
         """
-        from virtualobserver.data.foreign_spectra import spectra_from_specutils
+        from virtualobserver.data.foreign.spectra import spectra_from_specutils
 
         found = spectra_from_specutils(spectra, facts)
         return cls(**found | {"epochs": Table.from_astropy(found["epochs"])})
 
     def to_xarray(self) -> xarray.Dataset:
         """Return an `xarray.Dataset` over ``epoch`` and ``wave``; the epochs are coordinates, facts attributes."""
-        from virtualobserver.data.foreign_arrays import spectra_to_xarray
+        from virtualobserver.data.foreign.arrays import spectra_to_xarray
 
         return spectra_to_xarray(self)
 
@@ -141,7 +141,7 @@ class SpectrumSet:
         DataError
             If a plane, or a unit, the frame or the medium, is neither there nor given.
         """
-        from virtualobserver.data.foreign_arrays import spectra_from_xarray
+        from virtualobserver.data.foreign.arrays import spectra_from_xarray
 
         arrays, found = spectra_from_xarray(dataset)
         found |= facts

@@ -115,7 +115,7 @@ class Table:
             If whole numbers are missing, names occur twice, or a fact without which the columns mean nothing (the
             unit of a flux) is neither in ``.attrs`` nor given.
         """
-        from virtualobserver.data.foreign_columns import columns_of_pandas
+        from virtualobserver.data.foreign.columns import columns_of_pandas
 
         found = {name: frame.attrs[name] for name in cls._fact_names() if name in frame.attrs}
         return cls._build(columns_of_pandas(frame), found, facts)
@@ -125,7 +125,7 @@ class Table:
         from astropy.table import Table as AstropyTable
         from astropy.time import Time
 
-        from virtualobserver.data.foreign_columns import masked_column
+        from virtualobserver.data.foreign.columns import masked_column
 
         table = AstropyTable({name: masked_column(values) for name, values in self.columns.items()})
         meta = copy.deepcopy(dict(self.meta))
@@ -157,14 +157,14 @@ class Table:
             If whole numbers are hidden, a column has several dimensions or is of a kind that no column of numbers
             or text can hold, or a fact without which the columns mean nothing is missing.
         """
-        from virtualobserver.data.foreign_columns import columns_of_astropy
+        from virtualobserver.data.foreign.columns import columns_of_astropy
 
         columns, units, more = columns_of_astropy(table)
         return cls._build(columns, {"units": units, "meta": {**table.meta, **more}}, facts)
 
     def to_xarray(self) -> xarray.Dataset:
         """Return an `xarray.Dataset` with one variable a column, and the facts as attributes; see `from_xarray`."""
-        from virtualobserver.data.foreign_arrays import table_to_xarray
+        from virtualobserver.data.foreign.arrays import table_to_xarray
 
         return table_to_xarray(self, self._facts())
 
@@ -177,7 +177,7 @@ class Table:
         DataError
             If there is not one dimension, or a fact is missing, as for `from_pandas`.
         """
-        from virtualobserver.data.foreign_arrays import table_from_xarray
+        from virtualobserver.data.foreign.arrays import table_from_xarray
 
         columns, found = table_from_xarray(dataset)
         return cls._build(columns, {n: v for n, v in found.items() if n in cls._fact_names()}, facts)

@@ -103,7 +103,7 @@ class TimeSeries(Table):
 
     def to_timeseries(self) -> astropy.timeseries.TimeSeries:
         """Return an `astropy.timeseries.TimeSeries`, with the band in its meta; `from_astropy` takes it back."""
-        from virtualobserver.data.foreign_curves import curve_to_timeseries
+        from virtualobserver.data.foreign.curves import curve_to_timeseries
 
         return curve_to_timeseries(self)
 
@@ -118,7 +118,7 @@ class TimeSeries(Table):
         label
             What lightkurve calls the object; by default ``meta["LABEL"]`` or ``meta["object"]``.
         """
-        from virtualobserver.data.foreign_curves import curve_to_lightkurve
+        from virtualobserver.data.foreign.curves import curve_to_lightkurve
 
         return curve_to_lightkurve(self, label)
 
@@ -134,7 +134,7 @@ class TimeSeries(Table):
         DataError
             If there is no column ``quality``, or as for `from_astropy`.
         """
-        from virtualobserver.data.foreign_curves import table_of_lightkurve
+        from virtualobserver.data.foreign.curves import table_of_lightkurve
 
         return cls.from_astropy(table_of_lightkurve(curve), **facts)
 
@@ -156,7 +156,7 @@ class TimeSeries(Table):
         DataError
             As for `Table.from_astropy`, or if the flux has no unit and none is given as `flux_unit`.
         """
-        from virtualobserver.data.foreign_curves import with_mjd
+        from virtualobserver.data.foreign.curves import with_mjd
 
         return super().from_astropy(with_mjd(table), **facts)
 

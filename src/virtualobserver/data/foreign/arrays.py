@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.data.foreign_columns import plain_text
+from virtualobserver.data.foreign.columns import plain_text
 from virtualobserver.errors import DataError
 
 if TYPE_CHECKING:

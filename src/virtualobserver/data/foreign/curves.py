@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from virtualobserver.conventions import FLAG_ARCHIVE
-from virtualobserver.data.foreign_columns import mjd_of
+from virtualobserver.data.foreign.columns import mjd_of
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
 

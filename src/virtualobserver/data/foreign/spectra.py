@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.data.foreign import bits_of, variance_of
-from virtualobserver.data.foreign_columns import unit_text
+from virtualobserver.data.foreign.columns import unit_text
+from virtualobserver.data.foreign.images import bits_of, variance_of
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
 
