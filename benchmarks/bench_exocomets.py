@@ -30,8 +30,8 @@ from support_harps import STAR, adp
 from support_published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
+from virtualobserver.analyses.exocomets.published.statistic import published_statistic, published_window
 from virtualobserver.data.product import RawRef
-from virtualobserver.maths.exocomets_published import published_statistic, published_window
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatory import Aux
 

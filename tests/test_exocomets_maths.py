@@ -4,31 +4,36 @@ import numpy as np
 import pytest
 from support_exocomets import gaussian, grid, noisy, photosphere, velocity
 
-from virtualobserver.errors import DataError
-from virtualobserver.maths.exocomets_class import ClassRules, event_class, is_binary, star_class
-from virtualobserver.maths.exocomets_events import NullTail, null_tail
-from virtualobserver.maths.exocomets_features import emission_core, fit_shifts
-from virtualobserver.maths.exocomets_filter import joint_snr, make_bank, template_widths
-from virtualobserver.maths.exocomets_lines import (
+from virtualobserver.analyses.exocomets.matched.classes import ClassRules, event_class, is_binary, star_class
+from virtualobserver.analyses.exocomets.matched.features import emission_core, fit_shifts
+from virtualobserver.analyses.exocomets.matched.filter import joint_snr, make_bank, template_widths
+from virtualobserver.analyses.exocomets.matched.lines import (
     fit_continuum,
     line_spectra,
     mask_spikes,
     median_spectrum,
     noise_model,
 )
-from virtualobserver.maths.exocomets_profiles import Comet, doublet_ratio, equivalent_width, transmission
-from virtualobserver.maths.exocomets_rates import (
+from virtualobserver.analyses.exocomets.matched.profiles import (
+    Comet,
+    doublet_ratio,
+    equivalent_width,
+    transmission,
+)
+from virtualobserver.analyses.exocomets.matched.rates import (
     comet_rate,
     comet_rates,
     completeness_map,
     expected_completeness,
 )
-from virtualobserver.maths.exocomets_reference import (
+from virtualobserver.analyses.exocomets.matched.reference import (
     collect_votes,
     mean_reference,
     quantile_reference,
     voting_groups,
 )
+from virtualobserver.analyses.exocomets.matched.tracks import NullTail, null_tail
+from virtualobserver.errors import DataError
 
 
 def lines_of(flux, line="K"):

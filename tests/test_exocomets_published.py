@@ -6,8 +6,12 @@ from support_exocomets import abdor, find, gaussian, grid, noisy, photosphere, s
 from support_published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
+from virtualobserver.analyses.exocomets.published.statistic import (
+    PublishedRules,
+    published_statistic,
+    published_window,
+)
 from virtualobserver.errors import DataError
-from virtualobserver.maths.exocomets_published import PublishedRules, published_statistic, published_window
 
 
 def star(seed, n=30, line="K", height=1.0):

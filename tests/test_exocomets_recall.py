@@ -5,8 +5,13 @@ import pytest
 from support_exocomets import REST, beta_pic, find, gaussian, grid, noisy, spectra, velocity
 
 from virtualobserver.analyses.exocomets import Exocomets
-from virtualobserver.maths.exocomets_lines import line_spectra
-from virtualobserver.maths.exocomets_search import SearchRules, forced_depth, plain_line, search_star
+from virtualobserver.analyses.exocomets.matched.lines import line_spectra
+from virtualobserver.analyses.exocomets.matched.search import (
+    SearchRules,
+    forced_depth,
+    plain_line,
+    search_star,
+)
 
 pytestmark = pytest.mark.real
 
@@ -80,7 +85,7 @@ def test_stars_without_comets_give_no_candidates():
 
 def test_false_alarm_probability_is_what_it_says():
     rng = np.random.default_rng(14)
-    from virtualobserver.maths.exocomets_events import null_tail
+    from virtualobserver.analyses.exocomets.matched.tracks import null_tail
 
     probabilities = []
     for _ in range(60):

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.matched import StarSearch
+from virtualobserver.analyses.exocomets.matched.search import chunk_of
+from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.data.result import Event
-from virtualobserver.maths.exocomets_search import chunk_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,23 +7,23 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.matched import StarSearch, line_of_set
-from virtualobserver.analyses.exocomets.settings import ExocometsSettings
-from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
-from virtualobserver.data.plain import finite
-from virtualobserver.data.product import Target
-from virtualobserver.data.result import Event
-from virtualobserver.maths.exocomets_class import event_class
-from virtualobserver.maths.exocomets_events import Track
-from virtualobserver.maths.exocomets_features import (
+from virtualobserver.analyses.exocomets.matched.classes import event_class
+from virtualobserver.analyses.exocomets.matched.features import (
     Principal,
     event_correlation,
     pixel_share,
     principal_component,
     stable_frame,
 )
-from virtualobserver.maths.exocomets_profiles import equivalent_width, gaussian_profile
-from virtualobserver.maths.exocomets_search import chunk_of, forced_depth, plain_line
+from virtualobserver.analyses.exocomets.matched.profiles import equivalent_width, gaussian_profile
+from virtualobserver.analyses.exocomets.matched.search import chunk_of, forced_depth, plain_line
+from virtualobserver.analyses.exocomets.matched.star import StarSearch, line_of_set
+from virtualobserver.analyses.exocomets.matched.tracks import Track
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
+from virtualobserver.data.plain import finite
+from virtualobserver.data.product import Target
+from virtualobserver.data.result import Event
 
 __all__ = ["events_of"]
 

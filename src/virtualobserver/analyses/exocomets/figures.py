@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.matched import StarSearch
+from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE
+from virtualobserver.analyses.exocomets.matched.rates import CompletenessMap
+from virtualobserver.analyses.exocomets.matched.search import chunk_of
+from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
-from virtualobserver.maths.exocomets_class import CANDIDATE
-from virtualobserver.maths.exocomets_rates import CompletenessMap
-from virtualobserver.maths.exocomets_search import chunk_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

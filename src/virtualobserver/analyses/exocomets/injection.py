@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.exocomets.matched.lines import velocity_of
+from virtualobserver.analyses.exocomets.matched.profiles import Comet, doublet_ratio, transmission
 from virtualobserver.analyses.exocomets.settings import CometInjection
 from virtualobserver.analyses.exocomets.stars import line_of
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.exocomets_lines import velocity_of
-from virtualobserver.maths.exocomets_profiles import Comet, doublet_ratio, transmission
 
 __all__ = ["draw_comet", "inject_comets"]
 

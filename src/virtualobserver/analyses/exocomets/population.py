@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from virtualobserver.analyses.exocomets.matched.rates import comet_rates
 from virtualobserver.maths.efficiency import wilson_interval
-from virtualobserver.maths.exocomets_rates import comet_rates
 
 if TYPE_CHECKING:
     import pandas as pd

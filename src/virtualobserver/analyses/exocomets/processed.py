@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from virtualobserver.analyses.exocomets.matched import StarSearch
+from virtualobserver.analyses.exocomets.matched.search import chunk_of
+from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.data.product import Product
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
-from virtualobserver.maths.exocomets_search import chunk_of
 
 __all__ = ["processed_products"]
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from virtualobserver.analyses.exocomets.events import events_of
 from virtualobserver.analyses.exocomets.injection import draw_comet, inject_comets
-from virtualobserver.analyses.exocomets.matched import StarSearch, search_matched
-from virtualobserver.analyses.exocomets.published import KIND, published_events, search_published
+from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE
+from virtualobserver.analyses.exocomets.matched.rates import completeness_map
+from virtualobserver.analyses.exocomets.matched.star import StarSearch, search_matched
+from virtualobserver.analyses.exocomets.published.search import KIND, published_events, search_published
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import line_of, stars_of
 from virtualobserver.analyses.exocomets.summary import (
@@ -25,8 +27,6 @@ from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
-from virtualobserver.maths.exocomets_class import CANDIDATE
-from virtualobserver.maths.exocomets_rates import completeness_map
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,11 +6,11 @@ from typing import Literal
 
 import pydantic
 
+from virtualobserver.analyses.exocomets.matched.classes import ClassRules
+from virtualobserver.analyses.exocomets.matched.search import SearchRules
+from virtualobserver.analyses.exocomets.published.statistic import PUBLISHED_THRESHOLD, PublishedRules
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
 from virtualobserver.config.settings import setting
-from virtualobserver.maths.exocomets_class import ClassRules
-from virtualobserver.maths.exocomets_published import PUBLISHED_THRESHOLD, PublishedRules
-from virtualobserver.maths.exocomets_search import SearchRules
 
 __all__ = ["CometInjection", "ExocometsSettings"]
 

@@ -8,9 +8,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.matched import StarSearch
+from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE, star_class
+from virtualobserver.analyses.exocomets.matched.rates import comet_rate, expected_completeness
+from virtualobserver.analyses.exocomets.matched.search import velocity_cells
+from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.analyses.exocomets.population import spectral_class
-from virtualobserver.analyses.exocomets.published import PublishedSearch
+from virtualobserver.analyses.exocomets.published.search import PublishedSearch
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star
 from virtualobserver.data.axis import Axis
@@ -19,9 +22,6 @@ from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
 from virtualobserver.errors import DataError
-from virtualobserver.maths.exocomets_class import CANDIDATE, star_class
-from virtualobserver.maths.exocomets_rates import comet_rate, expected_completeness
-from virtualobserver.maths.exocomets_search import velocity_cells
 
 __all__ = ["empty_histograms", "fill_histograms", "published_properties", "star_properties"]
 

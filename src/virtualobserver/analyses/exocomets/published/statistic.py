@@ -2,7 +2,7 @@
 
 Raphael Bendahan-West and colleagues compare each spectrum with the median of the star's history and look at
 its single deepest pixel. The numbers are theirs, the speed of light and rest wavelengths included, so that
-results can be compared; for a sound search there is `virtualobserver.maths.exocomets_filter`.
+results can be compared; for a sound search there is `virtualobserver.analyses.exocomets.matched.filter`.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def published_statistic(
 
 def _smoothed(spectra: FloatArray, v: FloatArray, pixels: int) -> FloatArray:
     """Return the running medians of spectra (edges replicated), divided by their means beyond 200 km/s."""
-    from virtualobserver.maths.exocomets_published_kernel import smooth
+    from virtualobserver.analyses.exocomets.published.kernel import smooth
 
     inner = np.abs(v) <= _CONTINUUM_FROM
     if pixels == 3:
@@ -242,7 +242,7 @@ def _significance(
     smoothed: FloatArray, v: FloatArray, rest: float, cutoff: float, window: BoolArray
 ) -> _Star:
     """Return the statistic of the pixels in the window, each spectrum divided by the scatter of all its pixels."""
-    from virtualobserver.maths import exocomets_published_kernel as kernel
+    from virtualobserver.analyses.exocomets.published import kernel
 
     n, m = smoothed.shape
     median, error, noise, spread, spare = np.empty(m), np.empty(n), np.empty(n), np.empty(m), np.empty(m)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.maths.exocomets_filter import Bank, Filtered, LineChunk, exclusion, joint_snr
+from virtualobserver.analyses.exocomets.matched.filter import Bank, Filtered, LineChunk, exclusion, joint_snr
 
 __all__ = ["HIT", "strongest_hits"]
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.maths.exocomets_lines import LineSpectra, NoiseModel
+from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, NoiseModel
 
 __all__ = ["Reference", "Votes", "collect_votes", "mean_reference", "quantile_reference", "voting_groups"]
 

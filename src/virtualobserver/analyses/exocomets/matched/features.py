@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.maths.exocomets_filter import LineChunk
-from virtualobserver.maths.exocomets_lines import LineSpectra
+from virtualobserver.analyses.exocomets.matched.filter import LineChunk
+from virtualobserver.analyses.exocomets.matched.lines import LineSpectra
 
 __all__ = [
     "Principal",

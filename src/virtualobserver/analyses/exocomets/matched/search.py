@@ -9,7 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.maths.exocomets_filter import (
+from virtualobserver.analyses.exocomets.matched.filter import (
     Bank,
     LineChunk,
     emission_peaks,
@@ -19,8 +19,8 @@ from virtualobserver.maths.exocomets_filter import (
     scale_factors,
     template_widths,
 )
-from virtualobserver.maths.exocomets_hits import HIT, strongest_hits
-from virtualobserver.maths.exocomets_lines import (
+from virtualobserver.analyses.exocomets.matched.hits import HIT, strongest_hits
+from virtualobserver.analyses.exocomets.matched.lines import (
     LineSpectra,
     NoiseModel,
     fit_continuum,
@@ -28,8 +28,8 @@ from virtualobserver.maths.exocomets_lines import (
     median_spectrum,
     noise_model,
 )
-from virtualobserver.maths.exocomets_profiles import gaussian_profile
-from virtualobserver.maths.exocomets_reference import (
+from virtualobserver.analyses.exocomets.matched.profiles import gaussian_profile
+from virtualobserver.analyses.exocomets.matched.reference import (
     Reference,
     Votes,
     collect_votes,

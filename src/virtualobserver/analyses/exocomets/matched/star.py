@@ -8,18 +8,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.settings import ExocometsSettings
-from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
-from virtualobserver.maths.exocomets_class import ClassRules
-from virtualobserver.maths.exocomets_events import NullTail, Track, fit_track, link_hits, null_tail
-from virtualobserver.maths.exocomets_features import (
+from virtualobserver.analyses.exocomets.matched.classes import ClassRules
+from virtualobserver.analyses.exocomets.matched.features import (
     ShiftFit,
     emission_core,
     fit_shifts,
     principal_component,
 )
-from virtualobserver.maths.exocomets_lines import LineSpectra, line_spectra, velocity_of
-from virtualobserver.maths.exocomets_search import TAIL_START, Searched, chunk_of, search_star
+from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, line_spectra, velocity_of
+from virtualobserver.analyses.exocomets.matched.search import TAIL_START, Searched, chunk_of, search_star
+from virtualobserver.analyses.exocomets.matched.tracks import NullTail, Track, fit_track, link_hits, null_tail
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
 
 __all__ = ["Found", "StarSearch", "line_of_set", "search_matched"]
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from virtualobserver.analyses.exocomets.settings import ExocometsSettings
-from virtualobserver.analyses.exocomets.stars import Star, StarSet
-from virtualobserver.conventions import SECONDS_PER_DAY
-from virtualobserver.data.product import Target
-from virtualobserver.data.result import Event
-from virtualobserver.maths.exocomets_published import (
+from virtualobserver.analyses.exocomets.published.statistic import (
     PUBLISHED_REST,
     PublishedResult,
     published_statistic,
     published_window,
 )
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.analyses.exocomets.stars import Star, StarSet
+from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.data.product import Target
+from virtualobserver.data.result import Event
 
 __all__ = ["PublishedSearch", "published_events", "search_published"]
 

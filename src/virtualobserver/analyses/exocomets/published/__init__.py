@@ -1,0 +1,1 @@
+"""The statistic of the published search, kept beside ours. Draws nothing and opens no file."""
