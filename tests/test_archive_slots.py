@@ -14,8 +14,8 @@ from virtualobserver.db.archive import DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveUnavailable
 from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
 from virtualobserver.io.http.ratelimit import LocalSlots, SlotRateLimiter, SlotSource
-from virtualobserver.run.archive import ArchiveClient
 from virtualobserver.run.project import Project
+from virtualobserver.run.tasks.client import ArchiveClient
 
 RATE = 20.0  # per second
 

@@ -25,7 +25,7 @@ from virtualobserver.io.fits.files import read_image
 from virtualobserver.io.tables import read_any
 from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.models import Product
-from virtualobserver.run.trees import export_tree
+from virtualobserver.run.views.folders import export_tree
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DOCS = Path(__file__).parents[1] / "docs"

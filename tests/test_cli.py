@@ -201,7 +201,7 @@ def test_demo_matches_by_source_kind_and_time():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_ends_with_its_code_and_goes_on_later(place, number, code):
-    from virtualobserver.run.results import sql
+    from virtualobserver.run.views.tables import sql
     from virtualobserver.run.workspace import Workspace
 
     config = place / f"slow{code}.yaml"

@@ -9,7 +9,7 @@ import pytest
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.tables import read_any
-from virtualobserver.run.export import TABLES, export, export_skyportal, flat, kinds, table
+from virtualobserver.run.views.export import TABLES, export, export_skyportal, flat, kinds, table
 
 SETTINGS = {
     "name": "export_test",

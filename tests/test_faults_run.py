@@ -25,7 +25,7 @@ from virtualobserver.db.bulk import copy_rows, upsert_rows
 from virtualobserver.errors import DataError, DiskFull
 from virtualobserver.models import Source
 from virtualobserver.models.base import table_of
-from virtualobserver.run.housekeeping import prune, verify
+from virtualobserver.run.upkeep.verify import prune, verify
 
 NAMES = ["alpha", "beta", "gamma"]
 
@@ -48,7 +48,7 @@ import os, signal, sys
 from pathlib import Path
 from support_project import settings
 from virtualobserver import Analysis, Project
-from virtualobserver.run import work
+from virtualobserver.run.tasks import batch as work
 
 write = work.write_products
 def written_and_killed(store, step, outcomes):

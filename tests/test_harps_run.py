@@ -12,7 +12,7 @@ from support_star import BETA, GAIA, answer, objects
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.spectra import flags
-from virtualobserver.run.trees import export_tree
+from virtualobserver.run.views.folders import export_tree
 
 
 def configuration(rows, **options):

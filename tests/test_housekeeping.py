@@ -26,7 +26,7 @@ from virtualobserver.models import (
     TaskInput,
 )
 from virtualobserver.models.product import Lightcurve
-from virtualobserver.run.housekeeping import delete, prune, sweep, verify
+from virtualobserver.run.upkeep.verify import delete, prune, sweep, verify
 
 
 class World:

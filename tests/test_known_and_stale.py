@@ -11,7 +11,7 @@ from support_project import mirror, settings
 
 from virtualobserver import Project
 from virtualobserver.cli import main
-from virtualobserver.run.housekeeping import verify
+from virtualobserver.run.upkeep.verify import verify
 
 FINDER = str(Path(__file__).parent / "plugins" / "finder.py")
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from virtualobserver import Project
-from virtualobserver.run.export import export
+from virtualobserver.run.views.export import export
 
 PLUGINS = Path(__file__).parent / "plugins"
 

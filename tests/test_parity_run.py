@@ -18,8 +18,8 @@ from virtualobserver.analyses.transients import Transients
 from virtualobserver.data import Image, Product, RawRef, SpectrumSet, Table, Target, TimeSeries
 from virtualobserver.models.product import STATISTICS
 from virtualobserver.observatory import Aux
-from virtualobserver.run.commit import clean
-from virtualobserver.run.housekeeping import delete, verify
+from virtualobserver.run.tasks.commit import clean
+from virtualobserver.run.upkeep.verify import delete, verify
 
 NAMES = ["a1", "b-2", "c 3"]
 

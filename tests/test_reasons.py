@@ -17,7 +17,7 @@ from virtualobserver.cli import main
 from virtualobserver.data.product import Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.observatories.ztf import VirtualZTF
-from virtualobserver.run.results import reasons
+from virtualobserver.run.views.tables import reasons
 
 
 @pytest.fixture

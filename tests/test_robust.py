@@ -21,7 +21,7 @@ from virtualobserver.cli import main
 from virtualobserver.db.engine import Database
 from virtualobserver.errors import ServerError
 from virtualobserver.io.atomic import new_folder, replacing, write_bytes
-from virtualobserver.run import work
+from virtualobserver.run.tasks import batch as work
 
 VO = "import sys; from virtualobserver.cli import main; sys.exit(main(sys.argv[1:]))"
 

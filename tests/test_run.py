@@ -124,7 +124,7 @@ def test_source_and_detection_draw_themselves(project):
 
 
 def test_verify_repairs_what_was_damaged_and_the_next_run_makes_it_again(project):
-    from virtualobserver.run.housekeeping import verify
+    from virtualobserver.run.upkeep.verify import verify
 
     project.run()
     before = dump(project)
@@ -141,7 +141,7 @@ def test_verify_repairs_what_was_damaged_and_the_next_run_makes_it_again(project
 
 
 def test_deleting_one_project_leaves_the_other_whole(project, folder):
-    from virtualobserver.run.housekeeping import delete
+    from virtualobserver.run.upkeep.verify import delete
 
     project.run()
     with reopen(project, settings(folder, NAMES[:2], name="other")) as other:

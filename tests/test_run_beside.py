@@ -18,11 +18,12 @@ from virtualobserver.analyses.transients import Transients
 from virtualobserver.analysis import Analysis
 from virtualobserver.errors import ArchiveUnavailable, RunError
 from virtualobserver.observatories.ztf import VirtualZTF
-from virtualobserver.run import driver, landing
-from virtualobserver.run.heartbeat import Heartbeat
-from virtualobserver.run.housekeeping import delete, prune
+from virtualobserver.run import driver
 from virtualobserver.run.plan import look, plan, release_dead, runnable
-from virtualobserver.run.work import Job, claim, run_batch
+from virtualobserver.run.tasks import fetch as landing
+from virtualobserver.run.tasks.batch import Job, claim, run_batch
+from virtualobserver.run.tasks.heartbeat import Heartbeat
+from virtualobserver.run.upkeep.verify import delete, prune
 
 NAMES = [f"s{n}" for n in range(8)]
 

@@ -11,7 +11,7 @@ import pytest
 from virtualobserver.config import scrub as scrub_known
 from virtualobserver.config.log import get_logger, hide, show
 from virtualobserver.data.product import Target
-from virtualobserver.run.outcome import Claim, Outcome
+from virtualobserver.run.tasks.task import Claim, Outcome
 from virtualobserver.secrets import holds_password, is_secret_name, scrub, scrub_url
 
 SECRET = "pl4nted&se/cret+9"

@@ -14,7 +14,7 @@ from support_sky import SHAPE, simulate
 from virtualobserver import Project
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.errors import CatalogError, ConfigError, PluginError
-from virtualobserver.run.services import build_services
+from virtualobserver.run.tasks.services import build_services
 
 PLUGIN = Path(__file__).parent / "plugins" / "starfield.py"
 

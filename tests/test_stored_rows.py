@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from virtualobserver import Project
 from virtualobserver.analyses.transients import Transients
 from virtualobserver.models import Lightcurve, Source
-from virtualobserver.run.stored import stored_groups
+from virtualobserver.run.views.stored import stored_groups
 
 PLUGINS = Path(__file__).parent / "plugins"
 SURVEY = str(PLUGINS / "nightly.py")

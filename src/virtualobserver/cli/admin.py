@@ -37,7 +37,7 @@ def verify(
     data: Data = None,
 ) -> None:
     """Compare all files with the database."""
-    from virtualobserver.run import housekeeping
+    from virtualobserver.run.upkeep import verify as housekeeping
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
@@ -49,7 +49,7 @@ def verify(
 
 def sweep(data: Data = None) -> None:
     """Remove files that no row knows: what a crash left behind."""
-    from virtualobserver.run import housekeeping
+    from virtualobserver.run.upkeep import verify as housekeeping
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
@@ -67,7 +67,7 @@ def prune(
     data: Data = None,
 ) -> None:
     """Make room: remove results of earlier configurations, or drop files that can be made again."""
-    from virtualobserver.run import housekeeping
+    from virtualobserver.run.upkeep import verify as housekeeping
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
@@ -81,7 +81,7 @@ def delete(
     data: Data = None,
 ) -> None:
     """Delete a project and whatever no other project uses."""
-    from virtualobserver.run import housekeeping
+    from virtualobserver.run.upkeep import verify as housekeeping
     from virtualobserver.run.workspace import Workspace
 
     if not yes:

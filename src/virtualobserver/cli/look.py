@@ -56,7 +56,7 @@ def detections(
     data: Data = None,
 ) -> None:
     """Print the detections of the current configuration."""
-    from virtualobserver.run.results import detections_query, hidden_detections, sql
+    from virtualobserver.run.views.tables import detections_query, hidden_detections, sql
 
     check_binary(form)
     with open_project(config, data=data, overrides=overrides) as project:
@@ -141,7 +141,7 @@ def export(
     ImageCollection and that table.
     """
     from virtualobserver.run.stacks import KBMOD
-    from virtualobserver.run.trees import trees
+    from virtualobserver.run.views.folders import trees
 
     _check_free(out, force=force)
     with open_project(config, data=data, overrides=overrides) as project:
@@ -158,9 +158,9 @@ def _check_free(out: Path, *, force: bool) -> None:
 
 
 def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, sharded: bool) -> None:
-    from virtualobserver.run.results import export_histograms
     from virtualobserver.run.stacks import KBMOD, export_stacks
-    from virtualobserver.run.trees import export_tree
+    from virtualobserver.run.views.folders import export_tree
+    from virtualobserver.run.views.tables import export_histograms
 
     if what == HISTOGRAMS:
         number = export_histograms(project, out, simulated=simulated)
@@ -176,7 +176,7 @@ def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, s
 def _export_table(project: Project, what: str, out: Path, *, source: str | None, simulated: bool) -> None:
     from virtualobserver.errors import DataError, LostFact
     from virtualobserver.io.tables import format_of
-    from virtualobserver.run import export as exporting
+    from virtualobserver.run.views import export as exporting
 
     try:
         format_of(out)

@@ -71,7 +71,7 @@ def print_frame(
     columns
         Those to show in the format for people; the others show all.
     """
-    from virtualobserver.run.export import flat
+    from virtualobserver.run.views.export import flat
 
     if form is Format.json:
         typer.echo(to_json(frame))

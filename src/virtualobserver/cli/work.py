@@ -290,7 +290,7 @@ def log(
     task: Annotated[int, typer.Argument(help="Number of the task.")], data: Data = None, as_json: Json = False
 ) -> None:
     """Print everything that is known of a task: state, inputs, results, traceback."""
-    from virtualobserver.run.results import sql
+    from virtualobserver.run.views.tables import sql
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:

@@ -25,9 +25,9 @@ from virtualobserver.io.atomic import replacing
 from virtualobserver.models import Catalog as CatalogRow
 from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
-from virtualobserver.run.archive import ArchiveClient
 from virtualobserver.run.checks import survey_step
-from virtualobserver.run.outcome import row_sha
+from virtualobserver.run.tasks.client import ArchiveClient
+from virtualobserver.run.tasks.task import row_sha
 
 if TYPE_CHECKING:
     from virtualobserver.run.steps import Step

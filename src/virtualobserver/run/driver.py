@@ -20,12 +20,12 @@ from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.models import Configuration, Run
 from virtualobserver.run.executors import Executor, make_executor
-from virtualobserver.run.heartbeat import Heartbeat
-from virtualobserver.run.inputs import Inputs, compare
+from virtualobserver.run.listings import Inputs, compare
 from virtualobserver.run.plan import Open, batches, look, plan, release_dead, runnable
-from virtualobserver.run.removal import prune, run_name
 from virtualobserver.run.steps import Step
-from virtualobserver.run.work import Job
+from virtualobserver.run.tasks.batch import Job
+from virtualobserver.run.tasks.heartbeat import Heartbeat
+from virtualobserver.run.upkeep.prune import prune, run_name
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

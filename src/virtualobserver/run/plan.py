@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from virtualobserver.run.masters import mark_changed_masters
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
+from virtualobserver.run.tasks.masters import mark_changed_masters
 
 __all__ = ["Open", "batches", "look", "plan", "release_dead", "runnable"]
 

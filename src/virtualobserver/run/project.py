@@ -20,14 +20,15 @@ from virtualobserver.data.show import facts_html
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.models import Project as ProjectRow
-from virtualobserver.run import pictures, results
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
-from virtualobserver.run.inputs import compare
+from virtualobserver.run.listings import compare
 from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
-from virtualobserver.run.stored import scope_of
-from virtualobserver.run.survey_pictures import survey_figures
+from virtualobserver.run.views import figures as pictures
+from virtualobserver.run.views import tables as results
+from virtualobserver.run.views.stored import scope_of
+from virtualobserver.run.views.survey_figures import survey_figures
 from virtualobserver.run.workspace import Workspace
 from virtualobserver.simulate import efficiency as simulated_efficiency
 

@@ -15,9 +15,9 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.io.kbmod.folder import write_stacks
 from virtualobserver.io.kbmod.workunit import Observer
 from virtualobserver.io.names import safe_name
-from virtualobserver.run.export import export, kinds
 from virtualobserver.run.steps import Step
-from virtualobserver.run.stored import stored_groups
+from virtualobserver.run.views.export import export, kinds
+from virtualobserver.run.views.stored import stored_groups
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

@@ -16,8 +16,8 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.models import Configuration, Detection, Injection, Source, Task
 from virtualobserver.models.product import product_handle
-from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import IN_ORDER
+from virtualobserver.run.tasks.services import build_services
 from virtualobserver.simulate import Simulator
 
 if TYPE_CHECKING:

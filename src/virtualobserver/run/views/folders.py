@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from virtualobserver.errors import ConfigError
 from virtualobserver.run.steps import Step
-from virtualobserver.run.stored import stored_groups
+from virtualobserver.run.views.stored import stored_groups
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

@@ -25,14 +25,14 @@ from virtualobserver.io.store import FileRecord, Store
 from virtualobserver.models import RawData, Source, SourceRaw
 from virtualobserver.models.base import table_of
 from virtualobserver.models.raw_data import OBSCORE
-from virtualobserver.run.archive import ArchiveClient, fetch
-from virtualobserver.run.commit import file_ids, mark, owned, settled
-from virtualobserver.run.inputs import listings
-from virtualobserver.run.outcome import Claim, Outcome, hash_inputs, row_sha
+from virtualobserver.run.listings import listings
 from virtualobserver.run.steps import Step
+from virtualobserver.run.tasks.client import ArchiveClient, fetch
+from virtualobserver.run.tasks.commit import file_ids, mark, owned, settled
+from virtualobserver.run.tasks.task import Claim, Outcome, hash_inputs, row_sha
 
 if TYPE_CHECKING:
-    from virtualobserver.run.work import Job
+    from virtualobserver.run.tasks.batch import Job
     from virtualobserver.run.workspace import Workspace
 
 __all__ = ["fetch_batch"]

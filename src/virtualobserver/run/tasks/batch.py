@@ -19,14 +19,14 @@ from sqlalchemy.orm import Session
 from virtualobserver.errors import DiskFull, TaskLost, VirtualObserverError
 from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
-from virtualobserver.run.commit import commit, settled, write_products
-from virtualobserver.run.compute import attempt
-from virtualobserver.run.heartbeat import Heartbeat
-from virtualobserver.run.landing import fetch_batch
-from virtualobserver.run.masters import choose, master_rows, raw_items
-from virtualobserver.run.outcome import Claim, Outcome, hash_inputs, target_of
-from virtualobserver.run.services import build_services
 from virtualobserver.run.steps import GROUP, IN_ORDER, UPSTREAM, WANTED, Step
+from virtualobserver.run.tasks.commit import commit, settled, write_products
+from virtualobserver.run.tasks.compute import attempt
+from virtualobserver.run.tasks.fetch import fetch_batch
+from virtualobserver.run.tasks.heartbeat import Heartbeat
+from virtualobserver.run.tasks.masters import choose, master_rows, raw_items
+from virtualobserver.run.tasks.services import build_services
+from virtualobserver.run.tasks.task import Claim, Outcome, hash_inputs, target_of
 from virtualobserver.run.workspace import Workspace
 
 __all__ = ["Job", "load_products", "run_batch", "worker_name"]

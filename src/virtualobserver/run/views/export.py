@@ -17,7 +17,7 @@ from virtualobserver.io import described as said
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
 from virtualobserver.io.tables import format_of, warn_of_csv, write_any
-from virtualobserver.run import results
+from virtualobserver.run.views import tables as results
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

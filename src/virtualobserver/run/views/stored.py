@@ -12,10 +12,10 @@ from virtualobserver.data.product import Target
 from virtualobserver.models.base import Scope
 from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
-from virtualobserver.run.event_pictures import detection_figure
-from virtualobserver.run.outcome import Claim
-from virtualobserver.run.services import build_services
-from virtualobserver.run.work import load_products
+from virtualobserver.run.tasks.batch import load_products
+from virtualobserver.run.tasks.services import build_services
+from virtualobserver.run.tasks.task import Claim
+from virtualobserver.run.views.event_figures import detection_figure
 
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.product import RawRef
 from virtualobserver.models.product import product_info
-from virtualobserver.run.outcome import hash_inputs
+from virtualobserver.run.tasks.task import hash_inputs
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

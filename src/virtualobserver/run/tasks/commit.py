@@ -29,9 +29,9 @@ from virtualobserver.models import (
 from virtualobserver.models import Product as ProductRow
 from virtualobserver.models.base import table_of
 from virtualobserver.models.product import STATISTICS
-from virtualobserver.run.discovered import insert_sources
-from virtualobserver.run.outcome import Outcome
 from virtualobserver.run.steps import Step
+from virtualobserver.run.tasks.discovered import insert_sources
+from virtualobserver.run.tasks.task import Outcome
 
 __all__ = ["Written", "commit", "file_ids", "mark", "owned", "settled", "write_products"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import text
 
 from virtualobserver.errors import UnsafePath
-from virtualobserver.run.removal import (
+from virtualobserver.run.upkeep.prune import (
     DeleteReport,
     PruneReport,
     changed,

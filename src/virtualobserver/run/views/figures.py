@@ -11,8 +11,8 @@ from virtualobserver.analysis import Analysis
 from virtualobserver.data.hooks import draw
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
-from virtualobserver.run import results
-from virtualobserver.run.event_pictures import detection_figure
+from virtualobserver.run.views import tables as results
+from virtualobserver.run.views.event_figures import detection_figure
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source

@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from virtualobserver.data.product import Target
 from virtualobserver.errors import ArchiveError, DataError
-from virtualobserver.run.archive import ArchiveClient
-from virtualobserver.run.outcome import target_of
+from virtualobserver.run.tasks.client import ArchiveClient
+from virtualobserver.run.tasks.task import target_of
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from virtualobserver.data.result import Result
 from virtualobserver.observatory import Aux
-from virtualobserver.run.outcome import Claim, Outcome
+from virtualobserver.run.tasks.task import Claim, Outcome
 from virtualobserver.simulate import SimulatedUnit, Simulator
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from virtualobserver.data.product import Target
-    from virtualobserver.run.outcome import Outcome
     from virtualobserver.run.steps import Step
+    from virtualobserver.run.tasks.task import Outcome
 
 __all__ = ["KNOWN", "insert_sources"]
 

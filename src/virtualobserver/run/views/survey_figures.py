@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from virtualobserver.errors import ConfigError
-from virtualobserver.run.stored import current_products, current_raws
+from virtualobserver.run.views.stored import current_products, current_raws
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

@@ -1,0 +1,1 @@
+"""Keeping files and rows together: verify, sweep, prune, delete."""
