@@ -15,7 +15,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support_sky import SHAPE, simulate
+from support.sky import SHAPE, simulate
 
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.errors import NoMatch

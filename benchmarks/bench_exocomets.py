@@ -25,9 +25,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from support_exocomets import beta_pic, find, gaussian, grid, noisy, spectra, velocity
-from support_harps import STAR, adp
-from support_published import published, published_numpy
+from support.exocomets import beta_pic, find, gaussian, grid, noisy, spectra, velocity
+from support.harps import STAR, adp
+from support.published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.analyses.exocomets.published.statistic import published_statistic, published_window

@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server of this process that gives up durability for speed."""
-    from support_db import start_test_server
+    from support.db import start_test_server
 
     running = start_test_server(tmp_path_factory.mktemp("server"))
     yield running

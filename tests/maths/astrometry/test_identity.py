@@ -1,0 +1,114 @@
+import csv
+
+import numpy as np
+import pytest
+from support.real import real_data
+
+from virtualobserver.maths.astrometry import positions as identity
+
+
+@pytest.mark.parametrize(
+    ("name", "sanitised", "reduced"),
+    [
+        ("A_HD45637", "HD45637", "hd45637"), ("G_Cen", "G Cen", "gcen"), ("c_HR2543", "HR2543", "hr2543"),
+        ("HD-39060", "HD 39060", "hd39060"), ("BD-13-2130", "BD-13-2130", "bd-13-2130"),
+        ("CPD-60-944", "CPD-60-944", "cpd-60-944"), ("J0437-47", "J0437-47", "j0437-47"),
+        ("G108-21", "G108-21", "g108-21"), ("GJ-581", "GJ 581", "gj581"), ("LP816-60", "LP816-60", "lp816-60"),
+        ("CD-24-10619", "CD-2410619", "cd-2410619"), ("TYC-123-45-1", "TYC123-45-1", "tyc123-45-1"),
+        ("SERAM-12-3", "SERAM12-3", "seram12-3"), ("bet_Pic", "bet Pic", "betpic"), ("x", "x", "x"), ("", "", ""),
+    ],
+)  # fmt: skip
+def test_published_name_rules(name, sanitised, reduced):
+    assert identity.published_name(name) == (sanitised, reduced)
+
+
+@pytest.mark.parametrize(
+    ("name", "dpr", "kind"),
+    [("HD 39060", "STAR,DARK,A5", "object"), ("Sun-sky", "STAR,DARK,G2", "moving"), ("Ceres", "", "moving"),
+     ("4 Vesta", "", "moving"), ("solar_spectrum", "", "moving"), ("NONE", "", "sky"), ("IOTHOR", "", "object"),
+     ("Io", "", "moving"), ("lamp", "", "lamp"), ("x", "WAVE,WAVE,THAR2", "lamp"), ("x", "SKY", "sky"),
+     ("Moon", "", "moving"), ("2MASSJ0523", "", "object")],
+)  # fmt: skip
+def test_moving_sky_and_lamp_targets_are_recognised(name, dpr, kind):
+    assert identity.classify_name(name, dpr) == kind
+
+
+def test_proper_motion_is_followed_even_at_the_pole():
+    ra, dec = identity.move_linear([10.0, 0.0], [0.0, 89.9999], [3600.0, 0.0], [0.0, 3600.0], 100.0)
+    np.testing.assert_allclose(ra[0], 10.1, atol=1e-6)
+    # over the pole to the other side
+    assert dec[1] < 90
+    assert ra[1] == pytest.approx(180.0, abs=1e-6)
+
+
+def test_one_star_under_many_names_and_years_is_one_object():
+    years = np.array([2003.0, 2010.0, 2016.0, 2022.0])
+    ra, dec = identity.move_linear(np.full(4, 100.0), np.full(4, -30.0), 2000.0, -3000.0, years - 2016.0)
+    known = identity.group_positions(ra, dec, years=years, pmra=np.full(4, 2000.0), pmdec=np.full(4, -3000.0))
+    assert known.tolist() == [0, 0, 0, 0]
+    # without the motion, 25 arcsec in 7 years are too far
+    assert len(set(identity.group_positions(ra, dec, years=years).tolist())) == 4
+
+
+def test_positions_are_linked_through_others_and_no_farther_than_ten_arcsec():
+    step = 4.0 / 3600
+    dec = np.array([0.0, step, 2 * step, 2 * step + 6 / 3600, 5.0])
+    assert identity.group_positions(np.zeros(5), dec).tolist() == [0, 0, 0, 1, 2]
+    far = identity.group_positions([0.0, 0.0], [0.0, 11 / 3600], years=[2000.0, 2020.0])
+    assert far.tolist() == [0, 1]
+
+
+def test_missing_positions_are_objects_of_their_own():
+    assert identity.group_positions([1.0, np.nan, np.nan, 1.0], [2.0, 3.0, np.nan, 2.0]).tolist() == [
+        0,
+        1,
+        2,
+        0,
+    ]
+
+
+def test_components_of_close_pairs():
+    names = ["alpha Cen A", "alpha-Cen-B", "HD 1A"]
+    assert [identity.component_of(name, names) for name in names] == ["a", "b", ""]
+
+
+def test_names_without_padding():
+    assert identity.normal_name("HD 039060") == identity.normal_name("hd-39060") == "hd39060"
+
+
+def test_star_is_matched_by_position_and_brightness():
+    # a fast star has moved 3 arcsec; a faint neighbour stands where it was
+    match = identity.match_star([3.0, 0.2], [5.0, 17.0], expected=5.1)
+    assert match is not None
+    assert match.row == 0
+    assert match.probability > 0.85
+    assert identity.match_star([0.3, 2.0], [16.0, 5.0]).row == 1
+    assert identity.match_star([20.0], [5.0]) is None
+    assert identity.match_star([], []) is None
+
+
+def test_absolute_magnitude():
+    assert identity.absolute_magnitude(10.0, 100.0) == pytest.approx(10.0)
+    assert np.isnan(identity.absolute_magnitude(10.0, -1.0))
+
+
+@pytest.mark.real
+def test_real_target_list_groups_by_position_not_by_name():
+    with real_data("harps", "harps_targets", "HARPS_all.csv").open() as stream:
+        rows = [{k.strip(): v for k, v in row.items()} for row in csv.DictReader(stream)]
+    name = np.array([row["Name"].strip() for row in rows])
+    ra, dec = (np.array([float(row[key]) for row in rows]) for key in ("RA", "Dec"))
+    # the list has one row for each object: nothing may be joined, whatever its name
+    assert identity.group_positions(ra, dec).tolist() == list(range(4422))
+    for same in ("HR1217", "Sun-sky"):
+        assert (name == same).sum() > 1
+    # three pointings each, some arcsec apart, are the same 4422 objects again
+    rng = np.random.default_rng(1)
+    offset = rng.uniform(-1.2, 1.2, (2, 3 * 4422)) / 3600
+    many_ra = np.repeat(ra, 3) + offset[0] / np.cos(np.deg2rad(np.repeat(dec, 3)))
+    number = identity.group_positions(many_ra, np.repeat(dec, 3) + offset[1])
+    assert np.array_equal(number, np.repeat(np.arange(4422), 3))
+    kinds = {n: identity.classify_name(n) for n in name}
+    assert {kinds[n] for n in ("Sun-sky", "solar_spectrum", "Ceres", "Europa", "Io")} == {"moving"}
+    assert {kinds[n] for n in ("NONE", "SKY", "Test", "No-Name")} == {"sky"}
+    assert sum(kind != "object" for kind in kinds.values()) < 100

@@ -1,0 +1,81 @@
+"""ASTEP from raw frames to movers, as a project runs it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sqlalchemy import select
+from support.paths import ROOT
+
+from virtualobserver import Project
+from virtualobserver.models import Product
+
+CONFIGS = ROOT / "configs"
+
+
+def matched(project: Project) -> tuple[list[bool], int]:
+    """Return for each simulated mover whether it was found, and the number of sources that are none of them."""
+    frames = project.sql(
+        "SELECT header FROM raw_data WHERE header ? 'truth' ORDER BY (header->>'mjd')::float8"
+    )
+    truth = {header["mjd"]: header["truth"] for header in frames["header"]}
+    found = project.detections(simulated=True)
+    hits: dict[str, set[int]] = {}
+    number = len(next(iter(truth.values())))
+    for source, rows in found.groupby("source"):
+        away = np.full((number, len(rows)), np.inf)
+        for column, (_, row) in enumerate(rows.iterrows()):
+            mjd = min(truth, key=lambda one: abs(one - row["peak_mjd"]))
+            assert abs(mjd - row["peak_mjd"]) < 1e-5
+            for mover in truth[mjd]:
+                east = (mover["ra"] - row["ra"]) * np.cos(np.radians(row["dec"]))
+                away[mover["id"], column] = np.hypot(east, mover["dec"] - row["dec"]) * 3600
+        hits[str(source)] = set(np.flatnonzero(np.median(away, axis=1) < 2.0).tolist())
+    seen = set().union(*hits.values()) if hits else set()
+    return [n in seen for n in range(number)], sum(not one for one in hits.values())
+
+
+def test_the_demonstration_finds_the_movers_that_were_simulated(tmp_path, url):
+    with Project.open(CONFIGS / "astep_demo.yaml", data=tmp_path / "data", url=url) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        found, false = matched(project)
+        assert found == [True] * 4
+        assert false == 0
+        steps = project.sql("SELECT step, status, count(*) AS n FROM task GROUP BY step, status").set_index(
+            "step"
+        )
+        assert set(steps["status"]) <= {"done", "empty"}
+        assert steps.loc["calibrate:astep", "n"] == 4
+        assert steps.loc["reduce:astep", "n"] == 16
+
+
+def test_light_curves_of_constant_stars_scatter_as_their_errors_say_and_are_searched(tmp_path, url):
+    settings = {
+        "name": "stars",
+        "catalog": {
+            "name": "fields",
+            "rows": [{"name": "field", "ra": 150.0, "dec": -65.0, "kind": "field"}],
+        },
+        "observatories": {
+            "astep": {"archive": "simulated", "simulation": {"movers": 0, "frames": 12, "cosmics": 0.0}}
+        },
+        "analyses": {"starcurves": {"min_epochs": 10}, "transients": {}},
+    }
+    with Project.open(settings, data=tmp_path / "data", url=url) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        curves = project.live.scalars(select(Product).where(Product.kind == "lightcurve")).all()
+        assert len(curves) >= 20
+        assert {curve.role for curve in curves} == {"reduced"}
+        pulls = []
+        for curve in curves:
+            good = curve.data.flags == 0
+            if good.sum() < 8:
+                continue
+            error = curve.data.flux_error[good]
+            pulls.append(np.std((curve.data.flux[good] - np.median(curve.data.flux[good])) / error, ddof=1))
+        assert len(pulls) >= 15
+        assert np.median(pulls) == pytest.approx(1.0, abs=0.25)
+        tasks = project.sql("SELECT status FROM task WHERE step = 'analyse:transients'")
+        assert (tasks["status"] == "done").sum() == len(curves)

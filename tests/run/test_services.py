@@ -1,0 +1,107 @@
+"""What surveys may ask besides their inputs: made from the data folder and the configuration, once in a process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.paths import PLUGINS
+from support.sky import SHAPE, simulate
+
+from virtualobserver import Project
+from virtualobserver.catalog.refcat import Origin, build_refcat
+from virtualobserver.errors import CatalogError, ConfigError, PluginError
+from virtualobserver.run.tasks.services import build_services
+
+PLUGIN = PLUGINS / "starfield.py"
+
+
+def extract(root: Path, field, name: str = "stars@1") -> None:
+    ra, dec, mag = field.stars
+    frame = pd.DataFrame({"source_id": np.arange(len(ra)), "ra": ra, "dec": dec, "mag": mag})
+    build_refcat(frame, root, name, origin=Origin("file", "simulated"), epoch=2016.0)
+
+
+def step(services, **settings):
+    plugin = SimpleNamespace(services=services, settings=SimpleNamespace(**settings))
+    return SimpleNamespace(plugin="mine", instance=plugin)
+
+
+def test_services_are_those_that_were_asked_for_and_made_once(tmp_path):
+    extract(tmp_path, simulate(1))
+    workspace = SimpleNamespace(root=tmp_path)
+    assert build_services(workspace, step(())) == {}
+    one = build_services(workspace, step(("refcat", "solver"), refcat="stars@1"))
+    two = build_services(workspace, step(("solver",), refcat="stars@1"))
+    assert set(one) == {"refcat", "solver"}
+    assert set(two) == {"solver"}
+    assert one["solver"].catalogue is one["refcat"] is two["solver"].catalogue
+    with pytest.raises(TypeError):
+        one["refcat"] = None
+
+
+def test_what_cannot_be_served_says_why(tmp_path):
+    workspace = SimpleNamespace(root=tmp_path)
+    with pytest.raises(PluginError, match="oracle; there are refcat, solver"):
+        build_services(workspace, step(("oracle",), refcat="stars@1"))
+    with pytest.raises(PluginError, match="no setting refcat"):
+        build_services(workspace, step(("refcat",)))
+    with pytest.raises(ConfigError, match="vo refcat list"):
+        build_services(workspace, step(("refcat",), refcat=""))
+    served = build_services(workspace, step(("refcat",), refcat="stars@1"))
+    with pytest.raises(CatalogError, match="stars@1"):
+        served["refcat"]
+    with pytest.raises(KeyError, match="solver"):
+        served["solver"]
+
+
+def test_a_plugin_whose_catalogue_is_none_does_without(tmp_path):
+    workspace = SimpleNamespace(root=tmp_path)
+    served = build_services(workspace, step(("refcat", "solver"), refcat=None))
+    assert dict(served) == {}
+    assert served.get("solver") is None
+
+
+def test_a_survey_solves_its_frames_with_the_catalogue_of_the_configuration(tmp_path, url):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    field = simulate(2)
+    x, y, flux = (column.tolist() for column in field.sources)
+    hint = {
+        "ra": field.hint.ra,
+        "dec": field.hint.dec,
+        "scale": field.hint.scale,
+        "radius": field.hint.radius,
+    }
+    frame = {"x": x, "y": y, "flux": flux, "hint": hint, "shape": SHAPE, "epoch": 2016.0}
+    (folder / "good.json").write_text(json.dumps(frame))
+    (folder / "bad.json").write_text(json.dumps(frame | {"x": x[:3], "y": y[:3], "flux": flux[:3]}))
+    rows = [{"name": "good", "ra": 1.0, "dec": 2.0}, {"name": "bad", "ra": 1.0, "dec": 3.0}]
+    configuration = {
+        "name": "solved",
+        "catalog": {"name": "fields", "rows": rows},
+        "observatories": {str(PLUGIN): {"archive": str(folder), "refcat": "stars@1"}},
+    }
+    data = tmp_path / "data"
+    with Project.open(configuration, data=data, url=url) as project:
+        project.run()
+        tasks = project.sql("SELECT status, error FROM task WHERE step = 'reduce:starfield'")
+        assert tasks["status"].tolist() == ["failed", "failed"]
+        assert all("there is no reference catalogue stars@1" in error for error in tasks["error"])
+        extract(data, field)
+        project.run()
+        tasks = project.sql(
+            "SELECT s.name, t.status, t.error FROM task t JOIN source s ON s.id = t.source_id "
+            "WHERE t.step = 'reduce:starfield' ORDER BY s.name"
+        )
+        assert tasks["status"].tolist() == ["failed", "done"]
+        assert "3 sources on the frame, at least 8 are needed" in tasks["error"][0]
+        (product,) = project.source("good").products
+        header = product.data.header
+    assert header["CTYPE1"] == "RA---TAN-SIP"
+    assert (header["CRVAL1"], header["CRVAL2"]) == pytest.approx(field.truth.crval, abs=1e-3)
+    assert header["NSTARS"] > 5

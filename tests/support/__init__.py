@@ -1,0 +1,1 @@
+"""What tests share: made data, loopback archives, real data, projects."""
