@@ -31,6 +31,10 @@ URI_PATH = r"""
     $$"""
 
 
+# Views use it with the rights of who asks.
+GRANTED = "GRANT EXECUTE ON FUNCTION uri_path(text) TO PUBLIC"
+
+
 def _url(block: str) -> str:
     """Return the address of a file `f`: of one of the store under its folder, of one in place where it is."""
     return f"""CASE WHEN f.path IS NULL THEN NULL
@@ -140,6 +144,7 @@ def upgrade() -> None:
     op.add_column("raw_data", sa.Column("facility_name", sa.String(), nullable=True, comment="Telescope"))
     op.add_column("raw_data", sa.Column("instrument_name", sa.String(), nullable=True, comment="Instrument"))
     op.execute(URI_PATH)
+    op.execute(GRANTED)
     op.execute("DROP VIEW obscore")
     op.execute(f"CREATE VIEW obscore AS {NEW}")
 

@@ -285,6 +285,7 @@ _NAMES: Final = (
     _of("uuid", "", "meta.id;meta.main", "Identity that is the same in every export"),
     _of("digest", "", "meta.id", "Digest of settings and version of the step"),
     _of("current", "", "meta.code", "Whether the configuration is the project's present one"),
+    _of("known_as", "", "meta.id", "Name of the object that a discovered source was found to be"),
     _of("stale", "", "meta.code", "Whether what it was made from has changed since"),
     _of("simulated", "", "meta.code", "Whether it is simulated or comes from simulated data"),
     _of("parameters", "", "meta.note", "Further facts, JSON"),

@@ -44,7 +44,7 @@ def test_units_of_every_format_are_converted_for_targets_and_reference_stars(suf
     table = frame(pmra=[1.0, 2.0], pmdec=[1e-6, 0.0], parallax=[0.5, 0.1])
     table = table.assign(radial_velocity=[-110510.0, 0.0], mag=[9511.0, 12000.0])
     write_any(table, tmp_path / f"t.{suffix}", units=units)
-    catalog = Catalog.read(tmp_path / f"t.{suffix}")
+    catalog = Catalog.read(tmp_path / f"t.{suffix}", epoch=2016.0)
     np.testing.assert_allclose(catalog.ra, RA, atol=1e-8)
     target = catalog["a"]
     assert (target.pmra, target.pmdec) == pytest.approx((1000.0, 3.6))

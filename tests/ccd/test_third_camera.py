@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test_contract as contract
+from contract import test_contract as contract
 from support.paths import PLUGINS
 
 from virtualobserver import plugins

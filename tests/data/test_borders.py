@@ -683,7 +683,7 @@ def test_histogram_through_xarray_is_equal(histogram):
 @given(histograms())
 def test_histogram_through_netcdf_is_equal(tmp_path, histogram):
     write_netcdf(histogram.to_xarray(), tmp_path / "a.nc")
-    write_variables(histogram.variables(), tmp_path / "b.nc", attrs={"title": "counts"})
+    write_variables(histogram.variables(), tmp_path / "b.nc", attributes={"title": "counts"})
     for name in ("a.nc", "b.nc"):
         assert Histogram.from_xarray(read_netcdf(tmp_path / name)) == histogram
 

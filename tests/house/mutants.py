@@ -30,8 +30,8 @@ class Fault:
     look: str
 
 
-_BESIDE = "tests/test_run_beside.py"
-_INPUTS = "tests/test_run_inputs.py"
+_BESIDE = "tests/run/test_run_beside.py"
+_INPUTS = "tests/run/test_run_inputs.py"
 FAULTS = (
     Fault("run/tasks/commit.py", "== o.claim.attempts]", ">= 0]", f"{_BESIDE} -k no_longer_ours"),
     Fault("run/tasks/commit.py", "AND worker = :worker AND status", "AND status", f"{_BESIDE} -k no_longer_ours"),
@@ -44,7 +44,7 @@ FAULTS = (
           'DELETE FROM source_raw WHERE task_id = ANY(:ids) AND false', f"{_INPUTS} -k gone"),
     Fault("run/views/tables.py", "t.status IN ('done', 'stale')", "t.status IS NOT NULL", f"{_BESIDE} -k histograms"),
     Fault("io/atomic.py", "        temp.replace(path)\n        sync_folder(path.parent)", "        temp.replace(path)",
-          "tests/test_store.py -k made_to_last"),
+          "tests/io/test_store.py -k made_to_last"),
     Fault("run/plan.py", "OR (status = 'running' AND EXISTS (", "OR (false AND EXISTS (", f"{_BESIDE} -k runs_out"),
     Fault("run/plan.py", 'row.status == "running" and not row.expired', "False", f"{_BESIDE} -k waits_for"),
     Fault("run/plan.py", "    return Open(missing, len(ready)", "    return Open(0, len(ready)", f"{_BESIDE} -k without_a_task"),
@@ -57,22 +57,22 @@ FAULTS = (
     Fault("run/listings.py", "bool(new.items() - old.items())", "bool(new.keys() - old.keys())", f"{_INPUTS} -k changed"),
     Fault("run/steps.py", 'f"archive:{archive}"', '"archive"', f"{_INPUTS} -k another"),
     Fault("io/listing.py", "{state.st_size}:{state.st_mtime_ns}", "{state.st_size}", f"{_INPUTS} -k within_its_size"),
-    Fault("io/http/download.py", "            _check_same(part, reply, total)\n", "", "tests/test_http.py -k another_version"),
-    Fault("io/http/download.py", "note[n] != now[n]", "note[n] == now[n]", "tests/test_http.py -k fault_12"),
-    Fault("io/http/download.py", "if total is not None and have != total:", "if False:", "tests/test_http.py -k fault_12"),
-    Fault("io/store.py", "ref.checksum is not None and found != ref.checksum", "False", "tests/test_store.py"),
+    Fault("io/http/download.py", "            _check_same(part, reply, total)\n", "", "tests/io/http/test_http.py -k another_version"),
+    Fault("io/http/download.py", "note[n] != now[n]", "note[n] == now[n]", "tests/io/http/test_http.py -k fault_12"),
+    Fault("io/http/download.py", "if total is not None and have != total:", "if False:", "tests/io/http/test_http.py -k fault_12"),
+    Fault("io/store.py", "ref.checksum is not None and found != ref.checksum", "False", "tests/io/test_store.py"),
     Fault("io/store.py", "if (self.root / path).is_symlink():\n            self.quarantine", "if False:\n            self.quarantine",
-          "tests/test_store.py -k set_aside"),
-    Fault("io/names.py", "def safe_name(", "def unsafe_name(", "tests/test_names.py"),
-    Fault("db/bulk.py", "ON CONFLICT", "ON  CONFLICT DO NOTHING --", "tests/test_bulk.py"),
+          "tests/io/test_store.py -k set_aside"),
+    Fault("io/names.py", "def safe_name(", "def unsafe_name(", "tests/io/test_names.py"),
+    Fault("db/bulk.py", "ON CONFLICT", "ON  CONFLICT DO NOTHING --", "tests/db/test_bulk.py"),
     Fault("db/archive.py", "greatest(r.next_free, r.blocked, clock_timestamp())", "clock_timestamp()",
-          "tests/test_archive_slots.py"),
-    Fault("db/archive.py", "greatest(r.blocked, excluded.blocked)", "excluded.blocked", "tests/test_archive_slots.py"),
-    Fault("maths/lightcurves/statistics.py", "1.4826", "1.4286", "tests/test_statistics.py"),
-    Fault("maths/photometry.py", "zero_point - 2.5 * np", "zero_point - 2.512 * np", "tests/test_photometry.py"),
-    Fault("maths/times.py", "/ (2.0 * SECONDS_PER_DAY)", "/ (3.0 * SECONDS_PER_DAY)", "tests/test_times.py"),
+          "tests/db/test_archive_slots.py"),
+    Fault("db/archive.py", "greatest(r.blocked, excluded.blocked)", "excluded.blocked", "tests/db/test_archive_slots.py"),
+    Fault("maths/lightcurves/statistics.py", "1.4826", "1.4286", "tests/maths/lightcurves/test_statistics.py"),
+    Fault("maths/photometry.py", "zero_point - 2.5 * np", "zero_point - 2.512 * np", "tests/maths/test_photometry.py"),
+    Fault("maths/times.py", "/ (2.0 * SECONDS_PER_DAY)", "/ (3.0 * SECONDS_PER_DAY)", "tests/maths/test_times.py"),
     Fault("observatories/ztf/reduce.py", "_, first = np.unique(pairs, axis=0, return_index=True)",
-          "first = np.arange(len(pairs))", "tests/test_ztf_reduce.py -k one_row"),
+          "first = np.arange(len(pairs))", "tests/observatories/ztf/test_reduce.py -k one_row"),
 )  # fmt: skip
 
 

@@ -123,11 +123,11 @@ def test_python_of_the_guide_runs(tmp_path: Path, url: str, monkeypatch: pytest.
     ran = []
     for page in ("first_search.md", "database.md", "products.md"):
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        names: dict[str, Any] = {"__name__": "example"}
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            names: dict[str, Any] = {"__name__": "example"}
             exec(compile(block, page, "exec"), names)
-            names["project"].close()
-            ran.append(page)
+        names["project"].close()
+        ran.append(page)
     assert ran == ["first_search.md", "database.md", "products.md"]
     with Project.open("configs/flares.yaml") as project:
         for _, line in commands():

@@ -1,25 +1,11 @@
 import h5py
 import numpy as np
 import pytest
+from support.stored import lightcurve, spectra
 
-from virtualobserver.data import SpectrumSet, Table, TimeSeries
+from virtualobserver.data import Table, TimeSeries
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io import hdf5
-
-NAMES = ("exptime", "bjd_tdb", "ra", "dec", "mag", "mag_error", "seeing", "airmass")
-
-
-def lightcurve(seed=1, n=100):
-    rng = np.random.default_rng(seed)
-    columns = {"mjd": 58000 + np.sort(rng.random(n)), "flux": rng.random(n), "flux_error": rng.random(n)}
-    columns |= {"flags": rng.integers(0, 9, n)} | {name: rng.random(n) for name in NAMES}
-    return TimeSeries(columns, units={"ra": "deg"}, meta={"field": np.int64(7)}, band="zg")
-
-
-def spectra():
-    epochs = Table({"mjd": np.array([1.0, 2.0]), "name": np.array(["a", "Ω"])})
-    flux = np.arange(6.0).reshape(2, 3)
-    return SpectrumSet(np.arange(3.0), flux, flux + 1, np.zeros((2, 3), "i2"), epochs, meta={"v": 1})
 
 
 def odd_table():

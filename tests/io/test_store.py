@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from test_hdf5 import lightcurve, spectra
+from support.stored import lightcurve, spectra
 
 from virtualobserver.data import Handle, Image
 from virtualobserver.errors import ChecksumMismatch, DiskFull, StoreError, UnsafePath

@@ -171,7 +171,7 @@ def test_netcdf_comes_back_and_a_flipped_bit_is_found(tmp_path):
 def test_arrays_written_without_xarray_open_in_it_as_the_same_dataset(tmp_path):
     axes = (Axis.fixed("mag", 15, 16, 0.5, "mag"), Axis.text("band"), Axis.fixed("snr", -1, 1, 1))
     histogram = Histogram(axes).fill(mag=[15.1, np.nan, 99.0], band=["g", None, "r"], snr=[0, 0, 1])
-    write_variables(histogram.variables(), tmp_path / "own.nc", attrs={"Conventions": CF})
+    write_variables(histogram.variables(), tmp_path / "own.nc", attributes={"Conventions": CF})
     write_netcdf(histogram.to_xarray(), tmp_path / "xarray.nc")
     own = read_netcdf(tmp_path / "own.nc")
     xr.testing.assert_identical(own, read_netcdf(tmp_path / "xarray.nc"))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.exc import IntegrityError
-from test_hdf5 import lightcurve
+from support.stored import lightcurve
 
 from virtualobserver.errors import StoreError
 from virtualobserver.models import (

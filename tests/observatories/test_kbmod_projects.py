@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from support.kbmod import literal_read, made, results
 from support.paths import PLUGINS
 from support.real import real_data
-from test_kbmod import literal_read, made, results
 from typer.testing import CliRunner
 
 from virtualobserver import Project

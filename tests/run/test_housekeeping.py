@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 import sqlalchemy as sa
-from test_hdf5 import lightcurve
+from support.stored import lightcurve
 
 from virtualobserver.errors import ConfigError, ProductDropped, RunError
 from virtualobserver.models import (

@@ -133,10 +133,10 @@ def test_a_task_that_fails_with_the_run_beside_is_no_success_here(open_project, 
 
 
 def _failing(outcome):
-    def made(claim, landed, seconds, *, simulated):
+    def made(claim, landed, seconds, **facts):
         if claim.target.name == "s3":
             landed.errors[claim.task_id] = ArchiveUnavailable("not today")
-        return outcome(claim, landed, seconds, simulated=simulated)
+        return outcome(claim, landed, seconds, **facts)
 
     return made
 

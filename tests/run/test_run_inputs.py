@@ -130,13 +130,11 @@ def test_the_same_project_over_another_folder_reads_it(project, folder, tmp_path
         assert len(moved.detections()) == 2
 
 
-def test_the_live_archive_at_another_address_is_another_task(tmp_path, url, monkeypatch):
-    from virtualobserver.observatories.ztf import query
-
+def test_the_live_archive_at_another_address_is_another_task(tmp_path, url):
     conf = {"name": "live", "catalog": {"rows": rows(["alpha"])}, "observatories": {"ztf": {}}}
     with Project.open(conf, data=tmp_path / "data", url=url) as project:
         first = project.steps
-    monkeypatch.setattr(query, "TAP_URL", "http://localhost:1/TAP")
+    conf["observatories"]["ztf"] = {"tap_url": "http://localhost:1/TAP"}
     with Project.open(conf, data=tmp_path / "data", url=url) as project:
         for one, other in zip(first, project.steps, strict=True):
             assert one.name == other.name

@@ -180,7 +180,7 @@ def test_the_command_draws_what_a_survey_made(tmp_path, url, capsys):
             (["--survey", "astep.best"], "the survey astep draws frame, masters, noise"),
             (["--survey", "astep", "--unit", "1999-01-01"], "nothing was made of unit '1999-01-01'"),
         ):
-            assert main(["plot", str(config), *wrong, "--out", str(out)]) == 2
+            assert main(["plot", str(config), *wrong, "--out", str(out), "--force"]) == 2
             assert said in " ".join(capsys.readouterr().err.replace("│", " ").split())
-        assert main(["plot", str(config), "--survey", "ztf", "--out", str(out)]) == 2
+        assert main(["plot", str(config), "--survey", "ztf", "--out", str(out), "--force"]) == 2
         assert "has no survey 'ztf'" in capsys.readouterr().err

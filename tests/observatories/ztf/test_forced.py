@@ -414,6 +414,7 @@ def quiet_file(flux, error, **columns):
         "field": 1.0, "ccdid": 2.0, "qid": 3.0, "infobitssci": 0.0, "sciinpseeing": 2.0, "scisigpix": 8.0,
         "exptime": 30.0, "zpdiff": 23.9, "forcediffimchisq": 1.0, "refjdstart": 2458000.5, "refjdend": 2458050.5,
         "dnearestrefsrc": 9.0, "nearestrefmag": np.nan, "nearestrefmagunc": np.nan, "nearestrefsharp": np.nan,
+        "out_of_range": 0,
     }  # fmt: skip
     made = {name: np.full(n, value) for name, value in base.items()}
     made |= {"jd": 2459000.5 + np.arange(n), "forcediffimflux": flux, "forcediffimfluxunc": np.full(n, error)}

@@ -136,7 +136,7 @@ def test_the_command_draws_the_event_and_refuses_what_is_not_there(stars, tmp_pa
     config = tmp_path / "stars.yaml"
     config.write_text(json.dumps(SEARCH))  # JSON is YAML
     monkeypatch.setenv("VO_DATABASE_URL", stars.workspace.database.url)
-    place = ["--data", str(stars.workspace.root), "--out", str(tmp_path / "a.png")]
+    place = ["--data", str(stars.workspace.root), "--out", str(tmp_path / "a.png"), "--force"]
     number = str(injected(stars).iloc[0]["id"])
     assert main(["plot", str(config), "--detection", number, *place]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -30,7 +30,7 @@ def move(
 ) -> dict[str, NDArray[Any]]:
     """Carry positions along straight lines in space to another epoch.
 
-    The rigorous one of two; `virtualobserver.maths.astrometry.positions.move_linear` is quick and leaves out perspective.
+    The rigorous one of two; `positions.move_linear` is quick and leaves out perspective.
 
     Parameters
     ----------

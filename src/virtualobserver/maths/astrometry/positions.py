@@ -47,7 +47,7 @@ def move_linear(
     """Positions after some years of proper motion, along straight lines tangent to the sphere.
 
     The quick one of two: without distance and radial velocity, so without perspective, which is 0.25 arcsec for
-    Barnard's star over 20 years and less for all others. The rigorous one is `virtualobserver.maths.astrometry.motion.move`.
+    Barnard's star over 20 years and less for all others. The rigorous one is `motion.move`.
 
     Parameters
     ----------

@@ -14,7 +14,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from virtualobserver import plugins
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
@@ -290,7 +289,7 @@ def _insert(
         "header": [plain(raw.header) for raw, _ in unique],
         **{name: [plain(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
     }
-    survey = plugins.load("observatories", step.plugin)
+    survey = step.instance
     for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):
         columns[name] = [value or usual or None for value in columns[name]]
     columns["hpx"] = [

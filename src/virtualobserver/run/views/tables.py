@@ -195,7 +195,8 @@ def save_histograms(project: Project, *, changed: bool = False) -> list[Path]:
     if not changed or any(_made_from(path) != sources[name] for name, path in paths.items()):
         _write_histograms(project, folder, sources)
     for path in folder.glob("*.nc"):
-        if path not in paths.values():
+        # a run beside this one may be writing: its temporary file is not ours to remove
+        if path not in paths.values() and not path.name.startswith("."):
             path.unlink(missing_ok=True)
     return list(paths.values())
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from test_kbmod import made, results
+from support.kbmod import made, results
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.structure import check_structure, quiet
