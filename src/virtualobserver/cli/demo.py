@@ -44,7 +44,7 @@ def demo(
     data: Data = None,
 ) -> None:
     """Run searches on simulated data, offline, and tell what was found and what was missed."""
-    from virtualobserver.run.scaffold import demonstrations
+    from virtualobserver.config.shipped import demonstrations
 
     known = demonstrations()
     if name is not None and name not in known:

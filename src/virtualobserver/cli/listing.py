@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def complete_config(incomplete: str) -> list[str]:
     """Return the configurations that a word may become: files here, and those that come with the package."""
-    from virtualobserver.run.scaffold import configs_dir
+    from virtualobserver.config.shipped import configs_dir
 
     here = [str(path) for path in sorted(Path().glob("*.y*ml")) + sorted(Path("configs").glob("*.y*ml"))]
     ours = configs_dir()
@@ -47,7 +47,7 @@ def _names() -> pd.DataFrame:
     import pandas as pd
 
     from virtualobserver import plugins
-    from virtualobserver.run.scaffold import configs_dir
+    from virtualobserver.config.shipped import configs_dir
 
     kinds: dict[plugins.Kind, str] = {"observatories": "survey", "analyses": "analysis"}
     rows = [

@@ -148,8 +148,8 @@ def simulate(
     changes = [*(overrides or ()), *([f"run.workers={workers}"] if workers else ())]
     if number:
         from virtualobserver.config import load
+        from virtualobserver.config.shipped import find_config
         from virtualobserver.plugins import settings_of
-        from virtualobserver.run.scaffold import find_config
 
         names = load(find_config(config), changes, resolve=settings_of).settings.analyses
         changes += [f"analyses.{name}.simulate.number={number}" for name in names]
@@ -211,9 +211,9 @@ def config(
     configuration, runs it. Look at somebody else's configuration with --no-plugins first.
     """
     from virtualobserver.config import json_schema, load
+    from virtualobserver.config.shipped import find_config
     from virtualobserver.plugins import settings_of
     from virtualobserver.run.checks import check_project, settings_without_files
-    from virtualobserver.run.scaffold import find_config
 
     resolve = settings_without_files if no_plugins else settings_of
     resolved = load(find_config(config), overrides or (), resolve=resolve)

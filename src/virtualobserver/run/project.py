@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from virtualobserver import plugins
 from virtualobserver.config import load
 from virtualobserver.config.log import get_logger
+from virtualobserver.config.shipped import find_config
 from virtualobserver.data.show import facts_html
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Detection, Membership, Source
@@ -23,7 +24,6 @@ from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.listings import compare
-from virtualobserver.run.scaffold import find_config
 from virtualobserver.run.steps import Step, build_steps
 from virtualobserver.run.views import figures as pictures
 from virtualobserver.run.views import tables as results
