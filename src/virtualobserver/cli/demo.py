@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from virtualobserver.cli.options import Data, Workers
 from virtualobserver.cli.show import Format, open_project, print_frame
-from virtualobserver.cli.work import Data, Workers, run_project
+from virtualobserver.cli.work import run_project
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 
 if TYPE_CHECKING:

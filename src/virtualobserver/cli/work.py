@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from virtualobserver.cli.options import Config, Data, Json, Set, Workers
 from virtualobserver.cli.show import Format, note, open_project, print_frame, reporting, to_json
 
 if TYPE_CHECKING:
@@ -14,29 +15,6 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = ["register", "run_project"]
-
-
-def _configs(incomplete: str) -> list[str]:
-    from virtualobserver.cli.listing import complete_config
-
-    return complete_config(incomplete)
-
-
-Config = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG", help="YAML file, or the name of one in configs/.", autocompletion=_configs
-    ),
-]
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="DIR", help="Data folder; default VO_DATA, else results/data.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change a value for this time; may be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Number of processes.")]
 
 
 def register(app: typer.Typer) -> None:
