@@ -30,11 +30,13 @@ _NAMES = {
     "VirtualObservatory": "observatory",
     "cone_search": "db.sky",
     "crossmatch": "db.sky",
+    "read_catalog": "catalog",
 }
 
 if TYPE_CHECKING:
     from virtualobserver.analysis import Analysis as Analysis
     from virtualobserver.catalog import Catalog as Catalog
+    from virtualobserver.catalog import read_catalog as read_catalog
     from virtualobserver.data.histogram import Histogram as Histogram
     from virtualobserver.models import Detection as Detection
     from virtualobserver.models import Image as Image
