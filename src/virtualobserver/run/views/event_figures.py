@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
-from virtualobserver.data.hooks import draw
+from virtualobserver.hooks import draw
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event

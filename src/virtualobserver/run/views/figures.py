@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from virtualobserver.analysis import Analysis
-from virtualobserver.data.hooks import draw
+from virtualobserver.hooks import draw
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
 from virtualobserver.run.views import tables as results
