@@ -23,8 +23,8 @@ from virtualobserver.run.executors import Executor, make_executor
 from virtualobserver.run.listings import Inputs, compare
 from virtualobserver.run.plan import Open, batches, look, plan, release_dead, runnable
 from virtualobserver.run.steps import Step
-from virtualobserver.run.tasks.batch import Job
 from virtualobserver.run.tasks.heartbeat import Heartbeat
+from virtualobserver.run.tasks.task import Job
 from virtualobserver.run.upkeep.prune import prune, run_name
 
 if TYPE_CHECKING:
