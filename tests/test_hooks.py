@@ -17,7 +17,7 @@ import numpy as np
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.models.source import Source
 assert not {"matplotlib", "virtualobserver.plot"} & set(sys.modules)
-curve = TimeSeries({"mjd": np.arange(3.0), "flux": np.ones(3), "flux_error": np.ones(3)})
+curve = TimeSeries({"mjd": np.arange(3.0), "flux": np.ones(3), "flux_error": np.ones(3), "flags": np.zeros(3, int)})
 figure = curve.plot()
 print(type(figure).__name__)
 """
