@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from virtualobserver import hooks
+
 __version__ = "0.1.0"
 
 _NAMES = {
@@ -30,11 +32,15 @@ _NAMES = {
     "VirtualObservatory": "observatory",
     "cone_search": "db.sky",
     "crossmatch": "db.sky",
+    "read_catalog": "catalog",
 }
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from virtualobserver.analysis import Analysis as Analysis
     from virtualobserver.catalog import Catalog as Catalog
+    from virtualobserver.catalog import read_catalog as read_catalog
     from virtualobserver.data.histogram import Histogram as Histogram
     from virtualobserver.models import Detection as Detection
     from virtualobserver.models import Image as Image
@@ -46,6 +52,29 @@ if TYPE_CHECKING:
     from virtualobserver.observatory import VirtualObservatory as VirtualObservatory
     from virtualobserver.run.project import Project as Project
     from virtualobserver.simulate import Simulator as Simulator
+
+
+def _draw(thing: Any, **options: Any) -> Any:
+    from virtualobserver.plot import plot
+
+    return plot(thing, **options)
+
+
+def _fits_header(cards: Mapping[str, Any]) -> Any:
+    from virtualobserver.io.fits.headers import fits_header
+
+    return fits_header(cards)
+
+
+def _plain_header(header: Any) -> dict[str, Any]:
+    from virtualobserver.io.fits.headers import plain_header
+
+    return plain_header(header)
+
+
+hooks.draw.fill(_draw)
+hooks.fits_header.fill(_fits_header)
+hooks.plain_header.fill(_plain_header)
 
 
 def __getattr__(name: str) -> Any:

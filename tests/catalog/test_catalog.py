@@ -18,6 +18,7 @@ from virtualobserver.catalog import (
     query_gaia,
     query_gaia_cone,
     query_vizier,
+    read_catalog,
     remote,
 )
 from virtualobserver.config import CatalogSettings
@@ -49,7 +50,7 @@ def test_parity_09_made_up_catalogue_survives_every_format(tmp_path, ending):
     assert made.to_pandas()["ra"].dtype == made.to_pandas()["dec"].dtype == np.float64
     path = tmp_path / f"test.{ending}"
     write_any(made.to_pandas(), path)
-    again = Catalog.read(path)
+    again = read_catalog(path)
     assert again.names.tolist() == made.names.tolist()
     np.testing.assert_array_equal(again.ra, made.ra)
     assert again[3].mag == made[3].mag
@@ -141,12 +142,12 @@ def test_configuration_names_every_column_a_target_can_have():
     row = {"n": "s", "a": 1.0, "b": 2.0, "v": 9.0, "f": "zr", "k": "field", "t": 2015.0, "x": 1, "w": 2}
     columns = {"name": "n", "ra": "a", "dec": "b", "radial_velocity": "v", "mag_band": "f", "kind": "k"}
     settings = CatalogSettings(rows=[row], columns={**columns, "epoch": "t", "extra": ["x"]}, kind="object")
-    catalog = Catalog.read(settings)
+    catalog = read_catalog(settings)
     (target,) = catalog.targets()
     assert (target.mag_band, target.kind, target.epoch) == ("zr", "field", 2015.0)
     assert catalog.columns["radial_velocity"] == "v"
     assert target.extra == {"x": 1}
-    assert Catalog.read([{"name": "s", "ra": 1, "dec": 1}], kind="instrument")[0].kind == "instrument"
+    assert read_catalog([{"name": "s", "ra": 1, "dec": 1}], kind="instrument")[0].kind == "instrument"
 
 
 def test_checksum_follows_what_the_targets_are_said_to_be():
@@ -238,7 +239,7 @@ def test_checksum_follows_content_not_file_format(tmp_path):
     paths = [tmp_path / "test.csv", tmp_path / "test.parquet"]
     for path in paths:
         write_any(made.to_pandas(), path)
-    sums = {Catalog.read(path, name="x").checksum for path in paths}
+    sums = {read_catalog(path, name="x").checksum for path in paths}
     assert len(sums) == 1
     assert Catalog.make_test(10, seed=1).checksum != made.checksum
 
@@ -322,19 +323,19 @@ def test_hundred_thousand_rows_take_about_a_second():
     ],
 )
 def test_positions_have_the_epoch_given_or_that_of_their_authority(options, epoch):
-    assert Catalog.read([{"name": "1", "ra": 1, "dec": 1}], **options)[0].epoch == epoch
+    assert read_catalog([{"name": "1", "ra": 1, "dec": 1}], **options)[0].epoch == epoch
 
 
 def test_configuration_chooses_rows_in_order(tmp_path):
     Catalog.make_test(50).to_pandas().to_csv(tmp_path / "list.csv", index=False)
     settings = CatalogSettings(file="list.csv", where="dec > 0", sample=10, seed=4, limit=3, at_epoch=2010.0)
-    catalog = Catalog.read(settings, folder=tmp_path)
+    catalog = read_catalog(settings, folder=tmp_path)
     assert len(catalog) == 3
     assert (catalog.dec > 0).all()
     assert catalog.epoch == 2010.0
     assert catalog.name == "list"
-    assert len(Catalog.read(settings, folder=tmp_path, limit=2)) == 2
-    both = Catalog.read("list.csv", folder=tmp_path, where=("dec > 0", "ra < 180"))
+    assert len(read_catalog(settings, folder=tmp_path, limit=2)) == 2
+    both = read_catalog("list.csv", folder=tmp_path, where=("dec > 0", "ra < 180"))
     assert 0 < len(both) < 50
     assert (both.dec > 0).all()
     assert (both.ra < 180).all()
@@ -346,18 +347,18 @@ def test_relative_path_starts_at_the_folder_and_nowhere_else(tmp_path, monkeypat
         folder.mkdir()
         Catalog.make_test(number).to_pandas().to_csv(folder / "list.csv", index=False)
     monkeypatch.chdir(folders[1])
-    assert len(Catalog.read("list.csv", folder=folders[0])) == 1
-    assert len(Catalog.read("list.csv")) == 2
+    assert len(read_catalog("list.csv", folder=folders[0])) == 1
+    assert len(read_catalog("list.csv")) == 2
     (folders[0] / "list.csv").unlink()
     with pytest.raises(CatalogError, match=r"list\.csv; a relative path starts at .*configs$"):
-        Catalog.read("list.csv", folder=folders[0])
+        read_catalog("list.csv", folder=folders[0])
 
 
 def test_cone_chooses_from_a_downloaded_table_across_ra_zero(monkeypatch, tmp_path):
     frame = stars(ra=[359.95, 0.05, 0.2], dec=[0.0, 0.05, 0.0])
-    monkeypatch.setattr("virtualobserver.catalog.remote.query_vizier", lambda table, **_: frame)
+    monkeypatch.setattr("virtualobserver.catalog.origins.query_vizier", lambda table, **_: frame)
     settings = CatalogSettings(vizier="J/A/1/t", cone={"ra": 0.0, "dec": 0.0, "radius": 0.1})
-    assert Catalog.read(settings, cache=tmp_path).names.tolist() == ["a", "b"]
+    assert read_catalog(settings, cache=tmp_path).names.tolist() == ["a", "b"]
     assert Catalog(frame).within(0.2, 0.0, 180.0).names.tolist() == ["a", "b", "c"]
     place = SkyCoord(0.2, 0.0, unit="deg")
     assert Catalog(frame).within(place, Angle(180.0, "deg")).names.tolist() == ["a", "b", "c"]
@@ -370,36 +371,36 @@ def test_cone_alone_asks_gaia(monkeypatch, tmp_path):
         asked.append(where)
         return pd.DataFrame({"source_id": [7], "ra": [1.0], "dec": [-5.0], "ref_epoch": [2016.0]})
 
-    monkeypatch.setattr("virtualobserver.catalog.remote.query_gaia_cone", cone)
-    catalog = Catalog.read(CatalogSettings(cone={"ra": 1.0, "dec": -5.0, "radius": 0.1}), cache=tmp_path)
+    monkeypatch.setattr("virtualobserver.catalog.origins.query_gaia_cone", cone)
+    catalog = read_catalog(CatalogSettings(cone={"ra": 1.0, "dec": -5.0, "radius": 0.1}), cache=tmp_path)
     assert asked == [(1.0, -5.0, 0.1)]
     assert (catalog[0].namespace, catalog[0].epoch, catalog[0].mag_band) == ("gaia_dr3", 2016.0, "G")
 
 
 def test_made_up_targets_follow_the_seed():
     settings = CatalogSettings(test=5, seed=2)
-    assert len(Catalog.read(settings)) == 5
-    assert Catalog.read(settings).ra.tolist() == Catalog.make_test(5, seed=2).ra.tolist()
+    assert len(read_catalog(settings)) == 5
+    assert read_catalog(settings).ra.tolist() == Catalog.make_test(5, seed=2).ra.tolist()
 
 
 def test_wrong_options_are_named_with_the_nearest_right_one():
     with pytest.raises(UnknownKeyError, match="did you mean 'where'"):
-        Catalog.read("x.csv", were="mag < 3")
+        read_catalog("x.csv", were="mag < 3")
     with pytest.raises(ConfigError, match="limit"):
-        Catalog.read("x.csv", limit=-1)
+        read_catalog("x.csv", limit=-1)
 
 
 def test_configuration_needs_exactly_one_origin(tmp_path):
     with pytest.raises(CatalogError, match="nothing says"):
-        Catalog.read(CatalogSettings())
+        read_catalog(CatalogSettings())
     with pytest.raises(ConfigError, match="not from file and test"):
-        Catalog.read("x.csv", test=3)
+        read_catalog("x.csv", test=3)
     with pytest.raises(CatalogError, match="there is no file"):
-        Catalog.read("absent.csv", folder=tmp_path)
+        read_catalog("absent.csv", folder=tmp_path)
 
 
 def test_targets_written_in_the_configuration():
-    catalog = Catalog.read([{"name": "x", "ra": 1, "dec": -2, "alias": "y"}])
+    catalog = read_catalog([{"name": "x", "ra": 1, "dec": -2, "alias": "y"}])
     assert catalog[0].aliases == ("y",)
     assert catalog[0].dec == -2.0
 
@@ -495,13 +496,13 @@ def test_parity_10_white_dwarfs_are_downloaded_once_and_whole(tmp_path, monkeypa
     with pytest.raises(ArchiveOverflow, match="2 of 1280266 rows"):
         named("gaia_edr3_white_dwarfs", cache=tmp_path, http=http)
     assert not list(tmp_path.glob("*wd_main*"))
-    published = replace(remote._NAMED["gaia_edr3_white_dwarfs"], rows=2)
-    monkeypatch.setitem(remote._NAMED, "gaia_edr3_white_dwarfs", published)
+    published = replace(remote.PUBLISHED["gaia_edr3_white_dwarfs"], rows=2)
+    monkeypatch.setitem(remote.PUBLISHED, "gaia_edr3_white_dwarfs", published)
     http.calls = 0
     for _ in range(2):
         assert len(named("gaia_edr3_white_dwarfs", cache=tmp_path, http=http)) == 2
     assert http.calls == 1
-    catalog = Catalog.read(CatalogSettings(named="gaia_edr3_white_dwarfs", where="Pwd > 0.9"), cache=tmp_path)
+    catalog = read_catalog(CatalogSettings(named="gaia_edr3_white_dwarfs", where="Pwd > 0.9"), cache=tmp_path)
     (target,) = catalog.targets()
     assert (target.name, target.namespace, target.epoch, target.mag_band) == (
         "4295806720",
@@ -518,12 +519,12 @@ def test_a_motion_without_a_year_is_refused_with_the_rows_and_the_file(tmp_path)
     path = tmp_path / "cat.csv"
     path.write_text("name,ra,dec,pmra,pmdec,ref_epoch\na,150,20,900,0,2016.0\nb,150,20,900,0,\nc,1,2,0,,\n")
     with pytest.raises(CatalogError, match=r"cat\.csv.*ref_epoch.*row 2;.*catalog\.epoch"):
-        Catalog.read(path)
+        read_catalog(path)
     with pytest.raises(CatalogError, match=r"no column ref_epoch.*rows 1, 2, 3;"):
         Catalog(stars(pmra=[1.0] * 3, pmdec=[0.0, np.nan, 1.0]))
-    assert Catalog.read(path, epoch=2015.5).epochs.tolist() == [2015.5] * 3
+    assert read_catalog(path, epoch=2015.5).epochs.tolist() == [2015.5] * 3
     path.write_text("name,ra,dec,pmra,pmdec,ref_epoch\na,150,20,900,0,2016.0\nc,1,2,0,,\n")
-    assert Catalog.read(path).epochs.tolist() == [2016.0, 2000.0]
+    assert read_catalog(path).epochs.tolist() == [2016.0, 2000.0]
 
 
 @pytest.mark.parametrize("year", [57388.0, 0.0, 2457388.5, -1.0])
@@ -551,4 +552,4 @@ def test_positions_that_say_j2000_in_their_name_are_of_2000():
 @pytest.mark.real
 def test_list_with_one_empty_epoch_names_row_and_file():
     with pytest.raises(CatalogError, match=r"cat\.csv.*row 2"):
-        Catalog.read(real_data("reports", "ztf", "epoch", "cat.csv"))
+        read_catalog(real_data("reports", "ztf", "epoch", "cat.csv"))

@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table as AstropyTable
 from support.real import real_data
 
-from virtualobserver.catalog import Catalog, remote
+from virtualobserver.catalog import read_catalog, remote
 from virtualobserver.config import CatalogSettings
 from virtualobserver.errors import ArchiveOverflow
 from virtualobserver.io.http.client import HttpClient
@@ -53,7 +53,7 @@ def gaia(monkeypatch):
 def test_parity_11_recorded_gaia_rows_by_number_name_epoch_and_magnitude(gaia, tmp_path):
     table = recorded_cone()
     gaia(table, len(table))
-    catalog = Catalog.read(CatalogSettings(cone=CONE), cache=tmp_path)
+    catalog = read_catalog(CatalogSettings(cone=CONE), cache=tmp_path)
     frame = catalog.to_pandas()
     assert len(catalog) == 50
     for number in (0, 7, -1):
@@ -72,7 +72,7 @@ def test_parity_11_recorded_gaia_rows_by_number_name_epoch_and_magnitude(gaia, t
     np.testing.assert_allclose(
         ((moved.ra - catalog.ra) * np.cos(np.deg2rad(catalog.dec)))[moving], expected, atol=2e-9
     )
-    blue = Catalog.read(
+    blue = read_catalog(
         CatalogSettings(cone=CONE, columns={"mag": "phot_bp_mean_mag"}, mag_band="BP"), cache=tmp_path
     )
     known = int(np.flatnonzero(np.isfinite(frame["phot_bp_mean_mag"].to_numpy(dtype=float)))[0])
@@ -84,14 +84,14 @@ def test_parity_11_recorded_gaia_rows_by_number_name_epoch_and_magnitude(gaia, t
 def test_fault_11_recorded_answer_cut_at_fifty_rows_is_refused_and_not_kept(gaia, tmp_path):
     gaia(recorded_cone(), 1234)
     with pytest.raises(ArchiveOverflow, match="50 of 1234 rows"):
-        Catalog.read(CatalogSettings(cone=CONE), cache=tmp_path)
+        read_catalog(CatalogSettings(cone=CONE), cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.real
 def test_recorded_gaia_table_in_ecsv_keeps_its_numbers(tmp_path):
     path = real_data("archives", "gaia", "1712337806100O-result.ecsv")
-    catalog = Catalog.read(path)
+    catalog = read_catalog(path)
     assert catalog.names.tolist()[0] == "6636090334814214528"
     assert catalog.namespace == "gaia_dr3"
     assert catalog[0].epoch == 2016.0
@@ -101,31 +101,31 @@ def test_an_archive_is_asked_once_for_each_question_and_again_on_refresh(gaia, t
     table = AstropyTable({"source_id": [4472832130942575872, 5], "ra": [1.0, 2.0], "dec": [3.0, 4.0]})
     archive = gaia(table, 2)
     settings = CatalogSettings(adql="SELECT TOP 2 source_id, ra, dec FROM gaiadr3.gaia_source")
-    first = Catalog.read(settings, cache=tmp_path)
-    again = Catalog.read(settings, cache=tmp_path)
+    first = read_catalog(settings, cache=tmp_path)
+    again = read_catalog(settings, cache=tmp_path)
     assert len(archive.asked) == 2  # the rows and their number
     assert first.names.tolist() == again.names.tolist() == ["4472832130942575872", "5"]
     assert first.checksum == again.checksum
-    Catalog.read(CatalogSettings(adql="SELECT source_id, ra, dec FROM other"), cache=tmp_path)
+    read_catalog(CatalogSettings(adql="SELECT source_id, ra, dec FROM other"), cache=tmp_path)
     assert len(archive.asked) == 4
     archive.table, archive.count = table[:1], 1
-    assert len(Catalog.read(settings, cache=tmp_path)) == 2
-    assert len(Catalog.read(settings, cache=tmp_path, refresh=True)) == 1
-    assert len(Catalog.read(settings, cache=tmp_path)) == 1
+    assert len(read_catalog(settings, cache=tmp_path)) == 2
+    assert len(read_catalog(settings, cache=tmp_path, refresh=True)) == 1
+    assert len(read_catalog(settings, cache=tmp_path)) == 1
 
 
 def test_vizier_is_asked_for_all_rows_by_identifier_once(monkeypatch, tmp_path):
     archive = Archive(AstropyTable({"Name": ["a", "b"], "RA_ICRS": [1.0, 2.0], "DE_ICRS": [3.0, 4.0]}), 2)
     monkeypatch.setattr(remote, "tap_job", archive.answer)
     for _ in range(2):
-        catalog = Catalog.read(CatalogSettings(vizier="J/A+A/1/table1", where="dec > 3.5"), cache=tmp_path)
+        catalog = read_catalog(CatalogSettings(vizier="J/A+A/1/table1", where="dec > 3.5"), cache=tmp_path)
     assert catalog.names.tolist() == ["b"]
     assert catalog.name == "J/A+A/1/table1"
     assert archive.asked == ['SELECT * FROM "J/A+A/1/table1"', 'SELECT COUNT(*) AS n FROM "J/A+A/1/table1"']
 
 
 def test_named_catalogues_say_where_they_are_and_how_many_rows_they_have():
-    known = remote._NAMED["gaia_edr3_white_dwarfs"]
+    known = remote.PUBLISHED["gaia_edr3_white_dwarfs"]
     assert known.url.startswith("https://warwick.ac.uk/")
     assert known.file == "gaiaedr3_wd_main.fits.gz"
     assert known.rows == 1_280_266

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support.real import real_data
 
-from virtualobserver.catalog import Catalog
+from virtualobserver.catalog import Catalog, read_catalog
 from virtualobserver.catalog.columns import STARS, TARGETS, map_columns
 from virtualobserver.catalog.refcat_columns import to_stars
 from virtualobserver.catalog.units import without_unit
@@ -30,7 +30,7 @@ def stars(table, **options):
 @pytest.mark.parametrize("name", ["rad.vot", "rad.ecsv"])
 def test_a_real_file_in_radians_is_converted(name):
     path = real_data("reports", "ztf", "units", name)
-    catalog = Catalog.read(path)
+    catalog = read_catalog(path)
     np.testing.assert_allclose(catalog.ra, RA, atol=1e-8)
     np.testing.assert_allclose(catalog.dec, DEC, atol=1e-8)
     found = stars(read_any(path))
@@ -44,7 +44,7 @@ def test_units_of_every_format_are_converted_for_targets_and_reference_stars(suf
     table = frame(pmra=[1.0, 2.0], pmdec=[1e-6, 0.0], parallax=[0.5, 0.1])
     table = table.assign(radial_velocity=[-110510.0, 0.0], mag=[9511.0, 12000.0])
     write_any(table, tmp_path / f"t.{suffix}", units=units)
-    catalog = Catalog.read(tmp_path / f"t.{suffix}", epoch=2016.0)
+    catalog = read_catalog(tmp_path / f"t.{suffix}", epoch=2016.0)
     np.testing.assert_allclose(catalog.ra, RA, atol=1e-8)
     target = catalog["a"]
     assert (target.pmra, target.pmdec) == pytest.approx((1000.0, 3.6))

@@ -15,7 +15,7 @@ from astropy.table import Table
 from support.cli import PROGRAM, search, searched
 
 from virtualobserver.cli import main
-from virtualobserver.run.scaffold import demonstrations
+from virtualobserver.config.shipped import demonstrations
 
 OWN = """\
 name: own

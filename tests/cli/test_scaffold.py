@@ -10,9 +10,10 @@ import pytest
 
 from virtualobserver import plugins
 from virtualobserver.cli import main
+from virtualobserver.cli.scaffold import new_analysis, new_project, new_survey
 from virtualobserver.config import load
+from virtualobserver.config.shipped import configs_dir, find_config
 from virtualobserver.errors import ConfigError
-from virtualobserver.run.scaffold import configs_dir, find_config, new_analysis, new_project, new_survey
 
 
 def run_tests(folder, name):

@@ -8,9 +8,9 @@ import pytest
 from support.project import mirror, rows
 
 from virtualobserver import Project, plugins
+from virtualobserver.cli.scaffold import new_analysis, new_survey
 from virtualobserver.config import Settings, load, setting
 from virtualobserver.errors import CatalogError, ConfigError
-from virtualobserver.run.scaffold import new_analysis, new_survey
 
 CONFIG = """\
 name: own

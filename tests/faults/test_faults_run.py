@@ -26,7 +26,8 @@ from virtualobserver.db.bulk import copy_rows, upsert_rows
 from virtualobserver.errors import DataError, DiskFull
 from virtualobserver.models import Source
 from virtualobserver.models.base import table_of
-from virtualobserver.run.upkeep.verify import prune, verify
+from virtualobserver.run.upkeep.prune import prune
+from virtualobserver.run.upkeep.verify import verify
 
 NAMES = ["alpha", "beta", "gamma"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.paths import ROOT
 
-from virtualobserver.catalog.table import Catalog
+from virtualobserver.catalog import read_catalog
 from virtualobserver.config import CatalogSettings
 
 HOSTS = ROOT / "catalogs" / "exocomet_hosts.csv"
@@ -13,7 +13,7 @@ HOSTS = ROOT / "catalogs" / "exocomet_hosts.csv"
 @pytest.fixture(scope="module")
 def hosts():
     settings = CatalogSettings(file=str(HOSTS), columns={"extra": ["radial_velocity", "status", "reference"]})
-    return Catalog.read(settings).to_pandas()
+    return read_catalog(settings).to_pandas()
 
 
 def test_hosts_load_as_a_catalogue_with_motions_and_references(hosts):

@@ -19,7 +19,7 @@ import json
 from importlib.metadata import version
 import virtualobserver
 from virtualobserver.db import migrate
-from virtualobserver.run.scaffold import configs_dir
+from virtualobserver.config.shipped import configs_dir
 print(json.dumps([virtualobserver.__file__, str(migrate.migrations_dir()), str(configs_dir()),
                   virtualobserver.__version__ == version("virtualobserver")]))
 """

@@ -19,7 +19,8 @@ from virtualobserver.data import Image, Product, RawRef, SpectrumSet, Table, Tar
 from virtualobserver.data.plain import plain
 from virtualobserver.models.product import STATISTICS
 from virtualobserver.observatory import Aux
-from virtualobserver.run.upkeep.verify import delete, verify
+from virtualobserver.run.upkeep.prune import delete
+from virtualobserver.run.upkeep.verify import verify
 
 NAMES = ["a1", "b-2", "c 3"]
 

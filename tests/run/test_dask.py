@@ -16,7 +16,7 @@ from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.run.driver import Summary
 from virtualobserver.run.executors import DaskExecutor
 from virtualobserver.run.steps import Step
-from virtualobserver.run.tasks.batch import Job
+from virtualobserver.run.tasks.task import Job
 
 NAMES = [f"star_{n:02d}" for n in range(12)]
 

@@ -26,7 +26,9 @@ from virtualobserver.models import (
     TaskInput,
 )
 from virtualobserver.models.product import Lightcurve
-from virtualobserver.run.upkeep.verify import delete, prune, sweep, verify
+from virtualobserver.run.upkeep.prune import delete, prune
+from virtualobserver.run.upkeep.sweep import sweep
+from virtualobserver.run.upkeep.verify import verify
 
 
 class World:

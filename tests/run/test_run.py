@@ -142,7 +142,7 @@ def test_verify_repairs_what_was_damaged_and_the_next_run_makes_it_again(project
 
 
 def test_deleting_one_project_leaves_the_other_whole(project, folder):
-    from virtualobserver.run.upkeep.verify import delete
+    from virtualobserver.run.upkeep.prune import delete
 
     project.run()
     with reopen(project, settings(folder, NAMES[:2], name="other")) as other:

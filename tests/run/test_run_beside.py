@@ -21,9 +21,10 @@ from virtualobserver.observatories.ztf import VirtualZTF
 from virtualobserver.run import driver
 from virtualobserver.run.plan import look, plan, release_dead, runnable
 from virtualobserver.run.tasks import fetch as landing
-from virtualobserver.run.tasks.batch import Job, claim, run_batch
+from virtualobserver.run.tasks.batch import claim, run_batch
 from virtualobserver.run.tasks.heartbeat import Heartbeat
-from virtualobserver.run.upkeep.verify import delete, prune
+from virtualobserver.run.tasks.task import Job
+from virtualobserver.run.upkeep.prune import delete, prune
 
 NAMES = [f"s{n}" for n in range(8)]
 

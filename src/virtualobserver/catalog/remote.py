@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from virtualobserver.config import CatalogSettings, ConeSettings
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
@@ -20,20 +18,23 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_job
-from virtualobserver.io.tables import read_any, write_any
+from virtualobserver.io.tables import read_any
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "PUBLISHED",
     "TAP_GAIA",
     "TAP_VIZIER",
     "Clients",
+    "Published",
+    "Query",
     "jobs_at",
-    "load",
     "named",
     "named_catalogs",
+    "query_at",
     "query_gaia",
     "query_gaia_cone",
     "query_vizier",
@@ -66,7 +67,7 @@ _WHITE_DWARFS: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class _Published:
+class Published:
     """A catalogue as it was published: where it is, how many rows it has, what its columns are."""
 
     url: str
@@ -75,13 +76,13 @@ class _Published:
 
     @property
     def file(self) -> str:
+        """Name of the file."""
         return self.url.rpartition("/")[2]
 
 
-_NAMED: Final[dict[str, _Published]] = {
-    "gaia_edr3_white_dwarfs": _Published(_WARWICK + "gaiaedr3_wd_main.fits.gz", 1_280_266, _WHITE_DWARFS),
+PUBLISHED: Final[dict[str, Published]] = {
+    "gaia_edr3_white_dwarfs": Published(_WARWICK + "gaiaedr3_wd_main.fits.gz", 1_280_266, _WHITE_DWARFS),
 }
-_GAIA: Final[dict[str, Any]] = {"namespace": "gaia_dr3", "mag_band": "G"}
 _GAIA_COLUMNS: Final = (
     "source_id, ra, dec, ref_epoch, ra_error, dec_error, parallax, parallax_error, parallax_over_error, "
     "pmra, pmra_error, pmdec, pmdec_error, pmra_pmdec_corr, ruwe, astrometric_excess_noise, "
@@ -89,17 +90,15 @@ _GAIA_COLUMNS: Final = (
     "phot_rp_mean_mag, bp_rp, phot_bp_rp_excess_factor, phot_variable_flag, has_epoch_photometry, "
     "radial_velocity"
 )
-_HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 TAP_GAIA: Final = "https://gea.esac.esa.int/tap-server/tap"
 TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
 _TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
 _LARGEST_CONE_DEG: Final = 90.0
-_ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
 
 
 def named_catalogs() -> list[str]:
     """Return the names that `named` knows."""
-    return sorted(_NAMED)
+    return sorted(PUBLISHED)
 
 
 def named(
@@ -127,10 +126,10 @@ def named(
     ArchiveOverflow
         If it has not as many rows as were published; the file is not kept then.
     """
-    if name not in _NAMED:
+    if name not in PUBLISHED:
         msg = f"there is no catalogue named {name!r}; there are {', '.join(named_catalogs())}"
         raise CatalogError(msg)
-    known = _NAMED[name]
+    known = PUBLISHED[name]
     path = Path(cache) / known.file
     url = known.url if folder_url is None else f"{folder_url.rstrip('/')}/{known.file}"
     if not path.exists():
@@ -209,121 +208,6 @@ def query_vizier(table: str, *, query: Query | None = None) -> pd.DataFrame:
     return _all_rows(f'SELECT * FROM "{table}"', count, query or jobs_at(TAP_VIZIER), "VizieR")  # noqa: S608
 
 
-def load(
-    settings: CatalogSettings,
-    *,
-    folder: str | Path | None = None,
-    cache: str | Path | None = None,
-    refresh: bool = False,
-) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    """Return table, name, origin and known fields of the catalogue that a configuration asks for.
-
-    Parameters
-    ----------
-    settings
-        What to load.
-    folder
-        Where a relative path starts.
-    cache
-        Folder for downloaded tables and answers; by default ``catalogs/cache``.
-    refresh
-        Ask archives again instead of taking the answer that was kept.
-
-    Raises
-    ------
-    CatalogError
-        If nothing says where the targets come from.
-    """
-    if settings.origin is None:
-        msg = f"catalog: nothing says where the targets come from; give one of {_ORIGINS}"
-        raise CatalogError(msg)
-    store = Path("catalogs/cache") if cache is None else Path(cache)
-    adql, vizier = str(settings.adql), str(settings.vizier)
-    gaia, cds = settings.gaia_url, settings.vizier_url
-    loaders: Mapping[str, Callable[[], tuple[pd.DataFrame, str, str, dict[str, Any]]]] = {
-        "file": lambda: _from_file(Path(settings.file or ""), folder),
-        "named": lambda: _from_name(str(settings.named), store, settings.named_url),
-        "adql": lambda: (
-            _kept(store, f"gaia {adql}{_at(gaia)}", lambda: query_gaia(adql, query=_query_at(gaia)), refresh),
-            "gaia",
-            adql,
-            dict(_GAIA),
-        ),
-        "cone": lambda: _from_cone(settings.cone, store, refresh, gaia),
-        "vizier": lambda: (
-            _kept(
-                store,
-                f"vizier {vizier}{_at(cds)}",
-                lambda: query_vizier(vizier, query=_query_at(cds)),
-                refresh,
-            ),
-            vizier,
-            f"VizieR {vizier}",
-            {},
-        ),
-        "rows": lambda: _from_rows(settings),
-        "test": lambda: _made_up(settings),
-    }
-    return loaders[settings.origin]()
-
-
-def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    start = Path(folder) if folder is not None else Path()
-    path = start / file.expanduser()
-    if not path.is_file():
-        msg = f"catalog: there is no file {file}"
-        msg += "" if file.is_absolute() else f"; a relative path starts at {start.resolve()}"
-        raise CatalogError(msg)
-    stem = path.name.removesuffix(".gz")
-    return read_any(path), Path(stem).stem, str(path), {}
-
-
-def _from_name(name: str, cache: Path, url: str | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    frame = named(name, cache=cache, folder_url=url)
-    return frame, name, _NAMED[name].url, dict(_NAMED[name].fields)
-
-
-def _from_cone(
-    cone: ConeSettings | None, cache: Path, refresh: bool, url: str | None
-) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    assert cone is not None
-    origin = f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg"
-    ask = lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius, query=_query_at(url))  # noqa: E731
-    frame = _kept(cache, f"{origin}{_at(url)}", ask, refresh)
-    return frame, "gaia_cone", origin, dict(_GAIA)
-
-
-def _kept(cache: Path, question: str, ask: Callable[[], pd.DataFrame], refresh: bool) -> pd.DataFrame:
-    """Return the answer to a question from the cache; only whole answers get there."""
-    path = cache / f"query-{hashlib.sha256(question.encode()).hexdigest()[:16]}.parquet"
-    if path.exists() and not refresh:
-        return read_any(path)
-    frame = ask()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_any(frame, path)
-    # read back, so that the first run sees what all later ones will
-    return read_any(path)
-
-
-def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    import pandas as pd
-
-    rows = settings.rows or ()
-    for number, row in enumerate(rows, 1):
-        for key, value in row.items():
-            if isinstance(value, str) and (half := _HALF_CHARACTER.search(value)) is not None:
-                msg = f"catalog.rows: row {number}: {key} holds {half[0]!a}, which is half of a character"
-                raise CatalogError(msg)
-    return pd.DataFrame(rows), "targets", "configuration", {}
-
-
-def _made_up(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
-    from virtualobserver.catalog.table import Catalog
-
-    made = Catalog.make_test(settings.test or 0, settings.seed)
-    return made.to_pandas(), made.name, made.origin, {}
-
-
 def _all_rows(adql: str, count_adql: str, query: Query, archive: str) -> pd.DataFrame:
     frame = _as_frame(_ask(query, adql, archive))
     counted = _as_frame(_ask(query, count_adql, archive))
@@ -373,11 +257,6 @@ def jobs_at(url: str, http: Clients | None = None) -> Query:
     return ask
 
 
-def _at(url: str | None) -> str:
-    """Return what tells the answers of another server apart from those of the usual one."""
-    return f" at {url}" if url else ""
-
-
-def _query_at(url: str | None) -> Query | None:
+def query_at(url: str | None) -> Query | None:
     """Return how a TAP service at another address is asked; None for the usual one."""
     return None if url is None else jobs_at(url)

@@ -6,11 +6,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pydantic
 from numpy.typing import NDArray
 
 from virtualobserver.catalog.columns import (
@@ -29,8 +27,6 @@ from virtualobserver.catalog.columns import (
 from virtualobserver.catalog.select import evaluate
 from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
-from virtualobserver.config import CatalogSettings
-from virtualobserver.config.messages import translate
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
@@ -106,61 +102,6 @@ class Catalog:
         object.__setattr__(self, "_names", names)
         check_positions(self._numbers("ra"), self.dec, self.name)
         object.__setattr__(self, "_epochs", self._read_epochs())
-
-    @classmethod
-    def read(
-        cls,
-        source: CatalogSettings | str | Path | Sequence[Mapping[str, Any]],
-        *,
-        folder: str | Path | None = None,
-        cache: str | Path | None = None,
-        refresh: bool = False,
-        **options: Any,
-    ) -> Self:
-        """Read a catalogue from a file, or as a configuration says.
-
-        Parameters
-        ----------
-        source
-            A path, the section ``catalog`` of a configuration, or rows.
-        folder
-            Where a relative path starts; the working folder if not given.
-        cache
-            Folder in which downloaded catalogues, and the answers of archives, are kept.
-        refresh
-            Ask archives again; catalogues known by name, which never change, are not downloaded again.
-        **options
-            Settings of `CatalogSettings` that go before those of `source`.
-
-        Raises
-        ------
-        CatalogError
-            If nothing says where the targets come from, or the table cannot be used.
-        ConfigError
-            If an option is wrong.
-        """
-        settings = _settings(source, options)
-        catalog = cls._load(settings, folder=folder, cache=cache, refresh=refresh)
-        if settings.cone is not None and settings.origin != "cone":
-            catalog = catalog.within(settings.cone.ra, settings.cone.dec, settings.cone.radius)
-        for condition in settings.conditions:
-            catalog = catalog.where(condition)
-        if settings.sample is not None:
-            catalog = catalog.sample(settings.sample, seed=settings.seed)
-        if settings.limit is not None:
-            catalog = catalog.limit(settings.limit)
-        return catalog if settings.at_epoch is None else catalog.at_epoch(settings.at_epoch)
-
-    @classmethod
-    def _load(cls, settings: CatalogSettings, **places: Any) -> Self:
-        from virtualobserver.catalog.remote import load
-
-        frame, name, origin, defaults = load(settings, **places)
-        known = {"epoch": settings.epoch, "namespace": settings.namespace, "mag_band": settings.mag_band}
-        fields = {**defaults, **{key: value for key, value in known.items() if value not in (None, "")}}
-        fields["columns"] = {**fields.get("columns", {}), **settings.columns.given}
-        fields |= {"name": settings.name or name, "kind": settings.kind, "extra": settings.columns.extra}
-        return cls(frame, origin=origin, **fields)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Mapping[str, Any]], **fields: Any) -> Self:
@@ -445,22 +386,6 @@ class Catalog:
 
     def _rows(self, numbers: Any) -> Self:
         return replace(self, frame=self.frame.iloc[numbers])
-
-
-def _settings(
-    source: CatalogSettings | str | Path | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> CatalogSettings:
-    given: dict[str, Any]
-    if isinstance(source, CatalogSettings):
-        given = source.model_dump(exclude_unset=True)
-    elif isinstance(source, str | Path):
-        given = {"file": Path(source)}
-    else:
-        given = {"rows": tuple(dict(row) for row in source)}
-    try:
-        return CatalogSettings(**(given | dict(options)))
-    except pydantic.ValidationError as error:
-        raise translate(error, {}, CatalogSettings, label="catalog") from error
 
 
 def _unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""The command ``vo``. Every subcommand imports what it needs when it runs, so that ``vo --help`` is quick."""
+"""The command ``vo``: words in, tables and messages out. Computes nothing itself.
+
+Every subcommand imports what it needs when it runs, so that ``vo --help`` is quick.
+"""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtualobserver.cli.options import Data
 from virtualobserver.cli.show import note
-from virtualobserver.cli.work import Data
 
 if TYPE_CHECKING:
     from virtualobserver.db.engine import Database
@@ -37,11 +37,11 @@ def verify(
     data: Data = None,
 ) -> None:
     """Compare all files with the database."""
-    from virtualobserver.run.upkeep import verify as housekeeping
+    from virtualobserver.run.upkeep import verify as upkeep
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
-        report = housekeeping.verify(workspace, repair=repair)
+        report = upkeep.verify(workspace, repair=repair)
     typer.echo(str(report))
     if not repair and not getattr(report, "ok", True):
         raise typer.Exit(1)
@@ -49,11 +49,11 @@ def verify(
 
 def sweep(data: Data = None) -> None:
     """Remove files that no row knows: what a crash left behind."""
-    from virtualobserver.run.upkeep import verify as housekeeping
+    from virtualobserver.run.upkeep import sweep as upkeep
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
-        removed = housekeeping.sweep(workspace)
+        removed = upkeep.sweep(workspace)
     for path in removed:
         typer.echo(f"removed {path}")
     typer.echo(f"{len(removed)} files removed")
@@ -67,11 +67,11 @@ def prune(
     data: Data = None,
 ) -> None:
     """Make room: remove results of earlier configurations, or drop files that can be made again."""
-    from virtualobserver.run.upkeep import verify as housekeeping
+    from virtualobserver.run.upkeep import prune as upkeep
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
-        report = housekeeping.prune(workspace, role=role, project=project)
+        report = upkeep.prune(workspace, role=role, project=project)
     typer.echo(str(report))
 
 
@@ -81,13 +81,13 @@ def delete(
     data: Data = None,
 ) -> None:
     """Delete a project and whatever no other project uses."""
-    from virtualobserver.run.upkeep import verify as housekeeping
+    from virtualobserver.run.upkeep import prune as upkeep
     from virtualobserver.run.workspace import Workspace
 
     if not yes:
         typer.confirm(f"Delete project {project} with all its results?", abort=True)
     with Workspace(data) as workspace:
-        report = housekeeping.delete(workspace, project)
+        report = upkeep.delete(workspace, project)
     typer.echo(str(report))
 
 

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def project(name: Name, force: Force = False) -> None:
     """Write a commented configuration, NAME.yaml (into configs/, where there is such a folder)."""
-    from virtualobserver.run.scaffold import new_project
+    from virtualobserver.cli.scaffold import new_project
 
     folder = Path("configs") if Path("configs").is_dir() else Path()
     path = new_project(name, folder, force=force)
@@ -33,7 +33,7 @@ def project(name: Name, force: Force = False) -> None:
 
 def survey(name: Name, force: Force = False) -> None:
     """Write a survey that works, NAME.py, and its test, test_NAME.py."""
-    from virtualobserver.run.scaffold import new_survey
+    from virtualobserver.cli.scaffold import new_survey
 
     path, test = new_survey(name, Path(), force=force)
     typer.echo(
@@ -43,7 +43,7 @@ def survey(name: Name, force: Force = False) -> None:
 
 def analysis(name: Name, force: Force = False) -> None:
     """Write an analysis that works, NAME.py, and its test, test_NAME.py."""
-    from virtualobserver.run.scaffold import new_analysis
+    from virtualobserver.cli.scaffold import new_analysis
 
     path, test = new_analysis(name, Path(), force=force)
     typer.echo(f"{path}\n{test}\nNext: `pytest {test}`; in a configuration: `analyses: {{./{path}: {{}}}}`.")

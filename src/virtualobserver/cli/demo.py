@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from virtualobserver.cli.options import Data, Workers
 from virtualobserver.cli.show import Format, open_project, print_frame
-from virtualobserver.cli.work import Data, Workers, run_project
+from virtualobserver.cli.work import run_project
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def demo(
     data: Data = None,
 ) -> None:
     """Run searches on simulated data, offline, and tell what was found and what was missed."""
-    from virtualobserver.run.scaffold import demonstrations
+    from virtualobserver.config.shipped import demonstrations
 
     known = demonstrations()
     if name is not None and name not in known:

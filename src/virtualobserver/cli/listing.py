@@ -1,4 +1,4 @@
-"""The command ``vo list``: what there is to work with, and words that a shell may complete."""
+"""The command ``vo list``: what there is to work with."""
 
 from __future__ import annotations
 
@@ -7,28 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtualobserver.cli.options import Data
 from virtualobserver.cli.show import Format, print_frame
-from virtualobserver.cli.work import Data
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["complete_config", "register"]
+__all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command("list")(list_all)
-
-
-def complete_config(incomplete: str) -> list[str]:
-    """Return the configurations that a word may become: files here, and those that come with the package."""
-    from virtualobserver.run.scaffold import configs_dir
-
-    here = [str(path) for path in sorted(Path().glob("*.y*ml")) + sorted(Path("configs").glob("*.y*ml"))]
-    ours = configs_dir()
-    shipped = sorted(path.stem for path in ours.glob("*.yaml")) if ours else []
-    return [word for word in [*here, *shipped] if word.startswith(incomplete)]
 
 
 def list_all(
@@ -47,7 +37,7 @@ def _names() -> pd.DataFrame:
     import pandas as pd
 
     from virtualobserver import plugins
-    from virtualobserver.run.scaffold import configs_dir
+    from virtualobserver.config.shipped import configs_dir
 
     kinds: dict[plugins.Kind, str] = {"observatories": "survey", "analyses": "analysis"}
     rows = [

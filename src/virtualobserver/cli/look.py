@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from virtualobserver.cli.options import Config, Data, Set
 from virtualobserver.cli.show import Format, check_binary, note, open_project, print_answer, tell_cut
-from virtualobserver.cli.work import Config, Data, Set
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtualobserver.cli.options import Data
 from virtualobserver.cli.show import Format, print_frame
-from virtualobserver.cli.work import Data
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -54,8 +54,8 @@ def note(text: str) -> None:
 @contextlib.contextmanager
 def open_project(config: str, *, data: str | None, overrides: list[str] | None = None) -> Iterator[Project]:
     """Open a project from a file, or from one of the configurations that come with the package."""
+    from virtualobserver.config.shipped import find_config
     from virtualobserver.run.project import Project
-    from virtualobserver.run.scaffold import find_config
 
     with Project.open(find_config(config), data=data, overrides=list(overrides or ())) as project:
         yield project

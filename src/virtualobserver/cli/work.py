@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from virtualobserver.cli.options import Config, Data, Json, Set, Workers
 from virtualobserver.cli.show import Format, note, open_project, print_frame, reporting, to_json
 
 if TYPE_CHECKING:
@@ -14,29 +15,6 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = ["register", "run_project"]
-
-
-def _configs(incomplete: str) -> list[str]:
-    from virtualobserver.cli.listing import complete_config
-
-    return complete_config(incomplete)
-
-
-Config = Annotated[
-    str,
-    typer.Argument(
-        metavar="CONFIG", help="YAML file, or the name of one in configs/.", autocompletion=_configs
-    ),
-]
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="DIR", help="Data folder; default VO_DATA, else results/data.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="A.B=C", help="Change a value for this time; may be repeated."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Number of processes.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -148,8 +126,8 @@ def simulate(
     changes = [*(overrides or ()), *([f"run.workers={workers}"] if workers else ())]
     if number:
         from virtualobserver.config import load
+        from virtualobserver.config.shipped import find_config
         from virtualobserver.plugins import settings_of
-        from virtualobserver.run.scaffold import find_config
 
         names = load(find_config(config), changes, resolve=settings_of).settings.analyses
         changes += [f"analyses.{name}.simulate.number={number}" for name in names]
@@ -211,9 +189,9 @@ def config(
     configuration, runs it. Look at somebody else's configuration with --no-plugins first.
     """
     from virtualobserver.config import json_schema, load
+    from virtualobserver.config.shipped import find_config
     from virtualobserver.plugins import settings_of
     from virtualobserver.run.checks import check_project, settings_without_files
-    from virtualobserver.run.scaffold import find_config
 
     resolve = settings_without_files if no_plugins else settings_of
     resolved = load(find_config(config), overrides or (), resolve=resolve)

@@ -1,4 +1,4 @@
-"""Settings of a project: read, checked, explained, digested.
+"""Settings of a project: read, checked, explained, digested. Knows no plug-in, no row and no data.
 
 `load` makes them from a YAML file; `Settings` and `setting` are what a survey or an analysis declares its own
 with; `digest` tells whether two runs would compute the same.

@@ -1,4 +1,7 @@
-"""In-memory containers: frozen dataclasses that hold arrays, and lazy handles to stored ones."""
+"""In-memory containers: frozen dataclasses that hold arrays, and lazy handles to stored ones.
+
+Knows no file, row or picture.
+"""
 
 from virtualobserver.data.handles import Handle, MemoryHandle, as_handle
 from virtualobserver.data.image import Image

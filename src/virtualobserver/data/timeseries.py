@@ -175,6 +175,6 @@ class TimeSeries(Table):
 
     def plot(self, **options: Any) -> Any:
         """Draw the light curve; see `virtualobserver.plot.lightcurve`."""
-        from virtualobserver.data.hooks import draw
+        from virtualobserver.hooks import draw
 
         return draw(self, **options)

@@ -1,1 +1,1 @@
-"""The database: embedded server, engine, bulk transfer, sky search and migrations."""
+"""The database: embedded server, engine, bulk transfer, sky search and migrations. Knows no plug-in and no picture."""

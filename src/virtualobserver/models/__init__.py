@@ -1,4 +1,7 @@
-"""Rows of the database, one class per table."""
+"""Rows of the database, one class a table; its history is in ``alembic/versions``.
+
+Commits nothing and starts nothing.
+"""
 
 from virtualobserver.models.archive import ArchiveJob, Place, RateSlot
 from virtualobserver.models.base import Base

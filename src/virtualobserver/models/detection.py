@@ -94,7 +94,7 @@ class Detection(Base):
         DataError
             If the event was injected and the row came from no project, which alone can put it in again.
         """
-        from virtualobserver.data.hooks import draw
+        from virtualobserver.hooks import draw
 
         if self._scope is not None and self._scope.draw is not None and "curve" not in options:
             return self._scope.draw(self.id, **options)

@@ -121,7 +121,7 @@ class Product(Base):
 
     def plot(self, **options: Any) -> Any:
         """Draw the product."""
-        from virtualobserver.data.hooks import draw
+        from virtualobserver.hooks import draw
 
         return draw(self.data, **options)
 

@@ -225,7 +225,7 @@ class Source(Base):
 
     def plot(self, **options: Any) -> Any:
         """Draw all light curves of this source."""
-        from virtualobserver.data.hooks import draw
+        from virtualobserver.hooks import draw
 
         return draw([curve.data for curve in self.lightcurves], **options)
 

@@ -1,4 +1,4 @@
-"""Pictures: a container or a row in, a Matplotlib figure out; no global drawing state is touched."""
+"""Pictures: a container or a row in, a Matplotlib figure out. Touches no global drawing state and opens no file."""
 
 from virtualobserver.plot.curves import detection, lightcurve
 from virtualobserver.plot.dispatch import plot

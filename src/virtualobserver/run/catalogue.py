@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Table, text
 
-from virtualobserver.catalog import Catalog
+from virtualobserver.catalog import Catalog, read_catalog
 from virtualobserver.config import CatalogSettings
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Target
@@ -75,7 +75,7 @@ def import_catalogue(
     int
         Number of targets.
     """
-    catalog = Catalog.read(settings, cache=root / "catalogs", refresh=refresh)
+    catalog = read_catalog(settings, cache=root / "catalogs", refresh=refresh)
     if _is_known(session, project_id, catalog):
         return len(catalog)
     targets = catalog.targets()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pydantic
 
 from virtualobserver import plugins
-from virtualobserver.catalog import Catalog
+from virtualobserver.catalog import read_catalog
 from virtualobserver.config.settings import Settings
 from virtualobserver.errors import ConfigError
 from virtualobserver.run.steps import Step, build_steps
@@ -49,7 +49,7 @@ def check_project(settings: Any) -> None:
     steps = build_steps(settings)
     survey_step(settings.catalog, steps)
     if settings.catalog.origin in _AT_HAND:
-        Catalog.read(settings.catalog)
+        read_catalog(settings.catalog)
 
 
 def survey_step(settings: CatalogSettings, steps: Sequence[Step]) -> Step | None:

@@ -23,12 +23,12 @@ from virtualobserver.run.executors import Executor, make_executor
 from virtualobserver.run.listings import Inputs, compare
 from virtualobserver.run.plan import Open, batches, look, plan, release_dead, runnable
 from virtualobserver.run.steps import Step
-from virtualobserver.run.tasks.batch import Job
 from virtualobserver.run.tasks.heartbeat import Heartbeat
+from virtualobserver.run.tasks.task import Job
 from virtualobserver.run.upkeep.prune import prune, run_name
 
 if TYPE_CHECKING:
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
 
 __all__ = ["Choice", "Progress", "Summary", "drive"]
 
@@ -112,7 +112,7 @@ Progress = Callable[[str, int, Counter[str]], None]
 _log = get_logger(__name__)
 
 
-def drive(project: Project, choice: Choice, *, progress: Progress | None = None) -> Summary:
+def drive(project: Opened, choice: Choice, *, progress: Progress | None = None) -> Summary:
     """Run a project and return what was done.
 
     Every step is planned when the steps before it have ended. Tasks that failed are tried once more in each
@@ -136,7 +136,7 @@ def drive(project: Project, choice: Choice, *, progress: Progress | None = None)
 class _Drive:
     """One call of `drive`: what is to be done, by whom, and what was done so far."""
 
-    project: Project
+    project: Opened
     choice: Choice
     executor: Executor
     id: int
@@ -153,7 +153,7 @@ class _Drive:
 
 
 def _do_all(
-    project: Project, choice: Choice, summary: Summary, *, run_id: int, progress: Progress | None
+    project: Opened, choice: Choice, summary: Summary, *, run_id: int, progress: Progress | None
 ) -> None:
     """Do all steps; a server that went away is waited for once, and what was done is not done again."""
     for attempt in (1, 2):
@@ -192,7 +192,7 @@ def _look(run: _Drive, step: Step, **options: Any) -> Open:
         return look(session, step, run.project.id, only=run.only(step), number=run.number(step), **options)
 
 
-def _check_place(project: Project) -> None:
+def _check_place(project: Opened) -> None:
     if project.settings.run.dask and project.workspace.database.embedded:
         msg = (
             "a Dask cluster needs a database that all its workers reach: set VO_DATABASE_URL, "
@@ -279,7 +279,7 @@ def _plan_step(
 
 
 def _hand_out(
-    project: Project,
+    project: Opened,
     executor: Executor,
     job: Job,
     work: list[list[int]],
@@ -310,7 +310,7 @@ def _hand_out(
             raise RunError(msg)
 
 
-def _deaths(project: Project, work: Sequence[Sequence[int]]) -> int:
+def _deaths(project: Opened, work: Sequence[Sequence[int]]) -> int:
     """Return how many workers died on these tasks."""
     if not work:
         return 0
@@ -324,12 +324,12 @@ def _refresh_statistics(session: Any) -> None:
     session.execute(text("ANALYZE source, membership, task, source_raw, raw_data, product, configuration"))
 
 
-def _restart_injections(project: Project, ids: Sequence[int]) -> None:
+def _restart_injections(project: Opened, ids: Sequence[int]) -> None:
     with project.session() as session, session.begin():
         session.execute(text("UPDATE task SET extent = 0 WHERE id = ANY(:ids)"), {"ids": list(ids)})
 
 
-def _after_deaths(project: Project, died: Sequence[int], total: Counter[str]) -> list[list[int]]:
+def _after_deaths(project: Opened, died: Sequence[int], total: Counter[str]) -> list[list[int]]:
     """Free the tasks of dead workers: each goes alone from now on, and fails at the third death."""
     if not died:
         return []
@@ -349,7 +349,7 @@ def _after_deaths(project: Project, died: Sequence[int], total: Counter[str]) ->
         return [[task_id] for task_id in rest]
 
 
-def _wait_for_release(project: Project, ids: Sequence[int]) -> None:
+def _wait_for_release(project: Opened, ids: Sequence[int]) -> None:
     """Give back the tasks of dead workers, as soon as the server has noticed that they are dead."""
     for _ in range(50):
         with project.session() as session, session.begin():
@@ -363,7 +363,7 @@ def _wait_for_release(project: Project, ids: Sequence[int]) -> None:
         time.sleep(0.1)
 
 
-def _begin(project: Project) -> int:
+def _begin(project: Opened) -> int:
     """Insert the row of the run and make the project's configurations the current ones."""
     commit, dirty = _commit()
     packages = {}
@@ -388,7 +388,7 @@ def _begin(project: Project) -> int:
         return run.id
 
 
-def _make_current(session: Any, project: Project) -> None:
+def _make_current(session: Any, project: Opened) -> None:
     # One run after the other: two that begin at once would both insert the same configurations.
     session.execute(text("SELECT FROM project WHERE id = :p FOR UPDATE"), {"p": project.id})
     session.execute(
@@ -407,7 +407,7 @@ def _make_current(session: Any, project: Project) -> None:
     session.flush()
 
 
-def _end(project: Project, run_id: int, summary: Summary) -> None:
+def _end(project: Opened, run_id: int, summary: Summary) -> None:
     with project.session() as session, session.begin():
         rows = session.execute(
             text("""SELECT s.name AS source, t.step, t.unit, t.error, t.id AS task FROM task t

@@ -18,7 +18,8 @@ from sqlalchemy import text
 
 from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError, RunError
-from virtualobserver.run.tasks.batch import Job, run_batch
+from virtualobserver.run.tasks.batch import run_batch
+from virtualobserver.run.tasks.task import Job
 from virtualobserver.run.workspace import Workspace
 
 __all__ = ["DaskExecutor", "Executor", "ProcessExecutor", "Report", "SerialExecutor", "make_executor"]

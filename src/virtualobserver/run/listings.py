@@ -17,7 +17,7 @@ from virtualobserver.run.tasks.client import ArchiveClient
 from virtualobserver.run.tasks.task import target_of
 
 if TYPE_CHECKING:
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
 __all__ = ["Inputs", "compare", "listings"]
@@ -81,7 +81,7 @@ def listings(step: Step, targets: Sequence[Target], client: ArchiveClient) -> It
         yield target, last[1]
 
 
-def compare(project: Project, step: Step) -> Inputs:
+def compare(project: Opened, step: Step) -> Inputs:
     """List the folders of a fetch step and say what changed since its tasks were done."""
     if step.kind != "fetch" or step.origin != "folder":
         return Inputs(step.name)
@@ -107,7 +107,7 @@ def _sha(listed: str) -> str:
     return sha256(listed.encode()).hexdigest()
 
 
-def _differences(project: Project, step: Step, now: Mapping[int, str]) -> Inputs:
+def _differences(project: Opened, step: Step, now: Mapping[int, str]) -> Inputs:
     if not now:
         return Inputs(step.name)
     with project.session() as session:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from virtualobserver import plugins
 from virtualobserver.config import load
 from virtualobserver.config.log import get_logger
+from virtualobserver.config.shipped import find_config
 from virtualobserver.data.show import facts_html
-from virtualobserver.errors import ConfigError
 from virtualobserver.models import Detection, Membership, Source
-from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.listings import compare
-from virtualobserver.run.scaffold import find_config
-from virtualobserver.run.steps import Step, build_steps
+from virtualobserver.run.opened import Opened
 from virtualobserver.run.views import figures as pictures
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.stored import scope_of
@@ -43,7 +38,7 @@ __all__ = ["Project"]
 _log = get_logger(__name__)
 
 
-class Project:
+class Project(Opened):
     """A search, opened from its configuration.
 
     Use `open`; close it, or use it in a ``with`` statement. Everything is in the database and in files under
@@ -57,9 +52,8 @@ class Project:
     """
 
     def __init__(self, resolved: Any, workspace: Workspace) -> None:
+        super().__init__(resolved.settings, workspace)
         self.resolved = resolved
-        self.settings = resolved.settings
-        self.workspace = workspace
         self._session: Session | None = None
 
     @classmethod
@@ -95,51 +89,6 @@ class Project:
         given = find_config("demo") if source is None else source
         resolved = load(given, options or overrides, resolve=plugins.settings_of)
         return cls(resolved, Workspace(data, url=url))
-
-    # -- what it is -------------------------------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """Name of the project."""
-        return str(self.settings.name)
-
-    @cached_property
-    def steps(self) -> list[Step]:
-        """Steps in the order in which they run."""
-        return build_steps(self.settings)
-
-    @cached_property
-    def observatories(self) -> dict[str, Any]:
-        """The surveys, with this project's settings, by name."""
-        return {step.plugin: step.instance for step in self.steps if step.kind == "fetch"}
-
-    @cached_property
-    def id(self) -> int:
-        """Number of the project's row, which is made when first asked for."""
-        with self.session() as session, session.begin():
-            values = {"name": self.name, "description": self.settings.description}
-            # one statement: two processes may open a new project at the same time
-            made = (
-                insert(ProjectRow)
-                .values(**values)
-                .on_conflict_do_update(index_elements=["name"], set_={"description": values["description"]})
-                .returning(ProjectRow.id)
-            )
-            return int(session.execute(made).scalar_one())
-
-    @property
-    def workers(self) -> int:
-        """Number of worker processes."""
-        workers = self.settings.run.workers
-        return (os.cpu_count() or 1) if workers == "auto" else int(workers)
-
-    def injections(self, analysis: str) -> int:
-        """Return how many injections per source the settings ask for."""
-        return int(self.analysis(analysis).settings.simulate.number)
-
-    def session(self) -> Session:
-        """Return a new database session; use it in a ``with`` statement."""
-        return self.workspace.database.session()
 
     # -- work -------------------------------------------------------------------------------------------------
 
@@ -316,20 +265,6 @@ class Project:
     def population_figure(self, analysis: str | None = None, *, title: str = "") -> Any:
         """Return an analysis' figure of all injections."""
         return pictures.population_figure(self, analysis, title=title)
-
-    def analysis(self, name: str) -> Any:
-        """Return an analysis with this project's settings, for `Analysis.apply`.
-
-        Raises
-        ------
-        ConfigError
-            If the project has no such analysis.
-        """
-        for step in self.steps:
-            if step.kind == "analyse" and step.plugin == name:
-                return step.instance
-        msg = f"project {self.name} has no analysis {name!r}; it has {', '.join(self.settings.analyses) or 'none'}"
-        raise ConfigError(msg)
 
     def close(self) -> None:
         """Close sessions and the database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.loopback import Act, Loopback
 
-from virtualobserver.catalog import Catalog, remote
+from virtualobserver.catalog import origins, read_catalog
 from virtualobserver.config import CatalogSettings
 from virtualobserver.config.settings import leaves
 from virtualobserver.errors import ArchiveError
@@ -52,10 +52,10 @@ def test_answers_of_another_server_are_kept_apart(tmp_path, monkeypatch):
 
         return query
 
-    monkeypatch.setattr(remote, "_query_at", at)
+    monkeypatch.setattr(origins, "query_at", at)
     adql = "SELECT source_id, ra, dec FROM gaiadr3.gaia_source"
-    here = Catalog.read(CatalogSettings(adql=adql), cache=tmp_path)
-    there = Catalog.read(CatalogSettings(adql=adql, gaia_url="http://mirror/tap"), cache=tmp_path)
+    here = read_catalog(CatalogSettings(adql=adql), cache=tmp_path)
+    there = read_catalog(CatalogSettings(adql=adql, gaia_url="http://mirror/tap"), cache=tmp_path)
     assert (here.names[0], there.names[0]) == ("7", "8")
     assert set(asked) == {None, "http://mirror/tap"}
 
@@ -65,5 +65,5 @@ def test_a_named_catalogue_comes_from_the_folder_that_is_named(tmp_path):
         server.on("/mirror/gaiaedr3_wd_main.fits.gz", Act(status=404))
         settings = CatalogSettings(named="gaia_edr3_white_dwarfs", named_url=f"{server.url}/mirror/")
         with pytest.raises(ArchiveError, match="404"):
-            Catalog.read(settings, cache=tmp_path)
+            read_catalog(settings, cache=tmp_path)
         assert [one.path for one in server.asked] == ["/mirror/gaiaedr3_wd_main.fits.gz"]

@@ -7,32 +7,6 @@ from support.real import real_data
 from virtualobserver.maths.astrometry import positions as identity
 
 
-@pytest.mark.parametrize(
-    ("name", "sanitised", "reduced"),
-    [
-        ("A_HD45637", "HD45637", "hd45637"), ("G_Cen", "G Cen", "gcen"), ("c_HR2543", "HR2543", "hr2543"),
-        ("HD-39060", "HD 39060", "hd39060"), ("BD-13-2130", "BD-13-2130", "bd-13-2130"),
-        ("CPD-60-944", "CPD-60-944", "cpd-60-944"), ("J0437-47", "J0437-47", "j0437-47"),
-        ("G108-21", "G108-21", "g108-21"), ("GJ-581", "GJ 581", "gj581"), ("LP816-60", "LP816-60", "lp816-60"),
-        ("CD-24-10619", "CD-2410619", "cd-2410619"), ("TYC-123-45-1", "TYC123-45-1", "tyc123-45-1"),
-        ("SERAM-12-3", "SERAM12-3", "seram12-3"), ("bet_Pic", "bet Pic", "betpic"), ("x", "x", "x"), ("", "", ""),
-    ],
-)  # fmt: skip
-def test_published_name_rules(name, sanitised, reduced):
-    assert identity.published_name(name) == (sanitised, reduced)
-
-
-@pytest.mark.parametrize(
-    ("name", "dpr", "kind"),
-    [("HD 39060", "STAR,DARK,A5", "object"), ("Sun-sky", "STAR,DARK,G2", "moving"), ("Ceres", "", "moving"),
-     ("4 Vesta", "", "moving"), ("solar_spectrum", "", "moving"), ("NONE", "", "sky"), ("IOTHOR", "", "object"),
-     ("Io", "", "moving"), ("lamp", "", "lamp"), ("x", "WAVE,WAVE,THAR2", "lamp"), ("x", "SKY", "sky"),
-     ("Moon", "", "moving"), ("2MASSJ0523", "", "object")],
-)  # fmt: skip
-def test_moving_sky_and_lamp_targets_are_recognised(name, dpr, kind):
-    assert identity.classify_name(name, dpr) == kind
-
-
 def test_proper_motion_is_followed_even_at_the_pole():
     ra, dec = identity.move_linear([10.0, 0.0], [0.0, 89.9999], [3600.0, 0.0], [0.0, 3600.0], 100.0)
     np.testing.assert_allclose(ra[0], 10.1, atol=1e-6)
@@ -65,11 +39,6 @@ def test_missing_positions_are_objects_of_their_own():
         2,
         0,
     ]
-
-
-def test_components_of_close_pairs():
-    names = ["alpha Cen A", "alpha-Cen-B", "HD 1A"]
-    assert [identity.component_of(name, names) for name in names] == ["a", "b", ""]
 
 
 def test_names_without_padding():
@@ -108,7 +77,3 @@ def test_real_target_list_groups_by_position_not_by_name():
     many_ra = np.repeat(ra, 3) + offset[0] / np.cos(np.deg2rad(np.repeat(dec, 3)))
     number = identity.group_positions(many_ra, np.repeat(dec, 3) + offset[1])
     assert np.array_equal(number, np.repeat(np.arange(4422), 3))
-    kinds = {n: identity.classify_name(n) for n in name}
-    assert {kinds[n] for n in ("Sun-sky", "solar_spectrum", "Ceres", "Europa", "Io")} == {"moving"}
-    assert {kinds[n] for n in ("NONE", "SKY", "Test", "No-Name")} == {"sky"}
-    assert sum(kind != "object" for kind in kinds.values()) < 100

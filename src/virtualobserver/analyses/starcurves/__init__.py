@@ -1,4 +1,4 @@
-"""Light curves of all stars of a night: of a catalogue's stars under their numbers, of the others by position."""
+"""Light curves of all stars of a night: a catalogue's stars under their numbers, others by position. Opens no file."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.data.hooks import fits_header, plain_header
 from virtualobserver.data.image import Image
 from virtualobserver.data.units import same_unit, unit_of
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.hooks import fits_header, plain_header
 from virtualobserver.maths.astrometry.tan_sip import replace_world
 
 if TYPE_CHECKING:

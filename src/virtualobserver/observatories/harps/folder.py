@@ -22,11 +22,12 @@ from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.listing import stamps
-from virtualobserver.maths.astrometry.positions import component_of, group_positions, move_linear, normal_name
+from virtualobserver.maths.astrometry.positions import group_positions, move_linear, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps import tree
 from virtualobserver.observatories.harps.header import Facts
 from virtualobserver.observatories.harps.index import HeaderIndex
+from virtualobserver.observatories.harps.names import component_of
 from virtualobserver.observatories.harps.packed import SUFFIXES, stem_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatory import Landed

@@ -16,9 +16,9 @@ from astropy.io import fits as afits
 from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits.keywords import Keyword, read_keywords
-from virtualobserver.maths.astrometry.positions import classify_name
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.times import Site, barycentric_velocity
+from virtualobserver.observatories.harps.names import classify_name
 from virtualobserver.observatories.harps.packed import open_plain
 from virtualobserver.observatories.harps.scale import text_angle
 

@@ -28,10 +28,10 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.names import safe_name
-from virtualobserver.maths.astrometry.positions import published_name
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts
+from virtualobserver.observatories.harps.names import published_name
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatory import Group
 

@@ -6,8 +6,6 @@ import os
 import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -26,27 +24,10 @@ from virtualobserver.run.tasks.fetch import fetch_batch
 from virtualobserver.run.tasks.heartbeat import Heartbeat
 from virtualobserver.run.tasks.masters import choose, master_rows, raw_items
 from virtualobserver.run.tasks.services import build_services
-from virtualobserver.run.tasks.task import Claim, Outcome, hash_inputs, target_of
+from virtualobserver.run.tasks.task import Claim, Job, Outcome, hash_inputs, target_of
 from virtualobserver.run.workspace import Workspace
 
-__all__ = ["Job", "load_products", "run_batch", "worker_name"]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker has to know to do a batch, apart from the ids.
-
-    `planned` is the database's time when the driver listed the tasks: a task that ended later was done by a
-    driver beside this one.
-    """
-
-    root: str
-    url: str | None = field(repr=False)  # may hold a password, and a cluster logs what it is given
-    step: Step
-    run_id: int
-    lease: float = 60.0
-    number: int = 0
-    planned: datetime | None = None
+__all__ = ["load_products", "run_batch", "worker_name"]
 
 
 def worker_name() -> str:

@@ -28,10 +28,9 @@ from virtualobserver.run.listings import listings
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.client import ArchiveClient, fetch
 from virtualobserver.run.tasks.commit import file_ids, mark, owned, settled
-from virtualobserver.run.tasks.task import Claim, Outcome, hash_inputs, row_sha
+from virtualobserver.run.tasks.task import Claim, Job, Outcome, hash_inputs, row_sha
 
 if TYPE_CHECKING:
-    from virtualobserver.run.tasks.batch import Job
     from virtualobserver.run.workspace import Workspace
 
 __all__ = ["fetch_batch"]

@@ -1,10 +1,11 @@
-"""What became of one task, before it is committed."""
+"""What a worker is told, what it holds of one task, and what became of it before it is committed."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
@@ -14,9 +15,10 @@ from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Result
 from virtualobserver.errors import VirtualObserverError
+from virtualobserver.run.steps import Step
 from virtualobserver.simulate import InjectionOutcome
 
-__all__ = ["Claim", "Outcome", "hash_inputs", "row_sha", "target_of"]
+__all__ = ["Claim", "Job", "Outcome", "hash_inputs", "row_sha", "target_of"]
 
 _FACTS = tuple(field.name for field in fields(Target))
 
@@ -30,6 +32,23 @@ def row_sha(target: Target) -> str:
     """Return the hash of what steps see of a target; a change makes its tasks stale."""
     facts = {name: plain(getattr(target, name)) for name in _FACTS}
     return sha256(canonical(facts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker has to know to do a batch, apart from the ids.
+
+    `planned` is the database's time when the driver listed the tasks: a task that ended later was done by a
+    driver beside this one.
+    """
+
+    root: str
+    url: str | None = field(repr=False)  # may hold a password, and a cluster logs what it is given
+    step: Step
+    run_id: int
+    lease: float = 60.0
+    number: int = 0
+    planned: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,4 @@
-"""Keeping files and rows together: verify, sweep, prune, delete."""
+"""Keeping files and rows together: verify, sweep, prune, delete.
+
+Computes nothing and never touches an archive's files.
+"""

@@ -1,4 +1,4 @@
-"""Keeping files and rows together: verify, sweep, prune, delete.
+"""Comparing every file with its row, and putting right what can be put right.
 
 Everything that goes, goes from the database first and from the disk after the commit, so that a crash
 leaves at worst a file without a row, which `sweep` removes. A file holds the products of many tasks: it
@@ -7,7 +7,6 @@ goes when the last row that refers to it has gone. Files of archive folders are 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,23 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import text
 
 from virtualobserver.errors import UnsafePath
-from virtualobserver.run.upkeep.prune import (
-    DeleteReport,
-    PruneReport,
-    changed,
-    delete,
-    prune,
-    readable,
-    remove_files,
-)
+from virtualobserver.run.upkeep.prune import changed, readable, remove_files
+from virtualobserver.run.upkeep.sweep import GRACE, orphans_of
 
 if TYPE_CHECKING:
     from virtualobserver.run.workspace import Workspace
 
-__all__ = ["GRACE", "DeleteReport", "Problem", "PruneReport", "Report", "delete", "prune", "sweep", "verify"]
-
-GRACE = 3600.0
-"""Age [s] up to which a file without a row may be one that a worker is about to commit."""
+__all__ = ["Problem", "Report", "verify"]
 
 Kind = Literal["missing", "damaged", "orphan", "changed external"]
 
@@ -93,8 +82,6 @@ class Report:
         return "\n".join(lines)
 
 
-# -- verify ----------------------------------------------------------------------------------------
-
 _HIT = """
 WITH RECURSIVE hit(task_id) AS (
   SELECT i.task_id FROM task_input i
@@ -138,7 +125,7 @@ def verify(workspace: Workspace, *, repair: bool = False, grace: float = GRACE) 
     Report
         Problems of the kinds ``missing``, ``damaged``, ``orphan`` and ``changed external``.
     """
-    orphans = _orphans(workspace, grace)  # before the rows: what is committed meanwhile is no orphan
+    orphans = orphans_of(workspace, grace)  # before the rows: what is committed meanwhile is no orphan
     with workspace.database.session() as session:
         rows = session.execute(
             text(
@@ -223,68 +210,3 @@ def _repair_orphans(workspace: Workspace, strays: Sequence[str], pairs: dict[int
     removed = set(remove_files(workspace, [path for path in strays if path not in taken]))
     for path in strays:
         yield Problem("orphan", path, "adopted" if path in taken else "removed" if path in removed else "")
-
-
-# -- sweep -----------------------------------------------------------------------------------------
-
-
-def sweep(workspace: Workspace, *, grace: float = GRACE) -> list[str]:
-    """Remove temporary files, files without a row, and files no product and no raw data refer to.
-
-    Parameters
-    ----------
-    grace
-        What is younger than this [s] stays, for a worker may be about to commit it.
-
-    Returns
-    -------
-    list of str
-        Paths that were removed, relative to the data folder.
-    """
-    swept = [
-        path.relative_to(workspace.store.root).as_posix() for path in workspace.store.sweep_temporary(grace)
-    ]
-    orphans = _orphans(workspace, grace)
-    with workspace.database.session() as session, session.begin():
-        session.execute(
-            text("""DELETE FROM file f WHERE created < now() - make_interval(secs => :grace)
-            AND NOT EXISTS (SELECT FROM product p WHERE p.file_id = f.id)
-            AND NOT EXISTS (SELECT FROM raw_data d WHERE d.file_id = f.id)
-            RETURNING path, external"""),
-            {"grace": grace},
-        )
-    orphans = [*dict.fromkeys([*orphans, *_histograms_without_project(workspace)])]
-    return swept + remove_files(workspace, orphans)
-
-
-def _orphans(workspace: Workspace, grace: float) -> list[str]:
-    """Return files of the store older than `grace` seconds; those that have a row are sorted out later."""
-    limit = time.time() - grace
-    found = []
-    for path in workspace.store.files():
-        with suppress(FileNotFoundError):
-            full = workspace.store.root / path
-            if not path.startswith("histograms/") and not full.is_symlink() and full.stat().st_mtime <= limit:
-                found.append(path)
-    external = _external_folders(workspace)
-    return [
-        path
-        for path in found
-        if not external & {str(p) for p in (workspace.store.root / path).resolve().parents}
-    ]
-
-
-def _external_folders(workspace: Workspace) -> set[str]:
-    """Return the folders of archive files that lie inside the data folder, as a user's archive may."""
-    root = workspace.store.root.resolve()
-    with workspace.database.session() as session:
-        paths = session.execute(text("SELECT path FROM file WHERE external AND path IS NOT NULL")).scalars()
-        folders = {Path(path).parent for path in paths}
-    return {str(folder) for folder in folders if folder.is_relative_to(root) and folder != root}
-
-
-def _histograms_without_project(workspace: Workspace) -> list[str]:
-    with workspace.database.session() as session:
-        names = set(session.execute(text("SELECT name FROM project")).scalars())
-    paths = (path for path in workspace.store.files() if path.startswith("histograms/"))
-    return [path for path in paths if path.split("/")[1] not in names]

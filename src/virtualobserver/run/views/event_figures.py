@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, text
 
-from virtualobserver.data.hooks import draw
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.hooks import draw
 from virtualobserver.models import Configuration, Detection, Injection, Source, Task
 from virtualobserver.models.product import product_handle
 from virtualobserver.run.steps import IN_ORDER
@@ -23,7 +23,7 @@ from virtualobserver.simulate import Simulator
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
     from virtualobserver.db.engine import Session
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
 __all__ = ["detection_figure"]
@@ -41,7 +41,7 @@ class _Scene:
     own: Handle | None = None  # the light curve that the analysis made of what it discovered
 
 
-def detection_figure(project: Project, number: int, **options: Any) -> Any:
+def detection_figure(project: Opened, number: int, **options: Any) -> Any:
     """Return the figure of one detection: the event, marked and near to, as the analysis that found it draws it.
 
     The analysis has the settings with which the event was found, also when these are not current any more.
@@ -78,7 +78,7 @@ def _where(session: Session, number: int) -> tuple[str, bool]:
     return str(row.source), bool(row.stale)
 
 
-def _scene(project: Project, session: Session, detection: Detection) -> _Scene:
+def _scene(project: Opened, session: Session, detection: Detection) -> _Scene:
     task = session.get_one(Task, detection.task_id)
     owner = session.get_one(Source, task.source_id)
     step = _step(project, session, task)
@@ -94,7 +94,7 @@ def _scene(project: Project, session: Session, detection: Detection) -> _Scene:
     return _Scene(step, _event(detection, products), products, aux, params, _own(project, session, detection))
 
 
-def _step(project: Project, session: Session, task: Task) -> Step:
+def _step(project: Opened, session: Session, task: Task) -> Step:
     """Return the step of a task with the settings it had."""
     step = next((one for one in project.steps if one.name == task.step), None)
     if step is None:
@@ -113,7 +113,7 @@ def _step(project: Project, session: Session, task: Task) -> Step:
     return replace(step, settings=settings, digest=task.digest)
 
 
-def _searched(project: Project, session: Session, task_id: int) -> list[Handle]:
+def _searched(project: Opened, session: Session, task_id: int) -> list[Handle]:
     """Return handles of the products that a task used, in the order in which it had them."""
     rows = session.execute(
         text(f"""
@@ -126,7 +126,7 @@ def _searched(project: Project, session: Session, task_id: int) -> list[Handle]:
     return [product_handle(project.workspace.store, row, row.path, file_format=row.format) for row in rows]
 
 
-def _own(project: Project, session: Session, detection: Detection) -> Handle | None:
+def _own(project: Opened, session: Session, detection: Detection) -> Handle | None:
     """Return the light curve that the task of a detection made of the source it discovered."""
     row = session.execute(
         text("""

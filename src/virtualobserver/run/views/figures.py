@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from virtualobserver.analysis import Analysis
-from virtualobserver.data.hooks import draw
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
+from virtualobserver.hooks import draw
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.event_figures import detection_figure
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
 
 __all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures", "strength"]
 
 
-def source_figures(project: Project, source: Source) -> dict[str, Any]:
+def source_figures(project: Opened, source: Source) -> dict[str, Any]:
     """Return what the project's analyses draw of a source, by ``analysis.figure``; empty if none draws it.
 
     An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
@@ -31,7 +31,7 @@ def source_figures(project: Project, source: Source) -> dict[str, Any]:
     return {name: figure for one in analyses for name, figure in _figures(one, source).items()}
 
 
-def source_figure(project: Project, source: Source, named: str | None = None) -> Any:
+def source_figure(project: Opened, source: Source, named: str | None = None) -> Any:
     """Return the one picture of a source that shows most.
 
     Parameters
@@ -64,7 +64,7 @@ def source_figure(project: Project, source: Source, named: str | None = None) ->
     return empty[0]
 
 
-def _in_turn(project: Project, source: Source, *, asked: bool) -> Iterator[Any]:
+def _in_turn(project: Opened, source: Source, *, asked: bool) -> Iterator[Any]:
     """Yield pictures, those first that are likely to show something: an analysis may search for minutes to draw."""
     analyses = [step.instance for step in project.steps if step.kind == "analyse"] if asked else []
     found = results.strongest_detections(project, source.id)
@@ -101,7 +101,7 @@ def _shows(figure: Any) -> bool:
     return any(axes.has_data() for axes in figure.axes)
 
 
-def population(project: Project, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
+def population(project: Opened, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
     """Return what the search says about the whole sample, as the analysis works it out; see `Analysis.population`."""
     chosen = _chosen(project, analysis)
     return pd.DataFrame(
@@ -111,7 +111,7 @@ def population(project: Project, analysis: str | None = None, *, simulated: bool
     )
 
 
-def population_figure(project: Project, analysis: str | None = None, *, title: str = "") -> Any:
+def population_figure(project: Opened, analysis: str | None = None, *, title: str = "") -> Any:
     """Return the figure of the injections of all sources.
 
     Raises
@@ -131,7 +131,7 @@ def population_figure(project: Project, analysis: str | None = None, *, title: s
     return figure
 
 
-def outcomes(project: Project, analysis: str | None = None) -> pd.DataFrame:
+def outcomes(project: Opened, analysis: str | None = None) -> pd.DataFrame:
     """Return the injections of the current configurations, every parameter a column of its own."""
     table = results.injections(project, analysis)
     if table.empty:
@@ -141,14 +141,14 @@ def outcomes(project: Project, analysis: str | None = None) -> pd.DataFrame:
     return pd.concat([table.drop(columns="parameters"), parameters[extra]], axis=1)
 
 
-def strength(project: Project, analysis: str | None = None) -> tuple[str, ...]:
+def strength(project: Opened, analysis: str | None = None) -> tuple[str, ...]:
     """Return by what an analysis tells its efficiency; by what all have in common if none of several is named."""
     if analysis is None and len(project.settings.analyses) != 1:
         return Analysis.strength
     return tuple(_chosen(project, analysis).strength)
 
 
-def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataFrame:
+def _properties(project: Opened, analysis: str, *, simulated: bool) -> pd.DataFrame:
     with project.session() as session:
         table = read_frame(
             session,
@@ -167,7 +167,7 @@ def _properties(project: Project, analysis: str, *, simulated: bool) -> pd.DataF
     )
 
 
-def _analysis(project: Project, entry: str) -> Any:
+def _analysis(project: Opened, entry: str) -> Any:
     """Return an analysis by what the configuration calls it: its name or its file."""
     for step in project.steps:
         if step.kind == "analyse" and entry in {step.entry, step.plugin}:
@@ -175,7 +175,7 @@ def _analysis(project: Project, entry: str) -> Any:
     return project.analysis(entry)
 
 
-def _chosen(project: Project, analysis: str | None) -> Any:
+def _chosen(project: Opened, analysis: str | None) -> Any:
     names = list(project.settings.analyses)
     if analysis is None and len(names) != 1:
         msg = f"project {project.name} has {len(names)} analyses; name one: {', '.join(names) or 'none'}"

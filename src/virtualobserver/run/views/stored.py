@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
     from virtualobserver.data.product import RawRef
     from virtualobserver.observatory import Group
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
 __all__ = ["current_products", "current_raws", "scope_of", "stored_groups"]
@@ -29,7 +29,7 @@ __all__ = ["current_products", "current_raws", "scope_of", "stored_groups"]
 _AT_ONCE: Final = 500  # units asked for in one question: bounds the handles in memory
 
 
-def scope_of(project: Project) -> Scope:
+def scope_of(project: Opened) -> Scope:
     """Return what the rows that a project hands out have to know of it."""
     analyses = {step.plugin: step for step in project.steps if step.kind == "analyse"}
     return Scope(
@@ -41,7 +41,7 @@ def scope_of(project: Project) -> Scope:
     )
 
 
-def current_products(project: Project, condition: str, values: Mapping[str, Any]) -> list[Handle]:
+def current_products(project: Opened, condition: str, values: Mapping[str, Any]) -> list[Handle]:
     """Return lazy handles of the stored products that meet a condition on ``p`` and its task ``t``."""
     with project.session() as session:
         rows = session.execute(
@@ -58,7 +58,7 @@ def current_products(project: Project, condition: str, values: Mapping[str, Any]
         ]
 
 
-def current_raws(project: Project, units: list[str]) -> list[RawRef]:
+def current_raws(project: Opened, units: list[str]) -> list[RawRef]:
     """Return the raw data that belong to units, in their order."""
     with project.session() as session:
         rows = session.execute(
@@ -75,7 +75,7 @@ def current_raws(project: Project, units: list[str]) -> list[RawRef]:
         return [raw_ref(project.workspace.store, row, row.path, external=row.external) for row in rows]
 
 
-def stored_groups(project: Project, made: Step, reader: Step, *, simulated: bool = False) -> Iterator[Group]:
+def stored_groups(project: Opened, made: Step, reader: Step, *, simulated: bool = False) -> Iterator[Group]:
     """Yield source, unit and what `reader` works on, for all units that the step `made` has done.
 
     Units are taken together as the reader takes them, a night of frames for one that works on nights.

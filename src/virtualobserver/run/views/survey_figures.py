@@ -8,12 +8,12 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.run.views.stored import current_products, current_raws
 
 if TYPE_CHECKING:
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
 
 __all__ = ["survey_figures"]
 
 
-def survey_figures(project: Project, survey: str, unit: str = "") -> dict[str, Any]:
+def survey_figures(project: Opened, survey: str, unit: str = "") -> dict[str, Any]:
     """Return what a survey of the project draws of its masters and units, by name; empty if it draws nothing.
 
     Parameters

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from sqlalchemy import text
 
-from virtualobserver import __version__
 from virtualobserver.data.histogram import CF, Histogram
 from virtualobserver.db.bulk import frame_of, read_frame
 from virtualobserver.db.reader import TIME_LIMIT
@@ -18,7 +18,7 @@ from virtualobserver.io.netcdf import read_attributes, write_variables
 from virtualobserver.run.plan import look
 
 if TYPE_CHECKING:
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
     from virtualobserver.run.workspace import Workspace
 
 __all__ = [
@@ -41,26 +41,26 @@ __all__ = [
 _PARTS_AT_ONCE = 4096  # bounds the memory
 
 
-def detections_query(project: Project, *, simulated: bool = False) -> tuple[str, dict[str, Any]]:
+def detections_query(project: Opened, *, simulated: bool = False) -> tuple[str, dict[str, Any]]:
     """Return the query of the detections of a project's current configurations, and its values."""
     view = "detections_all" if simulated else "detections"
     query = f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd"  # noqa: S608
     return query, {"project": project.name}
 
 
-def detections(project: Project, *, simulated: bool = False) -> pd.DataFrame:
+def detections(project: Opened, *, simulated: bool = False) -> pd.DataFrame:
     """Return the detections of a project's current configurations."""
     return sql(project.workspace, *detections_query(project, simulated=simulated), time_limit=0)
 
 
-def has_detection(project: Project, number: int) -> bool:
+def has_detection(project: Opened, number: int) -> bool:
     """Tell whether a detection belongs to a project, whichever its configuration."""
     with project.session() as session:
         statement = text("SELECT EXISTS (SELECT FROM detections_all WHERE project = :p AND id = :id)")
         return bool(session.execute(statement, {"p": project.name, "id": number}).scalar_one())
 
 
-def strongest_detections(project: Project, source_id: int) -> dict[str, int]:
+def strongest_detections(project: Opened, source_id: int) -> dict[str, int]:
     """Return the strongest detection of each analysis that found or discovered something in a source, by its name."""
     with project.session() as session:
         rows = session.execute(
@@ -73,14 +73,14 @@ def strongest_detections(project: Project, source_id: int) -> dict[str, int]:
         return {row.analysis: row.id for row in rows}
 
 
-def hidden_detections(project: Project) -> int:
+def hidden_detections(project: Opened) -> int:
     """Return how many current detections the default view leaves out because they are simulated."""
     with project.session() as session:
         statement = text("SELECT count(*) FROM detections_all WHERE project = :p AND current AND simulated")
         return int(session.execute(statement, {"p": project.name}).scalar_one())
 
 
-def status(project: Project) -> pd.DataFrame:
+def status(project: Opened) -> pd.DataFrame:
     """Return steps by rows and statuses by columns; ``reasons`` says why tasks are empty, and what is left out."""
     with project.session() as session:
         rows = read_frame(
@@ -106,7 +106,7 @@ def status(project: Project) -> pd.DataFrame:
     return table.assign(unplanned=[one.missing for one in opened], reasons=told)
 
 
-def reasons(project: Project) -> pd.DataFrame:
+def reasons(project: Opened) -> pd.DataFrame:
     """Return why tasks of the current configurations are empty, and what was left out of any, by cause.
 
     Returns
@@ -142,7 +142,7 @@ def sql(
         return frame_of(answer.names, answer.kinds, answer.batches)
 
 
-def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, Histogram]:
+def histograms(project: Opened, *, simulated: bool | None = None) -> dict[str, Histogram]:
     """Return the sum of the parts of done tasks, by ``analysis.name``.
 
     The done mark of a task is the ledger: every part counts once, however often a run was broken off.
@@ -173,7 +173,7 @@ def histograms(project: Project, *, simulated: bool | None = None) -> dict[str, 
     return {name: Histogram.sum(group) for name, group in sums.items()}
 
 
-def save_histograms(project: Project, *, changed: bool = False) -> list[Path]:
+def save_histograms(project: Opened, *, changed: bool = False) -> list[Path]:
     """Write every summed histogram to ``histograms/<project>/<name>.nc`` in the data folder.
 
     Each file says in its attribute ``made_from`` what it was summed from. One that has no histogram any more is
@@ -201,7 +201,7 @@ def save_histograms(project: Project, *, changed: bool = False) -> list[Path]:
     return list(paths.values())
 
 
-def export_histograms(project: Project, folder: str | Path, *, simulated: bool = False) -> int:
+def export_histograms(project: Opened, folder: str | Path, *, simulated: bool = False) -> int:
     """Write every summed histogram as a netCDF file into a folder; return their number."""
     sources = _histogram_sources(project, simulated=None if simulated else False)
     _write_histograms(project, Path(folder), sources, simulated=None if simulated else False)
@@ -209,7 +209,7 @@ def export_histograms(project: Project, folder: str | Path, *, simulated: bool =
 
 
 def _write_histograms(
-    project: Project, folder: Path, sources: dict[str, str], *, simulated: bool | None = None
+    project: Opened, folder: Path, sources: dict[str, str], *, simulated: bool | None = None
 ) -> None:
     for name, histogram in histograms(project, simulated=simulated).items():
         path = folder / f"{name}.nc"
@@ -217,7 +217,7 @@ def _write_histograms(
         notes = {
             "Conventions": CF,
             "title": f"Histogram {name} of the project {project.name}",
-            "source": f"virtualobserver {__version__}",
+            "source": f"virtualobserver {version('virtualobserver')}",
             "project": project.name,
             "histogram": name,
             "made_from": sources.get(name, ""),
@@ -225,7 +225,7 @@ def _write_histograms(
         write_variables(histogram.variables(), path, attributes=notes)
 
 
-def _histogram_sources(project: Project, *, simulated: bool | None = None) -> dict[str, str]:
+def _histogram_sources(project: Opened, *, simulated: bool | None = None) -> dict[str, str]:
     """Return what each histogram is summed from: a hash over the digest of its step and the parts' content."""
     with project.session() as session:
         rows = session.execute(
@@ -253,14 +253,14 @@ def _made_from(path: Path) -> str | None:
         return None
 
 
-def injections(project: Project, analysis: str | None = None) -> pd.DataFrame:
+def injections(project: Opened, analysis: str | None = None) -> pd.DataFrame:
     """Return the injections of the current configurations."""
     query, values = injections_query(project, analysis)
     with project.session() as session:
         return read_frame(session, query, values)
 
 
-def injections_query(project: Project, analysis: str | None = None) -> tuple[str, dict[str, Any]]:
+def injections_query(project: Opened, analysis: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the query of the injections of the current configurations, and its values."""
     query = """SELECT s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind, i.amplitude,
           i.width, i.found, i.found_snr, i.parameters
