@@ -18,13 +18,11 @@ from virtualobserver.observatories.astep.recipe import reduce_frame
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 from virtualobserver.observatories.astep.simulate import simulate
 from virtualobserver.observatories.astep.solve import solve
-from virtualobserver.observatories.astep.tree import write_nights
 from virtualobserver.observatory import (
     Client,
     Landed,
     ObservatorySettings,
     Site,
-    TreeWriter,
     VirtualObservatory,
 )
 
@@ -55,7 +53,6 @@ class VirtualASTEP(VirtualObservatory):
         "solve": (("table", "wcs"),),
         "photometry": (("table", "sources"), ("table", "forced"), ("table", "zeropoint")),
     }
-    trees: ClassVar[Mapping[str, TreeWriter]] = {"astep-nights": write_nights}
     services: ClassVar[tuple[str, ...]] = ("refcat", "solver")
     batch: ClassVar[int] = 2
     fetch_batch: ClassVar[int] = 1
