@@ -15,6 +15,7 @@ A pickle is written, since the scripts want one, and never read: it could run an
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -26,7 +27,6 @@ from virtualobserver.errors import DataError
 from virtualobserver.export import Export, Maker, View
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.names import safe_name
-from virtualobserver.maths.astrometry.positions import published_name
 from virtualobserver.maths.spectra import flags
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from virtualobserver.data.spectrum import SpectrumSet
     from virtualobserver.data.table import Table
 
-__all__ = ["PUBLISHED", "HARPSDataset", "published_window", "write_star"]
+__all__ = ["PUBLISHED", "HARPSDataset", "published_name", "published_window", "write_star"]
 
 PUBLISHED: Final = {"K": 3933.66, "H": 3968.47}
 """Rest wavelengths in air of the published search, Å."""
@@ -75,6 +75,31 @@ def _spectrographs(view: View) -> list[Maker]:
         for one in view.makers
         if one.kind == "survey" and one.instrument == "HARPS" and wanted in one.makes
     ]
+
+
+def published_name(name: str) -> tuple[str, str]:
+    """Apply the name rules of the published exocomet search: (sanitised, reduced).
+
+    A prefix ``a_`` to ``f_`` goes; the survey names BD, CPD, SW, J, G and LP keep their hyphens, CD, SERAM and
+    TYC lose those of their first characters; other hyphens and all underscores become spaces. The reduced
+    name is that in lower case without spaces. For people who know those names; identity is position.
+    """
+    text = name
+    if len(text) > 1 and text[0] in "abcdefABCDEF" and text[1] == "_":
+        text = text[2:]
+    kept = text.startswith(("BD", "CPD", "SW")) or re.match(r"[JG]\d", text)
+    if kept or (re.match(r"LP\d", text) and len(text) > 3):
+        pass
+    elif text.startswith("CD"):
+        text = text[:3] + text[3:].replace("-", "")
+    elif text.startswith("SERAM") and len(text) > 5:
+        text = text[:7].replace("-", "") + text[7:]
+    elif text.startswith("TYC"):
+        text = text[:5].replace("-", "") + text[5:]
+    else:
+        text = text.replace("-", " ")
+    text = text.replace("_", " ")
+    return text, text.lower().replace(" ", "")
 
 
 def published_window(data: SpectrumSet, line: str) -> tuple[NDArray[Any], NDArray[Any]]:
