@@ -84,6 +84,17 @@ def options_of(command: Any) -> list[str]:
     return table(("option", "meaning"), [(" ".join(f"`{o}`" for o in p.opts), p.help or "") for p in options])
 
 
+def ways_out() -> list[str]:
+    """Return what each way out says of itself, and its options."""
+    lines = ["See [ways out](../add_export.md).", ""]
+    for name in plugins.names("exports"):
+        plugin = plugins.load("exports", name)
+        lines += [f"### {name}", "", first_paragraph(plugin), ""]
+        rows = [field_row(key, field) for key, field in plugin.Settings.model_fields.items()]
+        lines += table(("option", "type", "default", "range", "unit", "", "meaning"), rows)
+    return lines
+
+
 def commands_page() -> list[str]:
     """Return the page of the command line."""
     root = typer.main.get_command(app)
@@ -91,6 +102,7 @@ def commands_page() -> list[str]:
     for words, command in commands(root):
         lines += [f"## {words}", "", f"`{usage(words, command)}`", "", command.help or "", ""]
         lines += options_of(command)
+        lines += ways_out() if words == "vo export" else []
     return [*lines, root.epilog or "", ""]
 
 

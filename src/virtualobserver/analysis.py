@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from virtualobserver.config.project import AnalysisSettings, SimulateSettings
 from virtualobserver.data.contract import AnalysisContract
-from virtualobserver.data.handles import Handle, as_handle
+from virtualobserver.data.handles import Container, Handle, as_handle
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
@@ -17,8 +17,6 @@ from virtualobserver.data.result import Event, Result
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-    from virtualobserver.data.image import Image
 
 __all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
 
@@ -131,13 +129,13 @@ class Analysis(ABC):
         """
         return None
 
-    def stacked(self, products: Sequence[Handle], settings: Any) -> Sequence[Image]:  # noqa: ARG002
-        """Return the images of one unit as they are searched, for programs that search stacks of images.
+    def prepared(self, products: Sequence[Handle], settings: Any) -> Sequence[Container]:  # noqa: ARG002
+        """Return what is searched of one unit, as `find` sees it after all it does beforehand.
 
-        They lie on one grid, are in order of time, and have variance, mask, ``MJD-MID`` and ``FWHM`` (pixels).
-        Nothing by default.
+        By default the products as they are. A search that aligns or cleans images first overrides this, so that
+        what it looks at can be looked at, and written for other programs.
         """
-        return ()
+        return [one.load() for one in products]
 
     def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> Any:  # noqa: ARG002
         """Return what the search says about a whole sample, as a table; an empty one by default.

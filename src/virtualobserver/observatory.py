@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -39,13 +39,6 @@ __all__ = [
 ]
 
 Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
-
-
-Group = tuple[str, str, Sequence[Handle]]
-"""Name of a source, first part of the unit (a night), and the products of these, not loaded yet."""
-
-TreeWriter = Callable[["Path", Iterable[Group]], int]
-"""Writes groups into a folder and returns how many parts it wrote."""
 
 
 @dataclass(frozen=True)
@@ -204,8 +197,6 @@ class VirtualObservatory(ABC):
     """Whether every request carries the survey's credentials; if not, `fetch` gives them where they belong."""
 
     contract: ClassVar[SurveyContract] = SurveyContract()
-    trees: ClassVar[Mapping[str, TreeWriter]] = {}
-    """Folders of files that ``vo export`` writes from the products: name to function."""
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
 

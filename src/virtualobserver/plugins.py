@@ -1,4 +1,4 @@
-"""Surveys and analyses are found by listing a folder; only the one that is asked for is imported."""
+"""Surveys, analyses and ways out are found by listing a folder; only the one that is asked for is imported."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from virtualobserver.errors import PluginError
 
 __all__ = ["Kind", "class_names", "find_class", "load", "names", "settings_of"]
 
-Kind: TypeAlias = Literal["observatories", "analyses"]
+Kind: TypeAlias = Literal["observatories", "analyses", "exports"]
 
-_WORK: Final[dict[Kind, str]] = {"observatories": "fetch", "analyses": "find"}
-_NOUN: Final[dict[Kind, str]] = {"observatories": "survey", "analyses": "analysis"}
-_KINDS: Final[tuple[Kind, ...]] = ("observatories", "analyses")
+_WORK: Final[dict[Kind, str]] = {"observatories": "fetch", "analyses": "find", "exports": "write"}
+_NOUN: Final[dict[Kind, str]] = {"observatories": "survey", "analyses": "analysis", "exports": "way out"}
+_CLASSES: Final[tuple[Kind, ...]] = ("observatories", "analyses")  # those whose classes are public names
 
 
 def names(kind: Kind) -> list[str]:
@@ -29,7 +29,7 @@ def names(kind: Kind) -> list[str]:
     Parameters
     ----------
     kind
-        ``observatories`` or ``analyses``.
+        ``observatories``, ``analyses`` or ``exports``.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def load(kind: Kind, name: str) -> type[Any]:
     Parameters
     ----------
     kind
-        ``observatories`` or ``analyses``.
+        ``observatories``, ``analyses`` or ``exports``.
     name
         One of `names`, or the path of a Python file (ending in ``.py``).
 
@@ -94,7 +94,7 @@ def class_names(kind: Kind | None = None) -> dict[str, tuple[Kind, str]]:
     the name without underscores, in any case, with ``Virtual`` before a survey's.
     """
     found: dict[str, tuple[Kind, str]] = {}
-    for each in _KINDS if kind is None else (kind,):
+    for each in _CLASSES if kind is None else (kind,):
         prefix = "virtual" if each == "observatories" else ""
         for name in names(each):
             found[prefix + name.replace("_", "").lower()] = (each, name)

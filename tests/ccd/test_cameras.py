@@ -19,7 +19,7 @@ from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_NO_DATA, MASK_SATURATED
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.kbmod.workunit import read_workunit
-from virtualobserver.run.stacks import export_stacks
+from virtualobserver.run.views.ways_out import find_way_out, write
 
 SHAPE = (40, 44)
 PLAIN = {
@@ -349,7 +349,7 @@ def test_a_stack_of_another_camera_goes_out_with_the_site_of_its_headers(tmp_pat
     with Project.open(settings, data=tmp_path / "data", url=url) as project:
         project.run()
         with pytest.raises(ConfigError, match="set site"):
-            export_stacks(project, tmp_path / "unknown")
+            write(project, find_way_out("kbmod"), tmp_path / "unknown")
     other = write_night(tmp_path / "other", frames=4, movers=0, seed=2)
     change(frames(other, "*"), SITELONG="-070 44 00", SITELAT="-29 15 00", SITEELEV=2400.0)
     settings = {
@@ -363,7 +363,7 @@ def test_a_stack_of_another_camera_goes_out_with_the_site_of_its_headers(tmp_pat
     }
     with Project.open(settings, data=tmp_path / "data", url=url) as project:
         project.run()
-        assert export_stacks(project, tmp_path / "out") == 1
+        assert write(project, find_way_out("kbmod"), tmp_path / "out") == 1
     (path,) = (tmp_path / "out").glob("*.fits")
     observer = read_workunit(path).observer
     assert (observer.lat, observer.lon, observer.elevation) == pytest.approx((-29.25, -70.7333333, 2400.0))

@@ -15,16 +15,6 @@ LINTER = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["t
 PLUGIN_FOLDERS = tuple(name for name in ("observatories", "analyses", "exports") if (PACKAGE / name).is_dir())
 SIGNS = sorted(PACKAGE.rglob("__init__.py"))
 
-NAMED = {
-    "cli/look.py": {"kbmod"},  # one of the ways out, which are not plug-ins yet
-    "cli/work.py": {"ztf"},  # an example in a help text
-    "maths/shiftstack/images.py": {"kbmod"},  # how KBMOD weights its images: a choice, not a plug-in
-    "maths/shiftstack/settings.py": {"kbmod"},
-    "models/project.py": {"transients", "ztf"},  # examples in the comment of a column
-    "run/stacks.py": {"kbmod"},  # as in cli/look.py
-}
-"""Where the core speaks a plug-in's name, and why."""
-
 
 def rooms(line):
     """Return the rooms of one layer."""
@@ -61,34 +51,3 @@ def test_rooms_and_files_the_page_speaks_of_are_there():
         assert [*(PACKAGE / "run").rglob(f"{name}.py"), *(PACKAGE / "run").glob(name)], name
     for wing in re.findall(r"`maths/SUBJECT`: `([a-z ]+)`", PAGE)[0].split():
         assert (PACKAGE / "maths" / wing).is_dir(), wing
-
-
-def plugins():
-    """Return the names of all plug-ins but the demonstration, whose name is a word of ours."""
-    found = {path.stem for folder in PLUGIN_FOLDERS for path in (PACKAGE / folder).iterdir()}
-    return found - {"__init__", "__pycache__", "demo"}
-
-
-def spoken(path):
-    """Return the names and texts of a module, without its documentation."""
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
-    owners = [node for node in nodes if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
-    docs = {ast.get_docstring(node, clean=False) for node in owners}
-    names = [node.id for node in nodes if isinstance(node, ast.Name)]
-    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return [*names, *(text for text in texts if text not in docs)]
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        path
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if path.relative_to(PACKAGE).parts[0] not in PLUGIN_FOLDERS
-    ],
-    ids=lambda path: path.relative_to(PACKAGE).as_posix(),
-)
-def test_the_core_names_no_plugin(path):
-    words = re.compile(r"\b(" + "|".join(sorted(plugins())) + r")\b")
-    found = {word for text in spoken(path) for word in words.findall(text)}
-    assert found <= NAMED.get(path.relative_to(PACKAGE).as_posix(), set())

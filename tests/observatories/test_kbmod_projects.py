@@ -18,7 +18,7 @@ from virtualobserver.io.kbmod.images import images_of
 from virtualobserver.io.kbmod.tables import read_image_collection, read_results, write_results
 from virtualobserver.io.kbmod.workunit import read_workunit, shard_path, write_workunit
 from virtualobserver.models import Product
-from virtualobserver.run.stacks import export_stacks
+from virtualobserver.run.views.ways_out import find_way_out, write
 
 STACK = {"rate": [0.0, 10.0], "min_epochs": 6, "level": 7.0, "controls": False}
 
@@ -96,7 +96,7 @@ def test_what_a_project_exports_is_imported_and_gives_the_same_mover(tmp_path, u
     with Project.open(settings, data=tmp_path / "data", url=url) as project:
         project.run()
         first = project.detections()
-        assert export_stacks(project, folder, sharded=sharded) == 2
+        assert write(project, find_way_out("kbmod"), folder, options={"sharded": sharded}) == 2
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     assert [name for name in names if not name[0].isdigit()] == [
         "field_n1.fits", "field_n2.fits", "images.ecsv", "results.ecsv",

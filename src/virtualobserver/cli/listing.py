@@ -29,7 +29,7 @@ def list_all(
     ] = False,
     data: Data = None,
 ) -> None:
-    """List surveys, analyses and configurations that can be used by name, or the projects there are."""
+    """List surveys, analyses, ways out and configurations that can be used by name, or the projects there are."""
     print_frame(_projects(data) if projects else _names(), form)
 
 
@@ -39,7 +39,7 @@ def _names() -> pd.DataFrame:
     from virtualobserver import plugins
     from virtualobserver.config.shipped import configs_dir
 
-    kinds: dict[plugins.Kind, str] = {"observatories": "survey", "analyses": "analysis"}
+    kinds: dict[plugins.Kind, str] = {"observatories": "survey", "analyses": "analysis", "exports": "way out"}
     rows = [
         {"what": noun, "name": name, "description": _first_line(plugins.load(kind, name).__doc__)}
         for kind, noun in kinds.items()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from virtualobserver.cli.options import Config, Data, Set
 from virtualobserver.cli.show import Format, check_binary, note, open_project, print_answer, tell_cut
@@ -43,7 +47,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("detections")(detections)
     app.command("sql")(sql)
-    app.command("export")(export)
+    app.command("export", cls=_ExportCommand)(export)
     app.command("plot")(plot)
 
 
@@ -113,42 +117,78 @@ def sql(
         tell_cut()
 
 
+class _ExportCommand(TyperCommand):
+    """A command whose help ends with the ways out that there are, found when it is asked for."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the help text."""
+        self.epilog = _ways_out()
+        return super().get_help(ctx)
+
+
+def _ways_out() -> str:
+    from virtualobserver import plugins
+
+    told = []
+    for name in plugins.names("exports"):
+        plugin = plugins.load("exports", name)
+        options = ", ".join(plugin.Settings.model_fields)
+        first = (plugin.__doc__ or "").strip().partition("\n")[0]
+        told.append(f"{name}: {first}{f' Options: {options}.' if options else ''}")
+    return "\n\n".join(["Ways out:", *told])
+
+
 def export(
     config: Config,
     *,
     what: Annotated[
         str,
         typer.Argument(
-            help="detections, lightcurves, properties, sources, injections, histograms, skyportal, or a plug-in's."
+            help="detections, lightcurves, properties, sources, injections, histograms, or a way out: its name, or "
+            "the path of its .py file."
         ),
     ],
-    out: Out,
-    source: Annotated[
-        str | None, typer.Option(help="Source whose light curves to write (skyportal).")
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="File or folder to write; a suffix chooses the format."
+        ),
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="KEY=VALUE", help="Option of a way out; may be repeated."),
     ] = None,
-    sharded: Annotated[
-        bool, typer.Option("--sharded", help="One file for each image (kbmod, into a folder).")
-    ] = False,
+    source: Annotated[
+        str | None, typer.Option(help="Short for --option source=NAME.", metavar="NAME")
+    ] = None,
+    sharded: Annotated[bool, typer.Option("--sharded", help="Short for --option sharded=true.")] = False,
     simulated: Simulated = False,
     force: Force = False,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
-    """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, light curves for SkyPortal, or a folder.
+    """Write a table as CSV, Parquet, VOTable, ECSV, FITS or HDF5, or what another program reads.
 
-    Which folders there are (harps-dataset) the surveys of the project say; `histograms` are netCDF files. `kbmod`
-    writes the table of movers, or, if --out has no suffix, a folder with the images as WorkUnits, their
-    ImageCollection and that table.
+    Every project has the tables; `histograms` are netCDF files in a folder. Ways out for other programs are
+    plug-ins: `vo list` shows them.
     """
-    from virtualobserver.run.stacks import KBMOD
-    from virtualobserver.run.views.folders import trees
+    from virtualobserver.run.views.export import TABLES
+    from virtualobserver.run.views.tables import export_histograms
 
     _check_free(out, force=force)
+    given = [*(options or ()), *([f"source={json.dumps(source)}"] if source is not None else ())]
+    given += ["sharded=true"] if sharded else []
     with open_project(config, data=data, overrides=overrides) as project:
-        if (what == KBMOD and not out.suffix) or what == HISTOGRAMS or what in trees(project):
-            _export_folder(project, what, out, simulated=simulated, sharded=sharded)
+        if what not in {*TABLES, HISTOGRAMS}:
+            _export_by_plugin(project, what, out, simulated=simulated, options=given)
+        elif given:
+            raise typer.BadParameter(f"{what} has no options", param_hint="--option")
+        elif what == HISTOGRAMS:
+            _tell_parts(
+                export_histograms(project, out, simulated=simulated), "parts", out, simulated=simulated
+            )
         else:
-            _export_table(project, what, out, source=source, simulated=simulated)
+            _export_table(project, what, out, simulated=simulated)
 
 
 def _check_free(out: Path, *, force: bool) -> None:
@@ -157,24 +197,35 @@ def _check_free(out: Path, *, force: bool) -> None:
         raise typer.BadParameter(f"{out} is there already; --force replaces it", param_hint="--out")
 
 
-def _export_folder(project: Project, what: str, out: Path, *, simulated: bool, sharded: bool) -> None:
-    from virtualobserver.run.stacks import KBMOD, export_stacks
-    from virtualobserver.run.views.folders import export_tree
-    from virtualobserver.run.views.tables import export_histograms
+def _export_by_plugin(project: Project, what: str, out: Path, *, simulated: bool, options: list[str]) -> None:
+    from virtualobserver.run.views.ways_out import find_way_out, write
 
-    if what == HISTOGRAMS:
-        number = export_histograms(project, out, simulated=simulated)
-    elif what == KBMOD:
-        number = export_stacks(project, out, simulated=simulated, sharded=sharded)
-    else:
-        number = export_tree(project, what, out, simulated=simulated)
-    typer.echo(f"{number} parts in {out}")
+    way = find_way_out(what)
+    with _telling_losses():
+        number = write(project, way, out, simulated=simulated, options=options)
+    _tell_parts(number, way.counts, out, simulated=simulated)
+
+
+def _tell_parts(number: int, counts: str, out: Path, *, simulated: bool) -> None:
+    typer.echo(f"{number} {counts} in {out}")
     if number == 0 and not simulated:
         note("simulated data are left out; --simulated takes them in")
 
 
-def _export_table(project: Project, what: str, out: Path, *, source: str | None, simulated: bool) -> None:
-    from virtualobserver.errors import DataError, LostFact
+@contextlib.contextmanager
+def _telling_losses() -> Iterator[None]:
+    """Say once what a format cannot hold."""
+    from virtualobserver.errors import LostFact
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LostFact)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in caught):
+        note(text)
+
+
+def _export_table(project: Project, what: str, out: Path, *, simulated: bool) -> None:
+    from virtualobserver.errors import DataError
     from virtualobserver.io.tables import format_of
     from virtualobserver.run.views import export as exporting
 
@@ -182,16 +233,8 @@ def _export_table(project: Project, what: str, out: Path, *, source: str | None,
         format_of(out)
     except DataError as error:
         raise typer.BadParameter(str(error), param_hint="--out") from None
-    if what == "skyportal":
-        if source is None:
-            raise typer.BadParameter("name a source of the project", param_hint="--source")
-        typer.echo(f"{exporting.export_skyportal(project, source, out)} light curves of {source} in {out}")
-        return
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", LostFact)
+    with _telling_losses():
         rows = exporting.export(project, what, out, simulated=simulated)
-    for text in dict.fromkeys(str(one.message) for one in caught):
-        note(text)
     typer.echo(f"{rows} rows in {out}")
     if rows == 0 and not simulated and (hidden := len(exporting.table(project, what, simulated=True))):
         note(f"{hidden} rows of simulated data were left out; --simulated takes them in")

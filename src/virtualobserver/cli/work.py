@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 def run(
     config: Config,
     *,
-    step: Annotated[str | None, typer.Option(help="Only this step: fetch, reduce:ztf, analyse ...")] = None,
+    step: Annotated[str | None, typer.Option(help="Only this step: fetch, reduce:demo, analyse ...")] = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Only this source; may be repeated.")
     ] = None,

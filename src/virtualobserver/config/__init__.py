@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from virtualobserver.config.credentials import Credentials, credentials_file, known_secrets, scrub
 from virtualobserver.config.digest import canonical, digest, relevant
-from virtualobserver.config.load import Overrides, Resolved, Resolver, Row, json_schema, load
+from virtualobserver.config.load import Overrides, Resolved, Resolver, Row, json_schema, load, settings_from
 from virtualobserver.config.names import legalise
 from virtualobserver.config.project import (
     AnalysisSettings,
@@ -49,6 +49,7 @@ __all__ = [
     "relevant",
     "scrub",
     "setting",
+    "settings_from",
 ]
 
 Parameters = ProjectSettings

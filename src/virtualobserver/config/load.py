@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import pydantic
 
@@ -22,10 +22,11 @@ from virtualobserver.config.settings import Settings, field_marks, leaves
 from virtualobserver.config.tree import Entry, Tree, from_mapping, lookup, merge, plain
 from virtualobserver.errors import ConfigError
 
-__all__ = ["Overrides", "Resolved", "Resolver", "Row", "json_schema", "load"]
+__all__ = ["Overrides", "Resolved", "Resolver", "Row", "json_schema", "load", "settings_from"]
 
 Kind: TypeAlias = Literal["observatories", "analyses"]
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
+_Group = TypeVar("_Group", bound=Settings)
 
 
 class Resolver(Protocol):
@@ -146,6 +147,32 @@ def load(
         Path(name).stem: Credentials.find(Path(name).stem, env=env) for name in settings.observatories
     }
     return Resolved(settings, _origins(settings, tree), path, credentials)
+
+
+def settings_from(model: type[_Group], given: Overrides, *, label: str) -> _Group:
+    """Make one group of settings from ``["key=value", ...]`` or a mapping, outside of a project's configuration.
+
+    Parameters
+    ----------
+    model
+        The class to make.
+    given
+        As the overrides of `load`.
+    label
+        What the settings are of, for messages.
+
+    Raises
+    ------
+    UnknownKeyError
+        A key that the class has not; the message names the nearest.
+    ConfigError
+        A value that is missing, of the wrong type or out of range.
+    """
+    tree = _override_tree(given)
+    try:
+        return model.model_validate(plain(tree))
+    except pydantic.ValidationError as error:
+        raise translate(error, tree, model, label=label) from None
 
 
 def json_schema(

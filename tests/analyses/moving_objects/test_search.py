@@ -9,7 +9,6 @@ import pytest
 from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.analyses.moving_objects.night import load_night
 from virtualobserver.analyses.moving_objects.sights import middle_mjd
-from virtualobserver.analyses.moving_objects.tables import kbmod_table
 from virtualobserver.data import Image, Table, Target, as_handle
 from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.shiftstack.movers import add_movers
@@ -374,33 +373,6 @@ def test_magnitudes_can_be_drawn_where_there_is_a_zero_point():
     drawn = analysis.draw(np.random.default_rng(0), night(), analysis.settings)
     assert 20.0 <= drawn["mag"] <= 20.5
     assert drawn["flux"][0] == pytest.approx(10 ** (-0.4 * (drawn["mag"] - 25.0)))
-
-
-def test_export_gives_kbmod_s_columns_one_row_per_mover():
-    analysis = search()
-    result = analysis.find(night(flux=60.0), AUX, analysis.settings)
-    frame = pd.DataFrame(
-        [
-            {
-                "source": e.source,
-                "peak_mjd": e.peak_mjd,
-                "ra": e.ra,
-                "dec": e.dec,
-                "parameters": dict(e.parameters),
-            }
-            for e in result.detections
-        ]
-    )
-    table = kbmod_table(frame)
-    assert len(table) == 1
-    row = table.iloc[0]
-    facts = result.detections[0].parameters
-    assert (row["x"], row["y"]) == (np.floor(facts["x0"] + 0.5), np.floor(facts["y0"] + 0.5))
-    assert row["likelihood"] == facts["likelihood"] > 20
-    assert row["obs_count"] == result.detections[0].parameters["n_obs"]
-    assert len(row["uuid"]) == 32
-    assert list(kbmod_table(frame.iloc[:0]).columns) == list(table.columns)
-    assert MovingObjects.exports == {"kbmod": kbmod_table}
 
 
 def test_figures_show_the_movers_and_survive_an_empty_night():

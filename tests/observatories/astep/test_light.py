@@ -25,7 +25,7 @@ from virtualobserver.io.fits.files import read_image
 from virtualobserver.io.tables import read_any
 from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.models import Product
-from virtualobserver.run.views.folders import export_tree
+from virtualobserver.run.views.ways_out import find_way_out, write
 
 CONFIGS = ROOT / "configs"
 DOCS = ROOT / "docs"
@@ -159,7 +159,7 @@ def test_the_real_night_is_solved_with_tycho_2_and_shows_the_transit_of_tres_1(t
         _check_solutions(project, folder)
         _check_zero_points(project)
         _check_transit(project)
-        assert export_tree(project, "astep-nights", tmp_path / "out") == 15
+        assert write(project, find_way_out("astep-nights"), tmp_path / "out") == 15
     _check_frames(sorted((tmp_path / "out").rglob("*_CAL.fits")), folder)
 
 

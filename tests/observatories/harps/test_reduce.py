@@ -9,12 +9,12 @@ from support.real import real_data
 from virtualobserver.conventions import SPECTRUM_MASK_COSMIC, SPECTRUM_MASK_EXPOSURE, SPECTRUM_MASK_SPIKE
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
+from virtualobserver.exports.harps_dataset import published_window
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.adp import adp_bytes, cut_windows
 from virtualobserver.observatories.harps.reader import read_exposure
-from virtualobserver.observatories.harps.tree import published_window
 from virtualobserver.observatory import Aux
 
 AIR = ("em.wl;obs.atmos", "phot.flux.density;em.wl;src.net", "stat.error;phot.flux.density;em.wl;src.net")

@@ -12,7 +12,7 @@ from support.star import BETA, GAIA, answer, objects
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.spectra import flags
-from virtualobserver.run.views.folders import export_tree
+from virtualobserver.run.views.ways_out import find_way_out, write
 
 
 def configuration(rows, **options):
@@ -69,9 +69,7 @@ def test_folder_stays_as_it_is_and_a_new_spectrum_is_added(tmp_path, url):
         project.run()
         assert [row.n for row in project.source("star").spectra] == [3, 3]
         assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-        assert export_tree(project, "harps-dataset", tmp_path / "tree") == 1
-        with pytest.raises(ConfigError, match="harps-dataset"):
-            export_tree(project, "harps-datset", tmp_path / "tree")
+        assert write(project, find_way_out("harps-dataset"), tmp_path / "tree") == 1
     assert np.load(tmp_path / "tree" / "star" / "spec" / "sK.npy").shape == (3, 2000)
 
 

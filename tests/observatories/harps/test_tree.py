@@ -6,6 +6,7 @@ from support.harps import STAR, Client, adp, reduced
 from virtualobserver.conventions import SPECTRUM_MASK_NOT_COVERED
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.exports.harps_dataset import published_window, write_star
 from virtualobserver.observatories.harps import VirtualHARPS, tree
 from virtualobserver.observatory import Aux
 
@@ -17,7 +18,7 @@ def star(tmp_path):
     """A tree with one star of four usable spectra and a dead one."""
     files = {f"ADP.{n}": adp(n) for n in range(4)} | {"ADP.dead": adp(5, np.zeros(8001))}
     sets = {p.series: p.data for p in reduced(files)}
-    assert tree.write_tree(tmp_path, [(NAME.name, sets)]) == 1
+    write_star(tmp_path, NAME.name, sets)
     return tmp_path / "hd39060", sets
 
 
@@ -92,12 +93,12 @@ def test_arrays_that_do_not_fit_together_are_refused(star):
 def test_published_window_of_a_narrow_product_is_an_error():
     data = reduced({"a": adp()}, half_width=300.0)[0].data
     with pytest.raises(DataError, match="1000 pixels"):
-        tree.published_window(data, "K")
+        published_window(data, "K")
 
 
 def test_name_of_a_star_cannot_leave_the_tree(tmp_path):
     sets = {p.series: p.data for p in reduced([Raw("a", "fits", content=adp())])}
     inside = tmp_path / "in"
-    written = tree.write_star(inside, "../../x", sets)
+    written = write_star(inside, "../../x", sets)
     assert written.resolve().is_relative_to(inside.resolve())
     assert STAR.name == "star"

@@ -9,7 +9,7 @@ import pytest
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.tables import read_any
-from virtualobserver.run.views.export import TABLES, export, export_skyportal, flat, kinds, table
+from virtualobserver.run.views.export import TABLES, export, flat, table
 
 SETTINGS = {
     "name": "export_test",
@@ -66,55 +66,12 @@ def test_the_suffix_and_the_table_have_to_be_known(project, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_analysis_can_offer_a_table(project, tmp_path, monkeypatch):
-    from virtualobserver.analyses.transients import Transients
-
-    def strongest(detections):
-        return detections.groupby("source", as_index=False)["snr"].max()
-
-    monkeypatch.setattr(Transients, "exports", {"strongest": strongest}, raising=False)
-    assert "strongest" in kinds(project)
-    assert export(project, "strongest", tmp_path / "a.csv", simulated=True) == 2
-    assert list(read_any(tmp_path / "a.csv")) == ["source", "snr"]
-
-
 def test_json_and_times_become_text():
     frame = pd.DataFrame(
         {"t": [pd.Timestamp("2020-01-02T03:04:05Z"), pd.NaT], "j": [{"b": 1, "a": [2]}, None]}
     )
     assert flat(frame)["t"].tolist() == ["2020-01-02T03:04:05+00:00", None]
     assert flat(frame)["j"].tolist() == ['{"a": [2], "b": 1}', None]
-
-
-def test_parity_21_skyportal_file_has_key_columns_and_metadata(project, tmp_path):
-    path = tmp_path / "star.h5"
-    assert export_skyportal(project, "α star", path) == 1
-    row = project.source("α star").lightcurves[0]
-    with pd.HDFStore(path, mode="r") as store:
-        assert store.keys() == ["/photometry"]
-        frame = store["photometry"]
-        metadata = store.get_storer("photometry").attrs.metadata
-    assert list(frame) == ["mjd", "flux", "fluxerr"]
-    good = row.data.flags == 0
-    assert 0 < len(frame) == good.sum() < 50
-    np.testing.assert_array_equal(frame["flux"], row.data.flux[good])
-    np.testing.assert_array_equal(frame["mjd"], row.data.mjd[good])
-    assert metadata == {
-        "series_name": "series_R",
-        "series_obj_id": "α star",
-        "exp_time": 30.0,
-        "ra": 10.5,
-        "dec": -20.25,
-        "filter": "R",
-        "time_stamp_alignment": "middle",
-    }
-
-
-def test_skyportal_asks_for_a_known_source_and_an_hdf5_file(project, tmp_path):
-    with pytest.raises(ConfigError, match="nobody"):
-        export_skyportal(project, "nobody", tmp_path / "a.h5")
-    with pytest.raises(DataError, match="h5"):
-        export_skyportal(project, "b", tmp_path / "a.csv")
 
 
 def test_exports_say_what_their_columns_are(project, tmp_path):

@@ -12,7 +12,6 @@ from virtualobserver.analyses.moving_objects.night import Night, aligned_images,
 from virtualobserver.analyses.moving_objects.recall import recall_table, truth_of
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
-from virtualobserver.analyses.moving_objects.tables import kbmod_table
 from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
@@ -58,7 +57,6 @@ class MovingObjects(Analysis):
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
-    exports: ClassVar[Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {"kbmod": kbmod_table}
 
     Settings: ClassVar[type[MovingObjectsSettings]] = MovingObjectsSettings
 
@@ -139,8 +137,11 @@ class MovingObjects(Analysis):
             return float(np.hypot(one["x"] - two["x"], one["y"] - two["y"])) <= 2.0
         return float(separation(*places)) * ARCSEC_PER_DEGREE <= _SAME_SKY
 
-    def stacked(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> Sequence[Image]:
-        """Return the images as they are searched: aligned, without sky and stars, masked; empty if too few."""
+    def prepared(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> Sequence[Image]:
+        """Return the images as they are searched: aligned, without sky and stars, masked; empty if too few.
+
+        They lie on one grid, are in order of time, and have variance, mask, ``MJD-MID`` and ``FWHM`` (pixels).
+        """
         night = load_night(products, settings)
         return () if night is None else aligned_images(night)
 

@@ -14,7 +14,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.world import world_of
-from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.fits.structure import quiet
 from virtualobserver.io.kbmod.images import workunit_of
 from virtualobserver.io.kbmod.tables import read_image_collection, read_results, write_image_collection
@@ -90,7 +90,19 @@ def write_stacks(
 
 
 def unit_of(images: Sequence[Image], *, observer: Observer, band: str = "") -> WorkUnit:
-    """Build a WorkUnit from images with ``MJD-MID`` and ``FWHM`` in their headers."""
+    """Build a WorkUnit from images with ``MJD-MID`` and ``FWHM`` in their headers.
+
+    Raises
+    ------
+    BadKeyword
+        If an image does not say when it was taken.
+    DataError
+        If images differ in size or lack what a WorkUnit needs.
+    """
+    for number, one in enumerate(images):
+        if one.header.get("MJD-MID") is None:
+            msg = f"image {number} of a stack has no MJD-MID (middle of its exposure), which a WorkUnit needs"
+            raise BadKeyword(msg)
     mjd = [float(one.header["MJD-MID"]) for one in images]
     names = [str(one.header.get("ORIGFILE") or f"image_{n}") for n, one in enumerate(images)]
     meta: dict[str, Sequence[Any]] = {"visit": list(range(len(images))), "data_loc": names}

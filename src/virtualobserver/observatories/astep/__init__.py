@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from virtualobserver.ccd.observatory import CCDObservatory
@@ -10,8 +10,7 @@ from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 from virtualobserver.observatories.astep.simulate import simulate
-from virtualobserver.observatories.astep.tree import write_nights
-from virtualobserver.observatory import ObservatorySettings, Site, TreeWriter
+from virtualobserver.observatory import ObservatorySettings, Site
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +27,6 @@ class VirtualASTEP(CCDObservatory):
     instrument: ClassVar[str] = "FLI Proline KAF-16801E"
     site: ClassVar[Site | None] = Site(123.35, -75.1, 3233.0)
     bands: ClassVar[tuple[str, ...]] = ("R",)
-    trees: ClassVar[Mapping[str, TreeWriter]] = {"astep-nights": write_nights}
     contract: ClassVar[SurveyContract] = SurveyContract(
         targets=(Target("field", ra=150.0, dec=-65.0, kind="field"),),
         options={

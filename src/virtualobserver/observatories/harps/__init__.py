@@ -33,7 +33,6 @@ from virtualobserver.observatory import (
     Landed,
     ObservatorySettings,
     Site,
-    TreeWriter,
     VirtualObservatory,
 )
 
@@ -55,7 +54,6 @@ class VirtualHARPS(VirtualObservatory):
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "reduced"),)
     batch: ClassVar[int] = 8
     fetch_batch: ClassVar[int] = 8
-    trees: ClassVar[Mapping[str, TreeWriter]] = {"harps-dataset": tree.write_groups}
 
     contract: ClassVar[SurveyContract] = SurveyContract(
         files=lambda _, raws: {f"{raw.archive_id}.fits": raw.read() for raw in raws if raw.format == "fits"}

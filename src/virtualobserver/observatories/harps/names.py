@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from virtualobserver.maths.astrometry.positions import normal_name
 
-__all__ = ["classify_name", "component_of", "published_name"]
+__all__ = ["classify_name", "component_of"]
 
 _MOVING = re.compile(
     r"moon|sun(sky)?\w*|solarspec\w*|daysky|asteroid\w*|comet|ceres|vesta|pallas|juno|hygiea|iris|eunomia|io|europa|"
@@ -47,28 +47,3 @@ def classify_name(name: str, dpr_type: str = "") -> str:
     if _MOVING.fullmatch(flat) or _ASTEROID.fullmatch(numbered):
         return "moving"
     return "sky" if _SKY.fullmatch(flat) else "lamp" if _LAMP.fullmatch(flat) else "object"
-
-
-def published_name(name: str) -> tuple[str, str]:
-    """Apply the name rules of the published exocomet search: (sanitised, reduced).
-
-    A prefix ``a_`` to ``f_`` goes; the survey names BD, CPD, SW, J, G and LP keep their hyphens, CD, SERAM and
-    TYC lose those of their first characters; other hyphens and all underscores become spaces. The reduced
-    name is that in lower case without spaces. For people who know those names; identity is position.
-    """
-    text = name
-    if len(text) > 1 and text[0] in "abcdefABCDEF" and text[1] == "_":
-        text = text[2:]
-    kept = text.startswith(("BD", "CPD", "SW")) or re.match(r"[JG]\d", text)
-    if kept or (re.match(r"LP\d", text) and len(text) > 3):
-        pass
-    elif text.startswith("CD"):
-        text = text[:3] + text[3:].replace("-", "")
-    elif text.startswith("SERAM") and len(text) > 5:
-        text = text[:7].replace("-", "") + text[7:]
-    elif text.startswith("TYC"):
-        text = text[:5].replace("-", "") + text[5:]
-    else:
-        text = text.replace("-", " ")
-    text = text.replace("_", " ")
-    return text, text.lower().replace(" ", "")

@@ -1,4 +1,4 @@
-"""The per-star tree of the published scripts: written for people who use them, and read as an archive.
+"""The per-star tree of the published scripts, read as an archive; the way out ``harps_dataset`` writes it.
 
 ::
 
@@ -9,42 +9,30 @@
     <star>/meta/group_df.pkl                a pandas table: one row for each spectrum
     <star>/meta/group_df.csv                the same, which anybody can read
 
-A pickle is written, since the scripts want one, and never read: it could run anything.
+The pickle is never read: it could run anything.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.product import Raw, RawRef
-from virtualobserver.data.spectrum import SpectrumSet
-from virtualobserver.data.table import Table
-from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.atomic import write_bytes
-from virtualobserver.io.names import safe_name
+from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts
-from virtualobserver.observatories.harps.names import published_name
 from virtualobserver.observatories.harps.reader import Exposure
-from virtualobserver.observatory import Group
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["FORMAT", "exposures", "is_star", "published_window", "raws", "write_star"]
+__all__ = ["FORMAT", "exposures", "is_star", "raws"]
 
 FORMAT: Final = "npy"
-PUBLISHED: Final = {"K": 3933.66, "H": 3968.47}
-"""Rest wavelengths in air of the published search, Å."""
-_C: Final = 3e5
-_HALF: Final = 1000
+_LINES: Final = ("K", "H")
 _FILES: Final = ("spec/s{}.npy", "wavelength/w{}.npy")
 
 
@@ -55,7 +43,7 @@ def is_star(folder: Path) -> bool:
 
 def raws(folder: Path) -> Iterator[Raw]:
     """Yield the files of one star that are needed, where they lie."""
-    parts = [pattern.format(line) for line in PUBLISHED for pattern in _FILES]
+    parts = [pattern.format(line) for line in _LINES for pattern in _FILES]
     for part in [*parts, "meta/fits.npy", "meta/group_df.csv"]:
         path = folder / part
         if path.is_file():
@@ -84,7 +72,7 @@ def exposures(found: Sequence[RawRef]) -> list[Exposure]:
     """
     parts = {str(raw.header.get("part", "")): raw for raw in found}
     pieces = []
-    for line in PUBLISHED:
+    for line in _LINES:
         flux_raw, wave_raw = parts.get(f"spec/s{line}.npy"), parts.get(f"wavelength/w{line}.npy")
         if flux_raw is None or wave_raw is None:
             continue
@@ -146,107 +134,3 @@ def _exposure(
     exposure.flux = np.concatenate([flux for _, flux in pieces])
     exposure.mask = np.concatenate([spike_mask(flux) for _, flux in pieces]).astype(np.uint16)
     return exposure
-
-
-def published_window(data: SpectrumSet, line: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return wavelengths (2000,) and flux (n, 2000) of the published cut: no interpolation, no normalisation.
-
-    The first pixel whose wavelength rounds to that of the line is number 1000.
-
-    Raises
-    ------
-    DataError
-        If the grid has not the step 0.01 Å or does not reach far enough.
-    """
-    found = np.flatnonzero(np.round(data.wave, 2) == PUBLISHED[line])
-    if not found.size or found[0] < _HALF or found[0] + _HALF > data.wave.size:
-        msg = f"the window of {line} does not hold 1000 pixels of 0.01 Å on both sides of {PUBLISHED[line]}"
-        raise DataError(msg)
-    cut = slice(found[0] - _HALF, found[0] + _HALF)
-    return data.wave[cut], data.flux[:, cut]
-
-
-def write_star(folder: Path, name: str, sets: Mapping[str, SpectrumSet]) -> Path:
-    """Write one star of the tree; what is there is written anew.
-
-    Parameters
-    ----------
-    folder
-        Root of the tree.
-    name
-        Name of the star; its folder gets the reduced name of the published rules.
-    sets
-        Line (K, H) to spectra; exposures that are not usable are left out.
-
-    Returns
-    -------
-    Path
-        Folder of the star.
-    """
-    star = folder / safe_name(published_name(name)[1])
-    usable: NDArray[np.bool_] | None = None
-    for data in sets.values():
-        good = (data.epochs["quality"] & flags.QUALITY_BAD) == 0
-        usable = good if usable is None else usable & good
-    if usable is None:
-        msg = f"source {name}: no spectra to write"
-        raise DataError(msg)
-    for part in ("spec", "wavelength", "meta"):
-        (star / part).mkdir(parents=True, exist_ok=True)
-    for line, data in sets.items():
-        wave, flux = published_window(data, line)
-        rv = _C * (wave - PUBLISHED[line]) / PUBLISHED[line]
-        _save(star / "spec" / f"s{line}.npy", flux[usable].astype(np.float64))
-        _save(star / "wavelength" / f"w{line}.npy", np.asarray(wave, dtype=np.float64))
-        _save(star / "wavelength" / f"rv{line}.npy", rv)
-    epochs = next(iter(sets.values())).epochs
-    names = [f"{i}.fits" for i in epochs["archive_id"][usable]]
-    _save(star / "meta" / "fits.npy", np.array(names, dtype=np.str_))
-    frame = _metadata(epochs, usable, *published_name(name))
-    write_bytes(star / "meta" / "group_df.csv", frame.to_csv(index=False, lineterminator="\n").encode())
-    pickled = io.BytesIO()
-    frame.to_pickle(pickled)
-    write_bytes(star / "meta" / "group_df.pkl", pickled.getvalue())
-    return star
-
-
-def _metadata(epochs: Table, usable: NDArray[np.bool_], sanitised: str, reduced: str) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "Object": epochs["object"][usable],
-            "MJD": epochs["mjd"][usable],
-            "Date": [_iso(mjd) for mjd in epochs["mjd"][usable]],
-            "Exptime": epochs["exptime"][usable],
-            "SNR": epochs["snr_header"][usable],
-            "CCF RV": epochs["rv"][usable],
-            "BERV": epochs["berv"][usable],
-            "Airmass": epochs["airmass"][usable],
-            "Sanitised": sanitised,
-            "Reduced": reduced,
-            "New Groups": reduced,
-        }
-    )
-
-
-def _iso(mjd: float) -> str:
-    if not np.isfinite(mjd):
-        return ""
-    return str(np.datetime64("1858-11-17") + np.timedelta64(round(mjd * 86400000), "ms"))
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    write_bytes(path, stream.getvalue())
-
-
-def write_groups(folder: Path, groups: Iterable[Group]) -> int:
-    """Write the tree of what a project reduced, one star in memory at a time."""
-    return write_tree(folder, ((name, {h.info.series: h.load() for h in found}) for name, _, found in groups))
-
-
-def write_tree(folder: Path, stars: Iterable[tuple[str, Mapping[str, SpectrumSet]]]) -> int:
-    """Write the tree of several stars and return how many there are."""
-    return len([write_star(folder, name, sets) for name, sets in stars])

@@ -1,34 +1,28 @@
-"""Tables out: detections, light curves, properties, sources, injections, and what plug-ins offer."""
+"""Tables out: detections, light curves, properties, sources, injections."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pandas as pd
 
-from virtualobserver import plugins
 from virtualobserver.columns import Column, describe
-from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.errors import ConfigError
 from virtualobserver.io import described as said
-from virtualobserver.io.atomic import replacing
 from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
 from virtualobserver.io.tables import format_of, warn_of_csv, write_any
 from virtualobserver.run.views import tables as results
 
 if TYPE_CHECKING:
-    from virtualobserver.run.project import Project
+    from virtualobserver.run.opened import Opened
 
-__all__ = ["SKYPORTAL_FILTERS", "TABLES", "described", "export", "export_skyportal", "flat", "kinds", "table"]
+__all__ = ["TABLES", "described", "export", "flat", "table"]
 
 TABLES: Final = ("detections", "lightcurves", "properties", "sources", "injections")
 """What every project can export."""
-
-SKYPORTAL_FILTERS: Final[Mapping[str, str]] = {"zg": "ztfg", "zr": "ztfr", "zi": "ztfi"}
-"""Names of bands in SkyPortal (those of sncosmo) where ours differ."""
 
 _LIGHTCURVES: Final = """
     SELECT s.name AS source, t.step, l.role, l.series, l.band, l.simulated, l.n, l.n_good, l.t_min, l.t_max,
@@ -56,26 +50,13 @@ _SOURCES: Final = """
 _QUERIES: Final = {"lightcurves": _LIGHTCURVES, "properties": _PROPERTIES, "sources": _SOURCES}
 
 
-def kinds(project: Project) -> dict[str, Callable[[pd.DataFrame], pd.DataFrame] | None]:
-    """Return what can be exported: our own tables (None) and those of the project's plug-ins.
-
-    A survey or an analysis offers tables in its class attribute ``exports``: functions by name. That
-    of an analysis receives its current detections, that of a survey the light curves of its reduction, both
-    as the table exported under their own name; it returns a table.
-    """
-    found: dict[str, Callable[[pd.DataFrame], pd.DataFrame] | None] = dict.fromkeys(TABLES)
-    for plugin, _ in _offers(project):
-        found.update(plugin.exports)
-    return found
-
-
-def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFrame:
+def table(project: Opened, what: str, *, simulated: bool = False) -> pd.DataFrame:
     """Return one table of a project's current configurations; JSON columns and times are text.
 
     Parameters
     ----------
     what
-        One of `kinds`.
+        One of `TABLES`.
     simulated
         Take in what is simulated. Injections are simulated by nature and are always given when asked for.
 
@@ -84,18 +65,13 @@ def table(project: Project, what: str, *, simulated: bool = False) -> pd.DataFra
     ConfigError
         If there is no such table.
     """
-    if what in TABLES:
-        return flat(results.sql(project.workspace, *_query(project, what, simulated=simulated), time_limit=0))
-    for plugin, of_analysis in _offers(project):
-        if what in plugin.exports:
-            base = table(project, "detections" if of_analysis else "lightcurves", simulated=simulated)
-            own = base["analysis"] == plugin.name if of_analysis else base["step"] == f"reduce:{plugin.name}"
-            return flat(plugin.exports[what](base[own].reset_index(drop=True)))
-    msg = f"project {project.name} cannot export {what!r}; it has {', '.join(kinds(project))}, and skyportal"
-    raise ConfigError(msg)
+    if what not in TABLES:
+        msg = f"project {project.name} has no table {what!r}; it has {', '.join(TABLES)}"
+        raise ConfigError(msg)
+    return flat(results.sql(project.workspace, *_query(project, what, simulated=simulated), time_limit=0))
 
 
-def _query(project: Project, what: str, *, simulated: bool) -> tuple[str, dict[str, Any]]:
+def _query(project: Opened, what: str, *, simulated: bool) -> tuple[str, dict[str, Any]]:
     """Return the query of one of `TABLES`, and its values."""
     if what == "detections":
         return results.detections_query(project, simulated=simulated)
@@ -104,11 +80,11 @@ def _query(project: Project, what: str, *, simulated: bool) -> tuple[str, dict[s
     return _QUERIES[what], {"project": project.id, "simulated": simulated}
 
 
-def export(project: Project, what: str, path: str | Path, *, simulated: bool = False) -> int:
+def export(project: Opened, what: str, path: str | Path, *, simulated: bool = False) -> int:
     """Write one table in the format of the suffix: CSV, Parquet, VOTable, ECSV, FITS or HDF5.
 
     CSV and Parquet are written while the rows come, so that any number of them fits; the others hold the whole
-    table in memory, as do tables of plug-ins.
+    table in memory.
 
     Returns
     -------
@@ -138,7 +114,7 @@ def export(project: Project, what: str, path: str | Path, *, simulated: bool = F
     return len(frame)
 
 
-def _stream(project: Project, what: str, path: Path, kind: str, meta: Mapping[str, Any]) -> int:
+def _stream(project: Opened, what: str, path: Path, kind: str, meta: Mapping[str, Any]) -> int:
     """Write one of `TABLES` while its rows come; return their number."""
     query, values = _query(project, what, simulated=bool(meta["simulated"]))
     units: set[str] = set()
@@ -177,53 +153,6 @@ def _described(names: Sequence[str], what: str, units: set[str]) -> dict[str, Co
     }
 
 
-def export_skyportal(project: Project, name: str, path: str | Path) -> int:
-    """Write the light curves of one source as SkyPortal reads photometric series.
-
-    One HDF5 key for each light curve (``photometry`` if there is one, else ``photometry_1`` ...), in pandas'
-    table format, with the columns ``mjd`` (d), ``flux`` and ``fluxerr`` (µJy) of the epochs that are finite
-    and not flagged; the attribute ``metadata`` holds series_name, series_obj_id, exp_time (s), ra, dec (deg),
-    filter and time_stamp_alignment.
-
-    Returns
-    -------
-    int
-        Number of light curves.
-
-    Raises
-    ------
-    ConfigError
-        If the project has no such source, or the source no position.
-    DataError
-        If it has no light curve.
-    """
-    target = Path(path)
-    if format_of(target) != "hdf5":
-        msg = f"{target}: a SkyPortal file ends in .h5 or .hdf5"
-        raise DataError(msg)
-    try:
-        source = project.source(name)
-    except KeyError as error:
-        raise ConfigError(str(error.args[0])) from None
-    if source.ra is None or source.dec is None:
-        msg = f"source {name} has no position; SkyPortal needs one"
-        raise ConfigError(msg)
-    rows = [row for row in source.lightcurves if row.role == "reduced"]
-    if not rows:
-        msg = f"source {name} has no light curve in project {project.name}; `vo status` shows how far it is"
-        raise DataError(msg)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # pandas opens files itself, so the temporary one is complete before it gets its name.
-    with replacing(target) as temporary, pd.HDFStore(str(temporary), mode="w") as store:
-        for number, row in enumerate(rows, 1):
-            key = "photometry" if len(rows) == 1 else f"photometry_{number}"
-            store.put(
-                key, _photometry(row.data), format="table", index=False, data_columns=True, track_times=False
-            )
-            store.get_storer(key).attrs.metadata = _metadata(source, row)  # type: ignore[operator]
-    return len(rows)
-
-
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a copy in which JSON is text and times are ISO 8601 text (UTC), for every table format."""
     result = frame.copy()
@@ -242,29 +171,3 @@ def _text(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
     return None if value is pd.NaT or value is pd.NA else str(value)
-
-
-def _offers(project: Project) -> list[tuple[Any, bool]]:
-    """Return the project's plug-ins that offer tables, and whether each is an analysis."""
-    surveys = [(plugins.load("observatories", name), False) for name in project.settings.observatories]
-    analyses = [(plugins.load("analyses", name), True) for name in project.settings.analyses]
-    return [(plugin, kind) for plugin, kind in [*surveys, *analyses] if getattr(plugin, "exports", None)]
-
-
-def _photometry(curve: Any) -> pd.DataFrame:
-    keep = np.isfinite(curve.flux) & np.isfinite(curve.flux_error) & (np.asarray(curve.flags) == 0)
-    return pd.DataFrame(
-        {"mjd": curve.mjd[keep], "flux": curve.flux[keep], "fluxerr": curve.flux_error[keep]}
-    ).astype("float64")
-
-
-def _metadata(source: Any, row: Any) -> dict[str, Any]:
-    return {
-        "series_name": row.series,
-        "series_obj_id": source.name,
-        "exp_time": float(row.exptime) if row.exptime is not None else float("nan"),
-        "ra": float(source.ra),
-        "dec": float(source.dec),
-        "filter": SKYPORTAL_FILTERS.get(row.band, row.band),
-        "time_stamp_alignment": "middle",
-    }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from virtualobserver.data.product import Target
+from virtualobserver.export import Group
 from virtualobserver.models.base import Scope
 from virtualobserver.models.product import product_handle
 from virtualobserver.models.raw_data import raw_ref
@@ -20,7 +21,6 @@ from virtualobserver.run.views.event_figures import detection_figure
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
     from virtualobserver.data.product import RawRef
-    from virtualobserver.observatory import Group
     from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
@@ -101,4 +101,4 @@ def stored_groups(project: Opened, made: Step, reader: Step, *, simulated: bool 
             claims = [Claim(0, row.id, row.unit, 0, 0, Target(name=row.name), "") for row in some]
             for claim, handles, facts in load_products(session, project.workspace, reader, claims):
                 if handles and (simulated or not facts["simulated"]):
-                    yield claim.target.name, claim.unit, handles
+                    yield Group(claim.target.name, claim.unit, handles)
