@@ -290,7 +290,7 @@ def _insert(
         "header": [plain(raw.header) for raw, _ in unique],
         **{name: [plain(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
     }
-    survey = plugins.load("observatories", step.plugin)
+    survey = plugins.load("observatories", step.entry)
     for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):
         columns[name] = [value or usual or None for value in columns[name]]
     columns["hpx"] = [
