@@ -1,4 +1,4 @@
-"""Write the pages of the manual that come from the code: settings, schema, columns, public names.
+"""Write the pages of the manual that come from the code: settings, schema, columns, methods of plug-ins, public names.
 
 Run before Sphinx: ``python docs/generate.py``. Nothing is written elsewhere than in ``docs/generated``.
 """
@@ -9,6 +9,7 @@ import enum
 import inspect
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,11 +25,13 @@ from sqlalchemy.sql.schema import Constraint
 
 import virtualobserver
 from virtualobserver import plugins
+from virtualobserver.analysis import Analysis
 from virtualobserver.cli.entry import app
 from virtualobserver.columns import COLUMNS
 from virtualobserver.columns import Column as Described
 from virtualobserver.config import ProjectSettings
 from virtualobserver.models import Base
+from virtualobserver.observatory import VirtualObservatory
 
 GENERATED = Path(__file__).parent / "generated"
 TYPE_NAMES = {
@@ -39,6 +42,7 @@ TYPE_NAMES = {
     "int": "integer",
     "str": "text",
 }
+CALLED = {"apply", "with_band_names"}  # methods that a plug-in has and does not write
 KINDS: tuple[plugins.Kind, ...] = ("observatories", "analyses")
 
 
@@ -307,6 +311,47 @@ def columns_page() -> list[str]:
     return lines + table(head, (described_row(key, column) for key, column in COLUMNS.items()))
 
 
+# -- hooks --------------------------------------------------------------------------------------------------
+
+
+def hook_row(name: str, method: Any) -> tuple[str, str, str]:
+    """Return the table row of one method that a plug-in may write."""
+    parameters = [p for p in inspect.signature(method).parameters if p != "self"]
+    need = "yes" if getattr(method, "__isabstractmethod__", False) else ""
+    return (
+        f"`{name}({', '.join(parameters)})`",
+        need,
+        re.split(r"(?<!e\.g)\.( |$)", first_paragraph(method))[0],
+    )
+
+
+def hooks_page() -> list[str]:
+    """Return the page of the methods of surveys and analyses."""
+    lines = [
+        "# Methods of plug-ins", "",
+        "What a survey or an analysis says with methods, in the order of the base classes; those that it has to",
+        "write are marked, the others have a default that does for many. The pages on adding",
+        "[a survey](../add_survey.md) and [an analysis](../add_analysis.md) tell how they work together.", "",
+    ]  # fmt: skip
+    for title, base in (("Surveys", VirtualObservatory), ("Analyses", Analysis)):
+        methods = {
+            name: getattr(base, name)
+            for name, thing in vars(base).items()
+            if not name.startswith("_")
+            and name not in CALLED
+            and (inspect.isfunction(thing) or isinstance(thing, staticmethod))
+        }
+        rows = (hook_row(name, method) for name, method in methods.items())
+        lines += [
+            f"## {title}",
+            "",
+            first_paragraph(base),
+            "",
+            *table(("method", "needed", "what it does"), rows),
+        ]
+    return lines
+
+
 # -- public names -------------------------------------------------------------------------------------------
 
 
@@ -358,6 +403,7 @@ def main() -> None:
         "configuration": configuration_page,
         "schema": schema_page,
         "columns": columns_page,
+        "hooks": hooks_page,
         "api": api_page,
     }
     for name, page in pages.items():

@@ -8,18 +8,20 @@ import sys
 
 import pytest
 
-from virtualobserver import plugins
+from virtualobserver import Project, plugins
 from virtualobserver.cli import main
 from virtualobserver.cli.scaffold import new_analysis, new_project, new_survey
 from virtualobserver.config import load
 from virtualobserver.config.shipped import configs_dir, find_config
 from virtualobserver.errors import ConfigError
+from virtualobserver.testing import AnalysisSuite, SurveySuite
 
 
-def run_tests(folder, name):
+def run_tests(folder, *words):
+    """Run pytest as the owner of a new file does: in a folder with nothing of ours."""
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    words = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", f"test_{name}.py"]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment, check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
 
 
 def test_a_new_project_is_a_configuration_that_loads_and_can_run(tmp_path):
@@ -29,31 +31,65 @@ def test_a_new_project_is_a_configuration_that_loads_and_can_run(tmp_path):
     assert list(resolved.settings.observatories) == ["demo"]
 
 
-@pytest.mark.parametrize("make", [new_survey, new_analysis])
-def test_a_new_plugin_passes_its_own_contract_test(tmp_path, make):
-    make("my_search", tmp_path)
-    done = run_tests(tmp_path, "my_search")
+def test_new_plugins_pass_the_whole_suite_in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "survey", "my_stars"]) == 0
+    assert main(["new", "survey", "my_lines", "--spectra"]) == 0
+    assert main(["new", "survey", "my_camera", "--frames"]) == 0
+    assert main(["new", "analysis", "my_search"]) == 0
+    done = run_tests(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed" in done.stdout
+    surveys, analyses = (
+        sum(name.startswith("test_") for name in dir(suite)) for suite in (SurveySuite, AnalysisSuite)
+    )
+    own = 2 + 2 + 1 + 1
+    assert f"{3 * surveys + analyses + own} passed" in done.stdout
 
 
-def test_the_contract_test_of_a_new_analysis_fails_if_it_finds_nothing(tmp_path):
+def test_the_test_of_a_new_analysis_fails_if_it_finds_nothing(tmp_path):
     path, _ = new_analysis("blind", tmp_path)
     path.write_text(path.read_text().replace("np.abs(snr) > settings.threshold", "np.abs(snr) < 0"))
-    assert run_tests(tmp_path, "blind").returncode == 1
+    done = run_tests(tmp_path, "-k", "recovers or whole or known")
+    assert done.returncode == 1
+    assert "3 failed" in done.stdout
 
 
-def test_new_plugins_are_used_where_they_lie(tmp_path, monkeypatch):
-    new_survey("mine", tmp_path)
+def test_new_plugins_are_run_where_they_lie(tmp_path, monkeypatch, url):
+    new_survey("stars", tmp_path)
+    new_survey("lines", tmp_path, data="spectra")
+    new_survey("camera", tmp_path, data="frames")
     new_analysis("spikes", tmp_path)
     config = tmp_path / "own.yaml"
     config.write_text(
-        "name: own\ncatalog: {rows: [{name: a, ra: 1, dec: 2}]}\n"
-        "observatories: {./mine.py: {archive: simulated}}\nanalyses: {./spikes.py: {threshold: 8}}\n"
+        "name: own\ncatalog: {rows: [{name: a, ra: 1, dec: 2}, {name: b, ra: 3, dec: 4}]}\n"
+        "observatories:\n"
+        "  ./stars.py: {archive: simulated}\n"
+        "  ./lines.py: {archive: simulated}\n"
+        "  ./camera.py: {archive: simulated}\n"
+        "analyses: {./spikes.py: {threshold: 8, simulate: {number: 3, amplitude: [40, 60]}}}\n"
     )
     monkeypatch.chdir(tmp_path)
-    resolved = load(config, resolve=plugins.settings_of)
-    assert [settings.threshold for settings in resolved.settings.analyses.values()] == [8.0]
+    monkeypatch.setenv("VO_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    assert main(["run", "own.yaml"]) == 0
+    with Project.open("own.yaml") as project:
+        made = project.sql("SELECT kind, role, count(*) AS n FROM product GROUP BY 1, 2 ORDER BY 1, 2")
+        found = [one for one in made.itertuples(index=False, name=None) if one[1] != "injected"]
+        masters, frames, curves, spectra = 2, 2 * 2, 2, 2
+        assert found == [
+            ("image", "calibrated", frames),
+            ("image", "master", masters),
+            ("lightcurve", "reduced", curves),
+            ("spectrum", "reduced", spectra),
+        ]
+        assert project.sql("SELECT count(*) AS n FROM task WHERE status = 'failed'")["n"].tolist() == [0]
+
+
+def test_a_survey_makes_one_kind_of_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "survey", "both", "--frames", "--spectra"]) == 2
+    assert "--frames" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["Upper", "1st", "a-b", "../up", "class", ""])

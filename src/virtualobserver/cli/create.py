@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from virtualobserver.cli.scaffold import SurveyData
 
 __all__ = ["register"]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")]
+Curves = Annotated[bool, typer.Option("--curves", help="One that makes light curves (the default).")]
+Spectra = Annotated[bool, typer.Option("--spectra", help="One that makes sets of spectra.")]
+Frames = Annotated[bool, typer.Option("--frames", help="One that calibrates frames of a camera.")]
 Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
 
 
@@ -31,18 +37,28 @@ def project(name: Name, force: Force = False) -> None:
     typer.echo(f"{path}\nNext: `vo config {path}` shows what it says, `vo run {path}` runs it.")
 
 
-def survey(name: Name, force: Force = False) -> None:
-    """Write a survey that works, NAME.py, and its test, test_NAME.py."""
+def survey(
+    name: Name,
+    curves: Curves = False,
+    spectra: Spectra = False,
+    frames: Frames = False,
+    force: Force = False,
+) -> None:
+    """Write a survey that works, NAME.py, and its test with the whole contract suite, test_NAME.py."""
     from virtualobserver.cli.scaffold import new_survey
 
-    path, test = new_survey(name, Path(), force=force)
+    if curves + spectra + frames > 1:
+        msg = "one of --curves, --spectra and --frames: a survey file is one survey"
+        raise typer.BadParameter(msg)
+    data: SurveyData = "spectra" if spectra else "frames" if frames else "curves"
+    path, test = new_survey(name, Path(), data=data, force=force)
     typer.echo(
         f"{path}\n{test}\nNext: `pytest {test}`; in a configuration: `observatories: {{./{path}: {{}}}}`."
     )
 
 
 def analysis(name: Name, force: Force = False) -> None:
-    """Write an analysis that works, NAME.py, and its test, test_NAME.py."""
+    """Write an analysis that works, NAME.py, and its test with the whole contract suite, test_NAME.py."""
     from virtualobserver.cli.scaffold import new_analysis
 
     path, test = new_analysis(name, Path(), force=force)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import keyword
 import re
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from virtualobserver import plugins
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.atomic import write_bytes
 
-__all__ = ["new_analysis", "new_project", "new_survey"]
+__all__ = [
+    "SurveyData",
+    "new_analysis",
+    "new_project",
+    "new_survey",
+]
+
+SurveyData: TypeAlias = Literal["curves", "spectra", "frames"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,15 +34,23 @@ def new_project(name: str, folder: Path, *, force: bool = False) -> Path:
     return _write(folder / f"{_checked(name)}.yaml", "project.yaml", name, force=force)
 
 
-def new_survey(name: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:
+def new_survey(
+    name: str, folder: Path, *, data: SurveyData = "curves", force: bool = False
+) -> tuple[Path, Path]:
     """Write a survey ``<name>.py`` that works and ``test_<name>.py``; return both paths.
+
+    Parameters
+    ----------
+    data
+        What it makes: light curves, spectra, or the frames of a camera with masters.
 
     Raises
     ------
     ConfigError
         The name cannot be one or is taken, or there is such a file.
     """
-    return _write_plugin(name, folder, "survey", "observatories", force=force)
+    template = "survey" if data == "curves" else f"survey_{data}"
+    return _write_plugin(name, folder, template, "observatories", force=force)
 
 
 def new_analysis(name: str, folder: Path, *, force: bool = False) -> tuple[Path, Path]:

@@ -1,6 +1,6 @@
 """What a survey or an analysis says about itself so that the contract suite can try it.
 
-The suite finds every plug-in by itself. These declarations give it what it cannot know: which targets and options
+The suite is `virtualobserver.testing`. These declarations give it what it cannot know: which targets and options
 make a small example, what pure noise looks like, which events are too strong to be missed.
 """
 
@@ -49,12 +49,18 @@ class SurveyContract:
     files
         From a target and its simulated raw data to the files of a folder archive that holds them: path below the
         folder to content, the last one such that the others are an archive without it.
+    indexes
+        Those of `files` that are no raw data but say where these are; all others have to be fetched.
+    own_columns
+        Columns of its products that are its own: `virtualobserver.columns` has no entry for them.
     """
 
     targets: Sequence[Target] = (STAR,)
     options: Mapping[str, Any] = field(default_factory=dict)
     services: Callable[[Any, Sequence[RawRef]], Mapping[str, Any]] | None = None
     files: Callable[[Target, Sequence[RawRef]], Mapping[str, bytes]] = _files_of
+    indexes: Sequence[str] = ()
+    own_columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class AnalysisContract:
         Number of such events to try.
     aux
         What `find` gets besides the products.
+    own_columns
+        Columns of its products that are its own: `virtualobserver.columns` has no entry for them.
     """
 
     false_alarms: float = 0.02
@@ -90,6 +98,7 @@ class AnalysisContract:
     recovered: float = 0.9
     injections: int = 10
     aux: Aux = field(default_factory=lambda: Aux(STAR))
+    own_columns: Sequence[str] = ()
 
 
 def noise_of(kind: str, rng: np.random.Generator) -> Container:

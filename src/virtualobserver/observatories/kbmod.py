@@ -51,6 +51,7 @@ class VirtualKBMOD(VirtualObservatory):
     contract: ClassVar[SurveyContract] = SurveyContract(
         targets=(Target("stack", ra=75.0, dec=-65.0, kind="field"),),
         files=lambda _, raws: _sharded(raws),
+        indexes=("simulated.fits",),
     )
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
