@@ -45,7 +45,7 @@ def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -
         features = _measured(search, track)
         features |= _context(search, track, settings, compare=number < _MOST_COMPARED)
         features |= constancy[number] | sodium[number]
-        verdict = event_class(features, search.features, search.rules)
+        verdict = event_class(features, search.features, search.settings)
         events.append(_event(search, track, verdict, features, target))
     return sorted(events, key=lambda event: event.peak_mjd)
 
@@ -245,7 +245,7 @@ def _sodium(search: StarSearch, settings: ExocometsSettings) -> list[dict[str, A
             spectra,
             search.star.exposures.night,
             search.star.exposures.era,
-            rules=settings.search_rules((), search.rules.lsf),
+            settings=search.settings,
         )
         key = one.line.lower().replace(" ", "_")
         for number, track in enumerate(tracks):

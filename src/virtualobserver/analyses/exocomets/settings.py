@@ -6,9 +6,6 @@ from typing import Literal
 
 import pydantic
 
-from virtualobserver.analyses.exocomets.matched.classes import ClassRules
-from virtualobserver.analyses.exocomets.matched.search import SearchRules
-from virtualobserver.analyses.exocomets.published.statistic import PUBLISHED_THRESHOLD, PublishedRules
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
 from virtualobserver.config.settings import setting
 
@@ -238,36 +235,3 @@ class ExocometsSettings(AnalysisSettings):
             msg = f"needs first centre, last centre and a positive step, not {list(value)}"
             raise ValueError(msg)
         return value
-
-    def search_rules(self, masks: tuple[tuple[Range, ...], ...], lsf: float) -> SearchRules:
-        """Return the parameters of the matched filter; `masks` are gaps of each line, km/s."""
-        return SearchRules(
-            v_range=self.velocity_range,
-            side_bands=self.side_bands,
-            lsf=lsf,
-            widest=max(self.widest, lsf),
-            degree=self.continuum_degree,
-            member_snr=min(self.member_snr, self.snr_threshold),
-            seed_snr=self.snr_threshold,
-            most=self.max_events_per_spectrum,
-            reference=self.reference,
-            frequent=self.frequent,
-            masks=masks,
-        )
-
-    def class_rules(self, lsf: float) -> ClassRules:
-        """Return the limits of the classes."""
-        return ClassRules(
-            max_fap=self.max_fap, lsf=lsf, emission_contrast=self.emission_contrast, core=self.activity_core
-        )
-
-    def published_rules(self, line: str) -> PublishedRules:
-        """Return the parameters of the published statistic for one line."""
-        return PublishedRules(
-            threshold=PUBLISHED_THRESHOLD[line] if self.threshold is None else self.threshold,
-            median_pixels=self.median_pixels,
-            rv_min=self.rv_min,
-            rv_max=self.rv_max,
-            cutoff=self.activity_cutoff,
-            min_width=self.min_width,
-        )

@@ -45,7 +45,7 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
     noise = [line.noise.sigma[searched.rows] for line in searched.lines]
     properties: dict[str, Any] = {
         "method": "matched",
-        "class": star_class(kinds, search.features, search.rules),
+        "class": star_class(kinds, search.features, search.settings),
         "n_spectra": int(exposures.mjd.size),
         "n_searched": int(searched.rows.size),
         "n_nights": int(nights.size),
