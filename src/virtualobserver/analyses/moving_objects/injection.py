@@ -14,6 +14,7 @@ from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettin
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
 from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
 
@@ -50,7 +51,7 @@ def _draw(
     slow = max(own.rate[0], settings.stack.rate[0], _SLOWEST)
     fast = min(own.rate[1], settings.stack.rate[1])
     for _ in range(_TRIES):
-        rate = float(np.exp(rng.uniform(np.log(min(slow, fast)), np.log(fast))))
+        rate = log_uniform(rng, (min(slow, fast), fast))
         mover = _one(rng, night, likelihoods, settings, rate)
         if mover is not None:
             # noise of its own: a mover is the same alone and among others
