@@ -13,8 +13,8 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.kbmod.folder import write_stacks
-from virtualobserver.io.kbmod.workunit import Observer
 from virtualobserver.io.names import safe_name
+from virtualobserver.maths.times import Site
 from virtualobserver.run.steps import Step
 from virtualobserver.run.views.export import export, kinds
 from virtualobserver.run.views.stored import stored_groups
@@ -73,7 +73,7 @@ def export_stacks(
 
 def _stacks(
     project: Project, step: Step, *, simulated: bool
-) -> Iterator[tuple[str, Sequence[Image], Observer, str]]:
+) -> Iterator[tuple[str, Sequence[Image], Site, str]]:
     for source, unit, handles in stored_groups(project, step, step, simulated=simulated):
         images = step.instance.stacked(handles, step.instance.settings)
         if images:
@@ -81,15 +81,15 @@ def _stacks(
             yield name, images, _observer(project, images[0]), _band(handles)
 
 
-def _observer(project: Project, image: Image) -> Observer:
+def _observer(project: Project, image: Image) -> Site:
     """Return where the telescope stands, by the image itself or by the survey."""
-    own = [image.header.get(key) for key in ("OBS_LAT", "OBS_LON", "OBS_ELEV")]
+    own = [image.header.get(key) for key in ("OBS_LON", "OBS_LAT", "OBS_ELEV")]
     if None not in own:
-        return Observer(*(float(one) for one in own if one is not None))
+        return Site(*(float(one) for one in own if one is not None))
     for entry in project.settings.observatories:
-        site = plugins.load("observatories", entry).site
+        site: Site | None = plugins.load("observatories", entry).site
         if site is not None:
-            return Observer(site.latitude, site.longitude, site.height)
+            return site
     msg = f"no survey of project {project.name} says where its telescope stands, which KBMOD has to know"
     raise ConfigError(msg)
 

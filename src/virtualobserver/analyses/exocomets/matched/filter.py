@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import FWHM_TO_SIGMA
+from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA
 
 __all__ = [
     "Bank",
@@ -205,7 +205,7 @@ def scale_factors(bank: Bank, filtered: Filtered) -> FloatArray:
             continue
         span = np.ptp(bank.v[columns]) if columns.size > 1 else 0.0
         independent = max(len(filtered.snr) * span / float(bank.fwhm[columns[0]]), 1.0)
-        scatter = 1.4826 * float(np.median(values))
+        scatter = MAD_TO_SIGMA * float(np.median(values))
         factors[index] = max(1.0, scatter / (1.0 + 1.5 / np.sqrt(independent)))
     return factors
 

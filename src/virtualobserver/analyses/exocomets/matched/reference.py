@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, NoiseModel
+from virtualobserver.conventions import MAD_TO_SIGMA
 
 __all__ = ["Reference", "Votes", "collect_votes", "mean_reference", "quantile_reference", "voting_groups"]
 
@@ -177,7 +178,9 @@ def quantile_reference(votes: Votes, noise: NoiseModel, velocity: FloatArray) ->
         excess = float(np.median((upper - middle)[far] / typical[far])) if far.any() else 0.0
         envelope = upper - excess * typical
         spread = (
-            float(np.median(np.abs(envelope - middle)[far] / typical[far])) * 1.4826 if far.any() else 1.0
+            float(np.median(np.abs(envelope - middle)[far] / typical[far])) * MAD_TO_SIGMA
+            if far.any()
+            else 1.0
         )
         flux[members] = envelope
         variance[members] = (np.hypot(spread, 1.0 / np.sqrt(len(members))) * typical) ** 2
