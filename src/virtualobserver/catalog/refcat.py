@@ -55,10 +55,13 @@ __all__ = [
 FOLDER: Final = "refcat"
 PROVENANCE: Final = "provenance.json"
 FORMAT: Final = 1
+"""Raised when older versions could not read what is written."""
 MOST_ROWS: Final = 50_000
 """Rows a cell may hold before the cells are made smaller."""
 HIGHEST_ORDER: Final = 9
+"""HEALPix order; its cells of 0.11 deg hold less than a search wants."""
 CELLS_KEPT: Final = 32
+"""Cells in memory: those about a field and its neighbours."""
 _TAKEN: Final = "{} is there already, and a reference catalogue never changes; choose another version"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COLUMNS: Final = (

@@ -85,6 +85,7 @@ _TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 _TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
 _LARGEST_CONE_DEG: Final = 90.0
+"""A larger cone is the sky less another one, which no service is asked for."""
 _ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
 
 

@@ -28,9 +28,12 @@ from virtualobserver.observatory import Client, Landed, ObservatorySettings, Vir
 __all__ = ["VirtualKBMOD"]
 
 _SIGMA: Final = 1.4
+"""Pixels; a profile that is sampled well. Chosen."""
 _SIDE: Final = 72
+"""Pixels; small, so that a simulated project takes seconds."""
 _SITE: Final = Site(lon=123.35, lat=-75.1, height=3233.0)
 _IMAGES: Final = 8
+"""Likewise."""
 
 
 class VirtualKBMOD(VirtualObservatory):

@@ -31,9 +31,14 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _NEAR_CORE: Final = 150.0
+"""km/s; the core of the line with the reach of activity where v sin i is unknown (setting `activity_core`)."""
 _EXPECTED: Final = 6.0
+"""S/N with which a comet ought to show in a neighbouring spectrum before its absence counts: noise then leaves less
+than the 3 of a member of an event once in 700."""
 _MOST_COMPARED: Final = 50
+"""Events of a star that are compared with the other nights; bounds the time of a star with a thousand of them."""
 _LEAST_COVERAGE: Final = 0.5
+"""Part of an event's pixels that have data; with less than half its shape is guessed. Chosen, not tuned."""
 
 
 def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -> list[Event]:

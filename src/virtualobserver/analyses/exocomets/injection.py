@@ -24,7 +24,9 @@ __all__ = ["draw_comet", "inject_comets"]
 FloatArray = NDArray[np.float64]
 
 _LIMIT: Final = 250.0
+"""km/s; inside the range that is searched, 300, with room for half a wide comet."""
 _MOST_SWEEP: Final = 60.0
+"""km/s in a whole transit, as the documentation of the setting says."""
 
 
 def draw_comet(

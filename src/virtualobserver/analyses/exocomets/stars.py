@@ -24,6 +24,7 @@ IntArray = NDArray[np.int64]
 _REST: Final = {"K": 3933.6610, "H": 3968.4670}
 _SODIUM: Final = {"Na D2": 5889.951, "Na D1": 5895.924}
 _TOLERANCE: Final = 1.0
+"""Angstrom; names of lines differ in the digits of their wavelength, other lines are further away."""
 _SAME_TIME: Final = 1e-6
 """Days: 0.1 s."""
 

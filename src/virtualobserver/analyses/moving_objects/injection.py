@@ -21,6 +21,7 @@ from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
 __all__ = ["draw_movers", "inject_movers", "room"]
 
 _TRIES: Final = 400
+"""Draws before it is said that no mover fits into the frames."""
 _SLOWEST: Final = 1e-3  # arcsec/h: rates are drawn in the logarithm, which has no zero
 _SEEN: Final = 0.75  # chosen: part of the epochs at which a path must meet pixels with data
 

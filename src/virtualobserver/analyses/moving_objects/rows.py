@@ -25,6 +25,7 @@ __all__ = ["KIND", "properties_of", "rows_of"]
 
 KIND: Final = "mover"
 _STAMP_RADIUS: Final = 10
+"""Pixels; a stamp of 21 x 21, the size that KBMOD keeps."""
 
 
 def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Event], list[Product]]:

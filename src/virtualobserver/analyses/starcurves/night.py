@@ -21,6 +21,7 @@ __all__ = ["RADIUS", "Frame", "Night", "gather_night"]
 RADIUS: Final = 2.0
 """Within so many pixels sources are one star, where positions on the sky are not known."""
 _FEWEST: Final = 3
+"""Stars or frames, without which an ensemble has nothing to compare."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -29,6 +29,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 ROUNDS: Final = 20
+"""Most iterations, should it not settle. Chosen, not tuned."""
 SETTLED: Final = 1e-5
 """Change of the extra scatter (mag) that ends the iteration."""
 NARROW: Final = 0.1

@@ -15,6 +15,7 @@ __all__ = ["Ensemble", "Transparency", "correct_ensemble", "magnitudes"]
 
 FloatArray = NDArray[np.float64]
 CLOUD = 0.5
+"""Of the night's median light; thin clouds are corrected, behind thicker ones colours and sky are others. Not tuned."""
 
 
 @dataclass(frozen=True, eq=False)

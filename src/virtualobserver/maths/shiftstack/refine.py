@@ -21,7 +21,9 @@ from virtualobserver.maths.shiftstack.search import Trajectories, positions
 __all__ = ["EDGE", "Refined", "refine"]
 
 _STEPS: Final = 12
+"""Most steps; it ends sooner where a step gains nothing."""
 _HALVINGS: Final = 5
+"""A step 32 times shorter that gains nothing means that the top is reached."""
 EDGE: Final = 4
 """Pixels about a cutout that cubic B-splines need; beyond them the prefilter has died down."""
 

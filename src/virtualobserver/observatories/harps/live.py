@@ -41,6 +41,7 @@ from virtualobserver.observatory import Client, Landed
 __all__ = ["Addresses", "LiveArchive", "scratch"]
 
 _FIRST_MJD: Final = 51544.0
+"""1 January 2000, before the first spectra of HARPS (2003)."""
 _SHORTEST: Final = 1e-3  # d; two rows that share their time are not told apart below this
 _GIVE_UP: Final = 3  # products in a row that an archive does not give
 

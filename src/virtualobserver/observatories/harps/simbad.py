@@ -53,7 +53,9 @@ _TABLES: Final = (
 )
 _NAME: Final = re.compile(r"[\x20-\x7e]{1,80}")
 _MOST_NAMES: Final = 20
+"""Names a query, so that it stays short. Chosen, not tuned."""
 _ROWS: Final = 1000
+"""Stars about a target are few; a thousand means that the cone is wrong."""
 _KIND: Final = re.compile(r"^(\*\*|\*|V\*|EM\*|PM\*|HH|Cl\*|NAME)\s+")
 """What SIMBAD puts before a name to say what kind of name it is."""
 

@@ -44,7 +44,9 @@ FORMAT: Final = "npy"
 PUBLISHED: Final = {"K": 3933.66, "H": 3968.47}
 """Rest wavelengths in air of the published search, Å."""
 _C: Final = 3e5
+"""km/s, as the published scripts have it."""
 _HALF: Final = 1000
+"""Pixels on either side of the line, as the published scripts have it."""
 _FILES: Final = ("spec/s{}.npy", "wavelength/w{}.npy")
 
 

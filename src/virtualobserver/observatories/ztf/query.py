@@ -40,6 +40,7 @@ TAP_URL = "https://irsa.ipac.caltech.edu/TAP/sync"
 FORCED_URL = "https://ztfweb.ipac.caltech.edu"
 LIGHTCURVE_URL = "https://irsa.ipac.caltech.edu/cgi-bin/ZTF/nph_light_curves"
 MAX_IDS = 100
+"""Objects a request, so that its address stays short. Chosen, not tuned."""
 T = TypeVar("T")
 MAX_RADIUS = 0.1667  # deg, the service's own limit
 OBJECT_COLUMNS = ("oid", "ra", "dec", "filtercode", "field", "ccdid", "qid", "ngoodobs")

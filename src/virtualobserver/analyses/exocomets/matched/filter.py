@@ -39,9 +39,13 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 THIN: Final = 0.5
+"""Least depth in H over that in K: the ratio of the oscillator strengths, of gas that is optically thin."""
 THICK: Final = 1.0
+"""Largest depth in H over that in K: of gas that is optically thick."""
 _CENTRES_PER_FWHM: Final = 4.0
+"""A comet halfway between two templates is an eighth of its width away from one and loses 2 % of its S/N."""
 _FAR: Final = 100.0
+"""km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
 
 @dataclass(frozen=True, slots=True)

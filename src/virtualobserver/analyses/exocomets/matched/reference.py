@@ -22,10 +22,15 @@ IntArray = NDArray[np.int64]
 Mode = Literal["mean", "quantile"]
 
 _CLIP: Final = 4.0
+"""Standard deviations; a comet shallower than that in a night hardly moves the mean of many."""
 _FEWEST_VOTES: Final = 3
+"""With three votes, one of them wrong, the median still is right."""
 _UPPER: Final = 0.975
+"""The percentile of `quantile_reference`, which names its source."""
 _FAR: Final = 150.0
+"""km/s; beyond there are few comets, as the text of `quantile_reference` says."""
 _LEAST_CLEAN: Final = 0.2
+"""Part of the votes of an instrument state that have to be free of features at a pixel. Chosen, not tuned."""
 
 
 @dataclass(frozen=True, slots=True)

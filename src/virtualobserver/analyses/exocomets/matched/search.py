@@ -57,12 +57,17 @@ IntArray = NDArray[np.int64]
 Gaps = Sequence[tuple[float, float]]
 
 _CHUNK: Final = 256
+"""Spectra filtered at a time; bounds the memory of stars with thousands of spectra."""
 TAIL_START: Final = 3.0
 """S/N from which a peak of emission is looked at at all: below, peaks of noise are many."""
 _MOST_PEAKS: Final = 12
+"""Peaks of emission kept of a spectrum; of pure noise there are fewer above 3."""
 _MASK_REACH: Final = 1.25
+"""Full widths on either side of a hit that leave the reference: a Gaussian is below 2 % there."""
 _CELL: Final = 50.0
+"""km/s; sensitivity changes little within, but for the core, which has a cell of its own."""
 _MARGIN: Final = 100.0
+"""km/s beyond the range searched that are filtered with it: half a template of the widest default, 150, and some."""
 
 
 @dataclass(frozen=True, slots=True)

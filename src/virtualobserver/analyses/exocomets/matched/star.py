@@ -28,7 +28,9 @@ IntArray = NDArray[np.int64]
 _HEPSILON: Final = 3970.0788
 """Air wavelength of the Balmer line epsilon, Angstrom."""
 _NEAR_CORE: Final = 150.0
+"""km/s; the core of the line with the reach of activity where v sin i is unknown (setting `activity_core`)."""
 _EMISSION: Final = 5.0
+"""S/N from which features count for the balance of emission and absorption: that of events by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,15 @@ _HALF: Final = 1000
 _CONTINUUM_FROM: Final = 200.0
 """km/s; from the published scripts, as all that follows here but the last."""
 _MAX_NOISE: Final = 0.25
+"""Of the median of the star; from the published scripts."""
 _CORE: Final = 100.0
+"""km/s; from the published scripts."""
 _MASKED: Final = 50.0
+"""km/s; from the published scripts."""
 _TEMPLATE_SIGMA: Final = 0.2
+"""Angstrom; from the published scripts."""
 _RUN_LEVEL: Final = -3.0
+"""From the published scripts."""
 _MOST_SORTED: Final = 256
 """With more spectra than this a sort of each column is faster than a network of comparisons."""
 
