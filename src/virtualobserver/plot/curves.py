@@ -118,6 +118,7 @@ def _color(band: str) -> str:
 
 
 def _draw_curve(axes: Axes, curve: TimeSeries, *, label: str = "", magnitudes: bool = False) -> None:
+    """Draw good points with errors and flagged ones as crosses; an error that is none is drawn as 0."""
     flux, error = (np.asarray(values, dtype=np.float64) for values in (curve.flux, curve.flux_error))
     error = np.where(np.isfinite(error) & (error >= 0), error, 0.0)
     good = np.asarray(curve.flags) == 0

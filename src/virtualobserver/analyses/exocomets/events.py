@@ -58,6 +58,7 @@ def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -
 def _event(
     search: StarSearch, track: Track, verdict: tuple[str, str], features: dict[str, Any], target: Target
 ) -> Event:
+    """Return a track as a detection; what has no value is stored as None, since JSON knows no NaN."""
     kind, reason = verdict
     exposures = search.star.exposures
     times = exposures.mjd[track.members]
@@ -160,6 +161,10 @@ def _best_hit(search: StarSearch, track: Track) -> NDArray[np.void]:
 def _context(
     search: StarSearch, track: Track, settings: ExocometsSettings, *, compare: bool
 ) -> dict[str, Any]:
+    """Return what tells a comet from a defect and from activity.
+
+    A defect is in one line, so the least share of a pixel counts.
+    """
     line = search.searched.lines[0]
     reach = float(np.abs(search.searched.bank.v).max()) + 100.0
     inner = np.abs(line.spectra.velocity) <= reach

@@ -135,6 +135,7 @@ def _spectra(axes: Axes, search: StarSearch, number: int, rows: IntArray, events
 
 
 def _residuals(axes: Axes, search: StarSearch, number: int, rows: IntArray, events: Sequence[Event]) -> None:
+    """Draw all spectra in standard deviations, the events marked: what the filter saw."""
     line = search.searched.lines[number]
     reach = max(abs(search.searched.bank.v[0]), _SHOWN)
     chunk = chunk_of(line, rows, reach)

@@ -110,6 +110,7 @@ def inject_comets(
 def _with_comet(
     data: SpectrumSet, params: Mapping[str, Any], name: str, rest: float, lsf: float
 ) -> SpectrumSet:
+    """Put the comet in front of the star; noise is dimmed with the light, somewhat more than photons would have it."""
     rows = np.flatnonzero((data.mjd >= params["start_mjd"]) & (data.mjd <= params["end_mjd"]))
     if rows.size == 0:
         return data

@@ -101,6 +101,7 @@ def line_of(data: SpectrumSet, series: str) -> tuple[str, float]:
 
 
 def _star(members: Sequence[tuple[int, Handle]], target: Target, *, line: str, snr_cut: float) -> Star | None:
+    """Join the lines of one instrument on the exposures that all have; sodium only where it has all of them."""
     found: dict[str, tuple[int, SpectrumSet, float]] = {}
     for number, handle in members:
         data = handle.load()
@@ -165,6 +166,7 @@ def _aligned(times: Sequence[FloatArray]) -> tuple[FloatArray, list[IntArray]]:
 
 
 def _exposures(data: SpectrumSet, rows: IntArray, snr_cut: float) -> Exposures:
+    """Return the facts of exposures; what the reduction did not say gets the most harmless value."""
     epochs = data.epochs
     mjd = np.asarray(data.mjd, dtype=np.float64)[rows]
     night = (

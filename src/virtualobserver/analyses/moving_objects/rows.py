@@ -142,6 +142,7 @@ def _event(  # noqa: PLR0917
     mover: Mover,
     facts: Mapping[str, Any],
 ) -> Event:
+    """Return a mover in one of its epochs as a detection."""
     mjd = float(night.mjd[row])
     errors = mover.path.error_at(night.tau[[row]])
     parameters = {

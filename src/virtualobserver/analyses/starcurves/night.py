@@ -159,6 +159,7 @@ def _frames(products: Sequence[Handle]) -> list[Frame]:
 
 
 def _frame(unit: str, group: Mapping[str, int], tables: Mapping[int, Table]) -> Frame:
+    """Join the tables of a frame: a star measured at its place in the catalogue is not taken again as a source."""
     pieces: list[tuple[int, Table, IntArray, list[str]]] = []
     if "forced" in group:
         table = tables[group["forced"]]

@@ -82,6 +82,7 @@ def inject_events(
 
 
 def _with_event(curve: TimeSeries, event: Mapping[str, Any], rng: np.random.Generator) -> TimeSeries:
+    """Add an event; no dip takes more than all of the light."""
     flux = np.asarray(curve.flux, dtype=np.float64)
     moments = robust_mean_rms(flux[curve.flags == 0])
     unit = moments.rms if event["amplitude_unit"] == "sigma" else abs(moments.mean)

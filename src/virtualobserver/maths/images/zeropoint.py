@@ -371,6 +371,7 @@ def _zero_point(
     pivot: float,
     known: float,
 ) -> ZeroPoint:
+    """Return the fit as it is handed out; a colour term that was given has no error."""
     used, found, covariance, variance, scatter = result
     residual = (target - terms @ found)[used]
     freedom = max(int(used.sum()) - len(found), 1)

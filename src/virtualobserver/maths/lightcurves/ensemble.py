@@ -220,6 +220,7 @@ def _corrected(
     common: Transparency,
     excess: FloatArray,
 ) -> Ensemble:
+    """Correct each star by all others: with itself among them its own variation would be lessened."""
     total = weight.sum(axis=0)
     values, errors, median = stars
     level = signal.sum(axis=0) / np.where(total > 0, total, np.nan) / common.factor

@@ -182,6 +182,7 @@ def _result(
     sums: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]],
     middle: float,
 ) -> Refined:
+    """Return the path with its covariance; infinite where the epochs do not tell both place and velocity."""
     psi, phi, here = sums
     total, weight = float(psi[here].sum()), float(phi[here].sum())
     flux = total / weight if weight > 0 else -1.0

@@ -172,6 +172,7 @@ def _prepared(
     gaps: Gaps,
     settings: ExocometsSettings,
 ) -> StarLine:
+    """Fit the continuum and the noise; twice, since each needs a median spectrum that the other has made straight."""
     fitted = spectra
     for _ in range(2):
         middle = median_spectrum(fitted)

@@ -159,6 +159,7 @@ def _gaps(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, float
 
 
 def _star_features(star: Star, searched: Searched) -> dict[str, Any]:
+    """Return the numbers of a star that classes depend on; shifts and components are those of the first line."""
     lines, night = searched.lines, star.exposures.night
     best = [
         emission_core(line.spectra.velocity, line.average) if line.votes.era.size else 0.0 for line in lines

@@ -147,6 +147,7 @@ def link_hits(hits: NDArray[np.void], mjd: FloatArray, night: IntArray, *, seed_
 def _followed(
     hits: NDArray[np.void], first: int, others: IntArray, rows: IntArray, mjd: FloatArray
 ) -> IntArray:
+    """Follow a feature through the night from its strongest spectrum, forward and backward."""
     members = [first]
     seed = hits[first]
     here = int(np.flatnonzero(rows == seed["row"])[0])

@@ -256,6 +256,7 @@ def _active_core(middle: FloatArray, v: FloatArray, rest: float, cutoff: float) 
 def _nothing(
     spectra: FloatArray, v: FloatArray, settings: ExocometsSettings, why: Skipped
 ) -> PublishedResult:
+    """Return the result of a star that is not searched, with the shapes of one that is."""
     n = len(spectra)
     window = (v > settings.rv_min) & (v < settings.rv_max)
     missing = np.full(n, np.nan)
