@@ -31,6 +31,7 @@ from support.published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.analyses.exocomets.published.statistic import published_statistic, published_window
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.data.product import RawRef
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatory import Aux
@@ -93,17 +94,17 @@ def speed() -> None:
     rng = np.random.default_rng(2)
     window, v = published_window(grid(), "K")
     sample = [noisy(beta_pic(), rng, 100)[:, window] for _ in range(100)]
-    rest = 3933.66
+    rest, settings = 3933.66, ExocometsSettings()
 
     def ours() -> None:
         for flux in sample:
-            published_statistic(flux, v, rest=rest)
+            published_statistic(flux, v, line="K", settings=settings)
 
     def loop() -> None:
         for flux in sample:
             published_numpy(flux, v, rest)
 
-    published_statistic(sample[0], v, rest=rest)  # compiles
+    published_statistic(sample[0], v, line="K", settings=settings)  # compiles
     ways = {"whole star at once": seconds(ours)}
     usual = seconds(loop, 2)
     plain = seconds(lambda: published(sample[0], v, rest), 1)

@@ -94,11 +94,15 @@ _MAG: Final = (
 )  # the Sun is -26.8, nothing fainter than 32 was measured; 50, 90, 99 are sentinels
 _MAG_ERROR: Final = (0.0, 10.0)  # an error of 10 mag says nothing; sentinels are 99 and -1
 _RA: Final = (0.0, 360.0)
+"""Degrees, by definition."""
 _DEC: Final = (-90.0, 90.0)
+"""Degrees, by definition."""
 _SECONDS: Final = (0.0, 1e7)  # four months: the deepest stacks
 _POSITIVE: Final = (0.0, math.inf)
 _PIXEL: Final = (-1e6, 1e6)
+"""A position further out is no position: detectors have some 1e4 pixels."""
 _UNIT_SHARE: Final = (0.0, 1.0)
+"""By definition of a share."""
 
 _Range = tuple[float, float]
 _ANY: Final[_Range] = (-math.inf, math.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from virtualobserver.config.settings import Settings, setting
@@ -13,6 +13,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
 from virtualobserver.io.listing import files_below, stamps
+from virtualobserver.maths.times import Site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,15 +40,6 @@ __all__ = [
 ]
 
 Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where a telescope stands: longitude east and latitude in degrees, height in metres."""
-
-    longitude: float
-    latitude: float
-    height: float
 
 
 class Jobs(Protocol):

@@ -366,7 +366,7 @@ def test_a_stack_of_another_camera_goes_out_with_the_site_of_its_headers(tmp_pat
         assert write(project, find_way_out("kbmod"), tmp_path / "out") == 1
     (path,) = (tmp_path / "out").glob("*.fits")
     observer = read_workunit(path).observer
-    assert (observer.lat, observer.lon, observer.elevation) == pytest.approx((-29.25, -70.7333333, 2400.0))
+    assert (observer.lat, observer.lon, observer.height) == pytest.approx((-29.25, -70.7333333, 2400.0))
 
 
 @pytest.mark.real

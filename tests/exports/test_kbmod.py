@@ -83,7 +83,7 @@ def test_site_is_that_of_the_images_else_that_of_their_survey(tmp_path, cards, s
     images = [image(n, **cards) for n in range(3)]
     assert KBMOD().write(view(*images), tmp_path / "out", KBMODSettings()) == 1
     unit = read_workunit(tmp_path / "out" / "field_n1.fits")
-    assert (unit.observer.lat, unit.observer.lon, unit.observer.elevation) == site
+    assert (unit.observer.lat, unit.observer.lon, unit.observer.height) == site
     np.testing.assert_array_equal(unit.science, [one.data for one in images])
     np.testing.assert_array_equal(unit.variance, [one.variance for one in images])
     np.testing.assert_array_equal(unit.mjd, [60100.0, 60100.1, 60100.2])

@@ -74,6 +74,10 @@ def rendered(figure):
         return file.getvalue()
 
 
+SKY = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.0, "CRVAL2": -65.0, "CRPIX1": 25.0, "CRPIX2": 20.0,
+    "CD1_1": -3e-4, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 3e-4,
+}  # fmt: skip
 THINGS = {
     "light curve": (curve(), {}),
     "magnitudes": (curve(), {"magnitudes": True}),
@@ -90,7 +94,9 @@ THINGS = {
     "spectra": (spectra(), {}),
     "one spectrum": (spectra(), {"number": 2}),
     "image": (Image(np.random.default_rng(0).normal(100, 5, (40, 50))), {"positions": [(10, 12)]}),
+    "image on the sky": (Image(np.random.default_rng(0).normal(100, 5, (40, 50)), header=SKY), {}),
     "constant image": (Image(np.ones((4, 5))), {}),
+    "image without a number": (Image(np.full((4, 5), np.nan)), {}),
 }
 
 
@@ -102,6 +108,22 @@ def test_everything_that_has_a_picture_is_drawn(name):
 
 def test_containers_draw_themselves():
     assert rendered(curve().plot(title="a"))
+
+
+def test_an_image_is_drawn_on_the_sky_where_it_has_world_coordinates():
+    picture = np.random.default_rng(0).normal(100, 5, (40, 50))
+    picture[10, 10] = 1e6  # one star must not make all else black: the sky is 100, its scatter 5
+    axes, _ = plot(Image(picture, header=SKY), positions=[(24, 19)]).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("right ascension", "declination")
+    (mark,) = axes.lines
+    assert axes.wcs.all_pix2world(mark.get_xdata(), mark.get_ydata(), 0) == pytest.approx(
+        np.array([[150.0], [-65.0]]), abs=1e-9
+    )
+    (shown,) = axes.images
+    assert shown.norm.vmax < 200
+    for header in ({}, SKY | {"CRVAL1": float("nan")}):
+        plain, _ = plot(Image(picture, header=header)).axes
+        assert plain.get_xlabel() == "x [pixel]"
 
 
 def test_light_curve_shows_good_and_flagged_points_apart():

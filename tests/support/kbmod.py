@@ -8,8 +8,9 @@ from astropy.io import fits
 from ruamel.yaml import YAML
 
 from virtualobserver.io.kbmod.tables import KbmodResults
-from virtualobserver.io.kbmod.workunit import Observer, WorkUnit
+from virtualobserver.io.kbmod.workunit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf
+from virtualobserver.maths.times import Site
 
 CARDS = {
     "WCSAXES": 2, "CRPIX1": 16.5, "CRPIX2": 12.5, "CDELT1": -2.6e-4, "CDELT2": 2.6e-4, "CUNIT1": "deg",
@@ -30,7 +31,7 @@ def made(n=3, scale=1.0, **fields):
     }
     return WorkUnit(
         60100.25 + 0.01 * np.arange(n), science, variance, mask, (gaussian_psf(1.4),) * n,
-        Observer(-75.1, 123.35, 3233.0), **(basic | fields),
+        Site(lon=123.35, lat=-75.1, height=3233.0), **(basic | fields),
     )  # fmt: skip
 
 

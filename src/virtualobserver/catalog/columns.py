@@ -77,6 +77,7 @@ _RELEASES: Final = (
 )
 _GAIA_NAME: Final = re.compile(r"\s*Gaia\s+(E?DR[123])\s+(\d+)\s*", re.IGNORECASE)
 _SHOWN: Final = 5
+"""Rows a message names; more are counted."""
 _EXACT_IN_FLOAT: Final = 2**53
 """Largest whole number up to which a float64 holds each."""
 

@@ -58,11 +58,14 @@ __all__ = [
 FOLDER: Final = "refcat"
 PROVENANCE: Final = "provenance.json"
 FORMAT: Final = 2
+"""Raised when older versions could not read what is written."""
 HATS: Final = "hats.properties"
 MOST_ROWS: Final = 50_000
 """Rows a cell may hold before the cells are made smaller."""
 HIGHEST_ORDER: Final = 9
+"""HEALPix order; its cells of 0.11 deg hold less than a search wants."""
 CELLS_KEPT: Final = 32
+"""Cells in memory: those about a field and its neighbours."""
 SPATIAL: Final = "_healpix_29"
 SPATIAL_ORDER: Final = 29
 """Name and order of the column of cells by which programs for HATS sort and join."""

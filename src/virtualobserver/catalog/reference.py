@@ -29,7 +29,7 @@ from virtualobserver.catalog.remote import Query, query_gaia, query_vizier_adql
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
 from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
-from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.maths.astrometry.sphere import separation
 

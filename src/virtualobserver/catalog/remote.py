@@ -94,6 +94,7 @@ TAP_GAIA: Final = "https://gea.esac.esa.int/tap-server/tap"
 TAP_VIZIER: Final = "https://tapvizier.cds.unistra.fr/TAPVizieR/tap"
 _TABLE_ID: Final = re.compile(r"[A-Za-z0-9+._/&-]{1,100}")
 _LARGEST_CONE_DEG: Final = 90.0
+"""A larger cone is the sky less another one, which no service is asked for."""
 
 
 def named_catalogs() -> list[str]:

@@ -25,6 +25,7 @@ _RANGE: Final = "kdtree_range_stars"
 _ORDERS: Final = {"04:03:02:01": "<", "01:02:03:04": ">"}
 _MAGNITUDE: Final = "MAG"
 _EPOCH: Final = 2000.0
+"""Julian year; an index names none, and the positions of Tycho-2 are of 2000."""
 
 
 def is_star_index(path: str | Path) -> bool:

@@ -41,6 +41,7 @@ __all__ = ["Catalog"]
 
 _FIRST_YEAR, _LAST_YEAR = 1800.0, 2200.0  # as for the setting catalog.epoch
 _DEFAULT_EPOCH = 2000.0
+"""Julian year; what catalogues mean that name no epoch."""
 _NUMBERS = ("pmra", "pmdec", "parallax", "mag", "mag_error")
 
 

@@ -36,6 +36,7 @@ _PARTS: Final = (
     r"(?P<seconds>\d{1,2}(?:\.\d*)?)\s*[sS\"″]?\s*$"
 )
 _DEGREES_PER_HOUR: Final = 15.0
+"""By definition of hour angles."""
 
 
 def without_unit(column: str) -> str:

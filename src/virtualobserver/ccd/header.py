@@ -108,7 +108,7 @@ def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | N
             if found := _DATE.match(part):
                 return found[0]
     if mjd is not None and math.isfinite(mjd):
-        local = mjd + (0.0 if site is None else site.longitude / 360)
+        local = mjd + (0.0 if site is None else site.lon / 360)
         return str(date(1858, 11, 17) + timedelta(days=math.floor(local - 0.5)))
     return named[0] if named else "unknown"
 
@@ -174,7 +174,7 @@ def facts_of(
     }  # fmt: skip
     facts |= _words(name, header, settings)
     if site is not None:
-        facts["site"] = {"longitude": site.longitude, "latitude": site.latitude, "height": site.height}
+        facts["site"] = {"longitude": site.lon, "latitude": site.lat, "height": site.height}
     try:
         if not kind:
             msg = f"{name}: {reason}"

@@ -15,7 +15,6 @@ from virtualobserver.ccd.solve import epoch_of, scale_of
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
-from virtualobserver.maths.astrometry.positions import move_linear
 from virtualobserver.maths.images.sources import SourceList, measure_apertures
 
 if TYPE_CHECKING:
@@ -74,9 +73,7 @@ def named_places(target: Target, own: PhotometrySettings, epoch: float) -> dict[
     """Return where, in a Julian year, the configuration's targets are, and the one worked on if it is a star."""
     places = dict(own.targets)
     if target.kind == "object" and target.ra is not None and target.dec is not None:
-        pmra, pmdec = target.pmra or 0.0, target.pmdec or 0.0
-        ra, dec = move_linear(target.ra, target.dec, pmra, pmdec, epoch - target.epoch)
-        places.setdefault(target.name, (float(ra), float(dec)))
+        places.setdefault(target.name, target.position_at(epoch))
     return places
 
 

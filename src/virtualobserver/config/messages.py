@@ -18,6 +18,7 @@ from virtualobserver.errors import ConfigError, UnknownKeyError
 __all__ = ["translate", "unknown_key"]
 
 _SHOWN: Final = 80
+"""Characters of a value in a message: one line of a terminal."""
 
 
 def unknown_key(place: str, path: str, valid: Iterable[str]) -> UnknownKeyError:

@@ -6,14 +6,68 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pydantic
 from pydantic.fields import FieldInfo
 
-__all__ = ["Leaf", "Settings", "address", "field_marks", "leaves", "model_in", "names_of", "setting"]
+__all__ = [
+    "Bins",
+    "Leaf",
+    "NonNegativeRange",
+    "PositiveRange",
+    "Range",
+    "Settings",
+    "address",
+    "field_marks",
+    "leaves",
+    "model_in",
+    "names_of",
+    "setting",
+]
 
 _NUMBERS: Final = frozenset({int, float})
+
+
+Pair = tuple[float, float]
+
+
+def _rising(value: Pair) -> Pair:
+    if not value[0] < value[1]:
+        msg = f"needs two numbers, the smaller one first, not {list(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def _not_negative(value: Pair) -> Pair:
+    if not 0 <= value[0] < value[1]:
+        msg = f"needs two numbers, the smaller one first and not negative, not {list(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def _positive(value: Pair) -> Pair:
+    if not 0 < value[0] <= value[1]:
+        msg = f"needs two positive numbers, the smaller one first, not {list(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def _usable(value: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not (value[0] <= value[1] and value[2] > 0):
+        msg = f"needs first centre, last centre and a positive step, not {list(value)}"
+        raise ValueError(msg)
+    return value
+
+
+Range = Annotated[Pair, pydantic.AfterValidator(_rising)]
+"""Two numbers, the smaller one first."""
+NonNegativeRange = Annotated[Pair, pydantic.AfterValidator(_not_negative)]
+"""Two numbers, the smaller one first, which may be 0."""
+PositiveRange = Annotated[Pair, pydantic.AfterValidator(_positive)]
+"""Two positive numbers, for what is drawn evenly in the logarithm; both the same give that one."""
+Bins = Annotated[tuple[float, float, float], pydantic.AfterValidator(_usable)]
+"""First centre, last centre and step of the bins of a histogram."""
 
 
 class Settings(pydantic.BaseModel):

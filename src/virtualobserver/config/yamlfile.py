@@ -19,7 +19,9 @@ from virtualobserver.errors import ConfigError
 __all__ = ["MAX_BYTES", "dump", "locate", "parse", "read", "scalar"]
 
 MAX_BYTES: Final = 1_000_000
+"""A configuration is some kB; a larger file is another one, given by mistake."""
 MAX_DEPTH: Final = 50
+"""The parser calls itself for each level, and no configuration has more than ten."""
 MAX_REPEATS: Final = 1_000
 """How many nodes may be written by aliases alone: enough for shared sections, not for a bomb."""
 

@@ -14,12 +14,17 @@ from virtualobserver.errors import DataError
 __all__ = ["FIRST_BIN", "NAN_BIN", "OVERFLOW_BIN", "UNDERFLOW_BIN", "Axis", "Traits"]
 
 NAN_BIN = 0
+"""Code of values that are no numbers; stored, never to be changed."""
 UNDERFLOW_BIN = 1
+"""Code of values below a fixed axis; stored, never to be changed."""
 OVERFLOW_BIN = 2
+"""Code of values above; stored, never to be changed."""
 FIRST_BIN = 3
+"""The first code after those three."""
 GROWTH_LIMIT = 1 << 20
 """Bins a growing axis may have on each side of its start; values beyond count as under- or overflow."""
 MAX_FIXED_BINS = 1 << 24
+"""No picture shows as many; a step too small by mistake is refused before memory is gone."""
 
 
 @dataclass(frozen=True, slots=True)

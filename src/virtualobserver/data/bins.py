@@ -15,6 +15,7 @@ Counts = NDArray[np.uint64]
 MAX_COUNT = 2**64 - 1
 """Largest count of an unsigned 64-bit integer."""
 BINCOUNT_LIMIT = 1 << 22
+"""Cells (32 MB of counts) up to which counting in place beats sorting."""
 
 
 def no_wrap(count: Counts) -> Counts:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Axis", "Histogram", "SparseCounts"]
 
 DENSE_LIMIT = 1 << 27
+"""Cells (1 GB of counts) beyond which a dense array is refused: keep it sparse."""
 CF: Final = "CF-1.11"
 """Conventions that datasets of counts keep."""
 

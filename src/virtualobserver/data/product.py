@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from virtualobserver.data.handles import Container
+from virtualobserver.errors import BadKeyword
+from virtualobserver.maths.astrometry.motion import move_linear
 
 __all__ = ["Aux", "Known", "Missing", "Product", "Raw", "RawRef", "Target"]
 
@@ -35,6 +38,20 @@ class Target:
     kind: str = "object"
     namespace: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def position_at(self, year: float) -> tuple[float, float]:
+        """Return right ascension and declination (deg) in a Julian year; without proper motion it stays.
+
+        Raises
+        ------
+        BadKeyword
+            If it has no position.
+        """
+        if self.ra is None or self.dec is None or not math.isfinite(self.ra + self.dec):
+            msg = f"source {self.name} has no position; give ra and dec in the catalogue"
+            raise BadKeyword(msg)
+        ra, dec = move_linear(self.ra, self.dec, self.pmra or 0.0, self.pmdec or 0.0, year - self.epoch)
+        return float(ra), float(dec)
 
 
 @dataclass(frozen=True)

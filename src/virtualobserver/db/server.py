@@ -44,6 +44,7 @@ START_LIMIT = 120.0  # s; crash recovery of a big cluster takes its time
 LONGEST_SOCKET_FOLDER = 88  # bytes; a socket's whole path may have 107
 FEWEST_FILES = 64  # PostgreSQL 18 asks for 58 beside those that are open already
 ENOUGH_FILES = 1024
+"""As many as Linux allows by default, and far more than FEWEST_FILES."""
 SMALL_SHM = 1 << 30  # bytes; parallel queries fail where /dev/shm is smaller (64 MB in a container)
 
 SETTINGS = {

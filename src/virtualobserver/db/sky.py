@@ -34,6 +34,7 @@ ORDER = 29
 """Highest order of HEALPix whose cells fit into 64 bits; 0.4 mas wide."""
 CELLS = 12 << 2 * ORDER
 BATCH = 20_000
+"""Positions a statement: some MB of parameters."""
 _CELL_SIDE = np.degrees(np.sqrt(np.pi / 3))  # deg, order 0
 
 # The inner OFFSET 0 keeps the ranges as index scans; a plain join is planned as a scan of the table.

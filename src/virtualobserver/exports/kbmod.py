@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from virtualobserver.data.image import Image
-    from virtualobserver.io.kbmod.workunit import Observer
+    from virtualobserver.maths.times import Site
 
 __all__ = ["KBMOD", "RESULTS", "KBMODSettings", "kbmod_table"]
 
 RESULTS: Final = "results.ecsv"
 """Name of the table beside the WorkUnits."""
 
-_SITE: Final = ("OBS_LAT", "OBS_LON", "OBS_ELEV")
+_SITE: Final = ("OBS_LON", "OBS_LAT", "OBS_ELEV")
 _COLUMNS: Final = (
     "x y vx vy likelihood flux obs_count uuid global_ra global_dec mjd_first mjd_last rate pa source"
 )
@@ -102,7 +102,7 @@ def _write_table(view: View, path: Path) -> int:
     return len(table)
 
 
-def _stacks(view: View, maker: Maker) -> Iterator[tuple[str, Sequence[Image], Observer, str]]:
+def _stacks(view: View, maker: Maker) -> Iterator[tuple[str, Sequence[Image], Site, str]]:
     for group in view.groups(maker):
         images = [one for one in view.prepared(maker, group) if one.kind == "image"]
         if images:
@@ -110,17 +110,17 @@ def _stacks(view: View, maker: Maker) -> Iterator[tuple[str, Sequence[Image], Ob
             yield name, images, _observer(view, group, images[0]), _band(group)
 
 
-def _observer(view: View, group: Group, image: Image) -> Observer:
+def _observer(view: View, group: Group, image: Image) -> Site:
     """Return where the telescope stands, by the image itself or by the survey that it is of."""
-    from virtualobserver.io.kbmod.workunit import Observer
+    from virtualobserver.maths.times import Site
 
     own = [image.header.get(key) for key in _SITE]
     if None not in own:
-        return Observer(*(float(one) for one in own if one is not None))
+        return Site(*(float(one) for one in own if one is not None))
     surveys = {handle.info.observatory for handle in group.products if handle.info.kind == "image"}
     for maker in view.makers:
         if maker.name in surveys and maker.kind == "survey" and maker.site is not None:
-            return Observer(maker.site.lat, maker.site.lon, maker.site.height)
+            return maker.site
     msg = (
         f"neither the images of {group.source} ({', '.join(_SITE)}) nor {', '.join(sorted(surveys)) or 'a survey'} "
         "say where the telescope stands, which KBMOD has to know"

@@ -36,7 +36,9 @@ __all__ = ["BlockRef", "FileRecord", "Store", "StoredHandle", "Written"]
 
 _FOLDERS: Final = ("raw", "products", "histograms", "quarantine", "tmp")
 _KEPT_OPEN: Final = 16
+"""Files kept open, far fewer than a process may have. Chosen."""
 _NAME_DIGITS: Final = 24
+"""Hexadecimal digits, 96 bits: no two of 1e12 files share them, and names stay short."""
 
 
 @dataclass(frozen=True)

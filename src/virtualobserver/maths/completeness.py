@@ -18,7 +18,9 @@ __all__ = ["Completeness", "RecallBins", "fit_completeness", "per_square_degree"
 FloatArray = NDArray[np.float64]
 
 _GRID: Final = (13, 25, 13)
+"""Points in top, middle and the logarithm of the width: the middle is known best and needs most."""
 _PASSES: Final = 4
+"""Each closes in on five deviations. Chosen, not tuned."""
 
 
 @dataclass(frozen=True)

@@ -69,15 +69,16 @@ def wilson_interval(found: ArrayLike, tried: ArrayLike, *, confidence: float = O
         More found than tried, negative counts, or a confidence outside (0, 1).
     """
     k, n = _counts(found, tried, confidence)
-    from scipy.special import ndtri  # loaded by those who need it: workers start faster
+    from astropy.stats import binom_conf_interval  # loaded by those who need it: workers start faster
 
-    z = float(ndtri(0.5 + 0.5 * confidence))
-    with np.errstate(all="ignore"):
-        middle = (k + 0.5 * z**2) / (n + z**2)
-        half = z / (n + z**2) * np.sqrt(k * (n - k) / n + 0.25 * z**2)
-        low = np.where(k == 0, 0.0, middle - half)
-        high = np.where(k == n, 1.0, middle + half)
-    return Interval(np.where(n > 0, low, 0.0), np.where(n > 0, high, 1.0))
+    low, high = binom_conf_interval(
+        k, np.where(n > 0, n, 1.0), confidence_level=confidence, interval="wilson"
+    )
+    # at the ends rounding leaves 1e-17 of what is exactly 0 or 1
+    return Interval(
+        np.where((n > 0) & (k > 0), low, 0.0),
+        np.where((n > 0) & (k < n), high, 1.0),
+    )
 
 
 def clopper_pearson_interval(
@@ -133,10 +134,11 @@ def rate_and_limit(
         )
         raise DataError(msg)
     exposure = efficiency * exposure_time
-    from scipy.special import gammaincinv, ndtr
+    from astropy.stats import poisson_conf_interval
+    from scipy.special import ndtri
 
-    one_sided = float(ndtr(1.0))
-    low = float(gammaincinv(n_found, 1.0 - one_sided)) if n_found else 0.0
-    high = float(gammaincinv(n_found + 1.0, one_sided))
-    limit = float(gammaincinv(n_found + 1.0, confidence))
+    low, high = (float(end) for end in poisson_conf_interval(n_found, "frequentist-confidence", sigma=1))
+    # one-sided: the upper end of the interval that leaves out as much above
+    sigma = float(ndtri(confidence))
+    limit = float(poisson_conf_interval(n_found, "frequentist-confidence", sigma=sigma)[1])
     return Rate(n_found / exposure, low / exposure, high / exposure, limit / exposure, confidence)

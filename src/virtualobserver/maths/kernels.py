@@ -38,6 +38,7 @@ def _compiled(function: Function, **options: Any) -> Function:
 
 @cache
 def _network(n: int, wanted: tuple[int, ...] | None) -> NDArray[np.int64]:
+    """Return Batcher's odd-even merge sort for n values, without the comparisons that the wanted ranks do not need."""
     pairs: list[tuple[int, int]] = []
     p = 1
     while p < n:

@@ -30,6 +30,7 @@ FloatArray = NDArray[np.float64]
 MEDIAN_ERROR_FACTOR = float(np.sqrt(np.pi / 2))
 """Error of the median over error of the mean, for normally distributed values."""
 FEWEST_TO_ALIGN = 5
+"""Epochs in the common time; the scatter of fewer does not tell the error of an offset. Chosen, not tuned."""
 
 
 def flux_from_mag(mag: ArrayLike, *, zero_point: float = ZERO_POINT_AB_UJY) -> FloatArray:

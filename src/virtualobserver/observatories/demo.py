@@ -27,6 +27,7 @@ __all__ = ["DemoSettings", "VirtualDemo"]
 
 COLUMNS = ("mjd", "mag", "magerr", "filter", "ra", "dec", "flag", "exptime")
 PLAIN_BYTES = 1 << 20
+"""Up to here a quick parser is tried first; chosen, results are the same."""
 _ROW = "%.7f,%.5f,%.5f,%s,%.7f,%.7f,%d,%.1f"
 
 

@@ -20,16 +20,20 @@ from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.io.kbmod.folder import FoundUnit, find_results, find_units, unit_of, write_stack
 from virtualobserver.io.kbmod.images import images_of
 from virtualobserver.io.kbmod.tables import KbmodResults, read_results, write_results
-from virtualobserver.io.kbmod.workunit import Observer, read_workunit_image, shard_bytes
+from virtualobserver.io.kbmod.workunit import read_workunit_image, shard_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
+from virtualobserver.maths.times import Site
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, VirtualObservatory
 
 __all__ = ["VirtualKBMOD"]
 
 _SIGMA: Final = 1.4
+"""Pixels; a profile that is sampled well. Chosen."""
 _SIDE: Final = 72
-_SITE: Final = Observer(-75.1, 123.35, 3233.0)
+"""Pixels; small, so that a simulated project takes seconds."""
+_SITE: Final = Site(lon=123.35, lat=-75.1, height=3233.0)
 _IMAGES: Final = 8
+"""Likewise."""
 
 
 class VirtualKBMOD(VirtualObservatory):

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError
 from virtualobserver.maths.lightcurves.statistics import robust_mean_rms
+from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
 from virtualobserver.plot.style import FLAGGED, MARK, PLAIN, UNITS, new_figure
 
 if TYPE_CHECKING:
@@ -117,15 +118,14 @@ def _color(band: str) -> str:
 
 
 def _draw_curve(axes: Axes, curve: TimeSeries, *, label: str = "", magnitudes: bool = False) -> None:
+    """Draw good points with errors and flagged ones as crosses; an error that is none is drawn as 0."""
     flux, error = (np.asarray(values, dtype=np.float64) for values in (curve.flux, curve.flux_error))
     error = np.where(np.isfinite(error) & (error >= 0), error, 0.0)
     good = np.asarray(curve.flags) == 0
     mean = robust_mean_rms(flux[good]) if good.any() else None
     if magnitudes:
-        with np.errstate(all="ignore"):
-            error = 2.5 / np.log(10) * error / flux
-            flux = np.where(flux > 0, 23.9 - 2.5 * np.log10(flux), np.nan)
-            error = np.where(np.isfinite(flux), error, 0.0)
+        error = np.nan_to_num(mag_error_from_flux(flux, error))
+        flux = mag_from_flux(flux)
     color = _color(curve.band)
     axes.errorbar(
         curve.mjd[good],

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.data.world import has_world
+from virtualobserver.errors import BadKeyword
 from virtualobserver.plot.style import FLAGGED, MARK, PLAIN, UNITS, edges, new_figure, stretch
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["image", "spectrum"]
 
@@ -61,21 +67,36 @@ def image(
     figsize: tuple[float, float] = (6.0, 5.5),
     positions: Sequence[tuple[float, float]] = (),
 ) -> Figure:
-    """Draw an image between its 1st and 99.5th percentile; masked pixels are left white.
+    """Draw an image as zscale shows it, on the sky if it has world coordinates; masked pixels are left white.
 
     Parameters
     ----------
     positions
         Pixel positions (x, y), counted from 0, to mark with a circle.
     """
-    figure, axes = new_figure(figsize, title)
+    world = _world(picture)
+    figure, axes = new_figure(figsize, title, projection=world)
     data = np.asarray(picture.data, dtype=np.float64)
     if picture.mask is not None:
         data = np.where(picture.mask == 0, data, np.nan)
-    low, high = stretch(data)
+    low, high = stretch(data, sky=True)
     shown = axes.imshow(data, origin="lower", cmap="gray", vmin=low, vmax=high, interpolation="nearest")
     for x, y in positions:
         axes.plot(x, y, "o", ms=14, mfc="none", mec=MARK, mew=1.5)
-    axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
+    if world is None:
+        axes.set(xlabel="x [pixel]", ylabel="y [pixel]")
+    else:
+        axes.grid(color=FLAGGED, lw=0.4, alpha=0.6)
+        axes.set(xlabel="right ascension", ylabel="declination")
     figure.colorbar(shown, ax=axes, label=picture.unit)
     return figure
+
+
+def _world(picture: Image) -> WCS | None:
+    """Return the world coordinates to draw on; an image whose header has broken ones is drawn by pixels."""
+    if not has_world(picture.header):
+        return None
+    try:
+        return picture.wcs
+    except BadKeyword:
+        return None

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
     from matplotlib.axes import Axes
 
 __all__ = ["FLAGGED", "MARK", "PLAIN", "UNITS", "edges", "new_figure", "stretch"]
@@ -18,10 +19,12 @@ MARK: Final = "#e07b00"
 UNITS: Final = {"uJy": "µJy", "Angstrom": "Å"}
 
 
-def new_figure(figsize: tuple[float, float], title: str) -> tuple[Figure, Axes]:
-    """Make a figure with one pair of axes; `figsize` in inches."""
+def new_figure(
+    figsize: tuple[float, float], title: str, *, projection: WCS | None = None
+) -> tuple[Figure, Axes]:
+    """Make a figure with one pair of axes, on the sky where `projection` has world coordinates; `figsize` in inches."""
     figure = Figure(figsize=figsize, layout="constrained")
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(projection=projection)
     if title:
         axes.set_title(title)
     return figure, axes
@@ -35,10 +38,17 @@ def edges(centers: Any) -> Any:
     return np.concatenate(([2 * centers[0] - middle[0]], middle, [2 * centers[-1] - middle[-1]]))
 
 
-def stretch(data: Any) -> tuple[float, float]:
-    """Return the 1st and 99.5th percentile of the finite values, never twice the same."""
+def stretch(data: Any, *, sky: bool = False) -> tuple[float, float]:
+    """Return where colours begin and end, never twice the same.
+
+    The 1st and 99.5th percentile of the finite values; with `sky` the limits of IRAF's zscale, which show what is
+    faint beside bright stars.
+    """
+    from astropy.visualization import AsymmetricPercentileInterval, ZScaleInterval
+
     finite = data[np.isfinite(data)]
     if finite.size == 0:
         return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(finite, [1, 99.5]))
+    interval = ZScaleInterval() if sky else AsymmetricPercentileInterval(1, 99.5)
+    low, high = (float(value) for value in interval.get_limits(finite))
     return (low, high) if high > low else (low - 0.5, low + 0.5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.exocomets import gaussian, grid, noisy, photosphere, velocity
 
-from virtualobserver.analyses.exocomets.matched.classes import ClassRules, event_class, is_binary, star_class
+from virtualobserver.analyses.exocomets.matched.classes import event_class, is_binary, star_class
 from virtualobserver.analyses.exocomets.matched.features import emission_core, fit_shifts
 from virtualobserver.analyses.exocomets.matched.filter import joint_snr, make_bank, template_widths
 from virtualobserver.analyses.exocomets.matched.lines import (
@@ -33,6 +33,7 @@ from virtualobserver.analyses.exocomets.matched.reference import (
     voting_groups,
 )
 from virtualobserver.analyses.exocomets.matched.tracks import NullTail, null_tail
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.errors import DataError
 
 
@@ -304,13 +305,13 @@ EVENT = {"velocity": 30.0, "fwhm": 20.0, "fap": 1e-6, "misfit": 0.0, "pixel_shar
     ],
 )
 def test_each_rule_decides(event, star, kind):
-    verdict, reason = event_class(EVENT | event, QUIET | star, ClassRules())
+    verdict, reason = event_class(EVENT | event, QUIET | star, ExocometsSettings())
     assert verdict == kind
     assert reason
 
 
 def test_class_of_a_star():
-    rules = ClassRules()
+    rules = ExocometsSettings()
     assert star_class([], QUIET, rules) == "quiet"
     assert star_class(["unclear", "exocomet_candidate"], QUIET, rules) == "exocomet_candidate"
     assert star_class(["activity"], QUIET | {"emission_core": 1.0}, rules) == "activity"

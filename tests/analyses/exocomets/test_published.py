@@ -7,10 +7,11 @@ from support.published import published, published_numpy
 
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.analyses.exocomets.published.statistic import (
-    PublishedRules,
+    PUBLISHED_THRESHOLD,
     published_statistic,
     published_window,
 )
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.errors import DataError
 
 
@@ -57,7 +58,7 @@ def test_numbers_are_those_of_the_literal_form(seed, n, line, height):
     flux[1] += flux[1].mean() * 0.4 * np.random.default_rng(9).standard_normal(flux.shape[1]) if n > 10 else 0
     window, v = published_window(grid(line), line)
     rest = {"K": 3933.66, "H": 3968.47}[line]
-    fast = published_statistic(flux[:, window], v, rest=rest)
+    fast = published_statistic(flux[:, window], v, line=line, settings=ExocometsSettings())
     slow = published(flux[:, window], v, rest)
     usual = published_numpy(flux[:, window], v, rest)
     assert set(slow) == set(np.flatnonzero(fast.used)) == set(usual)
@@ -72,7 +73,7 @@ def test_numbers_are_those_of_the_literal_form(seed, n, line, height):
 def test_active_core_is_masked_around_its_own_velocity():
     flux = star(5, 10, "K", 3.0)
     window, v = published_window(grid("K"), "K")
-    result = published_statistic(flux[:, window], v, rest=3933.66)
+    result = published_statistic(flux[:, window], v, line="K", settings=ExocometsSettings())
     assert result.masked_velocity == pytest.approx(-20, abs=2)
     inside = np.abs(result.velocity - result.masked_velocity) < 50
     assert np.isnan(result.sigma[:, inside]).all()
@@ -85,27 +86,30 @@ def test_one_nan_or_one_dead_spectrum_hides_the_whole_star():
     for value, place in ((np.nan, (0, 500)), (0.0, 0)):
         broken = flux[:, window].copy()
         broken[place] = value
-        assert published_statistic(broken, v, rest=3933.66).skipped == "noise"
-    assert published_statistic(flux[:1, window], v, rest=3933.66).skipped == "one spectrum"
+        assert published_statistic(broken, v, line="K", settings=ExocometsSettings()).skipped == "noise"
+    assert (
+        published_statistic(flux[:1, window], v, line="K", settings=ExocometsSettings()).skipped
+        == "one spectrum"
+    )
 
 
 def test_threshold_and_width_decide():
     flux = star(7)
     window, v = published_window(grid("K"), "K")
-    assert published_statistic(flux[:, window], v, rest=3933.66).detected[3]
-    for rules in (
-        PublishedRules(threshold=-50.0),
-        PublishedRules(min_width=200),
-        PublishedRules(rv_max=20.0),
+    assert published_statistic(flux[:, window], v, line="K", settings=ExocometsSettings()).detected[3]
+    for settings in (
+        ExocometsSettings(threshold=-50.0),
+        ExocometsSettings(min_width=200),
+        ExocometsSettings(rv_max=20.0),
     ):
-        assert not published_statistic(flux[:, window], v, rest=3933.66, rules=rules).detected[3]
+        assert not published_statistic(flux[:, window], v, line="K", settings=settings).detected[3]
 
 
 def test_running_median_of_another_length():
     flux = star(8)[:, published_window(grid("K"), "K")[0]]
     v = published_window(grid("K"), "K")[1]
     minima = [
-        published_statistic(flux, v, rest=3933.66, rules=PublishedRules(median_pixels=pixels)).minimum[3]
+        published_statistic(flux, v, line="K", settings=ExocometsSettings(median_pixels=pixels)).minimum[3]
         for pixels in (1, 3, 7)
     ]
     assert len(set(minima)) == 3
@@ -129,10 +133,16 @@ def test_old_parameter_names_are_understood():
         "dataset": "../HARPS-dataset/",
     }
     settings = Exocomets(method="published", **old).settings
-    rules = settings.published_rules("K")
-    assert rules == PublishedRules(-3.5, 5, -150.0, 150.0, 1.5, 4)
+    assert (settings.threshold, settings.median_pixels, settings.rv_min, settings.rv_max) == (
+        -3.5,
+        5,
+        -150.0,
+        150.0,
+    )
+    assert (settings.activity_cutoff, settings.min_width) == (1.5, 4)
     assert (settings.snr_cut, settings.cores, settings.dataset) == (10.0, 4, "../HARPS-dataset/")
-    assert [Exocomets().settings.published_rules(line).threshold for line in "KH"] == [-4.0, -2.0]
+    assert Exocomets().settings.threshold is None
+    assert dict(PUBLISHED_THRESHOLD) == {"K": -4.0, "H": -2.0}
     with pytest.raises(ValueError, match="odd number"):
         Exocomets(med_filter_bin=4)
 
@@ -171,7 +181,10 @@ def test_night_of_ab_dor_is_flagged_by_the_published_search_and_called_activity_
 def test_numbers_of_many_spectra_are_those_of_the_literal_form(n):
     window, v = published_window(grid("K"), "K")
     flux = star(11, n, "K", 3.0 if n == 101 else 1.0)[:, window]
-    fast, usual = published_statistic(flux, v, rest=3933.66), published_numpy(flux, v, 3933.66)
+    fast, usual = (
+        published_statistic(flux, v, line="K", settings=ExocometsSettings()),
+        published_numpy(flux, v, 3933.66),
+    )
     assert set(usual) == set(np.flatnonzero(fast.used))
     for row, numbers in usual.items():
         np.testing.assert_allclose(columns(fast, row), np.array(numbers, float), rtol=0, atol=1e-10)
@@ -183,7 +196,7 @@ def test_an_infinite_value_does_what_it_does_in_the_literal_form():
     flux[3, 1000] = np.inf
     with np.errstate(all="ignore"):
         usual = published_numpy(flux, v, 3933.66)
-    fast = published_statistic(flux, v, rest=3933.66)
+    fast = published_statistic(flux, v, line="K", settings=ExocometsSettings())
     assert set(usual) == set(np.flatnonzero(fast.used))
     for row, numbers in usual.items():
         np.testing.assert_allclose(columns(fast, row), np.array(numbers, float), rtol=0, atol=1e-10)

@@ -7,11 +7,11 @@ from support.exocomets import REST, beta_pic, find, gaussian, grid, noisy, spect
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.analyses.exocomets.matched.lines import line_spectra
 from virtualobserver.analyses.exocomets.matched.search import (
-    SearchRules,
     forced_depth,
     plain_line,
     search_star,
 )
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 
 pytestmark = pytest.mark.real
 
@@ -32,7 +32,7 @@ def star(rng, case=None):
 def searched(flux):
     lines = line_spectra(grid(), flux, np.zeros(flux.shape, np.uint8), rest=REST["K"])
     night, era = np.arange(len(flux)), np.zeros(len(flux), np.int64)
-    return search_star([lines], night, era, rules=SearchRules())
+    return search_star([lines], night, era, settings=ExocometsSettings())
 
 
 @pytest.mark.parametrize(("case", "expected"), list(zip(ALL_CASES, EXPECTED, strict=True)))
@@ -42,7 +42,7 @@ def test_snr_of_a_known_comet_is_what_an_ideal_filter_has(case, expected):
     for _ in range(40):
         flux = star(rng, case)
         lines = line_spectra(grid(), flux, np.zeros(flux.shape, np.uint8), rest=REST["K"])
-        line = plain_line(lines, np.arange(20), np.zeros(20, np.int64), rules=SearchRules())
+        line = plain_line(lines, np.arange(20), np.zeros(20, np.int64), settings=ExocometsSettings())
         depth, error = forced_depth(line, np.array([AFFECTED]), v=case[0], fwhm=case[1])
         values.append(depth / error)
     assert np.mean(values) == pytest.approx(expected, abs=0.4)

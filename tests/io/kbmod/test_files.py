@@ -25,10 +25,11 @@ from virtualobserver.io.kbmod.tables import (
     write_image_collection,
     write_results,
 )
-from virtualobserver.io.kbmod.workunit import Observer, WorkUnit, read_workunit, shard_path, write_workunit
+from virtualobserver.io.kbmod.workunit import WorkUnit, read_workunit, shard_path, write_workunit
 from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 from virtualobserver.maths.shiftstack.refine import Refined
+from virtualobserver.maths.times import Site
 from virtualobserver.observatory import Aux
 
 
@@ -121,7 +122,7 @@ def test_images_out_of_order_are_refused():
             np.array([2.0, 1.0]),
             *(np.zeros((2, 5, 5), t) for t in ("f4", "f4", "u1")),
             (gaussian_psf(1),) * 2,
-            Observer(0, 0, 0),
+            Site(0, 0, 0),
         )
 
 
@@ -156,7 +157,7 @@ def test_golden_workunits_are_read_exactly_and_written_again(name, tmp_path):
     unit = read_workunit(path)
     assert unit.science.shape == (12, 80, 96)
     assert [len(kernel) for kernel in unit.psf] == [7, 7, 9] * 4
-    assert unit.observer == Observer(-75.1, pytest.approx(123.35), pytest.approx(3233.0))
+    assert unit.observer == Site(pytest.approx(123.35), -75.1, pytest.approx(3233.0))
     assert unit.config["generator_config"]["vx_steps"] == 21
     assert (unit.config["lh_level"], unit.config["sigmaG_lims"]) == (7.0, [25, 75])
     assert unit.meta["data_loc"][11] == "frame_011.fits"

@@ -5,10 +5,11 @@ import pytest
 from support.real import real_data
 
 from virtualobserver.maths.astrometry import positions as identity
+from virtualobserver.maths.astrometry.motion import move_linear
 
 
 def test_proper_motion_is_followed_even_at_the_pole():
-    ra, dec = identity.move_linear([10.0, 0.0], [0.0, 89.9999], [3600.0, 0.0], [0.0, 3600.0], 100.0)
+    ra, dec = move_linear([10.0, 0.0], [0.0, 89.9999], [3600.0, 0.0], [0.0, 3600.0], 100.0)
     np.testing.assert_allclose(ra[0], 10.1, atol=1e-6)
     # over the pole to the other side
     assert dec[1] < 90
@@ -17,7 +18,7 @@ def test_proper_motion_is_followed_even_at_the_pole():
 
 def test_one_star_under_many_names_and_years_is_one_object():
     years = np.array([2003.0, 2010.0, 2016.0, 2022.0])
-    ra, dec = identity.move_linear(np.full(4, 100.0), np.full(4, -30.0), 2000.0, -3000.0, years - 2016.0)
+    ra, dec = move_linear(np.full(4, 100.0), np.full(4, -30.0), 2000.0, -3000.0, years - 2016.0)
     known = identity.group_positions(ra, dec, years=years, pmra=np.full(4, 2000.0), pmdec=np.full(4, -3000.0))
     assert known.tolist() == [0, 0, 0, 0]
     # without the motion, 25 arcsec in 7 years are too far

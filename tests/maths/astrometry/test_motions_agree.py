@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from virtualobserver.maths.astrometry.motion import move
-from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.astrometry.motion import move, move_linear
 from virtualobserver.maths.astrometry.sphere import separation
 
 BARNARD = {"ra": 269.448503, "dec": 4.739420, "pmra": -801.551, "pmdec": 10362.394}

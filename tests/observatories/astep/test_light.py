@@ -63,8 +63,10 @@ def dipping(tmp_path):
             x, y = world.all_world2pix(stars.ra[star], stars.dec[star], 0)
             if 6 <= number < 8:
                 rows, cols = np.mgrid[: data.shape[0], : data.shape[1]]
-                near = np.hypot(cols - x, rows - y) < 9
-                data[near] -= 0.3 * (data[near] - np.median(data))
+                away = np.hypot(cols - x, rows - y)
+                # of the star's light alone: the sky is brighter here than in the middle of the frame, and not dimmed
+                sky = np.median(data[(away >= 9) & (away < 20)])
+                data[away < 9] -= 0.3 * (data[away < 9] - sky)
                 units[0].data = np.clip(np.round(data), 0, 65535).astype(np.uint16)
                 for key in ("CHECKSUM", "DATASUM"):
                     header.remove(key, ignore_missing=True)

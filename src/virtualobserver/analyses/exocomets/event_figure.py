@@ -93,6 +93,10 @@ def _residuals(
     limits: tuple[float, float],
     event: tuple[float, float],
 ) -> None:
+    """Draw the event's spectra and their neighbours in time.
+
+    In standard deviations: a comet is a track, a defect one row.
+    """
     line, rows = search.searched.lines[number], search.searched.rows
     if inside.size == 0:
         axes.text(0.5, 0.5, "nothing searched", ha="center", transform=axes.transAxes)

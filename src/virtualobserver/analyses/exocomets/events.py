@@ -31,9 +31,14 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _NEAR_CORE: Final = 150.0
+"""km/s; the core of the line with the reach of activity where v sin i is unknown (setting `activity_core`)."""
 _EXPECTED: Final = 6.0
+"""S/N with which a comet ought to show in a neighbouring spectrum before its absence counts: noise then leaves less
+than the 3 of a member of an event once in 700."""
 _MOST_COMPARED: Final = 50
+"""Events of a star that are compared with the other nights; bounds the time of a star with a thousand of them."""
 _LEAST_COVERAGE: Final = 0.5
+"""Part of an event's pixels that have data; with less than half its shape is guessed. Chosen, not tuned."""
 
 
 def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -> list[Event]:
@@ -45,7 +50,7 @@ def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -
         features = _measured(search, track)
         features |= _context(search, track, settings, compare=number < _MOST_COMPARED)
         features |= constancy[number] | sodium[number]
-        verdict = event_class(features, search.features, search.rules)
+        verdict = event_class(features, search.features, search.settings)
         events.append(_event(search, track, verdict, features, target))
     return sorted(events, key=lambda event: event.peak_mjd)
 
@@ -53,6 +58,7 @@ def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -
 def _event(
     search: StarSearch, track: Track, verdict: tuple[str, str], features: dict[str, Any], target: Target
 ) -> Event:
+    """Return a track as a detection; what has no value is stored as None, since JSON knows no NaN."""
     kind, reason = verdict
     exposures = search.star.exposures
     times = exposures.mjd[track.members]
@@ -155,6 +161,10 @@ def _best_hit(search: StarSearch, track: Track) -> NDArray[np.void]:
 def _context(
     search: StarSearch, track: Track, settings: ExocometsSettings, *, compare: bool
 ) -> dict[str, Any]:
+    """Return what tells a comet from a defect and from activity.
+
+    A defect is in one line, so the least share of a pixel counts.
+    """
     line = search.searched.lines[0]
     reach = float(np.abs(search.searched.bank.v).max()) + 100.0
     inner = np.abs(line.spectra.velocity) <= reach
@@ -245,7 +255,7 @@ def _sodium(search: StarSearch, settings: ExocometsSettings) -> list[dict[str, A
             spectra,
             search.star.exposures.night,
             search.star.exposures.era,
-            rules=settings.search_rules((), search.rules.lsf),
+            settings=search.settings,
         )
         key = one.line.lower().replace(" ", "_")
         for number, track in enumerate(tracks):

@@ -33,8 +33,11 @@ _COLORS: Final = {
     "unclear": "#1f4e79",
 }
 _MOST_LINES: Final = 120
+"""Spectra drawn over each other; more make a solid band."""
 _MOST_ROWS: Final = 400
+"""Rows of the picture by time, about its height in pixels."""
 _SHOWN: Final = 200.0
+"""km/s; nearly all comets of beta Pic are within."""
 _WORDS: Final = {
     "main_id": "", "sptype": "", "otype": "", "gaia_dr3": "Gaia DR3 ", "vsini": "v sin i ", "teff": "Teff ",
 }  # fmt: skip
@@ -132,6 +135,7 @@ def _spectra(axes: Axes, search: StarSearch, number: int, rows: IntArray, events
 
 
 def _residuals(axes: Axes, search: StarSearch, number: int, rows: IntArray, events: Sequence[Event]) -> None:
+    """Draw all spectra in standard deviations, the events marked: what the filter saw."""
     line = search.searched.lines[number]
     reach = max(abs(search.searched.bank.v[0]), _SHOWN)
     chunk = chunk_of(line, rows, reach)

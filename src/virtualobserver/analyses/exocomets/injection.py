@@ -17,13 +17,16 @@ from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.draws import log_uniform
 
 __all__ = ["draw_comet", "inject_comets"]
 
 FloatArray = NDArray[np.float64]
 
 _LIMIT: Final = 250.0
+"""km/s; inside the range that is searched, 300, with room for half a wide comet."""
 _MOST_SWEEP: Final = 60.0
+"""km/s in a whole transit, as the documentation of the setting says."""
 
 
 def draw_comet(
@@ -37,10 +40,10 @@ def draw_comet(
         If there is no exposure with a usable pixel.
     """
     mjd = _usable_times(sets)
-    depth, fwhm = _log_uniform(rng, settings.depth), _log_uniform(rng, settings.fwhm)
+    depth, fwhm = log_uniform(rng, settings.depth), log_uniform(rng, settings.fwhm)
     velocity = float(np.clip(rng.normal(settings.velocity_mean, settings.velocity_scatter), -_LIMIT, _LIMIT))
-    duration = _log_uniform(rng, settings.duration)
-    acceleration = min(_log_uniform(rng, settings.acceleration), _MOST_SWEEP / duration)
+    duration = log_uniform(rng, settings.duration)
+    acceleration = min(log_uniform(rng, settings.acceleration), _MOST_SWEEP / duration)
     acceleration *= 1.0 if rng.random() < 0.5 else -1.0
     profile = settings.profiles[int(rng.integers(len(settings.profiles)))]
     tau: float | None = None
@@ -48,7 +51,7 @@ def draw_comet(
     if profile == "optical_depth":
         # Less gas than this cannot take so much light, however much of the star it covers.
         least = -float(np.log1p(-depth)) * 1.0001
-        tau = max(_log_uniform(rng, settings.tau), least)
+        tau = max(log_uniform(rng, settings.tau), least)
         ratio = doublet_ratio(tau)
     seen = float(mjd[int(rng.integers(mjd.size))])
     middle = seen + float(rng.uniform(-0.5, 0.5)) * duration / HOURS_PER_DAY
@@ -107,6 +110,7 @@ def inject_comets(
 def _with_comet(
     data: SpectrumSet, params: Mapping[str, Any], name: str, rest: float, lsf: float
 ) -> SpectrumSet:
+    """Put the comet in front of the star; noise is dimmed with the light, somewhat more than photons would have it."""
     rows = np.flatnonzero((data.mjd >= params["start_mjd"]) & (data.mjd <= params["end_mjd"]))
     if rows.size == 0:
         return data
@@ -124,7 +128,3 @@ def _with_comet(
     passed = transmission(velocity, data.mjd[rows], comet, line="H" if name == "H" else "K", lsf=lsf)
     flux[rows] = (flux[rows] * passed).astype(flux.dtype)
     return replace(data, flux=flux)
-
-
-def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))

@@ -78,6 +78,10 @@ def population_table(properties: pd.DataFrame, outcomes: pd.DataFrame) -> pd.Dat
 
 
 def _stars(properties: pd.DataFrame, outcomes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the stars that count for rates.
+
+    No binaries, whose lines hide comets; with too few injections the typical completeness.
+    """
     counted: dict[str, tuple[int, int]] = {}
     if len(outcomes):
         groups = outcomes.assign(found=outcomes["found"].astype(bool)).groupby("source")["found"]
@@ -106,6 +110,7 @@ def _stars(properties: pd.DataFrame, outcomes: pd.DataFrame) -> list[dict[str, A
 
 
 def _row(group: str, name: str, members: list[dict[str, Any]], rate: Any) -> dict[str, Any]:
+    """Return one line of the table; nights weigh the completeness, since they are what comets are counted in."""
     nights = np.array([one["n_nights"] for one in members], dtype=np.float64)
     share = np.array([one["completeness"] for one in members])
     injected = sum(one["n_injected"] for one in members)

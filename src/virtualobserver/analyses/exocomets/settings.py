@@ -6,30 +6,10 @@ from typing import Literal
 
 import pydantic
 
-from virtualobserver.analyses.exocomets.matched.classes import ClassRules
-from virtualobserver.analyses.exocomets.matched.search import SearchRules
-from virtualobserver.analyses.exocomets.published.statistic import PUBLISHED_THRESHOLD, PublishedRules
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
-from virtualobserver.config.settings import setting
+from virtualobserver.config.settings import Bins, PositiveRange, Range, setting
 
 __all__ = ["CometInjection", "ExocometsSettings"]
-
-Range = tuple[float, float]
-Bins = tuple[float, float, float]
-
-
-def _rising(value: Range) -> Range:
-    if not value[0] < value[1]:
-        msg = f"needs the smaller number first, not {list(value)}"
-        raise ValueError(msg)
-    return value
-
-
-def _positive(value: Range) -> Range:
-    if not 0 < value[0] <= value[1]:
-        msg = f"needs two positive numbers, the smaller one first, not {list(value)}"
-        raise ValueError(msg)
-    return value
 
 
 class CometInjection(SimulateSettings):
@@ -41,10 +21,10 @@ class CometInjection(SimulateSettings):
         step="simulate",
         min_length=1,
     )
-    depth: Range = setting(
+    depth: PositiveRange = setting(
         (0.01, 0.6), doc="Fraction of the star's light missing in K, even in the logarithm", step="simulate"
     )
-    fwhm: Range = setting(
+    fwhm: PositiveRange = setting(
         (3.0, 150.0), doc="Full width at half maximum, even in the logarithm", unit="km/s", step="simulate"
     )
     velocity_mean: float = setting(
@@ -53,25 +33,25 @@ class CometInjection(SimulateSettings):
     velocity_scatter: float = setting(
         50.0, doc="Standard deviation of the velocities", unit="km/s", gt=0, step="simulate"
     )
-    duration: Range = setting(
+    duration: PositiveRange = setting(
         (1.0, 72.0), doc="Duration of the transit, even in the logarithm", unit="h", step="simulate"
     )
-    acceleration: Range = setting(
+    acceleration: PositiveRange = setting(
         (0.003, 20.0),
         doc="Change of velocity, even in the logarithm, either sign; at most 60 km/s in all",
         unit="km/s/h",
         step="simulate",
     )
-    ratio: Range = setting((0.5, 1.0), doc="Depth in H over that in K, for Gaussians", step="simulate")
-    tau: Range = setting((0.1, 10.0), doc="Optical depth in K, even in the logarithm", step="simulate")
-
-    _check_positive = pydantic.field_validator("depth", "fwhm", "duration", "acceleration", "ratio", "tau")(
-        _positive
+    ratio: PositiveRange = setting(
+        (0.5, 1.0), doc="Depth in H over that in K, for Gaussians", step="simulate"
+    )
+    tau: PositiveRange = setting(
+        (0.1, 10.0), doc="Optical depth in K, even in the logarithm", step="simulate"
     )
 
     @pydantic.field_validator("depth")
     @classmethod
-    def _not_more_than_all(cls, value: Range) -> Range:
+    def _not_more_than_all(cls, value: PositiveRange) -> PositiveRange:
         if value[1] > 0.99:
             msg = f"a comet takes at most 0.99 of the light, not {value[1]}"
             raise ValueError(msg)
@@ -221,8 +201,6 @@ class ExocometsSettings(AnalysisSettings):
     )
     simulate: CometInjection = setting(CometInjection(), doc="Injection and recovery", step="simulate")
 
-    _check_rising = pydantic.field_validator("velocity_range", "side_bands")(_rising)
-
     @pydantic.field_validator("median_pixels")
     @classmethod
     def _odd(cls, value: int) -> int:
@@ -230,44 +208,3 @@ class ExocometsSettings(AnalysisSettings):
             msg = f"a running median needs an odd number of pixels, not {value}"
             raise ValueError(msg)
         return value
-
-    @pydantic.field_validator("velocity_bins", "snr_bins", "depth_bins")
-    @classmethod
-    def _usable_bins(cls, value: Bins) -> Bins:
-        if not (value[0] <= value[1] and value[2] > 0):
-            msg = f"needs first centre, last centre and a positive step, not {list(value)}"
-            raise ValueError(msg)
-        return value
-
-    def search_rules(self, masks: tuple[tuple[Range, ...], ...], lsf: float) -> SearchRules:
-        """Return the parameters of the matched filter; `masks` are gaps of each line, km/s."""
-        return SearchRules(
-            v_range=self.velocity_range,
-            side_bands=self.side_bands,
-            lsf=lsf,
-            widest=max(self.widest, lsf),
-            degree=self.continuum_degree,
-            member_snr=min(self.member_snr, self.snr_threshold),
-            seed_snr=self.snr_threshold,
-            most=self.max_events_per_spectrum,
-            reference=self.reference,
-            frequent=self.frequent,
-            masks=masks,
-        )
-
-    def class_rules(self, lsf: float) -> ClassRules:
-        """Return the limits of the classes."""
-        return ClassRules(
-            max_fap=self.max_fap, lsf=lsf, emission_contrast=self.emission_contrast, core=self.activity_core
-        )
-
-    def published_rules(self, line: str) -> PublishedRules:
-        """Return the parameters of the published statistic for one line."""
-        return PublishedRules(
-            threshold=PUBLISHED_THRESHOLD[line] if self.threshold is None else self.threshold,
-            median_pixels=self.median_pixels,
-            rv_min=self.rv_min,
-            rv_max=self.rv_max,
-            cutoff=self.activity_cutoff,
-            min_width=self.min_width,
-        )

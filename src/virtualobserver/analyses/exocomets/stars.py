@@ -24,6 +24,7 @@ IntArray = NDArray[np.int64]
 _REST: Final = {"K": 3933.6610, "H": 3968.4670}
 _SODIUM: Final = {"Na D2": 5889.951, "Na D1": 5895.924}
 _TOLERANCE: Final = 1.0
+"""Angstrom; names of lines differ in the digits of their wavelength, other lines are further away."""
 _SAME_TIME: Final = 1e-6
 """Days: 0.1 s."""
 
@@ -100,6 +101,7 @@ def line_of(data: SpectrumSet, series: str) -> tuple[str, float]:
 
 
 def _star(members: Sequence[tuple[int, Handle]], target: Target, *, line: str, snr_cut: float) -> Star | None:
+    """Join the lines of one instrument on the exposures that all have; sodium only where it has all of them."""
     found: dict[str, tuple[int, SpectrumSet, float]] = {}
     for number, handle in members:
         data = handle.load()
@@ -164,6 +166,7 @@ def _aligned(times: Sequence[FloatArray]) -> tuple[FloatArray, list[IntArray]]:
 
 
 def _exposures(data: SpectrumSet, rows: IntArray, snr_cut: float) -> Exposures:
+    """Return the facts of exposures; what the reduction did not say gets the most harmless value."""
     epochs = data.epochs
     mjd = np.asarray(data.mjd, dtype=np.float64)[rows]
     night = (

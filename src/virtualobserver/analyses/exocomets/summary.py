@@ -30,6 +30,7 @@ DEPTHS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 _TYPICAL: Final = (0.05, 30.0, 50.0)
 """Depth, width and velocity of the comet that rates are given for."""
 _MOST_REASONS: Final = 200
+"""Spectra of a star whose reason is stored; a property is a line for people, not a table."""
 _GAIA: Final = ("source_id", "match_distance", "match_probability", "mag", "bp_rp", "g_rp", "absolute_mag")
 _SIMBAD: Final = (
     "main_id", "sptype", "otype", "aliases", "pmra", "pmdec", "parallax", "radial_velocity", "gaia_dr3"
@@ -45,7 +46,7 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
     noise = [line.noise.sigma[searched.rows] for line in searched.lines]
     properties: dict[str, Any] = {
         "method": "matched",
-        "class": star_class(kinds, search.features, search.rules),
+        "class": star_class(kinds, search.features, search.settings),
         "n_spectra": int(exposures.mjd.size),
         "n_searched": int(searched.rows.size),
         "n_nights": int(nights.size),

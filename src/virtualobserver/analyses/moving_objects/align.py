@@ -19,6 +19,7 @@ IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 _MOST_TURN: Final = 1.5  # pixels by which corners may shift differently before whole pixels do not do
 _FEWEST_STARS: Final = 6
+"""Twice the three that a linear map needs, so that a wrong one is noticed. Chosen, not tuned."""
 
 
 def needs_stars(headers: Sequence[Mapping[str, Any]], how: How) -> bool:

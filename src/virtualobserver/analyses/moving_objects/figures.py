@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["event_sheet", "recall_curve", "stamp_sheet"]
 
 _MOST: Final = 8
+"""Movers on a sheet, one row each."""
 _BINS: Final = 8
+"""Bins of a recall figure; hundreds of injections leave tens in each."""
 _BLUE: Final = "#1f4e79"
 _ORANGE: Final = "#e07b00"
 

@@ -14,12 +14,14 @@ from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettin
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
 from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
 
 __all__ = ["draw_movers", "inject_movers", "room"]
 
 _TRIES: Final = 400
+"""Draws before it is said that no mover fits into the frames."""
 _SLOWEST: Final = 1e-3  # arcsec/h: rates are drawn in the logarithm, which has no zero
 _SEEN: Final = 0.75  # chosen: part of the epochs at which a path must meet pixels with data
 
@@ -50,7 +52,7 @@ def _draw(
     slow = max(own.rate[0], settings.stack.rate[0], _SLOWEST)
     fast = min(own.rate[1], settings.stack.rate[1])
     for _ in range(_TRIES):
-        rate = float(np.exp(rng.uniform(np.log(min(slow, fast)), np.log(fast))))
+        rate = log_uniform(rng, (min(slow, fast), fast))
         mover = _one(rng, night, likelihoods, settings, rate)
         if mover is not None:
             # noise of its own: a mover is the same alone and among others

@@ -25,6 +25,7 @@ __all__ = ["KIND", "properties_of", "rows_of"]
 
 KIND: Final = "mover"
 _STAMP_RADIUS: Final = 10
+"""Pixels; a stamp of 21 x 21, the size that KBMOD keeps."""
 
 
 def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Event], list[Product]]:
@@ -141,6 +142,7 @@ def _event(  # noqa: PLR0917
     mover: Mover,
     facts: Mapping[str, Any],
 ) -> Event:
+    """Return a mover in one of its epochs as a detection."""
     mjd = float(night.mjd[row])
     errors = mover.path.error_at(night.tau[[row]])
     parameters = {

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pydantic
-
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
-from virtualobserver.config.settings import Settings, setting
-from virtualobserver.maths.shiftstack.settings import StackSettings, rising
+from virtualobserver.config.settings import NonNegativeRange, PositiveRange, Range, Settings, setting
+from virtualobserver.maths.shiftstack.settings import StackSettings
 
 __all__ = ["MoverInjection", "MovingObjectsSettings", "StackSettings"]
 
@@ -21,13 +19,11 @@ class MoverInjection(SimulateSettings):
         doc="Draw the expected likelihood evenly, or the magnitude (needs images with a zero point)",
         step="simulate",
     )
-    likelihood: tuple[float, float] = setting(
+    likelihood: NonNegativeRange = setting(
         (5.0, 20.0), doc="Least and largest expected likelihood", step="simulate"
     )
-    mag: tuple[float, float] = setting(
-        (17.0, 20.0), doc="Brightest and faintest magnitude", unit="mag", step="simulate"
-    )
-    rate: tuple[float, float] = setting(
+    mag: Range = setting((17.0, 20.0), doc="Brightest and faintest magnitude", unit="mag", step="simulate")
+    rate: PositiveRange = setting(
         (1.0, 120.0),
         doc="Slowest and fastest motion, drawn evenly in the logarithm from the part that is searched",
         unit="arcsec/h",
@@ -40,8 +36,6 @@ class MoverInjection(SimulateSettings):
         step="simulate",
         gt=0,
     )
-
-    _ranges = pydantic.field_validator("likelihood", "mag", "rate")(rising)
 
 
 class ImageCuts(Settings):

@@ -33,6 +33,7 @@ _MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
 _MJD_UNIX: Final = 40587.0
 """1970-01-01."""
 _MOST_STARS: Final = 200
+"""Brightest stars matched; more take time and are fainter, hence less accurate."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,9 @@ from virtualobserver.data.product import Product
 __all__ = ["CONTRACT"]
 
 _FRAMES: Final = 8
+"""As few as a search accepts comfortably: a trial is to take a second."""
 _SIDE: Final = 56
+"""Pixels; likewise."""
 
 
 def _noise(rng: np.random.Generator) -> list[Product]:

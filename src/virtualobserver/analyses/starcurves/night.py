@@ -21,6 +21,7 @@ __all__ = ["RADIUS", "Frame", "Night", "gather_night"]
 RADIUS: Final = 2.0
 """Within so many pixels sources are one star, where positions on the sky are not known."""
 _FEWEST: Final = 3
+"""Stars or frames, without which an ensemble has nothing to compare."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -158,6 +159,7 @@ def _frames(products: Sequence[Handle]) -> list[Frame]:
 
 
 def _frame(unit: str, group: Mapping[str, int], tables: Mapping[int, Table]) -> Frame:
+    """Join the tables of a frame: a star measured at its place in the catalogue is not taken again as a source."""
     pieces: list[tuple[int, Table, IntArray, list[str]]] = []
     if "forced" in group:
         table = tables[group["forced"]]

@@ -39,8 +39,8 @@ KIND: Final = "variable"
 _BITS: Final = (
     (MASK_SATURATED, FLAG_SATURATED), (MASK_COSMIC_RAY, FLAG_COSMIC_RAY), (MASK_NO_DATA, FLAG_EDGE)
 )  # fmt: skip
-_FEWEST: Final = 3
 _DRAWN: Final = 20
+"""An injection takes one of the brightest stars, whose light curve is surely kept."""
 
 
 def _noise(rng: np.random.Generator) -> list[Product]:

@@ -191,6 +191,7 @@ def _filtered(
     good: BoolArray,
     settings: TransientsSettings,
 ) -> tuple[FloatArray, FloatArray | None]:
+    """Return the S/N of each epoch, or that of the best template where it is higher, and the template's width."""
     widths = settings.matched_filter_widths
     if not widths:
         return snr, None

@@ -13,6 +13,7 @@ from virtualobserver.analyses.transients.settings import InjectionSettings
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.lightcurves.events import event_templates
 from virtualobserver.maths.lightcurves.statistics import robust_mean_rms
 
@@ -42,8 +43,8 @@ def draw_event(
         msg = "an event cannot be drawn: none of the light curves has a row"
         raise NotEnoughData(msg)
     shape = settings.shapes[int(rng.integers(len(settings.shapes)))]
-    amplitude = _log_uniform(rng, settings.amplitude)
-    width = _log_uniform(rng, settings.width)
+    amplitude = log_uniform(rng, settings.amplitude)
+    width = log_uniform(rng, settings.width)
     sign = -1.0 if rng.random() < settings.dips else 1.0
     lengths = np.array([end - start for start, end in spans])
     position = rng.random() * float(lengths.sum())
@@ -81,6 +82,7 @@ def inject_events(
 
 
 def _with_event(curve: TimeSeries, event: Mapping[str, Any], rng: np.random.Generator) -> TimeSeries:
+    """Add an event; no dip takes more than all of the light."""
     flux = np.asarray(curve.flux, dtype=np.float64)
     moments = robust_mean_rms(flux[curve.flags == 0])
     unit = moments.rms if event["amplitude_unit"] == "sigma" else abs(moments.mean)
@@ -119,10 +121,6 @@ def _changed_mag(
     with np.errstate(all="ignore"):
         shifted = mag - _MAG_PER_DEX * np.log10(new / old)
     return np.where(new == old, mag, np.where((new > 0) & (old > 0), shifted, np.nan))
-
-
-def _log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))
 
 
 def _merged(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

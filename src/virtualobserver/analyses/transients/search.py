@@ -169,6 +169,7 @@ def _search(units: Sequence[list[Piece]], auxes: Sequence[Aux], settings: Transi
 
 
 def _spans(block: Block, settings: TransientsSettings) -> dict[int, list[EventSpan]]:
+    """Return the events of each light curve; one too short to be searched counts as all bad."""
     good = block.good
     enough = block.n_good >= settings.min_points
     if not enough.all():

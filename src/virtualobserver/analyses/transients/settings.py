@@ -7,12 +7,11 @@ from typing import Literal, Self
 import pydantic
 
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
-from virtualobserver.config.settings import setting
+from virtualobserver.config.settings import Bins, PositiveRange, setting
 
 __all__ = ["InjectionSettings", "TransientsSettings"]
 
 Shape = Literal["box", "gaussian", "fred"]
-Bins = tuple[float, float, float]
 
 
 class InjectionSettings(SimulateSettings):
@@ -24,7 +23,7 @@ class InjectionSettings(SimulateSettings):
         step="simulate",
         min_length=1,
     )
-    amplitude: tuple[float, float] = setting(
+    amplitude: PositiveRange = setting(
         (3.0, 30.0), doc="Smallest and largest amplitude, drawn evenly in the logarithm", step="simulate"
     )
     amplitude_unit: Literal["sigma", "relative"] = setting(
@@ -32,7 +31,7 @@ class InjectionSettings(SimulateSettings):
         doc="Amplitudes count in robust rms of each light curve, or in its mean flux",
         step="simulate",
     )
-    width: tuple[float, float] = setting(
+    width: PositiveRange = setting(
         (0.5, 30.0),
         doc="Smallest and largest width (box), full width at half maximum (gaussian) or decay time (fred), "
         "drawn evenly in the logarithm",
@@ -47,14 +46,6 @@ class InjectionSettings(SimulateSettings):
         doc="Keep the errors, or scale them with the square root of the flux and add the extra noise",
         step="simulate",
     )
-
-    @pydantic.field_validator("amplitude", "width")
-    @classmethod
-    def _rising(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < value[0] <= value[1]:
-            msg = f"needs two positive numbers, the smaller one first, not {list(value)}"
-            raise ValueError(msg)
-        return value
 
 
 class TransientsSettings(AnalysisSettings):
@@ -152,13 +143,5 @@ class TransientsSettings(AnalysisSettings):
     def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if any(width <= 0 for width in value):
             msg = f"widths are positive numbers of days, not {list(value)}"
-            raise ValueError(msg)
-        return value
-
-    @pydantic.field_validator("snr_bins", "offset_bins", "dmag_bins", "mag_bins")
-    @classmethod
-    def _usable_bins(cls, value: Bins) -> Bins:
-        if not (value[0] <= value[1] and value[2] > 0):
-            msg = f"needs first centre, last centre and a positive step, not {list(value)}"
             raise ValueError(msg)
         return value

@@ -22,6 +22,7 @@ from virtualobserver.maths.photometry import luptitude
 __all__ = ["Facts", "curve_facts", "empty_histograms", "fill_histograms", "summarise"]
 
 FEW_BINS = 1 << 16
+"""Bins of all light curves up to which a plane of counts (512 kB) beats sorting."""
 
 Bins = tuple[float, float, float]
 

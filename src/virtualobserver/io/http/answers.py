@@ -33,7 +33,9 @@ __all__ = [
 ]
 
 _HEAD = 1 << 16
+"""Bytes at either end of an answer in which its kind and its errors are told."""
 _WORDS = 300
+"""Characters of a server's words that a message repeats."""
 _FITS_BLOCK = 2880
 """Bytes; FITS standard 4.0, section 3.1."""
 

@@ -12,6 +12,7 @@ from virtualobserver.secrets import scrub
 __all__ = ["first_words", "read_body"]
 
 _WORDS = 300
+"""Characters of a server's words that a message repeats."""
 
 
 def read_body(reply: Reply, max_bytes: int, progress: Callable[[int, int | None], None] | None) -> bytes:

@@ -36,6 +36,7 @@ Progress = Callable[[int, "int | None"], None]
 T = TypeVar("T")
 
 _MAX_BYTES = 512 * 1024**2
+"""Of an answer held in memory; the largest table asked for is some tens of MB, files are streamed to disk."""
 
 
 class HttpClient:

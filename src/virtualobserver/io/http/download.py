@@ -28,6 +28,7 @@ from virtualobserver.secrets import public_headers
 __all__ = ["Wanted", "fetch_file"]
 
 _HEAD = 1 << 16
+"""Bytes that tell the kind of a file; also the piece of a copy."""
 _VALIDATORS = ("etag", "last-modified")
 
 

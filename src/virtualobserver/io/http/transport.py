@@ -22,7 +22,9 @@ from virtualobserver.secrets import host_of, scrub, scrub_url
 __all__ = ["Exchange", "NoAuth", "PlainSession", "Reply", "open_reply"]
 
 _PIECE = 1 << 16
+"""Bytes read at a time: few calls, and a limit is noticed soon."""
 _LONGEST_CHAIN = 10
+"""Redirects; browsers give up at 20."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 

@@ -16,6 +16,7 @@ from virtualobserver.secrets import scrub
 __all__ = ["looks_like_xml", "votable_status"]
 
 _WORDS = 300
+"""Characters of a service's words that a message repeats."""
 _KEEP_TEXT = frozenset({"INFO", "MESSAGE", "FIELD", "DESCRIPTION"})
 
 

@@ -19,13 +19,13 @@ from virtualobserver.io.fits.structure import quiet
 from virtualobserver.io.kbmod.images import workunit_of
 from virtualobserver.io.kbmod.tables import read_image_collection, read_results, write_image_collection
 from virtualobserver.io.kbmod.workunit import (
-    Observer,
     WorkUnit,
     WorkUnitHead,
     read_workunit_head,
     shard_path,
     write_workunit,
 )
+from virtualobserver.maths.times import Site
 
 __all__ = ["COLLECTION", "FoundUnit", "find_results", "find_units", "unit_of", "write_stack", "write_stacks"]
 
@@ -60,7 +60,7 @@ class FoundUnit:
 
 
 def write_stack(
-    path: Path, images: Sequence[Image], *, observer: Observer, band: str = "", sharded: bool = False
+    path: Path, images: Sequence[Image], *, observer: Site, band: str = "", sharded: bool = False
 ) -> pd.DataFrame:
     """Write aligned images, in order of time, as a WorkUnit without loss, and return their ImageCollection.
 
@@ -75,7 +75,7 @@ def write_stack(
 
 
 def write_stacks(
-    folder: Path, stacks: Iterable[tuple[str, Sequence[Image], Observer, str]], *, sharded: bool = False
+    folder: Path, stacks: Iterable[tuple[str, Sequence[Image], Site, str]], *, sharded: bool = False
 ) -> int:
     """Write named stacks and one ImageCollection of all; return the number of WorkUnits."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def write_stacks(
     return len(tables)
 
 
-def unit_of(images: Sequence[Image], *, observer: Observer, band: str = "") -> WorkUnit:
+def unit_of(images: Sequence[Image], *, observer: Site, band: str = "") -> WorkUnit:
     """Build a WorkUnit from images with ``MJD-MID`` and ``FWHM`` in their headers.
 
     Raises
@@ -186,7 +186,7 @@ def _collection(name: str, unit: WorkUnit, band: str) -> pd.DataFrame:
         ra, dec = (float(part) for part in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
         row = {
             "mjd_mid": mjd, "ra": ra, "dec": dec, "wcs": json.dumps(dict(cards)),
-            "obs_lon": unit.observer.lon, "obs_lat": unit.observer.lat, "obs_elev": unit.observer.elevation,
+            "obs_lon": unit.observer.lon, "obs_lat": unit.observer.lat, "obs_elev": unit.observer.height,
             "location": name, "mjd": mjd, "filter": band or "unknown", "visit": number, "ext_idx": number,
         }  # fmt: skip
         for corner, (right, up) in _CORNERS.items():

@@ -12,8 +12,9 @@ from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.image import Image
 from virtualobserver.errors import DataError
 from virtualobserver.io.kbmod.config import default_config
-from virtualobserver.io.kbmod.workunit import Observer, WorkUnit
+from virtualobserver.io.kbmod.workunit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
+from virtualobserver.maths.times import Site
 
 __all__ = ["images_of", "workunit_of"]
 
@@ -26,7 +27,7 @@ def workunit_of(
     images: Sequence[Image],
     mjd: ArrayLike,
     *,
-    observer: Observer,
+    observer: Site,
     psf: Sequence[NDArray[np.floating]] | None = None,
     meta: Mapping[str, Sequence[Any]] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -91,7 +92,7 @@ def images_of(unit: WorkUnit, *, unit_of_flux: str = "electron") -> list[Image]:
         cards = unit.global_wcs if unit.wcs[number] is None else unit.wcs[number]
         header = {key: value for key, value in (cards or {}).items() if not key.startswith("NAXIS")}
         site = unit.observer
-        header |= {"OBS_LAT": site.lat, "OBS_LON": site.lon, "OBS_ELEV": site.elevation}
+        header |= {"OBS_LAT": site.lat, "OBS_LON": site.lon, "OBS_ELEV": site.height}
         header |= {"MJD-MID": float(mjd), "FWHM": psf_sigma(unit.psf[number]) / FWHM_TO_SIGMA}
         images.append(
             Image(unit.science[number], unit.variance[number], unit.mask[number], header, unit_of_flux)

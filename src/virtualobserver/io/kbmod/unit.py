@@ -12,17 +12,9 @@ from numpy.typing import NDArray
 from virtualobserver.errors import DataError
 from virtualobserver.io.kbmod.config import default_config
 from virtualobserver.maths.shiftstack.images import Frames
+from virtualobserver.maths.times import Site
 
-__all__ = ["Observer", "WorkUnit"]
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Where the telescope stands: geodetic latitude and longitude, deg, east positive; height, m."""
-
-    lat: float
-    lon: float
-    elevation: float
+__all__ = ["WorkUnit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +60,7 @@ class WorkUnit:
     variance: NDArray[np.float32]
     mask: NDArray[np.uint8]
     psf: tuple[NDArray[np.float32], ...]
-    observer: Observer
+    observer: Site
     wcs: tuple[Mapping[str, Any] | None, ...] = ()
     meta: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     meta_wcs: Mapping[str, Sequence[Mapping[str, Any] | None]] = field(default_factory=dict)

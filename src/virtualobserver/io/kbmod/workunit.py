@@ -21,11 +21,11 @@ from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.fits.structure import MemoryFile, quiet, silent
 from virtualobserver.io.fits.timeless import timeless
 from virtualobserver.io.kbmod.config import config_columns, config_of
-from virtualobserver.io.kbmod.unit import Observer, WorkUnit
+from virtualobserver.io.kbmod.unit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf
+from virtualobserver.maths.times import Site
 
 __all__ = [
-    "Observer",
     "WorkUnit",
     "WorkUnitHead",
     "read_workunit",
@@ -44,7 +44,9 @@ _SKIPPED: Final = frozenset(
 )
 
 
-_RUBIN: Final = Observer(-30.244633, -70.749417, 2662.75)  # what KBMOD assumes where a file says nothing
+_RUBIN: Final = Site(
+    lon=-70.749417, lat=-30.244633, height=2662.75
+)  # what KBMOD assumes where a file says nothing
 
 
 def shard_path(path: Path, number: int) -> Path:
@@ -206,7 +208,7 @@ def _primary(unit: WorkUnit) -> afits.PrimaryHDU:
     primary.header["BARY"] = unit.distance
     primary.header["OBS_LAT"] = unit.observer.lat
     primary.header["OBS_LON"] = unit.observer.lon
-    primary.header["OBS_ELEV"] = unit.observer.elevation
+    primary.header["OBS_ELEV"] = unit.observer.height
     if unit.global_wcs is not None:
         _add_wcs(primary.header, unit.global_wcs)
     return primary
@@ -314,10 +316,10 @@ def _head_fields(header: Any) -> dict[str, Any]:
         found = header.get(key)
         return None if found is None or isinstance(found, afits.card.Undefined) or found == "" else found
 
-    site = [value(key) for key in ("OBS_LAT", "OBS_LON", "OBS_ELEV")]
+    site = [value(key) for key in ("OBS_LON", "OBS_LAT", "OBS_ELEV")]
     cards = _wcs_cards(header)
     return {
-        "observer": _RUBIN if None in site else Observer(*(float(one) for one in site)),
+        "observer": _RUBIN if None in site else Site(*(float(one) for one in site)),
         "reprojected": bool(header["REPRJCTD"]),
         "frame": str(value("REPFRAME") or ""),
         "distance": None if value("BARY") is None else float(value("BARY")),

@@ -18,9 +18,13 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 MARGIN: Final = 0.05
+"""Of the frame's side: stars just off the frame may be on it once the solution is better."""
 CLIP: Final = 4.0
+"""Robust standard deviations; takes wrong matches, hardly a good one of a thousand. As elsewhere here."""
 FOLDS: Final = 5
+"""Of the cross-validation; the usual number, not tuned."""
 STARS_PER_TERM: Final = 1.5
+"""Fewer stars than that leave a polynomial free between them; the cross-validation decides above. Not tuned."""
 WORTH: Final = 0.98
 """A higher order has to lower the scatter of stars that were not fitted to this fraction."""
 

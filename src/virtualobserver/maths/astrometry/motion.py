@@ -1,13 +1,17 @@
-"""Positions of many stars at another epoch."""
+"""Positions of stars at another epoch, in two accuracies."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["move"]
+from virtualobserver.conventions import MAS_PER_DEGREE
+
+__all__ = ["move", "move_linear"]
+
+FloatArray = NDArray[np.float64]
 
 _FALLBACK_PC: Final = 10.0
 """Distance of a star whose own is not known: without radial velocity the direction does not depend on it."""
@@ -15,6 +19,32 @@ _KM_S_PER_MAS_YR_KPC: Final = 4.740470
 """One astronomical unit a Julian year, km/s."""
 _FASTEST_KM_S: Final = 3000.0
 """Above the speed of any star but a few about the Galactic centre: such a parallax is noise."""
+
+
+def move_linear(
+    ra: ArrayLike, dec: ArrayLike, pmra: ArrayLike, pmdec: ArrayLike, years: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Positions after some years of proper motion, along straight lines tangent to the sphere.
+
+    The quick one of two: without distance and radial velocity, so without perspective, which is 0.25 arcsec for
+    Barnard's star over 20 years and less for all others. The rigorous one is `move`.
+
+    Parameters
+    ----------
+    ra, dec : array_like, shape (n,)
+        Degrees.
+    pmra, pmdec : array_like, shape (n,)
+        mas/yr, the first times cos(dec); NaN = none.
+    years : array_like, shape (n,)
+    """
+    a, d = np.deg2rad(np.asarray(ra, dtype=np.float64)), np.deg2rad(np.asarray(dec, dtype=np.float64))
+    factor = np.deg2rad(np.asarray(years, dtype=np.float64) / MAS_PER_DEGREE)
+    east = np.nan_to_num(np.asarray(pmra, dtype=np.float64)) * factor
+    north = np.nan_to_num(np.asarray(pmdec, dtype=np.float64)) * factor
+    x = np.cos(d) * np.cos(a) - east * np.sin(a) - north * np.sin(d) * np.cos(a)
+    y = np.cos(d) * np.sin(a) + east * np.cos(a) - north * np.sin(d) * np.sin(a)
+    z = np.sin(d) + north * np.cos(d)
+    return np.rad2deg(np.arctan2(y, x)) % 360.0, np.rad2deg(np.arctan2(z, np.hypot(x, y)))
 
 
 def move(
@@ -30,7 +60,7 @@ def move(
 ) -> dict[str, NDArray[Any]]:
     """Carry positions along straight lines in space to another epoch.
 
-    The rigorous one of two; `positions.move_linear` is quick and leaves out perspective.
+    The rigorous one of two; `move_linear` is quick and leaves out perspective.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DataError, NoMatch, NotEnoughData
 from virtualobserver.maths.astrometry.fit import Field, PlateFit, match_pixels, refine_plate
-from virtualobserver.maths.astrometry.positions import move_linear
+from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.quads import Candidate, chance, find_candidates
 from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject, project
 

@@ -9,44 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAS_PER_DEGREE
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.maths.astrometry.motion import move_linear
 
 __all__ = [
     "Match",
     "absolute_magnitude",
     "group_positions",
     "match_star",
-    "move_linear",
     "normal_name",
 ]
 
 FloatArray = NDArray[np.float64]
-
-
-def move_linear(
-    ra: ArrayLike, dec: ArrayLike, pmra: ArrayLike, pmdec: ArrayLike, years: ArrayLike
-) -> tuple[FloatArray, FloatArray]:
-    """Positions after some years of proper motion, along straight lines tangent to the sphere.
-
-    The quick one of two: without distance and radial velocity, so without perspective, which is 0.25 arcsec for
-    Barnard's star over 20 years and less for all others. The rigorous one is `motion.move`.
-
-    Parameters
-    ----------
-    ra, dec : array_like, shape (n,)
-        Degrees.
-    pmra, pmdec : array_like, shape (n,)
-        mas/yr, the first times cos(dec); NaN = none.
-    years : array_like, shape (n,)
-    """
-    a, d = np.deg2rad(np.asarray(ra, dtype=np.float64)), np.deg2rad(np.asarray(dec, dtype=np.float64))
-    factor = np.deg2rad(np.asarray(years, dtype=np.float64) / MAS_PER_DEGREE)
-    east = np.nan_to_num(np.asarray(pmra, dtype=np.float64)) * factor
-    north = np.nan_to_num(np.asarray(pmdec, dtype=np.float64)) * factor
-    x = np.cos(d) * np.cos(a) - east * np.sin(a) - north * np.sin(d) * np.cos(a)
-    y = np.cos(d) * np.sin(a) + east * np.cos(a) - north * np.sin(d) * np.sin(a)
-    z = np.sin(d) + north * np.cos(d)
-    return np.rad2deg(np.arctan2(y, x)) % 360.0, np.rad2deg(np.arctan2(z, np.hypot(x, y)))
 
 
 def _vectors(ra: FloatArray, dec: FloatArray) -> FloatArray:

@@ -27,7 +27,9 @@ NEIGHBOURS: Final = 7
 TOLERANCE: Final = 0.02
 """Largest distance of two shapes, in units of the longest side."""
 ALIKE: Final = 3
+"""Catalogue figures tried for each of the frame; the nearest may be one by chance. Chosen, not tuned."""
 MOST: Final = 6000
+"""Candidates tested; bounds the time of a frame that is nowhere in the catalogue."""
 NEAR: Final = 0.08
 """Within which stars are the same, in units of their mean distance; a chance of 2 % a star."""
 

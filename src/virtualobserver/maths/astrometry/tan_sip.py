@@ -28,9 +28,11 @@ _WORLD: Final = re.compile(
 ROUND_TRIP: Final = 1e-3
 """Wanted accuracy of the inverse polynomials, pixels."""
 HIGHEST_INVERSE: Final = 6
+"""Order of the inverse polynomials; readers of SIP need no more than 9, and higher ones swing at the corners."""
 EXACT: Final = 1e-7
 """Accuracy of `TanSip.to_pixel`, pixels."""
 MOST_STEPS: Final = 20
+"""Most iterations of the inverse; a distortion of 1 % gains two digits in each."""
 
 
 def project(ra: ArrayLike, dec: ArrayLike, ra0: float, dec0: float) -> tuple[FloatArray, FloatArray]:

@@ -23,8 +23,11 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 NEIGHBOURS = 6
+"""Stars about each one of which triangles are made: 15 triangles. Chosen, not tuned."""
 RATIO_TOLERANCE = 0.01
+"""Of sides; a tenth of a pixel in triangles of ten."""
 TRIALS = 400
+"""Maps tried, those with most votes first; bounds the time of frames that do not overlap."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -335,6 +335,10 @@ def _bits_in_circles(
 def _ring_sky(
     data: Any, bad: Any, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray]:
+    """Return the clipped median of a ring about each place and its error.
+
+    Neighbours in the ring are clipped, not modelled.
+    """
     inner, outer = annulus
     level, error = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for number, (x0, y0) in enumerate(zip(x, y, strict=True)):

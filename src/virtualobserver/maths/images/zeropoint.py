@@ -29,6 +29,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 ROUNDS: Final = 20
+"""Most iterations, should it not settle. Chosen, not tuned."""
 SETTLED: Final = 1e-5
 """Change of the extra scatter (mag) that ends the iteration."""
 NARROW: Final = 0.1
@@ -370,6 +371,7 @@ def _zero_point(
     pivot: float,
     known: float,
 ) -> ZeroPoint:
+    """Return the fit as it is handed out; a colour term that was given has no error."""
     used, found, covariance, variance, scatter = result
     residual = (target - terms @ found)[used]
     freedom = max(int(used.sum()) - len(found), 1)

@@ -22,6 +22,7 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 
 UNIFORM_SPREAD = 0.01
+"""Of the median step: rounding of times in archives is below, a missed exposure far above."""
 
 
 def sort_times(mjd: ArrayLike, *ties: ArrayLike) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ __all__ = ["Ensemble", "Transparency", "correct_ensemble", "magnitudes"]
 
 FloatArray = NDArray[np.float64]
 CLOUD = 0.5
+"""Of the night's median light; thin clouds are corrected, behind thicker ones colours and sky are others. Not tuned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +220,7 @@ def _corrected(
     common: Transparency,
     excess: FloatArray,
 ) -> Ensemble:
+    """Correct each star by all others: with itself among them its own variation would be lessened."""
     total = weight.sum(axis=0)
     values, errors, median = stars
     level = signal.sum(axis=0) / np.where(total > 0, total, np.nan) / common.factor

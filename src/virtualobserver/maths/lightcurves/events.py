@@ -197,6 +197,7 @@ def _runs(
     *,
     both_signs: bool,
 ) -> list[EventSpan]:
+    """Return runs of epochs on one side of `side` that somewhere exceed the threshold; a gap in time ends a run."""
     threshold, side, max_gap = limits
     level = (score > side).astype(np.int8)
     if both_signs:

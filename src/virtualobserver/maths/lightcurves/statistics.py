@@ -31,7 +31,9 @@ FloatArray = NDArray[np.float64]
 CLIP_SIGMA = 3.0
 """With CLIP_ROUNDS the documented rule of the statistics; parity with stored values depends on it."""
 CLIP_ROUNDS = 3
+"""See CLIP_SIGMA."""
 FEWEST_TO_CLIP = 5
+"""Of fewer values, none can be 3 standard deviations away from the mean of all."""
 LARGE = 1e150
 """Above this, squares of values do not fit into float64."""
 

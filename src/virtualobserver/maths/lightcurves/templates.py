@@ -24,6 +24,7 @@ RISE_FRACTION = 0.1
 SUPPORT = {"box": (0.5, 0.5), "gaussian": (2.0, 2.0), "fred": (10.0 * RISE_FRACTION, 10.0)}
 """Widths before and after the centre beyond which a shape is below 1/10000 (Gaussian: 2e-5)."""
 PAIRS_AT_ONCE = 1 << 20
+"""Pairs of epoch and template, 8 MB a column; bounds the memory of long light curves."""
 
 
 def event_templates(

@@ -99,6 +99,10 @@ class Likelihoods:
     def _fill(
         self, psi: NDArray[np.float32], phi: NDArray[np.float32], frame: int, origin: NDArray[np.int64]
     ) -> None:
+        """Fill in the part of a box that lies on the frame.
+
+        Pixels as far as the profile reaches around it are read too.
+        """
         _, ny, nx = self.shape
         x, y = int(origin[0]), int(origin[1])
         y0, y1 = max(y, 0), min(y + psi.shape[0], ny)

@@ -19,6 +19,7 @@ __all__ = ["TOUCH", "Hole", "Mover", "Remote", "View", "explain_away", "without_
 _LEFT_OVER: Final = 1.0  # sigma of the whole path that the light outside the removed disc may still make up
 _LEAST: Final = 2.5  # radius of that disc in widths of the point spread function, at least
 _MOST: Final = 6.0
+"""Radius of that disc in widths, at most: beyond, a profile is below 1e-7 of its peak."""
 TOUCH: Final = _MOST
 """Widths of the profile within which the light of a mover, taken away, changes what others have."""
 

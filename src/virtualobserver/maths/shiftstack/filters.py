@@ -29,7 +29,9 @@ ClusterBy = Literal[
     "grid_start_end",
 ]
 _FLOOR: Final = 1e-5
+"""Least distance of the percentiles: a path of equal values keeps them all."""
 _CURVES: Final = 2_000_000
+"""Values of curves held at a time; bounds the memory."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from virtualobserver.maths.shiftstack.search import Trajectories, positions
 __all__ = ["groups_of"]
 
 _NEIGHBOURS: Final = ((0, 1), (1, -1), (1, 0), (1, 1))
+"""Half of the eight cells about one: each pair of neighbours is looked at once."""
 
 
 def groups_of(found: Trajectories, tau: NDArray[np.float64], distance: float) -> Iterator[Trajectories]:

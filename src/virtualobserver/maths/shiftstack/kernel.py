@@ -21,6 +21,7 @@ __all__ = ["Padded", "State", "new_state", "pad_planes", "stack"]
 
 _CHUNK: Final = 512  # columns whose sums stay in the first-level cache
 _UNROLLED: Final = 8
+"""Frames added in one go, so that their sums stay in registers. Chosen, not tuned."""
 _SLACK: Final = 1.0 - 1e-5  # the quick test must never refuse what the exact one takes
 
 Floats = NDArray[np.floating[Any]]
@@ -115,6 +116,8 @@ def _columns(planes: Padded, x_start: int, cols: int, dx: NDArray[np.int64]) -> 
     return np.clip(np.ascontiguousarray(dx, dtype=np.int64) + (x_start + planes.pad), 0, width - cols)
 
 
+# Psi and phi are summed along each velocity, a chunk of a row at a time; a root and a division are taken only where
+# the sums may exceed what the pixel has already.
 # One loop nest: calls inside it would cost more than they tidy.
 # Unsigned positions spare the test for negative ones, without which the loops would not be vectorised.
 def _stack(psi, phi, geometry, dy, columns, best, index, first, level, min_obs):  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912, PLR0917

@@ -21,7 +21,9 @@ from virtualobserver.maths.shiftstack.search import Trajectories, positions
 __all__ = ["EDGE", "Refined", "refine"]
 
 _STEPS: Final = 12
+"""Most steps; it ends sooner where a step gains nothing."""
 _HALVINGS: Final = 5
+"""A step 32 times shorter that gains nothing means that the top is reached."""
 EDGE: Final = 4
 """Pixels about a cutout that cubic B-splines need; beyond them the prefilter has died down."""
 
@@ -180,6 +182,7 @@ def _result(
     sums: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]],
     middle: float,
 ) -> Refined:
+    """Return the path with its covariance; infinite where the epochs do not tell both place and velocity."""
     psi, phi, here = sums
     total, weight = float(psi[here].sum()), float(phi[here].sum())
     flux = total / weight if weight > 0 else -1.0

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-import pydantic
+from virtualobserver.config.settings import NonNegativeRange, Settings, setting
 
-from virtualobserver.config.settings import Settings, setting
-
-__all__ = ["StackSettings", "rising"]
-
-
-def rising(value: tuple[float, float]) -> tuple[float, float]:
-    """Return a range, or refuse one that is negative or does not rise."""
-    if not 0 <= value[0] < value[1]:
-        msg = f"needs two numbers, the smaller one first and not negative, not {list(value)}"
-        raise ValueError(msg)
-    return value
+__all__ = ["StackSettings"]
 
 
 class StackSettings(Settings):
     """Shift and stack: how a night is searched, for people and for the search alike."""
 
-    rate: tuple[float, float] = setting(
+    rate: NonNegativeRange = setting(
         (5.0, 60.0), doc="Slowest and fastest motion searched, any direction", unit="arcsec/h", step="analyse"
     )
     drift: float = setting(
@@ -69,5 +59,3 @@ class StackSettings(Settings):
     seed: int = setting(0, doc="Seed of the shuffled control", step="analyse", ge=0)
     precision: Literal["single", "double"] = setting("single", doc="Of the sums", step="analyse")
     threads: int = setting(1, doc="Threads: cores / workers", run_only=True, ge=1)
-
-    _ranges = pydantic.field_validator("rate")(rising)

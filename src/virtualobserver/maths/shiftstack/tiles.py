@@ -23,8 +23,11 @@ Grid = VelocityGrid | TwoLevelGrid
 # psi and phi, their inverted copy, and what the search makes of them; of blocks the last is small
 _BYTES_ONE: Final = 28
 _BYTES_TWO: Final = 18
+"""Bytes a pixel and frame of a search in two levels, see above."""
 _MOST_SECTORS: Final = 64
+"""Parts of the range of directions; with more the margins no longer shrink."""
 _SMALLEST: Final = 16
+"""Pixels; a part whose margins are many times larger than itself is not worth searching."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,9 @@ __all__ = [
 ]
 
 _ABSURD = 1e15
+"""Far above any flux in counts; broken files hold 1e21."""
 _ABSURD_TIMES = 1e4
+"""No line and no cosmic ray is as much brighter than a spectrum's typical value."""
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

@@ -49,7 +49,7 @@ class VirtualHARPS(VirtualObservatory):
     version: ClassVar[str] = "2"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"
-    site: ClassVar[Site | None] = Site(LA_SILLA.lon, LA_SILLA.lat, LA_SILLA.height)
+    site: ClassVar[Site | None] = LA_SILLA
     bands: ClassVar[tuple[str, ...]] = ("K", "H")
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "reduced"),)
     batch: ClassVar[int] = 8

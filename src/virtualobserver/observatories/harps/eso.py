@@ -24,6 +24,7 @@ __all__ = ["find_rows", "open_eso"]
 
 _HARD_CODED: Final = "http://archive.eso.org"
 _MOST: Final = 10_000
+"""What the form of the archive gives at most."""
 _SHORTEST: Final = 1.0  # d; the form knows no finer time
 _FORM: Final = {
     "dp_id": "ARCFILE", "target_name": "Object", "ra": "RA", "dec": "DEC", "date": "DATE OBS", "exptime": "EXPTIME",

@@ -22,7 +22,8 @@ from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.listing import stamps
-from virtualobserver.maths.astrometry.positions import group_positions, move_linear, normal_name
+from virtualobserver.maths.astrometry.motion import move_linear
+from virtualobserver.maths.astrometry.positions import group_positions, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps import tree
 from virtualobserver.observatories.harps.header import Facts

@@ -15,9 +15,9 @@ from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.io.http.answers import expect_votable
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_request, votable_rows
-from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star, move_linear
+from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star
 
-__all__ = ["SERVICE", "TAP_URL", "ask", "identify", "position_at", "query_over"]
+__all__ = ["SERVICE", "TAP_URL", "ask", "identify", "query_over"]
 
 SERVICE: Final = "gaia"
 TAP_URL: Final = "https://gea.esac.esa.int/tap-server/tap"
@@ -38,19 +38,11 @@ def query_over(http: HttpClient, url: str = TAP_URL) -> Query:
     return query
 
 
-def position_at(target: Target, year: float) -> tuple[float, float]:
-    """Return where a target is in a Julian year (degrees); without proper motion it stays."""
-    assert target.ra is not None
-    assert target.dec is not None
-    ra, dec = move_linear(target.ra, target.dec, target.pmra or 0.0, target.pmdec or 0.0, year - target.epoch)
-    return float(ra), float(dec)
-
-
 def ask(catalogue: ReferenceCatalogue, target: Target, *, radius: float = 30.0) -> Raw | None:
     """Return the stars around a target (radius in arcsec) as raw data; None without a position."""
     if target.ra is None or target.dec is None:
         return None
-    ra, dec = position_at(target, _EPOCH)
+    ra, dec = target.position_at(_EPOCH)
     known = target.pmra is not None and target.pmdec is not None
     wide = radius if known else radius + 0.5 * abs(_EPOCH - target.epoch)
     stars = catalogue.cone(ra, dec, wide / ARCSEC_PER_DEGREE, _EPOCH)
@@ -83,7 +75,7 @@ def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> 
     answer = answers[-1]
     year = float(np.median(years)) if years else _EPOCH
     stars = ReferenceStars.from_csv(answer.read(), answer.archive_id).at_epoch(year)
-    away = stars.distances(*position_at(target, year))
+    away = stars.distances(*target.position_at(year))
     if target.pmra is None or target.pmdec is None:
         # a list without motions gives the place of its own epoch: each star is carried there instead
         away = np.minimum(away, stars.at_epoch(target.epoch).distances(target.ra, target.dec))

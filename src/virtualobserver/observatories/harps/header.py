@@ -28,6 +28,7 @@ LA_SILLA: Final = Site(lon=-70.7345, lat=-29.2584, height=2400.0)
 """The 3.6 m telescope, as its headers give it."""
 
 _UNSET: Final = -90000.0
+"""HARPS writes -99999 for what it does not know."""
 _WANTED: Final = frozenset(
     [
         "OBJECT", "RA", "DEC", "MJD-OBS", "MJD-END", "DATE-OBS", "EXPTIME", "TEXPTIME", "SNR", "SPECSYS",

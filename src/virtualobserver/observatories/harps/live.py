@@ -29,7 +29,7 @@ from virtualobserver.io.http.answers import expect_fits, expect_votable
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_request
 from virtualobserver.io.names import safe_name
-from virtualobserver.observatories.harps import eso, gaia, query
+from virtualobserver.observatories.harps import eso, query
 from virtualobserver.observatories.harps.adp import cut_windows
 from virtualobserver.observatories.harps.folder import catalogue_of
 from virtualobserver.observatories.harps.header import Facts
@@ -41,6 +41,7 @@ from virtualobserver.observatory import Client, Landed
 __all__ = ["Addresses", "LiveArchive", "scratch"]
 
 _FIRST_MJD: Final = 51544.0
+"""1 January 2000, before the first spectra of HARPS (2003)."""
 _SHORTEST: Final = 1e-3  # d; two rows that share their time are not told apart below this
 _GIVE_UP: Final = 3  # products in a row that an archive does not give
 
@@ -103,7 +104,7 @@ class LiveArchive:
                 msg = f"source {target.name} has no position; give ra and dec in the catalogue"
                 raise DataError(msg)
             # HARPS began in 2003: the middle of its time, widened by the motion of half of it
-            ra, dec = gaia.position_at(target, 2014.0)
+            ra, dec = target.position_at(2014.0)
             motion = math.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000.0
             cone = (ra, dec, (self._settings.radius + 12.0 * motion) / ARCSEC_PER_DEGREE)
         if self._settings.route == "astroquery":

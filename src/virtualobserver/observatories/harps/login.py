@@ -19,6 +19,7 @@ __all__ = ["TOKEN_URL", "BearerAuth", "Login"]
 
 TOKEN_URL: Final = "https://www.eso.org/sso/oidc/token"  # noqa: S105 - an address
 _EARLY: Final = 600.0
+"""Seconds before its end from which a token is renewed: a long download starts with one that lasts."""
 
 
 class BearerAuth(AuthBase):

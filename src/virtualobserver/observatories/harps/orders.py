@@ -19,9 +19,11 @@ FloatArray = NDArray[np.float64]
 _DEGREE: Final = "ESO DRS CAL TH DEG LL"
 _COEFFICIENT: Final = "ESO DRS CAL TH COEFF LL"
 _STEP: Final = 0.01
+"""Angstrom; the step of the archive's merged spectra."""
 _MARGIN: Final = 4.0
 """Angstrom around the windows: the motion of the Earth shifts lines by 0.4."""
 _HIGHEST: Final = 9
+"""Degree; the pipeline uses 3, and a larger number is a header that is wrong."""
 
 
 def are_orders(unit: Any) -> bool:

@@ -32,8 +32,10 @@ LINE_NAMES: Final = {"K": "CaII K", "H": "CaII H"}
 _BLOCKED: Final = {"H": ((3970.075, 150.0),)}
 """Other strong lines near a line: wavelength in air (Å) and the half width (km/s) kept out of its side bands."""
 _FEW: Final = 4
+"""Spectra; of fewer a median is no reference for their noise."""
 _NOTHING: Final[NDArray[Any]] = np.empty(0)
 _MANY: Final = 400
+"""Spectra that give the reference and the correlation; more change neither."""
 _UNITS: Final = {
     "mjd": "d", "exptime": "s", "berv": "km/s", "rv": "km/s", "v_file": "km/s",
 }  # fmt: skip

@@ -72,6 +72,7 @@ _FRAMES: Final = {
 # The standard solar motion that LSRK stands for: 20.0 km/s towards 18h, +30° of 1900, here of 2000.
 _APEX: Final = (270.9593, 30.0047)
 _SOLAR_MOTION: Final = 20.0
+"""km/s, by definition of LSRK."""
 
 
 def scale_of(unit: str, wave: FloatArray) -> tuple[float, str]:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import pydantic
 
-from virtualobserver.config.settings import Settings, address, setting
+from virtualobserver.config.settings import PositiveRange, Settings, address, setting
 from virtualobserver.observatories.harps.gaia import TAP_URL as GAIA_URL
 from virtualobserver.observatories.harps.login import TOKEN_URL
 from virtualobserver.observatories.harps.query import FILE_URL, TAP_URL, WEB
@@ -27,10 +27,10 @@ class SimulationSettings(Settings):
     comets: float = setting(
         2.0, doc="Mean number of exocomets of a star of that kind, at least one", step="fetch", ge=0
     )
-    depth: tuple[float, float] = setting(
+    depth: PositiveRange = setting(
         (0.05, 0.5), doc="Range of their depths in K, drawn evenly in its logarithm", step="fetch"
     )
-    width: tuple[float, float] = setting(
+    width: PositiveRange = setting(
         (6.0, 60.0),
         doc="Range of their full widths at half maximum, drawn likewise",
         unit="km/s",

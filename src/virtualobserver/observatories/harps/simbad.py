@@ -21,7 +21,8 @@ from virtualobserver.errors import ArchiveAnswerError, ConfigError, DataError
 from virtualobserver.io.http.answers import expect_votable
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_request, votable_rows
-from virtualobserver.maths.astrometry.positions import match_star, move_linear, normal_name
+from virtualobserver.maths.astrometry.motion import move_linear
+from virtualobserver.maths.astrometry.positions import match_star, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 
 __all__ = [
@@ -52,7 +53,9 @@ _TABLES: Final = (
 )
 _NAME: Final = re.compile(r"[\x20-\x7e]{1,80}")
 _MOST_NAMES: Final = 20
+"""Names a query, so that it stays short. Chosen, not tuned."""
 _ROWS: Final = 1000
+"""Stars about a target are few; a thousand means that the cone is wrong."""
 _KIND: Final = re.compile(r"^(\*\*|\*|V\*|EM\*|PM\*|HH|Cl\*|NAME)\s+")
 """What SIMBAD puts before a name to say what kind of name it is."""
 
@@ -186,13 +189,11 @@ def ask(http: HttpClient, folder: Path, target: Target, *, radius: float = 30.0,
         names = (target.name, *target.aliases)
         adql, label = build_query(names=names), f"simbad {' | '.join(names)}"
     else:
-        ra, dec = move_linear(
-            target.ra, target.dec, target.pmra or 0.0, target.pmdec or 0.0, _EPOCH - target.epoch
-        )
+        ra, dec = target.position_at(_EPOCH)
         moves = target.pmra is not None and target.pmdec is not None
         wide = radius if moves else radius + 0.5 * abs(_EPOCH - target.epoch)
-        adql = build_query((float(ra), float(dec), wide / ARCSEC_PER_DEGREE))
-        label = f"simbad {float(ra):.6f} {float(dec):.6f} {wide:.1f} arcsec"
+        adql = build_query((ra, dec, wide / ARCSEC_PER_DEGREE))
+        label = f"simbad {ra:.6f} {dec:.6f} {wide:.1f} arcsec"
     address, params = tap_request(url, adql, rows=_ROWS)
     answer = http.cached_get(address, folder=folder, params=params, check=expect_votable())
     return Raw(label, "votable", content=answer.content, header={"service": SERVICE, "adql": adql})
@@ -218,7 +219,7 @@ def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> 
     stars = named or stars
     moves = target.pmra is not None and target.pmdec is not None
     year = float(np.median(years)) if len(years) and moves else target.epoch
-    ra, dec = move_linear(target.ra, target.dec, target.pmra or 0.0, target.pmdec or 0.0, year - target.epoch)
+    ra, dec = target.position_at(year)
     places = np.array([star.position(year) for star in stars]).reshape(-1, 2)
     away = separation(places[:, 0], places[:, 1], ra, dec) * ARCSEC_PER_DEGREE
     mags = [star.mag_g if target.mag_band.upper() == "G" else star.mag_v for star in stars]

@@ -31,6 +31,7 @@ SCENARIOS: Final = ("comet", "quiet", "active", "binary", "interstellar", "defec
 _K, _H, _EPSILON = 3933.6610, 3968.4670, 3970.075
 _LSF: Final = 2.61  # km/s, R = 115 000
 _CORRELATION: Final = 0.22
+"""Of neighbouring pixels of merged HARPS spectra, as measured for them; see the documentation of the survey."""
 FloatArray = NDArray[np.float64]
 
 

@@ -38,7 +38,7 @@ class VirtualZTF(VirtualObservatory):
     version: ClassVar[str] = "2"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"
-    site: ClassVar[Site | None] = Site(PALOMAR.lon, PALOMAR.lat, PALOMAR.height)
+    site: ClassVar[Site | None] = PALOMAR
     bands: ClassVar[tuple[str, ...]] = ("zg", "zr", "zi")
     batch: ClassVar[int] = 200
     fetch_batch: ClassVar[int] = 20

@@ -41,6 +41,7 @@ from virtualobserver.observatories.ztf.table import Columns
 __all__ = ["lightcurves"]
 
 BAD_INFOBITS = 2**25
+"""Bit 25 marks images unfit for science; the survey's guide asks for values below it."""
 _BANDS = {"ZTF_g": "zg", "ZTF_r": "zr", "ZTF_i": "zi"}
 _GROUP = ("field", "ccdid", "qid")
 _AGREES = 3.0  # errors within which an epoch has the flux of the others; leaves 0.3 % of good ones out

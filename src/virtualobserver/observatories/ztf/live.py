@@ -16,6 +16,7 @@ from virtualobserver.observatory import Client, Landed
 __all__ = ["LiveArchive", "out_of_reach", "why_out_of_reach"]
 
 _KEPT_SECONDS = 86400.0
+"""A day: releases are months apart, and a new one is seen the next day."""
 
 
 def out_of_reach(target: Target, settings: ZTFSettings) -> bool:

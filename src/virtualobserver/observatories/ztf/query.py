@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
-from virtualobserver.errors import ArchiveAnswerError, BadKeyword, ConfigError
+from virtualobserver.errors import ArchiveAnswerError, ConfigError
 from virtualobserver.io.http.answers import Answer, expect_csv, expect_votable
 from virtualobserver.observatories.ztf.table import REQUIRED
 
@@ -34,13 +34,13 @@ __all__ = [
     "cone_of",
     "newest_release",
     "parse_objects",
-    "position_at",
 ]
 
 TAP_URL = "https://irsa.ipac.caltech.edu/TAP/sync"
 FORCED_URL = "https://ztfweb.ipac.caltech.edu"
 LIGHTCURVE_URL = "https://irsa.ipac.caltech.edu/cgi-bin/ZTF/nph_light_curves"
 MAX_IDS = 100
+"""Objects a request, so that its address stays short. Chosen, not tuned."""
 T = TypeVar("T")
 MAX_RADIUS = 0.1667  # deg, the service's own limit
 OBJECT_COLUMNS = ("oid", "ra", "dec", "filtercode", "field", "ccdid", "qid", "ngoodobs")
@@ -72,23 +72,9 @@ def cone_of(target: Target, radius: float) -> Cone:
     BadKeyword
         If the target has no position.
     """
-    if target.ra is None or target.dec is None or not math.isfinite(target.ra + target.dec):
-        msg = f"source {target.name} has no position; give ra and dec in the catalogue"
-        raise BadKeyword(msg)
-    ra, dec = position_at(target, _MIDDLE)
+    ra, dec = target.position_at(_MIDDLE)
     motion = math.hypot(target.pmra or 0.0, target.pmdec or 0.0) / 1000.0  # arcsec/yr
     return Cone(ra, dec, min((radius + motion * _HALF_SPAN) / ARCSEC_PER_DEGREE, MAX_RADIUS))
-
-
-def position_at(target: Target, year: float) -> tuple[float, float]:
-    """Return right ascension and declination (deg) of `target` in a Julian year; no motion known = none."""
-    assert target.ra is not None
-    assert target.dec is not None
-    years = year - target.epoch
-    dec = target.dec + (target.pmdec or 0.0) * years / 3.6e6
-    shrink = max(math.cos(math.radians(target.dec)), 1e-6)
-    ra = target.ra + (target.pmra or 0.0) * years / 3.6e6 / shrink
-    return ra % 360.0, min(max(dec, -90.0), 90.0)
 
 
 def build_release_query() -> str:

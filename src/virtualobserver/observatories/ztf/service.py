@@ -54,6 +54,7 @@ LIST_URL = f"{SERVER}/cgi-bin/getForcedPhotometryRequests.cgi"
 BATCH_SUBMIT_URL = f"{SERVER}/cgi-bin/batchfp.py/submit"
 BATCH_LIST_URL = f"{SERVER}/cgi-bin/getBatchForcedPhotometryRequests.cgi"
 MAX_BATCH = 1500
+"""Positions a request, the service's own limit."""
 _LOST_SECONDS = 3 * 86400.0  # a request that the service has not listed by then never arrived
 _SAME_ARCSEC, _SAME_DAYS = 0.1, 1e-3  # the service rounds what it lists
 

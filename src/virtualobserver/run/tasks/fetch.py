@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["fetch_batch"]
 
 FLUSH_SECONDS = 5.0
+"""What was fetched is written down at least so often: that much is fetched again after a crash."""
 FLUSH_BYTES = 16_000_000
+"""Likewise, and bounds the memory of large files."""
 
 
 class _Link(NamedTuple):

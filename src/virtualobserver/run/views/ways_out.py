@@ -16,7 +16,6 @@ from virtualobserver.config import settings_from
 from virtualobserver.data.product import Target
 from virtualobserver.errors import ConfigError
 from virtualobserver.export import Export, Group, Maker
-from virtualobserver.maths.times import Site
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.task import target_of
 from virtualobserver.run.views import export as tables
@@ -96,14 +95,13 @@ class ProjectView:
 def _survey(step: Step) -> Maker:
     plugin = step.instance
     made = [pair for pairs in (plugin.produces, *plugin.parts.values()) for pair in pairs]
-    site = plugin.site and Site(plugin.site.longitude, plugin.site.latitude, plugin.site.height)
     return Maker(
         "survey",
         step.plugin,
         makes=frozenset(made),
         levels=tuple(step.levels),
         instrument=plugin.instrument,
-        site=site,
+        site=plugin.site,
     )
 
 

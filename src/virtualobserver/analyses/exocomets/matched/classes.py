@@ -3,69 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["CLASSES", "ClassRules", "event_class", "is_active", "is_binary", "star_class"]
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+
+__all__ = ["CLASSES", "event_class", "is_active", "is_binary", "star_class"]
 
 CANDIDATE: Final = "exocomet_candidate"
 CLASSES: Final = (CANDIDATE, "activity", "binary", "instrument", "unclear")
 
-
-@dataclass(frozen=True, slots=True)
-class ClassRules:
-    """Limits of the rules; velocities in km/s.
-
-    Parameters
-    ----------
-    max_fap
-        False-alarm probability, over all data of the star, that a candidate may have.
-    lsf
-        Resolution of the spectrograph (full width at half maximum).
-    emission_contrast
-        A core that rises so far above its wings is one of an active star.
-    core
-        Half-width of the region that activity reaches where the rotation is unknown; else v sin i + 20.
-    balance
-        Emission features over all features, from which on a star varies both ways.
-    pc_correlation
-        An event this like the first principal component of the other nights is part of the star's own
-        variation, if that goes both ways.
-    shift_share
-        Part of all variability that shifts of the lines explain in a binary.
-    pixel_share
-        A hit of which one pixel carries more is a defect.
-    misfit
-        Gain in chi^2 that a depth in H outside what any gas can have would bring.
-    """
-
-    max_fap: float = 0.002
-    lsf: float = 2.61
-    emission_contrast: float = 0.3
-    core: float = 150.0
-    balance: float = 0.25
-    pc_correlation: float = 0.6
-    shift_share: float = 0.5
-    pixel_share: float = 0.6
-    misfit: float = 12.0
+_BALANCE: Final = 0.25
+"""Emission features over all features, from which on a star varies both ways."""
+_PC_CORRELATION: Final = 0.6
+"""An event this like the first principal component of the other nights is part of the star's own variation, if that
+goes both ways."""
+_SHIFT_SHARE: Final = 0.5
+"""Part of all variability that shifts of the lines explain in a binary: most of it."""
+_PIXEL_SHARE: Final = 0.6
+"""A hit of which one pixel carries more is a defect: the middle pixel of HARPS has 0.4 of the narrowest template's."""
+_MISFIT: Final = 12.0
+"""Gain in chi^2 that a depth in H outside what any gas can have would bring: 3.5 sigma for one parameter."""
 
 
-def is_binary(star: Mapping[str, Any], rules: ClassRules) -> bool:
+def is_binary(star: Mapping[str, Any], settings: ExocometsSettings) -> bool:
     """Whether lines move by more than half the resolution, and that explains the variability."""
-    moves = _number(star, "rv_scatter") > 0.5 * rules.lsf
-    return moves and _number(star, "shift_share") >= rules.shift_share and _number(star, "variability") > 10.0
+    moves = _number(star, "rv_scatter") > 0.5 * settings.resolution
+    return moves and _number(star, "shift_share") >= _SHIFT_SHARE and _number(star, "variability") > 10.0
 
 
-def is_active(star: Mapping[str, Any], rules: ClassRules) -> bool:
+def is_active(star: Mapping[str, Any], settings: ExocometsSettings) -> bool:
     """Whether the core is in emission, or features go up about as often as down."""
-    return _number(star, "emission_core") >= rules.emission_contrast or _varies_both_ways(star, rules)
+    return _number(star, "emission_core") >= settings.emission_contrast or _varies_both_ways(star)
 
 
-def _varies_both_ways(star: Mapping[str, Any], rules: ClassRules) -> bool:
-    return int(star.get("n_emission", 0)) >= 3 and _number(star, "emission_fraction") >= rules.balance
+def _varies_both_ways(star: Mapping[str, Any]) -> bool:
+    return int(star.get("n_emission", 0)) >= 3 and _number(star, "emission_fraction") >= _BALANCE
 
 
-def event_class(event: Mapping[str, Any], star: Mapping[str, Any], rules: ClassRules) -> tuple[str, str]:
+def event_class(
+    event: Mapping[str, Any], star: Mapping[str, Any], settings: ExocometsSettings
+) -> tuple[str, str]:
     """Return class and reason of an event; the first rule that applies decides.
 
     Parameters
@@ -73,37 +50,37 @@ def event_class(event: Mapping[str, Any], star: Mapping[str, Any], rules: ClassR
     event, star
         Features as stored, see the documentation page; what is missing (None) decides nothing.
     """
-    if is_binary(star, rules):
+    if is_binary(star, settings):
         return "binary", "lines shift by more than half the resolution"
-    defect = _defect(event, rules)
+    defect = _defect(event)
     if defect:
         return "instrument", defect
-    active = _activity(event, star, rules)
+    active = _activity(event, star, settings)
     if active:
         return "activity", active
-    if event.get("missing_in_burst") and _number(event, "fwhm") <= 2.1 * rules.lsf:
+    if event.get("missing_in_burst") and _number(event, "fwhm") <= 2.1 * settings.resolution:
         return "instrument", "as narrow as the resolution and in one spectrum of a burst only"
-    return _candidate(event, rules)
+    return _candidate(event, settings)
 
 
-def _activity(event: Mapping[str, Any], star: Mapping[str, Any], rules: ClassRules) -> str:
+def _activity(event: Mapping[str, Any], star: Mapping[str, Any], settings: ExocometsSettings) -> str:
     reach = star.get("vsini")
-    reach = rules.core if reach is None else float(reach) + 20.0
+    reach = settings.activity_core if reach is None else float(reach) + 20.0
     inside = abs(_number(event, "velocity")) <= reach + 0.5 * _number(event, "fwhm")
-    if inside and _number(star, "emission_core") >= rules.emission_contrast:
+    if inside and _number(star, "emission_core") >= settings.emission_contrast:
         return "within the emission core of an active star"
-    if not _varies_both_ways(star, rules):
+    if not _varies_both_ways(star):
         return ""
     if inside:
         return "features go up about as often as down"
-    like = _number(event, "pc_correlation") >= rules.pc_correlation
+    like = _number(event, "pc_correlation") >= _PC_CORRELATION
     if like and _number(star, "pc_significance") > 2.0:
         return "like the first principal component of the other nights"
     return ""
 
 
-def _defect(event: Mapping[str, Any], rules: ClassRules) -> str:
-    if _number(event, "pixel_share") > rules.pixel_share:
+def _defect(event: Mapping[str, Any]) -> str:
+    if _number(event, "pixel_share") > _PIXEL_SHARE:
         return "one pixel carries it"
     own, earth = _number(event, "scatter_star"), _number(event, "scatter_earth")
     nights = int(event.get("n_nights_earth") or 0)
@@ -113,23 +90,23 @@ def _defect(event: Mapping[str, Any], rules: ClassRules) -> str:
     return ""
 
 
-def _candidate(event: Mapping[str, Any], rules: ClassRules) -> tuple[str, str]:
-    if not _number(event, "fap") <= rules.max_fap:
+def _candidate(event: Mapping[str, Any], settings: ExocometsSettings) -> tuple[str, str]:
+    if not _number(event, "fap") <= settings.max_fap:
         return "unclear", "the star's own noise may make it"
-    if _number(event, "misfit") > rules.misfit:
+    if _number(event, "misfit") > _MISFIT:
         return "unclear", "depths in K and H are those of no gas"
     if event.get("missing_in_burst"):
         return "unclear", "in one spectrum of a burst only"
     return CANDIDATE, "absorption that nothing else explains"
 
 
-def star_class(kinds: list[str], star: Mapping[str, Any], rules: ClassRules) -> str:
+def star_class(kinds: list[str], star: Mapping[str, Any], settings: ExocometsSettings) -> str:
     """Return the class of a star: binary, candidate, activity, or that of its events; ``quiet`` without any."""
-    if is_binary(star, rules):
+    if is_binary(star, settings):
         return "binary"
     if CANDIDATE in kinds:
         return CANDIDATE
-    if is_active(star, rules):
+    if is_active(star, settings):
         return "activity"
     for kind in ("activity", "unclear", "instrument"):
         if kind in kinds:

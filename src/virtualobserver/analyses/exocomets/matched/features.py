@@ -27,11 +27,17 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _MOST_ROWS: Final = 120
+"""Spectra of which components are taken and shifts fitted; bounds the time of stars with thousands. Not tuned."""
 _SMOOTHED: Final = 9
+"""Pixels of the running mean before a peak is sought: 0.09 Angstrom of HARPS, wider than its resolution."""
 _PEAK_WITHIN: Final = 60.0
+"""km/s; emission cores are at the star's velocity, which may be wrong by tens of km/s."""
 _WINGS: Final = (60.0, 250.0)
+"""km/s; outside the core, inside the photospheric wings of K. Chosen, not tuned."""
 _MOST_SHIFT: Final = 60.0
+"""km/s; larger than the amplitude of all but the closest binaries."""
 _FITTED: Final = 250.0
+"""km/s; the part of the line that is steep enough to tell a shift. Chosen, not tuned."""
 
 
 @dataclass(frozen=True, slots=True)

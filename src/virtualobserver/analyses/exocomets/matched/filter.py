@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import FWHM_TO_SIGMA
+from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA
 
 __all__ = [
     "Bank",
@@ -39,9 +39,13 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 THIN: Final = 0.5
+"""Least depth in H over that in K: the ratio of the oscillator strengths, of gas that is optically thin."""
 THICK: Final = 1.0
+"""Largest depth in H over that in K: of gas that is optically thick."""
 _CENTRES_PER_FWHM: Final = 4.0
+"""A comet halfway between two templates is an eighth of its width away from one and loses 2 % of its S/N."""
 _FAR: Final = 100.0
+"""km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,7 @@ def scale_factors(bank: Bank, filtered: Filtered) -> FloatArray:
             continue
         span = np.ptp(bank.v[columns]) if columns.size > 1 else 0.0
         independent = max(len(filtered.snr) * span / float(bank.fwhm[columns[0]]), 1.0)
-        scatter = 1.4826 * float(np.median(values))
+        scatter = MAD_TO_SIGMA * float(np.median(values))
         factors[index] = max(1.0, scatter / (1.0 + 1.5 / np.sqrt(independent)))
     return factors
 

@@ -36,14 +36,21 @@ LIGHT_SPEED: Final = 299_792.458
 """km/s."""
 
 _CHUNK: Final = 256
+"""Spectra at a time; bounds the memory of stars with thousands of them."""
 _SANE: Final = 50.0
 """Multiples of the continuum beyond which a value is a defect of the file."""
 _LEAST_GOOD: Final = 0.5
+"""Part of the pixels of a spectrum; with less than half a polynomial of the continuum has gaps to invent."""
 _ROUNDS: Final = 4
+"""Rounds of clipping; chosen, not tuned."""
 _CLIP: Final = 4.0
+"""Robust standard deviations; of a thousand good pixels it takes none."""
 _SPIKE: Final = 5.0
+"""Standard deviations; of a star's million pixels noise alone makes less than one such."""
 _NEIGHBOUR: Final = 0.2
+"""Of a spike's height: less than the line spread leaves beside a real feature, which is two pixels wide or more."""
 _MEDIAN_ROWS: Final = 301
+"""Spectra that give a median; its error is then 7 % of the noise of one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, NoiseModel
+from virtualobserver.conventions import MAD_TO_SIGMA
 
 __all__ = ["Reference", "Votes", "collect_votes", "mean_reference", "quantile_reference", "voting_groups"]
 
@@ -21,10 +22,15 @@ IntArray = NDArray[np.int64]
 Mode = Literal["mean", "quantile"]
 
 _CLIP: Final = 4.0
+"""Standard deviations; a comet shallower than that in a night hardly moves the mean of many."""
 _FEWEST_VOTES: Final = 3
+"""With three votes, one of them wrong, the median still is right."""
 _UPPER: Final = 0.975
+"""The percentile of `quantile_reference`, which names its source."""
 _FAR: Final = 150.0
+"""km/s; beyond there are few comets, as the text of `quantile_reference` says."""
 _LEAST_CLEAN: Final = 0.2
+"""Part of the votes of an instrument state that have to be free of features at a pixel. Chosen, not tuned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +183,9 @@ def quantile_reference(votes: Votes, noise: NoiseModel, velocity: FloatArray) ->
         excess = float(np.median((upper - middle)[far] / typical[far])) if far.any() else 0.0
         envelope = upper - excess * typical
         spread = (
-            float(np.median(np.abs(envelope - middle)[far] / typical[far])) * 1.4826 if far.any() else 1.0
+            float(np.median(np.abs(envelope - middle)[far] / typical[far])) * MAD_TO_SIGMA
+            if far.any()
+            else 1.0
         )
         flux[members] = envelope
         variance[members] = (np.hypot(spread, 1.0 / np.sqrt(len(members))) * typical) ** 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,10 @@ from virtualobserver.analyses.exocomets.matched.reference import (
     quantile_reference,
     voting_groups,
 )
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 
 __all__ = [
     "TAIL_START",
-    "SearchRules",
     "Searched",
     "StarLine",
     "chunk_of",
@@ -54,36 +54,20 @@ __all__ = [
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+Gaps = Sequence[tuple[float, float]]
 
 _CHUNK: Final = 256
+"""Spectra filtered at a time; bounds the memory of stars with thousands of spectra."""
 TAIL_START: Final = 3.0
 """S/N from which a peak of emission is looked at at all: below, peaks of noise are many."""
 _MOST_PEAKS: Final = 12
+"""Peaks of emission kept of a spectrum; of pure noise there are fewer above 3."""
 _MASK_REACH: Final = 1.25
+"""Full widths on either side of a hit that leave the reference: a Gaussian is below 2 % there."""
 _CELL: Final = 50.0
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRules:
-    """Parameters of the search.
-
-    Velocities and widths in km/s. ``mask`` are ranges of H that are not searched; ``seed_snr`` is the S/N
-    from which on a hit is masked out of the reference for the second look; ``core`` is where a star that
-    absorbs often is recognised.
-    """
-
-    v_range: tuple[float, float] = (-300.0, 300.0)
-    side_bands: tuple[float, float] = (200.0, 700.0)
-    lsf: float = 2.61
-    widest: float = 150.0
-    degree: int = 2
-    member_snr: float = 3.0
-    seed_snr: float = 5.0
-    most: int = 5
-    reference: Literal["auto", "mean", "quantile"] = "auto"
-    frequent: float = 0.2
-    masks: tuple[tuple[tuple[float, float], ...], ...] = ()
-    lag1: bool = True
+"""km/s; sensitivity changes little within, but for the core, which has a cell of its own."""
+_MARGIN: Final = 100.0
+"""km/s beyond the range searched that are filtered with it: half a template of the widest default, 150, and some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +115,12 @@ class Searched:
 
 
 def search_star(
-    spectra: Sequence[LineSpectra], night: IntArray, era: IntArray, *, rules: SearchRules
+    spectra: Sequence[LineSpectra],
+    night: IntArray,
+    era: IntArray,
+    *,
+    settings: ExocometsSettings,
+    gaps: Sequence[Gaps] = (),
 ) -> Searched:
     """Search all spectra of a star in one line or in K and H jointly.
 
@@ -141,6 +130,10 @@ def search_star(
         K, or K and H, or H alone: the same spectra in each, on its own pixels.
     night, era
         Night and instrument state of each spectrum, shape (n,).
+    settings
+        Of the analysis; ``resolution`` is that of these spectra.
+    gaps
+        For each of `spectra` the ranges that are not searched, km/s.
 
     Notes
     -----
@@ -150,24 +143,25 @@ def search_star(
     group, eras = voting_groups(night, era, usable)
     prepared = []
     for position, one in enumerate(spectra):
-        masks = rules.masks[position] if position < len(rules.masks) else ()
-        prepared.append(_prepared(one, group, eras, masks, rules))
+        prepared.append(_prepared(one, group, eras, gaps[position] if gaps else (), settings))
     usable &= np.logical_and.reduce([np.isfinite(line.noise.sigma) for line in prepared])
     alone = np.bincount(group[group >= 0], minlength=eras.size) if eras.size else np.zeros(0)
     rows = np.flatnonzero(usable & (group >= 0)) if np.count_nonzero(alone) > 1 else np.zeros(0, np.int64)
-    bank = _bank(prepared, rules)
-    mode = "quantile" if rules.reference == "quantile" else "mean"
+    bank = _bank(prepared, settings)
+    mode = "quantile" if settings.reference == "quantile" else "mean"
     lines = tuple(_referenced(line, mode) for line in prepared)
     bank, factors = _calibrated(bank, lines, rows)
-    first = _pass(bank, lines, rows, rules)
-    if rules.reference == "auto" and _absorbs_often(first, night, rules):
+    first = _pass(bank, lines, rows, settings)
+    if settings.reference == "auto" and _absorbs_often(first, night, settings):
         mode = "quantile"
         lines = tuple(_referenced(line, mode) for line in prepared)
-        first = _pass(bank, lines, rows, rules)
-    if (first.hits["snr"] >= rules.seed_snr).any():
-        lines = tuple(_second(line, first.hits[first.hits["snr"] >= rules.seed_snr], mode) for line in lines)
-        bank, factors = _calibrated(_bank(prepared, rules), lines, rows)
-        first = _pass(bank, lines, rows, rules)
+        first = _pass(bank, lines, rows, settings)
+    if (first.hits["snr"] >= settings.snr_threshold).any():
+        lines = tuple(
+            _second(line, first.hits[first.hits["snr"] >= settings.snr_threshold], mode) for line in lines
+        )
+        bank, factors = _calibrated(_bank(prepared, settings), lines, rows)
+        first = _pass(bank, lines, rows, settings)
     return replace(first, mode=mode, factors=factors)
 
 
@@ -175,24 +169,22 @@ def _prepared(
     spectra: LineSpectra,
     group: IntArray,
     eras: IntArray,
-    masks: Sequence[tuple[float, float]],
-    rules: SearchRules,
+    gaps: Gaps,
+    settings: ExocometsSettings,
 ) -> StarLine:
+    """Fit the continuum and the noise; twice, since each needs a median spectrum that the other has made straight."""
     fitted = spectra
     for _ in range(2):
         middle = median_spectrum(fitted)
         fitted = fit_continuum(
-            spectra, middle, degree=rules.degree, side_bands=rules.side_bands, excluded=masks
+            spectra, middle, degree=settings.continuum_degree, side_bands=settings.side_bands, excluded=gaps
         )
     middle = median_spectrum(fitted)
-    noise = noise_model(fitted, middle, side_bands=rules.side_bands)
-    if not rules.lag1:
-        noise = replace(noise, lag1=0.0)
+    noise = noise_model(fitted, middle, side_bands=settings.side_bands)
     blocked = np.zeros(spectra.velocity.size, dtype=bool)
-    for low, high in masks:
+    for low, high in gaps:
         blocked |= (spectra.velocity >= low) & (spectra.velocity <= high)
-    reach = max(abs(rules.v_range[0]), abs(rules.v_range[1])) + 100.0
-    blocked |= np.abs(spectra.velocity) > reach
+    blocked |= np.abs(spectra.velocity) > _searched_reach(settings)
     votes = collect_votes(fitted, noise, group, eras)
     return StarLine(fitted, noise, votes, Reference(votes.mean, votes.mean, "mean"), blocked)
 
@@ -222,10 +214,12 @@ def _second(line: StarLine, hits: NDArray[np.void], mode: str) -> StarLine:
     return replace(line, reference=reference)
 
 
-def plain_line(spectra: LineSpectra, night: IntArray, era: IntArray, *, rules: SearchRules) -> StarLine:
+def plain_line(
+    spectra: LineSpectra, night: IntArray, era: IntArray, *, settings: ExocometsSettings
+) -> StarLine:
     """Return a further line, e.g. of sodium, with noise and reference, to measure depths in."""
     group, eras = voting_groups(night, era, spectra.usable)
-    return _referenced(_prepared(spectra, group, eras, (), rules), "mean")
+    return _referenced(_prepared(spectra, group, eras, (), settings), "mean")
 
 
 def forced_depth(line: StarLine, rows: IntArray, *, v: float, fwhm: float) -> tuple[float, float]:
@@ -244,18 +238,19 @@ def forced_depth(line: StarLine, rows: IntArray, *, v: float, fwhm: float) -> tu
     return amount / information, information**-0.5
 
 
-def _bank(lines: Sequence[StarLine], rules: SearchRules) -> Bank:
+def _bank(lines: Sequence[StarLine], settings: ExocometsSettings) -> Bank:
+    reach = _searched_reach(settings)
     return make_bank(
-        [line.spectra.velocity[~_outside(line, rules)] for line in lines],
-        v_range=rules.v_range,
-        widths=template_widths(rules.lsf, rules.widest),
+        [line.spectra.velocity[np.abs(line.spectra.velocity) <= reach] for line in lines],
+        v_range=settings.velocity_range,
+        widths=template_widths(settings.resolution, max(settings.widest, settings.resolution)),
         lag1=[line.noise.lag1 for line in lines],
     )
 
 
-def _outside(line: StarLine, rules: SearchRules) -> BoolArray:
-    reach = max(abs(rules.v_range[0]), abs(rules.v_range[1])) + 100.0
-    return np.asarray(np.abs(line.spectra.velocity) > reach)
+def _searched_reach(settings: ExocometsSettings) -> float:
+    low, high = settings.velocity_range
+    return max(abs(low), abs(high)) + _MARGIN
 
 
 def chunk_of(line: StarLine, rows: IntArray, reach: float) -> LineChunk:
@@ -287,7 +282,7 @@ def _chunks(
 
 
 def _reach(bank: Bank) -> float:
-    return float(np.abs(bank.v).max()) + 100.0
+    return float(np.abs(bank.v).max()) + _MARGIN
 
 
 def _calibrated(bank: Bank, lines: Sequence[StarLine], rows: IntArray) -> tuple[Bank, FloatArray]:
@@ -299,14 +294,19 @@ def _calibrated(bank: Bank, lines: Sequence[StarLine], rows: IntArray) -> tuple[
     return rescaled(bank, factors), factors
 
 
-def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, rules: SearchRules) -> Searched:
+def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: ExocometsSettings) -> Searched:
     hits, where, heights = [np.zeros(0, HIT)], [np.zeros(0, np.int64)], [np.zeros(0)]
     cells = _cells(bank)
     depths = [np.zeros((0, cells.shape[1]), np.float32)]
     for part, chunks in _chunks(lines, rows, _reach(bank)):
         filtered = filter_chunk(bank, chunks)
         found = strongest_hits(
-            bank, chunks, filtered, least=rules.member_snr, subtract=rules.seed_snr, most=rules.most
+            bank,
+            chunks,
+            filtered,
+            least=min(settings.member_snr, settings.snr_threshold),
+            subtract=settings.snr_threshold,
+            most=settings.max_events_per_spectrum,
         )
         found["row"] = part[found["row"]]
         hits.append(found)
@@ -352,10 +352,10 @@ def _cells(bank: Bank) -> NDArray[np.float32]:
     return np.asarray(matrix / matrix.sum(axis=0))
 
 
-def _absorbs_often(first: Searched, night: IntArray, rules: SearchRules) -> bool:
+def _absorbs_often(first: Searched, night: IntArray, settings: ExocometsSettings) -> bool:
     """Whether events are so frequent, and so one-sided, that the mean of the nights holds them."""
-    strong = first.hits[first.hits["snr"] >= rules.seed_snr]
+    strong = first.hits[first.hits["snr"] >= settings.snr_threshold]
     nights = np.unique(night[first.rows]).size
     absorbed = np.unique(night[strong["row"]]).size
-    emitted = np.unique(night[first.emission_row[first.emission >= rules.seed_snr]]).size
-    return nights >= 5 and absorbed >= max(3, rules.frequent * nights) and absorbed >= 2 * emitted
+    emitted = np.unique(night[first.emission_row[first.emission >= settings.snr_threshold]]).size
+    return nights >= 5 and absorbed >= max(3, settings.frequent * nights) and absorbed >= 2 * emitted

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.matched.classes import ClassRules
 from virtualobserver.analyses.exocomets.matched.features import (
     ShiftFit,
     emission_core,
@@ -29,7 +28,9 @@ IntArray = NDArray[np.int64]
 _HEPSILON: Final = 3970.0788
 """Air wavelength of the Balmer line epsilon, Angstrom."""
 _NEAR_CORE: Final = 150.0
+"""km/s; the core of the line with the reach of activity where v sin i is unknown (setting `activity_core`)."""
 _EMISSION: Final = 5.0
+"""S/N from which features count for the balance of emission and absorption: that of events by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class StarSearch:
     """All that was worked out for one star.
 
     ``tail`` is the star's own false-alarm model; ``threshold`` the S/N that an event needs against noise as the
-    errors say, ``candidate`` the one it needs against the star's own variation.
+    errors say, ``candidate`` the one it needs against the star's own variation; ``settings`` have the resolution of the
+    star's spectra.
     """
 
     star: Star
@@ -56,7 +58,7 @@ class StarSearch:
     candidate: float
     tracks: tuple[Track, ...]
     features: dict[str, Any]
-    rules: ClassRules
+    settings: ExocometsSettings
     reasons: dict[int, str]
 
     @property
@@ -67,13 +69,16 @@ class StarSearch:
 
 def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
     """Search one star and measure what its class depends on."""
-    lsf = star.lsf if star.lsf is not None else settings.resolution
-    rules = settings.class_rules(lsf)
+    if star.lsf is not None:
+        settings = settings.model_copy(update={"resolution": star.lsf})
     spectra = tuple(line_of_set(one, star, settings) for one in star.sets)
     spectra, reasons = _judged(spectra, star)
-    masks = tuple(_masks(one, settings) for one in star.sets)
     searched = search_star(
-        spectra, star.exposures.night, star.exposures.era, rules=settings.search_rules(masks, lsf)
+        spectra,
+        star.exposures.night,
+        star.exposures.era,
+        settings=settings,
+        gaps=[_gaps(one, settings) for one in star.sets],
     )
     night = star.exposures.night
     tail, gaussian = (
@@ -95,7 +100,7 @@ def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
         tracks = tracks[: settings.max_events_per_star]
     features = _star_features(star, searched)
     return StarSearch(
-        star, spectra, searched, tail, threshold, candidate, tuple(tracks), features, rules, reasons
+        star, spectra, searched, tail, threshold, candidate, tuple(tracks), features, settings, reasons
     )
 
 
@@ -146,7 +151,7 @@ def _judged(spectra: tuple[LineSpectra, ...], star: Star) -> tuple[tuple[LineSpe
     )
 
 
-def _masks(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, float], ...]:
+def _gaps(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, float], ...]:
     if one.line != "H" or settings.hepsilon == 0:
         return ()
     centre = float(velocity_of(_HEPSILON, one.rest))
@@ -154,6 +159,7 @@ def _masks(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, floa
 
 
 def _star_features(star: Star, searched: Searched) -> dict[str, Any]:
+    """Return the numbers of a star that classes depend on; shifts and components are those of the first line."""
     lines, night = searched.lines, star.exposures.night
     best = [
         emission_core(line.spectra.velocity, line.average) if line.votes.era.size else 0.0 for line in lines

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from virtualobserver.analyses.exocomets.published.statistic import (
-    PUBLISHED_REST,
     PublishedResult,
     published_statistic,
     published_window,
@@ -45,9 +44,7 @@ def search_published(star: Star, settings: ExocometsSettings) -> list[PublishedS
         mask = np.asarray(one.data.mask[:, window])[one.rows]
         rows = np.flatnonzero(star.exposures.kept & ~(mask != 0).all(axis=1))
         flux = np.asarray(one.data.flux[:, window])[one.rows[rows]]
-        result = published_statistic(
-            flux, velocity, rest=PUBLISHED_REST[one.line], rules=settings.published_rules(one.line)
-        )
+        result = published_statistic(flux, velocity, line=one.line, settings=settings)
         searches.append(PublishedSearch(star, one, rows, result))
     return searches
 

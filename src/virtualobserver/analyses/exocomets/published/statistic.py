@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import median_filter
 
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.errors import DataError
 from virtualobserver.maths.kernels import sorting_network
 
@@ -23,7 +24,6 @@ __all__ = [
     "PUBLISHED_REST",
     "PUBLISHED_THRESHOLD",
     "PublishedResult",
-    "PublishedRules",
     "published_statistic",
     "published_window",
 ]
@@ -44,38 +44,17 @@ _HALF: Final = 1000
 _CONTINUUM_FROM: Final = 200.0
 """km/s; from the published scripts, as all that follows here but the last."""
 _MAX_NOISE: Final = 0.25
+"""Of the median of the star; from the published scripts."""
 _CORE: Final = 100.0
+"""km/s; from the published scripts."""
 _MASKED: Final = 50.0
+"""km/s; from the published scripts."""
 _TEMPLATE_SIGMA: Final = 0.2
+"""Angstrom; from the published scripts."""
 _RUN_LEVEL: Final = -3.0
+"""From the published scripts."""
 _MOST_SORTED: Final = 256
 """With more spectra than this a sort of each column is faster than a network of comparisons."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedRules:
-    """Parameters of the published search.
-
-    Parameters
-    ----------
-    threshold
-        The deepest pixel of a detection lies below this (negative).
-    median_pixels
-        Pixels of the running median; odd.
-    rv_min, rv_max
-        Window that is searched, km/s, barycentric.
-    cutoff
-        A median spectrum above this near the line is one of an active star: its core is masked.
-    min_width
-        Fewest contiguous pixels at or below -3 around the deepest one.
-    """
-
-    threshold: float = -4.0
-    median_pixels: int = 3
-    rv_min: float = -200.0
-    rv_max: float = 200.0
-    cutoff: float = 2.0
-    min_width: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +121,8 @@ def published_statistic(
     flux: ArrayLike,
     velocity: ArrayLike,
     *,
-    rest: float,
-    rules: PublishedRules | None = None,
+    line: str,
+    settings: ExocometsSettings,
 ) -> PublishedResult:
     """Search all spectra of one star and line.
 
@@ -153,33 +132,35 @@ def published_statistic(
         Spectra in any unit, on one grid.
     velocity : array_like, shape (m,)
         As `published_window` returns it, km/s.
-    rest : float
-        Wavelength of the line, Angstrom: the width of the template that finds an active star's core.
-    rules
-        Parameters; the published ones for K by default.
+    line : str
+        ``K`` or ``H``: its wavelength is the width of the template that finds an active star's core, and each has
+        a threshold of its own where the settings name none.
+    settings
+        Of the analysis, with the published values by default.
 
     Notes
     -----
     One NaN or one spectrum of zeros makes median and scatter NaN and the star is skipped (``noise``), as it
     is there.
     """
-    rules = rules or PublishedRules()
+    rest = PUBLISHED_REST[line]
+    threshold = PUBLISHED_THRESHOLD[line] if settings.threshold is None else settings.threshold
     spectra, v = np.asarray(flux, dtype=np.float64), np.asarray(velocity, dtype=np.float64)
     outer = np.abs(v) > _CONTINUUM_FROM
     if len(spectra) <= 1:
-        return _nothing(spectra, v, rules, "one spectrum")
-    window = (v > rules.rv_min) & (v < rules.rv_max)
+        return _nothing(spectra, v, settings, "one spectrum")
+    window = (v > settings.rv_min) & (v < settings.rv_max)
     with np.errstate(all="ignore"):
-        smoothed = _smoothed(spectra, v, rules.median_pixels)
+        smoothed = _smoothed(spectra, v, settings.median_pixels)
         if np.isnan(smoothed).any():  # then the median of its column is none, and so is every scatter
-            return _nothing(spectra, v, rules, "noise")
-        star = _significance(smoothed, v, rest, rules.cutoff, window)
+            return _nothing(spectra, v, settings, "noise")
+        star = _significance(smoothed, v, rest, settings.activity_cutoff, window)
         used = star.noise <= _MAX_NOISE * np.median(star.median[outer])
         if np.count_nonzero(used) <= 1:
-            return _nothing(spectra, v, rules, "noise")
+            return _nothing(spectra, v, settings, "noise")
         if not used.all():
-            star = _significance(smoothed[used], v, rest, rules.cutoff, window)
-    return _judge(star, used, v[window], window, rules)
+            star = _significance(smoothed[used], v, rest, settings.activity_cutoff, window)
+    return _judge(star, used, v[window], window, (threshold, settings.min_width))
 
 
 def _smoothed(spectra: FloatArray, v: FloatArray, pixels: int) -> FloatArray:
@@ -209,8 +190,9 @@ class _Star:
 
 
 def _judge(
-    star: _Star, used: BoolArray, v: FloatArray, window: BoolArray, rules: PublishedRules
+    star: _Star, used: BoolArray, v: FloatArray, window: BoolArray, limits: tuple[float, int]
 ) -> PublishedResult:
+    """Judge the deepest pixel of each spectrum; `limits` are the threshold and the least width."""
     inside = slice(*_ends(window).tolist())
     smoothed, median = star.smoothed[:, inside], star.median[inside]
     n, rows = used.size, np.flatnonzero(used)
@@ -222,7 +204,7 @@ def _judge(
     width[rows[lines]] = _run_lengths(star.sigma[lines], at)
     depth[rows[lines]] = (median[at] - smoothed[lines, at]) / median[at]
     with np.errstate(invalid="ignore"):
-        detected = (minimum < rules.threshold) & (width >= rules.min_width)
+        detected = (minimum < limits[0]) & (width >= limits[1])
     return PublishedResult(
         v,
         used,
@@ -271,9 +253,12 @@ def _active_core(middle: FloatArray, v: FloatArray, rest: float, cutoff: float) 
     return float(v[inner][int(np.argmax(np.correlate(core, template, mode="same")))])
 
 
-def _nothing(spectra: FloatArray, v: FloatArray, rules: PublishedRules, why: Skipped) -> PublishedResult:
+def _nothing(
+    spectra: FloatArray, v: FloatArray, settings: ExocometsSettings, why: Skipped
+) -> PublishedResult:
+    """Return the result of a star that is not searched, with the shapes of one that is."""
     n = len(spectra)
-    window = (v > rules.rv_min) & (v < rules.rv_max)
+    window = (v > settings.rv_min) & (v < settings.rv_max)
     missing = np.full(n, np.nan)
     empty = np.zeros((0, int(np.count_nonzero(window))))
     return PublishedResult(
