@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from virtualobserver import plugins
 from virtualobserver.data.plain import plain
-from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
+from virtualobserver.data.product import Known, Missing, Raw, RawRef
 from virtualobserver.db.bulk import upsert_rows
-from virtualobserver.db.sky import hpx
+from virtualobserver.db.sky import cells_of
 from virtualobserver.errors import DiskFull, TaskLost
 from virtualobserver.io.names import safe_name
 from virtualobserver.io.store import FileRecord, Store
@@ -233,8 +233,7 @@ def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw
 
 def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[tuple[FileRecord, str, str]]:
     """Return (file, dataset, sha256 of the bytes) of each piece of raw data."""
-    ra = raws[0][0].target.ra
-    folder = f"raw/{step.plugin}/" + ("none" if ra is None else _cell(raws[0][0].target))
+    folder = f"raw/{step.plugin}/{_cell(raws[0][0])}"
     blocks: list[tuple[str, bytes]] = []
     places: list[Any] = []
     for number, (claim, raw) in enumerate(raws):
@@ -256,11 +255,9 @@ def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[
     return places
 
 
-def _cell(target: Target) -> str:
-    """Return the sky cell of a target: its HEALPix pixel of order 3."""
-    assert target.ra is not None
-    assert target.dec is not None
-    return f"{int(hpx([target.ra], [target.dec])[0]) >> 2 * (29 - 3):03d}"
+def _cell(claim: Claim) -> str:
+    """Return the sky cell of a claim's target: its HEALPix pixel of order 3."""
+    return "none" if claim.hpx is None else f"{claim.hpx >> 2 * (29 - 3):03d}"
 
 
 def _insert(
@@ -293,10 +290,7 @@ def _insert(
     survey = plugins.load("observatories", step.plugin)
     for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):
         columns[name] = [value or usual or None for value in columns[name]]
-    columns["hpx"] = [
-        int(hpx([a], [d])[0]) if a is not None and d is not None else None
-        for a, d in zip(columns["s_ra"], columns["s_dec"], strict=True)
-    ]
+    columns["hpx"] = cells_of(columns["s_ra"], columns["s_dec"])
     rows = upsert_rows(
         session,
         table_of(RawData),

@@ -43,6 +43,7 @@ class Claim:
     extent: int
     target: Target
     row_sha: str
+    hpx: int | None = None
 
 
 @dataclass(frozen=True)
