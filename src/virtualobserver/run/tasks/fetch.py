@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
@@ -250,8 +249,8 @@ def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[
         places.append((file, "", file.sha256))
     if blocks:
         written = store.write_blocks(folder, blocks)
-        hashes = [sha256(content).hexdigest() for _, content in blocks]
-        return [(written.file, written.blocks[p].key, hashes[p]) if isinstance(p, int) else p for p in places]
+        refs = [(written.file, ref.key, ref.checksum or "") for ref in written.blocks]
+        return [refs[p] if isinstance(p, int) else p for p in places]
     return places
 
 
