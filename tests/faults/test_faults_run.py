@@ -235,7 +235,7 @@ def fetch(self, targets, client):
     wait()
     yield
 
-def end(run):
+def end(*_):
     ending.set()
     wait()
 
