@@ -6,15 +6,18 @@ import os
 import resource
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from virtualobserver import Catalog, Project
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Cost of a run: seconds by the wall, and of processor time without the database server's.
+    """Cost of a run: seconds by the wall, processor time of driver and workers, and that of the database server.
 
     `again` is a second run with nothing to do. Bytes are those allocated for data files and those the
     database grew by; `parent` and `child` the peak memory of this process and of its largest worker, in MB.
@@ -22,6 +25,7 @@ class Measured:
 
     seconds: float
     processor: float
+    server: float
     again: float
     files: int
     database: int
@@ -44,9 +48,11 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
         }
         data = Path(folder) / "data"
         with Project.open(configuration, data=data) as project:
-            before, busy, start = _grown(project), _processor(), time.perf_counter()
+            before, busy, served = _grown(project), _processor(), _server(data)
+            start = time.perf_counter()
             summary = project.run()
             seconds, processor = time.perf_counter() - start, _processor() - busy
+            server = _server(data) - served
             if summary.failures:
                 msg = f"the run failed, so its time says nothing: {summary.failures[0]}"
                 raise RuntimeError(msg)
@@ -56,13 +62,27 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
             database = _grown(project) - before
             files = _size(data) - _size(data / "postgres")
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return Measured(seconds, processor, again, files, database, peaks[0] / 1024, peaks[1] / 1024)
+    return Measured(seconds, processor, server, again, files, database, peaks[0] / 1024, peaks[1] / 1024)
 
 
 def _processor() -> float:
     """Return the processor time of this process and of the workers that ended."""
     spent = os.times()
     return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+def _server(data: Path) -> float:
+    """Return the processor time of the embedded server below a data folder, with that of its ended processes."""
+    number = int((data / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+    first = psutil.Process(number)
+    spent = 0.0
+    for process in (first, *first.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            spent += (
+                times.user + times.system + (times.children_user + times.children_system) * (process == first)
+            )
+    return spent
 
 
 def _grown(project: Project) -> int:

@@ -236,7 +236,7 @@ def fetch(self, targets, client):
     wait()
     yield
 
-def end(project, run_id, summary):
+def end(*_):
     ending.set()
     wait()
 

@@ -1,3 +1,6 @@
+from contextlib import closing
+from hashlib import sha256
+
 import h5py
 import numpy as np
 import pytest
@@ -124,3 +127,39 @@ def test_fault_17_text_numbers_and_ids_stay_exact(tmp_path):
     assert back["id"].tolist() == [2**63 - 1, -(2**63)]
     assert back["big"].tolist() == [2**64 - 1, 0]
     assert back["text"].tolist() == ["Ω🌟", ""]
+
+
+def test_fault_22_links_are_refused_in_a_file_of_which_many_blocks_are_read(tmp_path):
+    path = tmp_path / "many.h5"
+    keys = [f"g{n}/k" for n in range(12)]
+    path.write_bytes(hdf5.write_file_image([(key, hdf5.encode(key.encode())) for key in keys]))
+    stored(tmp_path, lightcurve())
+    with h5py.File(path, "a") as file:
+        file["soft"] = h5py.SoftLink("/g0/k")
+        file["g1/away"] = h5py.ExternalLink("x.h5", "k0")
+        file["folder"] = h5py.SoftLink("/g2")
+        file["twin"] = file["g3"]
+    with closing(hdf5.OpenFile(path, many=True)) as opened:
+        for key in keys:
+            assert hdf5.load_block(opened, key, wanted=sha256(key.encode()).hexdigest()) == (
+                key.encode(),
+                True,
+            )
+            assert hdf5.load_block(opened, key, wanted="0" * 64)[1] is False
+        assert hdf5.load_block(opened, "twin/k", wanted=None)[0] == b"g3/k"
+        for key in ("soft", "g1/away", "folder/k", "g0/none", "none"):
+            with pytest.raises(InvalidFile, match=r"link|no key"):
+                hdf5.load_block(opened, key, wanted=None)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_is_loaded_is_what_was_written_whatever_the_way_of_opening(tmp_path, many):
+    content = [b"", b"x" * 5000, odd_table(), lightcurve()]
+    blocks = [(f"k{n}", hdf5.encode(one)) for n, one in enumerate(content)]
+    path = tmp_path / "many.h5"
+    path.write_bytes(hdf5.write_file_image(blocks))
+    with closing(hdf5.OpenFile(path, many=many)) as opened:
+        for (key, block), one in zip(blocks, content, strict=True):
+            back, right = hdf5.load_block(opened, key, wanted=block.checksum())
+            assert right
+            assert hdf5.checksum(back) == hdf5.checksum(one)

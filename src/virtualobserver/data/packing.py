@@ -17,6 +17,14 @@ __all__ = ["axes_of", "packed", "unpacked"]
 
 MAGIC = b"VOH2"
 
+_LIMITS = {
+    kind: [
+        (f"<{kind}{size}", int(np.iinfo(f"{kind}{size}").min), int(np.iinfo(f"{kind}{size}").max))
+        for size in (1, 2, 4)
+    ]
+    for kind in "iu"
+}
+
 
 def packed(axes: tuple[Axis, ...], index: NDArray[np.int64], count: NDArray[np.uint64]) -> bytes:
     """Return axes, codes (n_bins, n_axes) and counts (n_bins) as bytes; equal input gives equal bytes."""
@@ -71,8 +79,7 @@ def _header_of(axes: tuple[Axis, ...]) -> bytes:
 def _narrow(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
     """Return the numbers in the smallest type that holds them all."""
     low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
-    for size in (1, 2, 4):
-        limits = np.iinfo(f"{kind}{size}")
-        if limits.min <= low and high <= limits.max:
-            return numbers.astype(f"<{kind}{size}")
+    for dtype, least, most in _LIMITS[kind]:
+        if least <= low and high <= most:
+            return numbers.astype(dtype)
     return numbers.astype(f"<{kind}8")

@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 __all__ = ["finite", "plain"]
+
+
+_PLAIN: Final = frozenset({str, int, bool})
 
 
 def finite(value: Any) -> Any:
@@ -38,6 +41,9 @@ def plain(value: Any, *, strict: bool = False) -> Any:
     TypeError
         With `strict`, for anything else.
     """
+    # most values are plain already, a hundred for each source
+    if value is None or type(value) in _PLAIN or (type(value) is float and math.isfinite(value)):
+        return value
     if hasattr(value, "tolist"):
         value = value.tolist()
     value = finite(value)

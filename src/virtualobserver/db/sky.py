@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
-from astropy_healpix import healpy, neighbours
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DatabaseError, DataError
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from sqlalchemy.orm import Session
 
-__all__ = ["ALLOWED", "Matches", "cone_ranges", "cone_search", "crossmatch", "hpx"]
+__all__ = ["ALLOWED", "Matches", "cells_of", "cone_ranges", "cone_search", "crossmatch", "hpx"]
 
 #: Tables with columns id, ra, dec (degrees, ICRS) and hpx.
 ALLOWED = frozenset({"source", "raw_data", "detection"})
@@ -89,8 +88,18 @@ def hpx(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     DataError
         A position that is not on the sky.
     """
+    from astropy_healpix import healpy  # brings astropy.coordinates along, which most workers never need
+
     lon, lat = _positions(ra, dec)
     return np.asarray(healpy.ang2pix(1 << ORDER, lon, lat, nest=True, lonlat=True), dtype=np.int64)
+
+
+def cells_of(ra: Sequence[float | None], dec: Sequence[float | None]) -> list[int | None]:
+    """Return the cell of each position in degrees, see `hpx`; None for one that is not known."""
+    pairs = zip(ra, dec, strict=True)
+    there = {n: (lon, lat) for n, (lon, lat) in enumerate(pairs) if lon is not None and lat is not None}
+    found = dict(zip(there, hpx(*zip(*there.values(), strict=True)).tolist(), strict=True)) if there else {}
+    return [found.get(n) for n in range(len(ra))]
 
 
 def cone_ranges(ra: float, dec: float, radius_deg: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -241,6 +250,8 @@ def _ranges(
     if 2 * radius > _CELL_SIDE:
         return rows, np.zeros(n, dtype=np.int64), np.full(n, CELLS, dtype=np.int64)
     order = ORDER if radius == 0 else min(ORDER, int(np.floor(np.log2(_CELL_SIDE / (2 * radius)))))
+    from astropy_healpix import healpy, neighbours
+
     centre = np.asarray(healpy.ang2pix(1 << order, lon, lat, nest=True, lonlat=True), dtype=np.int64)
     with np.errstate(invalid="ignore"):  # it warns about the corners that are left out below
         around = np.asarray(neighbours(centre, 1 << order, order="nested"), dtype=np.int64).reshape(8, n)

@@ -26,11 +26,15 @@ _WORTH: Final = 0.8  # compressed raw bytes are kept if they are this much small
 
 @dataclass(frozen=True)
 class Block:
-    """A container ready to be written: canonical attributes and arrays."""
+    """A container ready to be written: canonical attributes and arrays.
+
+    `known` is the checksum of raw bytes, where it is known: of packed ones they would have to be unpacked again.
+    """
 
     kind: str
     header: bytes
     arrays: Mapping[str, NDArray[Any]]
+    known: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -39,6 +43,8 @@ class Block:
 
     def checksum(self) -> str:
         """SHA-256 over the canonical attributes and the bytes of the arrays, or over the raw bytes."""
+        if self.known:
+            return self.known
         digest = hashlib.sha256()
         if self.kind == "raw":
             digest.update(_unpack(json.loads(self.header), self.arrays[""]))
@@ -185,7 +191,8 @@ def _encode_bytes(content: bytes) -> Block:
     packed = zlib.compress(content, 4) if len(content) > 200 else content
     pays = len(packed) < _WORTH * len(content)
     facts = {"kind": "raw", "encoding": "zlib" if pays else "", "size": len(content)}
-    return Block("raw", _json(facts), {"": np.frombuffer(packed if pays else content, np.uint8)})
+    arrays = {"": np.frombuffer(packed if pays else content, np.uint8)}
+    return Block("raw", _json(facts), arrays, known=hashlib.sha256(content).hexdigest())
 
 
 def _unpack(facts: Mapping[str, Any], array: NDArray[Any]) -> bytes:

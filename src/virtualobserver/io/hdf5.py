@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import h5py
@@ -20,10 +22,13 @@ from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.blocks import PLANES, Block, checksum, decode, encode
 from virtualobserver.io.sizes import ALWAYS, check_claim
 
-__all__ = ["Block", "checksum", "encode", "read_block", "read_section", "refuse_links", "write_file_image"]
+__all__ = ["Block", "OpenFile", "checksum", "encode", "load_block", "read_block", "read_section", "refuse_links",
+           "write_file_image"]  # fmt: skip
 
 _ATTRIBUTE: Final = "vo"
 _PIECE: Final = 60_000  # an attribute of an HDF5 object header holds less than 64 kB
+_WHOLE: Final = 16_000_000  # bytes; HDF5 reads a block in a dozen small pieces, and a file of a batch in one
+_FEW: Final = 4  # blocks of a file that are looked up one by one; for more of them all its links are listed
 
 
 def write_file_image(blocks: Sequence[tuple[str, Block]]) -> bytes:
@@ -54,6 +59,51 @@ def write_file_image(blocks: Sequence[tuple[str, Block]]) -> bytes:
         return bytes(file.id.get_file_image())
 
 
+class OpenFile:
+    """A finished file, open for one block or for many.
+
+    For many it is read in one piece, if it is small, and its links are checked once.
+
+    Parameters
+    ----------
+    path
+        Of the file. It never changes: no lock is needed, and some network file systems have none.
+    many
+        Whether more than one block will be read.
+    """
+
+    def __init__(self, path: Path, *, many: bool = False) -> None:
+        whole = many and path.stat().st_size <= _WHOLE
+        options: dict[str, Any] = {"driver": "core", "backing_store": False} if whole else {}
+        self.file = h5py.File(path, "r", locking=False, **options)
+        self._asked = 0
+        self._objects: frozenset[bytes] = frozenset()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def place(self, key: str) -> Any:
+        """Open what `key` names, see `refuse_links`."""
+        self._asked += 1
+        if self._asked == _FEW:
+            self._objects = _reached_without_links(self.file)
+        name = key.encode()
+        return h5py.h5o.open(self.file.id, name) if name in self._objects else refuse_links(self.file, key)
+
+
+def _reached_without_links(file: h5py.File) -> frozenset[bytes]:
+    """Return the names of all objects to which no link leads; the visit follows no link either."""
+    found = []
+
+    def note(name: bytes, link: Any) -> None:
+        if link.type == h5py.h5l.TYPE_HARD:
+            found.append(name)
+
+    file.id.links.visit(note, info=True)
+    return frozenset(found)
+
+
 def read_block(file: h5py.File, key: str) -> tuple[Any, str]:
     """Read a container or raw bytes, and the checksum of what was read.
 
@@ -62,21 +112,43 @@ def read_block(file: h5py.File, key: str) -> tuple[Any, str]:
     InvalidFile
         If the key is missing, leads to another file, or was not written by this package.
     """
-    place, facts, header = _open(file, key)
+    container, block = _read(file, key, refuse_links(file, key))
+    return container, block.checksum()
+
+
+def load_block(opened: OpenFile, key: str, *, wanted: str | None) -> tuple[Any, bool]:
+    """Read a container or raw bytes, and tell whether their checksum is the one wanted; any is without one.
+
+    Raises
+    ------
+    InvalidFile
+        As `read_block`.
+    """
+    container, block = _read(opened.file, key, opened.place(key))
+    if wanted is None:
+        return container, True
+    return container, block.checksum() == wanted
+
+
+def _read(file: h5py.File, key: str, place: Any) -> tuple[Any, Block]:
+    facts, header = _facts(file, key, place)
     if facts["kind"] == "spectrum":
         node = h5py.Group(place)
-        arrays = {name: _read_array(node[name]) for name in PLANES}
+        arrays = {name: _read_array(node[name].id) for name in PLANES}
         arrays["epochs"] = _read_records(node["epochs"].id, facts["epochs"]["dtype"])
     elif facts["kind"] == "raw":
-        arrays = {"": _read_array(h5py.Dataset(place))}
+        arrays = {"": _read_array(place)}
     else:
         arrays = {"": _read_records(place, facts["dtype"])}
-    return decode(facts, arrays), Block(facts["kind"], header, arrays).checksum()
+    container = decode(facts, arrays)
+    known = sha256(container).hexdigest() if isinstance(container, bytes) else ""
+    return container, Block(facts["kind"], header, arrays, known=known)
 
 
 def read_section(file: h5py.File, key: str, rows: slice, cols: slice | None = None) -> Any:
     """Read rows of a table or light curve, or epochs and pixels of spectra; the checksum is not checked."""
-    place, facts, _ = _open(file, key)
+    place = refuse_links(file, key)
+    facts, _ = _facts(file, key, place)
     if facts["kind"] == "raw":
         msg = f"{file.filename}[{key}]: raw bytes have no sections; read them whole"
         raise InvalidFile(msg)
@@ -172,8 +244,8 @@ def _read_header(target: Any) -> bytes:
     return b"".join(pieces).rstrip(b"\0")
 
 
-def _open(file: h5py.File, key: str) -> tuple[Any, dict[str, Any], bytes]:
-    place = refuse_links(file, key)
+def _facts(file: h5py.File, key: str, place: Any) -> tuple[dict[str, Any], bytes]:
+    """Return the attributes of a block, and their bytes."""
     header = _read_header(place)
     if not header:
         msg = (
@@ -186,7 +258,7 @@ def _open(file: h5py.File, key: str) -> tuple[Any, dict[str, Any], bytes]:
     except ValueError as error:
         msg = f"{file.filename}[{key}]: the attributes are damaged ({error})"
         raise InvalidFile(msg) from error
-    return place, facts, header
+    return facts, header
 
 
 def refuse_links(file: h5py.File, key: str) -> Any:
@@ -243,13 +315,18 @@ def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> NDArray[Any]:
     return array
 
 
-def _read_array(node: Any) -> NDArray[Any]:
-    creation = node.id.get_create_plist()
+def _read_array(place: Any) -> NDArray[Any]:
+    name = h5py.h5i.get_name(place)
+    creation = place.get_create_plist()
     if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:
-        msg = f"{node.name}: its numbers are in another file, which is refused"
+        msg = f"{name!r}: its numbers are in another file, which is refused"
         raise InvalidFile(msg)
-    if node.dtype.hasobject:
-        msg = f"{node.name}: holds Python objects or references, which are refused"
+    dtype = place.dtype
+    if dtype.hasobject:
+        msg = f"{name!r}: holds Python objects or references, which are refused"
         raise InvalidFile(msg)
-    check_dataset(node.id)
-    return np.asarray(node[()])
+    check_dataset(place)
+    array = np.empty(place.shape, dtype)
+    if array.size:
+        place.read(h5py.h5s.ALL, h5py.h5s.ALL, array)
+    return array

@@ -18,17 +18,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
-
 from virtualobserver.data.handles import ProductInfo
 from virtualobserver.data.image import Image
 from virtualobserver.errors import ChecksumMismatch, DataError, StoreError, UnsafePath
-from virtualobserver.io import hdf5, netcdf
+from virtualobserver.io import hdf5
 from virtualobserver.io.atomic import check_space, replacing, write_bytes
 from virtualobserver.io.names import safe_name
 
@@ -262,7 +260,11 @@ class Store:
 
             return fits.read_image(path, hdu=int(ref.key) if ref.key else None)
         if ref.format == "netcdf":
-            return netcdf.read_netcdf(path)
+            from virtualobserver.io.netcdf import (
+                read_netcdf,  # a library of its own, for few kinds of raw data
+            )
+
+            return read_netcdf(path)
         return path.read_bytes()
 
     def section(self, ref: BlockRef, rows: slice, cols: slice | None = None) -> Any:
@@ -272,8 +274,8 @@ class Store:
 
             return read_cut(self._existing(ref), rows, cols, hdu=int(ref.key) if ref.key else None)
         try:
-            with self._file(ref) as file:
-                return hdf5.read_section(file, ref.key, rows, cols)
+            with self._file(ref) as opened:
+                return hdf5.read_section(opened.file, ref.key, rows, cols)
         except OSError as error:
             raise self._mismatch(ref, f"it cannot be read ({error})") from error
 
@@ -384,28 +386,27 @@ class Store:
 
     def _load_block(self, ref: BlockRef) -> Any:
         try:
-            with self._file(ref) as file:
-                container, found = hdf5.read_block(file, ref.key)
+            with self._file(ref) as opened:
+                container, right = hdf5.load_block(opened, ref.key, wanted=ref.checksum)
         except StoreError:
             raise
         except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
             # damage in the structure of the file shows as any of these
             raise self._mismatch(ref, f"it cannot be read ({error})") from error
-        if ref.checksum is not None and found != ref.checksum:
+        if not right:
             raise self._mismatch(ref, "its bytes have changed")
         return container
 
     @contextmanager
-    def _file(self, ref: BlockRef) -> Iterator[h5py.File]:
-        # finished files never change, so no lock is needed, and some network file systems have none
-        kept: OrderedDict[tuple[str, bool], h5py.File] | None = getattr(self._local, "files", None)
+    def _file(self, ref: BlockRef) -> Iterator[hdf5.OpenFile]:
+        kept: OrderedDict[tuple[str, bool], hdf5.OpenFile] | None = getattr(self._local, "files", None)
         if kept is None:
-            with h5py.File(self._existing(ref), "r", locking=False) as file:
-                yield file
+            with closing(hdf5.OpenFile(self._existing(ref))) as opened:
+                yield opened
             return
         name = (ref.path, ref.external)
         if name not in kept:
-            kept[name] = h5py.File(self._existing(ref), "r", locking=False)
+            kept[name] = hdf5.OpenFile(self._existing(ref), many=True)
         kept.move_to_end(name)
         while len(kept) > _KEPT_OPEN:
             kept.popitem(last=False)[1].close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError, RunError
@@ -132,6 +133,31 @@ def drive(project: Opened, choice: Choice, *, progress: Progress | None = None) 
     return summary
 
 
+_WRITTEN = ("source", "membership", "task", "source_raw", "raw_data", "product", "configuration")
+
+_OUT_OF_DATE = text("""
+    SELECT t.name FROM unnest(CAST(:tables AS text[])) t(name) JOIN pg_stat_user_tables s ON s.relid = t.name::regclass
+    WHERE coalesce(s.last_analyze, s.last_autoanalyze) IS NULL OR s.n_mod_since_analyze > 0.1 * s.n_live_tup""")
+
+
+@dataclass
+class _Statistics:
+    """What the server knows of the sizes of tables: without it, it plans nested loops over what a step wrote."""
+
+    worked: int | None = None  # tasks of this run that were done when it last counted
+
+    def refresh(self, session: Session, worked: int) -> None:
+        """Have the server look at the tables again that changed; `worked` is the number of tasks done by now."""
+        if worked == self.worked:
+            return
+        tables: Sequence[str] = _WRITTEN
+        if self.worked is None:  # most runs find little to do, and a look takes a second for large tables
+            tables = session.execute(_OUT_OF_DATE, {"tables": list(_WRITTEN)}).scalars().all()
+        if tables:
+            session.execute(text(f"ANALYZE {', '.join(tables)}"))
+        self.worked = worked
+
+
 @dataclass(frozen=True)
 class _Drive:
     """One call of `drive`: what is to be done, by whom, and what was done so far."""
@@ -142,6 +168,7 @@ class _Drive:
     id: int
     progress: Progress | None
     summary: Summary
+    statistics: _Statistics = field(default_factory=_Statistics)
 
     def number(self, step: Step) -> int:
         """Return the injections wanted per source."""
@@ -258,7 +285,7 @@ def _plan_step(
     if not told and (inputs.problem or (inputs.notes and not run.choice.refresh)):
         run.summary.inputs.append(inputs)
     with project.session() as session, session.begin():
-        _refresh_statistics(session)
+        run.statistics.refresh(session, run.summary.worked)
         release_dead(session)
         plan(session, step, project.id, number=number, changed=inputs.tasks)
         tasks = runnable(session, step, project.id, statuses=statuses, only=run.only(step), stage=stage)
@@ -317,11 +344,6 @@ def _deaths(project: Opened, work: Sequence[Sequence[int]]) -> int:
     with project.session() as session:
         statement = text("SELECT coalesce(sum(deaths), 0) FROM task WHERE id = ANY(:ids)")
         return int(session.execute(statement, {"ids": [n for ids in work for n in ids]}).scalar_one())
-
-
-def _refresh_statistics(session: Any) -> None:
-    """Let the server know the size of what the last step wrote: without that it plans nested loops over it."""
-    session.execute(text("ANALYZE source, membership, task, source_raw, raw_data, product, configuration"))
 
 
 def _restart_injections(project: Opened, ids: Sequence[int]) -> None:

@@ -38,6 +38,7 @@ TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK
 _WINDOW: Final = 4.0
 """Half width of the window of a centre, in standard deviations of the source; beyond, its weight is below 1e-3."""
 _LARGEST_WINDOW: Final = 30
+"""Pixels: a bound on the work for the widest things, which are no stars."""
 _LEAST_SLOPE: Final = 0.1
 """Of the light in a window, below which its slope is noise or another source: the error is then a lower limit."""
 SEP_TRUNCATED: Final = 0x10

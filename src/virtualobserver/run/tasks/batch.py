@@ -67,6 +67,7 @@ def claim(session: Session, job: Job, worker: str, ids: Sequence[int]) -> list[C
             r.extent if job.step.kind == "simulate" else 0,
             target_of(r),
             r.row_sha,
+            r.hpx,
         )
         for r in rows
     ]

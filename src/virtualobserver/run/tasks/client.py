@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from requests.auth import HTTPBasicAuth
 from sqlalchemy import text
 
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.data.product import Known, Target
 from virtualobserver.db.archive import DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveError
-from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
-from virtualobserver.io.http.ratelimit import SlotRateLimiter
 from virtualobserver.observatory import Landed
 from virtualobserver.run.steps import Step
 
 if TYPE_CHECKING:
+    from virtualobserver.io.http.client import HttpClient
     from virtualobserver.run.workspace import Workspace
 
 __all__ = ["ArchiveClient", "fetch"]
@@ -72,6 +70,12 @@ class ArchiveClient:
         """The HTTP client, with this archive's limits and credentials."""
         if self._http is not None:
             return self._http
+        # folders and simulators need none of these, and every worker would load them
+        from requests.auth import HTTPBasicAuth
+
+        from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
+        from virtualobserver.io.http.ratelimit import SlotRateLimiter
+
         survey: Any = self._step.instance
         settings = survey.settings
         login = None

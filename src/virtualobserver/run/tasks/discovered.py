@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from virtualobserver.data.plain import plain
 from virtualobserver.db.bulk import upsert_rows
-from virtualobserver.db.sky import hpx
+from virtualobserver.db.sky import cells_of
 from virtualobserver.models import Source
 from virtualobserver.models.base import table_of
 
@@ -50,10 +50,6 @@ def insert_sources(session: Session, step: Step, outcomes: Sequence[Outcome]) ->
     if not found:
         return {}
     values = list(found.values())
-    positions = [(t.ra, t.dec) for t, _, _ in values]
-    cells = [
-        int(hpx([ra], [dec])[0]) if ra is not None and dec is not None else None for ra, dec in positions
-    ]
     rows = upsert_rows(
         session,
         table_of(Source),
@@ -64,7 +60,7 @@ def insert_sources(session: Session, step: Step, outcomes: Sequence[Outcome]) ->
             "ra": [t.ra for t, _, _ in values],
             "dec": [t.dec for t, _, _ in values],
             "epoch": [t.epoch for t, _, _ in values],
-            "hpx": cells,
+            "hpx": cells_of([t.ra for t, _, _ in values], [t.dec for t, _, _ in values]),
             "mag": [t.mag for t, _, _ in values],
             "parent_id": [p for _, p, _ in values],
             "simulated": [s for _, _, s in values],

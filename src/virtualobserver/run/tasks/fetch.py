@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import text
@@ -15,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from virtualobserver.data.plain import plain
-from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
+from virtualobserver.data.product import Known, Missing, Raw, RawRef
 from virtualobserver.db.bulk import upsert_rows
-from virtualobserver.db.sky import hpx
+from virtualobserver.db.sky import cells_of
 from virtualobserver.errors import DiskFull, TaskLost
 from virtualobserver.io.names import safe_name
 from virtualobserver.io.store import FileRecord, Store
@@ -233,8 +232,7 @@ def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw
 
 def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[tuple[FileRecord, str, str]]:
     """Return (file, dataset, sha256 of the bytes) of each piece of raw data."""
-    ra = raws[0][0].target.ra
-    folder = f"raw/{step.plugin}/" + ("none" if ra is None else _cell(raws[0][0].target))
+    folder = f"raw/{step.plugin}/{_cell(raws[0][0])}"
     blocks: list[tuple[str, bytes]] = []
     places: list[Any] = []
     for number, (claim, raw) in enumerate(raws):
@@ -251,16 +249,14 @@ def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[
         places.append((file, "", file.sha256))
     if blocks:
         written = store.write_blocks(folder, blocks)
-        hashes = [sha256(content).hexdigest() for _, content in blocks]
-        return [(written.file, written.blocks[p].key, hashes[p]) if isinstance(p, int) else p for p in places]
+        refs = [(written.file, ref.key, ref.checksum or "") for ref in written.blocks]
+        return [refs[p] if isinstance(p, int) else p for p in places]
     return places
 
 
-def _cell(target: Target) -> str:
-    """Return the sky cell of a target: its HEALPix pixel of order 3."""
-    assert target.ra is not None
-    assert target.dec is not None
-    return f"{int(hpx([target.ra], [target.dec])[0]) >> 2 * (29 - 3):03d}"
+def _cell(claim: Claim) -> str:
+    """Return the sky cell of a claim's target: its HEALPix pixel of order 3."""
+    return "none" if claim.hpx is None else f"{claim.hpx >> 2 * (29 - 3):03d}"
 
 
 def _insert(
@@ -293,10 +289,7 @@ def _insert(
     survey = step.instance
     for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):
         columns[name] = [value or usual or None for value in columns[name]]
-    columns["hpx"] = [
-        int(hpx([a], [d])[0]) if a is not None and d is not None else None
-        for a, d in zip(columns["s_ra"], columns["s_dec"], strict=True)
-    ]
+    columns["hpx"] = cells_of(columns["s_ra"], columns["s_dec"])
     rows = upsert_rows(
         session,
         table_of(RawData),

@@ -62,6 +62,7 @@ class Claim:
     extent: int
     target: Target
     row_sha: str
+    hpx: int | None = None
 
 
 @dataclass(frozen=True)

@@ -230,8 +230,8 @@ def _histogram_sources(project: Opened, *, simulated: bool | None = None) -> dic
     with project.session() as session:
         rows = session.execute(
             text("""
-            SELECT q.name, encode(sha256(convert_to(q.digest || '|' || string_agg(q.part, ',' ORDER BY q.part),
-              'UTF8')), 'hex') AS made_from FROM (
+            SELECT q.name, encode(sha256(convert_to(q.digest || '|' ||
+              string_agg(q.part, ',' ORDER BY q.part COLLATE "C"), 'UTF8')), 'hex') AS made_from FROM (
                 SELECT replace(t.step, 'analyse:', '') || '.' || h.name AS name, t.digest,
                   encode(sha256(h.counts), 'hex') AS part
                 FROM histogram_part h JOIN task t ON t.id = h.task_id
