@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "named",
     "named_catalogs",
+    "query_at",
     "query_gaia",
     "query_gaia_cone",
     "query_vizier",
@@ -235,7 +236,7 @@ def load(
         "file": lambda: _from_file(Path(settings.file or ""), folder),
         "named": lambda: _from_name(str(settings.named), store, settings.named_url),
         "adql": lambda: (
-            _kept(store, f"gaia {adql}{_at(gaia)}", lambda: query_gaia(adql, query=_query_at(gaia)), refresh),
+            _kept(store, f"gaia {adql}{_at(gaia)}", lambda: query_gaia(adql, query=query_at(gaia)), refresh),
             "gaia",
             adql,
             dict(_GAIA),
@@ -245,7 +246,7 @@ def load(
             _kept(
                 store,
                 f"vizier {vizier}{_at(cds)}",
-                lambda: query_vizier(vizier, query=_query_at(cds)),
+                lambda: query_vizier(vizier, query=query_at(cds)),
                 refresh,
             ),
             vizier,
@@ -279,7 +280,7 @@ def _from_cone(
 ) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
     assert cone is not None
     origin = f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg"
-    ask = lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius, query=_query_at(url))  # noqa: E731
+    ask = lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius, query=query_at(url))  # noqa: E731
     frame = _kept(cache, f"{origin}{_at(url)}", ask, refresh)
     return frame, "gaia_cone", origin, dict(_GAIA)
 
@@ -367,7 +368,7 @@ def _at(url: str | None) -> str:
     return f" at {url}" if url else ""
 
 
-def _query_at(url: str | None) -> Query | None:
+def query_at(url: str | None) -> Query | None:
     """Return how a TAP service at another address is asked; None for the usual one."""
     if url is None:
         return None
