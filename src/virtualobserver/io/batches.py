@@ -101,21 +101,9 @@ def write_csv(stream: TextIO, schema: Any, batches: Iterable[Any]) -> int:
     writer.writerow(schema.names)
     number = 0
     for batch in batches:
-        writer.writerows(zip(*map(_values, batch.columns), strict=True))
+        writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
         number += batch.num_rows
     return number
-
-
-def _values(column: Any) -> list[Any]:
-    """Return what ``column.to_pylist()`` does, in a third of the time: through NumPy, not value by value."""
-    if column.null_count and not pa.types.is_string(column.type):
-        values = (
-            column.fill_null(pa.scalar(0).cast(column.type)).to_numpy(zero_copy_only=False).astype(object)
-        )
-        values[column.is_null().to_numpy(zero_copy_only=False)] = None
-    else:
-        values = column.to_numpy(zero_copy_only=False)
-    return list(values.tolist())
 
 
 def write_parquet(
