@@ -309,7 +309,7 @@ def test_prune_keeps_current_products_and_files_that_still_hold_some(world):
         )
     report = prune(world.workspace)
     assert report.files == (shared,)
-    assert "1 files" in str(report)
+    assert "1 file, " in str(report)
     assert world.on_disk() == sorted([raw, new])
     assert world.count("raw_data") == 2
     assert world.count("classification") == 3
