@@ -73,6 +73,11 @@ class Client(Protocol):
         ...
 
     @property
+    def fresh(self) -> bool:
+        """Whether the archive shall be asked anew; `http` then leaves kept answers aside by itself."""
+        ...
+
+    @property
     def cache(self) -> Path:
         """Folder for answers that need not be asked twice, see `HttpClient.cached_get`."""
         ...

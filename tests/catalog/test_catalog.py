@@ -85,7 +85,7 @@ def test_out_of_range_positions_name_their_rows():
     with pytest.raises(CatalogError, match=r"rows 2, 3"):
         Catalog(stars(dec=[0.0, 91.0, np.nan]))
     with pytest.raises(CatalogError, match=r"rows 1.*ra"):
-        Catalog(stars(ra=[-0.1, 2.0, 3.0]))
+        Catalog(stars(ra=[-180.1, 2.0, 3.0]))
     with pytest.raises(CatalogError, match=r"rows 3"):
         Catalog(stars(ra=[1.0, 2.0, 360.5]))
     assert Catalog(stars(ra=[360.0, 2.0, 3.0])).ra[0] == 0.0
@@ -553,3 +553,30 @@ def test_positions_that_say_j2000_in_their_name_are_of_2000():
 def test_list_with_one_empty_epoch_names_row_and_file():
     with pytest.raises(CatalogError, match=r"cat\.csv.*row 2"):
         read_catalog(real_data("reports", "ztf", "epoch", "cat.csv"))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(-1.5, 358.5), (-180.0, 180.0), (-1e-20, 0.0), (360.0, 0.0), (0.0, 0.0)]
+)
+def test_right_ascensions_below_zero_are_one_and_the_same_in_target_lists_and_reference_catalogues(
+    given, kept
+):
+    from virtualobserver.catalog.refcat_columns import to_stars
+
+    frame = pd.DataFrame({"name": ["a"], "source_id": [1], "ra": [given], "dec": [2.0]})
+    catalog = Catalog(frame[["name", "ra", "dec"]], name="list")
+    stars, _ = to_stars(frame, "x", epoch=2000.0, columns={}, name="x")
+    assert catalog.ra.tolist() == [kept]
+    assert [target.ra for target in catalog.targets()] == [kept]
+    assert [ra % 360.0 for ra in stars.ra.tolist()] == [kept]
+
+
+@pytest.mark.parametrize("given", [-180.1, 360.1])
+def test_right_ascensions_that_are_none_are_refused_everywhere(given):
+    from virtualobserver.catalog.refcat_columns import to_stars
+
+    frame = pd.DataFrame({"name": ["a"], "source_id": [1], "ra": [given], "dec": [2.0]})
+    with pytest.raises(CatalogError, match="out of range"):
+        Catalog(frame[["name", "ra", "dec"]], name="list")
+    with pytest.raises(CatalogError, match="out of range"):
+        to_stars(frame, "x", epoch=2000.0, columns={}, name="x")

@@ -181,6 +181,25 @@ def test_delete_asks_first_and_removes_the_project(vo, place):
     assert "gone" in err
 
 
+def test_those_who_keep_house_tell_programs_as_well(vo, place):
+    (place / "told.yaml").write_text(search("told", n_epochs=63))
+    assert vo("run", "told.yaml")[0] == 0
+    found = json.loads(vo("verify", "--json")[1])
+    assert found["ok"]
+    assert found["problems"] == []
+    assert found["checked"] > 0
+    assert json.loads(vo("sweep", "--json")[1]) == {"files": []}
+    pruned = json.loads(vo("prune", "--role", "reduced", "--project", "told", "--json")[1])
+    assert pruned["products"] == 3
+    assert pruned["bytes"] > 0
+    assert pruned["files"]
+    gone = json.loads(vo("delete", "told", "--yes", "--json")[1])
+    assert (gone["project"], gone["tasks"]) == ("told", 12)
+    told = json.loads(vo("db", "check", "--json")[1])
+    assert set(told) == {"embedded", "schema", "reader"}
+    assert told["embedded"]
+
+
 def test_the_shell_of_the_database_runs_on_it(place):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, "db", "shell"],

@@ -25,8 +25,9 @@ from virtualobserver.models import (
     Task,
     TaskInput,
 )
+from virtualobserver.models.base import Base
 from virtualobserver.models.product import Lightcurve
-from virtualobserver.run.upkeep.prune import delete, prune
+from virtualobserver.run.upkeep.prune import HANGS_ON_TASKS, delete, prune
 from virtualobserver.run.upkeep.sweep import sweep
 from virtualobserver.run.upkeep.verify import verify
 
@@ -309,7 +310,7 @@ def test_prune_keeps_current_products_and_files_that_still_hold_some(world):
         )
     report = prune(world.workspace)
     assert report.files == (shared,)
-    assert "1 files" in str(report)
+    assert "1 file, " in str(report)
     assert world.on_disk() == sorted([raw, new])
     assert world.count("raw_data") == 2
     assert world.count("classification") == 3
@@ -393,3 +394,19 @@ def test_delete_refuses_an_unknown_project_and_one_at_work(world):
     with pytest.raises(RunError, match="2 tasks"):
         delete(world.workspace, "p")
     assert world.count("source") == 2
+
+
+def test_whatever_hangs_on_a_task_goes_before_it_and_every_cascade_has_an_index():
+    tables = Base.metadata.tables.values()
+    keys = [(table, key) for table in tables for key in table.foreign_keys if key.ondelete]
+    assert {table.name for table, key in keys if key.target_fullname == "task.id"} == set(HANGS_ON_TASKS)
+    for table, key in keys:
+        unique = (
+            c for c in table.constraints if isinstance(c, sa.PrimaryKeyConstraint | sa.UniqueConstraint)
+        )
+        first = {next(iter(index.columns)).name for index in (*table.indexes, *unique)}
+        assert key.parent.name in first, (table.name, key.parent.name)
+        # what hangs on a table goes before it
+        order = [*HANGS_ON_TASKS, "task"]
+        if table.name in order and (parent := key.column.table.name) in order:
+            assert order.index(table.name) < order.index(parent)

@@ -195,6 +195,40 @@ def test_an_interrupt_while_workers_start_shows_no_traceback(place, delay):
     assert "KeyboardInterrupt" not in said
 
 
+IMPORTS_SLOWLY = """
+import pathlib, sys, time
+if __name__ == "__mp_main__":  # what a worker imports before it can be told anything
+    pathlib.Path(sys.argv[1]).touch()
+    time.sleep(1)
+if __name__ == "__main__":
+    from virtualobserver.run.executors import ProcessExecutor
+    executor = ProcessExecutor(1)
+    try:
+        list(executor.map(None, [[1]]))
+    except KeyboardInterrupt:
+        print("interrupted")
+    executor.close()
+"""
+
+
+def test_a_worker_that_still_imports_is_deaf_to_an_interrupt(tmp_path):
+    script, flag = tmp_path / "slow.py", tmp_path / "begun"
+    script.write_text(IMPORTS_SLOWLY)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(flag)], text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not flag.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert out == "interrupted\n"
+    assert err == ""
+
+
 def test_nohup_is_respected_and_a_closed_terminal_is_not_ignored():
     code = "import os, signal; from virtualobserver.cli.entry import _catching_termination as c\nwith c(): os.kill(os.getpid(), signal.SIGHUP)\nprint('on')"  # noqa: E501
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

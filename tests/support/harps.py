@@ -60,6 +60,8 @@ def reduced(contents: dict[str, bytes] | list[Raw], **options: Any) -> list[Any]
 class Client:
     """A folder archive, or a live one through a real `HttpClient`."""
 
+    fresh = False
+
     def __init__(
         self,
         *folders: Path,

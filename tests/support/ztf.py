@@ -31,6 +31,8 @@ class Jobs(dict[str, dict[str, Any]]):
 class Client:
     """Folders, or an `http` that answers through a function of (url, params) and does the checks."""
 
+    fresh = False
+
     def __init__(
         self,
         *folders: Path,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.catalog.units import without_unit
 from virtualobserver.columns import out_of_range
+from virtualobserver.config.log import get_logger
 from virtualobserver.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "check_positions",
     "clean_frame",
     "default_epoch",
+    "from_zero",
     "gaia_release",
     "map_columns",
     "namespace_of",
@@ -34,6 +36,8 @@ __all__ = [
     "read_names",
     "whole_numbers",
 ]
+
+_log = get_logger(__name__)
 
 # Usual names of each column, best first; compared without regard to case, and to a unit at the end of the name.
 _USUAL: Final[dict[str, tuple[str, ...]]] = {
@@ -221,6 +225,19 @@ def gaia_release(name: str) -> str:
     """Return the namespace of a Gaia designation such as ``Gaia DR2 123``, else nothing."""
     match = _GAIA_NAME.fullmatch(name)
     return f"gaia_{_release(match.group(1).lower())}" if match else ""
+
+
+def from_zero(ra: NDArray[np.float64], catalog: str) -> NDArray[np.float64]:
+    """Return right ascensions (deg) of which those from -180 to 0 are counted from 0 to 360, and say so.
+
+    Some tables count from -180 to 180. What lies below is no such angle, and is left for `check_positions`.
+    """
+    below = (ra >= -180.0) & (ra < 0.0)
+    if not below.any():
+        return ra
+    _log.warning("right ascensions below 0 count as 360 more", catalogue=catalog, rows=int(below.sum()))
+    # 360 less a hair is 360 in floating point, which is 0
+    return np.where(below, np.mod(ra, 360.0) % 360.0, ra)
 
 
 def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: str) -> None:

@@ -13,6 +13,7 @@ from virtualobserver.catalog.columns import (
     check_positions,
     clean_frame,
     default_epoch,
+    from_zero,
     map_columns,
     possible,
     whole_numbers,
@@ -59,7 +60,7 @@ def to_stars(
     values: dict[str, Any] = {
         ours: _numbers(frame[theirs], ours, name) for ours, theirs in used.items() if ours != "source_id"
     }
-    values["ra"] = np.where(values["ra"] < 0, values["ra"] + 360.0, values["ra"])
+    values["ra"] = from_zero(values["ra"], name)
     check_positions(values["ra"], values["dec"], name)
     values["source_id"], by_row = _identities(frame, used, name)
     if by_row:

@@ -17,6 +17,7 @@ from virtualobserver.catalog.columns import (
     check_positions,
     clean_frame,
     default_epoch,
+    from_zero,
     gaia_release,
     map_columns,
     namespace_of,
@@ -101,7 +102,9 @@ class Catalog:
         namespace = self.namespace or authority or namespace_of(frame, columns, names) or self.name
         object.__setattr__(self, "namespace", namespace)
         object.__setattr__(self, "_names", names)
-        check_positions(self._numbers("ra"), self.dec, self.name)
+        ra = from_zero(self._numbers("ra"), self.name)
+        check_positions(ra, self.dec, self.name)
+        object.__setattr__(self, "_ra", ra % 360.0)
         object.__setattr__(self, "_epochs", self._read_epochs())
 
     @classmethod
@@ -156,7 +159,8 @@ class Catalog:
     @property
     def ra(self) -> NDArray[np.float64]:
         """Right ascension in degrees (ICRS) at `epochs`, shape (n,), 0 ≤ ra < 360."""
-        return np.asarray(self._numbers("ra")) % 360.0
+        ra: NDArray[np.float64] = self.__dict__["_ra"]
+        return ra
 
     @property
     def dec(self) -> NDArray[np.float64]:

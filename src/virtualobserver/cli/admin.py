@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtualobserver.cli.options import Data
+from virtualobserver.cli.options import Data, Json
 from virtualobserver.cli.show import note
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     from virtualobserver.db.engine import Database
+    from virtualobserver.run.upkeep.prune import DeleteReport, PruneReport
+    from virtualobserver.run.upkeep.verify import Report
 
 __all__ = ["register"]
 
@@ -35,6 +40,7 @@ def register(app: typer.Typer) -> None:
 def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Put right what can be put right.")] = False,
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """Compare all files with the database."""
     from virtualobserver.run.upkeep import verify as upkeep
@@ -42,21 +48,24 @@ def verify(
 
     with Workspace(data) as workspace:
         report = upkeep.verify(workspace, repair=repair)
-    typer.echo(str(report))
-    if not repair and not getattr(report, "ok", True):
+    _tell(report, as_json=as_json)
+    if not repair and not report.ok:
         raise typer.Exit(1)
 
 
-def sweep(data: Data = None) -> None:
+def sweep(data: Data = None, as_json: Json = False) -> None:
     """Remove files that no row knows: what a crash left behind."""
     from virtualobserver.run.upkeep import sweep as upkeep
     from virtualobserver.run.workspace import Workspace
 
     with Workspace(data) as workspace:
         removed = upkeep.sweep(workspace)
+    if as_json:
+        typer.echo(json.dumps({"files": removed}, indent=1, ensure_ascii=False))
+        return
     for path in removed:
         typer.echo(f"removed {path}")
-    typer.echo(f"{len(removed)} files removed")
+    typer.echo(f"{counted(len(removed), 'file')} removed")
 
 
 def prune(
@@ -65,6 +74,7 @@ def prune(
     ] = None,
     project: Annotated[str | None, typer.Option(help="Only in this project.")] = None,
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """Make room: remove results of earlier configurations, or drop files that can be made again."""
     from virtualobserver.run.upkeep import prune as upkeep
@@ -72,23 +82,35 @@ def prune(
 
     with Workspace(data) as workspace:
         report = upkeep.prune(workspace, role=role, project=project)
-    typer.echo(str(report))
+    _tell(report, as_json=as_json)
+
+
+def _tell(report: PruneReport | DeleteReport | Report, *, as_json: bool) -> None:
+    """Print what was done, in words or as JSON with the names of the report's attributes."""
+    if not as_json:
+        typer.echo(str(report))
+        return
+    facts = dataclasses.asdict(report)
+    if "problems" in facts:
+        facts["ok"] = not facts["problems"]
+    typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
 
 
 def delete(
     project: Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     data: Data = None,
+    as_json: Json = False,
 ) -> None:
     """Delete a project and whatever no other project uses."""
     from virtualobserver.run.upkeep import prune as upkeep
     from virtualobserver.run.workspace import Workspace
 
     if not yes:
-        typer.confirm(f"Delete project {project} with all its results?", abort=True)
+        typer.confirm(f"Delete project {project} with all its results?", abort=True, err=as_json)
     with Workspace(data) as workspace:
         report = upkeep.delete(workspace, project)
-    typer.echo(str(report))
+    _tell(report, as_json=as_json)
 
 
 def _database(data: str | None) -> Database:
@@ -110,16 +132,20 @@ def upgrade(data: Data = None) -> None:
     typer.echo(f"schema {before or 'none'} -> {migrate.head()}")
 
 
-def check(data: Data = None) -> None:
+def check(data: Data = None, as_json: Json = False) -> None:
     """Tell whether the database answers and has the schema of this version."""
     from virtualobserver.db import migrate
 
     with _database(data) as database:
         migrate.check(database.engine)
-        kind = "embedded server" if database.embedded else "server of VO_DATABASE_URL"
-        typer.echo(f"{kind} answers; schema {migrate.head()} is the right one")
+        embedded, schema = database.embedded, migrate.head()
         with database.reader().ask("SELECT current_user") as answer:
             account = next(answer.batches)[0][0]
+    if as_json:
+        typer.echo(json.dumps({"embedded": embedded, "schema": schema, "reader": account}, indent=1))
+        return
+    kind = "embedded server" if embedded else "server of VO_DATABASE_URL"
+    typer.echo(f"{kind} answers; schema {schema} is the right one")
     typer.echo(f"queries are answered as {account}")
 
 

@@ -43,6 +43,10 @@ def build(
         str | None, typer.Option(metavar="RA,DEC,RADIUS", help="Cone of Gaia DR3, degrees.")
     ] = None,
     vizier: Annotated[str | None, typer.Option(metavar="TABLE", help="Whole table of VizieR.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Table service (TAP) to ask instead: a mirror or a copy."),
+    ] = None,
     column: Annotated[
         list[str] | None, typer.Option(metavar="OURS=THEIRS", help="Which column is what; may be repeated.")
     ] = None,
@@ -56,9 +60,11 @@ def build(
 
     if sum(each is not None for each in (file, adql, cone, vizier)) != 1:
         raise typer.BadParameter("give one of --file, --adql, --cone, --vizier")
+    if address is not None and file is not None:
+        raise typer.BadParameter("a file is read, nothing is asked", param_hint="--address")
     split_name(name)
     names = dict(_pair(each) for each in column or ())
-    frame, origin = _stars(file, adql, cone, vizier)
+    frame, origin = _stars(file, adql, cone, vizier, address)
     made = build_refcat(frame, data_root(data), name, origin=origin, epoch=epoch, columns=names, order=order)
     files = len(made.provenance["files"])
     typer.echo(f"{made.name}: {len(made)} stars of {made.epoch:g} in {files} files, {made.path}")
@@ -104,25 +110,28 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _stars(
-    file: Path | None, adql: str | None, cone: str | None, vizier: str | None
+    file: Path | None, adql: str | None, cone: str | None, vizier: str | None, address: str | None
 ) -> tuple[pd.DataFrame, Origin]:
     """Return the stars, and where they come from."""
     import hashlib
 
     from virtualobserver.catalog import query_gaia, query_gaia_cone, query_vizier
     from virtualobserver.catalog.refcat import Origin
+    from virtualobserver.catalog.remote import query_at
     from virtualobserver.catalog.star_index import is_star_index, read_star_index
     from virtualobserver.io.tables import read_any
 
     if file is not None:
         frame = read_star_index(file) if is_star_index(file) else read_any(file)
         return frame, Origin("file", file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+    query, where = query_at(address), f" at {address}" if address else ""
     if adql is not None:
-        return query_gaia(adql), Origin("adql", adql)
+        return query_gaia(adql, query=query), Origin("adql", f"{adql}{where}")
     if vizier is not None:
-        return query_vizier(vizier), Origin("vizier", vizier)
+        return query_vizier(vizier, query=query), Origin("vizier", f"{vizier}{where}")
     try:
         ra, dec, radius = (float(number) for number in str(cone).split(","))
     except ValueError:
         raise typer.BadParameter(f"{cone!r} is not RA,DEC,RADIUS in degrees", param_hint="--cone") from None
-    return query_gaia_cone(ra, dec, radius), Origin("cone", f"gaiadr3.gaia_source {ra} {dec} {radius}")
+    text = f"gaiadr3.gaia_source {ra} {dec} {radius}{where}"
+    return query_gaia_cone(ra, dec, radius, query=query), Origin("cone", text)

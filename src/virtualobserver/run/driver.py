@@ -301,6 +301,7 @@ def _plan_step(
         lease=project.settings.run.lease,
         number=number,
         planned=planned,
+        fresh=run.choice.refresh,
     )
     return job, tasks
 

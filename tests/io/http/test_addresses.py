@@ -60,6 +60,33 @@ def test_answers_of_another_server_are_kept_apart(tmp_path, monkeypatch):
     assert set(asked) == {None, "http://mirror/tap"}
 
 
+def test_an_extract_of_a_mirror_says_so(tmp_path, monkeypatch):
+    import pandas as pd
+
+    from virtualobserver.catalog.refcat import list_refcats
+    from virtualobserver.cli import main
+
+    def at(url):
+        def query(adql):
+            assert url == "http://mirror/tap"
+            return pd.DataFrame(
+                {"n": [1]} if "COUNT" in adql else {"source_id": [7], "ra": [-1.0], "dec": [2.0]}
+            )
+
+        return query
+
+    monkeypatch.setattr("virtualobserver.catalog.remote.query_at", at)
+    words = ["--address", "http://mirror/tap", "--epoch", "2016", "--data", str(tmp_path)]
+    for number, question in enumerate(
+        (["--cone", "1,2,3"], ["--adql", "SELECT ra FROM t"], ["--vizier", "J/x"])
+    ):
+        assert main(["refcat", "build", f"test@{number}", *question, *words]) == 0
+    for extract in list_refcats(tmp_path):
+        assert extract.provenance["origin"]["text"].endswith(" at http://mirror/tap")
+        assert extract.cone(359.0, 2.0, 0.1, 2016.0).ra.tolist() == [359.0]
+    assert main(["refcat", "build", "test@9", "--file", "x.csv", *words]) == 2
+
+
 def test_a_named_catalogue_comes_from_the_folder_that_is_named(tmp_path):
     with Loopback() as server:
         server.on("/mirror/gaiaedr3_wd_main.fits.gz", Act(status=404))

@@ -264,6 +264,20 @@ def test_fault_11_file_where_the_server_has_no_content_is_an_error(archive: Loop
     assert files(tmp_path) == []
 
 
+def test_a_client_that_asks_anew_leaves_older_answers_aside_and_keeps_its_own(
+    archive: Loopback, tmp_path: Path
+) -> None:
+    url, now = archive.on("/q", Act(body=CSV)), [1e9]
+    with client(wall=lambda: now[0]) as http:
+        http.cached_get(url, folder=tmp_path)
+    now[0] += 5.0
+    with client(wall=lambda: now[0], fresh=True) as http:
+        for _ in range(2):
+            now[0] += 1.0
+            http.cached_get(url, folder=tmp_path, max_age=100.0)
+            assert len(archive.asked) == 2
+
+
 def test_fault_11_cached_answer_ages(archive: Loopback, tmp_path: Path) -> None:
     url, now = archive.on("/q", Act(body=CSV)), [1e9]
     with client(wall=lambda: now[0]) as http:

@@ -287,16 +287,27 @@ def archive():
         yield loopback
 
 
-def over_http(archive, tmp_path, *targets, **options):
+def over_http(archive, tmp_path, *targets, fresh=False, **options):
     options |= {"tap_url": f"{archive.url}/tap", "lightcurve_url": f"{archive.url}/lc"}
     retry = Retry(attempts=3, first_wait=0.01)
-    with HttpClient(retry=retry) as http:
+    with HttpClient(retry=retry, fresh=fresh) as http:
         client = Client(http=http, cache=tmp_path / "cache")
         return list(VirtualZTF(**options).fetch(targets or [TARGET], client))
 
 
 def paths(archive):
     return [(asked.method, asked.path) for asked in archive.asked]
+
+
+def test_objects_are_kept_for_a_day_unless_the_archive_shall_be_asked_anew(archive, tmp_path):
+    archive.on("/tap", Act(body=OBJECTS), Act(body=OBJECTS.replace(str(OID).encode(), b"42")))
+    archive.on("/lc", *[Act(body=csv(row(n))) for n in range(4)])
+    for fresh in (False, False, True, False):
+        over_http(archive, tmp_path, TARGET, TARGET, fresh=fresh)
+    asked = [path for _, path in paths(archive)]
+    assert [path for path in asked if path == "/tap"] == ["/tap"] * 2
+    objects = [parse_qs(one.query)["ID"] for one in archive.asked if one.path == "/lc"]
+    assert objects == [[str(OID)]] * 4 + [["42"]] * 4
 
 
 def test_fault_12_cut_light_curve_is_asked_again_and_becomes_whole(archive, tmp_path):

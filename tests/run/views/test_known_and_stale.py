@@ -96,7 +96,7 @@ def test_a_file_that_vanished_from_a_folder_makes_its_detections_stale_until_it_
     content = (folder / "alpha.csv").read_bytes()
     (folder / "alpha.csv").unlink()
     report = verify(project.workspace)
-    assert "1 files that were read before are gone" in str(report)
+    assert "1 file that was read before is gone" in str(report)
     assert stale(project) == {"alpha": True, "beta": False}
     (folder / "alpha.csv").write_bytes(content)
     assert verify(project.workspace).ok
@@ -130,7 +130,7 @@ def test_the_commands_say_what_is_stale(open_project, folder, tmp_path, monkeypa
     assert "stale" not in project.detection(number).plot().get_suptitle()
     (folder / "alpha.csv").unlink()
     assert main(["verify"]) == 1
-    assert "are gone" in capsys.readouterr().out
+    assert "is gone" in capsys.readouterr().out
     assert main(["detections", str(config)]) == 0
     shown = capsys.readouterr()
     assert "stale" in shown.out

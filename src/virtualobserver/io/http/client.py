@@ -6,6 +6,7 @@ rate limit, verification and masking of secrets are its own.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -58,6 +59,8 @@ class HttpClient:
         Called with bytes so far and bytes in all (None when unknown).
     user_agent
         Says who asks.
+    fresh
+        Answers that were kept before this client was made do not count.
     sleep, clock, wall
         How to wait, monotonic seconds, and seconds since 1970.
     """
@@ -73,6 +76,7 @@ class HttpClient:
         credentials: AuthBase | None = None,
         progress: Progress | None = None,
         user_agent: str = "virtualobserver",
+        fresh: bool = False,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -84,6 +88,7 @@ class HttpClient:
         self._progress = progress
         self._agent = user_agent
         self._sleep, self._clock, self._wall = sleep, clock, wall
+        self._since = wall() if fresh else None
         self._jitter = random.Random()  # noqa: S311 - spreads pauses, protects nothing
         self._log = get_logger(__name__)
         self._session = PlainSession()
@@ -294,7 +299,10 @@ class HttpClient:
         max_age: float | None,
     ) -> Answer | None:
         """Return a kept answer that still passes its check."""
-        kept = read_cached(folder, url, question, max_age=max_age, now=self._wall())
+        now = self._wall()
+        if self._since is not None:
+            max_age = min(now - self._since, math.inf if max_age is None else max_age)
+        kept = read_cached(folder, url, question, max_age=max_age, now=now)
         if kept is None:
             return None
         try:

@@ -102,7 +102,9 @@ def with_star(
 
 
 def _kept_or(raw: Raw, client: Client) -> Raw | Known:
-    """Return what is stored of an answer already, else the answer: it is kept for good, so that both are the same."""
+    """Return what is stored of an answer already, else the answer: unless asked anew, both are the same."""
+    if client.fresh:
+        return raw
     return client.known([raw.archive_id]).get(raw.archive_id, raw)
 
 

@@ -36,12 +36,17 @@ class ArchiveClient:
         Its database hands out the turns at archive hosts, so that a rate holds over all workers.
     http
         Takes the place of the client made from the settings.
+    fresh
+        Ask the archive anew, whatever was kept of its answers.
     """
 
-    def __init__(self, step: Step, workspace: Workspace, *, http: HttpClient | None = None) -> None:
+    def __init__(
+        self, step: Step, workspace: Workspace, *, http: HttpClient | None = None, fresh: bool = False
+    ) -> None:
         self._step = step
         self._workspace = workspace
         self._http = http
+        self.fresh = fresh
 
     @property
     def origin(self) -> str:
@@ -90,6 +95,7 @@ class ArchiveClient:
             credentials=login,
             timeouts=Timeouts(total=settings.timeout),
             retry=Retry(total=3.0 * settings.timeout),
+            fresh=self.fresh,
         )
 
     @property

@@ -72,7 +72,7 @@ def fetch_batch(workspace: Workspace, job: Job, worker: str, claims: Sequence[Cl
     """
     landing = _Landing()
     start = time.perf_counter()
-    with closing(ArchiveClient(job.step, workspace)) as client:
+    with closing(ArchiveClient(job.step, workspace, fresh=job.fresh)) as client:
         _ask(workspace, job, client, claims, landing)
     _store(workspace, job, landing)
     seconds = (time.perf_counter() - start) / len(claims)

@@ -39,7 +39,7 @@ class Job:
     """What a worker has to know to do a batch, apart from the ids.
 
     `planned` is the database's time when the driver listed the tasks: a task that ended later was done by a
-    driver beside this one.
+    driver beside this one. `fresh` asks archives anew, whatever was kept of their answers.
     """
 
     root: str
@@ -49,6 +49,7 @@ class Job:
     lease: float = 60.0
     number: int = 0
     planned: datetime | None = None
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from virtualobserver.errors import UnsafePath
 from virtualobserver.run.upkeep.prune import changed, readable, remove_files
 from virtualobserver.run.upkeep.sweep import GRACE, orphans_of
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     from virtualobserver.run.workspace import Workspace
@@ -64,18 +65,19 @@ class Report:
         return not self.problems
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.checked} files checked, {readable(self.bytes)}: {len(self.problems) or 'no'} problems"
-        ]
+        found = counted(len(self.problems), "problem") if self.problems else "no problems"
+        lines = [f"{counted(self.checked, 'file')} checked, {readable(self.bytes)}: {found}"]
         lines += [f"  {problem}" for problem in self.problems]
         if gone := sum(problem.kind == "missing" and problem.external for problem in self.problems):
-            lines.append(f"{gone} files that were read before are gone from the folders they were in")
+            what = "file that was read before is" if gone == 1 else "files that were read before are"
+            lines.append(f"{gone} {what} gone from the archive folders")
         if self.hanging:
-            lines.append(f"{self.hanging} detections hang on these files; they are marked as stale")
+            hang = "hangs on these files; it is" if self.hanging == 1 else "hang on these files; they are"
+            lines.append(f"{counted(self.hanging, 'detection')} {hang} marked as stale")
         if self.pending or self.stale:
             lines.append(
-                f"{self.pending} tasks will be done again by the next run; "
-                f"{self.stale} that hang on them are stale, `vo run CONFIG --refresh` redoes those"
+                f"{counted(self.pending, 'task')} will be done again by the next run; "
+                f"{counted(self.stale, 'task')} after them turned stale: see `vo run CONFIG --refresh`"
             )
         elif any(not problem.done for problem in self.problems):
             lines.append("`vo verify --repair` mends what can be mended")

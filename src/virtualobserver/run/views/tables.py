@@ -16,6 +16,7 @@ from virtualobserver.db.reader import TIME_LIMIT
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.netcdf import read_attributes, write_variables
 from virtualobserver.run.plan import look
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -94,7 +95,7 @@ def status(project: Opened) -> pd.DataFrame:
     table = table.reindex(index=order, columns=columns, fill_value=0).astype(int)
     said: dict[str, list[str]] = {step: [] for step in order}
     for name, reason, tasks, rows_left_out in reasons(project).itertuples(index=False, name=None):
-        number = "1 task" if tasks == 1 else f"{tasks} tasks"
+        number = counted(tasks, "task")
         line = (
             f"{number} empty, {reason}" if rows_left_out is None else f"{rows_left_out} {reason} in {number}"
         )
