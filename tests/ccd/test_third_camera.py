@@ -6,44 +6,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import test_contract as contract
 from support.paths import PLUGINS
 
 from virtualobserver import plugins
 from virtualobserver.ccd.folder import folder_raws
 from virtualobserver.ccd.instrument import Instrument
 from virtualobserver.errors import ConfigError
+from virtualobserver.testing import SurveySuite
+from virtualobserver.testing.surveys import simulated, units
 
 TOY = str(PLUGINS / "toycam.py")
-SUITE = [
-    contract.test_survey_reduces_nothing_to_nothing,
-    contract.test_survey_simulates_the_same_bytes_from_the_same_seed,
-    contract.test_survey_leaves_its_raw_data_and_reduces_them_the_same_way_twice,
-    contract.test_survey_makes_all_it_says_it_produces,
-]
+
+
+class TestToyCamera(SurveySuite):
+    plugin = TOY
+
+    @pytest.fixture
+    def database_url(self, url):
+        return url
+
+
+def toy():
+    made = plugins.load("observatories", TOY)
+    return made(**made.contract.options)
 
 
 def test_it_is_a_file_of_sixty_lines():
     assert len(Path(TOY).read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("check", SUITE, ids=lambda check: check.__name__.removeprefix("test_"))
-def test_it_keeps_the_contract(check):
-    check(TOY)
-
-
-def test_its_products_survive_the_store(tmp_path):
-    contract.test_products_of_a_survey_survive_the_store(TOY, tmp_path)
-
-
-def test_its_settings_and_those_of_its_instrument_survive_a_process():
-    contract.test_settings_are_documented_frozen_and_survive_a_process("observatories", TOY)
-    contract.test_unknown_settings_are_refused("observatories", TOY)
-
-
 def test_its_frames_are_calibrated_with_its_own_keywords_units_and_limits():
-    survey = contract.survey_of(TOY)
-    ((raws, aux), _) = contract.units(survey)
+    survey = toy()
+    ((raws, aux), _) = units(survey)
     (product,) = survey.reduce(raws, aux, survey.settings)
     assert set(aux.masters) >= {"bias", "dark", "flat"}
     assert product.data.header["EXPTIME"] == 60.0
@@ -77,13 +71,13 @@ def test_a_file_that_is_no_instrument_is_refused_by_name(tmp_path, text):
 
 
 def test_frames_lie_where_its_layout_says(tmp_path):
-    survey = contract.survey_of(TOY)
+    survey = toy()
     rng = np.random.default_rng(1)
     for _, raw in survey.simulate_raw(survey.contract.targets, rng):
         for place in (raw.archive_id, raw.archive_id.replace("raw/", "other/")):
             (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / place).write_bytes(raw.content)
-    found = contract.simulated(survey, 1)
+    found = simulated(survey, 1)
     assert [raw.archive_id for raw in folder_raws([tmp_path], survey.settings)] == sorted(
         raw.archive_id for raw in found
     )
