@@ -98,7 +98,7 @@ def test_site_is_that_of_the_images_else_that_of_their_survey(tmp_path, cards, s
 
 
 def test_what_is_missing_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"field \(OBS_LAT, OBS_LON, OBS_ELEV\) nor cam say where"):
+    with pytest.raises(ConfigError, match=r"field \(OBS_LON, OBS_LAT, OBS_ELEV\) nor cam say where"):
         KBMOD().write(view(image(0), makers=(THERE, SEARCH)), tmp_path / "out", KBMODSettings())
     bare = image(0)
     del bare.header["MJD-MID"]

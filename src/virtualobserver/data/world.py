@@ -116,7 +116,7 @@ def _number(value: Any) -> Any:
     """Return a number, also one written as text, or None."""
     if isinstance(value, str):
         try:
-            return float(value)
+            return float(value.strip().upper().replace("D", "E"))  # 1.5D2 is FITS' double precision
         except ValueError:
             return None
     fine = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

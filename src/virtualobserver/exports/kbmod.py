@@ -123,7 +123,7 @@ def _observer(view: View, group: Group, image: Image) -> Site:
             return maker.site
     msg = (
         f"neither the images of {group.source} ({', '.join(_SITE)}) nor {', '.join(sorted(surveys)) or 'a survey'} "
-        "say where the telescope stands, which KBMOD has to know"
+        "say where the telescope stands, which KBMOD has to know: set site, in the settings of the survey"
     )
     raise ConfigError(msg)
 

@@ -20,6 +20,7 @@ def matched(project: Project) -> tuple[list[bool], int]:
     )
     truth = {header["mjd"]: header["truth"] for header in frames["header"]}
     found = project.detections(simulated=True)
+    found = found[found["injection_id"].isna()]
     hits: dict[str, set[int]] = {}
     number = len(next(iter(truth.values())))
     for source, rows in found.groupby("source"):

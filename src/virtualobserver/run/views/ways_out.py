@@ -101,7 +101,7 @@ def _survey(step: Step) -> Maker:
         makes=frozenset(made),
         levels=tuple(step.levels),
         instrument=plugin.instrument,
-        site=plugin.site,
+        site=plugin.place,
     )
 
 
