@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 from support.cli import PROGRAM, search, searched
+from support.paths import ROOT
 
 from virtualobserver.cli import main
 from virtualobserver.config.shipped import demonstrations
@@ -226,3 +228,16 @@ def test_stop_says_who_uses_the_server_and_stops_one_that_was_left(vo, place, tm
     subprocess.run([sys.executable, "-c", leave, str(data)], check=False)
     assert "stopped" in vo("db", "stop", "--data", data)[1]
     assert "not running" in vo("db", "stop", "--data", data)[1]
+
+
+def test_the_shell_block_of_the_readme_works_in_an_empty_folder_as_printed(tmp_path, url, monkeypatch):
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From the shell")[2]
+    block = section.partition("```console\n")[2].partition("```")[0]
+    lines = [line.removeprefix("$ ") for line in block.splitlines()]
+    assert len(lines) > 6
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    monkeypatch.setenv("VO_DATA", str(tmp_path / "data"))
+    for line in lines:
+        assert main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert (tmp_path / "star.png").is_file()

@@ -115,7 +115,7 @@ def test_exposures_are_summed_and_start_before_their_middle(project):
 
 def test_the_bands_of_the_view_are_those_of_the_package(project):
     spec = importlib.util.spec_from_file_location(
-        "obscore", migrate.migrations_dir() / "versions" / "obscore.py"
+        "obscore", migrate.migrations_dir() / "versions" / "0004_obscore.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,13 +1,13 @@
 """The view obscore with every mandatory column of ObsCore 1.1, addresses that are URLs, media types and bands.
 
-Revision obscore, after task_reason; made 2026-11-28.
+Revision 0004, after 0003; made 2026-11-28.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "obscore"
-down_revision = "task_reason"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Why a task is empty, and how much it left out by cause.
 
-Revision task_reason, after stale_and_known.
+Revision 0003, after 0002; made 2026-11-28.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "task_reason"
-down_revision = "stale_and_known"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

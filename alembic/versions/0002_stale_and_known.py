@@ -1,11 +1,14 @@
-"""What hangs on changed or damaged data is marked; what a discovered source was found to be is shown."""
+"""What hangs on changed or damaged data is marked; what a discovered source was found to be is shown.
+
+Revision 0002, after 0001; made 2026-11-28.
+"""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "stale_and_known"
+revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None

@@ -1,13 +1,13 @@
 """An archive is part of what its raw data are, and a fetch task knows what the archive listed.
 
-Revision archive_identity, made 2026-11-28.
+Revision 0005, after 0004; made 2026-11-28.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "archive_identity"
-down_revision = "obscore"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
