@@ -29,6 +29,7 @@ from virtualobserver.maths.ccd.masters import (
 __all__ = ["combining", "make_flat"]
 
 _MOST_COUNTS: Final = 65535.0
+"""ADU; the largest value of 16 bits, where the converters of most cameras end."""
 _FEWEST: Final = 5
 """Flats of one level that a ratio of flats needs: with fewer, two stars at one place are not rejected."""
 

@@ -28,6 +28,7 @@ from virtualobserver.maths.ccd.overscan import apply_overscan, read_layout
 __all__ = ["OpenFrame", "RawFrame", "opened", "read_frame"]
 
 _CHUNK: Final = 1 << 20
+"""Bytes of a file hashed at once: no file is held whole. Chosen, not tuned."""
 _FIRST: Final = frozenset(
     {"SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "EXTEND", "CHECKSUM", "DATASUM", "BSCALE", "BZERO"}
 )

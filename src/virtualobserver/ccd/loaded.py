@@ -16,6 +16,7 @@ __all__ = ["Load", "LoadedMasters", "load_master"]
 
 Load = Callable[[Handle | None], Master | None]
 _PAIRS: Final = 15
+"""Comparisons kept beside the newest, for the exposure times and filters of a night. Chosen, not tuned."""
 _KEPT: Final = 3  # bias, dark and flat of one frame
 
 

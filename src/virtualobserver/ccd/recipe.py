@@ -40,6 +40,7 @@ from virtualobserver.maths.images.sources import find_sources
 __all__ = ["reduce_frame"]
 
 _STAR_SIGMA = 10.0
+"""Standard deviations of what counts as a star; their width is fitted to bright ones. Chosen, not tuned."""
 _BELOW = 0.999
 """Of the ceiling less the mean overscan: its level differs from line to line."""
 _MIDDLE = 2048

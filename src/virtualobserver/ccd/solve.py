@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["epoch_of", "pixel_scale_of", "plate_hints", "scale_of", "solve", "world_of"]
 
 _ARCSEC_PER_MICRON_PER_MM: Final = 206.264806
+"""Arcseconds of a radian, 206264.806, by the 1000 microns of a millimetre."""
 _ROUND: Final = 2.0
+"""Elongation from which a source is a trail or spilt charge, and no star. Chosen, not tuned."""
 _LEAST_ERROR: Final = 0.05
 """Pixels that no star is known better than: distortion on small scales, and the shape of the star images."""
 _COLUMNS: Final = {

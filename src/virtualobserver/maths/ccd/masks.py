@@ -37,8 +37,13 @@ __all__ = [
 FloatPlane = NDArray[np.float32]
 MaskPlane = NDArray[np.uint16]
 SAFETY = 0.5
+"""Part of the limit from the grid above which a pixel is measured exactly: the windows of a pixel and of its point of
+the grid share most of their pixels, so no scatter is expected to be less than half the other. Chosen, not tuned."""
 GRID = 4
+"""Pixels from one point of the grid to the next: windows of 15 x 15 pixels, at most 3 off along each axis, share 64 %
+or more. Chosen, not tuned."""
 BAND_CELLS = 1 << 22
+"""Most values of a band of darks: 100 MB at `UNSTABLE_BYTES` each. Chosen, not tuned."""
 UNSTABLE_BYTES = 24
 """Values, distances, their sorted copy and indices, per value of a band of darks."""
 

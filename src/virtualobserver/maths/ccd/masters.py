@@ -29,6 +29,7 @@ __all__ = [
 FloatPlane = NDArray[np.float32]
 MaskPlane = NDArray[np.uint16]
 LEVEL_SAMPLES = 200_000
+"""Least pixels whose median is the level of a large flat: its error is 0.3 % of the scatter of one pixel."""
 INNER = 0.5
 """Part of each axis in which the level of a flat is measured: the inner quarter of the area."""
 

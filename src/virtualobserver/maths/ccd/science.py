@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 BAND_ROWS = 32
+"""Rows done at once: what fits into the processor's cache, 0.5 MB a plane of 4096 columns, is done in half the time."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,7 @@ def calibrate_frame(
         np.empty(raw.shape, np.float32), np.empty(raw.shape, np.float32), bits,
         _history(detector, dark=dark, subtract=subtract, flat=flat),
     )  # fmt: skip
-    for start in range(
-        0, raw.shape[0], BAND_ROWS
-    ):  # what fits into the processor's cache is done in half the time
+    for start in range(0, raw.shape[0], BAND_ROWS):
         rows = slice(start, start + BAND_ROWS)
         _calibrate_rows(raw, rows, detector, zero, (subtract, flat), done)
     return done
