@@ -119,3 +119,20 @@ def test_the_bound_is_half_of_the_memory_this_process_may_have():
     sizes.check_size(1000, "x")
     with pytest.raises(InvalidFile, match="x: would take"):
         sizes.check_size(1 << 60, "x")
+
+
+def test_a_bulk_file_that_promises_more_rows_than_memory_holds_is_refused(tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from virtualobserver.io import sizes
+    from virtualobserver.observatories.ztf import bulk
+
+    path = tmp_path / "ztf_000245_zg_c01_q1_dr16.parquet"
+    pq.write_table(pa.table({"objectid": np.zeros(1_000_000, np.int64)}), path)
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr(sizes, "most_bytes", lambda: 1_000_000)
+    with pytest.raises(InvalidFile, match=rf"{path.name}: would take 8000000 bytes"):
+        bulk.BulkFile(path.read_bytes(), path.name)
+    with pytest.raises(InvalidFile, match="would take 8000000 bytes"):
+        bulk.holds(path, 245101100000001)

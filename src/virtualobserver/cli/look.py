@@ -14,6 +14,7 @@ from typer.core import TyperCommand
 
 from virtualobserver.cli.options import Config, Data, Set
 from virtualobserver.cli.show import Format, check_binary, note, open_project, print_answer, tell_cut
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -79,14 +80,14 @@ def detections(
     if not whole:
         tell_cut(number)
     if form is Format.table:
-        typer.echo(f"{number} detections")
+        typer.echo(counted(number, "detection"))
     if stale:
         note(
-            f"{stale} detections are stale: what they were found in changed, or is damaged or gone (`vo verify`); "
+            f"{counted(stale, 'detection')} stale: what was searched changed, or is damaged or gone (`vo verify`); "
             f"`vo run {config} --refresh` searches again"
         )
     if hidden:
-        note(f"{hidden} detections in simulated data are not shown; --simulated shows them")
+        note(f"{counted(hidden, 'detection')} in simulated data not shown; --simulated shows all")
 
 
 def sql(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from virtualobserver.errors import InvalidFile
 
-__all__ = ["ALWAYS", "check_claim", "check_size", "most_bytes"]
+__all__ = ["ALWAYS", "check_claim", "check_parquet", "check_size", "most_bytes"]
 
 ALWAYS: Final = 1 << 28
 """Bytes that any file may ask for, however small it is."""
@@ -55,3 +55,9 @@ def check_claim(wanted: int, size: int, place: Path | str) -> None:
     if wanted > max(ALWAYS, _TIMES * size):
         msg = f"{place}: promises {wanted} bytes, which {size} bytes of a file cannot hold; fetch it again"
         raise InvalidFile(msg)
+
+
+def check_parquet(facts: Any, place: Path | str) -> None:
+    """Raise `InvalidFile` if a Parquet file with this metadata becomes more than there is memory for."""
+    groups = (facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
+    check_size(max(sum(groups), 8 * facts.num_rows * facts.num_columns), place)

@@ -36,7 +36,7 @@ from virtualobserver.io.atomic import replacing, write_bytes
 from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
-from virtualobserver.io.sizes import check_claim, check_size, most_bytes
+from virtualobserver.io.sizes import check_claim, check_parquet, check_size, most_bytes
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
 
@@ -311,9 +311,7 @@ def _most_unpacked(size: int) -> int:
 def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        facts = file.metadata
-        groups = (facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
-        check_size(max(sum(groups), 8 * facts.num_rows * facts.num_columns), path)
+        check_parquet(file.metadata, path)
         table = file.read()
     except (pa.ArrowInvalid, OSError) as error:
         msg = f"{path}: not a whole Parquet file ({error}); fetch it again"

@@ -134,5 +134,5 @@ def test_the_commands_say_what_is_stale(open_project, folder, tmp_path, monkeypa
     assert main(["detections", str(config)]) == 0
     shown = capsys.readouterr()
     assert "stale" in shown.out
-    assert "1 detections are stale" in shown.err
+    assert "1 detection stale" in shown.err
     assert "stale" in project.detection(number).plot().get_suptitle()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
+from virtualobserver.io.sizes import check_parquet, check_size
 from virtualobserver.maths.times import bjd_tdb, light_travel_days
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.table import FILTERS, Columns, decode_oid, without_impossible
@@ -78,7 +79,9 @@ def holds(path: Path, oid: int) -> bool:
 def _object_ids(path: Path, size: int, mtime_ns: int) -> NDArray[np.int64]:  # noqa: ARG001 - part of the key
     """Return the object ids of a file in increasing order, read once for all batches of this process."""
     try:
-        ids = pq.read_table(path, columns=["objectid"]).column("objectid").to_numpy()
+        with pq.ParquetFile(path) as file:
+            check_size(8 * file.metadata.num_rows, path.name)
+            ids = file.read(columns=["objectid"]).column("objectid").to_numpy()
     except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
         msg = f"{path.name}: not a readable bulk light-curve file ({str(error)[:200]})"
         raise InvalidFile(msg) from None
@@ -106,7 +109,9 @@ class BulkFile:
     def __init__(self, content: bytes, name: str) -> None:
         self.name = name
         try:
-            table = pq.read_table(io.BytesIO(content)).combine_chunks()
+            with pq.ParquetFile(io.BytesIO(content)) as file:
+                check_parquet(file.metadata, name)
+                table = file.read().combine_chunks()
         except (pa.ArrowInvalid, OSError) as error:
             msg = f"{name}: not a readable Parquet file ({str(error)[:200]}); fetch it again"
             raise InvalidFile(msg) from None

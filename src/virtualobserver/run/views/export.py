@@ -29,8 +29,10 @@ _LIGHTCURVES: Final = """
       l.flux_unit, l.exptime, l.cadence, l.flux_mean, l.flux_rms, l.flux_mean_robust, l.flux_rms_robust,
       l.flux_min, l.flux_max, l.flux_median, l.snr_min, l.snr_max, l.dsnr_min, l.dsnr_max, l.mag_mean,
       l.mag_brightest,
-      l.mag_faintest, l.statistics, l.id
+      l.mag_faintest, l.statistics,
+      coalesce(f.damaged, false) OR l.task_id IN (SELECT task_id FROM stale_task) AS stale, l.id
     FROM product l JOIN source s ON s.id = l.source_id JOIN task t ON t.id = l.task_id
+    LEFT JOIN file f ON f.id = l.file_id
     JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
     JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
     WHERE c.project_id = :project AND l.kind = 'lightcurve' AND (:simulated OR NOT l.simulated)
