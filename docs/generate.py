@@ -170,7 +170,7 @@ def bounds_text(field: FieldInfo) -> str:
         for name, sign in signs.items():
             value = getattr(rule, name, None)
             if value is not None:
-                found.append(f"{sign} {value}")
+                found.append(f"{sign} `{value}`" if name == "pattern" else f"{sign} {value}")
     return ", ".join(found)
 
 
