@@ -151,12 +151,17 @@ def test_too_few_open_files_are_said_as_that(tmp_path, monkeypatch, most):
 
 def test_a_low_limit_of_open_files_is_raised_where_that_is_allowed(tmp_path, monkeypatch):
     monkeypatch.delenv("VO_DATABASE_URL", raising=False)
-    code = "import sys; from pathlib import Path; from virtualobserver.db.server import EmbeddedServer as S; S(Path(sys.argv[1])).start().close()"  # noqa: E501
+    code = (
+        "import resource, sys; from pathlib import Path; from virtualobserver.db.server import EmbeddedServer as S; "
+        "S(Path(sys.argv[1])).start().close(); print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+    )
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "postgres")],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, hard)), check=True,
+        capture_output=True, text=True,
     )  # fmt: skip
+    assert int(done.stdout) > 32
 
 
 def test_too_little_memory_is_said_as_that(monkeypatch, capsys):
