@@ -293,12 +293,15 @@ from pathlib import Path
 
 folder, data, url, names, held = sys.argv[1:6]
 find = Transients.find
+searched = []
 def slow(self, products, aux, options):
-    while aux.target.name in held.split(","):  # until killed
+    while held and len(searched) >= int(held):  # until killed
         time.sleep(60)
+    searched.append(aux.target.name)
     time.sleep(0.2)
     return find(self, products, aux, options)
 Transients.find = slow
+Transients.find_many = Analysis.find_many  # star by star, so that `held` is heard
 
 conf = settings(Path(folder), names.split(","), run={"batch": 2})
 with Project.open(conf, data=data, url=url) as project:
@@ -307,9 +310,9 @@ with Project.open(conf, data=data, url=url) as project:
 """
 
 
-def run_in_background(folder: Path, data: Path, url: str, *, held: str = "") -> subprocess.Popen:
-    """Start a run in another process; at the stars `held` its search stops until it is killed."""
-    words = [str(folder), str(data), url, ",".join(NAMES), held]
+def run_in_background(folder: Path, data: Path, url: str, *, held: int | None = None) -> subprocess.Popen:
+    """Start a run in another process; after `held` stars its search stops until it is killed."""
+    words = [str(folder), str(data), url, ",".join(NAMES), "" if held is None else str(held)]
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT), *words]
     path = [str(TESTS), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
@@ -318,8 +321,10 @@ def run_in_background(folder: Path, data: Path, url: str, *, held: str = "") -> 
 
 def wait_for(project: Project, query: str, running: subprocess.Popen) -> None:
     """Wait until a query says so, as long as the other process lives."""
+    end = time.monotonic() + 180
     while not project.sql(query).iloc[0, 0]:
         assert running.poll() is None, f"the run ended before: {query}"
+        assert time.monotonic() < end, f"nothing within three minutes: {query}"
         time.sleep(0.02)
 
 
@@ -329,7 +334,7 @@ def test_killed_run_goes_on_to_the_same_rows_and_files(project, folder, tmp_path
         calm.run()
         undisturbed = dump(calm)
     url = project.workspace.database.url
-    running = run_in_background(folder, project.workspace.root, url, held=",".join(NAMES))
+    running = run_in_background(folder, project.workspace.root, url, held=0)
     wait_for(project, "SELECT count(*) FROM task WHERE step LIKE 'analyse:%' AND status = 'running'", running)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
@@ -375,7 +380,7 @@ def test_fault_06_tasks_done_by_a_run_beside_this_one_are_not_done_again(project
 def test_fault_24_histogram_of_a_broken_off_run_counts_once(project, folder):
     # batches hold two stars each: the first is done, the second never
     url = project.workspace.database.url
-    running = run_in_background(folder, project.workspace.root, url, held=",".join(NAMES[2:]))
+    running = run_in_background(folder, project.workspace.root, url, held=2)
     wait_for(project, "SELECT count(*) FROM histogram_part", running)
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
