@@ -1,0 +1,62 @@
+"""One row of what was measured, alike for all searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from virtualobserver.maths.efficiency import Interval, wilson_interval
+
+__all__ = ["Row", "markdown"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How often something happened in simulated data that the search had not seen.
+
+    Parameters
+    ----------
+    search, method
+        Analysis and the method of its settings, e.g. ``transients`` and ``published``.
+    case
+        What was simulated, in words: ``flare of 30 d, S/N 5 per point``.
+    what
+        ``recall``, ``false alarms``, ``stated`` (the efficiency that the search states for the same case) …
+    hits, tries
+        How often, of how many.
+    aim
+        What is asked for, e.g. ``>= 0.95``; empty where nothing is.
+    """
+
+    search: str
+    method: str
+    case: str
+    what: str
+    hits: int
+    tries: int
+    aim: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Hits of tries."""
+        return self.hits / self.tries if self.tries else float("nan")
+
+    @property
+    def interval(self) -> Interval:
+        """95 % Wilson interval of the fraction."""
+        return wilson_interval([self.hits], [self.tries], confidence=0.95)
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """Return the rows as one Markdown table, with Wilson intervals of 95 %."""
+    lines = [
+        "| search | method | simulated | measured | found | fraction | 95 % interval | aim |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ends = row.interval
+        lines.append(
+            f"| {row.search} | {row.method} | {row.case} | {row.what} | {row.hits} of {row.tries} "
+            f"| {row.fraction:.3f} | {ends.low[0]:.3f} to {ends.high[0]:.3f} | {row.aim} |"
+        )
+    return "\n".join(lines)
