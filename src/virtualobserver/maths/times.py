@@ -19,7 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import DataError
 
-__all__ = ["Site", "barycentric_velocity", "bjd_tdb", "hjd_utc", "light_travel_days", "mid_exposure"]
+__all__ = [
+    "Site",
+    "barycentric_velocity",
+    "bjd_tdb",
+    "hjd_utc",
+    "light_travel_days",
+    "mid_exposure",
+    "offline_astropy",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -90,7 +98,7 @@ def barycentric_velocity(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site
     found = np.full(mjd.shape, np.nan)
     use = np.isfinite(mjd) & np.isfinite(lon) & (np.abs(lat) <= 90.0)
     if use.any():
-        with _offline_astropy() as (coordinates, time_class, unit):
+        with offline_astropy() as (coordinates, time_class, unit):
             where = coordinates.EarthLocation.from_geodetic(site.lon, site.lat, site.height)
             star = coordinates.SkyCoord(lon[use] * unit.deg, lat[use] * unit.deg, frame="icrs")
             time = time_class(mjd[use], format="mjd", scale="utc", location=where)
@@ -112,7 +120,7 @@ def _corrections(
     tdb, travel = np.full(mjd.shape, np.nan), np.full(mjd.shape, np.nan)
     use = np.isfinite(mjd) & np.isfinite(lon) & (np.abs(lat) <= 90.0)
     if use.any():
-        with _offline_astropy() as (coordinates, time_class, unit):
+        with offline_astropy() as (coordinates, time_class, unit):
             where = coordinates.EarthLocation.from_geodetic(site.lon, site.lat, site.height)
             star = coordinates.SkyCoord(lon[use] * unit.deg, lat[use] * unit.deg, frame="icrs")
             time = time_class(mjd[use], format="mjd", scale="utc", location=where)
@@ -122,7 +130,7 @@ def _corrections(
 
 
 @contextmanager
-def _offline_astropy() -> Iterator[tuple[Any, Any, Any]]:
+def offline_astropy() -> Iterator[tuple[Any, Any, Any]]:
     """Astropy's coordinates, Time and units, held to the tables it was installed with."""
     from astropy import coordinates, units
     from astropy.time import Time
