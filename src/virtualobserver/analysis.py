@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
+
+from typing_extensions import TypeVar
 
 from virtualobserver.config.project import AnalysisSettings, SimulateSettings
+from virtualobserver.config.settings import Configured
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Container, Handle, as_handle
 from virtualobserver.data.histogram import Histogram
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
 
 
+# without them, a class or an argument takes any
+C = TypeVar("C", bound=Container, default=Any)
+S = TypeVar("S", bound=AnalysisSettings, default=Any)
+
+
 @dataclass(frozen=True)
 class Requirement:
     """Which products an analysis works on, whoever made them."""
@@ -29,15 +37,16 @@ class Requirement:
     role: str = "reduced"
 
 
-class Analysis(ABC):
+class Analysis(Configured, ABC, Generic[C, S]):
     """A search: what to look for in products.
 
-    An analysis is one file in ``virtualobserver/analyses``. `find` is pure: products in, `Result` out.
-    `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over; `contract`
-    states the rate of false alarms and what the contract suite needs to try the analysis. With `requires_any`
-    it is enough that the project makes one of the products it works on. `services` names what arrives in
-    ``aux.services``. `requires`, `per` and `services` are asked of an instance: where they depend on its settings they
-    are properties, such as ``return ("refcat",) if self.settings.match else ()``.
+    An analysis is one file in ``virtualobserver/analyses``. What it works on and its settings stand in brackets,
+    ``class Mine(Analysis[TimeSeries, MySettings])``. `find` is pure: products in, `Result` out. `draw` and `inject`
+    serve injection and recovery; `same_event` says which verdicts carry over; `contract` states the rate of false
+    alarms and what the contract suite needs to try the analysis. With `requires_any` it is enough that the project
+    makes one of the products it works on. `services` names what arrives in ``aux.services``. `requires`, `per` and
+    `services` are asked of an instance: where they depend on its settings they are properties, such as ``return
+    ("refcat",) if self.settings.match else ()``.
     """
 
     name: ClassVar[str]
@@ -54,15 +63,16 @@ class Analysis(ABC):
     contract: ClassVar[AnalysisContract] = AnalysisContract()
 
     Settings: ClassVar[type[AnalysisSettings]] = AnalysisSettings
+    """The class of its settings: what stands in the brackets, unless the class says otherwise."""
 
-    def __init__(self, settings: AnalysisSettings | None = None, **options: Any) -> None:
-        self.settings: Any = settings if settings is not None else self.Settings(**options)
+    def __init__(self, settings: S | None = None, **options: Any) -> None:
+        self.settings: S = settings if settings is not None else cast(S, self.Settings(**options))
 
     @abstractmethod
-    def find(self, products: Sequence[Handle], aux: Aux, settings: Any) -> Result:
+    def find(self, products: Sequence[Handle[C]], aux: Aux, settings: S) -> Result:
         """Search the products of one unit. Pure; inputs are never changed."""
 
-    def find_many(self, units: Sequence[tuple[Sequence[Handle], Aux]], settings: Any) -> Sequence[Result]:
+    def find_many(self, units: Sequence[tuple[Sequence[Handle[C]], Aux]], settings: S) -> Sequence[Result]:
         """Search many units and return their results in order.
 
         Each result is what `find` returns for that unit, whatever else is in the batch. An analysis whose
@@ -72,11 +82,11 @@ class Analysis(ABC):
         return [self.find(products, aux, settings) for products, aux in units]
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator, products: Sequence[Handle], settings: Any) -> Mapping[str, Any]:
+    def draw(self, rng: np.random.Generator, products: Sequence[Handle[C]], settings: S) -> Mapping[str, Any]:
         """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""
 
     def draw_many(
-        self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: Any
+        self, rngs: Sequence[np.random.Generator], products: Sequence[Handle[C]], settings: S
     ) -> Sequence[Mapping[str, Any]]:
         """Draw one event from each generator, what `draw` draws from it alone.
 
@@ -86,15 +96,15 @@ class Analysis(ABC):
 
     @abstractmethod
     def inject(
-        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
-    ) -> Sequence[Handle]:
+        self, products: Sequence[Handle[C]], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
+    ) -> Sequence[Handle[C]]:
         """Return new handles with the events added; `products` stay as they are."""
 
-    def together(self, products: Sequence[Handle], settings: Any) -> int:  # noqa: ARG002
+    def together(self, products: Sequence[Handle[C]], settings: S) -> int:  # noqa: ARG002
         """Return how many injected events one search of these products bears without one disturbing another."""
         return 1
 
-    def injection_settings(self, settings: Any) -> Any:
+    def injection_settings(self, settings: S) -> S:
         """Return the settings for searches of injected events: without what bears on no detection, e.g. controls."""
         return settings
 
@@ -108,9 +118,9 @@ class Analysis(ABC):
 
     def figures(
         self,
-        products: Sequence[Handle],  # noqa: ARG002
+        products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
-        settings: Any,  # noqa: ARG002
+        settings: S,  # noqa: ARG002
     ) -> Mapping[str, Any]:
         """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
         return {}
@@ -118,9 +128,9 @@ class Analysis(ABC):
     def event_figure(
         self,
         event: Event,  # noqa: ARG002
-        products: Sequence[Handle],  # noqa: ARG002
+        products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
-        settings: Any,  # noqa: ARG002
+        settings: S,  # noqa: ARG002
     ) -> Any:
         """Return a Matplotlib figure of one detection, marked and near to, from the products it was found in.
 
@@ -129,7 +139,7 @@ class Analysis(ABC):
         """
         return None
 
-    def prepared(self, products: Sequence[Handle], settings: Any) -> Sequence[Container]:  # noqa: ARG002
+    def prepared(self, products: Sequence[Handle[C]], settings: S) -> Sequence[C]:  # noqa: ARG002
         """Return what is searched of one unit, as `find` sees it after all it does beforehand.
 
         By default the products as they are. A search that aligns or cleans images first overrides this, so that
@@ -174,12 +184,12 @@ class Analysis(ABC):
             return results[0]
         return _joined(parts, results)
 
-    def _inputs(self, source: Any) -> tuple[Mapping[str, Sequence[Handle]], Aux]:
+    def _inputs(self, source: Any) -> tuple[Mapping[str, Sequence[Handle[C]]], Aux]:
         parts = getattr(source, "parts", None)
         if parts is not None:
             return parts(self) or {"": []}, source.aux(self)
         things = list(source) if isinstance(source, list | tuple) else [source]
-        return {"": [as_handle(thing) for thing in things]}, Aux(target=Target(name=""))
+        return {"": [cast(Handle[C], as_handle(thing)) for thing in things]}, Aux(target=Target(name=""))
 
 
 def _joined(parts: Mapping[str, Sequence[Handle]], results: Sequence[Result]) -> Result:

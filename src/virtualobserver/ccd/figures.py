@@ -28,7 +28,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.maths.ccd.masks import count_bits, lasting_pixels
-from virtualobserver.maths.ccd.noise import NoiseCheck, check_noise
+from virtualobserver.maths.ccd.noise import NoiseCheck, Planes, check_noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ _CUT: Final = 48
 
 
 def calibration_figures(
-    raws: Sequence[RawRef], products: Sequence[Handle], settings: CCDSettings
+    raws: Sequence[RawRef], products: Sequence[Handle[Image]], settings: CCDSettings
 ) -> dict[str, Figure]:
     """Return the figures ``frame``, ``masters``, ``noise`` and ``lasting`` of some frames.
 
@@ -77,7 +77,7 @@ def calibration_figures(
         return {}
     raw = {unit_of(one.header, settings): one for one in raws}.get(frames[0].info.unit)
     figures = {}
-    suited: list[Handle] = masters
+    suited: list[Handle[Image]] = masters
     if raw is not None:
         figures["frame"] = frame_figure(raw, frames[0], settings)
         chosen = choose_masters(masters, raw.header, settings)
@@ -85,8 +85,7 @@ def calibration_figures(
     if suited:
         figures["masters"] = masters_figure(suited[:_MOST_MASTERS])
     if len(frames) > 1:
-        loaded = (frame.load() for frame in frames[:_MOST_FRAMES])
-        figures["noise"] = noise_figure(check_noise((one.data, one.variance, one.mask) for one in loaded))
+        figures["noise"] = noise_figure(check_noise(_planes(one) for one in frames[:_MOST_FRAMES]))
     if len(frames) >= _LEAST_LASTING:
         step = -(-len(frames) // _MOST_FRAMES)
         lasting = lasting_pixels(frame.load().data for frame in frames[::step])
@@ -94,7 +93,14 @@ def calibration_figures(
     return figures
 
 
-def masters_figure(masters: Sequence[Handle]) -> Figure:
+def _planes(frame: Handle[Image]) -> Planes:
+    image = frame.load()
+    assert image.variance is not None
+    assert image.mask is not None
+    return image.data, image.variance, image.mask
+
+
+def masters_figure(masters: Sequence[Handle[Image]]) -> Figure:
     """Draw master frames, each with the pixels of its mask in colour and their number in the legend."""
     from matplotlib.figure import Figure
 
@@ -113,7 +119,7 @@ def masters_figure(masters: Sequence[Handle]) -> Figure:
     return figure
 
 
-def frame_figure(raw: RawRef, handle: Handle, settings: CCDSettings) -> Figure:
+def frame_figure(raw: RawRef, handle: Handle[Image], settings: CCDSettings) -> Figure:
     """Draw a frame before and after calibration with its mask, whole and around its most marked place."""
     from matplotlib.figure import Figure
 

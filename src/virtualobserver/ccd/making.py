@@ -25,7 +25,7 @@ from virtualobserver.maths.ccd.masters import Master, master_bias, master_dark
 __all__ = ["make_masters"]
 
 
-def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> list[Product]:
+def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> list[Product[Image]]:
     """Combine the frames of one key. Frames that cannot be used are left out, and the header says why.
 
     Raises
@@ -76,7 +76,7 @@ def _products(  # noqa: PLR0917
     mjds: Mapping[str, float | None],
     said: tuple[Mapping[str, str], Sequence[str]],
     settings: CCDSettings,
-) -> list[Product]:
+) -> list[Product[Image]]:
     kind, (refused, notes) = str(facts["kind"]), said
     times = [mjd for mjd in (mjds[frame.name] for frame in used) if mjd is not None]
     mjd = float(np.mean(times)) if times else None

@@ -22,7 +22,7 @@ from virtualobserver.ccd.stars import (
 )
 from virtualobserver.ccd.zero import aperture_of, measure_zero_point, zero_point_product
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.table import Table
@@ -36,7 +36,7 @@ __all__ = ["measure"]
 _KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
 
 
-def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
+def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     """Find and measure the sources of a frame, and the stars of the reference catalogue that are on it.
 
     Returns
@@ -54,9 +54,9 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
     CatalogError, StoreError, ArchiveError
         If the reference catalogue cannot be asked.
     """
-    solved = [one.load().meta["wcs"] for one in products if one.info.role == "wcs"]
-    images = [one for one in products if one.info.role == "calibrated"]
-    made: list[Product] = []
+    solved = [one.load().meta["wcs"] for one in of_kind(products, Table) if one.info.role == "wcs"]
+    images = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
+    made: list[Product[Table]] = []
     for handle in images:
         image = handle.load()
         if solved and solved[0]:
@@ -75,7 +75,7 @@ class _Frame:
     wcs: Any
 
 
-def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product]:
+def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     own = settings.photometry
     width = float(image.header.get("FWHM") or 2.5)
     found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
@@ -99,14 +99,14 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> 
     return [_source_table(frame, stars, zero, own), *made]
 
 
-def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product:
+def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product[Table]:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
     return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
 
 
 def _source_table(
     frame: _Frame, stars: FrameStars | None, zero: ZeroPoint | DataError, own: PhotometrySettings
-) -> Product:
+) -> Product[Table]:
     found = frame.found
     light, units = aperture_columns(frame.image, found.x, found.y, own)
     columns: dict[str, Any] = {

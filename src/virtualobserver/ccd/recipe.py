@@ -59,7 +59,7 @@ class _Seen:
 
 def reduce_frame(
     raw: RawRef, aux: Aux, settings: CCDSettings, loaded: LoadedMasters | None = None
-) -> Product:
+) -> Product[Image]:
     """Calibrate one science frame.
 
     Overscan off and trimmed (while reading); bias or dark subtracted, in its exposure time or scaled about the

@@ -13,7 +13,7 @@ from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
 from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.table import Table
@@ -38,7 +38,7 @@ _COLUMNS: Final = {
 }  # fmt: skip
 
 
-def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
+def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     """Find the world coordinates of each frame; without a reference catalogue there is nothing to do.
 
     Returns
@@ -56,7 +56,7 @@ def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[P
     solver: Solver | None = aux.services.get("solver")
     if solver is None:
         return []
-    images = [one for one in products if one.info.role == "calibrated"]
+    images = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
     return [_solve_frame(one.load(), one.info.band, aux.target, solver, settings) for one in images]
 
 
@@ -119,7 +119,9 @@ def epoch_of(image: Image) -> float:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settings: CCDSettings) -> Product:
+def _solve_frame(
+    image: Image, band: str, target: Target, solver: Solver, settings: CCDSettings
+) -> Product[Table]:
     own = settings.solve
     reasons = []
     place = place_in(image.header)
@@ -149,7 +151,7 @@ def _product(
     band: str,
     statistics: Mapping[str, Any],
     place: Mapping[str, Any],
-) -> Product:
+) -> Product[Table]:
     meta = {"wcs": dict(cards), "reason": statistics.get("reason", ""), **place}
     return Product(Table(columns, _COLUMNS, meta), role="wcs", band=band, statistics=statistics)
 

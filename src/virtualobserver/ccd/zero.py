@@ -79,7 +79,7 @@ def aperture_of(own: PhotometrySettings) -> float:
 
 def zero_point_product(
     image: Image, zero: ZeroPoint | DataError, band: str, scale: float, *, refcat: str
-) -> Product:
+) -> Product[Table]:
     """Return the zero point and quality of a frame as a table of one row, role ``zeropoint``.
 
     Its facts hold ``cards``, the header cards that go with the frame: ``MAGZP`` (magnitude of one electron in

@@ -6,13 +6,14 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pydantic
 from pydantic.fields import FieldInfo
 
 __all__ = [
     "Bins",
+    "Configured",
     "Leaf",
     "NonNegativeRange",
     "PositiveRange",
@@ -93,6 +94,24 @@ class Settings(pydantic.BaseModel):
         if field is not None:
             _refuse_other_kind(value, frozenset(_leaf_types(field.annotation)))
         return value
+
+
+class Configured:
+    """What has a class of settings: that which its bases name in brackets, unless its body names one.
+
+    So ``class Mine(Analysis[TimeSeries, MySettings])`` tells people, type checkers and the run at once.
+    """
+
+    Settings: ClassVar[type[Any]] = Settings
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "Settings" in vars(cls):
+            return
+        for base in vars(cls).get("__orig_bases__", ()):
+            for given in typing.get_args(base):
+                if isinstance(given, type) and issubclass(given, Settings):
+                    cls.Settings = given
 
 
 def address(default: str | None, *, doc: str, **marks: Any) -> Any:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
+from virtualobserver.data.table import Table
 from virtualobserver.maths.astrometry.tan_sip import replace_world
 
 __all__ = ["cards_by_unit", "with_cards"]
@@ -21,8 +22,8 @@ _PLACE: Final = MappingProxyType({"wcs": "wcs", "zeropoint": "cards"})
 def cards_by_unit(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
     """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
     found: dict[str, dict[str, Any]] = {}
-    for one in products:
-        key = _PLACE.get(one.info.role) if one.info.kind == "table" else None
+    for one in of_kind(products, Table):
+        key = _PLACE.get(one.info.role)
         if key is not None and (cards := one.load().meta.get(key)):
             found.setdefault(one.info.unit, {}).update(cards)
     return dict(found)

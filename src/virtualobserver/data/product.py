@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
-from virtualobserver.data.handles import Container
+from virtualobserver.data.handles import C_co, Handle
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.astrometry.motion import move_linear
 
@@ -59,7 +59,7 @@ class Aux:
     """What a pure step may use besides its inputs, and where it says what it leaves out."""
 
     target: Target
-    masters: Mapping[str, Any] = field(default_factory=dict)
+    masters: Mapping[str, Handle[Any]] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter, compare=False)
     """How many rows, frames or spectra were not used, or used with an assumption, by cause; see `note`."""
@@ -161,7 +161,7 @@ class RawRef:
 
 
 @dataclass(frozen=True)
-class Product:
+class Product(Generic[C_co]):
     """One product of `reduce` or `find`, not stored yet.
 
     Parameters
@@ -180,7 +180,7 @@ class Product:
         Summary numbers; those that have a column in the table `product` land there.
     """
 
-    data: Container
+    data: C_co
     role: str = "reduced"
     series: str = ""
     band: str = ""

@@ -13,6 +13,7 @@ import numpy as np
 
 from virtualobserver.columns import describe
 from virtualobserver.config.settings import setting
+from virtualobserver.data.image import Image
 from virtualobserver.errors import ConfigError
 from virtualobserver.export import Export, ExportSettings, Group, Maker, View
 from virtualobserver.io.names import safe_name
@@ -20,7 +21,6 @@ from virtualobserver.io.names import safe_name
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virtualobserver.data.image import Image
     from virtualobserver.maths.times import Site
 
 __all__ = ["KBMOD", "RESULTS", "KBMODSettings", "kbmod_table"]
@@ -40,12 +40,11 @@ class KBMODSettings(ExportSettings):
     sharded: bool = setting(False, doc="One file for each image beside that of its WorkUnit (folders only)")
 
 
-class KBMOD(Export):
+class KBMOD(Export[KBMODSettings]):
     """Movers as KBMOD's table of results, or, into a folder, that and the images searched, as WorkUnits."""
 
     name: ClassVar[str] = "kbmod"
     needs: ClassVar[str] = "an analysis that searches images"
-    Settings: ClassVar[type[ExportSettings]] = KBMODSettings
 
     def offers(self, view: View) -> bool:
         """Whether an analysis of the project searches images."""
@@ -104,7 +103,7 @@ def _write_table(view: View, path: Path) -> int:
 
 def _stacks(view: View, maker: Maker) -> Iterator[tuple[str, Sequence[Image], Site, str]]:
     for group in view.groups(maker):
-        images = [one for one in view.prepared(maker, group) if one.kind == "image"]
+        images = [one for one in view.prepared(maker, group) if isinstance(one, Image)]
         if images:
             name = "_".join(safe_name(part) for part in (group.source, group.unit) if part)
             yield name, images, _observer(view, group, images[0]), _band(group)

@@ -76,7 +76,7 @@ class DemoSettings(ObservatorySettings):
     )
 
 
-class VirtualDemo(VirtualObservatory):
+class VirtualDemo(VirtualObservatory[TimeSeries, DemoSettings]):
     """Simulated light curves with injected flares and dips, which `Raw.header` records under ``injected``."""
 
     name: ClassVar[str] = "demo"
@@ -85,8 +85,6 @@ class VirtualDemo(VirtualObservatory):
     instrument: ClassVar[str] = "random numbers"
     bands: ClassVar[tuple[str, ...]] = ("R",)
     simulated: ClassVar[bool] = True
-
-    Settings: ClassVar[type[ObservatorySettings]] = DemoSettings
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Simulate a batch of targets; the same project seed and name give the same bytes."""
@@ -121,7 +119,12 @@ class VirtualDemo(VirtualObservatory):
             content = ("\n".join(lines) + "\n").encode()
             yield target, Raw(f"demo {target.name}", "csv", content=content, obscore=obscore, header=header)
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:  # noqa: ARG002
+    def reduce(
+        self,
+        raws: Sequence[RawRef],
+        aux: Aux,  # noqa: ARG002
+        settings: DemoSettings,
+    ) -> Sequence[Product[TimeSeries]]:
         """Make one light curve for each filter, in µJy, at the middle of the exposures."""
         tables = [parse(raw.read(), raw.archive_id) for raw in raws]
         tables = [table for table in tables if len(table["mjd"])]
@@ -257,7 +260,7 @@ def _plain(content: bytes, header: Sequence[str]) -> dict[str, NDArray[Any]] | N
     return columns | {"filter": np.array(cells["filter"], dtype="U16")}
 
 
-def _product(columns: Mapping[str, NDArray[Any]], band: str, rows: NDArray[np.bool_]) -> Product:
+def _product(columns: Mapping[str, NDArray[Any]], band: str, rows: NDArray[np.bool_]) -> Product[TimeSeries]:
     index = np.flatnonzero(rows)
     index = index[np.argsort(columns["mjd"][index], kind="stable")]
     cut = {name: values[index] for name, values in columns.items()}

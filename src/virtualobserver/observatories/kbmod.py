@@ -36,7 +36,7 @@ _IMAGES: Final = 8
 """Likewise."""
 
 
-class VirtualKBMOD(VirtualObservatory):
+class VirtualKBMOD(VirtualObservatory[Image | Table, ObservatorySettings]):
     """Stacks of images as KBMOD keeps them, whole or sharded.
 
     Each image of a WorkUnit is a unit ``name of the WorkUnit/number`` and becomes a difference image, so that
@@ -57,8 +57,6 @@ class VirtualKBMOD(VirtualObservatory):
         files=lambda _, raws: _sharded(raws),
         indexes=("simulated.fits",),
     )
-
-    Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
 
     def catalogue(self, client: Client) -> list[dict[str, Any]]:
         """List the WorkUnits of the folder as fields, at the centre of their first image."""
@@ -101,7 +99,12 @@ class VirtualKBMOD(VirtualObservatory):
             return f"{raw.header['stack']}/results"
         return f"{raw.header['stack']}/{raw.header['number']:04d}"
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:  # noqa: ARG002
+    def reduce(
+        self,
+        raws: Sequence[RawRef],
+        aux: Aux,  # noqa: ARG002
+        settings: ObservatorySettings,  # noqa: ARG002
+    ) -> Sequence[Product[Image | Table]]:
         """Read an image with variance, mask, time, width and world coordinates, or a table of results.
 
         Raises
@@ -166,7 +169,7 @@ def _raw(found: FoundUnit, number: int) -> Raw:
     )  # fmt: skip
 
 
-def _image(raw: RawRef) -> Product:
+def _image(raw: RawRef) -> Product[Image]:
     place = raw.path if raw.path is not None else MemoryFile(raw.read(), raw.archive_id)
     width = raw.header.get("psf_val")
     config = {} if width is None else {"psf_val": width}
@@ -174,7 +177,7 @@ def _image(raw: RawRef) -> Product:
     return Product(image, role="difference", band=str(raw.header.get("filter") or ""))
 
 
-def _table(raw: RawRef) -> Product:
+def _table(raw: RawRef) -> Product[Table]:
     if raw.path is not None:
         found = read_results(raw.path)
     else:

@@ -89,14 +89,14 @@ def _usable_times(sets: Sequence[tuple[str, SpectrumSet]]) -> FloatArray:
 
 
 def inject_comets(
-    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], *, lsf: float
-) -> list[Handle]:
+    products: Sequence[Handle[SpectrumSet]], params: Sequence[Mapping[str, Any]], *, lsf: float
+) -> list[Handle[SpectrumSet]]:
     """Return handles to copies of the spectra with the comets in front of the star.
 
     The light that is left is multiplied: noise of an exposure shrinks with it, as little as photon noise does.
     Errors and masks stay.
     """
-    result: list[Handle] = []
+    result: list[Handle[SpectrumSet]] = []
     for handle in products:
         data = handle.load()
         name, rest = line_of(data, handle.info.series)

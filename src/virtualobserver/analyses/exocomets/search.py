@@ -27,6 +27,7 @@ from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.spectrum import SpectrumSet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Exocomets"]
 
 
-class Exocomets(Analysis):
+class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     """Variable absorption by exocomets in Ca II K and H.
 
     Each spectrum is compared with what the star shows in all other nights; a matched filter looks for
@@ -52,9 +53,7 @@ class Exocomets(Analysis):
     batch: ClassVar[int] = 20
     contract: ClassVar[AnalysisContract] = CONTRACT
 
-    Settings: ClassVar[type[ExocometsSettings]] = ExocometsSettings
-
-    def find(self, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings) -> Result:
+    def find(self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings) -> Result:
         """Search all spectra of one star.
 
         Returns
@@ -85,7 +84,7 @@ class Exocomets(Analysis):
         )
 
     def draw(
-        self, rng: np.random.Generator, products: Sequence[Handle], settings: ExocometsSettings
+        self, rng: np.random.Generator, products: Sequence[Handle[SpectrumSet]], settings: ExocometsSettings
     ) -> Mapping[str, Any]:
         """Draw one comet: profile, depth, width, velocity, ratio, acceleration, and a time that was observed."""
         sets = [
@@ -95,10 +94,10 @@ class Exocomets(Analysis):
 
     def inject(
         self,
-        products: Sequence[Handle],
+        products: Sequence[Handle[SpectrumSet]],
         params: Sequence[Mapping[str, Any]],
         rng: np.random.Generator,  # noqa: ARG002
-    ) -> Sequence[Handle]:
+    ) -> Sequence[Handle[SpectrumSet]]:
         """Put comets in front of the star in real spectra; see `draw` for the parameters."""
         return inject_comets(products, params, lsf=self.settings.resolution)
 
@@ -126,7 +125,7 @@ class Exocomets(Analysis):
         return apart <= wide
 
     def figures(
-        self, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings | None = None
+        self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings | None = None
     ) -> dict[str, Figure]:
         """Return the diagnostic figure of one star (key ``star``, one for each survey that observed it)."""
         from virtualobserver.analyses.exocomets.figures import star_figure
@@ -141,7 +140,11 @@ class Exocomets(Analysis):
         return figures
 
     def event_figure(
-        self, event: Event, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings | None = None
+        self,
+        event: Event,
+        products: Sequence[Handle[SpectrumSet]],
+        aux: Aux,
+        settings: ExocometsSettings | None = None,
     ) -> Figure | None:
         """Draw the spectra of the night of one event near its velocity, beside those of the other nights."""
         from virtualobserver.analyses.exocomets.event_figure import event_figure

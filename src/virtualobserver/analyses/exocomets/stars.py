@@ -72,7 +72,9 @@ class Star:
     instrument: str
 
 
-def stars_of(products: Sequence[Handle], target: Target, *, line: str, snr_cut: float) -> list[Star]:
+def stars_of(
+    products: Sequence[Handle[SpectrumSet]], target: Target, *, line: str, snr_cut: float
+) -> list[Star]:
     """Group products by survey and unit, and align their exposures.
 
     Raises
@@ -80,7 +82,7 @@ def stars_of(products: Sequence[Handle], target: Target, *, line: str, snr_cut: 
     DataError
         If a set of spectra is not in Angstrom, air and the barycentric frame.
     """
-    groups: dict[tuple[str, str], list[tuple[int, Handle]]] = {}
+    groups: dict[tuple[str, str], list[tuple[int, Handle[SpectrumSet]]]] = {}
     for number, handle in enumerate(products):
         groups.setdefault((handle.info.observatory, handle.info.unit), []).append((number, handle))
     stars = []
@@ -100,7 +102,9 @@ def line_of(data: SpectrumSet, series: str) -> tuple[str, float]:
     return "", rest
 
 
-def _star(members: Sequence[tuple[int, Handle]], target: Target, *, line: str, snr_cut: float) -> Star | None:
+def _star(
+    members: Sequence[tuple[int, Handle[SpectrumSet]]], target: Target, *, line: str, snr_cut: float
+) -> Star | None:
     """Join the lines of one instrument on the exposures that all have; sodium only where it has all of them."""
     found: dict[str, tuple[int, SpectrumSet, float]] = {}
     for number, handle in members:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from virtualobserver.analyses.moving_objects.night import Night
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.image import Image
+from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
@@ -120,8 +122,8 @@ def _binning(night: Night, settings: MovingObjectsSettings) -> int:
 
 
 def inject_movers(
-    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], night: Night
-) -> list[Handle]:
+    products: Sequence[Handle[Image | Table]], params: Sequence[Mapping[str, Any]], night: Night
+) -> list[Handle[Image | Table]]:
     """Return handles to copies of the images with movers added, each at its own pixels and with its noise.
 
     Profiles are integrated over pixels and along the motion within the exposure. Images in electrons get the
@@ -141,5 +143,7 @@ def inject_movers(
             )
             for one in params
         ]
-        result[number] = LitHandle(products[number], tuple(light), float(night.sigma[frame]))
+        result[number] = LitHandle(
+            cast(Handle[Image], products[number]), tuple(light), float(night.sigma[frame])
+        )
     return result

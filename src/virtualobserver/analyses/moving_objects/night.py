@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +175,8 @@ def _sights(
 ) -> tuple[NDArray[np.int64], list[Sight]]:
     """Return the numbers of the images in order of time, and what is known of each."""
     known = cards_by_unit(products)
-    headers = {n: header_of(products[n], known.get(products[n].info.unit)) for n in chosen}
+    images = cast("Sequence[Handle[Image]]", products)  # the chosen ones are
+    headers = {n: header_of(images[n], known.get(products[n].info.unit)) for n in chosen}
     if settings.psf_fwhm is None:
         # images that say that no star could be measured are clouded: left out if enough others have stars
         clear = [n for n in chosen if headers[n].get("NOSTARS") is not True]
@@ -185,7 +186,7 @@ def _sights(
     stars = needs_stars([headers[n] for n in chosen], settings.align)
     sights = [
         sight_of(
-            products[n].load(), settings, stars=stars, header=headers[n],
+            images[n].load(), settings, stars=stars, header=headers[n],
             difference=products[n].info.role == "difference",
         )
         for n in order.tolist()

@@ -61,7 +61,9 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
         band=night.band,
         flux_unit=unit,
     )
-    products = [Product(curve, role="mover", series=target.name, band=night.band, target=target)]
+    products: list[Product] = [
+        Product(curve, role="mover", series=target.name, band=night.band, target=target)
+    ]
     if stamp:
         combined = coadd(night.stack, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=mover.kept)
         header = {"OBJECT": target.name, "MJD-OBS": float(night.mjd[0])}

@@ -20,6 +20,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.shiftstack.find import Harvest, find_movers
@@ -33,7 +34,7 @@ __all__ = ["MovingObjects"]
 _SAME_SKY: Final = 5.0  # arcsec within which two detections at one time are of one mover
 
 
-class MovingObjects(Analysis):
+class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """Sources that move evenly among the stars of one night.
 
     The engine ``stack`` sums the images along all paths a mover may take. Each mover becomes a source of kind
@@ -57,8 +58,6 @@ class MovingObjects(Analysis):
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
-
-    Settings: ClassVar[type[MovingObjectsSettings]] = MovingObjectsSettings
 
     def find(self, products: Sequence[Handle], aux: Aux, settings: MovingObjectsSettings) -> Result:  # noqa: ARG002
         """Search the images of one night; differences are taken where there are any.
@@ -106,10 +105,10 @@ class MovingObjects(Analysis):
 
     def inject(
         self,
-        products: Sequence[Handle],
+        products: Sequence[Handle[Image | Table]],
         params: Sequence[Mapping[str, Any]],
         rng: np.random.Generator,  # noqa: ARG002 - each mover brings the seed of its noise
-    ) -> Sequence[Handle]:
+    ) -> Sequence[Handle[Image | Table]]:
         """Add movers to copies of the images; see `draw` for the parameters."""
         return inject_movers(products, params, self._night(products, self.settings))
 

@@ -112,7 +112,7 @@ def sight_of(
     )  # fmt: skip
 
 
-def header_of(handle: Handle, cards: Mapping[str, Any] | None) -> dict[str, Any]:
+def header_of(handle: Handle[Image], cards: Mapping[str, Any] | None) -> dict[str, Any]:
     """Read the header of an image and put other world coordinates into it, if there are any."""
     return with_cards(handle.section(slice(0, 1), slice(0, 1)).header, cards)
 

@@ -120,7 +120,7 @@ class Night:
         return Night(self.frames, self.first[stars], self.rows[stars])
 
 
-def gather_night(products: Sequence[Handle], settings: StarCurvesSettings) -> Night | None:
+def gather_night(products: Sequence[Handle[Table]], settings: StarCurvesSettings) -> Night | None:
     """Find each star in each frame; None if there are too few frames or stars.
 
     Stars of a catalogue are known by their numbers. Other sources are those of the frame that has most, found in
@@ -143,7 +143,7 @@ def gather_night(products: Sequence[Handle], settings: StarCurvesSettings) -> Ni
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _frames(products: Sequence[Handle]) -> list[Frame]:
+def _frames(products: Sequence[Handle[Table]]) -> list[Frame]:
     """Return the frames in order of time; those with too few sources or without a time are left out."""
     groups: dict[tuple[str, float], dict[str, int]] = {}
     tables: dict[int, Table] = {}

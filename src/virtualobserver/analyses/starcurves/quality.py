@@ -23,7 +23,7 @@ _UNITS: Final = {
 _ZERO: Final = ("zero_point", "limiting_magnitude")
 
 
-def night_table(night: Night, curves: Ensemble, products: Sequence[Handle]) -> Product:
+def night_table(night: Night, curves: Ensemble, products: Sequence[Handle[Table]]) -> Product[Table]:
     """Return one row a frame, role ``night``.
 
     Columns ``frame, mjd, exptime, fwhm, sky, zero_point, limiting_magnitude, correction, transparency, clouded``:
@@ -57,7 +57,7 @@ def night_table(night: Night, curves: Ensemble, products: Sequence[Handle]) -> P
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _zero_points(night: Night, products: Sequence[Handle]) -> dict[str, NDArray[np.float64]]:
+def _zero_points(night: Night, products: Sequence[Handle[Table]]) -> dict[str, NDArray[np.float64]]:
     """Return zero points and limiting magnitudes of the frames, NaN where there are none."""
     found = {name: np.full(len(night.frames), np.nan) for name in _ZERO}
     place = {(frame.unit, frame.mjd): number for number, frame in enumerate(night.frames)}

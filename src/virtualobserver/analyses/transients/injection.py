@@ -64,14 +64,14 @@ def draw_event(
 
 
 def inject_events(
-    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
-) -> list[Handle]:
+    products: Sequence[Handle[TimeSeries]], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
+) -> list[Handle[TimeSeries]]:
     """Return handles to copies of the light curves with the events added.
 
     Flux, and magnitude where there is a column, change; epochs, flags and, unless the parameters say
     ``poisson``, errors stay. A dip takes at most the whole mean flux away.
     """
-    result: list[Handle] = []
+    result: list[Handle[TimeSeries]] = []
     for handle in products:
         curve = handle.load()
         if len(curve):

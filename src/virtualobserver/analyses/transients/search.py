@@ -32,11 +32,11 @@ __all__ = ["Transients"]
 ROWS_AT_ONCE = 131_072
 """Rows of one block: a column of them takes 1 MB."""
 
-Unit = tuple[Sequence[Handle], Aux]
+Unit = tuple[Sequence[Handle[TimeSeries]], Aux]
 Piece = tuple[int, TimeSeries, str]  # number of the product, light curve, series
 
 
-class Transients(Analysis):
+class Transients(Analysis[TimeSeries, TransientsSettings]):
     """Flares and dips of single stars.
 
     Each light curve becomes a signed S/N against its robust mean, ``(F - mean) / max(error, rms)``; an event
@@ -57,9 +57,7 @@ class Transients(Analysis):
         strong={"simulate": {"amplitude": [50.0, 60.0], "width": [10.0, 20.0]}},
     )
 
-    Settings: ClassVar[type[TransientsSettings]] = TransientsSettings
-
-    def find(self, products: Sequence[Handle], aux: Aux, settings: TransientsSettings) -> Result:
+    def find(self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: TransientsSettings) -> Result:
         """Search all light curves of one source.
 
         Returns
@@ -90,14 +88,17 @@ class Transients(Analysis):
         return _search_blocks(units, settings)
 
     def draw(
-        self, rng: np.random.Generator, products: Sequence[Handle], settings: TransientsSettings
+        self, rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: TransientsSettings
     ) -> Mapping[str, Any]:
         """Draw one event: form, signed amplitude, width (d), and a peak time within the light curves."""
         return draw_event(rng, [handle.load() for handle in products], settings.simulate)
 
     def inject(
-        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
-    ) -> Sequence[Handle]:
+        self,
+        products: Sequence[Handle[TimeSeries]],
+        params: Sequence[Mapping[str, Any]],
+        rng: np.random.Generator,
+    ) -> Sequence[Handle[TimeSeries]]:
         """Add events to real light curves; see `draw` for the parameters."""
         return inject_events(products, params, rng)
 
@@ -237,7 +238,7 @@ def _position(curve: TimeSeries, row: int, target: Target) -> tuple[float | None
     return (target.ra, target.dec) if ra is None or dec is None else (ra, dec)
 
 
-def _processed(block: Block, number: int, spans: Sequence[EventSpan], piece: Piece) -> Product:
+def _processed(block: Block, number: int, spans: Sequence[EventSpan], piece: Piece) -> Product[TimeSeries]:
     _, curve, series = piece
     part = block.rows(number)
     detected = np.zeros(len(curve), dtype=bool)

@@ -14,7 +14,7 @@ from scipy.ndimage import maximum_filter, uniform_filter
 from virtualobserver.conventions import MAD_TO_SIGMA, MASK_HOT, MASK_UNSTABLE
 from virtualobserver.errors import DataError, NotEnoughData
 
-__all__ = ["NoiseCheck", "check_noise"]
+__all__ = ["NoiseCheck", "Planes", "check_noise"]
 
 FloatArray = NDArray[np.float64]
 Planes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]

@@ -16,6 +16,7 @@ import numpy as np
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
+from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.spectra import flags
 from virtualobserver.observatories.harps import live, tree
@@ -31,7 +32,6 @@ from virtualobserver.observatory import (
     Aux,
     Client,
     Landed,
-    ObservatorySettings,
     Site,
     VirtualObservatory,
 )
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["HARPSSettings", "VirtualHARPS"]
 
 
-class VirtualHARPS(VirtualObservatory):
+class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
@@ -59,9 +59,7 @@ class VirtualHARPS(VirtualObservatory):
         files=lambda _, raws: {f"{raw.archive_id}.fits": raw.read() for raw in raws if raw.format == "fits"}
     )
 
-    Settings: ClassVar[type[ObservatorySettings]] = HARPSSettings
-
-    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+    def __init__(self, settings: HARPSSettings | None = None, **options: Any) -> None:
         super().__init__(settings, **options)
         self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
         self._patience = Patience()
@@ -119,7 +117,9 @@ class VirtualHARPS(VirtualObservatory):
             self._folders = (folders, FolderArchive(folders, client.cache))
         return self._folders[1]
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+    def reduce(
+        self, raws: Sequence[RawRef], aux: Aux, settings: HARPSSettings
+    ) -> Sequence[Product[SpectrumSet]]:
         """Turn all exposures of a star into one set of spectra for each line.
 
         Parameters

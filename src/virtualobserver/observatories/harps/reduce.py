@@ -49,7 +49,7 @@ def build_products(
     lines: Sequence[LineRows],
     star: Star,
     settings: HARPSSettings,
-) -> list[Product]:
+) -> list[Product[SpectrumSet]]:
     """Return one product for each line; all have the same epochs, in order of time."""
     if not exposures:
         return []
@@ -58,7 +58,7 @@ def build_products(
     return [_one_line(_Work.begin(exposures, line, star, settings, order=order), common) for line in lines]
 
 
-def _one_line(work: _Work, common: Mapping[str, NDArray[Any]]) -> Product:
+def _one_line(work: _Work, common: Mapping[str, NDArray[Any]]) -> Product[SpectrumSet]:
     order, line, star, settings = work.order, work.line, work.star, work.settings
     work.mark_rows()
     era = common["era"][order]

@@ -48,7 +48,7 @@ _AGREES = 3.0  # errors within which an epoch has the flux of the others; leaves
 _CLIPS = 20  # rounds of that, which settle after a few
 
 
-def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> list[Product]:
+def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> list[Product[TimeSeries]]:
     """Reduce result files to one light curve for each filter, with flux (difference or total) in µJy.
 
     Parameters
@@ -183,7 +183,7 @@ def _tell(aux: Aux, rows: Columns, flags: NDArray[np.int64], baseline: NDArray[n
     aux.note(missing, int(np.isnan(baseline).sum()))
 
 
-def _product(rows: Columns, band: str, aux: Aux, settings: ZTFSettings) -> Product | None:
+def _product(rows: Columns, band: str, aux: Aux, settings: ZTFSettings) -> Product[TimeSeries] | None:
     flags = _flags(rows, settings)
     target = aux.target
     flux, error, baseline, baselines = _baselined(rows, flags, settings)

@@ -71,7 +71,7 @@ def _blank(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.full(count, np.nan) if dtype.kind == "f" else np.zeros(count, dtype=dtype)
 
 
-def lightcurves(epochs: Columns, aux: Aux, settings: ZTFSettings) -> list[Product]:
+def lightcurves(epochs: Columns, aux: Aux, settings: ZTFSettings) -> list[Product[TimeSeries]]:
     """Reduce the pooled epochs of one source.
 
     Objects off the source's position or magnitude are left out; what remains is cut into seasons wherever
@@ -297,7 +297,7 @@ def unique_series(names: Iterator[str]) -> list[str]:
     return result
 
 
-def _product(columns: Columns, band: str, series: str) -> Product:
+def _product(columns: Columns, band: str, series: str) -> Product[TimeSeries]:
     oids = [int(oid) for oid in np.unique(columns[OBJECT_ID])]
     meta: dict[str, Any] = {"oids": oids, "time": "middle of exposure"}
     if impossible := int(np.count_nonzero(columns["flags"] & FLAG_RANGE)):

@@ -11,9 +11,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from virtualobserver.data.image import Image
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Product
 from virtualobserver.data.result import Event
+from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.db.bulk import copy_rows, upsert_rows
 from virtualobserver.errors import TaskLost
 from virtualobserver.io.names import safe_name
@@ -55,7 +58,7 @@ def write_products(store: Store, step: Step, outcomes: Sequence[Outcome]) -> lis
             owner = product.target.name if product.target else outcome.claim.target.name
             parts = (owner, outcome.claim.unit, product.role, product.series)
             key = "/".join(safe_name(part) for part in parts if part)
-            if product.container_kind == "image":
+            if isinstance(product.data, Image):
                 name = "_".join(part.replace("/", "_") for part in parts if part)
                 image = store.write_image(folder, product.data, name)
                 written.append(Written(outcome, product, image.blocks[0], image.file))
@@ -215,9 +218,9 @@ def _insert_products(
 
 def _numbers(product: Product) -> dict[str, Any]:
     data, statistics = product.data, plain(dict(product.statistics))
-    times = data.mjd if hasattr(data, "mjd") and len(data.mjd) else None
+    times = data.mjd if isinstance(data, TimeSeries | SpectrumSet) and len(data.mjd) else None
     return {
-        "n": int(data.data.size) if product.container_kind == "image" else len(data),
+        "n": int(data.data.size) if isinstance(data, Image) else len(data),
         "t_min": None if times is None else plain(times.min()),
         "t_max": None if times is None else plain(times.max()),
         "flux_unit": str(getattr(data, "flux_unit", "")),

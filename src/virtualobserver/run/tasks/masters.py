@@ -74,7 +74,7 @@ def mark_changed_masters(session: Session, step: Step, values: Mapping[str, Any]
         units[row.task_id].append(row)
     masters = master_rows(session, step)
     known = {row.id: row.checksum for row in masters}
-    handles = [MemoryHandle(None, product_info(row)) for row in masters]
+    handles: list[Handle[Any]] = [MemoryHandle(None, product_info(row)) for row in masters]
     stale = []
     for task_id, mine in units.items():
         raws = [row for row in mine if row.sha256 is not None]
