@@ -16,6 +16,7 @@ from virtualobserver.data.handles import Container, Handle, as_handle
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +66,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
     Settings: ClassVar[type[AnalysisSettings]] = AnalysisSettings
     """The class of its settings: what stands in the brackets, unless the class says otherwise."""
 
-    def __init__(self, settings: S | None = None, **options: Any) -> None:
+    def __init__(self, settings: S | None = None, **options: object) -> None:
         self.settings: S = settings if settings is not None else cast(S, self.Settings(**options))
 
     @abstractmethod
@@ -82,12 +83,12 @@ class Analysis(Configured, ABC, Generic[C, S]):
         return [self.find(products, aux, settings) for products, aux in units]
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator, products: Sequence[Handle[C]], settings: S) -> Mapping[str, Any]:
+    def draw(self, rng: np.random.Generator, products: Sequence[Handle[C]], settings: S) -> Record:
         """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""
 
     def draw_many(
         self, rngs: Sequence[np.random.Generator], products: Sequence[Handle[C]], settings: S
-    ) -> Sequence[Mapping[str, Any]]:
+    ) -> Sequence[Record]:
         """Draw one event from each generator, what `draw` draws from it alone.
 
         An analysis whose `draw` has to look at the products first overrides this, to look once.
@@ -96,7 +97,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
 
     @abstractmethod
     def inject(
-        self, products: Sequence[Handle[C]], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
+        self, products: Sequence[Handle[C]], params: Sequence[Record], rng: np.random.Generator
     ) -> Sequence[Handle[C]]:
         """Return new handles with the events added; `products` stay as they are."""
 
@@ -112,7 +113,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
         """Whether two detections are of one event: same kind, overlapping in time."""
         return a.kind == b.kind and a.start_mjd <= b.end_mjd and b.start_mjd <= a.end_mjd
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` is the injected one: it overlaps it in time."""
         return bool(event.start_mjd <= params["end_mjd"] and params["start_mjd"] <= event.end_mjd)
 
@@ -121,7 +122,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
         products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
         settings: S,  # noqa: ARG002
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
         return {}
 
@@ -164,7 +165,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
         """Return a Matplotlib figure of the injections of a whole sample, or None."""
         return None
 
-    def apply(self, source: Any) -> Result:
+    def apply(self, source: object) -> Result:
         """Search one source without any queue, and save nothing.
 
         A source of the database is searched as a run searches it: the products of the current configurations of the

@@ -16,6 +16,7 @@ from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawR
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,11 +48,11 @@ Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
 class Jobs(Protocol):
     """What is known of requests that an archive works on for hours: submitted, listed, collected."""
 
-    def get(self, job: str) -> Mapping[str, Any] | None:
+    def get(self, job: str) -> Record | None:
         """Return the facts of a request, with its ``age`` in seconds; None for an unknown one."""
         ...
 
-    def put(self, job: str, facts: Mapping[str, Any]) -> None:
+    def put(self, job: str, facts: Record) -> None:
         """Write down the facts of a request, without secrets."""
         ...
 
@@ -113,7 +114,7 @@ class Solver(Protocol):
         hint: PlateHint,
         shape: tuple[int, int],
         epoch: float,
-        **options: Any,
+        **options: object,
     ) -> Solved:
         """Return the solution of a frame from its sources (x, y from 0, flux).
 
@@ -205,7 +206,7 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
     """The class of its settings: what stands in the brackets, unless the class says otherwise."""
 
-    def __init__(self, settings: S | None = None, **options: Any) -> None:
+    def __init__(self, settings: S | None = None, **options: object) -> None:
         self.settings: S = settings if settings is not None else cast(S, self.Settings(**options))
 
     @property
@@ -248,7 +249,7 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         """Return the addresses of the live archive: raw data of another address are other raw data."""
         return ()
 
-    def catalogue(self, client: Client) -> list[dict[str, Any]]:  # noqa: ARG002
+    def catalogue(self, client: Client) -> list[RecordDict]:  # noqa: ARG002
         """Return rows of a target list of everything the archive has, for ``catalog: {survey: NAME}``.
 
         Raises
@@ -306,7 +307,7 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         raws: Sequence[RawRef],  # noqa: ARG002 - surveys without figures have nothing to look at
         products: Sequence[Handle[C]],  # noqa: ARG002
         settings: S,  # noqa: ARG002
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Return Matplotlib figures of what was made by name, the most telling one first; none by default.
 
         Parameters

@@ -166,7 +166,7 @@ def check_extra(frame: pd.DataFrame, extra: Sequence[str], catalog: str) -> None
         raise CatalogError(msg)
 
 
-def read_names(column: pd.Series[Any], catalog: str) -> tuple[NDArray[np.object_], str]:
+def read_names(column: pd.Series, catalog: str) -> tuple[NDArray[np.object_], str]:
     """Return the names as text and, if all are Gaia designations, their namespace.
 
     Raises
@@ -252,7 +252,7 @@ def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: 
         raise CatalogError(msg)
 
 
-def check_epochs(column: pd.Series[Any], catalog: str) -> None:
+def check_epochs(column: pd.Series, catalog: str) -> None:
     """Raise `CatalogError` naming the rows whose epoch is no Julian year, such as an MJD."""
     bad = out_of_range("epoch", column.to_numpy(dtype=np.float64, na_value=np.nan))
     if bad.any():
@@ -269,7 +269,7 @@ def possible(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(bad, np.nan, values) if bad.any() else values
 
 
-def native(column: pd.Series[Any]) -> list[Any]:
+def native(column: pd.Series) -> list[Any]:
     """Return a column as plain Python values, None where there is none."""
     if column.dtype.kind == "M":
         column = column.astype(str)
@@ -293,7 +293,7 @@ def _release(name: str) -> str:
     return name.lower().replace("edr3", "dr3")
 
 
-def whole_numbers(column: pd.Series[Any], catalog: str) -> pd.Series[Any]:
+def whole_numbers(column: pd.Series, catalog: str) -> pd.Series:
     """Return numbers of stars that came as floating point as whole ones, where none lost digits."""
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.isfinite(values) & ((values != np.floor(values)) | (np.abs(values) >= _EXACT_IN_FLOAT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_job
 from virtualobserver.io.tables import read_any
 from virtualobserver.maths.astrometry.skyargs import takes_sky
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ Clients = Callable[[], HttpClient]
 
 _WARWICK: Final = "https://warwick.ac.uk/fac/sci/physics/research/astro/research/catalogues/"
 # Gentile Fusillo et al. 2021, MNRAS 508, 3877: Gaia's source numbers, positions at J2016.0.
-_WHITE_DWARFS: Final[dict[str, Any]] = {
+_WHITE_DWARFS: Final[RecordDict] = {
     "columns": {
         "name": "source_id",
         "ra": "ra",
@@ -72,7 +73,7 @@ class Published:
 
     url: str
     rows: int
-    fields: Mapping[str, Any]
+    fields: Record
 
     @property
     def file(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import CatalogError
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["evaluate"]
 
@@ -42,7 +43,7 @@ _LONGEST: Final = 2000
 """Characters; no condition a person writes is longer, and parsing stays quick."""
 
 
-def evaluate(condition: str, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def evaluate(condition: str, columns: Mapping[str, Array]) -> NDArray[np.bool_]:
     """Tell which rows meet a condition.
 
     Parameters
@@ -93,7 +94,7 @@ def evaluate(condition: str, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.
 
 
 class _Evaluator:
-    def __init__(self, text: str, columns: Mapping[str, NDArray[Any]], quoted: Mapping[str, str]) -> None:
+    def __init__(self, text: str, columns: Mapping[str, Array], quoted: Mapping[str, str]) -> None:
         self._text = text
         self._columns = columns
         self._quoted = quoted
@@ -129,7 +130,7 @@ class _Evaluator:
         )
         raise CatalogError(msg)
 
-    def _column(self, name: str) -> NDArray[Any]:
+    def _column(self, name: str) -> Array:
         name = self._quoted.get(name, name)
         if name in self._columns:
             return np.asarray(self._columns[name])
@@ -178,21 +179,21 @@ class _Evaluator:
         return result
 
 
-def _present(values: Any) -> NDArray[np.bool_]:
+def _present(values: object) -> NDArray[np.bool_]:
     array = np.asarray(values)
     if array.dtype.kind in "fO":
         return np.asarray(array == array, dtype=bool)  # noqa: PLR0124 - only NaN differs from itself
     return np.ones(array.shape, dtype=bool)
 
 
-def _compared(compare: Callable[[Any, Any], Any], left: Any, right: Any) -> NDArray[np.bool_]:
+def _compared(compare: Callable[[Any, Any], Any], left: object, right: object) -> NDArray[np.bool_]:
     both = _present(_text_or_nan(left)) & _present(_text_or_nan(right))
     if np.asarray(left).dtype.kind in "OUS":
         left, right = _as_text(left), _as_text(right)
     return np.asarray(compare(left, right), dtype=bool) & both
 
 
-def _text_or_nan(values: Any) -> Any:
+def _text_or_nan(values: object) -> Any:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array
@@ -201,7 +202,7 @@ def _text_or_nan(values: Any) -> Any:
     ).reshape(array.shape)
 
 
-def _as_text(values: Any) -> Any:
+def _as_text(values: object) -> Any:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array.astype(str)

@@ -62,7 +62,7 @@ class CatalogueSolver:
         hint: PlateHint,
         shape: tuple[int, int],
         epoch: float,
-        **options: Any,
+        **options: object,
     ) -> SolvedFrame:
         """Find the world coordinates of a frame.
 
@@ -93,7 +93,7 @@ class CatalogueSolver:
         return self._solve(sources, loose, shape, epoch, options)
 
     def _solve(
-        self, sources: Any, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
+        self, sources: object, hint: PlateHint, shape: tuple[int, int], epoch: float, options: object
     ) -> SolvedFrame:
         radius = min(search_radius(hint, shape), LARGEST)
         found, stars = self._once(sources, hint, shape, epoch, options)

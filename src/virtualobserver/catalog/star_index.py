@@ -14,6 +14,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from virtualobserver.errors import CatalogError
+from virtualobserver.maths.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +78,7 @@ def _name(hdu: Any) -> str:
     return str(hdu.header.get("TTYPE1", "")).strip()
 
 
-def _values(hdu: Any, kind: str) -> NDArray[Any]:
+def _values(hdu: Any, kind: str) -> Array:
     return np.frombuffer(hdu.data.tobytes(), dtype=kind)
 
 

@@ -79,7 +79,7 @@ def _unit_in_name(column: str) -> str:
     return found["unit"] if found else ""
 
 
-def _numbers(column: pd.Series[Any], name: str, catalog: str) -> NDArray[np.float64]:
+def _numbers(column: pd.Series, name: str, catalog: str) -> NDArray[np.float64]:
     try:
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:

@@ -27,8 +27,10 @@ from virtualobserver.conventions import (
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.masks import count_bits, lasting_pixels
 from virtualobserver.maths.ccd.noise import NoiseCheck, Planes, check_noise
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +56,7 @@ _MOST_MASTERS: Final = 6
 """Masters in one figure, where no raw frame tells which three suit: 31 inches wide. Chosen, not tuned."""
 _MOST_FRAMES: Final = 24
 """Frames read for one figure, of the hundreds of a night. Chosen, not tuned."""
-_BELOW: Final[dict[str, Any]] = {
+_BELOW: Final[RecordDict] = {
     "fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 5.5, "frameon": False,
 }  # fmt: skip
 _LEAST_LASTING: Final = 5
@@ -203,7 +205,7 @@ def lasting_figure(image: Image, lasting: NDArray[np.bool_], frames: int) -> Fig
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _picture(axis: Axes, data: NDArray[Any], cut: tuple[slice, slice] | None = None) -> Any:
+def _picture(axis: Axes, data: Array, cut: tuple[slice, slice] | None = None) -> Any:
     """Draw an image between its 1st and 99.5th percentile, large ones as means over blocks."""
     step = _step(data.shape)
     finite = data[np.isfinite(data)]
@@ -217,7 +219,7 @@ def _picture(axis: Axes, data: NDArray[Any], cut: tuple[slice, slice] | None = N
     )  # fmt: skip
 
 
-def _mask(axis: Axes, mask: NDArray[Any] | None, cut: tuple[slice, slice] | None = None) -> None:
+def _mask(axis: Axes, mask: Array | None, cut: tuple[slice, slice] | None = None) -> None:
     """Lay the bits of a mask over a picture in colour; the legend says how many pixels have each."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
@@ -245,7 +247,7 @@ def _step(shape: tuple[int, ...]) -> int:
     return -(-max(shape) // _MOST_PIXELS)
 
 
-def _blocks(data: NDArray[Any], step: int) -> NDArray[Any]:
+def _blocks(data: Array, step: int) -> Array:
     """Return an image as blocks, shape (rows, step, columns, step); pixels over at the ends are left out."""
     rows, cols = data.shape[0] // step, data.shape[1] // step
     return data[: rows * step, : cols * step].reshape(rows, step, cols, step)
@@ -259,7 +261,7 @@ def _extent(
     return (x0 - 0.5, x0 + cols - 0.5, y0 - 0.5, y0 + rows - 0.5)
 
 
-def _most_marked(mask: NDArray[Any] | None) -> tuple[slice, slice]:
+def _most_marked(mask: Array | None) -> tuple[slice, slice]:
     """Return the box with most pixels hit by cosmic rays, else most bad ones."""
     assert mask is not None
     size = min(_CUT, *mask.shape)

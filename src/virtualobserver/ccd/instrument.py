@@ -14,13 +14,14 @@ from ruamel.yaml.error import YAMLError
 
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["ANY_FOLDER", "Instrument", "KeywordSettings", "Layout", "Place", "ReadAs", "merged"]
 
 MEANING = {"gain": "electron / adu", "read_noise": "electron", "exptime": "s", "temperature": "deg_C"}
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> Any:
     """Take one keyword for a list of one."""
     return [value] if isinstance(value, str) else value
 
@@ -247,7 +248,7 @@ class Instrument(Settings):
             raise ConfigError(msg) from error
 
 
-def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def merged(defaults: Record, given: Record) -> RecordDict:
     """Return `given` with what it leaves open from `defaults`, group by group."""
     found = dict(defaults)
     for key, value in given.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from virtualobserver.maths.ccd.match import (
     nearest_in_time,
 )
 from virtualobserver.maths.lightcurves.statistics import mad
+from virtualobserver.typing import Record
 
 __all__ = ["COUNTS", "Picked", "choose_masters", "pick"]
 
@@ -55,7 +56,7 @@ class Picked:
 
 
 def choose_masters(
-    masters: Sequence[Handle[Image]], facts: Mapping[str, Any], settings: CCDSettings
+    masters: Sequence[Handle[Image]], facts: Record, settings: CCDSettings
 ) -> dict[str, Handle[Image]]:
     """Return the masters that suit a frame, by name: ``bias``, ``dark``, ``flat``.
 
@@ -111,7 +112,7 @@ def master_changes(masters: Mapping[str, Handle[Image]], loaded: LoadedMasters) 
 
 def pick(
     masters: Mapping[str, Handle[Image]],
-    facts: Mapping[str, Any],
+    facts: Record,
     settings: CCDSettings,
     load: Load = load_master,
 ) -> Picked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import TypeVar
 
@@ -22,11 +22,12 @@ from virtualobserver.data.product import Aux, Missing, Product, Raw, RawRef, Tar
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.io.fits.files import image_bytes
+from virtualobserver.maths.arrays import Array
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 __all__ = ["CCDObservatory"]
 
@@ -61,7 +62,7 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
 
     Settings: ClassVar[type[ObservatorySettings]] = CCDSettings
 
-    def __init__(self, settings: S | None = None, **options: Any) -> None:
+    def __init__(self, settings: S | None = None, **options: object) -> None:
         super().__init__(settings, **options)
         self._masters = LoadedMasters()
 
@@ -136,7 +137,7 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
 
         return calibration_figures(raws, of_kind(products, Image), settings)
 
-    def framed(self, name: str, header: Mapping[str, Any], counts: NDArray[Any]) -> Raw:
+    def framed(self, name: str, header: Record, counts: Array) -> Raw:
         """Return a frame as if it were a file of the archive: what a simulation yields.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.astrometry.tan_sip import replace_world
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.zeropoint import ZeroPoint
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["measure"]
 
@@ -109,7 +110,7 @@ def _source_table(
 ) -> Product[Table]:
     found = frame.found
     light, units = aperture_columns(frame.image, found.x, found.y, own)
-    columns: dict[str, Any] = {
+    columns: RecordDict = {
         "x": found.x, "y": found.y, "x_error": found.x_error, "y_error": found.y_error, **light,
     }  # fmt: skip
     columns |= {
@@ -138,7 +139,7 @@ def _source_table(
     return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
 
 
-def _sky_errors(wcs: Any, found: SourceList) -> dict[str, Any]:
+def _sky_errors(wcs: Any, found: SourceList) -> RecordDict:
     """Return the errors of positions on the sky (arcsec; in right ascension times cos(dec)), from those in pixels."""
     matrix = np.asarray(wcs.pixel_scale_matrix) * ARCSEC_PER_DEGREE
     pixels = np.stack([found.x_error, found.y_error]) ** 2
@@ -146,9 +147,7 @@ def _sky_errors(wcs: Any, found: SourceList) -> dict[str, Any]:
     return {"ra_error": east, "dec_error": north}
 
 
-def _magnitudes(
-    frame: _Frame, zero: ZeroPoint, light: Mapping[str, Any], own: PhotometrySettings
-) -> tuple[Any, Any]:
+def _magnitudes(frame: _Frame, zero: ZeroPoint, light: Record, own: PhotometrySettings) -> tuple[Any, Any]:
     """Return magnitudes of sources as if of the stars' median colour, and their errors; NaN where no light is."""
     radius = aperture_of(own)
     flux, error = light[f"flux_{radius:g}"], light[f"flux_error_{radius:g}"]
@@ -158,7 +157,7 @@ def _magnitudes(
     return mag, np.where(np.isfinite(mag), spread, np.nan)
 
 
-def _facts(image: Image, band: str, own: PhotometrySettings) -> dict[str, Any]:
+def _facts(image: Image, band: str, own: PhotometrySettings) -> RecordDict:
     return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
         "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,

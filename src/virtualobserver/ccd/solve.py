@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +21,7 @@ from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.fits.keywords import number, read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
 from virtualobserver.maths.images.sources import SourceList, find_sources
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.observatory import Solved, Solver
@@ -98,7 +99,7 @@ def pixel_scale_of(image: Image, own: SolveSettings) -> float:
     raise BadKeyword(msg)
 
 
-def world_of(header: Mapping[str, Any]) -> Any:
+def world_of(header: Record) -> Any:
     """Return the world coordinates of a header, None if it has none."""
     try:
         return read_wcs(header, str(header.get("ORIGFILE")))
@@ -146,11 +147,11 @@ def _solve_frame(
 
 
 def _product(
-    columns: Mapping[str, Any],
-    cards: Mapping[str, Any],
+    columns: Record,
+    cards: Record,
     band: str,
-    statistics: Mapping[str, Any],
-    place: Mapping[str, Any],
+    statistics: Record,
+    place: Record,
 ) -> Product[Table]:
     meta = {"wcs": dict(cards), "reason": statistics.get("reason", ""), **place}
     return Product(Table(columns, _COLUMNS, meta), role="wcs", band=band, statistics=statistics)
@@ -164,7 +165,7 @@ def _bright_sources(image: Image, own: SolveSettings) -> SourceList:
     return found.take(np.flatnonzero(starlike)[: own.most])
 
 
-def _stars_of(found: Solved, sources: SourceList) -> dict[str, Any]:
+def _stars_of(found: Solved, sources: SourceList) -> RecordDict:
     pairs, stars = found.solution, found.stars.take(found.solution.stars)
     x, y = sources.x[pairs.sources], sources.y[pairs.sources]
     there = found.solution.plate.to_pixel(stars.ra, stars.dec)

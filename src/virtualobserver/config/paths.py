@@ -40,7 +40,7 @@ def anchored(path: str, folder: Path | None) -> str:
     return str((folder or Path.cwd()) / Path(path).expanduser())
 
 
-def _absolute(value: Any, folder: Path | None, words: tuple[str, ...]) -> Any:
+def _absolute(value: object, folder: Path | None, words: tuple[str, ...]) -> Any:
     if isinstance(value, list | tuple):
         return [_absolute(item, folder, words) for item in value]
     if isinstance(value, Path):

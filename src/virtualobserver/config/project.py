@@ -13,6 +13,7 @@ from virtualobserver.config.names import legalise
 from virtualobserver.config.settings import Settings, address, leaves, setting
 from virtualobserver.config.yamlfile import dump
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import RecordDict
 
 __all__ = [
     "AnalysisSettings",
@@ -80,7 +81,7 @@ class CatalogSettings(Settings):
         "configuration",
     )
     named: str | None = setting(None, run_only=True, doc="A catalogue known by name, downloaded once")
-    rows: tuple[dict[str, Any], ...] | None = setting(None, run_only=True, doc="Targets written out here")
+    rows: tuple[RecordDict, ...] | None = setting(None, run_only=True, doc="Targets written out here")
     adql: str | None = setting(None, run_only=True, doc="Query to the Gaia archive")
     cone: ConeSettings | None = setting(
         None, run_only=True, doc="Circle to search: in Gaia, or in the named or VizieR catalogue"
@@ -248,7 +249,7 @@ class ProjectSettings(Settings):
             msg = f"project {self.name} cannot run: " + "; ".join(missing)
             raise ConfigError(msg)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> RecordDict:
         """Return all values as plain dictionaries, lists and scalars; shares nothing with the settings."""
         return self.model_dump(mode="json", by_alias=False)
 

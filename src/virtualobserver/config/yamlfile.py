@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from virtualobserver.config.tree import Entry, Tree
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["MAX_BYTES", "dump", "locate", "parse", "read", "scalar"]
 
@@ -136,7 +136,7 @@ def scalar(text: str, *, label: str) -> Any:
     return reader.plain(node, ())
 
 
-def dump(data: Mapping[str, Any]) -> str:
+def dump(data: Record) -> str:
     """Write plain data as YAML that `parse` reads back equal."""
     writer = YAML(typ="safe", pure=True)
     writer.version = "1.2"
@@ -217,7 +217,7 @@ class _Reader:
             tree[key] = Entry(value, place, f"{self.short}:{line}", self.folder)
         return tree
 
-    def key(self, node: Node, taken: Mapping[str, Any]) -> str:
+    def key(self, node: Node, taken: Record) -> str:
         if not isinstance(node, ScalarNode) or str(node.tag) not in _KINDS:
             tag = str(node.tag)
             merge = tag == f"{_TAG}merge"
@@ -236,7 +236,7 @@ class _Reader:
         if isinstance(node, SequenceNode):
             return [self.plain(item, inside) for item in node.value]
         if isinstance(node, MappingNode):
-            data: dict[str, Any] = {}
+            data: RecordDict = {}
             for key_node, value_node in node.value:
                 key = self.key(key_node, data)
                 # in a list of targets, 00123 and 1e5 are names and no numbers

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 from virtualobserver.data.image import Image
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Container", "Handle", "MemoryHandle", "ProductInfo", "as_handle", "of_kind"]
 
@@ -37,7 +38,7 @@ class ProductInfo:
     observatory: str = ""
     product_id: int | None = None
     simulated: bool = False
-    statistics: dict[str, Any] = field(default_factory=dict)
+    statistics: RecordDict = field(default_factory=dict)
 
 
 @runtime_checkable

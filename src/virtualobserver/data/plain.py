@@ -16,7 +16,7 @@ __all__ = ["finite", "plain"]
 _PLAIN: Final = frozenset({str, int, bool})
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Any:
     """Return a number, or None for one that is NaN or infinite; anything else as it is.
 
     NumPy's numbers become those of Python.
@@ -26,7 +26,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def plain(value: Any, *, strict: bool = False) -> Any:
+def plain(value: object, *, strict: bool = False) -> Any:
     """Return a value fit for JSON: NumPy's values and arrays as Python's, NaN and infinities as None.
 
     Mappings get keys of text; sets and tuples become lists; dates and paths text.
@@ -61,5 +61,5 @@ def plain(value: Any, *, strict: bool = False) -> Any:
     return value
 
 
-def _key(name: Any) -> str:
+def _key(name: object) -> str:
     return str(name.item() if isinstance(name, np.generic) else name)

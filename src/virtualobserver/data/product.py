@@ -12,6 +12,7 @@ from typing import Any, Generic
 from virtualobserver.data.handles import C_co, Handle
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.astrometry.motion import move_linear
+from virtualobserver.typing import Record
 
 __all__ = ["Aux", "Known", "Missing", "Product", "Raw", "RawRef", "Target"]
 
@@ -37,7 +38,7 @@ class Target:
     aliases: tuple[str, ...] = ()
     kind: str = "object"
     namespace: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Record = field(default_factory=dict)
 
     def position_at(self, year: float) -> tuple[float, float]:
         """Return right ascension and declination (deg) in a Julian year; without proper motion it stays.
@@ -60,7 +61,7 @@ class Aux:
 
     target: Target
     masters: Mapping[str, Handle[Any]] = field(default_factory=dict)
-    services: Mapping[str, Any] = field(default_factory=dict)
+    services: Record = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter, compare=False)
     """How many rows, frames or spectra were not used, or used with an assumption, by cause; see `note`."""
 
@@ -105,8 +106,8 @@ class Raw:
     path: Path | None = None
     in_place: bool = False
     key: str = ""
-    obscore: Mapping[str, Any] = field(default_factory=dict)
-    header: Mapping[str, Any] = field(default_factory=dict)
+    obscore: Record = field(default_factory=dict)
+    header: Record = field(default_factory=dict)
     owner: Target | None = None
 
 
@@ -117,7 +118,7 @@ class Known:
     archive_id: str
     raw_id: int
     format: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict)
+    header: Record = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ class RawRef:
     read: Callable[[], bytes]
     path: Path | None = None
     key: str = ""
-    obscore: Mapping[str, Any] = field(default_factory=dict)
-    header: Mapping[str, Any] = field(default_factory=dict)
+    obscore: Record = field(default_factory=dict)
+    header: Record = field(default_factory=dict)
     raw_id: int | None = None
     simulated: bool = False
 
@@ -185,7 +186,7 @@ class Product(Generic[C_co]):
     series: str = ""
     band: str = ""
     target: Target | None = None
-    statistics: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Record = field(default_factory=dict)
 
     @property
     def container_kind(self) -> str:

@@ -141,14 +141,14 @@ def _text(_: sa.String, values: Values) -> Any:
 def _words(spell: Callable[[Any], str]) -> Callable[[Any, Values], Any]:
     """Read cell by cell, each spelled as PostgreSQL's text form."""
 
-    def read(_: Any, values: Values) -> Any:
+    def read(_: object, values: Values) -> Any:
         cells = [None if value is None else spell(value) for value in _listed(values)]
         return pa.array(cells, pa.string())
 
     return read
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     text = driver.dumps(value)
     if "\\u0000" in text and _NUL_IN_JSON.search(text):
         msg = f"JSON with a NUL character cannot be stored: {text:.80}"
@@ -156,21 +156,21 @@ def _json(value: Any) -> str:
     return text
 
 
-def _hex(value: Any) -> str:
+def _hex(value: object) -> str:
     if not isinstance(value, bytes | bytearray | memoryview):
         msg = f"bytes are expected, not {type(value).__name__}"
         raise TypeError(msg)
     return "\\x" + bytes(value).hex()
 
 
-def _day(value: Any) -> str:
+def _day(value: object) -> str:
     if not isinstance(value, date) or isinstance(value, datetime):
         msg = f"dates are expected, not {type(value).__name__}"
         raise TypeError(msg)
     return value.isoformat()
 
 
-def _array_cell(value: Any) -> str:
+def _array_cell(value: object) -> str:
     """Spell a one-dimensional array: ``{1,2,NULL}`` or ``{"a","b"}``."""
     words = []
     for item in np.asarray(value, dtype=object).tolist():
@@ -198,7 +198,7 @@ def _instants(kind: sa.DateTime, values: Values) -> Any:
     return _words(_aware if kind.timezone else _naive)(kind, values)
 
 
-def _aware(value: Any) -> str:
+def _aware(value: object) -> str:
     if not isinstance(value, datetime):
         msg = f"datetimes are expected, not {type(value).__name__}"
         raise TypeError(msg)
@@ -208,7 +208,7 @@ def _aware(value: Any) -> str:
     return value.astimezone(UTC).isoformat()
 
 
-def _naive(value: Any) -> str:
+def _naive(value: object) -> str:
     if not isinstance(value, datetime) or value.tzinfo is not None:
         msg = f"datetimes without a time zone are expected, not {value!r}"
         raise TypeError(msg)

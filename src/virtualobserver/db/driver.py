@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from virtualobserver.data.plain import plain
 from virtualobserver.errors import DataError
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 #: Options of ``create_engine`` that only this driver knows.
-ENGINE_OPTIONS: Mapping[str, Any] = {"executemany_mode": "values_plus_batch"}
+ENGINE_OPTIONS: Record = {"executemany_mode": "values_plus_batch"}
 
 _ENCODER = json.JSONEncoder(allow_nan=False)  # json.dumps would make one for every value
 
@@ -118,7 +119,7 @@ class Interruptible:
         Leave JSON as the server writes it.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], *, json_as_text: bool = False) -> None:
+    def __init__(self, parameters: Record, *, json_as_text: bool = False) -> None:
         try:
             self._connection: Any = psycopg2.connect(**parameters, async_=1)
         except psycopg2.Error as error:
@@ -163,7 +164,7 @@ class Interruptible:
         adapted.prepare(self._connection)
         return str(adapted.getquoted().decode())
 
-    def filled(self, statement: str, values: Mapping[str, Any]) -> str:
+    def filled(self, statement: str, values: Record) -> str:
         """Return a statement with its ``%(name)s`` replaced by literals."""
         return str(self._cursor.mogrify(statement, values).decode())
 
@@ -198,7 +199,7 @@ def _wrapped(statement: str, error: psycopg2.Error) -> BaseException:
     return exc.DBAPIError.instance(statement, None, error, psycopg2.Error, dialect=_DIALECT)
 
 
-def parameters(url: URL) -> dict[str, Any]:
+def parameters(url: URL) -> RecordDict:
     """Return what ``psycopg2.connect`` takes for a URL."""
     _, found = _DIALECT.create_connect_args(url)
     return dict(found)
@@ -264,7 +265,7 @@ def copy_in(connection: Connection, statement: str, stream: IO[bytes], *, place:
 
 
 def rows_and_kinds(
-    connection: Connection, query: Executable, params: Mapping[str, Any]
+    connection: Connection, query: Executable, params: Record
 ) -> tuple[list[str], list[str], Iterable[Sequence[Any]]]:
     """Return column names, kinds (whole, real, truth, instant, other) and rows in batches of a query."""
     result = connection.execute(query, params)
@@ -275,7 +276,7 @@ def rows_and_kinds(
     return names, kinds, result.partitions(10_000)
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Serialise for JSON columns: NaN and infinities become null, NumPy values plain ones.
 
     Raises

@@ -7,7 +7,7 @@ nothing else. ``COMMIT; DELETE ...`` is therefore an error of syntax to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy import exc
 
 from virtualobserver.db import driver
 from virtualobserver.errors import QueryError, ServerError
+from virtualobserver.typing import Record
 
 __all__ = ["BATCH", "TIME_LIMIT", "Answer", "Reader"]
 
@@ -64,7 +65,7 @@ class Reader:
     def ask(
         self,
         query: str,
-        values: Mapping[str, Any] | None = None,
+        values: Record | None = None,
         *,
         time_limit: float = TIME_LIMIT,
         json_as_text: bool = False,
@@ -116,7 +117,7 @@ def _explained() -> Iterator[None]:
         raise QueryError(said) from None
 
 
-def _open(connection: driver.Interruptible, query: str, values: Mapping[str, Any]) -> None:
+def _open(connection: driver.Interruptible, query: str, values: Record) -> None:
     if values:
         query = connection.filled(driver.compiled(query), values)
     body = f"DECLARE c refcursor := '{_CURSOR}'; BEGIN OPEN c FOR EXECUTE {connection.literal(query)}; END"

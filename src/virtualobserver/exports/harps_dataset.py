@@ -18,7 +18,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.export import Export, ExportSettings, Maker, View
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.names import safe_name
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.spectra import flags
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def published_name(name: str) -> tuple[str, str]:
     return text, text.lower().replace(" ", "")
 
 
-def published_window(data: SpectrumSet, line: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def published_window(data: SpectrumSet, line: str) -> tuple[Array, Array]:
     """Return wavelengths (2000,) and flux (n, 2000) of the published cut: no interpolation, no normalisation.
 
     The first pixel whose wavelength rounds to that of the line is number 1000.
@@ -190,7 +191,7 @@ def _iso(mjd: float) -> str:
     return str(np.datetime64("1858-11-17") + np.timedelta64(round(mjd * 86400000), "ms"))
 
 
-def _save(path: Path, array: NDArray[Any]) -> None:
+def _save(path: Path, array: Array) -> None:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     write_bytes(path, stream.getvalue())

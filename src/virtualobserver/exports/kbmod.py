@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.errors import ConfigError
 from virtualobserver.export import Export, ExportSettings, Group, Maker, View
 from virtualobserver.io.names import safe_name
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,7 +154,7 @@ def kbmod_table(detections: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("likelihood", ascending=False, ignore_index=True)
 
 
-def _row(source: str, first: pd.Series[Any]) -> dict[str, Any] | None:
+def _row(source: str, first: pd.Series) -> RecordDict | None:
     """Return the row of a mover from its first detection; None if that is of something without a path."""
     facts = _facts(first["parameters"])
     if "x0" not in facts:
@@ -177,6 +178,6 @@ def _row(source: str, first: pd.Series[Any]) -> dict[str, Any] | None:
     }
 
 
-def _facts(value: Any) -> dict[str, Any]:
+def _facts(value: object) -> RecordDict:
     facts = json.loads(value) if isinstance(value, str) else value
     return facts if isinstance(facts, dict) else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.export import Export, ExportSettings, View
 from virtualobserver.io.atomic import replacing
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +118,7 @@ def _scale(unit: str) -> float:
         raise DataError(msg) from None
 
 
-def _metadata(target: Target, handle: Handle, curve: TimeSeries) -> dict[str, Any]:
+def _metadata(target: Target, handle: Handle, curve: TimeSeries) -> RecordDict:
     band = handle.info.band
     assert target.ra is not None
     assert target.dec is not None

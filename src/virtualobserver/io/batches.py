@@ -53,7 +53,7 @@ def record_batches(
         yield pa.record_batch(columns, schema=schema)
 
 
-def _array(kind: str, values: Sequence[Any], type_: Any) -> Any:
+def _array(kind: str, values: Sequence[Any], type_: object) -> Any:
     if kind == "real":
         try:
             return pa.array(values, type_, from_pandas=True)
@@ -66,14 +66,14 @@ def _array(kind: str, values: Sequence[Any], type_: Any) -> Any:
     return pa.array(values, type_)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, dict | list | int | float | bool):
         return json.dumps(value, sort_keys=True, default=str)
     return bytes(value).hex() if isinstance(value, memoryview | bytes) else str(value)
 
 
 def write_batches(
-    path: Path, kind: str, schema: Any, batches: Iterable[Any], *, metadata: Metadata | None = None
+    path: Path, kind: str, schema: object, batches: Iterable[Any], *, metadata: Metadata | None = None
 ) -> int:
     """Write record batches atomically as a file of a `STREAMED` format; return the number of rows.
 
@@ -107,7 +107,7 @@ def write_csv(stream: TextIO, schema: Any, batches: Iterable[Any]) -> int:
 
 
 def write_parquet(
-    stream: IO[bytes], schema: Any, batches: Iterable[Any], *, metadata: Metadata | None = None
+    stream: IO[bytes], schema: object, batches: Iterable[Any], *, metadata: Metadata | None = None
 ) -> int:
     """Write a Parquet file with a row group for each batch; what it says of itself comes after the rows."""
     number = 0
@@ -138,7 +138,7 @@ def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[
     return number
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     if isinstance(value, float | Decimal):
         return float(value) if math.isfinite(value) else None
     return value.isoformat() if isinstance(value, datetime) else value

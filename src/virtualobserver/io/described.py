@@ -25,6 +25,7 @@ from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = [
     "arrow_kinds",
@@ -61,13 +62,13 @@ _RESERVED: Final = re.compile(
 _CARD_NAME: Final = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
 
 
-def plain(meta: Mapping[str, Any]) -> dict[str, Any]:
+def plain(meta: Record) -> RecordDict:
     """Return facts as JSON has them: what no format can hold otherwise (dates, paths) is text."""
-    facts: dict[str, Any] = json.loads(json.dumps({str(k): v for k, v in meta.items()}, default=_plain_value))
+    facts: RecordDict = json.loads(json.dumps({str(k): v for k, v in meta.items()}, default=_plain_value))
     return facts
 
 
-def _plain_value(value: Any) -> Any:
+def _plain_value(value: object) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
@@ -79,9 +80,9 @@ def unit_of(text: str) -> UnitBase | None:
     return unit
 
 
-def attrs_of(columns: Mapping[str, Column], meta: Mapping[str, Any]) -> dict[str, Any]:
+def attrs_of(columns: Mapping[str, Column], meta: Record) -> RecordDict:
     """Return facts as they stand in the ``attrs`` of a data frame: ``units, ucds, descriptions, meta``."""
-    attrs: dict[str, Any] = {"units": {name: c.unit for name, c in columns.items() if c.unit}}
+    attrs: RecordDict = {"units": {name: c.unit for name, c in columns.items() if c.unit}}
     attrs["ucds"] = {name: c.ucd for name, c in columns.items() if c.ucd}
     attrs["descriptions"] = {name: c.description for name, c in columns.items() if c.description}
     attrs["meta"] = dict(meta)
@@ -91,9 +92,7 @@ def attrs_of(columns: Mapping[str, Column], meta: Mapping[str, Any]) -> dict[str
 # --- VOTable ----------------------------------------------------------------------------------------------
 
 
-def votable_of(
-    kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Mapping[str, Any]
-) -> VOTableFile:
+def votable_of(kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Record) -> VOTableFile:
     """Return a VOTable with one table without rows.
 
     Parameters
@@ -131,7 +130,7 @@ def votable_of(
 
 def _field(  # noqa: PLR0917
     document: VOTableFile,
-    resource: Any,
+    resource: object,
     column: Column,
     name: str,
     kind: str,
@@ -192,7 +191,7 @@ def check_xml(text: str) -> str:
     return text
 
 
-def _info(value: Any) -> str:
+def _info(value: object) -> str:
     """Return a fact as text that gives the same fact when read."""
     return value if isinstance(value, str) and _fact(value) == value else json.dumps(value)
 
@@ -204,7 +203,7 @@ def _fact(text: str) -> Any:
         return text
 
 
-def votable_facts(table: Any) -> tuple[dict[str, Column], dict[str, Any]]:
+def votable_facts(table: Any) -> tuple[dict[str, Column], RecordDict]:
     """Return what a table of a parsed VOTable says about its columns and itself."""
     columns = {
         field.name: Column(
@@ -218,7 +217,7 @@ def votable_facts(table: Any) -> tuple[dict[str, Column], dict[str, Any]]:
     return columns, {info.name: _fact(info.value) for info in table.infos}
 
 
-def _unit_text(unit: Any) -> str:
+def _unit_text(unit: object) -> str:
     return str(unit).strip("'") if isinstance(unit, UnrecognizedUnit) else str(unit)
 
 
@@ -243,7 +242,7 @@ def arrow_kinds(schema: Any, lengths: Mapping[str, int] | None = None) -> dict[s
 
 
 def parquet_metadata(
-    kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Mapping[str, Any]
+    kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Record
 ) -> dict[bytes, bytes]:
     """Return the metadata of a schema that make a Parquet file a VOParquet file; arguments as `votable_of`."""
     # the nearest type VOTable has; the numbers themselves are in Parquet's own
@@ -276,7 +275,7 @@ def text_lengths(table: Any) -> dict[str, int]:
     }
 
 
-def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], dict[str, Any]]:
+def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], RecordDict]:
     """Return what the metadata of a Parquet file say about its columns and itself."""
     if (content := metadata.get(_VOPARQUET + b"content")) is None:
         return {}, {}
@@ -289,7 +288,7 @@ def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], d
 # --- FITS -------------------------------------------------------------------------------------------------
 
 
-def fits_cards(columns: Mapping[str, Column], meta: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+def fits_cards(columns: Mapping[str, Column], meta: Record) -> list[tuple[str, Any, str]]:
     """Return the cards of a binary table: TUCDn and TCOMMn of its columns, in order, and its facts.
 
     Facts are all in VOMETA, as JSON; those that are plain and have a short name stand beside it as cards.
@@ -337,7 +336,7 @@ def ascii_text(text: str) -> str:
     return text.encode("unicode_escape").decode().rstrip(" ")
 
 
-def card_facts(header: Mapping[str, Any]) -> tuple[dict[str, Column], dict[str, Any]]:
+def card_facts(header: Record) -> tuple[dict[str, Column], RecordDict]:
     """Return what the header of a FITS table says about its columns and itself."""
     columns = {}
     for number in range(1, int(header.get("TFIELDS", 0)) + 1):

@@ -15,6 +15,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import hdf5
 from virtualobserver.io.described import attrs_of
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["read_hdf5", "write_hdf5"]
 
@@ -41,12 +42,12 @@ def read_hdf5(path: Path) -> pd.DataFrame:
         raise InvalidFile(msg) from error
 
 
-def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Mapping[str, Any]) -> bytes:
+def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Record) -> bytes:
     """Return the bytes of an HDF5 file with the one dataset ``table``.
 
     Where whole numbers, truths or texts are missing, a column NAME.mask says so, as astropy has it.
     """
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name in map(str, frame):
         series: Any = frame[name]
         missing = series.isna().to_numpy(dtype=bool)
@@ -71,7 +72,7 @@ def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Mapping[s
 
 def _described(table: Table) -> pd.DataFrame:
     """Return a table of ours as a frame, its masks put on."""
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name, values in table.columns.items():
         if name.endswith(_MASK) and name.removesuffix(_MASK) in table:
             continue
@@ -135,7 +136,7 @@ def _read_records(node: Any, path: Path) -> pd.DataFrame:
 
 def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
     """Read blocks of columns, as pandas (``format="fixed"``) writes them."""
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name in node:
         _refuse_objects(node[name], path)
         hdf5.check_dataset(node[name].id)
@@ -158,7 +159,7 @@ def _refuse_objects(node: Any, path: Path) -> None:
         raise InvalidFile(msg)
 
 
-def _plain(values: Any) -> Any:
+def _plain(values: object) -> Any:
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return pd.Series(np.char.decode(array, "utf-8", "replace").tolist(), dtype=object)

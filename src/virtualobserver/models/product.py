@@ -119,7 +119,7 @@ class Product(Base):
             self.__dict__["_data"] = self.handle().load()
         return self.__dict__["_data"]
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, **options: object) -> Any:
         """Draw the product."""
         from virtualobserver.hooks import draw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from virtualobserver.io.kbmod.workunit import read_workunit_image, shard_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.maths.times import Site
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, VirtualObservatory
+from virtualobserver.typing import RecordDict
 
 __all__ = ["VirtualKBMOD"]
 
@@ -58,12 +59,12 @@ class VirtualKBMOD(VirtualObservatory[Image | Table, ObservatorySettings]):
         indexes=("simulated.fits",),
     )
 
-    def catalogue(self, client: Client) -> list[dict[str, Any]]:
+    def catalogue(self, client: Client) -> list[RecordDict]:
         """List the WorkUnits of the folder as fields, at the centre of their first image."""
         rows = []
         for found in _all(client.folders):
             image = images_of(read_workunit_image(found.file_of(0), 0))[0]
-            row: dict[str, Any] = {"name": found.path.stem, "kind": "field"}
+            row: RecordDict = {"name": found.path.stem, "kind": "field"}
             if "CTYPE1" in image.header:
                 ny, nx = image.data.shape
                 ra, dec = image.wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)

@@ -159,7 +159,7 @@ def _label_curve(axes: Axes, curves: Sequence[TimeSeries], *, magnitudes: bool =
         axes.legend(fontsize=8, frameon=False, loc="upper right")
 
 
-def _curve_of(event: Any) -> TimeSeries:
+def _curve_of(event: object) -> TimeSeries:
     data = getattr(event, "data", None)
     if data is None and (rows := getattr(event, "lightcurves", None)):
         data = rows[0].data

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Table, text
 
 from virtualobserver.catalog import Catalog, read_catalog
@@ -22,6 +21,7 @@ from virtualobserver.db.engine import Session
 from virtualobserver.db.sky import hpx
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.atomic import replacing
+from virtualobserver.maths.arrays import Array
 from virtualobserver.models import Catalog as CatalogRow
 from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
@@ -84,7 +84,7 @@ def import_catalogue(
         text("DELETE FROM membership WHERE project_id = :p AND source_id <> ALL(:ids)"),
         {"p": project_id, "ids": ids},
     )
-    members: dict[str, Sequence[Any] | NDArray[Any]] = {
+    members: dict[str, Sequence[Any] | Array] = {
         "project_id": np.full(len(ids), project_id),
         "source_id": ids,
         "catalog_id": np.full(len(ids), _upsert_catalogue(session, catalog)),
@@ -174,7 +174,7 @@ def _upsert_sources(session: Session, targets: Sequence[Target]) -> list[int]:
 def _upsert(
     session: Session,
     model: type[Base],
-    columns: Mapping[str, Sequence[Any] | NDArray[Any]],
+    columns: Mapping[str, Sequence[Any] | Array],
     *,
     key: Sequence[str],
     update: Sequence[str],

@@ -27,6 +27,7 @@ from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.heartbeat import Heartbeat
 from virtualobserver.run.tasks.task import Job
 from virtualobserver.run.upkeep.prune import prune, run_name
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -78,7 +79,7 @@ class Summary:
     """
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[RecordDict] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
     inputs: list[Inputs] = field(default_factory=list)
     failed_tasks: list[int] = field(default_factory=list)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects.postgresql import insert
 
+from virtualobserver.config.project import ProjectSettings
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run.steps import Step, build_steps
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
@@ -32,7 +34,7 @@ class Opened:
         Database and data folder.
     """
 
-    def __init__(self, settings: Any, workspace: Workspace) -> None:
+    def __init__(self, settings: ProjectSettings, workspace: Workspace) -> None:
         self.settings = settings
         self.workspace = workspace
 
@@ -47,7 +49,7 @@ class Opened:
         return build_steps(self.settings)
 
     @cached_property
-    def observatories(self) -> dict[str, Any]:
+    def observatories(self) -> RecordDict:
         """The surveys, with this project's settings, by name."""
         return {step.plugin: step.instance for step in self.steps if step.kind == "fetch"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from virtualobserver import plugins
 from virtualobserver.config.digest import digest
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["GROUP", "IN_ORDER", "UPSTREAM", "WANTED", "Step", "build_steps"]
 
@@ -43,7 +44,7 @@ class Step:
     plugin: str
     entry: str
     digest: str
-    settings: Mapping[str, Any]
+    settings: Record
     origin: str = "live"
     archive: str = ""
     upstream: tuple[tuple[str, str], ...] = ()
@@ -72,7 +73,7 @@ class Step:
         """Return the same step with a plug-in of its own, which remembers no folder it has looked into."""
         return replace(self)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> RecordDict:
         return {name: value for name, value in self.__dict__.items() if name != "instance"}
 
 
@@ -103,7 +104,7 @@ def _survey_steps(entry: str, settings: Any) -> list[Step]:
     origin = _origin(plugin, settings.archive)
     archive = _archive(plugin, settings, origin)
     raw = settings.model_dump(mode="json")
-    common: dict[str, Any] = {
+    common: RecordDict = {
         "plugin": name,
         "entry": entry,
         "settings": raw,
@@ -132,7 +133,7 @@ def _survey_steps(entry: str, settings: Any) -> list[Step]:
     return steps + _parts(plugin, settings, steps[-1], common)
 
 
-def _parts(plugin: Any, settings: Any, reduce: Step, common: Mapping[str, Any]) -> list[Step]:
+def _parts(plugin: Any, settings: Any, reduce: Step, common: Record) -> list[Step]:
     """Return the steps of the named parts of a reduction: each works on what those before it made."""
     steps = [reduce]
     wanted = list(plugin.produces)
@@ -178,7 +179,7 @@ def build_steps(settings: Any) -> list[Step]:
     return steps
 
 
-def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Mapping[str, Any]) -> bool:
+def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Record) -> bool:
     analysis = plugins.load("analyses", name)(waiting[name])
     needs = {(need.kind, need.role) for need in analysis.requires}
     made = {product for _, products in makers for product in products}
@@ -189,7 +190,7 @@ def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Mapping[str, 
     return enough and not needs & later - made
 
 
-def _stuck(waiting: Mapping[str, Any], makers: Sequence[tuple[Step, Any]]) -> str:
+def _stuck(waiting: Record, makers: Sequence[tuple[Step, Any]]) -> str:
     made = sorted({f"{kind}/{role}" for _, products in makers for kind, role in products})
     needs = {
         name: sorted(f"{n.kind}/{n.role}" for n in plugins.load("analyses", name)(settings).requires)
@@ -219,7 +220,7 @@ def _analysis_steps(entry: str, settings: Any, makers: Sequence[tuple[Step, Any]
     upstream = tuple((step.name, step.digest) for step in above)
     depths = tuple(_depth(name, plugin.per, step) for step in above)
     raw = settings.model_dump(mode="json")
-    common: dict[str, Any] = {
+    common: RecordDict = {
         "plugin": name,
         "entry": entry,
         "settings": raw,

@@ -41,12 +41,12 @@ class AnalysisSuite(Suite):
         """Return the analysis with the settings under which `draw` gives only strong events."""
         return plugin_class(**{**plugin_class.contract.options, **plugin_class.contract.strong})
 
-    def test_nothing_finds_nothing(self, analysis: Any) -> None:
+    def test_nothing_finds_nothing(self, analysis: object) -> None:
         """No products give an empty result, not an error."""
         result = searched(analysis, [])
         assert len(result.detections) == len(result.sources) == len(result.products) == 0
 
-    def test_products_without_rows_find_nothing(self, analysis: Any) -> None:
+    def test_products_without_rows_find_nothing(self, analysis: object) -> None:
         """Neither do products without a single row."""
         empty = []
         for handle in noise(analysis, 0):

@@ -44,7 +44,7 @@ class SurveySuite(Suite):
         """No raw data give no products, not an error."""
         assert list(survey.reduce([], Aux(survey.contract.targets[0]), survey.settings)) == []
 
-    def test_simulates_the_same_bytes_from_the_same_seed(self, survey: Any) -> None:
+    def test_simulates_the_same_bytes_from_the_same_seed(self, survey: object) -> None:
         """Simulated raw data are a function of the seed."""
         first, second, other = (
             [RawRef.of(raw).read() for raw in simulated(survey, seed)] for seed in (1, 1, 2)

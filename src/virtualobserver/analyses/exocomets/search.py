@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         searches = [search_matched(star, settings) for star in stars]
         events = [events_of(search, aux.target, settings) for search in searches]
         best = max(range(len(searches)), key=lambda n: searches[n].searched.rows.size, default=None)
-        properties: dict[str, Any] = {"has_data": bool(searches)}
+        properties: RecordDict = {"has_data": bool(searches)}
         if best is not None:
             properties |= star_properties(searches[best], events[best], aux.target)
             # Several instruments of one star: numbers are of the one with most spectra, events of all.
@@ -85,7 +86,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle[SpectrumSet]], settings: ExocometsSettings
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Draw one comet: profile, depth, width, velocity, ratio, acceleration, and a time that was observed."""
         sets = [
             (line_of(data, handle.info.series)[0], data) for handle in products for data in [handle.load()]
@@ -95,13 +96,13 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     def inject(
         self,
         products: Sequence[Handle[SpectrumSet]],
-        params: Sequence[Mapping[str, Any]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Sequence[Handle[SpectrumSet]]:
         """Put comets in front of the star in real spectra; see `draw` for the parameters."""
         return inject_comets(products, params, lsf=self.settings.resolution)
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` is a candidate that overlaps the comet in time and in velocity."""
         if event.kind not in (CANDIDATE, KIND) or not super().recovered(params, event):
             return False
@@ -196,7 +197,7 @@ def _published(stars: Sequence[Any], target: Target, settings: ExocometsSettings
         (event for one in searches for event in published_events(one, target)),
         key=lambda event: (event.peak_mjd, event.band),
     )
-    properties: dict[str, Any] = {"has_data": bool(searches)}
+    properties: RecordDict = {"has_data": bool(searches)}
     if searches:
         properties |= published_properties(searches, events)
     return Result(detections=tuple(events), properties=properties, histograms=empty_histograms(settings))

@@ -14,6 +14,7 @@ from virtualobserver.data.product import Target
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["Exposures", "Star", "StarSet", "stars_of"]
 
@@ -202,7 +203,7 @@ def _exposures(data: SpectrumSet, rows: IntArray, snr_cut: float) -> Exposures:
     )
 
 
-def duplicates(flux: NDArray[Any], mjd: FloatArray, kept: BoolArray) -> IntArray:
+def duplicates(flux: Array, mjd: FloatArray, kept: BoolArray) -> IntArray:
     """Return rows that repeat an earlier one: the same time within 0.1 s, or the same flux in every pixel."""
     repeated = []
     seen_time: dict[int, int] = {}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
 from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_movers", "inject_movers", "room"]
 
@@ -30,7 +31,7 @@ _SEEN: Final = 0.75  # chosen: part of the epochs at which a path must meet pixe
 
 def draw_movers(
     rngs: Sequence[np.random.Generator], night: Night, settings: MovingObjectsSettings
-) -> list[dict[str, Any]]:
+) -> list[RecordDict]:
     """Draw one mover from each generator, whose path meets data at three of four epochs.
 
     Raises
@@ -49,7 +50,7 @@ def room(night: Night, settings: MovingObjectsSettings) -> int:
 
 def _draw(
     rng: np.random.Generator, night: Night, likelihoods: Likelihoods, settings: MovingObjectsSettings
-) -> dict[str, Any]:
+) -> RecordDict:
     own = settings.simulate
     slow = max(own.rate[0], settings.stack.rate[0], _SLOWEST)
     fast = min(own.rate[1], settings.stack.rate[1])
@@ -69,7 +70,7 @@ def _one(
     likelihoods: Likelihoods,
     settings: MovingObjectsSettings,
     rate: float,
-) -> dict[str, Any] | None:
+) -> RecordDict | None:
     """Draw one path and its light; None if it leaves the data."""
     n, ny, nx = night.stack.shape
     angle = float(rng.uniform(0, 2 * np.pi))
@@ -122,7 +123,7 @@ def _binning(night: Night, settings: MovingObjectsSettings) -> int:
 
 
 def inject_movers(
-    products: Sequence[Handle[Image | Table]], params: Sequence[Mapping[str, Any]], night: Night
+    products: Sequence[Handle[Image | Table]], params: Sequence[Record], night: Night
 ) -> list[Handle[Image | Table]]:
     """Return handles to copies of the images with movers added, each at its own pixels and with its noise.
 

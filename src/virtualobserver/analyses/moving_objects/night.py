@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.shiftstack.grids import pixels_per_day
 from virtualobserver.maths.shiftstack.images import gaussian_psf
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -95,7 +96,7 @@ class Night:
         """Return square degrees of so many pixels."""
         return pixels * (self.pixel_scale / ARCSEC_PER_DEGREE) ** 2
 
-    def sky(self, x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    def sky(self, x: object, y: object) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return ICRS degrees of pixels of the grid, counted from 0; None without world coordinates."""
         if self.wcs is None:
             return None
@@ -199,7 +200,7 @@ def _zero_point(sight: Sight, settings: MovingObjectsSettings) -> float:
     return found if np.isfinite(found) or settings.zero_point is None else settings.zero_point
 
 
-def _template(settings: MovingObjectsSettings, *, difference: bool) -> dict[str, Any] | None:
+def _template(settings: MovingObjectsSettings, *, difference: bool) -> RecordDict | None:
     if settings.template == "none" or (settings.template == "auto" and difference):
         return None
     return {

@@ -24,6 +24,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.shiftstack.find import Harvest, find_movers
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,13 +86,13 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle], settings: MovingObjectsSettings
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Draw one mover: start (pixels of the first image), velocity (px/d), flux in each image."""
         return self.draw_many([rng], products, settings)[0]
 
     def draw_many(
         self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: MovingObjectsSettings
-    ) -> Sequence[Mapping[str, Any]]:
+    ) -> Sequence[Record]:
         """Draw one mover from each generator; the night is read once."""
         return draw_movers(rngs, self._night(products, settings), settings)
 
@@ -106,13 +107,13 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     def inject(
         self,
         products: Sequence[Handle[Image | Table]],
-        params: Sequence[Mapping[str, Any]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002 - each mover brings the seed of its noise
     ) -> Sequence[Handle[Image | Table]]:
         """Add movers to copies of the images; see `draw` for the parameters."""
         return inject_movers(products, params, self._night(products, self.settings))
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether the path of `event` agrees with the injected one at first and last epoch, and in velocity."""
         path = event.parameters
         if event.kind != KIND or abs(path["mjd0"] - params["mjd0"]) > 1e-6:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.maths.shiftstack.template import StarTemplate, measure_template
+from virtualobserver.typing import RecordDict
 
 __all__ = ["NightStack", "open_stack"]
 
@@ -81,7 +82,7 @@ def open_stack(
     psf: Sequence[NDArray[np.float32]],
     shifts: tuple[NDArray[np.int64], NDArray[np.int64]],
     *,
-    template: dict[str, Any] | None,
+    template: RecordDict | None,
     memory: float,
     grow: int = 0,
     edge: int = 0,

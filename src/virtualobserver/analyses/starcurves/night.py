@@ -14,7 +14,9 @@ from virtualobserver.analyses.starcurves.settings import StarCurvesSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.alignment import align_series
+from virtualobserver.typing import Record
 
 __all__ = ["RADIUS", "Frame", "Night", "gather_night"]
 
@@ -45,9 +47,9 @@ class Frame:
         Where each row comes from: number of the handle, row of its table.
     """
 
-    meta: Mapping[str, Any]
+    meta: Record
     unit: str
-    columns: Mapping[str, NDArray[Any]]
+    columns: Mapping[str, Array]
     key: NDArray[np.str_]
     handle: IntArray
     row: IntArray
@@ -61,9 +63,9 @@ class Frame:
         return float(self.meta["mjd"])
 
     @property
-    def header(self) -> Mapping[str, Any]:
+    def header(self) -> Record:
         """What is known of the frame."""
-        found: Mapping[str, Any] = self.meta["header"]
+        found: Record = self.meta["header"]
         return found
 
     def place(self) -> FloatArray:
@@ -115,7 +117,7 @@ class Night:
         held = self.frames[frame]
         return held.key[row] if name == "key" else held.columns[name][row]
 
-    def take(self, stars: NDArray[Any]) -> Night:
+    def take(self, stars: Array) -> Night:
         """Return the night with some of the stars."""
         return Night(self.frames, self.first[stars], self.rows[stars])
 

@@ -12,8 +12,10 @@ from virtualobserver.analyses.starcurves.night import Night
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.zeropoint import transparency
 from virtualobserver.maths.lightcurves.ensemble import Ensemble
+from virtualobserver.typing import RecordDict
 
 __all__ = ["night_table"]
 
@@ -33,7 +35,7 @@ def night_table(night: Night, curves: Ensemble, products: Sequence[Handle[Table]
     """
     frames = night.frames
     zero = _zero_points(night, products)
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, Array] = {
         "frame": np.array([frame.unit.rpartition("/")[2] for frame in frames], dtype=np.str_),
         "mjd": night.mjd,
         "exptime": _numbers([frame.meta.get("exptime") for frame in frames]),
@@ -48,7 +50,7 @@ def night_table(night: Night, curves: Ensemble, products: Sequence[Handle[Table]
         columns["transparency"] = curves.correction
     meta = frames[0].meta
     band, name = str(meta.get("band") or ""), str(frames[0].header.get("NIGHT") or "")
-    statistics: dict[str, Any] = {key: _median(columns[key]) for key in ("limiting_magnitude", "fwhm", "sky")}
+    statistics: RecordDict = {key: _median(columns[key]) for key in ("limiting_magnitude", "fwhm", "sky")}
     statistics |= {"night": name, "clouded": int(curves.clouded.sum())}
     table = Table(columns, _UNITS, {"night": name, "band": band})
     return Product(table, role="night", series=name, band=band, statistics=statistics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.lightcurves.ensemble import Ensemble, correct_ensemble
+from virtualobserver.typing import Record
 
 __all__ = ["StarCurves"]
 
@@ -127,7 +128,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle[Table]], settings: StarCurvesSettings
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Draw a dip: the star (its row in each table), depth, and when."""
         night = gather_night(products, settings)
         if night is None:
@@ -152,7 +153,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
     def inject(
         self,
         products: Sequence[Handle[Table]],
-        params: Sequence[Mapping[str, Any]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002 - the photons of a shallow dip change little
     ) -> Sequence[Handle[Table]]:
         """Return tables in which the stars' fluxes are lowered."""
@@ -169,7 +170,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
                 changed[int(number)] = MemoryHandle(replace(table, columns=columns), handle.info)
         return changed
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether the star called variable is the one that was changed."""
         away = np.hypot(event.parameters["x"] - params["x"], event.parameters["y"] - params["y"])
         return super().recovered(params, event) and bool(away <= RADIUS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from virtualobserver.data.result import Event, Result
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.lightcurves.events import EventSpan, find_events_block
 from virtualobserver.observatory import Aux
+from virtualobserver.typing import Record
 
 __all__ = ["Transients"]
 
@@ -89,20 +90,20 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: TransientsSettings
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Draw one event: form, signed amplitude, width (d), and a peak time within the light curves."""
         return draw_event(rng, [handle.load() for handle in products], settings.simulate)
 
     def inject(
         self,
         products: Sequence[Handle[TimeSeries]],
-        params: Sequence[Mapping[str, Any]],
+        params: Sequence[Record],
         rng: np.random.Generator,
     ) -> Sequence[Handle[TimeSeries]]:
         """Add events to real light curves; see `draw` for the parameters."""
         return inject_events(products, params, rng)
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` overlaps the injected one in time and goes the same way."""
         kind = "dip" if params["amplitude"] < 0 else "flare"
         return event.kind == kind and super().recovered(params, event)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.axis import FIRST_BIN, GROWTH_LIMIT
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import xarray
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["from_xarray", "to_uhi", "variables_of"]
 
 _SPECIAL: Final = ("special_bins", "special_counts")
-Variables = dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]]
+Variables = dict[str, tuple[tuple[str, ...], Array, RecordDict]]
 
 
 def variables_of(histogram: Histogram) -> Variables:
@@ -34,7 +36,7 @@ def variables_of(histogram: Histogram) -> Variables:
     special = (sparse.index < FIRST_BIN).any(axis=1)
     found: Variables = {"counts": (names, counts, {"long_name": "number of values", "units": "1"})}
     for axis in histogram.axes:
-        notes: dict[str, Any] = {"long_name": axis.name, "type": axis.kind}
+        notes: RecordDict = {"long_name": axis.name, "type": axis.kind}
         if axis.unit:
             notes["units"] = axis.unit
         if axis.kind != "text":
@@ -89,20 +91,20 @@ def from_xarray(dataset: xarray.Dataset) -> SparseCounts:
     return SparseCounts(tuple(axis.as_dict() for axis in axes), np.concatenate((regular, moved)), count)
 
 
-def _first_code(axis: Axis, centers: NDArray[Any]) -> int:
+def _first_code(axis: Axis, centers: Array) -> int:
     if axis.kind == "text" or not len(centers):
         return FIRST_BIN
     zero = FIRST_BIN + (GROWTH_LIMIT if axis.kind == "growing" else 0)
     return zero + round((float(centers[0]) - axis.start) / axis.step)
 
 
-def to_uhi(histogram: Histogram) -> dict[str, Any]:
+def to_uhi(histogram: Histogram) -> RecordDict:
     """Return the plain form of the ``uhi`` schema; texts have no flow, and nothing has a bin for what is missing."""
     lost = {axis.name: n for axis in histogram.axes if (n := histogram.missing(axis.name))}
     if lost:
         msg = f"other histograms have no bins for missing values; left out are {lost}"
         warnings.warn(msg, LostFact, stacklevel=4)
-    axes: list[dict[str, Any]] = []
+    axes: list[RecordDict] = []
     for axis in histogram.axes:
         about = {
             "metadata": {"name": axis.name, "label": f"{axis.name} [{axis.unit}]" if axis.unit else axis.name}

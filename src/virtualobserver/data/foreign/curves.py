@@ -130,7 +130,7 @@ def table_of_lightkurve(curve: lightkurve.LightCurve) -> astropy.table.Table:
     return table
 
 
-def _foreign_bits(quality: Any) -> Any:
+def _foreign_bits(quality: object) -> Any:
     """Return bit 1 for all that another mission has a word against; what is hidden is not good."""
     hidden = np.asarray(getattr(quality, "mask", False))
     values = np.asarray(getattr(quality, "unmasked", quality))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.units import same_unit, unit_of
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, LostFact
 from virtualobserver.hooks import fits_header, plain_header
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.tan_sip import replace_world
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData, NDData, NDUncertainty
@@ -70,7 +71,7 @@ def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
     )
 
 
-def _with_world(header: dict[str, Any], wcs: Any) -> dict[str, Any]:
+def _with_world(header: RecordDict, wcs: object) -> RecordDict:
     if wcs is None:
         return header
     low = getattr(wcs, "low_level_wcs", wcs)
@@ -89,7 +90,7 @@ def _with_world(header: dict[str, Any], wcs: Any) -> dict[str, Any]:
     return cards | replace_world(header, {})
 
 
-def variance_of(uncertainty: NDUncertainty | None, unit: str) -> NDArray[Any] | None:
+def variance_of(uncertainty: NDUncertainty | None, unit: str) -> Array | None:
     """Return the variance, in `unit` squared, of any known kind of uncertainty of astropy.
 
     Raises
@@ -117,11 +118,11 @@ def variance_of(uncertainty: NDUncertainty | None, unit: str) -> NDArray[Any] | 
         return np.square(values) if power == 1 else 1.0 / values
 
 
-def bits_of(mask: Any, flags: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
+def bits_of(mask: object, flags: object, shape: tuple[int, ...]) -> Array | None:
     """Return quality bits from a mask (True = hidden) and flags; what is hidden is never 0."""
     if mask is None and flags is None:
         return None
-    bits: NDArray[Any]
+    bits: Array
     if flags is not None and not isinstance(flags, Mapping) and np.asarray(flags).dtype.kind in "iub":
         bits = np.broadcast_to(np.asarray(flags), shape).copy()
     else:

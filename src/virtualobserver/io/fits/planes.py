@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.errors import InvalidFile, LostFact
 from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["KIND", "Planes", "as_variance", "check_shape", "find_planes", "say_unknown"]
 
@@ -45,7 +45,7 @@ def find_planes(units: Any) -> Planes:
     return Planes(None, mask)
 
 
-def as_variance(values: NDArray[Any], kind: str) -> NDArray[Any]:
+def as_variance(values: Array, kind: str) -> Array:
     """Return uncertainties of a kind as variances; no weight is an infinite variance."""
     if kind == "VarianceUncertainty":
         return values

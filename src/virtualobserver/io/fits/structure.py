@@ -168,7 +168,7 @@ def _shape(path: Path | MemoryFile, number: int, unit: Any, size: int | None) ->
     return shape if (not packed and isinstance(unit, afits.PrimaryHDU | afits.ImageHDU)) or packed else ()
 
 
-def _check_sums(path: Path | MemoryFile, units: Any) -> None:
+def _check_sums(path: Path | MemoryFile, units: object) -> None:
     for number, key in wrong_sums(units):
         msg = f"{path}, HDU {number}: {key} is wrong, the bytes have changed; fetch it again"
         raise InvalidFile(msg)

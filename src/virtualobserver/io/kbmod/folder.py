@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from virtualobserver.io.kbmod.workunit import (
     write_workunit,
 )
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["COLLECTION", "FoundUnit", "find_results", "find_units", "unit_of", "write_stack", "write_stacks"]
 
@@ -52,7 +53,7 @@ class FoundUnit:
     path: Path
     head: WorkUnitHead
     mjd: tuple[float, ...]
-    facts: tuple[Mapping[str, Any], ...] = field(default=())
+    facts: tuple[Record, ...] = field(default=())
 
     def file_of(self, number: int) -> Path:
         """Return the file that holds an image."""
@@ -160,9 +161,7 @@ def _collections(folder: Path) -> Iterator[pd.DataFrame]:
             yield table
 
 
-def _facts(
-    path: Path, head: WorkUnitHead, number: int, collections: Sequence[pd.DataFrame]
-) -> dict[str, Any]:
+def _facts(path: Path, head: WorkUnitHead, number: int, collections: Sequence[pd.DataFrame]) -> RecordDict:
     facts = {name: values[number] for name, values in head.meta.items() if number < len(values)}
     for table in collections:
         rows = table[[Path(str(where)).name == path.name for where in table["location"]]]

@@ -15,6 +15,7 @@ from virtualobserver.io.kbmod.config import default_config
 from virtualobserver.io.kbmod.workunit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["images_of", "workunit_of"]
 
@@ -30,7 +31,7 @@ def workunit_of(
     observer: Site,
     psf: Sequence[NDArray[np.floating]] | None = None,
     meta: Mapping[str, Sequence[Any]] | None = None,
-    config: Mapping[str, Any] | None = None,
+    config: Record | None = None,
 ) -> WorkUnit:
     """Build a WorkUnit from images, in order of time, each with its own world coordinates.
 
@@ -108,7 +109,7 @@ def _kernel(image: Image) -> NDArray[np.float32]:
     return gaussian_psf(float(width) * FWHM_TO_SIGMA)
 
 
-def _cards(image: Image) -> dict[str, Any] | None:
+def _cards(image: Image) -> RecordDict | None:
     """Return the cards of the world coordinates with the size of the array."""
     if "CTYPE1" not in image.header:
         return None

@@ -24,7 +24,7 @@ _UNROLLED: Final = 8
 """Frames added in one go, so that their sums stay in registers. Chosen, not tuned."""
 _SLACK: Final = 1.0 - 1e-5  # the quick test must never refuse what the exact one takes
 
-Floats = NDArray[np.floating[Any]]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)

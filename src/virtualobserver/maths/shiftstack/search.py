@@ -62,7 +62,7 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: Any) -> Trajectories:
+    def take(self, rows: object) -> Trajectories:
         """Return the given rows (index, boolean mask or slice)."""
         return replace(self, **{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
@@ -319,7 +319,7 @@ def _blocks(
     blocks: NDArray[np.int64],
     velocity: tuple[float, float],
     tile: _Tile,
-    dtype: Any,
+    dtype: object,
 ) -> Padded:
     """Sum the frames of each block as seen from the coarse velocity, for a tile and its margin."""
     n, ny, nx = images.shape

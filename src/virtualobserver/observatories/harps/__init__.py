@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from virtualobserver.observatory import (
     Site,
     VirtualObservatory,
 )
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +60,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
         files=lambda _, raws: {f"{raw.archive_id}.fits": raw.read() for raw in raws if raw.format == "fits"}
     )
 
-    def __init__(self, settings: HARPSSettings | None = None, **options: Any) -> None:
+    def __init__(self, settings: HARPSSettings | None = None, **options: object) -> None:
         super().__init__(settings, **options)
         self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
         self._patience = Patience()
@@ -101,7 +102,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
         """Return where the lists and the files come from."""
         return (self.settings.tap_url, self.settings.file_url)
 
-    def catalogue(self, client: Client) -> list[dict[str, Any]]:
+    def catalogue(self, client: Client) -> list[RecordDict]:
         """Make a target list of everything the archive has: rows for the section ``catalog``.
 
         Spectra are grouped by position with proper motion; every spelling of OBJECT is an alias; lamps, sky and
@@ -157,7 +158,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
         years = [exposure.facts.year for exposure in found if exposure.facts.mjd == exposure.facts.mjd]
         known, gaia = identify_star(raws, aux.target, years)
         v_star, source = star_velocity(found, aux.target, settings, gaia, known)
-        facts: dict[str, Any] = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
+        facts: RecordDict = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
         facts |= {name: value for name, value in (("gaia", gaia), ("simbad", known)) if value}
         return build_products(found, ids, lines, Star(v_star, source, facts), settings)
 

@@ -19,6 +19,7 @@ from virtualobserver.io.http.client import HttpClient
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps.query import WEB, Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.typing import RecordDict
 
 __all__ = ["find_rows", "open_eso"]
 
@@ -104,7 +105,7 @@ def _form_rows(
 ) -> Iterator[Found]:
     """Yield what the form finds; where it gives as many rows as it can, the halves of the time."""
     eso.ROW_LIMIT = -1
-    asked: dict[str, Any] = {
+    asked: RecordDict = {
         "dataproduct_type": "spectrum", "mjd_obs": f"{times[0]:.4f}..{times[1]:.4f}", "tab_rel_date": "on"
     }  # fmt: skip
     if cone is not None:
@@ -151,7 +152,7 @@ def _release(table: Any, row: Any) -> str:
     return "" if name is None else _text(row[name])
 
 
-def _found(row: dict[str, Any], release: str) -> Found:
+def _found(row: RecordDict, release: str) -> Found:
     from astropy.time import Time
 
     started = _text(row["date"])
@@ -176,7 +177,7 @@ def _inside(row: Found, cone: Cone) -> bool:
     return bool(separation(row.ra, row.dec, cone[0], cone[1]) <= cone[2])
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "" if value is None or type(value).__name__ == "MaskedConstant" else str(value).strip()
 
 

@@ -16,6 +16,7 @@ from virtualobserver.io.http.answers import expect_votable
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_request, votable_rows
 from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star
+from virtualobserver.typing import RecordDict
 
 __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "query_over"]
 
@@ -51,7 +52,7 @@ def ask(catalogue: ReferenceCatalogue, target: Target, *, radius: float = 30.0) 
     return Raw(name, "csv", content=stars.to_csv(), header=header)
 
 
-def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> dict[str, Any]:
+def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> RecordDict:
     """Return what Gaia knows of the target; empty if it was not asked or no star fits.
 
     Parameters
@@ -88,7 +89,7 @@ def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> 
         for name in ("mag", "bp_rp", "g_rp", "parallax", "radial_velocity", "pmra", "pmdec")
     }
     numbers["absolute_mag"] = absolute_magnitude(numbers["mag"], numbers["parallax"])
-    found: dict[str, Any] = {
+    found: RecordDict = {
         "catalogue": str(answer.header.get("catalogue", "")),
         "source_id": str(int(stars.source_id[row])),
         "match_distance": match.distance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.fits.keywords import Keyword, read_keywords
 from virtualobserver.maths.spectra.echelle import merge_orders
+from virtualobserver.typing import Record
 
 __all__ = ["are_orders", "merged_spectrum"]
 
@@ -53,7 +54,7 @@ def merged_spectrum(
     return grid[~missing], merged[~missing], np.zeros(int((~missing).sum()), dtype=bool)
 
 
-def _wavelengths(header: Mapping[str, Any], shape: tuple[int, ...], name: str) -> FloatArray:
+def _wavelengths(header: Record, shape: tuple[int, ...], name: str) -> FloatArray:
     """Return λ = Σ_k LL[(degree + 1) · order + k] x^k, x the pixel from 0."""
     try:
         degree = read_keywords(header, [Keyword(_DEGREE, int)], name)[_DEGREE]

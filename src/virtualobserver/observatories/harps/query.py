@@ -143,7 +143,7 @@ def _found(row: Any) -> Found:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None or getattr(value, "mask", False) is True or type(value).__name__ == "MaskedConstant":
         return ""
     return value.decode() if isinstance(value, bytes) else str(value).strip()

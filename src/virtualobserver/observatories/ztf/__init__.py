@@ -8,7 +8,7 @@ their layout. References: Bellm et al. 2019, PASP 131, 018002; Masci et al. 2019
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
@@ -48,7 +48,7 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
         files=lambda target, raws: {f"{target.name}.{raw.format}": raw.read() for raw in raws}
     )
 
-    def __init__(self, settings: ZTFSettings | None = None, **options: Any) -> None:
+    def __init__(self, settings: ZTFSettings | None = None, **options: object) -> None:
         super().__init__(settings, **options)
         self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
 

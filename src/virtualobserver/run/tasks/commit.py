@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -35,6 +34,7 @@ from virtualobserver.models.product import STATISTICS
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.discovered import insert_sources
 from virtualobserver.run.tasks.task import Outcome
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Written", "commit", "file_ids", "mark", "owned", "settled", "write_products"]
 
@@ -190,7 +190,7 @@ def _insert_products(
 ) -> None:
     ids = _next_ids(session, "product", len(written))
     files = file_ids(session, (w.file for w in written))
-    rows: list[dict[str, Any]] = []
+    rows: list[RecordDict] = []
     for number, item in zip(ids, written, strict=True):
         claim, product = item.outcome.claim, item.product
         owner = claim.source_id
@@ -216,7 +216,7 @@ def _insert_products(
         copy_rows(session, table_of(ProductRow), {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _numbers(product: Product) -> dict[str, Any]:
+def _numbers(product: Product) -> RecordDict:
     data, statistics = product.data, plain(dict(product.statistics))
     times = data.mjd if isinstance(data, TimeSeries | SpectrumSet) and len(data.mjd) else None
     return {
@@ -261,7 +261,7 @@ def _insert_detections(
     injections: Mapping[tuple[int, int], int],
     discovered: Mapping[tuple[int, str], int],
 ) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[RecordDict] = []
     for outcome in outcomes:
         claim = outcome.claim
         events: list[tuple[int, Event, int | None]] = [

@@ -12,6 +12,7 @@ from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.product import RawRef
 from virtualobserver.models.product import product_info
 from virtualobserver.run.tasks.task import hash_inputs
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -55,7 +56,7 @@ def raw_items(raws: Sequence[Any], checksums: Sequence[str]) -> list[str]:
     return [f"{row.sha256}:{row.key}" for row in raws] + [f"master:{checksum}" for checksum in checksums]
 
 
-def mark_changed_masters(session: Session, step: Step, values: Mapping[str, Any], *, sources: str) -> None:
+def mark_changed_masters(session: Session, step: Step, values: Record, *, sources: str) -> None:
     """Mark done tasks stale whose raw data, or the masters that suit them, are not those they were made from."""
     rows = session.execute(
         text(f"""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from virtualobserver.errors import ConfigError, RunError, UnsafePath
+from virtualobserver.typing import RecordDict
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def remove_files(workspace: Workspace, paths: Collection[str]) -> list[str]:
     return removed
 
 
-def changed(session: Session, statement: str, values: dict[str, Any] | None = None) -> int:
+def changed(session: Session, statement: str, values: RecordDict | None = None) -> int:
     """Execute a statement and return how many rows it changed."""
     result: Any = session.execute(text(statement), values or {})
     return int(result.rowcount)
@@ -281,7 +282,7 @@ def delete(workspace: Workspace, project_name: str) -> DeleteReport:
     return DeleteReport(project_name, sources, tasks, raw, tuple(removed), sum(row.bytes for row in freed))
 
 
-def _remember_project(session: Session, values: dict[str, Any]) -> None:
+def _remember_project(session: Session, values: RecordDict) -> None:
     """Note in temporary tables which sources, tasks, raw data and files may go with a project."""
     mine, others = (_USED.format(which=f"c.project_id {sign} :project") for sign in ("=", "<>"))
     for statement in (

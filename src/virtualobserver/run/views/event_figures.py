@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from virtualobserver.models.product import product_handle
 from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.simulate import Simulator
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
@@ -37,11 +38,11 @@ class _Scene:
     event: Event
     products: Sequence[Handle]
     aux: Aux
-    params: Mapping[str, Any] | None = None
+    params: Record | None = None
     own: Handle | None = None  # the light curve that the analysis made of what it discovered
 
 
-def detection_figure(project: Opened, number: int, **options: Any) -> Any:
+def detection_figure(project: Opened, number: int, **options: object) -> Any:
     """Return the figure of one detection: the event, marked and near to, as the analysis that found it draws it.
 
     The analysis has the settings with which the event was found, also when these are not current any more.
@@ -144,7 +145,7 @@ def _own(project: Opened, session: Session, detection: Detection) -> Handle | No
 
 def _put_in(
     step: Step, task: Task, injection: Injection, products: Sequence[Handle], aux: Aux
-) -> tuple[Mapping[str, Any], Sequence[Handle]]:
+) -> tuple[Record, Sequence[Handle]]:
     params, changed = Simulator(step.instance).remake(
         products, aux, injection.number, digest=task.digest, unit=task.unit
     )
@@ -175,7 +176,7 @@ def _event(row: Detection, products: Sequence[Handle]) -> Event:
     )
 
 
-def _drawn(scene: _Scene, options: dict[str, Any]) -> Any:
+def _drawn(scene: _Scene, options: RecordDict) -> Any:
     """Draw as the analysis does, else the light curve about the event, else what the analysis draws of the source."""
     analysis, event = scene.step.instance, scene.event
     figure = analysis.event_figure(event, scene.products, scene.aux, analysis.settings)
@@ -210,5 +211,5 @@ def _curve(scene: _Scene) -> TimeSeries | None:
     return next((curve for curve in curves if isinstance(curve, TimeSeries)), None)
 
 
-def _series(data: Any) -> TimeSeries | None:
+def _series(data: object) -> TimeSeries | None:
     return data if isinstance(data, TimeSeries) else None

@@ -13,6 +13,7 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.event_figures import detection_figure
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures", "strength"]
 
 
-def source_figures(project: Opened, source: Source) -> dict[str, Any]:
+def source_figures(project: Opened, source: Source) -> RecordDict:
     """Return what the project's analyses draw of a source, by ``analysis.figure``; empty if none draws it.
 
     An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
@@ -86,8 +87,8 @@ def _stored(rows: Sequence[Any], title: str) -> Iterator[Any]:
         yield draw([row.data for row in reduced] if together else reduced[0].data, title=title)
 
 
-def _figures(analysis: Any, source: Source) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+def _figures(analysis: Any, source: Source) -> RecordDict:
+    figures: RecordDict = {}
     parts, aux = source.parts(analysis), source.aux(analysis)
     for part, some in parts.items():
         end = f".{part}" if len(parts) > 1 else ""
