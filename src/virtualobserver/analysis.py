@@ -21,6 +21,7 @@ from virtualobserver.typing import Record
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
 
@@ -122,7 +123,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
         products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
         settings: S,  # noqa: ARG002
-    ) -> Record:
+    ) -> Mapping[str, Figure]:
         """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
         return {}
 
@@ -132,7 +133,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
         products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
         settings: S,  # noqa: ARG002
-    ) -> Any:
+    ) -> Figure | None:
         """Return a Matplotlib figure of one detection, marked and near to, from the products it was found in.
 
         By default None: then the light curve that the event was seen in, or that the analysis made of its source,
@@ -161,7 +162,7 @@ class Analysis(Configured, ABC, Generic[C, S]):
         return ()
 
     @staticmethod
-    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Any:  # noqa: ARG004
+    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure | None:  # noqa: ARG004
         """Return a Matplotlib figure of the injections of a whole sample, or None."""
         return None
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
     from virtualobserver.io.http.client import HttpClient
@@ -307,7 +308,7 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         raws: Sequence[RawRef],  # noqa: ARG002 - surveys without figures have nothing to look at
         products: Sequence[Handle[C]],  # noqa: ARG002
         settings: S,  # noqa: ARG002
-    ) -> Record:
+    ) -> Mapping[str, Figure]:
         """Return Matplotlib figures of what was made by name, the most telling one first; none by default.
 
         Parameters

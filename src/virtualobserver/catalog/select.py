@@ -17,7 +17,10 @@ from virtualobserver.maths.arrays import Array
 
 __all__ = ["evaluate"]
 
-_BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
+Unary = Callable[[Any], Any]  # of numbers, and of columns of them
+Binary = Callable[[Any, Any], Any]
+
+_BINARY: Final[dict[type[ast.operator], Binary]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -25,7 +28,7 @@ _BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
+_COMPARE: Final[dict[type[ast.cmpop], Binary]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -33,7 +36,7 @@ _COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_FUNCTIONS: Final[dict[str, Callable[[Any], Any]]] = {
+_FUNCTIONS: Final[dict[str, Unary]] = {
     "abs": np.abs,
     "sqrt": np.sqrt,
     "log10": np.log10,
@@ -186,7 +189,7 @@ def _present(values: object) -> NDArray[np.bool_]:
     return np.ones(array.shape, dtype=bool)
 
 
-def _compared(compare: Callable[[Any, Any], Any], left: object, right: object) -> NDArray[np.bool_]:
+def _compared(compare: Binary, left: object, right: object) -> NDArray[np.bool_]:
     both = _present(_text_or_nan(left)) & _present(_text_or_nan(right))
     if np.asarray(left).dtype.kind in "OUS":
         left, right = _as_text(left), _as_text(right)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import Rectangle
 
 __all__ = ["calibration_figures", "frame_figure", "lasting_figure", "masters_figure", "noise_figure"]
 
@@ -205,7 +207,7 @@ def lasting_figure(image: Image, lasting: NDArray[np.bool_], frames: int) -> Fig
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _picture(axis: Axes, data: Array, cut: tuple[slice, slice] | None = None) -> Any:
+def _picture(axis: Axes, data: Array, cut: tuple[slice, slice] | None = None) -> AxesImage:
     """Draw an image between its 1st and 99.5th percentile, large ones as means over blocks."""
     step = _step(data.shape)
     finite = data[np.isfinite(data)]
@@ -276,9 +278,9 @@ def _most_marked(mask: Array | None) -> tuple[slice, slice]:
     return slice(y0, y0 + size), slice(x0, x0 + size)
 
 
-def _frame(box: tuple[slice, slice]) -> Any:
-    from matplotlib.patches import Rectangle
+def _frame(box: tuple[slice, slice]) -> Rectangle:
+    from matplotlib.patches import Rectangle as Patch
 
     rows, cols = box
     width, height = cols.stop - cols.start, rows.stop - rows.start
-    return Rectangle((cols.start - 0.5, rows.start - 0.5), width, height, fill=False, ec=_ORANGE, lw=1.2)
+    return Patch((cols.start - 0.5, rows.start - 0.5), width, height, fill=False, ec=_ORANGE, lw=1.2)

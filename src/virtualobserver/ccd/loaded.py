@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -24,8 +24,8 @@ class LoadedMasters:
     """Reads masters, and keeps the last three: those of the frame before are those of the next one."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, Any], Master] = OrderedDict()
-        self._change: dict[tuple[Any, Any], float] = {}
+        self._kept: OrderedDict[tuple[int, object], Master] = OrderedDict()
+        self._change: dict[tuple[object, object], float] = {}
 
     def __call__(self, handle: Handle[Image] | None) -> Master | None:
         """Return the master behind a handle; None for None."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from virtualobserver.maths.astrometry.tan_sip import replace_world
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.zeropoint import ZeroPoint
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["measure"]
 
@@ -73,7 +76,7 @@ class _Frame:
     image: Image
     band: str
     found: SourceList
-    wcs: Any
+    wcs: WCS
 
 
 def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
@@ -139,7 +142,7 @@ def _source_table(
     return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
 
 
-def _sky_errors(wcs: Any, found: SourceList) -> RecordDict:
+def _sky_errors(wcs: WCS, found: SourceList) -> RecordDict:
     """Return the errors of positions on the sky (arcsec; in right ascension times cos(dec)), from those in pixels."""
     matrix = np.asarray(wcs.pixel_scale_matrix) * ARCSEC_PER_DEGREE
     pixels = np.stack([found.x_error, found.y_error]) ** 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,6 +24,8 @@ from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
     from virtualobserver.observatory import Solved, Solver
 
 __all__ = ["epoch_of", "pixel_scale_of", "plate_hints", "scale_of", "solve", "world_of"]
@@ -99,7 +101,7 @@ def pixel_scale_of(image: Image, own: SolveSettings) -> float:
     raise BadKeyword(msg)
 
 
-def world_of(header: Record) -> Any:
+def world_of(header: Record) -> WCS:
     """Return the world coordinates of a header, None if it has none."""
     try:
         return read_wcs(header, str(header.get("ORIGFILE")))
@@ -107,7 +109,7 @@ def world_of(header: Record) -> Any:
         return None
 
 
-def scale_of(wcs: Any) -> float:
+def scale_of(wcs: WCS) -> float:
     """Return the size of a pixel of world coordinates, arcsec."""
     return float(math.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * ARCSEC_PER_DEGREE
 

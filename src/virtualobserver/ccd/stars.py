@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from virtualobserver.maths.images.sources import SourceList, measure_apertures
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
     from virtualobserver.catalog.reference import ReferenceCatalogue
 
 __all__ = ["NO_STAR", "FrameStars", "aperture_columns", "locate_stars", "measure_stars", "named_places"]
@@ -81,7 +83,7 @@ def named_places(target: Target, own: PhotometrySettings, epoch: float) -> dict[
 
 def locate_stars(
     image: Image,
-    wcs: Any,
+    wcs: WCS,
     found: SourceList,
     catalogue: ReferenceCatalogue | None,
     own: PhotometrySettings,
@@ -163,7 +165,7 @@ def aperture_columns(
 
 def _listed(
     image: Image,
-    wcs: Any,
+    wcs: WCS,
     catalogue: ReferenceCatalogue | None,
     targets: Mapping[str, tuple[float, float]],
     radius: float,

@@ -400,7 +400,7 @@ class Histogram:
         """
         from virtualobserver.data.foreign.counts import from_xarray
 
-        return cls.from_sparse(from_xarray(dataset))
+        return cls.from_sparse(SparseCounts(*from_xarray(dataset)))
 
     def variables(self) -> dict[str, tuple[tuple[str, ...], Array, RecordDict]]:
         """Return counts of the regular bins and coordinates: name to dimensions, array and attributes.

@@ -148,4 +148,4 @@ class Image:
         """
         from virtualobserver.data.foreign.images import image_from_ccddata
 
-        return image_from_ccddata(ccd, unit=unit)
+        return cls(**image_from_ccddata(ccd, unit=unit))

@@ -183,7 +183,7 @@ def frame_of(
     return frame
 
 
-def _series(kind: str, values: list[Any]) -> pd.Series[Any]:
+def _series(kind: str, values: list[Any]) -> pd.Series:
     import pandas as pd
 
     holes = any(value is None for value in values)

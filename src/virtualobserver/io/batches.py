@@ -32,7 +32,7 @@ Metadata = Callable[[Mapping[str, int]], Mapping[bytes, bytes]]
 """What a Parquet file says of itself, from the lengths of the longest text of each column."""
 
 
-def schema_of(names: Sequence[str], kinds: Sequence[str]) -> Any:
+def schema_of(names: Sequence[str], kinds: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of columns of these kinds (whole, real, truth, instant, other).
 
     Times become ISO 8601 text and JSON its text, which every format of tables can hold.
@@ -42,8 +42,8 @@ def schema_of(names: Sequence[str], kinds: Sequence[str]) -> Any:
 
 
 def record_batches(
-    schema: Any, kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]
-) -> Iterator[Any]:
+    schema: pa.Schema, kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]
+) -> Iterator[pa.RecordBatch]:
     """Turn rows in batches into Arrow record batches; NaN becomes null."""
     for rows in batches:
         columns = [
@@ -53,7 +53,7 @@ def record_batches(
         yield pa.record_batch(columns, schema=schema)
 
 
-def _array(kind: str, values: Sequence[Any], type_: object) -> Any:
+def _array(kind: str, values: Sequence[Any], type_: pa.DataType) -> pa.Array:
     if kind == "real":
         try:
             return pa.array(values, type_, from_pandas=True)
@@ -73,7 +73,12 @@ def _text(value: object) -> str:
 
 
 def write_batches(
-    path: Path, kind: str, schema: object, batches: Iterable[Any], *, metadata: Metadata | None = None
+    path: Path,
+    kind: str,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    metadata: Metadata | None = None,
 ) -> int:
     """Write record batches atomically as a file of a `STREAMED` format; return the number of rows.
 
@@ -95,7 +100,7 @@ def write_batches(
             return write_csv(text, schema, batches)
 
 
-def write_csv(stream: TextIO, schema: Any, batches: Iterable[Any]) -> int:
+def write_csv(stream: TextIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write a header and rows; quotes only where they are needed, nothing for null."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(schema.names)
@@ -107,7 +112,11 @@ def write_csv(stream: TextIO, schema: Any, batches: Iterable[Any]) -> int:
 
 
 def write_parquet(
-    stream: IO[bytes], schema: object, batches: Iterable[Any], *, metadata: Metadata | None = None
+    stream: IO[bytes],
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    metadata: Metadata | None = None,
 ) -> int:
     """Write a Parquet file with a row group for each batch; what it says of itself comes after the rows."""
     number = 0

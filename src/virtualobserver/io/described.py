@@ -130,7 +130,7 @@ def votable_of(kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Re
 
 def _field(  # noqa: PLR0917
     document: VOTableFile,
-    resource: object,
+    resource: Resource,
     column: Column,
     name: str,
     kind: str,
@@ -164,7 +164,7 @@ def _vounit(text: str) -> str | None:
         return text
 
 
-def _system(resource: Any, column: Column, systems: dict[tuple[str, str], str]) -> str | None:
+def _system(resource: Resource, column: Column, systems: dict[tuple[str, str], str]) -> str | None:
     """Return the reference of a column to its frame or time scale, which is added if it is new."""
     if column.ucd.startswith(("pos.eq.", "pos.pm;pos.eq.")):
         key = ("ICRS", "")
@@ -203,7 +203,7 @@ def _fact(text: str) -> Any:
         return text
 
 
-def votable_facts(table: Any) -> tuple[dict[str, Column], RecordDict]:
+def votable_facts(table: TableElement) -> tuple[dict[str, Column], RecordDict]:
     """Return what a table of a parsed VOTable says about its columns and itself."""
     columns = {
         field.name: Column(
@@ -224,7 +224,7 @@ def _unit_text(unit: object) -> str:
 # --- Parquet ----------------------------------------------------------------------------------------------
 
 
-def arrow_kinds(schema: Any, lengths: Mapping[str, int] | None = None) -> dict[str, str]:
+def arrow_kinds(schema: pa.Schema, lengths: Mapping[str, int] | None = None) -> dict[str, str]:
     """Return the columns of an Arrow schema as `votable_of` wants them, without those VOTable has no type for.
 
     Text is as long as `lengths` says, else `_TEXT_LENGTH`: astropy's reader of VOParquet wants a number.
@@ -266,7 +266,7 @@ def parquet_metadata(
     }
 
 
-def text_lengths(table: Any) -> dict[str, int]:
+def text_lengths(table: pa.Table) -> dict[str, int]:
     """Return the longest text of each column of text of an Arrow table."""
     return {
         field.name: pc.max(pc.utf8_length(table.column(field.name))).as_py() or 1

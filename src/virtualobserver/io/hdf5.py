@@ -84,7 +84,7 @@ class OpenFile:
         """Close the file."""
         self.file.close()
 
-    def place(self, key: str) -> Any:
+    def place(self, key: str) -> h5py.h5g.GroupID:
         """Open what `key` names, see `refuse_links`."""
         self._asked += 1
         if self._asked == _FEW:
@@ -97,7 +97,7 @@ def _reached_without_links(file: h5py.File) -> frozenset[bytes]:
     """Return the names of all objects to which no link leads; the visit follows no link either."""
     found = []
 
-    def note(name: bytes, link: Any) -> None:
+    def note(name: bytes, link: h5py.h5l.LinkInfo) -> None:
         if link.type == h5py.h5l.TYPE_HARD:
             found.append(name)
 
@@ -131,7 +131,7 @@ def load_block(opened: OpenFile, key: str, *, wanted: str | None) -> tuple[Any, 
     return container, block.checksum() == wanted
 
 
-def _read(file: h5py.File, key: str, place: object) -> tuple[Any, Block]:
+def _read(file: h5py.File, key: str, place: h5py.h5d.DatasetID) -> tuple[Any, Block]:
     facts, header = _facts(file, key, place)
     if facts["kind"] == "spectrum":
         node = h5py.Group(place)
@@ -189,7 +189,7 @@ def _check_keys(keys: Sequence[str]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _parents() -> Any:
+def _parents() -> h5py.h5p.PropListID:
     plist = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     plist.set_create_intermediate_group(True)
     plist.set_char_encoding(h5py.h5t.CSET_UTF8)
@@ -197,13 +197,13 @@ def _parents() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _timeless() -> Any:
+def _timeless() -> h5py.h5p.PropListID:
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_obj_track_times(False)  # equal content must give equal bytes
     return plist
 
 
-def _write_array(parent: object, name: str, array: Array) -> Any:
+def _write_array(parent: h5py.h5g.GroupID, name: str, array: Array) -> h5py.h5d.DatasetID:
     kind = _cached_type(array.dtype)
     creation = _timeless()
     space = h5py.h5s.create_simple(array.shape)
@@ -214,7 +214,7 @@ def _write_array(parent: object, name: str, array: Array) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _cached_type(dtype: np.dtype) -> Any:
+def _cached_type(dtype: np.dtype) -> h5py.h5t.TypeID:
     return h5py.h5t.py_create(dtype, logical=True)
 
 
@@ -245,7 +245,7 @@ def _read_header(target: object) -> bytes:
     return b"".join(pieces).rstrip(b"\0")
 
 
-def _facts(file: h5py.File, key: str, place: object) -> tuple[RecordDict, bytes]:
+def _facts(file: h5py.File, key: str, place: h5py.h5d.DatasetID) -> tuple[RecordDict, bytes]:
     """Return the attributes of a block, and their bytes."""
     header = _read_header(place)
     if not header:
@@ -262,7 +262,7 @@ def _facts(file: h5py.File, key: str, place: object) -> tuple[RecordDict, bytes]
     return facts, header
 
 
-def refuse_links(file: h5py.File, key: str) -> Any:
+def refuse_links(file: h5py.File, key: str) -> h5py.h5g.GroupID:
     """Open what `key` names, and return its identifier.
 
     Raises
@@ -270,7 +270,7 @@ def refuse_links(file: h5py.File, key: str) -> Any:
     InvalidFile
         If the key is missing, or any part of it is a link instead of an object.
     """
-    group: Any = h5py.h5g.open(file.id, b"/")
+    group: h5py.h5g.GroupID = h5py.h5g.open(file.id, b"/")
     for part in key.strip("/").split("/"):
         name = part.encode()
         try:
@@ -287,7 +287,7 @@ def refuse_links(file: h5py.File, key: str) -> Any:
     return group
 
 
-def check_dataset(place: Any) -> None:
+def check_dataset(place: h5py.h5d.DatasetID) -> None:
     """Refuse a dataset that promises more than its file or the memory can hold; one never written takes no room.
 
     Raises
@@ -303,7 +303,7 @@ def check_dataset(place: Any) -> None:
     check_claim(wanted, file.get_filesize(), name)
 
 
-def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> Array:
+def _read_records(place: h5py.h5d.DatasetID, logical: Sequence[Sequence[str]]) -> Array:
     record, kind = _record_type(tuple((name, text) for name, text in logical))
     creation = place.get_create_plist()
     if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
@@ -316,7 +316,7 @@ def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> Array:
     return array
 
 
-def _read_array(place: Any) -> Array:
+def _read_array(place: h5py.h5d.DatasetID) -> Array:
     name = h5py.h5i.get_name(place)
     creation = place.get_create_plist()
     if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:

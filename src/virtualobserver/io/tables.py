@@ -412,7 +412,7 @@ def _check_votable(content: bytes, path: Path) -> None:
         check_claim(width * (int(rows[1]) if rows else 1), len(content), path)
 
 
-def _frame_of_astropy(table: Any, known: Mapping[str, Column], meta: Record) -> pd.DataFrame:
+def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -> pd.DataFrame:
     columns: RecordDict = {}
     for name in table.colnames:
         column = table[name]

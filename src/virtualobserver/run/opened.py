@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.dialects.postgresql import insert
 
@@ -15,6 +15,7 @@ from virtualobserver.run.steps import Step, build_steps
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from virtualobserver.analysis import Analysis
     from virtualobserver.db.engine import Session
     from virtualobserver.run.workspace import Workspace
 
@@ -81,7 +82,7 @@ class Opened:
         """Return a new database session; use it in a ``with`` statement."""
         return self.workspace.database.session()
 
-    def analysis(self, name: str) -> Any:
+    def analysis(self, name: str) -> Analysis:
         """Return an analysis with this project's settings, for `Analysis.apply`.
 
         Raises
@@ -91,6 +92,7 @@ class Opened:
         """
         for step in self.steps:
             if step.kind == "analyse" and step.plugin == name:
-                return step.instance
+                found: Analysis = step.instance
+                return found
         msg = f"project {self.name} has no analysis {name!r}; it has {', '.join(self.settings.analyses) or 'none'}"
         raise ConfigError(msg)

@@ -30,6 +30,7 @@ from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from virtualobserver.data.histogram import Histogram
     from virtualobserver.db.engine import Session
@@ -255,7 +256,7 @@ class Project(Opened):
         """Return the figures that the project's analyses draw of a source, by ``analysis.figure``."""
         return pictures.source_figures(self, self.source(source))
 
-    def figure(self, source: str, named: str | None = None) -> Any:
+    def figure(self, source: str, named: str | None = None) -> Figure:
         """Return the picture of a source that shows most, or the one `named` ``analysis`` or ``analysis.figure``."""
         return pictures.source_figure(self, self.source(source), named)
 
@@ -263,7 +264,7 @@ class Project(Opened):
         """Return the figures that a survey draws of its masters and of a unit (a frame, a night), by name."""
         return survey_figures(self, survey, unit)
 
-    def population_figure(self, analysis: str | None = None, *, title: str = "") -> Any:
+    def population_figure(self, analysis: str | None = None, *, title: str = "") -> Figure:
         """Return an analysis' figure of all injections."""
         return pictures.population_figure(self, analysis, title=title)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from virtualobserver.data.image import Image
+from virtualobserver.data.foreign.seen import Planes
 from virtualobserver.data.units import same_unit, unit_of
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, LostFact
@@ -26,7 +26,7 @@ HIDDEN = 1
 """Bit of a pixel that another package hides without saying why (``FLAG_ARCHIVE``, in spectra ``not a number``)."""
 
 
-def image_to_ccddata(image: Image) -> CCDData:
+def image_to_ccddata(image: Planes) -> CCDData:
     """Return an image as `CCDData`; see `Image.to_ccddata`."""
     from astropy.nddata import CCDData, VarianceUncertainty
 
@@ -44,8 +44,8 @@ def image_to_ccddata(image: Image) -> CCDData:
     )
 
 
-def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
-    """Return `CCDData` or `NDData` as an image; see `Image.from_ccddata`."""
+def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> RecordDict:
+    """Return the fields of an `Image` of `CCDData` or `NDData`; see `Image.from_ccddata`."""
     data = np.asarray(ccd.data)
     if data.ndim != 2:
         msg = f"an image has two axes, this object {data.ndim}; take the planes one by one"
@@ -62,13 +62,13 @@ def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
         raise DataError(msg)
     if getattr(ccd, "psf", None) is not None:
         warnings.warn("an image holds no PSF; the one of this object is left out", LostFact, stacklevel=3)
-    return Image(
-        data=data.copy(),
-        variance=variance_of(ccd.uncertainty, unit),
-        mask=bits_of(ccd.mask, getattr(ccd, "flags", None), data.shape),
-        header=_with_world(header, ccd.wcs),
-        unit=unit,
-    )
+    return {
+        "data": data.copy(),
+        "variance": variance_of(ccd.uncertainty, unit),
+        "mask": bits_of(ccd.mask, getattr(ccd, "flags", None), data.shape),
+        "header": _with_world(header, ccd.wcs),
+        "unit": unit,
+    }
 
 
 def _with_world(header: RecordDict, wcs: object) -> RecordDict:

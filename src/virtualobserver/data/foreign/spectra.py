@@ -10,6 +10,7 @@ import numpy as np
 
 from virtualobserver.data.foreign.columns import unit_text
 from virtualobserver.data.foreign.images import bits_of, variance_of
+from virtualobserver.data.foreign.seen import Spectra
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
 from virtualobserver.maths.arrays import Array
@@ -18,8 +19,6 @@ from virtualobserver.typing import Record, RecordDict
 if TYPE_CHECKING:
     import specutils
 
-    from virtualobserver.data.spectrum import SpectrumSet
-
 __all__ = ["spectra_from_specutils", "spectra_to_specutils"]
 
 _TEXTS: Final = ("frame", "medium")
@@ -27,7 +26,7 @@ _FLAGS: Final = "flags"
 _EPOCHS: Final = "epochs"
 
 
-def spectra_to_specutils(spectra: SpectrumSet, number: int | None) -> specutils.Spectrum:
+def spectra_to_specutils(spectra: Spectra, number: int | None) -> specutils.Spectrum:
     """Return one spectrum, or all; see `SpectrumSet.to_specutils`."""
     import specutils
     from astropy.nddata import StdDevUncertainty
@@ -76,7 +75,7 @@ def spectra_from_specutils(given: object, facts: Record) -> RecordDict:
     return first
 
 
-def _fields_of(spectrum: Any, facts: Record) -> RecordDict:
+def _fields_of(spectrum: specutils.Spectrum, facts: Record) -> RecordDict:
     meta = dict(spectrum.meta or {})
     flux = np.atleast_2d(np.asarray(spectrum.flux.value))
     axis = np.asarray(spectrum.spectral_axis.value)
@@ -106,7 +105,7 @@ def _fields_of(spectrum: Any, facts: Record) -> RecordDict:
     return fields | {"meta": meta}
 
 
-def _error(spectrum: Any, shape: tuple[int, ...]) -> Array:
+def _error(spectrum: specutils.Spectrum, shape: tuple[int, ...]) -> Array:
     from astropy.nddata import StdDevUncertainty
 
     given = spectrum.uncertainty
@@ -117,7 +116,7 @@ def _error(spectrum: Any, shape: tuple[int, ...]) -> Array:
     return np.full(shape, np.nan) if variance is None else np.sqrt(variance).reshape(shape)
 
 
-def _epochs(mjd: object, epochs: object, facts: Record, n: int) -> Any:
+def _epochs(mjd: object, epochs: object, facts: Record, n: int) -> object:
     from astropy.table import Table
 
     if epochs is not None and "mjd" not in facts:

@@ -111,7 +111,7 @@ def _begins_plain(path: Path) -> bool:
         return stream.read(6) == b"SIMPLE"
 
 
-def _plane(units: Any, number: int, *, packed: bool) -> _Plane:
+def _plane(units: afits.HDUList, number: int, *, packed: bool) -> _Plane:
     unit = units[number]
     shape = (int(unit.shape[0]), int(unit.shape[1]))
     header = unit.header

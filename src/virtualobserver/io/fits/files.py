@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits as afits
@@ -23,6 +23,9 @@ from virtualobserver.io.fits.planes import KIND, as_variance, check_shape, find_
 from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, plane_of, quiet
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.table import MaskedColumn
 
 __all__ = [
     "Keyword",
@@ -101,7 +104,9 @@ def pixel_unit(header: Record) -> str:
     return str(header.get("BUNIT", "adu") or "").strip()
 
 
-def _plane(path: Path | MemoryFile, units: Any, number: int | None, shape: tuple[int, ...]) -> Array | None:
+def _plane(
+    path: Path | MemoryFile, units: afits.HDUList, number: int | None, shape: tuple[int, ...]
+) -> Array | None:
     if number is None or units[number].data is None:
         return None
     check_shape(path, number, units[number].data.shape, shape)
@@ -199,13 +204,13 @@ def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[Any]:
+def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[afits.HDUList]:
     check_structure(path, verify=False)
     with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         yield _pick(path, units, hdu)
 
 
-def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
+def _pick(path: Path | MemoryFile, units: afits.HDUList, number: int) -> afits.ImageHDU:
     try:
         return units[number]
     except IndexError as error:
@@ -221,7 +226,7 @@ def _native(array: object) -> Array:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _filled(column: Any) -> Array:
+def _filled(column: MaskedColumn) -> Array:
     """Return a column with NaN for missing floats; missing whole numbers and text have no such value."""
     mask = getattr(column, "mask", None)
     if mask is None or not np.any(mask):

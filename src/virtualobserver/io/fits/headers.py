@@ -63,7 +63,7 @@ def structural(key: str) -> bool:
     return key in _STRUCTURE or stem in _NUMBERED
 
 
-def plain_header(header: Any) -> RecordDict:
+def plain_header(header: afits.Header | Record) -> RecordDict:
     """Return a header as plain values; HISTORY and COMMENT are lists, undefined values None.
 
     Any other mapping becomes a dictionary of its items.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from astropy.units import Unit
@@ -17,6 +17,9 @@ from astropy.units import Unit
 from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["MISSING", "Keyword", "number", "read_keywords", "read_wcs", "with_numbers"]
 
@@ -164,7 +167,7 @@ def _time(found: object) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def read_wcs(header: Record, path: Path | str, *, hdu: int = 0) -> Any:
+def read_wcs(header: Record, path: Path | str, *, hdu: int = 0) -> WCS:
     """Return the celestial `astropy.wcs.WCS` of a header.
 
     Raises

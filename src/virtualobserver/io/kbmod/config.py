@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.io import fits as afits
 
 __all__ = ["config_columns", "config_of", "default_config", "yaml_scalar"]
 
@@ -49,7 +52,7 @@ def config_columns(config: Record) -> dict[str, str]:
     return {name: yaml_scalar(value) for name, value in values.items() if name not in _UNWRITABLE}
 
 
-def config_of(rows: Any) -> RecordDict:
+def config_of(rows: afits.FITS_rec) -> RecordDict:
     """Read the one row of a configuration table.
 
     Raises

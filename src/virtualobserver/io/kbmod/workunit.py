@@ -215,7 +215,7 @@ def _primary(unit: WorkUnit) -> afits.PrimaryHDU:
     return primary
 
 
-def _add_wcs(header: Any, cards: Record | None) -> None:
+def _add_wcs(header: afits.Header, cards: Record | None) -> None:
     """Add world coordinates; the size goes into DIMM1 and DIMM2, for NAXISn belong to the data."""
     if cards is None:
         return
@@ -268,7 +268,7 @@ def _column(name: str, values: list[Any]) -> afits.Column:
     return afits.Column(name=name, format=f"{max(texts.dtype.itemsize // 4, 1)}A", array=texts)
 
 
-def _image_units(unit: WorkUnit, number: int, *, lossless: bool) -> list[Any]:
+def _image_units(unit: WorkUnit, number: int, *, lossless: bool) -> list[afits.ImageHDU]:
     packing: RecordDict = {"compression_type": "GZIP_2", "quantize_level": 0}
     if not lossless:
         packing = {"compression_type": "RICE_1", "quantize_level": -_STEP}
@@ -298,11 +298,11 @@ def shard_bytes(unit: WorkUnit, number: int) -> bytes:
     return _bytes([afits.PrimaryHDU(), *_image_units(unit, number, lossless=True)])
 
 
-def _write(path: Path, units: list[Any]) -> None:
+def _write(path: Path, units: list[afits.ImageHDU]) -> None:
     write_bytes(path, _bytes(units))
 
 
-def _bytes(units: list[Any]) -> bytes:
+def _bytes(units: list[afits.ImageHDU]) -> bytes:
     stream = io.BytesIO()
     with silent():
         afits.HDUList(units).writeto(stream)
@@ -312,7 +312,7 @@ def _bytes(units: list[Any]) -> bytes:
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def _head_fields(header: Any) -> RecordDict:
+def _head_fields(header: afits.Header) -> RecordDict:
     def value(key: str) -> Any:
         found = header.get(key)
         return None if found is None or isinstance(found, afits.card.Undefined) or found == "" else found
@@ -336,7 +336,7 @@ _OWN: Final = frozenset(
 )  # fmt: skip
 
 
-def _wcs_cards(header: Any) -> RecordDict | None:
+def _wcs_cards(header: afits.Header) -> RecordDict | None:
     """Return the world coordinate cards of a header with NAXIS1 and NAXIS2, or None if it has none."""
     if "CTYPE1" not in header:
         return None
@@ -352,7 +352,7 @@ def _wcs_cards(header: Any) -> RecordDict | None:
     return cards
 
 
-def _read_meta(rows: Any) -> tuple[dict[str, list[Any]], dict[str, list[Record | None]]]:
+def _read_meta(rows: afits.FITS_rec) -> tuple[dict[str, list[Any]], dict[str, list[Record | None]]]:
     plain: dict[str, list[Any]] = {}
     coordinates: dict[str, list[Record | None]] = {}
     for name in rows.dtype.names or ():
@@ -364,7 +364,9 @@ def _read_meta(rows: Any) -> tuple[dict[str, list[Any]], dict[str, list[Record |
     return plain, coordinates
 
 
-def _read_image(path: Path | MemoryFile, units: Any, number: int, config: Record) -> tuple[Any, ...]:
+def _read_image(
+    path: Path | MemoryFile, units: afits.HDUList, number: int, config: Record
+) -> tuple[Any, ...]:
     """Return mjd, science, variance, mask, psf, wcs, indices of one image."""
     for name in (f"SCI_{number}", f"VAR_{number}"):
         if name not in units:

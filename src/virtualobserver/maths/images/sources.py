@@ -254,7 +254,7 @@ def _kernel(fwhm: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def _source_list(sep: Any, planes: tuple[Any, ...], found: Any, segments: Any) -> SourceList:
+def _source_list(sep: Any, planes: tuple[Any, ...], found: Array, segments: Array) -> SourceList:
     data, noise, bad, bits = planes
     order = np.argsort(-found["flux"], kind="stable")
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
@@ -312,7 +312,7 @@ def _centre_errors(
     return errors[0], errors[1]
 
 
-def _at_edge(found: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _at_edge(found: Array, shape: tuple[int, int]) -> NDArray[np.bool_]:
     low = (found["xmin"] <= 0) | (found["ymin"] <= 0)
     return np.asarray(low | (found["xmax"] >= shape[1] - 1) | (found["ymax"] >= shape[0] - 1))
 
@@ -335,7 +335,7 @@ def _bits_in_circles(
 
 
 def _ring_sky(
-    data: Any, bad: Any, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
+    data: Array, bad: Array, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the clipped median of a ring about each place and its error.
 

@@ -96,7 +96,7 @@ class _Plan:
     level: float
     min_obs: int
     top: int
-    dtype: Any
+    dtype: type[np.floating]
 
 
 def search(
@@ -228,7 +228,9 @@ def curves(images: LikelihoodImages, found: Trajectories) -> tuple[NDArray[np.fl
     )
 
 
-def evaluate(images: LikelihoodImages, found: Trajectories, *, dtype: Any = np.float32) -> Trajectories:
+def evaluate(
+    images: LikelihoodImages, found: Trajectories, *, dtype: type[np.floating] = np.float32
+) -> Trajectories:
     """Sum along the given paths anew; likelihood and flux are -1 where there is no data at all."""
     parts = []
     size = max(1, _CURVES // max(1, len(images.tau)))

@@ -10,7 +10,7 @@ import re
 from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -170,7 +170,7 @@ def _column(header: Record, names: Sequence[str], kind: str) -> str | None:
 
 
 def _from_table(
-    unit: Any, exposure: Exposure, name: str, number: int
+    unit: afits.ImageHDU, exposure: Exposure, name: str, number: int
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     header, names = unit.header, unit.columns.names
     if header.get("ZTABLE"):
@@ -203,7 +203,9 @@ def _from_table(
     return wave * scale, flux, bad
 
 
-def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def _from_image(
+    unit: afits.ImageHDU, exposure: Exposure, name: str
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     if unit.data is None or unit.data.ndim != 1:
         shape = None if unit.data is None else unit.data.shape
         msg = f"{name}: neither a table with a spectrum nor an image with one axis (shape {shape})"
