@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from virtualobserver.catalog.units import without_unit
 from virtualobserver.columns import out_of_range
 from virtualobserver.config.log import get_logger
 from virtualobserver.errors import CatalogError
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -269,11 +270,11 @@ def possible(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(bad, np.nan, values) if bad.any() else values
 
 
-def native(column: pd.Series) -> list[Any]:
+def native(column: pd.Series) -> list[Value]:
     """Return a column as plain Python values, None where there is none."""
     if column.dtype.kind == "M":
         column = column.astype(str)
-    values: list[Any] = column.tolist()
+    values: list[Value] = column.tolist()
     if column.dtype.kind in "iub":
         missing = column.isna().to_numpy(dtype=bool)
     elif column.dtype.kind == "f":
@@ -333,5 +334,5 @@ def _some(items: Sequence[str], *, total: int | None = None) -> str:
     return ", ".join(items[:_SHOWN]) + more
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Value) -> str:
     return ", ".join(str(name) for name in names) or "none"

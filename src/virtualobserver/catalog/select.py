@@ -7,18 +7,19 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import CatalogError
 from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Value
 
 __all__ = ["evaluate"]
 
-Unary = Callable[[Any], Any]  # of numbers, and of columns of them
-Binary = Callable[[Any, Any], Any]
+Unary = Callable[[Value], Value]  # of numbers, and of columns of them
+Binary = Callable[[Value, Value], Value]
 
 _BINARY: Final[dict[type[ast.operator], Binary]] = {
     ast.Add: operator.add,
@@ -102,7 +103,7 @@ class _Evaluator:
         self._columns = columns
         self._quoted = quoted
 
-    def value(self, node: ast.expr) -> Any:  # noqa: PLR0911
+    def value(self, node: ast.expr) -> Value:  # noqa: PLR0911
         match node:
             case ast.Constant(value=bool() | str() as constant):
                 return constant
@@ -125,7 +126,7 @@ class _Evaluator:
                 return _FUNCTIONS[name](self._number(argument))
         return self._refuse(node)
 
-    def _refuse(self, node: ast.AST) -> Any:
+    def _refuse(self, node: ast.AST) -> Value:
         part = ast.unparse(node)
         msg = (
             f"the condition 'where: {self._text}' may hold columns, numbers, text, comparisons, arithmetic "
@@ -142,7 +143,7 @@ class _Evaluator:
         msg = f"the condition 'where: {self._text}' names the column {name!r}, which is not there; {hint}"
         raise CatalogError(msg)
 
-    def _number(self, node: ast.expr) -> Any:
+    def _number(self, node: ast.expr) -> Value:
         value = self.value(node)
         if np.asarray(value).dtype.kind not in "iufb":
             self._refuse(node)
@@ -155,15 +156,15 @@ class _Evaluator:
             self._refuse(node)
         return value
 
-    def _unary(self, node: ast.UnaryOp) -> Any:
+    def _unary(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):
             return ~self._truth(node.operand)
         if isinstance(node.op, ast.USub):
             return -self._number(node.operand)
         return self._number(node.operand) if isinstance(node.op, ast.UAdd) else self._refuse(node)
 
-    def _compare(self, node: ast.Compare) -> Any:
-        result: Any = True
+    def _compare(self, node: ast.Compare) -> Value:
+        result: Value = True
         left = self.value(node.left)
         for op, part in zip(node.ops, node.comparators, strict=True):
             if isinstance(op, ast.In | ast.NotIn) and isinstance(part, ast.List | ast.Tuple):
@@ -196,7 +197,7 @@ def _compared(compare: Binary, left: object, right: object) -> NDArray[np.bool_]
     return np.asarray(compare(left, right), dtype=bool) & both
 
 
-def _text_or_nan(values: object) -> Any:
+def _text_or_nan(values: object) -> Value:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array
@@ -205,7 +206,7 @@ def _text_or_nan(values: object) -> Any:
     ).reshape(array.shape)
 
 
-def _as_text(values: object) -> Any:
+def _as_text(values: object) -> Value:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array.astype(str)
@@ -214,7 +215,7 @@ def _as_text(values: object) -> Any:
     )
 
 
-def _is_in(values: Any, wanted: list[Any]) -> NDArray[np.bool_]:
+def _is_in(values: Value, wanted: list[Value]) -> NDArray[np.bool_]:
     result = np.zeros(np.shape(values), dtype=bool)
     for item in wanted:
         if (np.asarray(values).dtype.kind in "OUS") == isinstance(item, str):

@@ -9,13 +9,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import pydantic
 
 from virtualobserver.config.settings import Settings, field_marks
 from virtualobserver.errors import ConfigError
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["canonical", "digest", "relevant"]
 
@@ -76,7 +75,7 @@ def relevant(settings: pydantic.BaseModel, step: str) -> RecordDict:
     return dict(_fields(settings, step, None))
 
 
-def _fields(settings: pydantic.BaseModel, step: str, above: str | None) -> Iterator[tuple[str, Any]]:
+def _fields(settings: pydantic.BaseModel, step: str, above: str | None) -> Iterator[tuple[str, Value]]:
     for name, field in type(settings).model_fields.items():
         marks = field_marks(field)
         if marks.run_only:
@@ -99,7 +98,7 @@ def _holds_settings(value: object) -> bool:
     return isinstance(value, pydantic.BaseModel)
 
 
-def _below(value: Any, step: str, above: str | None) -> Any:
+def _below(value: Value, step: str, above: str | None) -> Value:
     if isinstance(value, pydantic.BaseModel):
         return dict(_fields(value, step, above))
     if isinstance(value, Mapping):
@@ -118,7 +117,7 @@ def _belongs(own: str | None, step: str) -> bool:
     return step.startswith(f"{own}.") or own.startswith(f"{step}.")
 
 
-def _simple(value: object) -> Any:
+def _simple(value: object) -> Value:
     if isinstance(value, enum.Enum):
         return _simple(value.value)
     if value is None or isinstance(value, bool | str):
@@ -132,7 +131,7 @@ def _simple(value: object) -> Any:
     return _simple_scalar(value)
 
 
-def _simple_mapping(value: Mapping[Any, Any]) -> RecordDict:
+def _simple_mapping(value: Mapping[Value, Value]) -> RecordDict:
     for key in value:
         if not isinstance(key, str):
             msg = f"the key {key!r} of a setting is not text, so it has no canonical form"
@@ -140,7 +139,7 @@ def _simple_mapping(value: Mapping[Any, Any]) -> RecordDict:
     return {str(key): _simple(item) for key, item in value.items()}
 
 
-def _simple_scalar(value: object) -> Any:
+def _simple_scalar(value: object) -> Value:
     if isinstance(value, float):
         if not math.isfinite(value):
             msg = f"{value} cannot be a setting; use None for no limit"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import pydantic
 
@@ -21,7 +21,7 @@ from virtualobserver.config.sections import canonical_names, resolve_sections
 from virtualobserver.config.settings import Settings, field_marks, leaves
 from virtualobserver.config.tree import Entry, Tree, from_mapping, lookup, merge, plain
 from virtualobserver.errors import ConfigError
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["Overrides", "Resolved", "Resolver", "Row", "json_schema", "load", "settings_from"]
 
@@ -43,7 +43,7 @@ class Row:
     """One line of ``vo config``."""
 
     path: str
-    value: Any
+    value: Value
     origin: str
     unit: str | None
     doc: str

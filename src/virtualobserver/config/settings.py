@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import pydantic
 from pydantic.fields import FieldInfo
 
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
     "Bins",
@@ -91,7 +91,7 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _keep_kinds_apart(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+    def _keep_kinds_apart(cls, value: Value, info: pydantic.ValidationInfo) -> Value:
         field = cls.model_fields.get(info.field_name or "")
         if field is not None:
             _refuse_other_kind(value, frozenset(_leaf_types(field.annotation)))
@@ -228,7 +228,7 @@ class Leaf:
     """One value of resolved settings: its path, the value, the field that declares it."""
 
     path: tuple[str, ...]
-    value: Any
+    value: Value
     field: FieldInfo
 
 

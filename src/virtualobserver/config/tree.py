@@ -10,10 +10,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from virtualobserver.errors import ConfigError
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["Entry", "Tree", "from_mapping", "lookup", "merge", "place_of", "plain"]
 
@@ -34,7 +34,7 @@ class Entry:
         Where a relative path in the value starts: the folder of the file, None for the working folder.
     """
 
-    value: Any
+    value: Value
     place: str
     origin: str
     folder: Path | None = None
@@ -103,7 +103,7 @@ def lookup(tree: Tree, path: Sequence[str | int], *, exact: bool = False) -> Ent
         Accept no section above the path itself (a list or scalar above it still counts: it wrote the value).
     """
     found: Entry | None = None
-    level: Any = tree
+    level: Value = tree
     for key in path:
         if not isinstance(level, dict) or key not in level:
             break

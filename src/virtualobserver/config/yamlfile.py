@@ -6,7 +6,7 @@ import difflib
 import io
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from virtualobserver.config.tree import Entry, Tree
 from virtualobserver.errors import ConfigError
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["MAX_BYTES", "dump", "locate", "parse", "read", "scalar"]
 
@@ -121,7 +121,7 @@ def parse(text: str, *, label: str, short: str | None = None, folder: Path | Non
     return section
 
 
-def scalar(text: str, *, label: str) -> Any:
+def scalar(text: str, *, label: str) -> Value:
     """Parse the right side of an override: a YAML 1.2 scalar, or a list or mapping in one line.
 
     Raises
@@ -230,7 +230,7 @@ class _Reader:
             raise self.error(node, f"duplicate key {key!r}; it stands above already")
         return key
 
-    def plain(self, node: Node, above: tuple[int, ...]) -> Any:
+    def plain(self, node: Node, above: tuple[int, ...]) -> Value:
         self.check(node, above)
         inside = (*above, id(node))
         if isinstance(node, SequenceNode):
@@ -260,7 +260,7 @@ class _Reader:
             reason = "half of a pair of escapes (\\ud800 to \\udfff), which is no character"
             raise self.error(node, reason) from None
 
-    def scalar(self, node: Node) -> Any:
+    def scalar(self, node: Node) -> Value:
         text, kind = self.text(node), str(node.tag).removeprefix(_TAG)
         if kind == "null":
             return None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["FIRST_BIN", "NAN_BIN", "OVERFLOW_BIN", "UNDERFLOW_BIN", "Axis", "Traits"]
 
@@ -120,7 +120,7 @@ class Axis:
     def __bool__(self) -> bool:
         return True  # also without bins
 
-    def __getitem__(self, place: int) -> Any:
+    def __getitem__(self, place: int) -> Value:
         if not -len(self) <= place < len(self):
             msg = f"axis {self.name!r} has {len(self)} bins, none of them number {place}"
             raise IndexError(msg)
@@ -129,7 +129,7 @@ class Axis:
         low = place % len(self)
         return tuple(self.edges[low : low + 2].tolist())
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Value]:
         return (self[place] for place in range(len(self)))
 
     def centers(self, codes: ArrayLike) -> Array:

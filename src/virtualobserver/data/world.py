@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from virtualobserver.errors import BadKeyword
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -65,7 +65,7 @@ def world_of(header: Record) -> WCS:
             raise BadKeyword(msg) from error
 
 
-def _read(key: str, value: object) -> Any:
+def _read(key: str, value: object) -> Value:
     """Return a value as a number where one belongs: some headers have their numbers as text, which astropy skips."""
     if isinstance(value, str) and _NUMBER.fullmatch(key):
         number = _number(value)
@@ -110,7 +110,7 @@ def moved(header: Record, row: int, column: int, *, shape: tuple[int, int] | Non
     return new
 
 
-def _number(value: object) -> Any:
+def _number(value: object) -> Value:
     """Return a number, also one written as text, or None."""
     if isinstance(value, str):
         try:

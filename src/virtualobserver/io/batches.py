@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Final, TextIO
+from typing import IO, Final, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.described import text_lengths
+from virtualobserver.typing import Value
 
 __all__ = ["STREAMED", "record_batches", "schema_of", "write_batches", "write_csv", "write_json",
            "write_parquet"]  # fmt: skip
@@ -42,7 +43,7 @@ def schema_of(names: Sequence[str], kinds: Sequence[str]) -> pa.Schema:
 
 
 def record_batches(
-    schema: pa.Schema, kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]
+    schema: pa.Schema, kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Value]]]
 ) -> Iterator[pa.RecordBatch]:
     """Turn rows in batches into Arrow record batches; NaN becomes null."""
     for rows in batches:
@@ -53,7 +54,7 @@ def record_batches(
         yield pa.record_batch(columns, schema=schema)
 
 
-def _array(kind: str, values: Sequence[Any], type_: pa.DataType) -> pa.Array:
+def _array(kind: str, values: Sequence[Value], type_: pa.DataType) -> pa.Array:
     if kind == "real":
         try:
             return pa.array(values, type_, from_pandas=True)
@@ -95,7 +96,7 @@ def write_batches(
     with replacing(path) as temporary, temporary.open("wb") as plain:
         if kind == "parquet":
             return write_parquet(plain, schema, batches, metadata=metadata)
-        packed: Any = gzip.GzipFile(fileobj=plain, mode="wb") if path.suffix.lower() == ".gz" else plain
+        packed: Value = gzip.GzipFile(fileobj=plain, mode="wb") if path.suffix.lower() == ".gz" else plain
         with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
             return write_csv(text, schema, batches)
 
@@ -133,7 +134,7 @@ def write_parquet(
     return number
 
 
-def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> int:
+def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[Sequence[Value]]]) -> int:
     """Write rows in batches as a list of objects, one to a line; null for what is not known or no number."""
     number = 0
     stream.write("[")
@@ -147,7 +148,7 @@ def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[
     return number
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> Value:
     if isinstance(value, float | Decimal):
         return float(value) if math.isfinite(value) else None
     return value.isoformat() if isinstance(value, datetime) else value

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.maths.arrays import Array
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["PLANES", "Block", "checksum", "decode", "encode"]
 
@@ -209,7 +209,7 @@ def _unpack(facts: Record, array: Array) -> bytes:
 
 
 def _json(facts: Record) -> bytes:
-    def plain(value: object) -> Any:
+    def plain(value: object) -> Value:
         if isinstance(value, np.generic | np.ndarray):
             return value.tolist()
         if isinstance(value, Path):

@@ -13,7 +13,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
 from virtualobserver.errors import DataError, LostFact
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
     "arrow_kinds",
@@ -68,7 +68,7 @@ def plain(meta: Record) -> RecordDict:
     return facts
 
 
-def _plain_value(value: object) -> Any:
+def _plain_value(value: object) -> Value:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
@@ -196,7 +196,7 @@ def _info(value: object) -> str:
     return value if isinstance(value, str) and _fact(value) == value else json.dumps(value)
 
 
-def _fact(text: str) -> Any:
+def _fact(text: str) -> Value:
     try:
         return json.loads(text)
     except ValueError:
@@ -288,12 +288,12 @@ def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], R
 # --- FITS -------------------------------------------------------------------------------------------------
 
 
-def fits_cards(columns: Mapping[str, Column], meta: Record) -> list[tuple[str, Any, str]]:
+def fits_cards(columns: Mapping[str, Column], meta: Record) -> list[tuple[str, Value, str]]:
     """Return the cards of a binary table: TUCDn and TCOMMn of its columns, in order, and its facts.
 
     Facts are all in VOMETA, as JSON; those that are plain and have a short name stand beside it as cards.
     """
-    cards: list[tuple[str, Any, str]] = []
+    cards: list[tuple[str, Value, str]] = []
     for number, column in enumerate(columns.values(), 1):
         unit = _fits_unit(column.unit)
         for key, value in zip(

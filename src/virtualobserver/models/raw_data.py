@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import ChecksumMismatch, ProductDropped
 from virtualobserver.models.base import Base, created_at, json_dict, key
+from virtualobserver.typing import QueryRow
 
 __all__ = ["OBSCORE", "File", "RawData", "SourceRaw"]
 
@@ -108,7 +109,7 @@ class RawData(Base):
         return raw_ref(store, self, file.path, external=file.external)
 
 
-def raw_ref(store: Any, row: Any, path: str | None, *, external: bool) -> RawRef:
+def raw_ref(store: Any, row: QueryRow, path: str | None, *, external: bool) -> RawRef:
     """Return the lazy reference to a row of `raw_data` (an ORM row or a Core row with the same names)."""
     from virtualobserver.io.store import BlockRef
 

@@ -6,14 +6,14 @@ import math
 import warnings
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
 from astropy.utils.exceptions import AstropyWarning
 
 from virtualobserver.errors import DataError, LostFact
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["fits_header", "lines_of", "plain_header", "structural"]
 
@@ -120,14 +120,14 @@ def fits_header(cards: Record) -> afits.Header:
     return header
 
 
-def lines_of(value: object) -> Iterable[Any]:
+def lines_of(value: object) -> Iterable[Value]:
     """Return HISTORY or COMMENT as lines, whether it is a text or a list."""
     if value is None:
         return []
     return str(value).splitlines() if isinstance(value, str) or not isinstance(value, Iterable) else value
 
 
-def _card(value: object) -> Any:
+def _card(value: object) -> Value:
     """Return what a header card can hold: ASCII text, finite numbers, or nothing."""
     if isinstance(value, np.generic):
         value = value.item()

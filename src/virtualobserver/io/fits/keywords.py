@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from astropy.units import Unit
 
 from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -57,7 +57,7 @@ class Keyword:
     name: str
     type: type | Literal["unit"] = float
     unit: str | None = None
-    default: Any = MISSING
+    default: Value = MISSING
     required: bool = True
 
 
@@ -116,7 +116,7 @@ def read_keywords(
     return values
 
 
-def _fallback(keyword: Keyword, reason: str) -> Any:
+def _fallback(keyword: Keyword, reason: str) -> Value:
     if keyword.default is not MISSING:
         return keyword.default
     if keyword.required:
@@ -125,7 +125,7 @@ def _fallback(keyword: Keyword, reason: str) -> Any:
     return None
 
 
-def _convert(found: object, kind: type | Literal["unit"]) -> Any:
+def _convert(found: object, kind: type | Literal["unit"]) -> Value:
     if isinstance(found, np.generic):
         found = found.item()
     if kind == "unit":

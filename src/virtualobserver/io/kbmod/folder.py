@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from virtualobserver.io.kbmod.workunit import (
     write_workunit,
 )
 from virtualobserver.maths.times import Site
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["COLLECTION", "FoundUnit", "find_results", "find_units", "unit_of", "write_stack", "write_stacks"]
 
@@ -106,7 +106,7 @@ def unit_of(images: Sequence[Image], *, observer: Site, band: str = "") -> WorkU
             raise BadKeyword(msg)
     mjd = [float(one.header["MJD-MID"]) for one in images]
     names = [str(one.header.get("ORIGFILE") or f"image_{n}") for n, one in enumerate(images)]
-    meta: dict[str, Sequence[Any]] = {"visit": list(range(len(images))), "data_loc": names}
+    meta: dict[str, Sequence[Value]] = {"visit": list(range(len(images))), "data_loc": names}
     if band:
         meta["filter"] = [band] * len(images)
     return workunit_of(images, mjd, observer=observer, meta=meta)

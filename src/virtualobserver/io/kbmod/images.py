@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +14,7 @@ from virtualobserver.io.kbmod.config import default_config
 from virtualobserver.io.kbmod.workunit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 from virtualobserver.maths.times import Site
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["images_of", "workunit_of"]
 
@@ -30,7 +29,7 @@ def workunit_of(
     *,
     observer: Site,
     psf: Sequence[NDArray[np.floating]] | None = None,
-    meta: Mapping[str, Sequence[Any]] | None = None,
+    meta: Mapping[str, Sequence[Value]] | None = None,
     config: Record | None = None,
 ) -> WorkUnit:
     """Build a WorkUnit from images, in order of time, each with its own world coordinates.

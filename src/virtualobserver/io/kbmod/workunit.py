@@ -24,7 +24,7 @@ from virtualobserver.io.kbmod.config import config_columns, config_of
 from virtualobserver.io.kbmod.unit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf
 from virtualobserver.maths.times import Site
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
     "WorkUnit",
@@ -101,7 +101,7 @@ class WorkUnitHead:
     number: int
     sharded: bool
     config: Record
-    meta: Mapping[str, list[Any]]
+    meta: Mapping[str, list[Value]]
     meta_wcs: Mapping[str, list[Record | None]]
     common: Record
 
@@ -256,7 +256,7 @@ def _meta_table(unit: WorkUnit) -> afits.BinTableHDU:
     return afits.BinTableHDU.from_columns(columns, name="IMG_META")
 
 
-def _column(name: str, values: list[Any]) -> afits.Column:
+def _column(name: str, values: list[Value]) -> afits.Column:
     if all(isinstance(value, bool | np.bool_) for value in values):
         return afits.Column(name=name, format="L", array=np.array(values))
     if all(isinstance(value, int | np.integer) for value in values):
@@ -313,7 +313,7 @@ def _bytes(units: list[afits.ImageHDU]) -> bytes:
 
 
 def _head_fields(header: afits.Header) -> RecordDict:
-    def value(key: str) -> Any:
+    def value(key: str) -> Value:
         found = header.get(key)
         return None if found is None or isinstance(found, afits.card.Undefined) or found == "" else found
 
@@ -352,8 +352,8 @@ def _wcs_cards(header: afits.Header) -> RecordDict | None:
     return cards
 
 
-def _read_meta(rows: afits.FITS_rec) -> tuple[dict[str, list[Any]], dict[str, list[Record | None]]]:
-    plain: dict[str, list[Any]] = {}
+def _read_meta(rows: afits.FITS_rec) -> tuple[dict[str, list[Value]], dict[str, list[Record | None]]]:
+    plain: dict[str, list[Value]] = {}
     coordinates: dict[str, list[Record | None]] = {}
     for name in rows.dtype.names or ():
         values = np.asarray(rows[name]).tolist()

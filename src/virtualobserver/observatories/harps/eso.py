@@ -19,7 +19,7 @@ from virtualobserver.io.http.client import HttpClient
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps.query import WEB, Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["find_rows", "open_eso"]
 
@@ -43,7 +43,13 @@ def open_eso(http: HttpClient, base: str = WEB) -> Any:
         """The client of astroquery with the pace, patience and privacy of the framework."""
 
         def _request(
-            self, method: str, url: str, params: Any = None, data: Any = None, files: Any = None, **_: Any
+            self,
+            method: str,
+            url: str,
+            params: Value = None,
+            data: Value = None,
+            files: Value = None,
+            **_: Value,
         ) -> requests.Response:
             address = base + url.removeprefix(_HARD_CODED) if url.startswith(_HARD_CODED) else url
             if method == "GET":
@@ -58,11 +64,11 @@ def open_eso(http: HttpClient, base: str = WEB) -> Any:
     return Eso()
 
 
-def _several(pairs: Any) -> dict[str, list[Any]] | None:
+def _several(pairs: Value) -> dict[str, list[Value]] | None:
     """Return (name, value) pairs as a mapping to lists: a name may come several times."""
     if pairs is None:
         return None
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Value]] = {}
     for name, value in pairs.items() if isinstance(pairs, dict) else pairs:
         found.setdefault(name, []).append(value)
     return found
@@ -181,5 +187,5 @@ def _text(value: object) -> str:
     return "" if value is None or type(value).__name__ == "MaskedConstant" else str(value).strip()
 
 
-def _number(value: Any) -> float:
+def _number(value: Value) -> float:
     return math.nan if value is None or type(value).__name__ == "MaskedConstant" else float(value)

@@ -11,14 +11,14 @@ from virtualobserver.data.result import Result
 from virtualobserver.observatory import Aux
 from virtualobserver.run.tasks.task import Claim, Outcome
 from virtualobserver.simulate import SimulatedUnit, Simulator
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import QueryRow, Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.steps import Step
 
 __all__ = ["attempt"]
 
-Item = tuple[Claim, Sequence[Any], RecordDict]
+Item = tuple[Claim, Sequence[QueryRow], RecordDict]
 Services = Callable[[], Record]
 
 
@@ -88,7 +88,7 @@ def _left_out(aux: Aux) -> str:
     return f"nothing is left: {', '.join(causes)}" if causes else ""
 
 
-def _nothing_made(step: Step, inputs: Sequence[Any]) -> str:
+def _nothing_made(step: Step, inputs: Sequence[QueryRow]) -> str:
     if not inputs:
         return "nothing to work on: " + (_wanted(step) if step.part else "no raw data")
     what = "products" if step.part else "pieces of raw data"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from virtualobserver.errors import ConfigError, RunError, UnsafePath
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import QueryRow, RecordDict
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def prune(
     return PruneReport(tasks, products, tuple(paths), sum(row.bytes for row in freed if not row.external))
 
 
-def _drop_tasks(session: Session) -> tuple[int, int, Sequence[Any]]:
+def _drop_tasks(session: Session) -> tuple[int, int, Sequence[QueryRow]]:
     _remember_files(session)
     products = session.execute(
         text("SELECT count(*) FROM product WHERE task_id IN (SELECT id FROM gone_task)")
@@ -217,7 +217,7 @@ def _delete_tasks(session: Session) -> int:
     return changed(session, "DELETE FROM task WHERE id IN (SELECT id FROM gone_task)")
 
 
-def _drop_role(session: Session, role: str) -> tuple[int, int, Sequence[Any]]:
+def _drop_role(session: Session, role: str) -> tuple[int, int, Sequence[QueryRow]]:
     """Take the file away from products: whole files lose their path, shared ones lose these products."""
     session.execute(
         text("""CREATE TEMP TABLE gone ON COMMIT DROP AS SELECT p.id, p.task_id, p.file_id FROM product p

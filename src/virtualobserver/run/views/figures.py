@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.event_figures import detection_figure
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import QueryRow, RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def _in_turn(project: Opened, source: Source, *, asked: bool) -> Iterator[Figure
     yield from _stored(source.spectra, source.name)
 
 
-def _stored(rows: Sequence[Any], title: str) -> Iterator[Figure]:
+def _stored(rows: Sequence[QueryRow], title: str) -> Iterator[Figure]:
     """Yield a picture of stored light curves together, or of the first set of spectra."""
     reduced = [row for row in rows if row.role == "reduced"]
     if reduced:
