@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -34,6 +34,8 @@ from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
+
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["measure"]
 
@@ -150,7 +152,9 @@ def _sky_errors(wcs: WCS, found: SourceList) -> RecordDict:
     return {"ra_error": east, "dec_error": north}
 
 
-def _magnitudes(frame: _Frame, zero: ZeroPoint, light: Record, own: PhotometrySettings) -> tuple[Any, Any]:
+def _magnitudes(
+    frame: _Frame, zero: ZeroPoint, light: Record, own: PhotometrySettings
+) -> tuple[Array, Array]:
     """Return magnitudes of sources as if of the stars' median colour, and their errors; NaN where no light is."""
     radius = aperture_of(own)
     flux, error = light[f"flux_{radius:g}"], light[f"flux_error_{radius:g}"]

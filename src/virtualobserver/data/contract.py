@@ -16,7 +16,7 @@ import numpy as np
 
 from virtualobserver.data.handles import Container
 from virtualobserver.data.image import Image
-from virtualobserver.data.product import Aux, RawRef, Target
+from virtualobserver.data.product import Aux, Product, RawRef, Target
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
@@ -93,7 +93,7 @@ class AnalysisContract:
 
     false_alarms: float = 0.02
     trials: int = 200
-    noise: Callable[[np.random.Generator], Sequence[Any]] | None = None
+    noise: Callable[[np.random.Generator], Sequence[Product]] | None = None
     options: Record = field(default_factory=dict)
     strong: Record = field(default_factory=dict)
     recovered: float = 0.9

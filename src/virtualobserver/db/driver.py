@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from virtualobserver.data.plain import plain
 from virtualobserver.errors import DataError
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ def register_numpy() -> None:
         psycopg2.extensions.register_adapter(kind, _adapt)
 
 
-def _adapt(value: Any) -> Any:
+def _adapt(value: Value) -> Value:
     return psycopg2.extensions.adapt(value.item())
 
 
@@ -85,12 +85,12 @@ def why_no_answer(host: str, user: str, database: str = "postgres") -> str:
 
 
 @contextlib.contextmanager
-def administering(host: str, user: str, database: str) -> Iterator[Callable[..., list[Any]]]:
+def administering(host: str, user: str, database: str) -> Iterator[Callable[..., list[Value]]]:
     """Connect as ``user``; give a function that executes statements at once and returns the rows."""
     connection = psycopg2.connect(host=host, user=user, dbname=database, connect_timeout=5)
     connection.autocommit = True
 
-    def execute(statement: str, values: Sequence[Any] | None = None) -> list[Any]:
+    def execute(statement: str, values: Sequence[Value] | None = None) -> list[Value]:
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
@@ -137,7 +137,7 @@ class Interruptible:
             for register in (psycopg2.extras.register_default_json, psycopg2.extras.register_default_jsonb):
                 register(self._cursor, loads=str)
 
-    def execute(self, statement: str) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+    def execute(self, statement: str) -> tuple[list[str], list[str], list[tuple[Value, ...]]]:
         """Return column names, kinds (whole, real, truth, instant, other) and rows of a statement.
 
         Raises
@@ -266,7 +266,7 @@ def copy_in(connection: Connection, statement: str, stream: IO[bytes], *, place:
 
 def rows_and_kinds(
     connection: Connection, query: Executable, params: Record
-) -> tuple[list[str], list[str], Iterable[Sequence[Any]]]:
+) -> tuple[list[str], list[str], Iterable[Sequence[Value]]]:
     """Return column names, kinds (whole, real, truth, instant, other) and rows in batches of a query."""
     result = connection.execute(query, params)
     names = [str(name) for name in result.keys()]  # noqa: SIM118 - not a mapping

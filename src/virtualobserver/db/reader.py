@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from virtualobserver.db import driver
 from virtualobserver.errors import QueryError, ServerError
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, Value
 
 __all__ = ["BATCH", "TIME_LIMIT", "Answer", "Reader"]
 
@@ -46,7 +45,7 @@ class Answer:
 
     names: list[str]
     kinds: list[str]
-    batches: Iterator[list[tuple[Any, ...]]] = field(repr=False)
+    batches: Iterator[list[tuple[Value, ...]]] = field(repr=False)
 
 
 class Reader:
@@ -132,13 +131,13 @@ def _open(connection: driver.Interruptible, query: str, values: Record) -> None:
         raise QueryError(msg) from None
 
 
-def _fetch(connection: driver.Interruptible) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+def _fetch(connection: driver.Interruptible) -> tuple[list[str], list[str], list[tuple[Value, ...]]]:
     return connection.execute(f"FETCH {BATCH} FROM {_CURSOR}")
 
 
 def _batches(
-    connection: driver.Interruptible, rows: list[tuple[Any, ...]]
-) -> Iterator[list[tuple[Any, ...]]]:
+    connection: driver.Interruptible, rows: list[tuple[Value, ...]]
+) -> Iterator[list[tuple[Value, ...]]]:
     while rows:
         yield rows
         full = len(rows) == BATCH

@@ -18,6 +18,7 @@ from virtualobserver.models.run import Task
 from virtualobserver.typing import QueryRow
 
 if TYPE_CHECKING:
+    from virtualobserver.io.store import Store
     from virtualobserver.models.source import Source
 
 __all__ = [
@@ -149,7 +150,7 @@ def product_info(row: QueryRow) -> ProductInfo:
     )
 
 
-def product_handle(store: Any, row: QueryRow, path: str | None, *, file_format: str) -> Handle:
+def product_handle(store: Store, row: QueryRow, path: str | None, *, file_format: str) -> Handle:
     """Return the lazy handle of a row of `product`, see `product_info`; `path` and `file_format` are of its file."""
     from virtualobserver.io.store import BlockRef
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from virtualobserver.config.load import Resolved
     from virtualobserver.data.histogram import Histogram
     from virtualobserver.db.engine import Session
 
@@ -53,7 +54,7 @@ class Project(Opened):
     ...     project.detections(simulated=True)
     """
 
-    def __init__(self, resolved: Any, workspace: Workspace) -> None:
+    def __init__(self, resolved: Resolved, workspace: Workspace) -> None:
         super().__init__(resolved.settings, workspace)
         self.resolved = resolved
         self._session: Session | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import requests
 
@@ -20,6 +20,13 @@ from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps.query import WEB, Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.typing import RecordDict, Value
+
+if TYPE_CHECKING:
+    from astropy.table import Row as AstropyRow
+    from astropy.table import Table as AstropyTable
+    from astroquery.eso import EsoClass
+
+T = TypeVar("T")
 
 __all__ = ["find_rows", "open_eso"]
 
@@ -35,7 +42,7 @@ _FORM: Final = {
 Cone = tuple[float, float, float]
 
 
-def open_eso(http: HttpClient, base: str = WEB) -> Any:
+def open_eso(http: HttpClient, base: str = WEB) -> EsoClass:
     """Return astroquery's client; what it sends with `requests` goes through `http` instead."""
     from astroquery.eso import EsoClass
 
@@ -75,7 +82,7 @@ def _several(pairs: Value) -> dict[str, list[Value]] | None:
 
 
 def find_rows(
-    eso: Any, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
+    eso: EsoClass, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
 ) -> Iterator[Found]:
     """Yield the products of a cone (degrees), or of the whole sky.
 
@@ -107,7 +114,7 @@ def find_rows(
 
 
 def _form_rows(
-    eso: Any, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
+    eso: EsoClass, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
 ) -> Iterator[Found]:
     """Yield what the form finds; where it gives as many rows as it can, the halves of the time."""
     eso.ROW_LIMIT = -1
@@ -139,7 +146,7 @@ def _form_rows(
     yield from _form_rows(eso, cone, settings, (middle, times[1]))
 
 
-def _quietly(ask: Callable[[], Any]) -> Any:
+def _quietly(ask: Callable[[], T]) -> T:
     """Ask; that nothing was found, which astroquery says in a warning, is no news."""
     from astroquery.exceptions import RemoteServiceError
 
@@ -153,7 +160,7 @@ def _quietly(ask: Callable[[], Any]) -> Any:
         raise ArchiveAnswerError(msg) from error
 
 
-def _release(table: Any, row: Any) -> str:
+def _release(table: AstropyTable, row: AstropyRow) -> str:
     name = next((one for one in table.colnames if one.lower().startswith("release date")), None)
     return "" if name is None else _text(row[name])
 

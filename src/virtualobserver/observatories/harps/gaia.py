@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_request, votable_rows
 from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star
 from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    from astropy.table import Table as AstropyTable
 
 __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "query_over"]
 
@@ -31,7 +34,7 @@ _ROWS: Final = 2000
 def query_over(http: HttpClient, url: str = TAP_URL) -> Query:
     """Return what asks the Gaia archive with the framework's client: its pace, retries and limits."""
 
-    def query(adql: str) -> Any:
+    def query(adql: str) -> AstropyTable:
         address, params = tap_request(url, adql, rows=_ROWS)
         answer = http.get(address, params=params, check=expect_votable())
         return votable_rows(answer.content)

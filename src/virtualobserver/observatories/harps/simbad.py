@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.positions import match_star, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.typing import Value
 
 __all__ = [
     "SERVICE",
@@ -165,7 +168,7 @@ def _text(value: object) -> str:
     return (value.decode() if isinstance(value, bytes) else str(value)).strip()
 
 
-def _number(value: Any) -> float:
+def _number(value: Value) -> float:
     return math.nan if value is None or value is np.ma.masked else float(value)
 
 
