@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import numpy as np
@@ -15,7 +15,10 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import hdf5
 from virtualobserver.io.described import attrs_of
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
+
+if TYPE_CHECKING:
+    import tables
 
 __all__ = ["read_hdf5", "write_hdf5"]
 
@@ -120,7 +123,7 @@ def _read(file: h5py.File, path: Path) -> pd.DataFrame:
     raise InvalidFile(msg)
 
 
-def _read_records(node: Any, path: Path) -> pd.DataFrame:
+def _read_records(node: tables.Node, path: Path) -> pd.DataFrame:
     """Read a compound dataset, as astropy and pandas (``format="table"``, ``data_columns=True``) write it."""
     _refuse_objects(node, path)
     hdf5.check_dataset(node.id)
@@ -134,7 +137,7 @@ def _read_records(node: Any, path: Path) -> pd.DataFrame:
     return pd.DataFrame({name: _plain(records[name]) for name in records.dtype.names})
 
 
-def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
+def _read_fixed(node: tables.Node, path: Path) -> pd.DataFrame:
     """Read blocks of columns, as pandas (``format="fixed"``) writes them."""
     columns: RecordDict = {}
     for name in node:
@@ -149,7 +152,7 @@ def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
     return pd.DataFrame({str(name): columns[str(name)] for name in names})
 
 
-def _refuse_objects(node: Any, path: Path) -> None:
+def _refuse_objects(node: tables.Node, path: Path) -> None:
     special = str(node.attrs.get("PSEUDOATOM", ""))
     if node.dtype.hasobject or node.attrs.get("CLASS") == b"VLARRAY" or "object" in special:
         msg = (
@@ -159,7 +162,7 @@ def _refuse_objects(node: Any, path: Path) -> None:
         raise InvalidFile(msg)
 
 
-def _plain(values: object) -> Any:
+def _plain(values: object) -> Value:
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return pd.Series(np.char.decode(array, "utf-8", "replace").tolist(), dtype=object)

@@ -37,7 +37,7 @@ from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 from virtualobserver.io.sizes import check_claim, check_parquet, check_size, most_bytes
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
 
@@ -256,7 +256,7 @@ def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
     return pd.DataFrame({name: _typed(table.column(name)) for name in head})
 
 
-def _typed(column: object) -> Any:
+def _typed(column: object) -> Value:
     """Return the values of a text column as the narrowest type that keeps all of them exactly."""
     text = pc.utf8_trim_whitespace(column)
     empty = pc.is_in(text, value_set=pa.array(_MISSING))
@@ -285,7 +285,7 @@ def _typed(column: object) -> Any:
     return _text(column)
 
 
-def _text(column: Any) -> Any:
+def _text(column: Value) -> Value:
     values = np.array([value or None for value in column.to_pylist()], dtype=object)
     return pd.Series(values, dtype=object)
 
@@ -451,7 +451,7 @@ def _cells(series: Any) -> tuple[Any, Any]:
         test(series.dtype) for test in (pd.api.types.is_integer_dtype, pd.api.types.is_bool_dtype)
     )
     kind_of = series.dtype.numpy_dtype if whole else bool if truth else str
-    fill: Any = 0 if whole else False if truth else ""
+    fill: Value = 0 if whole else False if truth else ""
     cells = [fill if hidden else value for value, hidden in zip(series, mask, strict=True)]
     return np.array(cells, kind_of), mask
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,6 +16,9 @@ from virtualobserver.plot.style import FLAGGED, MARK, PLAIN, UNITS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from virtualobserver.data.result import Event
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["detection", "lightcurve"]
 
@@ -68,7 +71,7 @@ def lightcurve(
 
 
 def detection(
-    event: Any,
+    event: Event,
     *,
     curve: TimeSeries | None = None,
     title: str = "",
@@ -169,7 +172,7 @@ def _curve_of(event: object) -> TimeSeries:
     return data
 
 
-def _window(mjd: Any, event: Any, peak: int, margin: float) -> tuple[float, float]:
+def _window(mjd: Array, event: Event, peak: int, margin: float) -> tuple[float, float]:
     length = max(event.end_mjd - event.start_mjd, 1e-4)
     low, high = event.start_mjd - margin * length, event.end_mjd + margin * length
     # A lone point has no length: show its neighbours at least.

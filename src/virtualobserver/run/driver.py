@@ -30,6 +30,7 @@ from virtualobserver.run.upkeep.prune import prune, run_name
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
 __all__ = ["Choice", "Progress", "Summary", "drive"]
@@ -412,7 +413,7 @@ def _begin(project: Opened) -> int:
         return run.id
 
 
-def _make_current(session: Any, project: Opened) -> None:
+def _make_current(session: Session, project: Opened) -> None:
     # One run after the other: two that begin at once would both insert the same configurations.
     session.execute(text("SELECT FROM project WHERE id = :p FOR UPDATE"), {"p": project.id})
     session.execute(

@@ -20,6 +20,7 @@ from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 __all__ = ["completeness_figure", "star_figure"]
 
@@ -230,7 +231,7 @@ def _times(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
     axes.set_title("observations; long marks are events, crosses were left out", fontsize=10)
 
 
-def _plain_ticks(axis: Any, ticks: Sequence[float]) -> None:
+def _plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Label a logarithmic axis at `ticks`, without powers of ten."""
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -168,7 +168,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         return population_table(properties, outcomes)
 
     @staticmethod
-    def population_figure(outcomes: Any, *, title: str = "") -> Figure:
+    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
         """Return the completeness by depth, width and velocity of a table of injections of all stars.
 
         Parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Value
 
 __all__ = ["Exposures", "Star", "StarSet", "stars_of"]
 
@@ -236,7 +237,7 @@ def _resolution(data: SpectrumSet) -> float | None:
     return None if power is None or power <= 0 else 299_792.458 / power
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Value) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):

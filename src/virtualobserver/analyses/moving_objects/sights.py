@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.images.background import Mesh, background_mesh
 from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = [
     "Sight",
@@ -74,7 +77,7 @@ class Sight:
     stars: NDArray[np.float64] | None = None
 
     @property
-    def wcs(self) -> Any:
+    def wcs(self) -> WCS:
         """World coordinates from the header."""
         return world_of(self.header)
 

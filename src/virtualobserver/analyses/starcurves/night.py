@@ -16,7 +16,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.alignment import align_series
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, Value
 
 __all__ = ["RADIUS", "Frame", "Night", "gather_night"]
 
@@ -111,7 +111,7 @@ class Night:
             values[seen, number] = np.asarray(frame.columns[name], float)[self.rows[seen, number]]
         return values
 
-    def fact(self, star: int, name: str) -> Any:
+    def fact(self, star: int, name: str) -> Value:
         """Return what a column, or ``key``, says of a star where it was taken up."""
         frame, row = self.first[star]
         held = self.frames[frame]

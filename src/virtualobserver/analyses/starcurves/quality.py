@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.zeropoint import transparency
 from virtualobserver.maths.lightcurves.ensemble import Ensemble
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["night_table"]
 
@@ -74,7 +74,7 @@ def _zero_points(night: Night, products: Sequence[Handle[Table]]) -> dict[str, N
     return found
 
 
-def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+def _numbers(values: Sequence[Value]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else float(value) for value in values])
 
 

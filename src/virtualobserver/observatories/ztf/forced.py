@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from virtualobserver.maths.lightcurves.cadence import tangent_offsets
 from virtualobserver.observatories.ztf.calibrate import lightcurves
 from virtualobserver.observatories.ztf.table import Columns, without_impossible
 from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["FORMAT", "check_result", "is_near", "lightcurves", "parse", "raw_of", "requested_at"]
 
@@ -132,7 +135,7 @@ def parse(content: bytes, name: str) -> Columns:
     return without_impossible(columns, name, names=_OURS)
 
 
-def _column(values: Sequence[str], column: str, name: str) -> np.ndarray[Any, np.dtype]:
+def _column(values: Sequence[str], column: str, name: str) -> Array:
     if column in _TEXT:
         return np.array(values, dtype="U64")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from virtualobserver.data.product import Raw
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.observatories.ztf.table import COLUMNS, Columns, header_of, parse
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["lightcurve_raw"]
 
@@ -82,6 +85,6 @@ def _obscore(columns: Columns, archive_id: str) -> RecordDict:
     return facts
 
 
-def _least(values: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
+def _least(values: NDArray[np.float64]) -> float | None:
     finite = values[np.isfinite(values)]
     return float(finite.min()) if len(finite) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from virtualobserver.io import described as said
 from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
 from virtualobserver.io.tables import format_of, warn_of_csv, write_any
 from virtualobserver.run.views import tables as results
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -168,7 +168,7 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _text(value: object) -> Any:
+def _text(value: object) -> Value:
     if isinstance(value, dict | list):
         return json.dumps(value, sort_keys=True, default=str)
     if value is None or isinstance(value, str):
