@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from virtualobserver.analyses.exocomets.matched.rates import completeness_map
 from virtualobserver.analyses.exocomets.matched.star import StarSearch, search_matched
 from virtualobserver.analyses.exocomets.published.search import KIND, published_events, search_published
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
-from virtualobserver.analyses.exocomets.stars import line_of, stars_of
+from virtualobserver.analyses.exocomets.stars import Star, line_of, stars_of
 from virtualobserver.analyses.exocomets.summary import (
     empty_histograms,
     fill_histograms,
@@ -25,7 +25,7 @@ from virtualobserver.analyses.exocomets.trial import CONTRACT
 from virtualobserver.analysis import Analysis, AnalysisContract, Requirement
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux, Target
+from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.typing import Record, RecordDict
@@ -191,7 +191,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         return completeness_figure(cells, title=title)
 
 
-def _published(stars: Sequence[Any], target: Target, settings: ExocometsSettings) -> Result:
+def _published(stars: Sequence[Star], target: Target, settings: ExocometsSettings) -> Result:
     searches = [one for star in stars for one in search_published(star, settings)]
     events = sorted(
         (event for one in searches for event in published_events(one, target)),
@@ -203,7 +203,7 @@ def _published(stars: Sequence[Any], target: Target, settings: ExocometsSettings
     return Result(detections=tuple(events), properties=properties, histograms=empty_histograms(settings))
 
 
-def _processed(searches: Sequence[StarSearch]) -> list[Any]:
+def _processed(searches: Sequence[StarSearch]) -> list[Product[SpectrumSet]]:
     from virtualobserver.analyses.exocomets.processed import processed_products
 
     return [product for search in searches for product in processed_products(search)]

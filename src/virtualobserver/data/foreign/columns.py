@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +177,7 @@ def unit_text(unit: object) -> str:
     return str(unit).replace(" / ", "/")
 
 
-def masked_column(values: Array) -> Any:
+def masked_column(values: Array) -> astropy.table.MaskedColumn:
     """Return a copy of a column for astropy; text that is missing is masked."""
     if values.dtype.kind != "O" or not any(value is None for value in values):
         return values.copy()

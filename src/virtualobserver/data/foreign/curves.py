@@ -14,6 +14,8 @@ from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import astropy.table
     import astropy.timeseries
     import lightkurve
@@ -136,7 +138,7 @@ def _foreign_bits(quality: object) -> Any:
     return np.where((values != 0) | hidden, FLAG_ARCHIVE, 0).astype(np.int64)
 
 
-def _rename(table: astropy.table.Table, pairs: Any) -> None:
+def _rename(table: astropy.table.Table, pairs: Iterable[tuple[str, str]]) -> None:
     for old, new in pairs:
         if old in table.colnames:
             if new in table.colnames:

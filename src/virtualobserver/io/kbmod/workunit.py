@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -366,7 +366,7 @@ def _read_meta(rows: afits.FITS_rec) -> tuple[dict[str, list[Value]], dict[str, 
 
 def _read_image(
     path: Path | MemoryFile, units: afits.HDUList, number: int, config: Record
-) -> tuple[Any, ...]:
+) -> tuple[Value, ...]:
     """Return mjd, science, variance, mask, psf, wcs, indices of one image."""
     for name in (f"SCI_{number}", f"VAR_{number}"):
         if name not in units:

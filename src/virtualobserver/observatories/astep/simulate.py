@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from virtualobserver.io.fits.files import image_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatories.astep.settings import ASTEPSettings, SimulationSettings
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["CAMERA", "simulate"]
 
@@ -167,7 +170,7 @@ def _field(sim: SimulationSettings, rng: np.random.Generator) -> _Field:
 
 
 def _expose(
-    light: Any,
+    light: Array | float,
     exptime: float,
     camera: _Camera,
     level: float,

@@ -73,7 +73,9 @@ def adp_bytes(
     return stream.getvalue()
 
 
-def _one_row(columns: Mapping[str, tuple[Array, str]], units: Mapping[str, str], more: Sequence[Any]) -> Any:
+def _one_row(
+    columns: Mapping[str, tuple[Array, str]], units: Mapping[str, str], more: Sequence[afits.Column]
+) -> afits.BinTableHDU:
     """Return a table HDU of one row whose cells are arrays, from bytes made here.
 
     astropy takes a tenth of a second to swap the bytes of such a row; laid out big-endian they stay as they are.
