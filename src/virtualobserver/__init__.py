@@ -36,8 +36,6 @@ _NAMES = {
 }
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from virtualobserver.analysis import Analysis as Analysis
     from virtualobserver.catalog import Catalog as Catalog
     from virtualobserver.catalog import read_catalog as read_catalog
@@ -52,21 +50,22 @@ if TYPE_CHECKING:
     from virtualobserver.observatory import VirtualObservatory as VirtualObservatory
     from virtualobserver.run.project import Project as Project
     from virtualobserver.simulate import Simulator as Simulator
+    from virtualobserver.typing import Record, RecordDict
 
 
-def _draw(thing: Any, **options: Any) -> Any:
+def _draw(thing: object, **options: object) -> Any:
     from virtualobserver.plot import plot
 
     return plot(thing, **options)
 
 
-def _fits_header(cards: Mapping[str, Any]) -> Any:
+def _fits_header(cards: Record) -> Any:
     from virtualobserver.io.fits.headers import fits_header
 
     return fits_header(cards)
 
 
-def _plain_header(header: Any) -> dict[str, Any]:
+def _plain_header(header: object) -> RecordDict:
     from virtualobserver.io.fits.headers import plain_header
 
     return plain_header(header)

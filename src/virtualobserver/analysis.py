@@ -5,20 +5,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
+
+from typing_extensions import TypeVar
 
 from virtualobserver.config.project import AnalysisSettings, SimulateSettings
+from virtualobserver.config.settings import Configured
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Container, Handle, as_handle
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["Analysis", "AnalysisContract", "AnalysisSettings", "Requirement", "SimulateSettings"]
+
+
+# without them, a class or an argument takes any
+C = TypeVar("C", bound=Container, default=Any)
+S = TypeVar("S", bound=AnalysisSettings, default=Any)
 
 
 @dataclass(frozen=True)
@@ -29,15 +39,16 @@ class Requirement:
     role: str = "reduced"
 
 
-class Analysis(ABC):
+class Analysis(Configured, ABC, Generic[C, S]):
     """A search: what to look for in products.
 
-    An analysis is one file in ``virtualobserver/analyses``. `find` is pure: products in, `Result` out.
-    `draw` and `inject` serve injection and recovery; `same_event` says which verdicts carry over; `contract`
-    states the rate of false alarms and what the contract suite needs to try the analysis. With `requires_any`
-    it is enough that the project makes one of the products it works on. `services` names what arrives in
-    ``aux.services``. `requires`, `per` and `services` are asked of an instance: where they depend on its settings they
-    are properties, such as ``return ("refcat",) if self.settings.match else ()``.
+    An analysis is one file in ``virtualobserver/analyses``. What it works on and its settings stand in brackets,
+    ``class Mine(Analysis[TimeSeries, MySettings])``. `find` is pure: products in, `Result` out. `draw` and `inject`
+    serve injection and recovery; `same_event` says which verdicts carry over; `contract` states the rate of false
+    alarms and what the contract suite needs to try the analysis. With `requires_any` it is enough that the project
+    makes one of the products it works on. `services` names what arrives in ``aux.services``. `requires`, `per` and
+    `services` are asked of an instance: where they depend on its settings they are properties, such as ``return
+    ("refcat",) if self.settings.match else ()``.
     """
 
     name: ClassVar[str]
@@ -54,15 +65,16 @@ class Analysis(ABC):
     contract: ClassVar[AnalysisContract] = AnalysisContract()
 
     Settings: ClassVar[type[AnalysisSettings]] = AnalysisSettings
+    """The class of its settings: what stands in the brackets, unless the class says otherwise."""
 
-    def __init__(self, settings: AnalysisSettings | None = None, **options: Any) -> None:
-        self.settings: Any = settings if settings is not None else self.Settings(**options)
+    def __init__(self, settings: S | None = None, **options: object) -> None:
+        self.settings: S = settings if settings is not None else cast(S, self.Settings(**options))
 
     @abstractmethod
-    def find(self, products: Sequence[Handle], aux: Aux, settings: Any) -> Result:
+    def find(self, products: Sequence[Handle[C]], aux: Aux, settings: S) -> Result:
         """Search the products of one unit. Pure; inputs are never changed."""
 
-    def find_many(self, units: Sequence[tuple[Sequence[Handle], Aux]], settings: Any) -> Sequence[Result]:
+    def find_many(self, units: Sequence[tuple[Sequence[Handle[C]], Aux]], settings: S) -> Sequence[Result]:
         """Search many units and return their results in order.
 
         Each result is what `find` returns for that unit, whatever else is in the batch. An analysis whose
@@ -72,12 +84,12 @@ class Analysis(ABC):
         return [self.find(products, aux, settings) for products, aux in units]
 
     @abstractmethod
-    def draw(self, rng: np.random.Generator, products: Sequence[Handle], settings: Any) -> Mapping[str, Any]:
+    def draw(self, rng: np.random.Generator, products: Sequence[Handle[C]], settings: S) -> Record:
         """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""
 
     def draw_many(
-        self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: Any
-    ) -> Sequence[Mapping[str, Any]]:
+        self, rngs: Sequence[np.random.Generator], products: Sequence[Handle[C]], settings: S
+    ) -> Sequence[Record]:
         """Draw one event from each generator, what `draw` draws from it alone.
 
         An analysis whose `draw` has to look at the products first overrides this, to look once.
@@ -86,15 +98,15 @@ class Analysis(ABC):
 
     @abstractmethod
     def inject(
-        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
-    ) -> Sequence[Handle]:
+        self, products: Sequence[Handle[C]], params: Sequence[Record], rng: np.random.Generator
+    ) -> Sequence[Handle[C]]:
         """Return new handles with the events added; `products` stay as they are."""
 
-    def together(self, products: Sequence[Handle], settings: Any) -> int:  # noqa: ARG002
+    def together(self, products: Sequence[Handle[C]], settings: S) -> int:  # noqa: ARG002
         """Return how many injected events one search of these products bears without one disturbing another."""
         return 1
 
-    def injection_settings(self, settings: Any) -> Any:
+    def injection_settings(self, settings: S) -> S:
         """Return the settings for searches of injected events: without what bears on no detection, e.g. controls."""
         return settings
 
@@ -102,26 +114,26 @@ class Analysis(ABC):
         """Whether two detections are of one event: same kind, overlapping in time."""
         return a.kind == b.kind and a.start_mjd <= b.end_mjd and b.start_mjd <= a.end_mjd
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` is the injected one: it overlaps it in time."""
         return bool(event.start_mjd <= params["end_mjd"] and params["start_mjd"] <= event.end_mjd)
 
     def figures(
         self,
-        products: Sequence[Handle],  # noqa: ARG002
+        products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
-        settings: Any,  # noqa: ARG002
-    ) -> Mapping[str, Any]:
+        settings: S,  # noqa: ARG002
+    ) -> Mapping[str, Figure]:
         """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
         return {}
 
     def event_figure(
         self,
         event: Event,  # noqa: ARG002
-        products: Sequence[Handle],  # noqa: ARG002
+        products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
-        settings: Any,  # noqa: ARG002
-    ) -> Any:
+        settings: S,  # noqa: ARG002
+    ) -> Figure | None:
         """Return a Matplotlib figure of one detection, marked and near to, from the products it was found in.
 
         By default None: then the light curve that the event was seen in, or that the analysis made of its source,
@@ -129,7 +141,7 @@ class Analysis(ABC):
         """
         return None
 
-    def prepared(self, products: Sequence[Handle], settings: Any) -> Sequence[Container]:  # noqa: ARG002
+    def prepared(self, products: Sequence[Handle[C]], settings: S) -> Sequence[C]:  # noqa: ARG002
         """Return what is searched of one unit, as `find` sees it after all it does beforehand.
 
         By default the products as they are. A search that aligns or cleans images first overrides this, so that
@@ -150,11 +162,11 @@ class Analysis(ABC):
         return ()
 
     @staticmethod
-    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Any:  # noqa: ARG004
+    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure | None:  # noqa: ARG004
         """Return a Matplotlib figure of the injections of a whole sample, or None."""
         return None
 
-    def apply(self, source: Any) -> Result:
+    def apply(self, source: object) -> Result:
         """Search one source without any queue, and save nothing.
 
         A source of the database is searched as a run searches it: the products of the current configurations of the
@@ -174,12 +186,12 @@ class Analysis(ABC):
             return results[0]
         return _joined(parts, results)
 
-    def _inputs(self, source: Any) -> tuple[Mapping[str, Sequence[Handle]], Aux]:
+    def _inputs(self, source: Any) -> tuple[Mapping[str, Sequence[Handle[C]]], Aux]:
         parts = getattr(source, "parts", None)
         if parts is not None:
             return parts(self) or {"": []}, source.aux(self)
         things = list(source) if isinstance(source, list | tuple) else [source]
-        return {"": [as_handle(thing) for thing in things]}, Aux(target=Target(name=""))
+        return {"": [cast(Handle[C], as_handle(thing)) for thing in things]}, Aux(target=Target(name=""))
 
 
 def _joined(parts: Mapping[str, Sequence[Handle]], results: Sequence[Result]) -> Result:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, Protocol
 
-from virtualobserver.config.settings import Settings
+from typing_extensions import TypeVar
+
+from virtualobserver.config.settings import Configured, Settings
 from virtualobserver.maths.times import Site
 
 if TYPE_CHECKING:
@@ -120,7 +122,11 @@ class ExportSettings(Settings):
     """Options of a way out; none by default."""
 
 
-class Export(ABC):
+# without them, a class or an argument takes any
+S = TypeVar("S", bound=ExportSettings, default=Any)
+
+
+class Export(Configured, ABC, Generic[S]):
     """A way out: one file in ``virtualobserver/exports``, beside a configuration, or in another package.
 
     `write` gets a `View` of the project, and knows no database and no plug-in. The first line of the docstring is
@@ -135,13 +141,14 @@ class Export(ABC):
     """What the number that `write` returns counts."""
 
     Settings: ClassVar[type[ExportSettings]] = ExportSettings
+    """The class of its options: what stands in the brackets, unless the class says otherwise."""
 
     def offers(self, view: View) -> bool:  # noqa: ARG002
         """Whether the project makes what is written; by default any does."""
         return True
 
     @abstractmethod
-    def write(self, view: View, path: Path, options: Any) -> int:
+    def write(self, view: View, path: Path, options: S) -> int:
         """Write a file or a folder and return how many things are in it (`counts`).
 
         Parameters

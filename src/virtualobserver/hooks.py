@@ -6,8 +6,10 @@ filled in the first lines of the package, with a function that imports its layer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["Hook", "draw", "fits_header", "plain_header"]
 
@@ -44,8 +46,8 @@ class Hook(Generic[P, R]):
 draw: Hook[..., Any] = Hook("draws")
 """Draw a container or a row as a figure; see `virtualobserver.plot.plot`."""
 
-fits_header: Hook[[Mapping[str, Any]], Any] = Hook("makes FITS headers")
+fits_header: Hook[[Record], Any] = Hook("makes FITS headers")
 """Return keywords and values as a header of FITS; see `virtualobserver.io.fits.headers.fits_header`."""
 
-plain_header: Hook[[Any], dict[str, Any]] = Hook("reads FITS headers")
+plain_header: Hook[[Any], RecordDict] = Hook("reads FITS headers")
 """Return a header of FITS, or any mapping, as plain values; see `virtualobserver.io.fits.headers.plain_header`."""

@@ -5,20 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
 
-from virtualobserver.config.settings import Settings, setting
+from typing_extensions import TypeVar
+
+from virtualobserver.config.settings import Configured, Settings, setting
 from virtualobserver.data.contract import SurveyContract
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Container, Handle
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
     from virtualobserver.io.http.client import HttpClient
@@ -45,11 +49,11 @@ Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
 class Jobs(Protocol):
     """What is known of requests that an archive works on for hours: submitted, listed, collected."""
 
-    def get(self, job: str) -> Mapping[str, Any] | None:
+    def get(self, job: str) -> Record | None:
         """Return the facts of a request, with its ``age`` in seconds; None for an unknown one."""
         ...
 
-    def put(self, job: str, facts: Mapping[str, Any]) -> None:
+    def put(self, job: str, facts: Record) -> None:
         """Write down the facts of a request, without secrets."""
         ...
 
@@ -111,7 +115,7 @@ class Solver(Protocol):
         hint: PlateHint,
         shape: tuple[int, int],
         epoch: float,
-        **options: Any,
+        **options: object,
     ) -> Solved:
         """Return the solution of a frame from its sources (x, y from 0, flux).
 
@@ -162,18 +166,23 @@ class ObservatorySettings(Settings):
     timeout: float = setting(300.0, doc="Longest time one request may take", unit="s", gt=0, run_only=True)
 
 
-class VirtualObservatory(ABC):
+# without them, a class or an argument takes any
+C = TypeVar("C", bound=Container, default=Any)
+S = TypeVar("S", bound=ObservatorySettings, default=Any)
+
+
+class VirtualObservatory(Configured, ABC, Generic[C, S]):
     """A survey: how to get its raw data and what to make of them.
 
-    A survey is one file in ``virtualobserver/observatories``. It sets the class attributes, has a `Settings`
-    class and writes `fetch`, `reduce` and `simulate_raw`; an image survey also `unit`, `calibrate` and `choose`,
-    with `levels` naming the parts of its units (``("night", "frame")``) and `master_kinds` its masters in the
-    order in which they are made (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
+    A survey is one file in ``virtualobserver/observatories``. What it makes and its settings stand in brackets,
+    ``class VirtualMine(VirtualObservatory[TimeSeries, MySettings])``. It sets the class attributes and writes
+    `fetch`, `reduce` and `simulate_raw`; an image survey also `unit`, `calibrate` and `choose`, with `levels` naming
+    the parts of its units (``("night", "frame")``) and `master_kinds` its masters in the order in which they are made
+    (``("bias", "dark", "flat")``). `parts` names parts of the reduction that have
     digests of their own, with what each makes (``{"solve": (("table", "wcs"),)}``), done by `refine` in that
     order. `services` names what arrives in ``aux.services`` (``("refcat", "solver")``, each with a setting of its
     name, the solver's being that of ``refcat`` if it has none; where that is None, it does not arrive). Only
-    `fetch` may read or write anything. `contract` gives the
-    contract suite what it needs to try the survey.
+    `fetch` may read or write anything. `contract` gives the contract suite what it needs to try the survey.
     """
 
     name: ClassVar[str]
@@ -196,9 +205,10 @@ class VirtualObservatory(ABC):
     contract: ClassVar[SurveyContract] = SurveyContract()
 
     Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
+    """The class of its settings: what stands in the brackets, unless the class says otherwise."""
 
-    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
-        self.settings: Any = settings if settings is not None else self.Settings(**options)
+    def __init__(self, settings: S | None = None, **options: object) -> None:
+        self.settings: S = settings if settings is not None else cast(S, self.Settings(**options))
 
     @property
     def place(self) -> Site | None:
@@ -240,7 +250,7 @@ class VirtualObservatory(ABC):
         """Return the addresses of the live archive: raw data of another address are other raw data."""
         return ()
 
-    def catalogue(self, client: Client) -> list[dict[str, Any]]:  # noqa: ARG002
+    def catalogue(self, client: Client) -> list[RecordDict]:  # noqa: ARG002
         """Return rows of a target list of everything the archive has, for ``catalog: {survey: NAME}``.
 
         Raises
@@ -260,7 +270,7 @@ class VirtualObservatory(ABC):
         """
         return ""
 
-    def calibrate(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:  # noqa: ARG002
+    def calibrate(self, raws: Sequence[RawRef], aux: Aux, settings: S) -> Sequence[Product[C]]:  # noqa: ARG002
         """Return the master frames (role ``master``) of one key made from `raws`. Pure.
 
         Kinds are made in the order of `master_kinds`, so ``aux.masters`` holds what `choose` picked for the
@@ -268,7 +278,7 @@ class VirtualObservatory(ABC):
         """
         return ()
 
-    def choose(self, masters: Sequence[Handle], raw: RawRef) -> Mapping[str, Handle]:  # noqa: ARG002
+    def choose(self, masters: Sequence[Handle[C]], raw: RawRef) -> Mapping[str, Handle[C]]:  # noqa: ARG002
         """Return, by name, the masters that suit `raw`. Pure; looks at ``info`` only, never loads.
 
         ``info.unit`` is the key of a master, ``info.statistics`` what `calibrate` said of it.
@@ -276,16 +286,16 @@ class VirtualObservatory(ABC):
         return {}
 
     @abstractmethod
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: S) -> Sequence[Product[C]]:
         """Turn the raw data of one unit into products. Pure: no files, no network, no randomness."""
 
     def refine(
         self,
         part: str,  # noqa: ARG002 - surveys without parts have nothing to refine
-        products: Sequence[Handle],  # noqa: ARG002
+        products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
-        settings: Any,  # noqa: ARG002
-    ) -> Sequence[Product]:
+        settings: S,  # noqa: ARG002
+    ) -> Sequence[Product[C]]:
         """Do a named part of the reduction on what `reduce` and the parts before made of one unit. Pure.
 
         A setting that belongs to a part only is marked ``step="reduce.<part>"``: to change it does that part
@@ -296,9 +306,9 @@ class VirtualObservatory(ABC):
     def figures(
         self,
         raws: Sequence[RawRef],  # noqa: ARG002 - surveys without figures have nothing to look at
-        products: Sequence[Handle],  # noqa: ARG002
-        settings: Any,  # noqa: ARG002
-    ) -> Mapping[str, Any]:
+        products: Sequence[Handle[C]],  # noqa: ARG002
+        settings: S,  # noqa: ARG002
+    ) -> Mapping[str, Figure]:
         """Return Matplotlib figures of what was made by name, the most telling one first; none by default.
 
         Parameters
@@ -310,7 +320,7 @@ class VirtualObservatory(ABC):
         """
         return {}
 
-    def with_band_names(self, products: Iterable[Product]) -> tuple[Product, ...]:
+    def with_band_names(self, products: Iterable[Product[C]]) -> tuple[Product[C], ...]:
         """Return what `reduce` made with the names of bands that the setting ``band_names`` asks for."""
         names = self.settings.band_names
         if names is None:
@@ -329,8 +339,8 @@ class VirtualObservatory(ABC):
         """Make raw data in the archive's own format, for demonstrations and tests."""
 
 
-def _renamed(product: Product, band: str) -> Product:
-    data = product.data
+def _renamed(product: Product[C], band: str) -> Product[C]:
+    data: Any = product.data
     if getattr(data, "band", None) == product.band:
         data = replace(data, band=band)
     return replace(product, data=data, band=band)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from virtualobserver.data.result import Event
 from virtualobserver.errors import DataError
 from virtualobserver.maths.efficiency import ONE_SIGMA, Rate, rate_and_limit, wilson_interval
 from virtualobserver.observatory import Aux
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ class InjectionOutcome:
     """
 
     number: int
-    params: dict[str, Any] = field(default_factory=dict)
+    params: RecordDict = field(default_factory=dict)
     found: Event | None = None
     snr: float = 0.0
 
@@ -179,7 +180,7 @@ class Simulator:
 
     def remake(
         self, products: Sequence[Handle], aux: Aux, number: int, *, digest: str, unit: str = ""
-    ) -> tuple[dict[str, Any], Sequence[Handle]]:
+    ) -> tuple[RecordDict, Sequence[Handle]]:
         """Put in one event again, as `run` did, with those that shared its search.
 
         Returns
@@ -201,7 +202,7 @@ class Simulator:
 
     def _inject(
         self, unit: SimulatedUnit, numbers: Sequence[int], digest: str
-    ) -> tuple[dict[int, dict[str, Any]], Sequence[Handle]]:
+    ) -> tuple[dict[int, RecordDict], Sequence[Handle]]:
         settings = self.analysis.settings
         name = unit.source or unit.aux.target.name
         rngs = [generator(digest, name, unit.unit, n, seed=settings.simulate.seed) for n in numbers]
@@ -210,7 +211,7 @@ class Simulator:
         return dict(zip(numbers, drawn, strict=True)), handles
 
     def _judge(
-        self, number: int, params: dict[str, Any], events: Sequence[Event], already: Sequence[Event]
+        self, number: int, params: RecordDict, events: Sequence[Event], already: Sequence[Event]
     ) -> InjectionOutcome:
         ours = [
             event
@@ -322,7 +323,7 @@ def occurrence_rate(
     return rate_and_limit(n_found, fraction, exposure_time, confidence=confidence)
 
 
-def _cells(column: pd.Series[Any], edges: Sequence[float] | None, bins: int) -> pd.DataFrame:
+def _cells(column: pd.Series, edges: Sequence[float] | None, bins: int) -> pd.DataFrame:
     import pandas as pd
 
     name = str(column.name)

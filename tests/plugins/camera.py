@@ -22,7 +22,7 @@ class TinySettings(ObservatorySettings):
     add: float = setting(0.0, doc="Added to calibrated pixels", step="reduce.frames")
 
 
-class VirtualTiny(VirtualObservatory):
+class VirtualTiny(VirtualObservatory[Image, TinySettings]):
     """Frames ``FIELD_NIGHT_FRAME.json`` and ``bias_NIGHT_N.json``, ``flat_NIGHT_N.json``, each {"level": number}."""
 
     name = "tiny"
@@ -31,7 +31,6 @@ class VirtualTiny(VirtualObservatory):
     produces = (("image", "flattened"),)
     parts: ClassVar = {"scale": (("image", "calibrated"),)}
     batch = 1
-    Settings = TinySettings
 
     def fetch(self, targets, client):
         for target in targets:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from virtualobserver.analysis import Analysis, Requirement
-from virtualobserver.data import Event, Result
+from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
+from virtualobserver.data import Event, Result, TimeSeries
 
 
-class Counted(Analysis):
+class Counted(Analysis[TimeSeries, AnalysisSettings]):
     """One event for each light curve of the nights."""
 
     name = "counted"

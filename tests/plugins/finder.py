@@ -6,7 +6,7 @@ from typing import Literal
 
 from virtualobserver.analysis import Analysis, AnalysisSettings
 from virtualobserver.config.settings import setting
-from virtualobserver.data import Event, Found, Result, Target
+from virtualobserver.data import Event, Found, Result, Target, TimeSeries
 
 
 class FinderSettings(AnalysisSettings):
@@ -15,11 +15,10 @@ class FinderSettings(AnalysisSettings):
     known: Literal["star", "alias", "asteroid", "none"] = setting("star", doc="What is recognised")
 
 
-class Finder(Analysis):
+class Finder(Analysis[TimeSeries, FinderSettings]):
     """One discovery beside each star."""
 
     name = "finder"
-    Settings = FinderSettings
 
     def find(self, products, aux, settings):
         name = {"star": "beta", "alias": "also beta", "asteroid": "(1) Ceres", "none": None}[settings.known]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
+from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.timeseries import TimeSeries
@@ -14,14 +15,13 @@ class MoversSettings(AnalysisSettings):
     """Nothing of its own."""
 
 
-class Movers(Analysis):
+class Movers(Analysis[Image, MoversSettings]):
     """One mover a night."""
 
     name = "movers"
     requires = (Requirement("image", "calibrated"),)
     produces = (("lightcurve", "mover"),)
     per = "night"
-    Settings = MoversSettings
 
     def find(self, products, aux, settings):
         levels = np.array([float(handle.load().data.mean()) for handle in products])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from virtualobserver.analysis import Analysis, Requirement
-from virtualobserver.data import Event, Product, Result, TimeSeries
+from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
+from virtualobserver.data import Event, Image, Product, Result, TimeSeries
 
 
-class NightCount(Analysis):
+class NightCount(Analysis[Image, AnalysisSettings]):
     """One event for each frame of a night."""
 
     name = "nightcount"

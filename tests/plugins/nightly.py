@@ -16,7 +16,7 @@ SIGMA = 1.3
 FLUX = {"n1": 90.0, "n2": 0.0}
 
 
-class VirtualNightly(VirtualObservatory):
+class VirtualNightly(VirtualObservatory[Image, ObservatorySettings]):
     """Frames ``NIGHT_NUMBER.json``."""
 
     name = "nightly"
@@ -24,7 +24,6 @@ class VirtualNightly(VirtualObservatory):
     site = Site(10.0, -75.0, 100.0)
     produces = (("image", "calibrated"),)
     batch = 1
-    Settings = ObservatorySettings
 
     def fetch(self, targets, client):
         for target in targets:

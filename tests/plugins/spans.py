@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.timeseries import TimeSeries
 
 
 class SpansSettings(AnalysisSettings):
     """Nothing of its own."""
 
 
-class Spans(Analysis):
+class Spans(Analysis[TimeSeries, SpansSettings]):
     """Length of each mover's light curve."""
 
     name = "spans"
     requires = (Requirement("lightcurve", "mover"),)
-    Settings = SpansSettings
 
     def find(self, products, aux, settings):
         events = []

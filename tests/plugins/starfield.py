@@ -19,13 +19,12 @@ class StarfieldSettings(ObservatorySettings):
     refcat: str = setting("", doc="Reference catalogue, <name>@<version>", step="reduce")
 
 
-class VirtualStarfield(VirtualObservatory):
+class VirtualStarfield(VirtualObservatory[Image, StarfieldSettings]):
     """Files ``NAME.json`` with x, y, flux, hint and shape."""
 
     name = "starfield"
     produces = (("image", "solved"),)
     services = ("refcat", "solver")
-    Settings = StarfieldSettings
 
     def fetch(self, targets, client):
         for target in targets:

@@ -27,11 +27,10 @@ class ToySettings(CCDSettings):
     )
 
 
-class VirtualToycam(CCDObservatory):
+class VirtualToycam(CCDObservatory[ToySettings]):
     """A small camera with stars in it."""
 
     name = "toycam"
-    Settings = ToySettings
     contract = SurveyContract(targets=(Target("field", ra=10.0, dec=20.0, kind="field"),))
 
     def simulate_raw(self, targets, rng):

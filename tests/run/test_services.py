@@ -84,7 +84,7 @@ def test_each_service_has_a_setting_of_its_own(tmp_path):
 SEARCH = """
 from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
 from virtualobserver.config.settings import setting
-from virtualobserver.data import Result
+from virtualobserver.data import Result, TimeSeries
 
 
 class ChoosySettings(AnalysisSettings):
@@ -92,9 +92,8 @@ class ChoosySettings(AnalysisSettings):
     refcat: str | None = setting(None, doc="Reference catalogue")
 
 
-class Choosy(Analysis):
+class Choosy(Analysis[TimeSeries, ChoosySettings]):
     name = "choosy"
-    Settings = ChoosySettings
 
     @property
     def requires(self):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from virtualobserver.catalog.units import without_unit
 from virtualobserver.columns import out_of_range
 from virtualobserver.config.log import get_logger
 from virtualobserver.errors import CatalogError
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +167,7 @@ def check_extra(frame: pd.DataFrame, extra: Sequence[str], catalog: str) -> None
         raise CatalogError(msg)
 
 
-def read_names(column: pd.Series[Any], catalog: str) -> tuple[NDArray[np.object_], str]:
+def read_names(column: pd.Series, catalog: str) -> tuple[NDArray[np.object_], str]:
     """Return the names as text and, if all are Gaia designations, their namespace.
 
     Raises
@@ -252,7 +253,7 @@ def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: 
         raise CatalogError(msg)
 
 
-def check_epochs(column: pd.Series[Any], catalog: str) -> None:
+def check_epochs(column: pd.Series, catalog: str) -> None:
     """Raise `CatalogError` naming the rows whose epoch is no Julian year, such as an MJD."""
     bad = out_of_range("epoch", column.to_numpy(dtype=np.float64, na_value=np.nan))
     if bad.any():
@@ -269,11 +270,11 @@ def possible(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(bad, np.nan, values) if bad.any() else values
 
 
-def native(column: pd.Series[Any]) -> list[Any]:
+def native(column: pd.Series) -> list[Value]:
     """Return a column as plain Python values, None where there is none."""
     if column.dtype.kind == "M":
         column = column.astype(str)
-    values: list[Any] = column.tolist()
+    values: list[Value] = column.tolist()
     if column.dtype.kind in "iub":
         missing = column.isna().to_numpy(dtype=bool)
     elif column.dtype.kind == "f":
@@ -293,7 +294,7 @@ def _release(name: str) -> str:
     return name.lower().replace("edr3", "dr3")
 
 
-def whole_numbers(column: pd.Series[Any], catalog: str) -> pd.Series[Any]:
+def whole_numbers(column: pd.Series, catalog: str) -> pd.Series:
     """Return numbers of stars that came as floating point as whole ones, where none lost digits."""
     values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.isfinite(values) & ((values != np.floor(values)) | (np.abs(values) >= _EXACT_IN_FLOAT))
@@ -333,5 +334,5 @@ def _some(items: Sequence[str], *, total: int | None = None) -> str:
     return ", ".join(items[:_SHOWN]) + more
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Value) -> str:
     return ", ".join(str(name) for name in names) or "none"

@@ -23,24 +23,25 @@ from virtualobserver.config import CatalogSettings, ConeSettings
 from virtualobserver.config.messages import translate
 from virtualobserver.errors import CatalogError
 from virtualobserver.io.tables import read_any, write_any
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["read_catalog"]
 
-_GAIA: Final[dict[str, Any]] = {"namespace": "gaia_dr3", "mag_band": "G"}
+_GAIA: Final[RecordDict] = {"namespace": "gaia_dr3", "mag_band": "G"}
 _HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
 _ORIGINS: Final = "file, named, rows, adql, cone, vizier, test"
 
 
 def read_catalog(
-    source: CatalogSettings | str | Path | Sequence[Mapping[str, Any]],
+    source: CatalogSettings | str | Path | Sequence[Record],
     *,
     folder: str | Path | None = None,
     cache: str | Path | None = None,
     refresh: bool = False,
-    **options: Any,
+    **options: object,
 ) -> Catalog:
     """Read a catalogue from a file, or as a configuration says.
 
@@ -77,10 +78,8 @@ def read_catalog(
     return catalog if settings.at_epoch is None else catalog.at_epoch(settings.at_epoch)
 
 
-def _settings(
-    source: CatalogSettings | str | Path | Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> CatalogSettings:
-    given: dict[str, Any]
+def _settings(source: CatalogSettings | str | Path | Sequence[Record], options: Record) -> CatalogSettings:
+    given: RecordDict
     if isinstance(source, CatalogSettings):
         given = source.model_dump(exclude_unset=True)
     elif isinstance(source, str | Path):
@@ -108,7 +107,7 @@ def _table_of(
     folder: str | Path | None = None,
     cache: str | Path | None = None,
     refresh: bool = False,
-) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+) -> tuple[pd.DataFrame, str, str, RecordDict]:
     """Return table, name, origin and known fields of the catalogue that a configuration asks for."""
     if settings.origin is None:
         msg = f"catalog: nothing says where the targets come from; give one of {_ORIGINS}"
@@ -116,7 +115,7 @@ def _table_of(
     store = Path("catalogs/cache") if cache is None else Path(cache)
     adql, vizier = str(settings.adql), str(settings.vizier)
     gaia, cds = settings.gaia_url, settings.vizier_url
-    loaders: Mapping[str, Callable[[], tuple[pd.DataFrame, str, str, dict[str, Any]]]] = {
+    loaders: Mapping[str, Callable[[], tuple[pd.DataFrame, str, str, RecordDict]]] = {
         "file": lambda: _from_file(Path(settings.file or ""), folder),
         "named": lambda: _from_name(str(settings.named), store, settings.named_url),
         "adql": lambda: (
@@ -143,7 +142,7 @@ def _table_of(
     return loaders[settings.origin]()
 
 
-def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str, str, RecordDict]:
     start = Path(folder) if folder is not None else Path()
     path = start / file.expanduser()
     if not path.is_file():
@@ -154,14 +153,14 @@ def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str
     return read_any(path), Path(stem).stem, str(path), {}
 
 
-def _from_name(name: str, cache: Path, url: str | None) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+def _from_name(name: str, cache: Path, url: str | None) -> tuple[pd.DataFrame, str, str, RecordDict]:
     frame = named(name, cache=cache, folder_url=url)
     return frame, name, PUBLISHED[name].url, dict(PUBLISHED[name].fields)
 
 
 def _from_cone(
     cone: ConeSettings | None, cache: Path, refresh: bool, url: str | None
-) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+) -> tuple[pd.DataFrame, str, str, RecordDict]:
     assert cone is not None
     origin = f"Gaia DR3 cone {cone.ra} {cone.dec} {cone.radius} deg"
     ask = lambda: query_gaia_cone(cone.ra, cone.dec, cone.radius, query=query_at(url))  # noqa: E731
@@ -181,7 +180,7 @@ def _kept(cache: Path, question: str, ask: Callable[[], pd.DataFrame], refresh: 
     return read_any(path)
 
 
-def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, RecordDict]:
     import pandas as pd
 
     rows = settings.rows or ()
@@ -193,7 +192,7 @@ def _from_rows(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[
     return pd.DataFrame(rows), "targets", "configuration", {}
 
 
-def _made_up(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, dict[str, Any]]:
+def _made_up(settings: CatalogSettings) -> tuple[pd.DataFrame, str, str, RecordDict]:
     made = Catalog.make_test(settings.test or 0, settings.seed)
     return made.to_pandas(), made.name, made.origin, {}
 

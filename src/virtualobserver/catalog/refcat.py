@@ -39,6 +39,7 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
 from virtualobserver.maths.astrometry.skyargs import takes_sky
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +188,7 @@ class PartitionedReference:
                 raise
             msg = f"{self.path} is no reference catalogue ({type(error).__name__}: {error})"
             raise CatalogError(msg) from None
-        self.provenance: Mapping[str, Any] = facts
+        self.provenance: Record = facts
         self._cell = lru_cache(maxsize=CELLS_KEPT)(self._read_cell)
 
     @property
@@ -314,7 +315,7 @@ def open_refcat(
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _cells_of(ra: Any, dec: Any, order: int) -> Any:
+def _cells_of(ra: object, dec: object, order: int) -> Any:
     return HEALPix(nside=1 << order, order="nested").lonlat_to_healpix(ra * units.deg, dec * units.deg)
 
 
@@ -335,11 +336,11 @@ def _order_for(stars: ReferenceStars) -> int:
     return HIGHEST_ORDER
 
 
-def _write_cells(stars: ReferenceStars, folder: Path, order: int) -> dict[str, dict[str, Any]]:
+def _write_cells(stars: ReferenceStars, folder: Path, order: int) -> dict[str, RecordDict]:
     cells = _cells_of(stars.ra, stars.dec, order)
     rows = np.lexsort((stars.source_id, stars.dec, cells))
     found, starts = np.unique(cells[rows], return_index=True)
-    files: dict[str, dict[str, Any]] = {}
+    files: dict[str, RecordDict] = {}
     places = []
     middles = _centres(found.tolist(), order)
     groups = zip(found.tolist(), np.split(rows, starts[1:]), middles.ra, middles.dec, strict=True)
@@ -367,7 +368,7 @@ def _write_cells(stars: ReferenceStars, folder: Path, order: int) -> dict[str, d
 
 
 def _write_hats(
-    stars: ReferenceStars, folder: Path, name: str, order: int, files: Mapping[str, Mapping[str, Any]]
+    stars: ReferenceStars, folder: Path, name: str, order: int, files: Mapping[str, Record]
 ) -> dict[str, str]:
     """Write what HATS wants beside the cells, and return the checksums of these files."""
     first = pq.ParquetFile(folder / next(iter(files))).schema_arrow
@@ -403,7 +404,7 @@ def _epoch_of(folder: Path) -> float:
     return RELEASES["dr3"][1]
 
 
-def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+def _digest(files: Mapping[str, Record]) -> str:
     lines = "".join(f"{files[name]['sha256']}  {name}\n" for name in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -415,8 +416,8 @@ def _provenance(
     columns: Mapping[str, str],
     *,
     order: int,
-    files: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
+    files: Mapping[str, Record],
+) -> RecordDict:
     motion = np.hypot(np.nan_to_num(stars.pmra), np.nan_to_num(stars.pmdec))
     first, second = split_name(name)
     return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from virtualobserver.catalog.columns import (
 from virtualobserver.catalog.reference import ReferenceStars
 from virtualobserver.catalog.units import in_our_units
 from virtualobserver.errors import CatalogError
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def to_stars(
         raise CatalogError(msg)
     used = map_columns(frame, columns, name, known=STARS, required=("ra", "dec"))
     frame = in_our_units(frame, used, name)
-    values: dict[str, Any] = {
+    values: RecordDict = {
         ours: _numbers(frame[theirs], ours, name) for ours, theirs in used.items() if ours != "source_id"
     }
     values["ra"] = from_zero(values["ra"], name)
@@ -69,7 +70,7 @@ def to_stars(
     return ReferenceStars.build(values, epoch=float(year)), used
 
 
-def _numbers(column: pd.Series[Any], ours: str, name: str) -> NDArray[np.float64]:
+def _numbers(column: pd.Series, ours: str, name: str) -> NDArray[np.float64]:
     if column.dtype.kind not in "iufb":
         msg = f"reference catalogue {name}: column {column.name!r} holds no numbers"
         raise CatalogError(msg)
@@ -96,9 +97,7 @@ def _identities(frame: pd.DataFrame, used: Mapping[str, str], name: str) -> tupl
     return numbers, False
 
 
-def _epoch(
-    frame: pd.DataFrame, text: str, used: Mapping[str, str], values: Mapping[str, Any], name: str
-) -> float:
+def _epoch(frame: pd.DataFrame, text: str, used: Mapping[str, str], values: Record, name: str) -> float:
     """Return the Julian year of the positions: as the table says, or that of the release it names."""
     lower = {str(column).lower(): str(column) for column in frame.columns}
     for column in _EPOCH_COLUMNS:

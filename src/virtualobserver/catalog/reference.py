@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,7 @@ from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = [
     "GaiaArchive",
@@ -122,7 +123,7 @@ class ReferenceStars:
         return len(self.source_id)
 
     @classmethod
-    def build(cls, columns: Mapping[str, Any], *, epoch: float) -> Self:
+    def build(cls, columns: Record, *, epoch: float) -> Self:
         """Build from columns under our names or Gaia's; missing ones become NaN.
 
         Raises
@@ -145,7 +146,7 @@ class ReferenceStars:
         }
         return cls(source_id=ids, epoch=epoch, **values)
 
-    def take(self, rows: Any) -> Self:
+    def take(self, rows: object) -> Self:
         """Return some of the stars (index, boolean mask or slice)."""
         return replace(self, **{name: getattr(self, name)[rows] for name in _names()})
 
@@ -368,7 +369,7 @@ class GaiaArchive:
         stars = ReferenceStars.build(self._ask(adql), epoch=own)
         return stars.at_epoch(epoch).within(ra, dec, radius)
 
-    def _ask(self, adql: str) -> dict[str, Any]:
+    def _ask(self, adql: str) -> RecordDict:
         path = None
         if self._cache is not None:
             path = self._cache / f"gaia-{hashlib.sha256(adql.encode()).hexdigest()[:32]}.parquet"
@@ -399,7 +400,7 @@ def _tile(
     return 360 / parts * (round(ra % 360 / 360 * parts) % parts), middle, wide, own + years
 
 
-def _read_kept(path: Path, adql: str) -> dict[str, Any] | None:
+def _read_kept(path: Path, adql: str) -> RecordDict | None:
     """Return a kept answer; None if there is none, or it is broken, or answers another question."""
     try:
         table = pq.read_table(path, page_checksum_verification=False)

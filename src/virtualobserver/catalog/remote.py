@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from virtualobserver.errors import (
     ArchiveAnswerError,
@@ -20,9 +20,11 @@ from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_job
 from virtualobserver.io.tables import read_any
 from virtualobserver.maths.astrometry.skyargs import takes_sky
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from astropy.table import Table as AstropyTable
 
 __all__ = [
     "PUBLISHED",
@@ -41,7 +43,7 @@ __all__ = [
     "query_vizier_adql",
 ]
 
-Query = Callable[[str], Any]
+Query = Callable[[str], "AstropyTable"]
 """ADQL in, a table out (astropy or pandas); raises what the network raises."""
 
 Clients = Callable[[], HttpClient]
@@ -49,7 +51,7 @@ Clients = Callable[[], HttpClient]
 
 _WARWICK: Final = "https://warwick.ac.uk/fac/sci/physics/research/astro/research/catalogues/"
 # Gentile Fusillo et al. 2021, MNRAS 508, 3877: Gaia's source numbers, positions at J2016.0.
-_WHITE_DWARFS: Final[dict[str, Any]] = {
+_WHITE_DWARFS: Final[RecordDict] = {
     "columns": {
         "name": "source_id",
         "ra": "ra",
@@ -72,7 +74,7 @@ class Published:
 
     url: str
     rows: int
-    fields: Mapping[str, Any]
+    fields: Record
 
     @property
     def file(self) -> str:
@@ -222,7 +224,7 @@ def _all_rows(adql: str, count_adql: str, query: Query, archive: str) -> pd.Data
     return frame
 
 
-def _ask(query: Query, adql: str, archive: str) -> Any:
+def _ask(query: Query, adql: str, archive: str) -> AstropyTable:
     import http.client
 
     import requests
@@ -241,7 +243,7 @@ def _ask(query: Query, adql: str, archive: str) -> Any:
         raise ArchiveUnavailable(msg) from error
 
 
-def _as_frame(table: Any) -> pd.DataFrame:
+def _as_frame(table: AstropyTable) -> pd.DataFrame:
     import pandas as pd
 
     frame: pd.DataFrame = table if isinstance(table, pd.DataFrame) else table.to_pandas()
@@ -251,7 +253,7 @@ def _as_frame(table: Any) -> pd.DataFrame:
 def jobs_at(url: str, http: Clients | None = None) -> Query:
     """Return what asks a TAP service by jobs, through the clients that `http` makes (by default plain ones)."""
 
-    def ask(adql: str) -> Any:
+    def ask(adql: str) -> AstropyTable:
         with (http or HttpClient)() as client:
             return tap_job(client, url, adql)
 

@@ -7,16 +7,21 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import CatalogError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Value
 
 __all__ = ["evaluate"]
 
-_BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
+Unary = Callable[[Value], Value]  # of numbers, and of columns of them
+Binary = Callable[[Value, Value], Value]
+
+_BINARY: Final[dict[type[ast.operator], Binary]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -24,7 +29,7 @@ _BINARY: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
+_COMPARE: Final[dict[type[ast.cmpop], Binary]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
     ast.Gt: operator.gt,
@@ -32,7 +37,7 @@ _COMPARE: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_FUNCTIONS: Final[dict[str, Callable[[Any], Any]]] = {
+_FUNCTIONS: Final[dict[str, Unary]] = {
     "abs": np.abs,
     "sqrt": np.sqrt,
     "log10": np.log10,
@@ -42,7 +47,7 @@ _LONGEST: Final = 2000
 """Characters; no condition a person writes is longer, and parsing stays quick."""
 
 
-def evaluate(condition: str, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def evaluate(condition: str, columns: Mapping[str, Array]) -> NDArray[np.bool_]:
     """Tell which rows meet a condition.
 
     Parameters
@@ -93,12 +98,12 @@ def evaluate(condition: str, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.
 
 
 class _Evaluator:
-    def __init__(self, text: str, columns: Mapping[str, NDArray[Any]], quoted: Mapping[str, str]) -> None:
+    def __init__(self, text: str, columns: Mapping[str, Array], quoted: Mapping[str, str]) -> None:
         self._text = text
         self._columns = columns
         self._quoted = quoted
 
-    def value(self, node: ast.expr) -> Any:  # noqa: PLR0911
+    def value(self, node: ast.expr) -> Value:  # noqa: PLR0911
         match node:
             case ast.Constant(value=bool() | str() as constant):
                 return constant
@@ -121,7 +126,7 @@ class _Evaluator:
                 return _FUNCTIONS[name](self._number(argument))
         return self._refuse(node)
 
-    def _refuse(self, node: ast.AST) -> Any:
+    def _refuse(self, node: ast.AST) -> Value:
         part = ast.unparse(node)
         msg = (
             f"the condition 'where: {self._text}' may hold columns, numbers, text, comparisons, arithmetic "
@@ -129,7 +134,7 @@ class _Evaluator:
         )
         raise CatalogError(msg)
 
-    def _column(self, name: str) -> NDArray[Any]:
+    def _column(self, name: str) -> Array:
         name = self._quoted.get(name, name)
         if name in self._columns:
             return np.asarray(self._columns[name])
@@ -138,7 +143,7 @@ class _Evaluator:
         msg = f"the condition 'where: {self._text}' names the column {name!r}, which is not there; {hint}"
         raise CatalogError(msg)
 
-    def _number(self, node: ast.expr) -> Any:
+    def _number(self, node: ast.expr) -> Value:
         value = self.value(node)
         if np.asarray(value).dtype.kind not in "iufb":
             self._refuse(node)
@@ -151,15 +156,15 @@ class _Evaluator:
             self._refuse(node)
         return value
 
-    def _unary(self, node: ast.UnaryOp) -> Any:
+    def _unary(self, node: ast.UnaryOp) -> Value:
         if isinstance(node.op, ast.Not):
             return ~self._truth(node.operand)
         if isinstance(node.op, ast.USub):
             return -self._number(node.operand)
         return self._number(node.operand) if isinstance(node.op, ast.UAdd) else self._refuse(node)
 
-    def _compare(self, node: ast.Compare) -> Any:
-        result: Any = True
+    def _compare(self, node: ast.Compare) -> Value:
+        result: Value = True
         left = self.value(node.left)
         for op, part in zip(node.ops, node.comparators, strict=True):
             if isinstance(op, ast.In | ast.NotIn) and isinstance(part, ast.List | ast.Tuple):
@@ -178,21 +183,21 @@ class _Evaluator:
         return result
 
 
-def _present(values: Any) -> NDArray[np.bool_]:
+def _present(values: object) -> NDArray[np.bool_]:
     array = np.asarray(values)
     if array.dtype.kind in "fO":
         return np.asarray(array == array, dtype=bool)  # noqa: PLR0124 - only NaN differs from itself
     return np.ones(array.shape, dtype=bool)
 
 
-def _compared(compare: Callable[[Any, Any], Any], left: Any, right: Any) -> NDArray[np.bool_]:
+def _compared(compare: Binary, left: object, right: object) -> NDArray[np.bool_]:
     both = _present(_text_or_nan(left)) & _present(_text_or_nan(right))
     if np.asarray(left).dtype.kind in "OUS":
         left, right = _as_text(left), _as_text(right)
     return np.asarray(compare(left, right), dtype=bool) & both
 
 
-def _text_or_nan(values: Any) -> Any:
+def _text_or_nan(values: object) -> Value:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array
@@ -201,7 +206,7 @@ def _text_or_nan(values: Any) -> Any:
     ).reshape(array.shape)
 
 
-def _as_text(values: Any) -> Any:
+def _as_text(values: object) -> Value:
     array = np.asarray(values)
     if array.dtype.kind != "O":
         return array.astype(str)
@@ -210,7 +215,7 @@ def _as_text(values: Any) -> Any:
     )
 
 
-def _is_in(values: Any, wanted: list[Any]) -> NDArray[np.bool_]:
+def _is_in(values: Value, wanted: list[Value]) -> NDArray[np.bool_]:
     result = np.zeros(np.shape(values), dtype=bool)
     for item in wanted:
         if (np.asarray(values).dtype.kind in "OUS") == isinstance(item, str):

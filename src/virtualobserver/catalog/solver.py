@@ -28,6 +28,8 @@ SCALE_KNOWN = 0.02
 COVERED = 0.6
 """Least part of the extent of a frame's sources that the stars of a solution span, along each axis."""
 
+Sources = tuple[ArrayLike, ArrayLike, ArrayLike]  # x, y (pixels from 0) and flux
+
 
 @dataclass(frozen=True, eq=False)
 class SolvedFrame:
@@ -57,12 +59,12 @@ class CatalogueSolver:
 
     def solve(
         self,
-        sources: tuple[ArrayLike, ArrayLike, ArrayLike],
+        sources: Sources,
         *,
         hint: PlateHint,
         shape: tuple[int, int],
         epoch: float,
-        **options: Any,
+        **options: object,
     ) -> SolvedFrame:
         """Find the world coordinates of a frame.
 
@@ -93,7 +95,7 @@ class CatalogueSolver:
         return self._solve(sources, loose, shape, epoch, options)
 
     def _solve(
-        self, sources: Any, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
+        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: object
     ) -> SolvedFrame:
         radius = min(search_radius(hint, shape), LARGEST)
         found, stars = self._once(sources, hint, shape, epoch, options)
@@ -108,7 +110,7 @@ class CatalogueSolver:
         return SolvedFrame(found, stars)
 
     def _once(
-        self, sources: Any, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
+        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
     ) -> tuple[PlateSolution, ReferenceStars]:
         radius = min(search_radius(hint, shape), LARGEST)
         stars = self.catalogue.cone(hint.ra % 360, hint.dec, radius, epoch)
@@ -116,7 +118,7 @@ class CatalogueSolver:
         return found, stars
 
 
-def _check_coverage(found: PlateSolution, sources: Any, shape: tuple[int, int]) -> None:
+def _check_coverage(found: PlateSolution, sources: Sources, shape: tuple[int, int]) -> None:
     """Refuse a solution whose stars leave a part of the frame empty in which there are sources.
 
     Raises

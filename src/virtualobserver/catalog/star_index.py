@@ -7,13 +7,14 @@ of the machine's byte order over a range, and what else is known of each star (L
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from virtualobserver.errors import CatalogError
+from virtualobserver.maths.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,11 +74,11 @@ def read_star_index(path: str | Path) -> pd.DataFrame:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _name(hdu: Any) -> str:
+def _name(hdu: fits.BinTableHDU) -> str:
     return str(hdu.header.get("TTYPE1", "")).strip()
 
 
-def _values(hdu: Any, kind: str) -> NDArray[Any]:
+def _values(hdu: fits.BinTableHDU, kind: str) -> Array:
     return np.frombuffer(hdu.data.tobytes(), dtype=kind)
 
 

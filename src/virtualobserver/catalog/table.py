@@ -33,6 +33,7 @@ from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
 from virtualobserver.maths.astrometry.motion import move
 from virtualobserver.maths.astrometry.skyargs import takes_sky
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,7 @@ class Catalog:
         object.__setattr__(self, "_epochs", self._read_epochs())
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Mapping[str, Any]], **fields: Any) -> Self:
+    def from_rows(cls, rows: Sequence[Record], **fields: Any) -> Self:
         """Build from rows: mappings with at least ``name``, ``ra`` and ``dec``."""
         import pandas as pd
 
@@ -381,8 +382,8 @@ class Catalog:
             return [default] * len(self)
         return [default if value is None else str(value) for value in native(self.frame[column])]
 
-    def _extras(self) -> list[dict[str, Any]]:
-        extras: list[dict[str, Any]] = [{} for _ in range(len(self))]
+    def _extras(self) -> list[RecordDict]:
+        extras: list[RecordDict] = [{} for _ in range(len(self))]
         for name in self.extra:
             for extra, value in zip(extras, native(self.frame[name]), strict=True):
                 if value is not None:

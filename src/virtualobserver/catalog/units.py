@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.columns import describe
 from virtualobserver.errors import CatalogError
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def _unit_in_name(column: str) -> str:
     return found["unit"] if found else ""
 
 
-def _numbers(column: pd.Series[Any], name: str, catalog: str) -> NDArray[np.float64]:
+def _numbers(column: pd.Series, name: str, catalog: str) -> NDArray[np.float64]:
     try:
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     except (TypeError, ValueError) as error:
@@ -116,7 +117,7 @@ def _factor(said: str, wanted: str, place: str, ours: str) -> float:
     return 1.0 if ours == "epoch" or abs(factor - 1.0) < 1e-12 else factor
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> Value:
     from astropy.units import Unit
 
     inner = re.fullmatch(r".*\[(.*)\]", text.strip())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from virtualobserver.ccd.values import text
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword
 from virtualobserver.io.fits.keywords import number
+from virtualobserver.typing import Record
 
 __all__ = ["DateWithoutTime", "begin_of", "scale_of_times", "to_utc"]
 
@@ -46,7 +46,7 @@ class DateWithoutTime(BadKeyword):
     """The day is known, the time is not."""
 
 
-def begin_of(header: Mapping[str, Any], key: str) -> float | None:
+def begin_of(header: Record, key: str) -> float | None:
     """Return the moment that a header's date means, MJD in its own time scale; None if it has none.
 
     The keyword of the date may hold date and time, or a date (``dd/mm/yy`` too) whose time is in one of `TIMES`;
@@ -79,7 +79,7 @@ def begin_of(header: Mapping[str, Any], key: str) -> float | None:
     return None
 
 
-def scale_of_times(header: Mapping[str, Any]) -> str:
+def scale_of_times(header: Record) -> str:
     """Return the time scale of a header (TIMESYS), ``utc`` if it says none.
 
     Raises

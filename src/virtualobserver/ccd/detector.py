@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from virtualobserver.ccd.instrument import ReadAs
 from virtualobserver.ccd.settings import CCDSettings
@@ -13,6 +12,7 @@ from virtualobserver.ccd.values import text
 from virtualobserver.errors import BadKeyword
 from virtualobserver.io.fits.keywords import number
 from virtualobserver.maths.ccd.science import Detector
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["binning_of", "check_colours", "detector_of", "number_of", "signature_of", "temperature_of"]
 
@@ -24,9 +24,7 @@ _ORDINARY: Final = frozenset({"", "0", "normal", "default", "standard", "full", 
 _LEAST_GAIN: Final = 1e-4  # e-/ADU: far below that of any detector
 
 
-def detector_of(
-    header: Mapping[str, Any], name: str, settings: CCDSettings
-) -> tuple[Detector, list[str], list[str]]:
+def detector_of(header: Record, name: str, settings: CCDSettings) -> tuple[Detector, list[str], list[str]]:
     """Return the numbers of a detector, which keywords the configuration stands in for, and notes.
 
     Raises
@@ -55,7 +53,7 @@ def detector_of(
 
 def number_of(
     what: str,
-    header: Mapping[str, Any],
+    header: Record,
     settings: CCDSettings,
     name: str,
     defaults: list[str],
@@ -84,9 +82,7 @@ def number_of(
     raise BadKeyword(msg)
 
 
-def temperature_of(
-    header: Mapping[str, Any], settings: CCDSettings, name: str, facts: dict[str, Any]
-) -> float | None:
+def temperature_of(header: Record, settings: CCDSettings, name: str, facts: RecordDict) -> float | None:
     """Return the temperature; one that cannot be read is not known, which is no reason to lose a frame."""
     found = number_of("temperature", header, settings, name, facts["defaults"], required=False)
     said = text(header, settings.keywords.temperature.names)
@@ -95,7 +91,7 @@ def temperature_of(
     return found
 
 
-def signature_of(header: Mapping[str, Any], settings: CCDSettings) -> dict[str, Any]:
+def signature_of(header: Record, settings: CCDSettings) -> RecordDict:
     """Return the camera's settings that frames and masters must share, its gain, and how frames are turned."""
     try:
         gain, key = _gain(header, settings, "", [])
@@ -114,7 +110,7 @@ def signature_of(header: Mapping[str, Any], settings: CCDSettings) -> dict[str, 
     return {"gain": gain if key else None, "state": state, "flip": list(flip or (False, False))}
 
 
-def binning_of(header: Mapping[str, Any]) -> list[int]:
+def binning_of(header: Record) -> list[int]:
     """Return binning along x and y."""
     both = re.fullmatch(r"(\d+)\D+(\d+)", text(header, ("CCDSUM", "BINNING")))
     if both:
@@ -123,7 +119,7 @@ def binning_of(header: Mapping[str, Any]) -> list[int]:
     return [int(value) if value is not None and value >= 1 else 1 for value in values]
 
 
-def check_colours(header: Mapping[str, Any], settings: CCDSettings, name: str, kind: str) -> None:
+def check_colours(header: Record, settings: CCDSettings, name: str, kind: str) -> None:
     """Refuse a frame whose pixels lie under filters of different colours, as if they were stars and holes.
 
     Raises
@@ -147,9 +143,7 @@ def check_colours(header: Mapping[str, Any], settings: CCDSettings, name: str, k
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _gain(
-    header: Mapping[str, Any], settings: CCDSettings, name: str, defaults: list[str]
-) -> tuple[float, str]:
+def _gain(header: Record, settings: CCDSettings, name: str, defaults: list[str]) -> tuple[float, str]:
     """Return electrons per count, and the keyword that says so, empty for a default."""
     read = settings.keywords.gain
     wrong = ""
@@ -181,12 +175,12 @@ def _gain(
     raise BadKeyword(msg)
 
 
-def _writes_settings(header: Mapping[str, Any]) -> bool:
+def _writes_settings(header: Record) -> bool:
     program = text(header, ("SWCREATE", "PROGRAM", "CREATOR", "SOFTWARE")).lower()
     return any(word in program for word in _SETTINGS_NOT_GAINS)
 
 
-def _turned(header: Mapping[str, Any]) -> tuple[bool, bool] | None:
+def _turned(header: Record) -> tuple[bool, bool] | None:
     """Return whether columns and rows run backwards, by FLIPSTAT and ROWORDER; None if that cannot be understood."""
     said = text(header, "FLIPSTAT").lower()
     words = set(re.findall(r"[a-z]+", said))
@@ -213,7 +207,7 @@ def _turned(header: Mapping[str, Any]) -> tuple[bool, bool] | None:
     return across, down
 
 
-def _saturation(header: Mapping[str, Any], settings: CCDSettings) -> float:
+def _saturation(header: Record, settings: CCDSettings) -> float:
     """Return the counts from which a pixel is saturated, as set or as the header says; inf if it does not."""
     if settings.saturation is not None:
         return settings.saturation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,16 @@ from virtualobserver.conventions import (
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.masks import count_bits, lasting_pixels
-from virtualobserver.maths.ccd.noise import NoiseCheck, check_noise
+from virtualobserver.maths.ccd.noise import NoiseCheck, Planes, check_noise
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.patches import Rectangle
 
 __all__ = ["calibration_figures", "frame_figure", "lasting_figure", "masters_figure", "noise_figure"]
 
@@ -54,7 +58,7 @@ _MOST_MASTERS: Final = 6
 """Masters in one figure, where no raw frame tells which three suit: 31 inches wide. Chosen, not tuned."""
 _MOST_FRAMES: Final = 24
 """Frames read for one figure, of the hundreds of a night. Chosen, not tuned."""
-_BELOW: Final[dict[str, Any]] = {
+_BELOW: Final[RecordDict] = {
     "fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 5.5, "frameon": False,
 }  # fmt: skip
 _LEAST_LASTING: Final = 5
@@ -64,7 +68,7 @@ _CUT: Final = 48
 
 
 def calibration_figures(
-    raws: Sequence[RawRef], products: Sequence[Handle], settings: CCDSettings
+    raws: Sequence[RawRef], products: Sequence[Handle[Image]], settings: CCDSettings
 ) -> dict[str, Figure]:
     """Return the figures ``frame``, ``masters``, ``noise`` and ``lasting`` of some frames.
 
@@ -77,7 +81,7 @@ def calibration_figures(
         return {}
     raw = {unit_of(one.header, settings): one for one in raws}.get(frames[0].info.unit)
     figures = {}
-    suited: list[Handle] = masters
+    suited: list[Handle[Image]] = masters
     if raw is not None:
         figures["frame"] = frame_figure(raw, frames[0], settings)
         chosen = choose_masters(masters, raw.header, settings)
@@ -85,8 +89,7 @@ def calibration_figures(
     if suited:
         figures["masters"] = masters_figure(suited[:_MOST_MASTERS])
     if len(frames) > 1:
-        loaded = (frame.load() for frame in frames[:_MOST_FRAMES])
-        figures["noise"] = noise_figure(check_noise((one.data, one.variance, one.mask) for one in loaded))
+        figures["noise"] = noise_figure(check_noise(_planes(one) for one in frames[:_MOST_FRAMES]))
     if len(frames) >= _LEAST_LASTING:
         step = -(-len(frames) // _MOST_FRAMES)
         lasting = lasting_pixels(frame.load().data for frame in frames[::step])
@@ -94,7 +97,14 @@ def calibration_figures(
     return figures
 
 
-def masters_figure(masters: Sequence[Handle]) -> Figure:
+def _planes(frame: Handle[Image]) -> Planes:
+    image = frame.load()
+    assert image.variance is not None
+    assert image.mask is not None
+    return image.data, image.variance, image.mask
+
+
+def masters_figure(masters: Sequence[Handle[Image]]) -> Figure:
     """Draw master frames, each with the pixels of its mask in colour and their number in the legend."""
     from matplotlib.figure import Figure
 
@@ -113,7 +123,7 @@ def masters_figure(masters: Sequence[Handle]) -> Figure:
     return figure
 
 
-def frame_figure(raw: RawRef, handle: Handle, settings: CCDSettings) -> Figure:
+def frame_figure(raw: RawRef, handle: Handle[Image], settings: CCDSettings) -> Figure:
     """Draw a frame before and after calibration with its mask, whole and around its most marked place."""
     from matplotlib.figure import Figure
 
@@ -197,7 +207,7 @@ def lasting_figure(image: Image, lasting: NDArray[np.bool_], frames: int) -> Fig
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _picture(axis: Axes, data: NDArray[Any], cut: tuple[slice, slice] | None = None) -> Any:
+def _picture(axis: Axes, data: Array, cut: tuple[slice, slice] | None = None) -> AxesImage:
     """Draw an image between its 1st and 99.5th percentile, large ones as means over blocks."""
     step = _step(data.shape)
     finite = data[np.isfinite(data)]
@@ -211,7 +221,7 @@ def _picture(axis: Axes, data: NDArray[Any], cut: tuple[slice, slice] | None = N
     )  # fmt: skip
 
 
-def _mask(axis: Axes, mask: NDArray[Any] | None, cut: tuple[slice, slice] | None = None) -> None:
+def _mask(axis: Axes, mask: Array | None, cut: tuple[slice, slice] | None = None) -> None:
     """Lay the bits of a mask over a picture in colour; the legend says how many pixels have each."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
@@ -239,7 +249,7 @@ def _step(shape: tuple[int, ...]) -> int:
     return -(-max(shape) // _MOST_PIXELS)
 
 
-def _blocks(data: NDArray[Any], step: int) -> NDArray[Any]:
+def _blocks(data: Array, step: int) -> Array:
     """Return an image as blocks, shape (rows, step, columns, step); pixels over at the ends are left out."""
     rows, cols = data.shape[0] // step, data.shape[1] // step
     return data[: rows * step, : cols * step].reshape(rows, step, cols, step)
@@ -253,7 +263,7 @@ def _extent(
     return (x0 - 0.5, x0 + cols - 0.5, y0 - 0.5, y0 + rows - 0.5)
 
 
-def _most_marked(mask: NDArray[Any] | None) -> tuple[slice, slice]:
+def _most_marked(mask: Array | None) -> tuple[slice, slice]:
     """Return the box with most pixels hit by cosmic rays, else most bad ones."""
     assert mask is not None
     size = min(_CUT, *mask.shape)
@@ -268,9 +278,9 @@ def _most_marked(mask: NDArray[Any] | None) -> tuple[slice, slice]:
     return slice(y0, y0 + size), slice(x0, x0 + size)
 
 
-def _frame(box: tuple[slice, slice]) -> Any:
-    from matplotlib.patches import Rectangle
+def _frame(box: tuple[slice, slice]) -> Rectangle:
+    from matplotlib.patches import Rectangle as Patch
 
     rows, cols = box
     width, height = cols.stop - cols.start, rows.stop - rows.start
-    return Rectangle((cols.start - 0.5, rows.start - 0.5), width, height, fill=False, ec=_ORANGE, lw=1.2)
+    return Patch((cols.start - 0.5, rows.start - 0.5), width, height, fill=False, ec=_ORANGE, lw=1.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from virtualobserver.ccd.masters import pick
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.product import Aux
 from virtualobserver.errors import BadKeyword, NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.combine import NoiseModel
 from virtualobserver.maths.ccd.masks import flat_mask, ratio_flat
 from virtualobserver.maths.ccd.masters import (
@@ -25,6 +26,7 @@ from virtualobserver.maths.ccd.masters import (
     master_flat,
     select_flats,
 )
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["combining", "make_flat"]
 
@@ -37,7 +39,7 @@ _FEWEST: Final = 5
 def make_flat(
     frames: Sequence[OpenFrame],
     aux: Aux,
-    headers: Mapping[str, Mapping[str, Any]],
+    headers: Mapping[str, Record],
     settings: CCDSettings,
     said: tuple[dict[str, str], list[str]],
 ) -> Master:
@@ -100,7 +102,7 @@ def make_flat(
 def _rebased(
     frames: Sequence[OpenFrame],
     aux: Aux,
-    headers: Mapping[str, Mapping[str, Any]],
+    headers: Mapping[str, Record],
     settings: CCDSettings,
     notes: list[str],
 ) -> tuple[list[_Rebased], Master | None]:
@@ -118,11 +120,9 @@ def _rebased(
     return [_Rebased(f, zero.dark or zero.bias, dark) for f, zero in zip(frames, zeros, strict=True)], dark
 
 
-def combining(
-    frames: Sequence[OpenFrame], settings: CCDSettings, *, zero: float | None = None
-) -> dict[str, Any]:
+def combining(frames: Sequence[OpenFrame], settings: CCDSettings, *, zero: float | None = None) -> RecordDict:
     """Return noise model and memory for `combine`; `zero` is the level without light (ADU)."""
-    options: dict[str, Any] = {"memory_limit": settings.memory_limit * 1e9, "noise": None}
+    options: RecordDict = {"memory_limit": settings.memory_limit * 1e9, "noise": None}
     try:
         detector = detector_of(frames[0].header, frames[0].name, settings)[0]
     except BadKeyword:
@@ -166,7 +166,7 @@ class _Rebased:
     def shape(self) -> tuple[int, ...]:
         return self.frame.shape
 
-    def section(self, rows: slice) -> NDArray[Any]:
+    def section(self, rows: slice) -> Array:
         values = self.frame.section(rows)
         if self.own is self.first:
             return values

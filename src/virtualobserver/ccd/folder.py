@@ -20,6 +20,7 @@ from virtualobserver.io.fits.files import read_header
 from virtualobserver.io.fits.structure import check_structure
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.typing import RecordDict
 
 __all__ = ["belongs", "camera_of", "folder_raws", "raw_of"]
 
@@ -59,13 +60,13 @@ def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
     return sorted(found, key=lambda raw: (raw.archive_id, raw.key))
 
 
-def raw_of(name: str, facts: dict[str, Any], **content: Any) -> Raw:
+def raw_of(name: str, facts: RecordDict, **content: Any) -> Raw:
     """Return a frame as raw data, owned by its camera if it is a calibration frame.
 
     Raw data never change, and what is known of a frame depends on how its header is read: the same file read in another
     way is another piece, told by its key.
     """
-    obscore: dict[str, Any] = {
+    obscore: RecordDict = {
         "obs_id": facts["frame"],
         "dataproduct_type": "image",
         "instrument_name": facts["camera"],

@@ -5,15 +5,14 @@ from __future__ import annotations
 import gzip
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.image import Image
@@ -22,8 +21,10 @@ from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits.files import read_header, read_image, read_section
 from virtualobserver.io.fits.keywords import with_numbers
 from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, plane_of
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.combine import Sections
 from virtualobserver.maths.ccd.overscan import apply_overscan, read_layout
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["OpenFrame", "RawFrame", "opened", "read_frame"]
 
@@ -39,8 +40,8 @@ _KEPT: Final = 0.25  # share of memory_limit that unpacked frames may take
 class RawFrame:
     """One frame, read whole: counts of its lit part, less its `overscan` (ADU), header, SHA-256 of the file."""
 
-    data: NDArray[Any]
-    header: Mapping[str, Any]
+    data: Array
+    header: Record
     sha256: str
     history: tuple[str, ...] = ()
     overscan: float = 0.0
@@ -52,13 +53,13 @@ class OpenFrame:
 
     name: str
     shape: tuple[int, ...]
-    header: Mapping[str, Any]
+    header: Record
     sha256: str
     path: Path | None = None
     hdu: int = 0
-    array: NDArray[Any] | None = field(default=None, repr=False)
+    array: Array | None = field(default=None, repr=False)
 
-    def section(self, rows: slice) -> NDArray[Any]:
+    def section(self, rows: slice) -> Array:
         """Return rows, shape (rows, nx)."""
         if self.array is not None:
             return np.asarray(self.array[rows])
@@ -180,7 +181,7 @@ def _digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def _merged(file: Path | MemoryFile, header: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _merged(file: Path | MemoryFile, header: Record, number: int) -> RecordDict:
     """Return the header of an extension with the keywords of the primary HDU that it lacks."""
     if not number:
         return dict(header)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 from virtualobserver.ccd.dates import DAYS, DateWithoutTime, begin_of, scale_of_times, to_utc
 from virtualobserver.ccd.detector import (
@@ -26,6 +25,7 @@ from virtualobserver.errors import BadKeyword
 from virtualobserver.io.fits.keywords import number
 from virtualobserver.maths.ccd.match import FrameKey
 from virtualobserver.observatory import Site
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = [
     "KINDS",
@@ -69,7 +69,7 @@ def frame_name(name: str, night: str, settings: CCDSettings, part: str = "") -> 
     return "~".join(one.replace("%", "%25").replace("~", "%7E") for one in parts)
 
 
-def kind_of(name: str, header: Mapping[str, Any], instrument: Instrument) -> tuple[str, str]:
+def kind_of(name: str, header: Record, instrument: Instrument) -> tuple[str, str]:
     """Return ``science``, ``bias``, ``dark`` or ``flat``, or, if nothing tells, an empty text and why.
 
     An instrument's own form of file names goes before keywords, these before words in the name and its folders.
@@ -113,7 +113,7 @@ def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | N
     return named[0] if named else "unknown"
 
 
-def place_of(header: Mapping[str, Any], settings: CCDSettings) -> tuple[Site | None, str]:
+def place_of(header: Record, settings: CCDSettings) -> tuple[Site | None, str]:
     """Return where the telescope stands and its code at the Minor Planet Center, as the header or settings say."""
     site = site_of(header, settings.keywords.site)
     if site is None and settings.site is not None:
@@ -121,15 +121,15 @@ def place_of(header: Mapping[str, Any], settings: CCDSettings) -> tuple[Site | N
     return site, mpc_code_of(header, settings.keywords.mpc_code) or settings.mpc_code
 
 
-def place_cards(facts: Mapping[str, Any]) -> dict[str, Any]:
+def place_cards(facts: Record) -> RecordDict:
     """Return site and observatory's code of a frame as header cards, for images and tables."""
-    cards: dict[str, Any] = {}
+    cards: RecordDict = {}
     if site := facts.get("site"):
         cards = {"OBS_LON": site["longitude"], "OBS_LAT": site["latitude"], "OBS_ELEV": site["height"]}
     return cards | ({"MPCCODE": facts["mpc_code"]} if facts.get("mpc_code") else {})
 
 
-def place_in(header: Mapping[str, Any]) -> dict[str, Any]:
+def place_in(header: Record) -> RecordDict:
     """Return the cards of site and observatory's code that a calibrated frame has, for its tables."""
     return {
         key: header[key]
@@ -140,13 +140,13 @@ def place_in(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def facts_of(
     name: str,
-    header: Mapping[str, Any],
+    header: Record,
     shape: tuple[int, int],
     settings: CCDSettings,
     *,
     part: str = "",
     hdu: int = 0,
-) -> dict[str, Any]:
+) -> RecordDict:
     """Return the JSON-like facts of a frame that are kept with it.
 
     Parameters
@@ -169,7 +169,7 @@ def facts_of(
     """
     kind, reason = kind_of(name, header, settings)
     site, mpc_code = place_of(header, settings)
-    facts: dict[str, Any] = {
+    facts: RecordDict = {
         "kind": kind, "shape": list(shape), "part": part, "hdu": hdu, "mpc_code": mpc_code,
     }  # fmt: skip
     facts |= _words(name, header, settings)
@@ -193,7 +193,7 @@ def facts_of(
     return facts
 
 
-def frame_key(facts: Mapping[str, Any]) -> FrameKey:
+def frame_key(facts: Record) -> FrameKey:
     """Return what has to agree between a frame and its masters."""
     rows, cols = facts.get("shape") or (0, 0)
     binning = facts.get("binning") or (1, 1)
@@ -214,7 +214,7 @@ def frame_key(facts: Mapping[str, Any]) -> FrameKey:
     )
 
 
-def unit_of(facts: Mapping[str, Any], settings: CCDSettings) -> str:
+def unit_of(facts: Record, settings: CCDSettings) -> str:
     """Return ``night/frame`` of a science frame, the key of the master a calibration frame goes into."""
     kind, night = facts["kind"], facts["night"]
     if kind not in KINDS:
@@ -248,7 +248,7 @@ def _plain(word: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", word)
 
 
-def _words(name: str, header: Mapping[str, Any], settings: CCDSettings) -> dict[str, Any]:
+def _words(name: str, header: Record, settings: CCDSettings) -> RecordDict:
     """Return the facts that are there whatever is wrong with a frame; what has to be read properly is None."""
     keywords = settings.keywords
     ra, dec = pointing_of(header)
@@ -261,9 +261,7 @@ def _words(name: str, header: Mapping[str, Any], settings: CCDSettings) -> dict[
     }  # fmt: skip
 
 
-def _middle(
-    header: Mapping[str, Any], settings: CCDSettings, name: str, facts: Mapping[str, Any]
-) -> tuple[float | None, str]:
+def _middle(header: Record, settings: CCDSettings, name: str, facts: Record) -> tuple[float | None, str]:
     """Return the middle of the exposure, MJD (UTC), and its time scale; None for a calibration frame without."""
     keywords = settings.keywords
     science = facts["kind"] == "science"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import astropy.units
 import pydantic
@@ -14,13 +14,14 @@ from ruamel.yaml.error import YAMLError
 
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["ANY_FOLDER", "Instrument", "KeywordSettings", "Layout", "Place", "ReadAs", "merged"]
 
 MEANING = {"gain": "electron / adu", "read_noise": "electron", "exptime": "s", "temperature": "deg_C"}
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> Value:
     """Take one keyword for a list of one."""
     return [value] if isinstance(value, str) else value
 
@@ -91,7 +92,7 @@ class KeywordSettings(Settings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _usual_units(cls, given: Any) -> Any:
+    def _usual_units(cls, given: Value) -> Value:
         if not isinstance(given, Mapping):
             return given
         return {
@@ -247,7 +248,7 @@ class Instrument(Settings):
             raise ConfigError(msg) from error
 
 
-def merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def merged(defaults: Record, given: Record) -> RecordDict:
     """Return `given` with what it leaves open from `defaults`, group by group."""
     found = dict(defaults)
     for key, value in given.items():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 from virtualobserver.ccd.values import text
+from virtualobserver.typing import Record
 
 __all__ = ["WORDS", "kind_of_text", "type_of"]
 
@@ -39,9 +40,7 @@ def kind_of_text(said: str, words: Mapping[str, Sequence[str]]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def type_of(
-    header: Mapping[str, Any], keys: Sequence[str], words: Mapping[str, Sequence[str]]
-) -> tuple[str, str]:
+def type_of(header: Record, keys: Sequence[str], words: Mapping[str, Sequence[str]]) -> tuple[str, str]:
     """Return the kind that a header's keywords name, and the first text there that names none."""
     strange = ""
     for key in keys:

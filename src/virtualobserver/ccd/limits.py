@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["ceiling_of", "fill_holes", "saturation_of"]
 
@@ -23,7 +25,7 @@ _HALF: Final = 3
 """Half width (pixels) of the window whose median stands in a hole."""
 
 
-def saturation_of(stated: float, data: NDArray[Any]) -> float:
+def saturation_of(stated: float, data: Array) -> float:
     """Return the counts from which pixels of a frame are saturated, inf if none is.
 
     Parameters
@@ -41,7 +43,7 @@ def saturation_of(stated: float, data: NDArray[Any]) -> float:
     return ceiling_of(data) if alone else stated
 
 
-def ceiling_of(data: NDArray[Any]) -> float:
+def ceiling_of(data: Array) -> float:
     """Return the value at which the counts of a frame are cut off, inf if none is seen.
 
     It is the largest value there, if several pixels have it and it is the ceiling of a converter, or if so many have
@@ -60,7 +62,7 @@ def ceiling_of(data: NDArray[Any]) -> float:
     return top if few and count >= _PILED and count > 0.25 * bright.size else math.inf
 
 
-def fill_holes(data: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+def fill_holes(data: Array) -> tuple[Array, NDArray[np.bool_] | None]:
     """Put the local median into pixels that are not finite; return the frame, and which they are (None = none).
 
     A hole left at any other level is an edge, at which whole rings would be taken for cosmic rays.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from virtualobserver.maths.ccd.masters import Master, compare_masters
 
 __all__ = ["Load", "LoadedMasters", "load_master"]
 
-Load = Callable[[Handle | None], Master | None]
+Load = Callable[[Handle[Image] | None], Master | None]
 _PAIRS: Final = 15
 """Comparisons kept beside the newest, for the exposure times and filters of a night. Chosen, not tuned."""
 _KEPT: Final = 3  # bias, dark and flat of one frame
@@ -24,10 +24,10 @@ class LoadedMasters:
     """Reads masters, and keeps the last three: those of the frame before are those of the next one."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, Any], Master] = OrderedDict()
-        self._change: dict[tuple[Any, Any], float] = {}
+        self._kept: OrderedDict[tuple[int, object], Master] = OrderedDict()
+        self._change: dict[tuple[object, object], float] = {}
 
-    def __call__(self, handle: Handle | None) -> Master | None:
+    def __call__(self, handle: Handle[Image] | None) -> Master | None:
         """Return the master behind a handle; None for None."""
         if handle is None or handle.info.product_id is None:
             return load_master(handle)
@@ -41,7 +41,7 @@ class LoadedMasters:
         self._kept[key] = master
         return master
 
-    def change(self, new: Handle, old: Handle) -> float:
+    def change(self, new: Handle[Image], old: Handle[Image]) -> float:
         """Return the part of pixels in which two masters differ, see `compare_masters`; NaN if it cannot be told."""
         pair = (new.info.statistics.get("hash"), old.info.statistics.get("hash"))
         if pair not in self._change:
@@ -52,7 +52,7 @@ class LoadedMasters:
         return self._change[pair]
 
 
-def load_master(handle: Handle | None) -> Master | None:
+def load_master(handle: Handle[Image] | None) -> Master | None:
     """Read a master; None for None."""
     if handle is None:
         return None

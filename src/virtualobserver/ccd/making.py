@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 
@@ -21,11 +20,12 @@ from virtualobserver.data.product import Aux, Product, RawRef
 from virtualobserver.errors import DataError
 from virtualobserver.maths.ccd.masks import count_bits, hot_pixels, unstable_pixels
 from virtualobserver.maths.ccd.masters import Master, master_bias, master_dark
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["make_masters"]
 
 
-def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> list[Product]:
+def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> list[Product[Image]]:
     """Combine the frames of one key. Frames that cannot be used are left out, and the header says why.
 
     Raises
@@ -56,7 +56,7 @@ def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> lis
     return _products(master, facts, used, mjds, (refused, notes), settings)
 
 
-def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], settings: CCDSettings) -> Master:
+def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Record, settings: CCDSettings) -> Master:
     bias = load_master(aux.masters.get("bias"))
     master = master_dark(
         sections(frames), exptime=float(facts["exposure"]), temperature=facts["temperature"],
@@ -71,12 +71,12 @@ def _dark(frames: Sequence[OpenFrame], aux: Aux, facts: Mapping[str, Any], setti
 
 def _products(  # noqa: PLR0917
     master: Master,
-    facts: Mapping[str, Any],
+    facts: Record,
     used: Sequence[OpenFrame],
     mjds: Mapping[str, float | None],
     said: tuple[Mapping[str, str], Sequence[str]],
     settings: CCDSettings,
-) -> list[Product]:
+) -> list[Product[Image]]:
     kind, (refused, notes) = str(facts["kind"]), said
     times = [mjd for mjd in (mjds[frame.name] for frame in used) if mjd is not None]
     mjd = float(np.mean(times)) if times else None
@@ -93,7 +93,7 @@ def _products(  # noqa: PLR0917
     }  # fmt: skip
     if mjd is not None:
         header["MJD-MID"] = mjd
-    statistics: dict[str, Any] = {
+    statistics: RecordDict = {
         "kind": kind, "camera": facts["camera"], "shape": list(facts["shape"]),
         "binning": list(facts["binning"]), "part": facts.get("part", ""), "gain": facts.get("gain"),
         "state": dict(facts.get("state") or {}), "flip": list(facts.get("flip") or (False, False)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from virtualobserver.ccd.header import KINDS, frame_key
 from virtualobserver.ccd.loaded import Load, LoadedMasters, load_master
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.image import Image
 from virtualobserver.maths.ccd.masters import (
     Master,
     scale_dark,
@@ -26,6 +27,7 @@ from virtualobserver.maths.ccd.match import (
     nearest_in_time,
 )
 from virtualobserver.maths.lightcurves.statistics import mad
+from virtualobserver.typing import Record
 
 __all__ = ["COUNTS", "Picked", "choose_masters", "pick"]
 
@@ -54,8 +56,8 @@ class Picked:
 
 
 def choose_masters(
-    masters: Sequence[Handle], facts: Mapping[str, Any], settings: CCDSettings
-) -> dict[str, Handle]:
+    masters: Sequence[Handle[Image]], facts: Record, settings: CCDSettings
+) -> dict[str, Handle[Image]]:
     """Return the masters that suit a frame, by name: ``bias``, ``dark``, ``flat``.
 
     Of masters that suit equally the nearest in time is taken, none older than `masters_within`. Where no dark
@@ -66,7 +68,7 @@ def choose_masters(
     if facts.get("problem"):
         return {}
     frame = frame_key(facts)
-    near: dict[str, list[tuple[FrameKey, Handle]]] = {kind: [] for kind in KINDS}
+    near: dict[str, list[tuple[FrameKey, Handle[Image]]]] = {kind: [] for kind in KINDS}
     for handle in masters:
         key = _key_of(handle)
         if (
@@ -75,7 +77,7 @@ def choose_masters(
             and _age(key, frame) <= settings.masters_within
         ):
             near[key.kind].append((key, handle))
-    found: dict[str, Handle] = {}
+    found: dict[str, Handle[Image]] = {}
     if (bias := nearest_in_time(frame, [key for key, _ in near["bias"]], within=math.inf)) is not None:
         found["bias"] = near["bias"][bias][1]
     darks = _newest(near["dark"], frame)
@@ -97,7 +99,7 @@ def choose_masters(
     return found
 
 
-def master_changes(masters: Mapping[str, Handle], loaded: LoadedMasters) -> dict[str, float]:
+def master_changes(masters: Mapping[str, Handle[Image]], loaded: LoadedMasters) -> dict[str, float]:
     """Return, for dark and flat, the part of pixels in which a master differs from the one of the night before."""
     found = {}
     for name in ("dark", "flat"):
@@ -109,8 +111,8 @@ def master_changes(masters: Mapping[str, Handle], loaded: LoadedMasters) -> dict
 
 
 def pick(
-    masters: Mapping[str, Handle],
-    facts: Mapping[str, Any],
+    masters: Mapping[str, Handle[Image]],
+    facts: Record,
     settings: CCDSettings,
     load: Load = load_master,
 ) -> Picked:
@@ -120,7 +122,7 @@ def pick(
     keys = [_key_of(handle) for handle in darks]
     bias = load(masters.get("bias"))
     choice = _choose_dark(frame, keys, settings, have_bias=bias is not None)
-    used: dict[str, Handle] = {}
+    used: dict[str, Handle[Image]] = {}
     dark, mask = None, None
     if bias is not None:
         used["bias"] = masters["bias"]
@@ -146,11 +148,11 @@ def pick(
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _key_of(handle: Handle) -> FrameKey:
+def _key_of(handle: Handle[Image]) -> FrameKey:
     return frame_key(handle.info.statistics)
 
 
-def _turned(master: Master, handle: Handle, frame: FrameKey) -> Master:
+def _turned(master: Master, handle: Handle[Image], frame: FrameKey) -> Master:
     """Return a master the way round that a frame is."""
     here = _key_of(handle).flip
     steps = tuple(slice(None, None, -1 if here[n] != frame.flip[n] else 1) for n in (1, 0))
@@ -172,7 +174,7 @@ def _scaled(
     return choice, scale_dark(dark, bias, factor=choice.factor, exptime=exptime)
 
 
-def _small(used: Mapping[str, Handle], choice: DarkChoice, fewest: int) -> tuple[str, ...]:
+def _small(used: Mapping[str, Handle[Image]], choice: DarkChoice, fewest: int) -> tuple[str, ...]:
     """Return which of the masters that are subtracted or divided by rest on few frames."""
     subtracted = {"dark": ("dark",), "scaled": ("bias", "dark")}.get(choice.how, ("bias",))
     numbers = {
@@ -213,13 +215,15 @@ def _age(key: FrameKey, frame: FrameKey) -> float:
     return 0.0 if key.mjd is None or frame.mjd is None else abs(key.mjd - frame.mjd)
 
 
-def _newest(darks: Sequence[tuple[FrameKey, Handle]], frame: FrameKey) -> list[tuple[FrameKey, Handle]]:
+def _newest(
+    darks: Sequence[tuple[FrameKey, Handle[Image]]], frame: FrameKey
+) -> list[tuple[FrameKey, Handle[Image]]]:
     """Return darks, nearest in time first: of those that suit equally the first is taken."""
     order = sorted(range(len(darks)), key=lambda n: (_age(darks[n][0], frame), darks[n][1].info.unit))
     return [darks[n] for n in order]
 
 
-def _before(master: Handle, others: Sequence[tuple[FrameKey, Handle]]) -> Handle | None:
+def _before(master: Handle[Image], others: Sequence[tuple[FrameKey, Handle[Image]]]) -> Handle[Image] | None:
     """Return the master of the same key from the nearest night before."""
     key, _, night = master.info.unit.rpartition("/")
     nights = {
@@ -239,6 +243,6 @@ def _choose_dark(
     )  # fmt: skip
 
 
-def _line(name: str, handle: Handle) -> str:
+def _line(name: str, handle: Handle[Image]) -> str:
     facts = handle.info
     return f"master {name} {facts.unit} hash {facts.statistics.get('hash')}"

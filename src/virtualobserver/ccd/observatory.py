@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from typing_extensions import TypeVar
 
 from virtualobserver.ccd.folder import belongs, folder_raws, raw_of
 from virtualobserver.ccd.header import facts_of, place_of, unit_of
@@ -14,21 +16,25 @@ from virtualobserver.ccd.photometry import measure
 from virtualobserver.ccd.recipe import reduce_frame
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.solve import solve
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Missing, Product, Raw, RawRef, Target
+from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.io.fits.files import image_bytes
+from virtualobserver.maths.arrays import Array
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, Site, VirtualObservatory
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 __all__ = ["CCDObservatory"]
 
+S = TypeVar("S", bound=CCDSettings, default=CCDSettings)
 
-class CCDObservatory(VirtualObservatory):
+
+class CCDObservatory(VirtualObservatory[Image | Table, S]):
     """A survey with a camera: its frames lie in folders of FITS files.
 
     Science frames are units ``night/frame``. Biases, darks and flats belong to the camera and make masters by
@@ -38,9 +44,8 @@ class CCDObservatory(VirtualObservatory):
         class MySettings(CCDSettings):
             instrument: ClassVar[Instrument] = Instrument(camera="...", keywords=...)
 
-        class VirtualMine(CCDObservatory):
+        class VirtualMine(CCDObservatory[MySettings]):
             name = "mine"
-            Settings = MySettings
     """
 
     version: ClassVar[str] = "1"
@@ -57,7 +62,7 @@ class CCDObservatory(VirtualObservatory):
 
     Settings: ClassVar[type[ObservatorySettings]] = CCDSettings
 
-    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+    def __init__(self, settings: S | None = None, **options: object) -> None:
         super().__init__(settings, **options)
         self._masters = LoadedMasters()
 
@@ -88,7 +93,7 @@ class CCDObservatory(VirtualObservatory):
         """Return ``night/frame``, or the key of a master such as ``dark/4096x4096/1x1/90s/-40C/2012-06-04``."""
         return unit_of(raw.header, self.settings)
 
-    def calibrate(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+    def calibrate(self, raws: Sequence[RawRef], aux: Aux, settings: S) -> Sequence[Product[Image | Table]]:
         """Combine the frames of one key into its master, with variance and mask.
 
         Raises
@@ -98,11 +103,13 @@ class CCDObservatory(VirtualObservatory):
         """
         return make_masters(raws, aux, settings)
 
-    def choose(self, masters: Sequence[Handle], raw: RawRef) -> Mapping[str, Handle]:
+    def choose(
+        self, masters: Sequence[Handle[Image | Table]], raw: RawRef
+    ) -> Mapping[str, Handle[Image | Table]]:
         """Return the masters that suit a frame: ``bias``, ``dark``, ``flat``."""
-        return choose_masters(masters, raw.header, self.settings)
+        return choose_masters(of_kind(masters, Image), raw.header, self.settings)
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: S) -> Sequence[Product[Image | Table]]:
         """Calibrate a science frame; see `recipe`.
 
         Raises
@@ -116,19 +123,21 @@ class CCDObservatory(VirtualObservatory):
             raise DataError(msg)
         return [reduce_frame(raw, aux, settings, self._masters) for raw in raws[:1]]
 
-    def refine(self, part: str, products: Sequence[Handle], aux: Aux, settings: Any) -> Sequence[Product]:
+    def refine(
+        self, part: str, products: Sequence[Handle[Image | Table]], aux: Aux, settings: S
+    ) -> Sequence[Product[Image | Table]]:
         """Solve the world coordinates (with a reference catalogue), or measure the light, of one frame."""
         return (solve if part == "solve" else measure)(products, aux, settings)
 
     def figures(
-        self, raws: Sequence[RawRef], products: Sequence[Handle], settings: Any
+        self, raws: Sequence[RawRef], products: Sequence[Handle[Image | Table]], settings: S
     ) -> Mapping[str, Figure]:
         """Draw the masters with their masks, a frame before and after, and the noise against the variance."""
         from virtualobserver.ccd.figures import calibration_figures
 
-        return calibration_figures(raws, products, settings)
+        return calibration_figures(raws, of_kind(products, Image), settings)
 
-    def framed(self, name: str, header: Mapping[str, Any], counts: NDArray[Any]) -> Raw:
+    def framed(self, name: str, header: Record, counts: Array) -> Raw:
         """Return a frame as if it were a file of the archive: what a simulation yields.
 
         Parameters

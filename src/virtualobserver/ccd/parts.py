@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.structure import MemoryFile, plane_of
+from virtualobserver.typing import Record
 
 __all__ = ["Part", "parts_of"]
 
@@ -34,7 +35,7 @@ class Part:
 
 
 def parts_of(
-    path: Path | MemoryFile, shapes: Sequence[tuple[int, ...]], header: Callable[[int], Mapping[str, Any]]
+    path: Path | MemoryFile, shapes: Sequence[tuple[int, ...]], header: Callable[[int], Record]
 ) -> tuple[list[Part], list[str]]:
     """Return the frames of a file, and a note on each image that is none.
 
@@ -79,5 +80,5 @@ def parts_of(
     ], notes
 
 
-def _name(header: Mapping[str, Any], number: int) -> str:
+def _name(header: Record, number: int) -> str:
     return str(header.get("EXTNAME") or "").strip() or f"HDU{number}"

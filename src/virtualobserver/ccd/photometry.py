@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from virtualobserver.ccd.stars import (
 )
 from virtualobserver.ccd.zero import aperture_of, measure_zero_point, zero_point_product
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.table import Table
@@ -30,13 +30,19 @@ from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.astrometry.tan_sip import replace_world
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.zeropoint import ZeroPoint
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["measure"]
 
 _KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
 
 
-def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
+def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     """Find and measure the sources of a frame, and the stars of the reference catalogue that are on it.
 
     Returns
@@ -54,9 +60,9 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
     CatalogError, StoreError, ArchiveError
         If the reference catalogue cannot be asked.
     """
-    solved = [one.load().meta["wcs"] for one in products if one.info.role == "wcs"]
-    images = [one for one in products if one.info.role == "calibrated"]
-    made: list[Product] = []
+    solved = [one.load().meta["wcs"] for one in of_kind(products, Table) if one.info.role == "wcs"]
+    images = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
+    made: list[Product[Table]] = []
     for handle in images:
         image = handle.load()
         if solved and solved[0]:
@@ -72,10 +78,10 @@ class _Frame:
     image: Image
     band: str
     found: SourceList
-    wcs: Any
+    wcs: WCS
 
 
-def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product]:
+def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     own = settings.photometry
     width = float(image.header.get("FWHM") or 2.5)
     found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
@@ -99,17 +105,17 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> 
     return [_source_table(frame, stars, zero, own), *made]
 
 
-def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product:
+def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product[Table]:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
     return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
 
 
 def _source_table(
     frame: _Frame, stars: FrameStars | None, zero: ZeroPoint | DataError, own: PhotometrySettings
-) -> Product:
+) -> Product[Table]:
     found = frame.found
     light, units = aperture_columns(frame.image, found.x, found.y, own)
-    columns: dict[str, Any] = {
+    columns: RecordDict = {
         "x": found.x, "y": found.y, "x_error": found.x_error, "y_error": found.y_error, **light,
     }  # fmt: skip
     columns |= {
@@ -138,7 +144,7 @@ def _source_table(
     return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
 
 
-def _sky_errors(wcs: Any, found: SourceList) -> dict[str, Any]:
+def _sky_errors(wcs: WCS, found: SourceList) -> RecordDict:
     """Return the errors of positions on the sky (arcsec; in right ascension times cos(dec)), from those in pixels."""
     matrix = np.asarray(wcs.pixel_scale_matrix) * ARCSEC_PER_DEGREE
     pixels = np.stack([found.x_error, found.y_error]) ** 2
@@ -147,8 +153,8 @@ def _sky_errors(wcs: Any, found: SourceList) -> dict[str, Any]:
 
 
 def _magnitudes(
-    frame: _Frame, zero: ZeroPoint, light: Mapping[str, Any], own: PhotometrySettings
-) -> tuple[Any, Any]:
+    frame: _Frame, zero: ZeroPoint, light: Record, own: PhotometrySettings
+) -> tuple[Array, Array]:
     """Return magnitudes of sources as if of the stars' median colour, and their errors; NaN where no light is."""
     radius = aperture_of(own)
     flux, error = light[f"flux_{radius:g}"], light[f"flux_error_{radius:g}"]
@@ -158,7 +164,7 @@ def _magnitudes(
     return mag, np.where(np.isfinite(mag), spread, np.nan)
 
 
-def _facts(image: Image, band: str, own: PhotometrySettings) -> dict[str, Any]:
+def _facts(image: Image, band: str, own: PhotometrySettings) -> RecordDict:
     return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
         "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from virtualobserver.maths.ccd.science import CalibratedFrame, Detector, apply_c
 from virtualobserver.maths.images.background import background
 from virtualobserver.maths.images.psf import Psf, measure_psf
 from virtualobserver.maths.images.sources import find_sources
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["reduce_frame"]
 
@@ -59,7 +59,7 @@ class _Seen:
 
 def reduce_frame(
     raw: RawRef, aux: Aux, settings: CCDSettings, loaded: LoadedMasters | None = None
-) -> Product:
+) -> Product[Image]:
     """Calibrate one science frame.
 
     Overscan off and trimmed (while reading); bias or dark subtracted, in its exposure time or scaled about the
@@ -171,7 +171,7 @@ def _mask_halos(
     return replace(done, mask=done.mask | halos)
 
 
-def _check_world(header: dict[str, Any], name: str) -> list[str]:
+def _check_world(header: RecordDict, name: str) -> list[str]:
     """Take impossible world coordinates out of a header, and return why they are."""
     if header.get("CTYPE1") is None and header.get("CTYPE2") is None:
         return []
@@ -200,9 +200,7 @@ def _look(done: CalibratedFrame) -> _Seen:
     return _Seen(sky.median_level, sky.median_scatter, len(sources), psf)
 
 
-def _header(
-    raw: RawRef, frame: RawFrame, done: CalibratedFrame, masters: Picked, seen: _Seen
-) -> dict[str, Any]:
+def _header(raw: RawRef, frame: RawFrame, done: CalibratedFrame, masters: Picked, seen: _Seen) -> RecordDict:
     header = {key: value for key, value in frame.header.items() if key not in {"BUNIT", "HISTORY"}}
     facts = raw.header
     header |= {
@@ -228,7 +226,7 @@ def _header(
     return {**header, "HISTORY": history}
 
 
-def _times(facts: Mapping[str, Any], header: dict[str, Any]) -> dict[str, Any]:
+def _times(facts: Record, header: RecordDict) -> RecordDict:
     """Return DATE-OBS in UTC where the header's times are in another scale, and take these out of it."""
     if facts.get("timesys", "utc") == "utc" or facts["mjd"] is None:
         return {}
@@ -268,7 +266,7 @@ def _statistics(
     seen: _Seen,
     flagged: list[str],
     defaults: list[str],
-) -> Mapping[str, Any]:
+) -> Record:
     def plain(value: float) -> float | None:
         return value if np.isfinite(value) else None
 

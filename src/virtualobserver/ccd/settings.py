@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -188,7 +188,7 @@ class CCDSettings(Instrument, ObservatorySettings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _as_the_instrument(cls, given: Any) -> Any:
+    def _as_the_instrument(cls, given: object) -> object:
         if not isinstance(given, Mapping):
             return given
         return merged(cls.instrument.model_dump(exclude_unset=True), given)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
 from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.table import Table
@@ -21,8 +21,11 @@ from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.fits.keywords import number, read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
 from virtualobserver.maths.images.sources import SourceList, find_sources
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
     from virtualobserver.observatory import Solved, Solver
 
 __all__ = ["epoch_of", "pixel_scale_of", "plate_hints", "scale_of", "solve", "world_of"]
@@ -38,7 +41,7 @@ _COLUMNS: Final = {
 }  # fmt: skip
 
 
-def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
+def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     """Find the world coordinates of each frame; without a reference catalogue there is nothing to do.
 
     Returns
@@ -56,7 +59,7 @@ def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[P
     solver: Solver | None = aux.services.get("solver")
     if solver is None:
         return []
-    images = [one for one in products if one.info.role == "calibrated"]
+    images = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
     return [_solve_frame(one.load(), one.info.band, aux.target, solver, settings) for one in images]
 
 
@@ -98,7 +101,7 @@ def pixel_scale_of(image: Image, own: SolveSettings) -> float:
     raise BadKeyword(msg)
 
 
-def world_of(header: Mapping[str, Any]) -> Any:
+def world_of(header: Record) -> WCS:
     """Return the world coordinates of a header, None if it has none."""
     try:
         return read_wcs(header, str(header.get("ORIGFILE")))
@@ -106,7 +109,7 @@ def world_of(header: Mapping[str, Any]) -> Any:
         return None
 
 
-def scale_of(wcs: Any) -> float:
+def scale_of(wcs: WCS) -> float:
     """Return the size of a pixel of world coordinates, arcsec."""
     return float(math.sqrt(abs(np.linalg.det(wcs.pixel_scale_matrix)))) * ARCSEC_PER_DEGREE
 
@@ -119,7 +122,9 @@ def epoch_of(image: Image) -> float:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settings: CCDSettings) -> Product:
+def _solve_frame(
+    image: Image, band: str, target: Target, solver: Solver, settings: CCDSettings
+) -> Product[Table]:
     own = settings.solve
     reasons = []
     place = place_in(image.header)
@@ -144,12 +149,12 @@ def _solve_frame(image: Image, band: str, target: Target, solver: Solver, settin
 
 
 def _product(
-    columns: Mapping[str, Any],
-    cards: Mapping[str, Any],
+    columns: Record,
+    cards: Record,
     band: str,
-    statistics: Mapping[str, Any],
-    place: Mapping[str, Any],
-) -> Product:
+    statistics: Record,
+    place: Record,
+) -> Product[Table]:
     meta = {"wcs": dict(cards), "reason": statistics.get("reason", ""), **place}
     return Product(Table(columns, _COLUMNS, meta), role="wcs", band=band, statistics=statistics)
 
@@ -162,7 +167,7 @@ def _bright_sources(image: Image, own: SolveSettings) -> SourceList:
     return found.take(np.flatnonzero(starlike)[: own.most])
 
 
-def _stars_of(found: Solved, sources: SourceList) -> dict[str, Any]:
+def _stars_of(found: Solved, sources: SourceList) -> RecordDict:
     pairs, stars = found.solution, found.stars.take(found.solution.stars)
     x, y = sources.x[pairs.sources], sources.y[pairs.sources]
     there = found.solution.plate.to_pixel(stars.ra, stars.dec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,13 @@ from virtualobserver.ccd.solve import epoch_of, scale_of
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.sources import SourceList, measure_apertures
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
     from virtualobserver.catalog.reference import ReferenceCatalogue
 
 __all__ = ["NO_STAR", "FrameStars", "aperture_columns", "locate_stars", "measure_stars", "named_places"]
@@ -79,7 +83,7 @@ def named_places(target: Target, own: PhotometrySettings, epoch: float) -> dict[
 
 def locate_stars(
     image: Image,
-    wcs: Any,
+    wcs: WCS,
     found: SourceList,
     catalogue: ReferenceCatalogue | None,
     own: PhotometrySettings,
@@ -121,7 +125,7 @@ def locate_stars(
 
 def measure_stars(
     image: Image, stars: FrameStars, own: PhotometrySettings
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> tuple[RecordDict, dict[str, str]]:
     """Sum the light at the places of the stars, found there or not.
 
     Returns
@@ -130,7 +134,7 @@ def measure_stars(
         ``source_id, name, ra, dec, mag, colour, x, y``, ``flux_R, flux_error_R`` for each aperture radius R
         (electrons), ``sky, flags, detected, crowded``.
     """
-    columns: dict[str, Any] = {
+    columns: RecordDict = {
         name: getattr(stars, name) for name in ("source_id", "name", "ra", "dec", "mag", "colour", "x", "y")
     }
     light, units = aperture_columns(image, stars.x, stars.y, own)
@@ -140,13 +144,13 @@ def measure_stars(
 
 def aperture_columns(
     image: Image, x: FloatArray, y: FloatArray, own: PhotometrySettings
-) -> tuple[dict[str, Any], dict[str, str]]:
+) -> tuple[RecordDict, dict[str, str]]:
     """Return fluxes in all apertures, sky and flags as columns, and their units."""
     assert image.variance is not None
     found = measure_apertures(
         image.data, image.variance, x, y, radii=own.radii, annulus=own.annulus, mask=image.mask
     )
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     units = {"x": "pix", "y": "pix", "sky": "electron"}
     flags = np.zeros(len(x), dtype=np.int64)
     for radius, light in zip(own.radii, found, strict=True):
@@ -161,15 +165,15 @@ def aperture_columns(
 
 def _listed(
     image: Image,
-    wcs: Any,
+    wcs: WCS,
     catalogue: ReferenceCatalogue | None,
     targets: Mapping[str, tuple[float, float]],
     radius: float,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Return the stars of the catalogue around the frame, and the further targets that are none of them."""
     names, places = list(targets), np.array(list(targets.values()), float).reshape(-1, 2)
     alone = np.ones(len(names), dtype=bool)
-    parts: list[Mapping[str, Any]] = []
+    parts: list[Record] = []
     if catalogue is not None:
         ny, nx = image.data.shape
         ra, dec = (float(axis) for axis in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))

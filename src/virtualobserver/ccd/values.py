@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from virtualobserver.io.fits.keywords import number
 from virtualobserver.observatory import Site
+from virtualobserver.typing import Record
 
 __all__ = ["angle", "mpc_code_of", "pointing_of", "pointings", "site_of", "text"]
 
@@ -24,7 +25,7 @@ _POINTINGS: Final = (
 _MPC_CODE: Final = re.compile(r"[0-9A-Z]\d{2}")
 
 
-def text(header: Mapping[str, Any], keys: str | Sequence[str]) -> str:
+def text(header: Record, keys: str | Sequence[str]) -> str:
     """Return the first of some keywords that is not blank, as text; else an empty text."""
     for key in [keys] if isinstance(keys, str) else keys:
         value = header.get(key)
@@ -34,7 +35,7 @@ def text(header: Mapping[str, Any], keys: str | Sequence[str]) -> str:
     return ""
 
 
-def angle(value: Any, *, hours: bool = False) -> float | None:
+def angle(value: object, *, hours: bool = False) -> float | None:
     """Return an angle in degrees, None for what is none.
 
     A number, or its text, is in degrees; ``19 04 09.8``, ``-00:55:31`` or ``19h04m09.8s`` in degrees or `hours`.
@@ -52,7 +53,7 @@ def angle(value: Any, *, hours: bool = False) -> float | None:
     return (-size if found[1] == "-" else size) * (15.0 if hours else 1.0)
 
 
-def pointings(header: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
+def pointings(header: Record) -> Iterator[tuple[float, float]]:
     """Yield where a header's keywords say that the frame points, degrees, the most trusted first."""
     for keys in _POINTINGS:
         ra, dec = (angle(header.get(key), hours=key == keys[0]) for key in keys)
@@ -60,7 +61,7 @@ def pointings(header: Mapping[str, Any]) -> Iterator[tuple[float, float]]:
             yield ra % 360, dec
 
 
-def pointing_of(header: Mapping[str, Any]) -> tuple[float | None, float | None]:
+def pointing_of(header: Record) -> tuple[float | None, float | None]:
     """Return right ascension and declination that a header gives, those of its world coordinates first."""
     if "RA" in text(header, "CTYPE1").upper() + text(header, "CTYPE2").upper():
         found = angle(header.get("CRVAL1")), angle(header.get("CRVAL2"))
@@ -71,7 +72,7 @@ def pointing_of(header: Mapping[str, Any]) -> tuple[float | None, float | None]:
     return next(pointings(header), (None, None))
 
 
-def site_of(header: Mapping[str, Any], keys: Iterable[Sequence[str]]) -> Site | None:
+def site_of(header: Record, keys: Iterable[Sequence[str]]) -> Site | None:
     """Return where a header says that the telescope stands; None if it does not say, or what cannot be.
 
     Parameters
@@ -89,13 +90,13 @@ def site_of(header: Mapping[str, Any], keys: Iterable[Sequence[str]]) -> Site | 
     return None
 
 
-def mpc_code_of(header: Mapping[str, Any], keys: Sequence[str]) -> str:
+def mpc_code_of(header: Record, keys: Sequence[str]) -> str:
     """Return the observatory's code at the Minor Planet Center, empty if the header has none."""
     found = text(header, keys).upper()
     return found if _MPC_CODE.fullmatch(found) else ""
 
 
-def _place(value: Any) -> float | None:
+def _place(value: object) -> float | None:
     """Return a longitude or latitude in degrees; ``77 W`` is -77."""
     if not isinstance(value, str):
         return angle(value)

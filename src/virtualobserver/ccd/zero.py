@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import PhotometrySettings
@@ -23,6 +22,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.sources import SourceList
 from virtualobserver.maths.images.zeropoint import (
     ZeroPoint,
@@ -30,6 +30,7 @@ from virtualobserver.maths.images.zeropoint import (
     limiting_magnitude,
     sky_brightness,
 )
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["aperture_of", "measure_zero_point", "zero_point_product"]
 
@@ -42,7 +43,7 @@ _UNITS: Final = {
 
 
 def measure_zero_point(
-    image: Image, found: SourceList, stars: FrameStars, light: Mapping[str, Any], own: PhotometrySettings
+    image: Image, found: SourceList, stars: FrameStars, light: Record, own: PhotometrySettings
 ) -> ZeroPoint:
     """Fit the zero point of a frame (electrons per second) with stars that are alone, seen and not spoiled.
 
@@ -79,7 +80,7 @@ def aperture_of(own: PhotometrySettings) -> float:
 
 def zero_point_product(
     image: Image, zero: ZeroPoint | DataError, band: str, scale: float, *, refcat: str
-) -> Product:
+) -> Product[Table]:
     """Return the zero point and quality of a frame as a table of one row, role ``zeropoint``.
 
     Its facts hold ``cards``, the header cards that go with the frame: ``MAGZP`` (magnitude of one electron in
@@ -97,12 +98,12 @@ def zero_point_product(
     """
     numbers = _quality(image, scale)
     reason = str(zero) if isinstance(zero, DataError) else ""
-    cards: dict[str, Any] = {}
+    cards: RecordDict = {}
     if isinstance(zero, ZeroPoint):
         numbers |= zero.statistics() | _depth(image, zero, numbers, scale)
         cards = _cards(numbers) | {"REFCAT": refcat}
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-    columns: dict[str, NDArray[Any]] = {name: np.array([value]) for name, value in numbers.items()}
+    columns: dict[str, Array] = {name: np.array([value]) for name, value in numbers.items()}
     units = {name: unit for name, unit in _UNITS.items() if name in columns}
     table = Table(columns, units, {"cards": cards, "reason": reason, **place_in(image.header)})
     return Product(table, role="zeropoint", band=band, statistics=plain | {"reason": reason})
@@ -131,12 +132,12 @@ def _depth(image: Image, zero: ZeroPoint, numbers: Mapping[str, float], scale: f
     return {"colour_pivot": zero.colour_pivot, "limiting_magnitude": faintest, "sky_brightness": sky}
 
 
-def _cards(numbers: Mapping[str, float]) -> dict[str, Any]:
+def _cards(numbers: Mapping[str, float]) -> RecordDict:
     found = {
         "MAGZP": numbers["zero_point"] + 2.5 * math.log10(numbers["exptime"]),
         "MAGZPERR": numbers["zero_point_error"], "MAGZPRMS": numbers["zero_point_rms"],
         "COLTERM": numbers["colour_term"], "COLPIVOT": numbers["colour_pivot"],
         "MAGLIM": numbers["limiting_magnitude"], "SEEING": numbers["seeing"], "SKYMAG": numbers["sky_brightness"],
     }  # fmt: skip
-    cards: dict[str, Any] = {key: value for key, value in found.items() if math.isfinite(value)}
+    cards: RecordDict = {key: value for key, value in found.items() if math.isfinite(value)}
     return cards | {"NMATCH": int(numbers["zero_point_n"])}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+
 
 __all__ = ["compare", "register"]
 
@@ -120,7 +121,7 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
     return [number in hit for number in range(len(injected))], surplus
 
 
-def _apart(one: Any, other: Any) -> float:
+def _apart(one: pd.Series, other: pd.Series) -> float:
     """Return arcsec between two rows with ra and dec; not a number if one has none."""
     from virtualobserver.maths.astrometry.sphere import separation
 

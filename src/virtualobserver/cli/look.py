@@ -17,6 +17,8 @@ from virtualobserver.cli.show import Format, check_binary, note, open_project, p
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from virtualobserver.run.project import Project
 
 __all__ = ["register"]
@@ -287,16 +289,17 @@ def plot(
     typer.echo(str(out))
 
 
-def _draw_survey(project: Project, named: str, unit: str) -> Any:
+def _draw_survey(project: Project, named: str, unit: str) -> Figure:
     survey, _, name = named.partition(".")
     figures = project.survey_figures(survey, unit)
     if not figures or (name and name not in figures):
         msg = f"the survey {survey} draws {', '.join(figures) or 'no figures'}; give --survey {survey}.FIGURE"
         raise typer.BadParameter(msg, param_hint="--survey")
-    return figures[name] if name else next(iter(figures.values()))
+    figure: Figure = figures[name] if name else next(iter(figures.values()))
+    return figure
 
 
-def _draw_source(project: Project, name: str, analysis: str | None) -> Any:
+def _draw_source(project: Project, name: str, analysis: str | None) -> Figure:
     try:
         row = project.source(name)
     except KeyError as error:
@@ -304,7 +307,7 @@ def _draw_source(project: Project, name: str, analysis: str | None) -> Any:
     return project.figure(row.name, analysis)
 
 
-def _draw_detection(project: Project, number: int, analysis: str | None) -> Any:
+def _draw_detection(project: Project, number: int, analysis: str | None) -> Figure:
     try:
         row = project.detection(number)
     except KeyError as error:
@@ -312,4 +315,5 @@ def _draw_detection(project: Project, number: int, analysis: str | None) -> Any:
     if analysis is not None and analysis.partition(".")[0] != row.analysis:
         msg = f"detection {number} is one of {row.analysis}, not of {analysis}"
         raise typer.BadParameter(msg, param_hint="--analysis")
-    return row.plot()
+    figure: Figure = row.plot()
+    return figure

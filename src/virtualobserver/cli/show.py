@@ -9,13 +9,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +153,7 @@ def _print_table(frame: pd.DataFrame, title: str) -> None:
     out.print(shown)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Value) -> str:
     import pandas as pd
 
     if not isinstance(value, dict | list) and pd.isna(value):
@@ -170,7 +172,7 @@ class Reporter:
 
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
-        self._rows: dict[str, tuple[Any, float]] = {}
+        self._rows: dict[str, tuple[Value, float]] = {}
         self._mark = time.monotonic()
         self.seconds: dict[str, float] = {}
 

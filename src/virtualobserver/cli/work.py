@@ -9,6 +9,7 @@ import typer
 
 from virtualobserver.cli.options import Config, Data, Json, Set, Workers
 from virtualobserver.cli.show import Format, note, open_project, print_frame, reporting, to_json
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.driver import Summary
@@ -81,7 +82,7 @@ def _warn_unknown(project: Project, only: Any) -> None:
             note(f"vo: project {project.name} has no source {name!r}; nothing was done for it")
 
 
-def _as_dict(summary: Summary, seconds: float) -> dict[str, Any]:
+def _as_dict(summary: Summary, seconds: float) -> RecordDict:
     steps = {step: dict(counter) for step, counter in summary.counts.items()}
     return {
         "steps": steps,
@@ -158,7 +159,7 @@ def simulate(
         raise typer.Exit(1)
 
 
-def _sample(project: Project) -> dict[str, Any]:
+def _sample(project: Project) -> RecordDict:
     """Return what the analyses say about all sources; simulated ones only where there are no others."""
     tables = {}
     for name in project.settings.analyses:

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from virtualobserver.config import yamlfile
@@ -143,7 +143,7 @@ def refuse_secrets(tree: Tree) -> None:
         _refuse_in(key, entry.value, entry)
 
 
-def _refuse_in(key: str, value: Any, entry: Entry) -> None:
+def _refuse_in(key: str, value: object, entry: Entry) -> None:
     if is_secret_name(key, anywhere=True):
         msg = (
             f"{entry.place}: {key}: secrets do not belong into a project, whose settings are stored and "

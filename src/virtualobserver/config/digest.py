@@ -9,12 +9,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 import pydantic
 
 from virtualobserver.config.settings import Settings, field_marks
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["canonical", "digest", "relevant"]
 
@@ -65,7 +65,7 @@ def digest(step: str, plugin: str, version: str, settings: Settings, upstream: S
     return hashlib.sha256(canonical(content).encode("ascii")).hexdigest()
 
 
-def relevant(settings: pydantic.BaseModel, step: str) -> dict[str, Any]:
+def relevant(settings: pydantic.BaseModel, step: str) -> RecordDict:
     """Return the settings that enter the digest of a step, as nested dictionaries.
 
     A field marked ``run_only`` never does. A field marked with a step enters that step, its sub-steps and,
@@ -75,7 +75,7 @@ def relevant(settings: pydantic.BaseModel, step: str) -> dict[str, Any]:
     return dict(_fields(settings, step, None))
 
 
-def _fields(settings: pydantic.BaseModel, step: str, above: str | None) -> Iterator[tuple[str, Any]]:
+def _fields(settings: pydantic.BaseModel, step: str, above: str | None) -> Iterator[tuple[str, Value]]:
     for name, field in type(settings).model_fields.items():
         marks = field_marks(field)
         if marks.run_only:
@@ -90,7 +90,7 @@ def _fields(settings: pydantic.BaseModel, step: str, above: str | None) -> Itera
             yield name, value
 
 
-def _holds_settings(value: Any) -> bool:
+def _holds_settings(value: object) -> bool:
     if isinstance(value, Mapping):
         return bool(value) and all(isinstance(item, pydantic.BaseModel) for item in value.values())
     if isinstance(value, list | tuple):
@@ -98,7 +98,7 @@ def _holds_settings(value: Any) -> bool:
     return isinstance(value, pydantic.BaseModel)
 
 
-def _below(value: Any, step: str, above: str | None) -> Any:
+def _below(value: Value, step: str, above: str | None) -> Value:
     if isinstance(value, pydantic.BaseModel):
         return dict(_fields(value, step, above))
     if isinstance(value, Mapping):
@@ -107,7 +107,7 @@ def _below(value: Any, step: str, above: str | None) -> Any:
     return [dict(_fields(item, step, above)) for item in value]
 
 
-def _filled(below: Any) -> bool:
+def _filled(below: object) -> bool:
     return any(below) if isinstance(below, list) else bool(below)
 
 
@@ -117,7 +117,7 @@ def _belongs(own: str | None, step: str) -> bool:
     return step.startswith(f"{own}.") or own.startswith(f"{step}.")
 
 
-def _simple(value: Any) -> Any:
+def _simple(value: object) -> Value:
     if isinstance(value, enum.Enum):
         return _simple(value.value)
     if value is None or isinstance(value, bool | str):
@@ -131,7 +131,7 @@ def _simple(value: Any) -> Any:
     return _simple_scalar(value)
 
 
-def _simple_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
+def _simple_mapping(value: Mapping[Value, Value]) -> RecordDict:
     for key in value:
         if not isinstance(key, str):
             msg = f"the key {key!r} of a setting is not text, so it has no canonical form"
@@ -139,7 +139,7 @@ def _simple_mapping(value: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): _simple(item) for key, item in value.items()}
 
 
-def _simple_scalar(value: Any) -> Any:
+def _simple_scalar(value: object) -> Value:
     if isinstance(value, float):
         if not math.isfinite(value):
             msg = f"{value} cannot be a setting; use None for no limit"

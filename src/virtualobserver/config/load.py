@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import pydantic
 
@@ -21,11 +21,12 @@ from virtualobserver.config.sections import canonical_names, resolve_sections
 from virtualobserver.config.settings import Settings, field_marks, leaves
 from virtualobserver.config.tree import Entry, Tree, from_mapping, lookup, merge, plain
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["Overrides", "Resolved", "Resolver", "Row", "json_schema", "load", "settings_from"]
 
 Kind: TypeAlias = Literal["observatories", "analyses"]
-Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
+Overrides: TypeAlias = Record | Sequence[str]
 _Group = TypeVar("_Group", bound=Settings)
 
 
@@ -42,7 +43,7 @@ class Row:
     """One line of ``vo config``."""
 
     path: str
-    value: Any
+    value: Value
     origin: str
     unit: str | None
     doc: str
@@ -101,7 +102,7 @@ class Resolved:
 
 
 def load(
-    source: str | Path | Mapping[str, Any],
+    source: str | Path | Record,
     overrides: Overrides = (),
     *,
     resolve: Resolver,
@@ -177,7 +178,7 @@ def settings_from(model: type[_Group], given: Overrides, *, label: str) -> _Grou
 
 def json_schema(
     resolve: Resolver, *, observatories: Sequence[str] = (), analyses: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> RecordDict:
     """Return the JSON schema of a project's file.
 
     Parameters
@@ -188,9 +189,9 @@ def json_schema(
         The plug-ins to describe in full.
     """
     named: dict[Kind, Sequence[str]] = {"observatories": observatories, "analyses": analyses}
-    fields: dict[str, Any] = {}
+    fields: RecordDict = {}
     for kind, names in named.items():
-        classes: dict[str, Any] = {name: (resolve(kind, name) | None, None) for name in names}
+        classes: RecordDict = {name: (resolve(kind, name) | None, None) for name in names}
         group = pydantic.create_model(kind.capitalize(), **classes)
         fields[kind] = (group, pydantic.Field(default=None, description=_doc(kind)))
     model = pydantic.create_model("Project", __base__=ProjectSettings, **fields)
@@ -201,7 +202,7 @@ def _doc(kind: Kind) -> str:
     return ProjectSettings.model_fields[kind].description or ""
 
 
-def _read_source(source: str | Path | Mapping[str, Any]) -> tuple[Path | None, Tree]:
+def _read_source(source: str | Path | Record) -> tuple[Path | None, Tree]:
     if isinstance(source, Mapping):
         return None, from_mapping(source, origin="mapping")
     path = yamlfile.locate(source)
@@ -239,7 +240,7 @@ def _override_tree(overrides: Overrides) -> Tree:
     return tree
 
 
-def _at(dotted: str, value: Any, place: str) -> Tree:
+def _at(dotted: str, value: object, place: str) -> Tree:
     """Make the tree that holds one value at a dotted path, in which a plug-in may be named by its file."""
     keys = dotted.split(".")
     if local := re.fullmatch(r"(observatories|analyses)\.(.*?\.py)(?:\.(.+))?", dotted):

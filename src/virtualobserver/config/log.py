@@ -16,6 +16,7 @@ import structlog
 from virtualobserver.config.credentials import known_secrets, scrub
 from virtualobserver.errors import ConfigError
 from virtualobserver.secrets import MASK, is_secret_name
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["get_logger", "hide", "show"]
 
@@ -99,7 +100,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 class _Events(logging.Formatter):
     """Writes the values of an event, or of a message that came by plain `logging`, with a renderer of structlog."""
 
-    def __init__(self, render: Any) -> None:
+    def __init__(self, render: structlog.types.Processor) -> None:
         super().__init__()
         self._render = render
 
@@ -112,7 +113,7 @@ class _Events(logging.Formatter):
         return str(self._render(None, record.levelname.lower(), event))
 
 
-def _as_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+def _as_record(_: object, __: str, event: MutableMapping[str, Value]) -> tuple[tuple[str], RecordDict]:
     """Turn an event into a record of `logging`: text that any handler can show, and the values for our own.
 
     Logger, level and time are left out of the text, as every handler has them.
@@ -124,7 +125,7 @@ def _as_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[
     return (text,), {"extra": {_EVENT: dict(event)}}
 
 
-def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _mask(_: object, __: str, event: MutableMapping[str, Value]) -> MutableMapping[str, Value]:
     """Take secrets out of every text of an event."""
     try:
         secrets = known_secrets()
@@ -133,7 +134,7 @@ def _mask(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[st
     return {name: _masked(value, name, secrets) for name, value in event.items()}
 
 
-def _masked(value: Any, name: str, secrets: Iterable[str]) -> Any:
+def _masked(value: object, name: str, secrets: Iterable[str]) -> Value:
     """Return a value of an event without secrets, whatever it is made of."""
     if isinstance(value, str):
         return MASK if is_secret_name(name, anywhere=True) else scrub(value, secrets=secrets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -113,6 +113,6 @@ def _worth_showing(detail: ErrorDetails) -> bool:
     return detail["type"] != "value_error" and not isinstance(detail["input"], pydantic.BaseModel)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

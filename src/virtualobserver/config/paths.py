@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
 from virtualobserver.config.settings import field_marks, model_in
 from virtualobserver.config.tree import Tree
+from virtualobserver.typing import Value
 
 __all__ = ["anchor", "anchored"]
 
@@ -40,7 +40,7 @@ def anchored(path: str, folder: Path | None) -> str:
     return str((folder or Path.cwd()) / Path(path).expanduser())
 
 
-def _absolute(value: Any, folder: Path | None, words: tuple[str, ...]) -> Any:
+def _absolute(value: object, folder: Path | None, words: tuple[str, ...]) -> Value:
     if isinstance(value, list | tuple):
         return [_absolute(item, folder, words) for item in value]
     if isinstance(value, Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import pydantic
 
@@ -13,6 +13,7 @@ from virtualobserver.config.names import legalise
 from virtualobserver.config.settings import Settings, address, leaves, setting
 from virtualobserver.config.yamlfile import dump
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = [
     "AnalysisSettings",
@@ -80,7 +81,7 @@ class CatalogSettings(Settings):
         "configuration",
     )
     named: str | None = setting(None, run_only=True, doc="A catalogue known by name, downloaded once")
-    rows: tuple[dict[str, Any], ...] | None = setting(None, run_only=True, doc="Targets written out here")
+    rows: tuple[RecordDict, ...] | None = setting(None, run_only=True, doc="Targets written out here")
     adql: str | None = setting(None, run_only=True, doc="Query to the Gaia archive")
     cone: ConeSettings | None = setting(
         None, run_only=True, doc="Circle to search: in Gaia, or in the named or VizieR catalogue"
@@ -224,7 +225,7 @@ class ProjectSettings(Settings):
 
     @pydantic.field_validator("observatories", "analyses", mode="before")
     @classmethod
-    def _resolved_sections(cls, value: Any) -> Any:
+    def _resolved_sections(cls, value: Value) -> Value:
         for name, section in dict(value).items():
             if not isinstance(section, Settings):
                 msg = f"{name}: should be an object of the plug-in's Settings; config.load makes it"
@@ -248,7 +249,7 @@ class ProjectSettings(Settings):
             msg = f"project {self.name} cannot run: " + "; ".join(missing)
             raise ConfigError(msg)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> RecordDict:
         """Return all values as plain dictionaries, lists and scalars; shares nothing with the settings."""
         return self.model_dump(mode="json", by_alias=False)
 
@@ -273,7 +274,7 @@ class ProjectSettings(Settings):
             msg = f"{target}: cannot be written: {error.strerror}"
             raise ConfigError(msg) from error
 
-    def compare(self, other: ProjectSettings) -> dict[str, tuple[Any, Any]]:
+    def compare(self, other: ProjectSettings) -> dict[str, tuple[Value, Value]]:
         """Return the paths whose values differ, with both values; None where one side has no such path."""
         mine = {".".join(leaf.path): leaf.value for leaf in leaves(self)}
         theirs = {".".join(leaf.path): leaf.value for leaf in leaves(other)}

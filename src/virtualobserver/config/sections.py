@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import pydantic
 
@@ -13,6 +13,7 @@ from virtualobserver.config.project import ProjectSettings
 from virtualobserver.config.settings import Settings, model_in, names_of
 from virtualobserver.config.tree import Entry, Tree, plain
 from virtualobserver.errors import ConfigError, PluginError
+from virtualobserver.typing import Value
 
 __all__ = ["KINDS", "canonical_names", "resolve_sections"]
 
@@ -127,7 +128,7 @@ def _canonical_plugins(kind: Kind, entry: Entry, resolve: Resolve) -> Tree:
 
 
 def _as_section(kind: Kind, entry: Entry) -> Tree:
-    value: Any = entry.value
+    value: Value = entry.value
     if value is None:
         return {}
     if isinstance(value, dict):

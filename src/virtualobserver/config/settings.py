@@ -6,13 +6,16 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pydantic
 from pydantic.fields import FieldInfo
 
+from virtualobserver.typing import Record, RecordDict, Value
+
 __all__ = [
     "Bins",
+    "Configured",
     "Leaf",
     "NonNegativeRange",
     "PositiveRange",
@@ -88,11 +91,29 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("*", mode="before")
     @classmethod
-    def _keep_kinds_apart(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+    def _keep_kinds_apart(cls, value: Value, info: pydantic.ValidationInfo) -> Value:
         field = cls.model_fields.get(info.field_name or "")
         if field is not None:
             _refuse_other_kind(value, frozenset(_leaf_types(field.annotation)))
         return value
+
+
+class Configured:
+    """What has a class of settings: that which its bases name in brackets, unless its body names one.
+
+    So ``class Mine(Analysis[TimeSeries, MySettings])`` tells people, type checkers and the run at once.
+    """
+
+    Settings: ClassVar[type[Any]] = Settings
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        if "Settings" in vars(cls):
+            return
+        for base in vars(cls).get("__orig_bases__", ()):
+            for given in typing.get_args(base):
+                if isinstance(given, type) and issubclass(given, Settings):
+                    cls.Settings = given
 
 
 def address(default: str | None, *, doc: str, **marks: Any) -> Any:
@@ -149,7 +170,7 @@ def setting(
     if run_only and step is not None:
         msg = f"a setting of step {step!r} cannot be run_only: {doc}"
         raise ValueError(msg)
-    extra: dict[str, Any] = {"unit": unit, "step": step, "run_only": run_only, "aliases": list(aliases)}
+    extra: RecordDict = {"unit": unit, "step": step, "run_only": run_only, "aliases": list(aliases)}
     extra |= {"path": path, "words": list(words)}
     extra = {key: value for key, value in extra.items() if value}
     if aliases:
@@ -172,7 +193,7 @@ class _Marks:
 
 def field_marks(field: FieldInfo) -> _Marks:
     """Return unit, step, run_only, aliases, path and words of a field declared with `setting` (or without it: none)."""
-    extra: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    extra: Record = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return _Marks(
         unit=extra.get("unit"),
         step=extra.get("step"),
@@ -191,7 +212,7 @@ def names_of(model: type[pydantic.BaseModel]) -> dict[str, str]:
     return names | {name: name for name in model.model_fields}
 
 
-def model_in(annotation: Any) -> type[Settings] | None:
+def model_in(annotation: object) -> type[Settings] | None:
     """Return the group of settings that an annotation (or one side of its union) asks for, if any."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
@@ -207,7 +228,7 @@ class Leaf:
     """One value of resolved settings: its path, the value, the field that declares it."""
 
     path: tuple[str, ...]
-    value: Any
+    value: Value
     field: FieldInfo
 
 
@@ -225,7 +246,7 @@ def leaves(settings: pydantic.BaseModel, path: tuple[str, ...] = ()) -> Iterator
             yield Leaf(here, value, field)
 
 
-def _leaf_types(annotation: Any) -> Iterator[Any]:
+def _leaf_types(annotation: object) -> Iterator[Any]:
     origin = typing.get_origin(annotation)
     if origin is None:
         yield annotation
@@ -241,7 +262,7 @@ def _leaf_types(annotation: Any) -> Iterator[Any]:
                 yield from _leaf_types(part)
 
 
-def _refuse_other_kind(value: Any, kinds: frozenset[Any]) -> None:
+def _refuse_other_kind(value: object, kinds: frozenset[Any]) -> None:
     """Raise where pydantic would turn one kind of scalar into another without a word."""
     if isinstance(value, list | tuple | set | frozenset):
         for item in value:

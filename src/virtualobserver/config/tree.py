@@ -10,9 +10,10 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["Entry", "Tree", "from_mapping", "lookup", "merge", "place_of", "plain"]
 
@@ -33,7 +34,7 @@ class Entry:
         Where a relative path in the value starts: the folder of the file, None for the working folder.
     """
 
-    value: Any
+    value: Value
     place: str
     origin: str
     folder: Path | None = None
@@ -43,7 +44,7 @@ class Entry:
         """Whether keys stand below this one."""
         return isinstance(self.value, dict)
 
-    def holding(self, value: Any) -> Entry:
+    def holding(self, value: object) -> Entry:
         """Return an entry of the same place with another value."""
         return replace(self, value=value)
 
@@ -51,7 +52,7 @@ class Entry:
 Tree: TypeAlias = dict[str, Entry]
 
 
-def from_mapping(mapping: Mapping[str, Any], *, origin: str) -> Tree:
+def from_mapping(mapping: Record, *, origin: str) -> Tree:
     """Make a tree of a plain mapping; nothing in it is shared with the original.
 
     Raises
@@ -81,7 +82,7 @@ def merge(base: Tree, over: Tree) -> Tree:
     return merged
 
 
-def plain(tree: Tree) -> dict[str, Any]:
+def plain(tree: Tree) -> RecordDict:
     """Return the values of a tree as ordinary dictionaries, lists and scalars."""
     return {
         key: plain(entry.value) if entry.is_section else copy.deepcopy(entry.value)
@@ -102,7 +103,7 @@ def lookup(tree: Tree, path: Sequence[str | int], *, exact: bool = False) -> Ent
         Accept no section above the path itself (a list or scalar above it still counts: it wrote the value).
     """
     found: Entry | None = None
-    level: Any = tree
+    level: Value = tree
     for key in path:
         if not isinstance(level, dict) or key not in level:
             break

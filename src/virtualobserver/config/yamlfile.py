@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import io
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -15,6 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from virtualobserver.config.tree import Entry, Tree
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["MAX_BYTES", "dump", "locate", "parse", "read", "scalar"]
 
@@ -121,7 +121,7 @@ def parse(text: str, *, label: str, short: str | None = None, folder: Path | Non
     return section
 
 
-def scalar(text: str, *, label: str) -> Any:
+def scalar(text: str, *, label: str) -> Value:
     """Parse the right side of an override: a YAML 1.2 scalar, or a list or mapping in one line.
 
     Raises
@@ -136,7 +136,7 @@ def scalar(text: str, *, label: str) -> Any:
     return reader.plain(node, ())
 
 
-def dump(data: Mapping[str, Any]) -> str:
+def dump(data: Record) -> str:
     """Write plain data as YAML that `parse` reads back equal."""
     writer = YAML(typ="safe", pure=True)
     writer.version = "1.2"
@@ -217,7 +217,7 @@ class _Reader:
             tree[key] = Entry(value, place, f"{self.short}:{line}", self.folder)
         return tree
 
-    def key(self, node: Node, taken: Mapping[str, Any]) -> str:
+    def key(self, node: Node, taken: Record) -> str:
         if not isinstance(node, ScalarNode) or str(node.tag) not in _KINDS:
             tag = str(node.tag)
             merge = tag == f"{_TAG}merge"
@@ -230,13 +230,13 @@ class _Reader:
             raise self.error(node, f"duplicate key {key!r}; it stands above already")
         return key
 
-    def plain(self, node: Node, above: tuple[int, ...]) -> Any:
+    def plain(self, node: Node, above: tuple[int, ...]) -> Value:
         self.check(node, above)
         inside = (*above, id(node))
         if isinstance(node, SequenceNode):
             return [self.plain(item, inside) for item in node.value]
         if isinstance(node, MappingNode):
-            data: dict[str, Any] = {}
+            data: RecordDict = {}
             for key_node, value_node in node.value:
                 key = self.key(key_node, data)
                 # in a list of targets, 00123 and 1e5 are names and no numbers
@@ -260,7 +260,7 @@ class _Reader:
             reason = "half of a pair of escapes (\\ud800 to \\udfff), which is no character"
             raise self.error(node, reason) from None
 
-    def scalar(self, node: Node) -> Any:
+    def scalar(self, node: Node) -> Value:
         text, kind = self.text(node), str(node.tag).removeprefix(_TAG)
         if kind == "null":
             return None

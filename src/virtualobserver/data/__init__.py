@@ -3,7 +3,7 @@
 Knows no file, row or picture.
 """
 
-from virtualobserver.data.handles import Handle, MemoryHandle, as_handle
+from virtualobserver.data.handles import Handle, MemoryHandle, as_handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.data.result import Event, Found, Result
@@ -26,4 +26,5 @@ __all__ = [
     "Target",
     "TimeSeries",
     "as_handle",
+    "of_kind",
 ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["FIRST_BIN", "NAN_BIN", "OVERFLOW_BIN", "UNDERFLOW_BIN", "Axis", "Traits"]
 
@@ -118,7 +120,7 @@ class Axis:
     def __bool__(self) -> bool:
         return True  # also without bins
 
-    def __getitem__(self, place: int) -> Any:
+    def __getitem__(self, place: int) -> Value:
         if not -len(self) <= place < len(self):
             msg = f"axis {self.name!r} has {len(self)} bins, none of them number {place}"
             raise IndexError(msg)
@@ -127,10 +129,10 @@ class Axis:
         low = place % len(self)
         return tuple(self.edges[low : low + 2].tolist())
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Value]:
         return (self[place] for place in range(len(self)))
 
-    def centers(self, codes: ArrayLike) -> NDArray[Any]:
+    def centers(self, codes: ArrayLike) -> Array:
         """Coordinates of bins: centres or labels; NaN, -inf, +inf (text: empty) for the special bins."""
         code = np.asarray(codes, dtype=np.int64)
         if self.kind == "text":
@@ -214,15 +216,15 @@ class Axis:
         stop = f", stop {self.stop:g}" if self.kind == "fixed" else ""
         return f"{self.name!r} ({self.kind}, start {self.start:g}{stop}, step {self.step:g} {self.unit})"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> RecordDict:
         """Plain values that JSON can hold; `from_dict` turns them back."""
-        shared: dict[str, Any] = {"name": self.name, "kind": self.kind, "unit": self.unit}
+        shared: RecordDict = {"name": self.name, "kind": self.kind, "unit": self.unit}
         if self.kind == "text":
             return shared | {"labels": list(self.labels)}
         return shared | {"start": self.start, "stop": self.stop, "step": self.step}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Axis:
+    def from_dict(cls, values: Record) -> Axis:
         """Axis of the values `as_dict` gave."""
         try:
             return cls(**{**values, "labels": tuple(values.get("labels", ()))})

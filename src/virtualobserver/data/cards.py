@@ -5,12 +5,14 @@ A part of a reduction keeps them in the ``meta`` of its table, since products ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-from virtualobserver.data.handles import Handle
+from virtualobserver.data.handles import Handle, of_kind
+from virtualobserver.data.table import Table
 from virtualobserver.maths.astrometry.tan_sip import replace_world
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["cards_by_unit", "with_cards"]
 
@@ -18,17 +20,17 @@ _PLACE: Final = MappingProxyType({"wcs": "wcs", "zeropoint": "cards"})
 """Role of a table, and where in its ``meta`` the cards are."""
 
 
-def cards_by_unit(products: Sequence[Handle]) -> dict[str, Mapping[str, Any]]:
+def cards_by_unit(products: Sequence[Handle]) -> dict[str, Record]:
     """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
-    found: dict[str, dict[str, Any]] = {}
-    for one in products:
-        key = _PLACE.get(one.info.role) if one.info.kind == "table" else None
+    found: dict[str, RecordDict] = {}
+    for one in of_kind(products, Table):
+        key = _PLACE.get(one.info.role)
         if key is not None and (cards := one.load().meta.get(key)):
             found.setdefault(one.info.unit, {}).update(cards)
     return dict(found)
 
 
-def with_cards(header: Mapping[str, Any], cards: Mapping[str, Any] | None) -> dict[str, Any]:
+def with_cards(header: Record, cards: Record | None) -> RecordDict:
     """Return a header with further cards; new world coordinates leave nothing of the old ones."""
     if not cards:
         return dict(header)

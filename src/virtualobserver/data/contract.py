@@ -16,11 +16,12 @@ import numpy as np
 
 from virtualobserver.data.handles import Container
 from virtualobserver.data.image import Image
-from virtualobserver.data.product import Aux, RawRef, Target
+from virtualobserver.data.product import Aux, Product, RawRef, Target
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["AnalysisContract", "SurveyContract", "fingerprint", "noise_of"]
 
@@ -56,8 +57,8 @@ class SurveyContract:
     """
 
     targets: Sequence[Target] = (STAR,)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    services: Callable[[Any, Sequence[RawRef]], Mapping[str, Any]] | None = None
+    options: Record = field(default_factory=dict)
+    services: Callable[[Any, Sequence[RawRef]], Record] | None = None
     files: Callable[[Target, Sequence[RawRef]], Mapping[str, bytes]] = _files_of
     indexes: Sequence[str] = ()
     own_columns: Sequence[str] = ()
@@ -92,9 +93,9 @@ class AnalysisContract:
 
     false_alarms: float = 0.02
     trials: int = 200
-    noise: Callable[[np.random.Generator], Sequence[Any]] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    strong: Mapping[str, Any] = field(default_factory=dict)
+    noise: Callable[[np.random.Generator], Sequence[Product]] | None = None
+    options: Record = field(default_factory=dict)
+    strong: Record = field(default_factory=dict)
     recovered: float = 0.9
     injections: int = 10
     aux: Aux = field(default_factory=lambda: Aux(STAR))
@@ -157,8 +158,8 @@ def fingerprint(data: Container) -> str:
     return digest.hexdigest()
 
 
-def _parts(data: Container) -> dict[str, Any]:
-    parts: dict[str, Any] = {"kind": data.kind}
+def _parts(data: Container) -> RecordDict:
+    parts: RecordDict = {"kind": data.kind}
     for name, value in vars(data).items():
         if name == "columns":
             parts |= {f"column {column}": values for column, values in value.items()}

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeAlias, cast, runtime_checkable
 
-__all__ = ["Container", "Handle", "MemoryHandle", "ProductInfo", "as_handle"]
+from typing_extensions import TypeVar
 
-Container = Any  # TimeSeries | SpectrumSet | Image | Table
+from virtualobserver.data.image import Image
+from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.data.table import Table
+from virtualobserver.typing import RecordDict
+
+__all__ = ["Container", "Handle", "MemoryHandle", "ProductInfo", "as_handle", "of_kind"]
+
+Container: TypeAlias = Table | SpectrumSet | Image
+"""What a product holds; a `TimeSeries` is a table."""
+
+C_co = TypeVar("C_co", bound=Container, covariant=True, default=Container)
+C = TypeVar("C", bound=Container)
 
 
 @dataclass(frozen=True)
@@ -26,43 +38,47 @@ class ProductInfo:
     observatory: str = ""
     product_id: int | None = None
     simulated: bool = False
-    statistics: dict[str, Any] = field(default_factory=dict)
+    statistics: RecordDict = field(default_factory=dict)
 
 
 @runtime_checkable
-class Handle(Protocol):
-    """A stored container that is read when asked for."""
+class Handle(Protocol[C_co]):
+    """A stored container that is read when asked for; ``Handle[Image]`` is one of an image."""
 
     @property
     def info(self) -> ProductInfo:
         """What is known without opening the file."""
         ...
 
-    def load(self) -> Container:
+    def load(self) -> C_co:
         """Read the whole container and check its checksum."""
         ...
 
-    def section(self, rows: slice, cols: slice | None = None) -> Container:
+    def section(self, rows: slice, cols: slice | None = None) -> C_co:
         """Read a part: rows of a table or light curve, a box of an image with variance and mask."""
         ...
 
 
 @dataclass(frozen=True)
-class MemoryHandle:
+class MemoryHandle(Generic[C_co]):
     """A handle backed by a container in memory, for tests, notebooks and injections."""
 
-    container: Container
+    container: C_co
     info: ProductInfo
 
-    def load(self) -> Container:
+    def load(self) -> C_co:
         """Return the container."""
         return self.container
 
-    def section(self, rows: slice, cols: slice | None = None) -> Container:
+    def section(self, rows: slice, cols: slice | None = None) -> C_co:
         """Return rows of a table, epochs and pixels of spectra, or a box of an image with variance and mask."""
-        if hasattr(self.container, "take"):
-            return self.container.take(rows)
-        return self.container.cut(rows, cols)
+        data: Container = self.container
+        return cast(C_co, data.take(rows) if isinstance(data, Table) else data.cut(rows, cols))
+
+
+def of_kind(products: Iterable[Handle], container: type[C]) -> list[Handle[C]]:
+    """Return the products that hold one kind of container, ``of_kind(products, Image)``, none of which is opened."""
+    return [cast(Handle[C], one) for one in products if one.info.kind == container.kind]
 
 
 def as_handle(thing: Any, *, role: str = "reduced", series: str = "", observatory: str = "") -> Handle:

@@ -8,7 +8,7 @@ have bins of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -21,6 +21,8 @@ from virtualobserver.data.bins import MAX_COUNT, Codes, Counts, collect, no_wrap
 from virtualobserver.data.packing import axes_of, packed, unpacked
 from virtualobserver.data.show import facts_html
 from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import xarray
@@ -37,7 +39,7 @@ CF: Final = "CF-1.11"
 class SparseCounts:
     """Occupied bins: axes as plain values, bin codes (n_bins, n_axes) in rising order, counts (n_bins)."""
 
-    axes: tuple[dict[str, Any], ...]
+    axes: tuple[RecordDict, ...]
     index: Codes
     count: Counts
 
@@ -339,7 +341,7 @@ class Histogram:
             places.append(np.concatenate(([UNDERFLOW_BIN], regular, [OVERFLOW_BIN])) if around else regular)
         return np.ix_(*places)
 
-    def to_numpy(self) -> tuple[NDArray[Any], ...]:
+    def to_numpy(self) -> tuple[Array, ...]:
         """Return the counts of the regular bins, and of each axis the edges (labels of texts), as numpy does.
 
         What is missing, below or above, is not among them; see `missing`, `underflow` and `overflow`.
@@ -350,7 +352,7 @@ class Histogram:
         ]
         return (dense[self._flow_places(flow=False)], *sides)
 
-    def _to_uhi_(self) -> dict[str, Any]:
+    def _to_uhi_(self) -> RecordDict:
         """Return what ``hist.Hist`` is built from."""
         from virtualobserver.data.foreign.counts import to_uhi
 
@@ -373,7 +375,7 @@ class Histogram:
         }  # fmt: skip
         return facts_html(repr(self), facts)
 
-    def to_xarray(self, *, attrs: Mapping[str, Any] | None = None) -> xarray.Dataset:
+    def to_xarray(self, *, attrs: Record | None = None) -> xarray.Dataset:
         """`xarray.Dataset` with variable ``counts`` over the regular bins, see `variables`; `from_xarray` reads it.
 
         Parameters
@@ -398,9 +400,9 @@ class Histogram:
         """
         from virtualobserver.data.foreign.counts import from_xarray
 
-        return cls.from_sparse(from_xarray(dataset))
+        return cls.from_sparse(SparseCounts(*from_xarray(dataset)))
 
-    def variables(self) -> dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]]:
+    def variables(self) -> dict[str, tuple[tuple[str, ...], Array, RecordDict]]:
         """Return counts of the regular bins and coordinates: name to dimensions, array and attributes.
 
         Numeric coordinates are bin centres, those of texts labels; they can be an index. Counts with a value that is

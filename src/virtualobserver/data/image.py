@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar
 
 from virtualobserver.data.show import facts_html
 from virtualobserver.data.table import freeze
 from virtualobserver.data.world import moved, world_of
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData, NDData
@@ -46,10 +45,10 @@ class Image:
 
     kind: ClassVar[str] = "image"
 
-    data: NDArray[Any]
-    variance: NDArray[Any] | None = None
-    mask: NDArray[Any] | None = None
-    header: Mapping[str, Any] = field(default_factory=dict)
+    data: Array
+    variance: Array | None = None
+    mask: Array | None = None
+    header: Record = field(default_factory=dict)
     unit: str = "adu"
 
     def __post_init__(self) -> None:
@@ -120,9 +119,7 @@ class Image:
         return row, column
 
     @staticmethod
-    def moved(
-        header: Mapping[str, Any], row: int, column: int, *, shape: tuple[int, int] | None = None
-    ) -> dict[str, Any]:
+    def moved(header: Record, row: int, column: int, *, shape: tuple[int, int] | None = None) -> RecordDict:
         """Return the header of a box that begins at a row and a column; see `virtualobserver.data.world.moved`."""
         return moved(header, row, column, shape=shape)
 
@@ -151,4 +148,4 @@ class Image:
         """
         from virtualobserver.data.foreign.images import image_from_ccddata
 
-        return image_from_ccddata(ccd, unit=unit)
+        return cls(**image_from_ccddata(ccd, unit=unit))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.axis import Axis
 from virtualobserver.errors import InvalidFile
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["axes_of", "packed", "unpacked"]
 
@@ -76,7 +76,7 @@ def _header_of(axes: tuple[Axis, ...]) -> bytes:
     return json.dumps([axis.as_dict() for axis in axes], sort_keys=True, separators=(",", ":")).encode()
 
 
-def _narrow(numbers: NDArray[Any], kind: str) -> NDArray[Any]:
+def _narrow(numbers: Array, kind: str) -> Array:
     """Return the numbers in the smallest type that holds them all."""
     low, high = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
     for dtype, least, most in _LIMITS[kind]:

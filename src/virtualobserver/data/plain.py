@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 from datetime import date
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
+
+from virtualobserver.typing import Value
 
 __all__ = ["finite", "plain"]
 
@@ -16,7 +18,7 @@ __all__ = ["finite", "plain"]
 _PLAIN: Final = frozenset({str, int, bool})
 
 
-def finite(value: Any) -> Any:
+def finite(value: object) -> Value:
     """Return a number, or None for one that is NaN or infinite; anything else as it is.
 
     NumPy's numbers become those of Python.
@@ -26,7 +28,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def plain(value: Any, *, strict: bool = False) -> Any:
+def plain(value: object, *, strict: bool = False) -> Value:
     """Return a value fit for JSON: NumPy's values and arrays as Python's, NaN and infinities as None.
 
     Mappings get keys of text; sets and tuples become lists; dates and paths text.
@@ -61,5 +63,5 @@ def plain(value: Any, *, strict: bool = False) -> Any:
     return value
 
 
-def _key(name: Any) -> str:
+def _key(name: object) -> str:
     return str(name.item() if isinstance(name, np.generic) else name)

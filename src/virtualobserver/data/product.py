@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
-from virtualobserver.data.handles import Container
+from virtualobserver.data.handles import C_co, Handle
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.astrometry.motion import move_linear
+from virtualobserver.typing import Record
 
 __all__ = ["Aux", "Known", "Missing", "Product", "Raw", "RawRef", "Target"]
 
@@ -37,7 +38,7 @@ class Target:
     aliases: tuple[str, ...] = ()
     kind: str = "object"
     namespace: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Record = field(default_factory=dict)
 
     def position_at(self, year: float) -> tuple[float, float]:
         """Return right ascension and declination (deg) in a Julian year; without proper motion it stays.
@@ -59,8 +60,8 @@ class Aux:
     """What a pure step may use besides its inputs, and where it says what it leaves out."""
 
     target: Target
-    masters: Mapping[str, Any] = field(default_factory=dict)
-    services: Mapping[str, Any] = field(default_factory=dict)
+    masters: Mapping[str, Handle[Any]] = field(default_factory=dict)
+    services: Record = field(default_factory=dict)
     notes: Counter[str] = field(default_factory=Counter, compare=False)
     """How many rows, frames or spectra were not used, or used with an assumption, by cause; see `note`."""
 
@@ -105,8 +106,8 @@ class Raw:
     path: Path | None = None
     in_place: bool = False
     key: str = ""
-    obscore: Mapping[str, Any] = field(default_factory=dict)
-    header: Mapping[str, Any] = field(default_factory=dict)
+    obscore: Record = field(default_factory=dict)
+    header: Record = field(default_factory=dict)
     owner: Target | None = None
 
 
@@ -117,7 +118,7 @@ class Known:
     archive_id: str
     raw_id: int
     format: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict)
+    header: Record = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ class RawRef:
     read: Callable[[], bytes]
     path: Path | None = None
     key: str = ""
-    obscore: Mapping[str, Any] = field(default_factory=dict)
-    header: Mapping[str, Any] = field(default_factory=dict)
+    obscore: Record = field(default_factory=dict)
+    header: Record = field(default_factory=dict)
     raw_id: int | None = None
     simulated: bool = False
 
@@ -161,7 +162,7 @@ class RawRef:
 
 
 @dataclass(frozen=True)
-class Product:
+class Product(Generic[C_co]):
     """One product of `reduce` or `find`, not stored yet.
 
     Parameters
@@ -180,12 +181,12 @@ class Product:
         Summary numbers; those that have a column in the table `product` land there.
     """
 
-    data: Container
+    data: C_co
     role: str = "reduced"
     series: str = ""
     band: str = ""
     target: Target | None = None
-    statistics: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Record = field(default_factory=dict)
 
     @property
     def container_kind(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.product import Product, Target
+from virtualobserver.typing import Record
 
 __all__ = ["Event", "Found", "Result"]
 
@@ -30,7 +30,7 @@ class Event:
     dec: float | None = None
     band: str = ""
     quality: int = 0
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Record = field(default_factory=dict)
     product: int | None = None
     source: str | None = None
 
@@ -62,7 +62,7 @@ class Result:
     """
 
     detections: Sequence[Event] = ()
-    properties: Mapping[str, Any] = field(default_factory=dict)
+    properties: Record = field(default_factory=dict)
     products: Sequence[Product] = ()
     sources: Sequence[Found] = ()
     histograms: Mapping[str, Histogram] = field(default_factory=dict)

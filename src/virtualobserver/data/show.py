@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
-from typing import Any
+
+from virtualobserver.typing import Record
 
 __all__ = ["facts_html"]
 
 
-def facts_html(title: str, facts: Mapping[str, Any]) -> str:
+def facts_html(title: str, facts: Record) -> str:
     """Return a heading and a small table of facts; every text is escaped."""
     rows = "".join(
         f"<tr><th>{escape(str(name))}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items()

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from virtualobserver.data.show import facts_html
 from virtualobserver.data.table import Table, freeze
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import specutils
@@ -45,16 +44,16 @@ class SpectrumSet:
 
     kind: ClassVar[str] = "spectrum"
 
-    wave: NDArray[Any]
-    flux: NDArray[Any]
-    error: NDArray[Any]
-    mask: NDArray[Any]
+    wave: Array
+    flux: Array
+    error: Array
+    mask: Array
     epochs: Table
     wave_unit: str = "Angstrom"
     flux_unit: str = ""
     frame: str = "barycentric"
     medium: str = "air"
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Record = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "meta", copy.deepcopy(dict(self.meta)))
@@ -73,7 +72,7 @@ class SpectrumSet:
         return len(self.epochs)
 
     @property
-    def mjd(self) -> NDArray[Any]:
+    def mjd(self) -> Array:
         """Middle of each exposure, MJD (UTC), shape (n_spectrum,)."""
         return self.epochs["mjd"]
 
@@ -108,7 +107,7 @@ class SpectrumSet:
         return spectra_to_specutils(self, number)
 
     @classmethod
-    def from_specutils(cls, spectra: Any, **facts: Any) -> Self:
+    def from_specutils(cls, spectra: object, **facts: object) -> Self:
         """Build from a `specutils.Spectrum`, a list of them, or a `SpectrumCollection`, on one grid.
 
         Parameters
@@ -133,7 +132,7 @@ class SpectrumSet:
         return spectra_to_xarray(self)
 
     @classmethod
-    def from_xarray(cls, dataset: xarray.Dataset, **facts: Any) -> Self:
+    def from_xarray(cls, dataset: xarray.Dataset, **facts: object) -> Self:
         """Build from a dataset such as `to_xarray` gives.
 
         Raises

@@ -9,9 +9,11 @@ from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import astropy.table
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Table", "freeze"]
 
 
-def freeze(array: ArrayLike) -> NDArray[Any]:
+def freeze(array: ArrayLike) -> Array:
     """Return a read-only view of `array`; the caller's own array stays writeable."""
     view = np.asarray(array).view()
     view.flags.writeable = False
@@ -49,9 +51,9 @@ class Table:
 
     kind: ClassVar[str] = "table"
 
-    columns: Mapping[str, NDArray[Any]]
+    columns: Mapping[str, Array]
     units: Mapping[str, str] = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Record = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         columns = {name: freeze(values) for name, values in self.columns.items()}
@@ -69,7 +71,7 @@ class Table:
             return len(values)
         return 0
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
+    def __getitem__(self, name: str) -> Array:
         try:
             return self.columns[name]
         except KeyError:
@@ -104,7 +106,7 @@ class Table:
         return frame
 
     @classmethod
-    def from_pandas(cls, frame: pd.DataFrame, **facts: Any) -> Self:
+    def from_pandas(cls, frame: pd.DataFrame, **facts: object) -> Self:
         """Build from a DataFrame; units, meta and other facts are taken from ``.attrs`` unless given.
 
         An index that has a name becomes a column.
@@ -145,7 +147,7 @@ class Table:
         return table
 
     @classmethod
-    def from_astropy(cls, table: astropy.table.Table, **facts: Any) -> Self:
+    def from_astropy(cls, table: astropy.table.Table, **facts: object) -> Self:
         """Build from an `astropy.table.Table`, `QTable` or `TimeSeries`.
 
         Hidden values become NaN, NaT or, of text, None. Columns of times become MJD in their own scale, which
@@ -169,7 +171,7 @@ class Table:
         return table_to_xarray(self, self._facts())
 
     @classmethod
-    def from_xarray(cls, dataset: xarray.Dataset, **facts: Any) -> Self:
+    def from_xarray(cls, dataset: xarray.Dataset, **facts: object) -> Self:
         """Build from a dataset with one dimension; units and facts are its attributes unless given.
 
         Raises
@@ -186,12 +188,12 @@ class Table:
     def _fact_names(cls) -> list[str]:
         return [one.name for one in fields(cls) if one.name != "columns"]
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> RecordDict:
         """Return all that is known beside the columns."""
         return {name: getattr(self, name) for name in self._fact_names()}
 
     @classmethod
-    def _build(cls, columns: Mapping[str, Any], found: dict[str, Any], given: dict[str, Any]) -> Self:
+    def _build(cls, columns: Record, found: RecordDict, given: RecordDict) -> Self:
         """Build from columns, the facts a foreign object holds, and those the caller gives."""
         return cls(columns=columns, **(found | given))
 
@@ -199,5 +201,5 @@ class Table:
         return f"<p>{escape(repr(self))}</p>{self.to_pandas().head(20).to_html()}"
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: object) -> RecordDict:
     return dict(value) if isinstance(value, Mapping) else {}

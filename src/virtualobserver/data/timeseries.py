@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from virtualobserver.data.table import Table
 from virtualobserver.data.units import same_unit
 from virtualobserver.errors import DataError
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import astropy.timeseries
@@ -123,7 +123,7 @@ class TimeSeries(Table):
         return curve_to_lightkurve(self, label)
 
     @classmethod
-    def from_lightkurve(cls, curve: lightkurve.LightCurve, **facts: Any) -> Self:
+    def from_lightkurve(cls, curve: lightkurve.LightCurve, **facts: object) -> Self:
         """Build from a `lightkurve.LightCurve`.
 
         Times become MJD in UTC, and go out again in the scale and format they came in; a barycentric time stays
@@ -148,7 +148,7 @@ class TimeSeries(Table):
         return table
 
     @classmethod
-    def from_astropy(cls, table: astropy.table.Table, **facts: Any) -> Self:
+    def from_astropy(cls, table: astropy.table.Table, **facts: object) -> Self:
         """Build from an `astropy.table.Table`, or a `TimeSeries` whose times become ``mjd``; see `Table.from_astropy`.
 
         Raises
@@ -161,7 +161,7 @@ class TimeSeries(Table):
         return super().from_astropy(with_mjd(table), **facts)
 
     @classmethod
-    def _build(cls, columns: Mapping[str, Any], found: dict[str, Any], given: dict[str, Any]) -> Self:
+    def _build(cls, columns: Record, found: RecordDict, given: RecordDict) -> Self:
         facts = found | given
         meta = dict(facts.get("meta", {}))
         if "band" in meta and "band" not in found and "meta" not in given:
@@ -173,7 +173,7 @@ class TimeSeries(Table):
             facts["flux_unit"] = facts["units"]["flux"]
         return super()._build(columns, facts, {})
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, **options: object) -> Any:
         """Draw the light curve; see `virtualobserver.plot.lightcurve`."""
         from virtualobserver.hooks import draw
 

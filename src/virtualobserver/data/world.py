@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from virtualobserver.errors import BadKeyword
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -29,12 +29,12 @@ _OWN_SECTIONS: Final = ("DATASEC", "TRIMSEC", "BIASSEC")
 """Boxes counted in the pixels of the array itself; CCDSEC and DETSEC count those of the detector."""
 
 
-def has_world(header: Mapping[str, Any]) -> bool:
+def has_world(header: Record) -> bool:
     """Say whether a header names the kind of its two axes."""
     return bool(str(header.get("CTYPE1") or "").strip() and str(header.get("CTYPE2") or "").strip())
 
 
-def world_of(header: Mapping[str, Any]) -> WCS:
+def world_of(header: Record) -> WCS:
     """Return the world coordinates of an image with two axes.
 
     Only cards that can say something about them are looked at, so that lists of HISTORY and COMMENT, undefined
@@ -65,7 +65,7 @@ def world_of(header: Mapping[str, Any]) -> WCS:
             raise BadKeyword(msg) from error
 
 
-def _read(key: str, value: Any) -> Any:
+def _read(key: str, value: object) -> Value:
     """Return a value as a number where one belongs: some headers have their numbers as text, which astropy skips."""
     if isinstance(value, str) and _NUMBER.fullmatch(key):
         number = _number(value)
@@ -73,16 +73,14 @@ def _read(key: str, value: Any) -> Any:
     return value
 
 
-def _holds(value: Any) -> bool:
+def _holds(value: object) -> bool:
     """Whether a FITS card can hold the value."""
     if isinstance(value, str):
         return value.isascii() and value.isprintable()
     return isinstance(value, bool | int | float | np.integer | np.floating) and math.isfinite(value)
 
 
-def moved(
-    header: Mapping[str, Any], row: int, column: int, *, shape: tuple[int, int] | None = None
-) -> dict[str, Any]:
+def moved(header: Record, row: int, column: int, *, shape: tuple[int, int] | None = None) -> RecordDict:
     """Return the header of a box that begins at a row and a column of the array, counted from 0.
 
     The reference pixels of all world coordinates move, the offset to the detector (``LTV``) and the boxes that
@@ -112,7 +110,7 @@ def moved(
     return new
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> Value:
     """Return a number, also one written as text, or None."""
     if isinstance(value, str):
         try:

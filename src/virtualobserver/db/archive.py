@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.db.engine import Database
@@ -52,7 +53,7 @@ class DatabaseSlots:
     def reserve(self, host: str, interval: float) -> float:
         """Take the host's next turn, keep it busy for ``interval`` seconds, return seconds until the turn."""
         statement = _RESERVE if interval > 0 else _LOOK
-        values: dict[str, Any] = {"host": host} | ({"interval": interval} if interval > 0 else {})
+        values: RecordDict = {"host": host} | ({"interval": interval} if interval > 0 else {})
         with self._database.engine.begin() as connection:
             wait = connection.execute(statement, values).scalar()
         return max(float(wait or 0.0), 0.0)
@@ -83,7 +84,7 @@ class JobBook:
         self._database = database
         self._observatory = observatory
 
-    def get(self, job: str) -> dict[str, Any] | None:
+    def get(self, job: str) -> RecordDict | None:
         """Return what is known of a request, with ``age`` in seconds; None for an unknown one."""
         statement = text("""
             SELECT facts, extract(epoch FROM clock_timestamp() - changed)::float8 AS age FROM archive_job
@@ -92,7 +93,7 @@ class JobBook:
             row = connection.execute(statement, {"observatory": self._observatory, "job": job}).first()
         return None if row is None else {**row.facts, "age": row.age}
 
-    def put(self, job: str, facts: Mapping[str, Any]) -> None:
+    def put(self, job: str, facts: Record) -> None:
         """Write down what is known of a request, in place of what was."""
         statement = text("""
             INSERT INTO archive_job (observatory, job, facts, changed)

@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 from virtualobserver.db import driver
 from virtualobserver.db.cells import to_arrow
 from virtualobserver.errors import DatabaseError, DataError
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -83,7 +84,7 @@ def upsert_rows(
     key: Sequence[str],
     update: Sequence[str] | None = None,
     returning: Sequence[str],
-) -> list[tuple[Any, ...]]: ...
+) -> list[tuple[Value, ...]]: ...
 
 
 def upsert_rows(
@@ -94,7 +95,7 @@ def upsert_rows(
     key: Sequence[str],
     update: Sequence[str] | None = None,
     returning: Sequence[str] = (),
-) -> list[tuple[Any, ...]] | int:
+) -> list[tuple[Value, ...]] | int:
     """Insert rows, or update those whose key exists, through a temporary table.
 
     Of input rows with equal keys the last one counts when updating, else the first.
@@ -162,7 +163,7 @@ def read_frame(
 
 
 def frame_of(
-    names: Sequence[str], kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]
+    names: Sequence[str], kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Value]]]
 ) -> pd.DataFrame:
     """Return rows in batches as one DataFrame; see `read_frame` for the types.
 
@@ -170,7 +171,7 @@ def frame_of(
     """
     import pandas as pd
 
-    parts: list[list[Any]] = [[] for _ in names]
+    parts: list[list[Value]] = [[] for _ in names]
     for rows in batches:
         for part, kind, values in zip(parts, kinds, zip(*rows, strict=True), strict=True):
             part.append(_series(kind, list(values)))
@@ -183,7 +184,7 @@ def frame_of(
     return frame
 
 
-def _series(kind: str, values: list[Any]) -> pd.Series[Any]:
+def _series(kind: str, values: list[Value]) -> pd.Series:
     import pandas as pd
 
     holes = any(value is None for value in values)
@@ -273,7 +274,7 @@ def _merge(
 
 def _read_back(
     connection: sa.Connection, table: sa.Table, stage: str, *, key: Sequence[str], returning: Sequence[str]
-) -> list[tuple[Any, ...]]:
+) -> list[tuple[Value, ...]]:
     # IS NOT DISTINCT FROM cannot use an index or a hash, so only columns that may be NULL pay for it.
     same = []
     for name in key:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 
 from virtualobserver.db import driver
 from virtualobserver.errors import DataError
+from virtualobserver.typing import Value
 
 __all__ = ["Values", "to_arrow"]
 
@@ -53,9 +54,9 @@ def to_arrow(column: sa.Column[Any], values: Values) -> Any:
         raise DataError(msg) from error
 
 
-def _reader(kind: sa.types.TypeEngine[Any]) -> Callable[[Any, Values], Any]:
+def _reader(kind: sa.types.TypeEngine[Value]) -> Callable[[Value, Values], Value]:
     """Return the function that reads values for a type; the first match counts."""
-    readers: tuple[tuple[Any, Callable[[Any, Values], Any]], ...] = (
+    readers: tuple[tuple[Value, Callable[[Value, Values], Value]], ...] = (
         (sa.Integer, _whole),
         (sa.Boolean, _truth),
         (sa.Float, _real),
@@ -75,11 +76,11 @@ def _reader(kind: sa.types.TypeEngine[Any]) -> Callable[[Any, Values], Any]:
     raise TypeError(msg)
 
 
-def _listed(values: Values) -> list[Any]:
+def _listed(values: Values) -> list[Value]:
     return list(values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else values)
 
 
-def _natural(values: Values) -> Any:
+def _natural(values: Values) -> Value:
     """Let Arrow infer the type: told one, it would cut 1.5 down to 1 without a word."""
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
@@ -88,7 +89,7 @@ def _natural(values: Values) -> Any:
     return pa.array(np.asarray(values))  # a pandas column
 
 
-def _whole(kind: sa.Integer, values: Values) -> Any:
+def _whole(kind: sa.Integer, values: Values) -> Value:
     found = _natural(values)
     wanted = pa.int64()
     if isinstance(kind, sa.SmallInteger):
@@ -103,7 +104,7 @@ def _whole(kind: sa.Integer, values: Values) -> Any:
     return found.cast(wanted, safe=True)
 
 
-def _truth(_: sa.Boolean, values: Values) -> Any:
+def _truth(_: sa.Boolean, values: Values) -> Value:
     found = _natural(values)
     if not (pa.types.is_boolean(found.type) or pa.types.is_null(found.type)):
         msg = f"true or false is expected, not {found.type}"
@@ -111,7 +112,7 @@ def _truth(_: sa.Boolean, values: Values) -> Any:
     return found
 
 
-def _real(kind: sa.Float[Any], values: Values) -> Any:
+def _real(kind: sa.Float[Value], values: Values) -> Value:
     found = _natural(values)
     number = (
         pa.types.is_floating(found.type) or pa.types.is_integer(found.type) or pa.types.is_null(found.type)
@@ -124,7 +125,7 @@ def _real(kind: sa.Float[Any], values: Values) -> Any:
     return found.cast(pa.float64())
 
 
-def _text(_: sa.String, values: Values) -> Any:
+def _text(_: sa.String, values: Values) -> Value:
     found = (
         values
         if isinstance(values, pa.Array | pa.ChunkedArray)
@@ -138,17 +139,17 @@ def _text(_: sa.String, values: Values) -> Any:
     return found
 
 
-def _words(spell: Callable[[Any], str]) -> Callable[[Any, Values], Any]:
+def _words(spell: Callable[[Value], str]) -> Callable[[Value, Values], Value]:
     """Read cell by cell, each spelled as PostgreSQL's text form."""
 
-    def read(_: Any, values: Values) -> Any:
+    def read(_: object, values: Values) -> Value:
         cells = [None if value is None else spell(value) for value in _listed(values)]
         return pa.array(cells, pa.string())
 
     return read
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     text = driver.dumps(value)
     if "\\u0000" in text and _NUL_IN_JSON.search(text):
         msg = f"JSON with a NUL character cannot be stored: {text:.80}"
@@ -156,21 +157,21 @@ def _json(value: Any) -> str:
     return text
 
 
-def _hex(value: Any) -> str:
+def _hex(value: object) -> str:
     if not isinstance(value, bytes | bytearray | memoryview):
         msg = f"bytes are expected, not {type(value).__name__}"
         raise TypeError(msg)
     return "\\x" + bytes(value).hex()
 
 
-def _day(value: Any) -> str:
+def _day(value: object) -> str:
     if not isinstance(value, date) or isinstance(value, datetime):
         msg = f"dates are expected, not {type(value).__name__}"
         raise TypeError(msg)
     return value.isoformat()
 
 
-def _array_cell(value: Any) -> str:
+def _array_cell(value: object) -> str:
     """Spell a one-dimensional array: ``{1,2,NULL}`` or ``{"a","b"}``."""
     words = []
     for item in np.asarray(value, dtype=object).tolist():
@@ -189,7 +190,7 @@ def _array_cell(value: Any) -> str:
     return "{" + ",".join(words) + "}"
 
 
-def _instants(kind: sa.DateTime, values: Values) -> Any:
+def _instants(kind: sa.DateTime, values: Values) -> Value:
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         # numpy's datetimes have no zone; here they are UTC, as everywhere in the package
         marks = np.datetime_as_string(values.astype("M8[us]"))
@@ -198,7 +199,7 @@ def _instants(kind: sa.DateTime, values: Values) -> Any:
     return _words(_aware if kind.timezone else _naive)(kind, values)
 
 
-def _aware(value: Any) -> str:
+def _aware(value: object) -> str:
     if not isinstance(value, datetime):
         msg = f"datetimes are expected, not {type(value).__name__}"
         raise TypeError(msg)
@@ -208,7 +209,7 @@ def _aware(value: Any) -> str:
     return value.astimezone(UTC).isoformat()
 
 
-def _naive(value: Any) -> str:
+def _naive(value: object) -> str:
     if not isinstance(value, datetime) or value.tzinfo is not None:
         msg = f"datetimes without a time zone are expected, not {value!r}"
         raise TypeError(msg)

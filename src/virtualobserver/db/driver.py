@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
 from virtualobserver.data.plain import plain
 from virtualobserver.errors import DataError
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 #: Options of ``create_engine`` that only this driver knows.
-ENGINE_OPTIONS: Mapping[str, Any] = {"executemany_mode": "values_plus_batch"}
+ENGINE_OPTIONS: Record = {"executemany_mode": "values_plus_batch"}
 
 _ENCODER = json.JSONEncoder(allow_nan=False)  # json.dumps would make one for every value
 
@@ -70,7 +71,7 @@ def register_numpy() -> None:
         psycopg2.extensions.register_adapter(kind, _adapt)
 
 
-def _adapt(value: Any) -> Any:
+def _adapt(value: Value) -> Value:
     return psycopg2.extensions.adapt(value.item())
 
 
@@ -84,12 +85,12 @@ def why_no_answer(host: str, user: str, database: str = "postgres") -> str:
 
 
 @contextlib.contextmanager
-def administering(host: str, user: str, database: str) -> Iterator[Callable[..., list[Any]]]:
+def administering(host: str, user: str, database: str) -> Iterator[Callable[..., list[Value]]]:
     """Connect as ``user``; give a function that executes statements at once and returns the rows."""
     connection = psycopg2.connect(host=host, user=user, dbname=database, connect_timeout=5)
     connection.autocommit = True
 
-    def execute(statement: str, values: Sequence[Any] | None = None) -> list[Any]:
+    def execute(statement: str, values: Sequence[Value] | None = None) -> list[Value]:
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
@@ -118,7 +119,7 @@ class Interruptible:
         Leave JSON as the server writes it.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], *, json_as_text: bool = False) -> None:
+    def __init__(self, parameters: Record, *, json_as_text: bool = False) -> None:
         try:
             self._connection: Any = psycopg2.connect(**parameters, async_=1)
         except psycopg2.Error as error:
@@ -136,7 +137,7 @@ class Interruptible:
             for register in (psycopg2.extras.register_default_json, psycopg2.extras.register_default_jsonb):
                 register(self._cursor, loads=str)
 
-    def execute(self, statement: str) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+    def execute(self, statement: str) -> tuple[list[str], list[str], list[tuple[Value, ...]]]:
         """Return column names, kinds (whole, real, truth, instant, other) and rows of a statement.
 
         Raises
@@ -163,7 +164,7 @@ class Interruptible:
         adapted.prepare(self._connection)
         return str(adapted.getquoted().decode())
 
-    def filled(self, statement: str, values: Mapping[str, Any]) -> str:
+    def filled(self, statement: str, values: Record) -> str:
         """Return a statement with its ``%(name)s`` replaced by literals."""
         return str(self._cursor.mogrify(statement, values).decode())
 
@@ -198,7 +199,7 @@ def _wrapped(statement: str, error: psycopg2.Error) -> BaseException:
     return exc.DBAPIError.instance(statement, None, error, psycopg2.Error, dialect=_DIALECT)
 
 
-def parameters(url: URL) -> dict[str, Any]:
+def parameters(url: URL) -> RecordDict:
     """Return what ``psycopg2.connect`` takes for a URL."""
     _, found = _DIALECT.create_connect_args(url)
     return dict(found)
@@ -264,8 +265,8 @@ def copy_in(connection: Connection, statement: str, stream: IO[bytes], *, place:
 
 
 def rows_and_kinds(
-    connection: Connection, query: Executable, params: Mapping[str, Any]
-) -> tuple[list[str], list[str], Iterable[Sequence[Any]]]:
+    connection: Connection, query: Executable, params: Record
+) -> tuple[list[str], list[str], Iterable[Sequence[Value]]]:
     """Return column names, kinds (whole, real, truth, instant, other) and rows in batches of a query."""
     result = connection.execute(query, params)
     names = [str(name) for name in result.keys()]  # noqa: SIM118 - not a mapping
@@ -275,7 +276,7 @@ def rows_and_kinds(
     return names, kinds, result.partitions(10_000)
 
 
-def dumps(value: Any) -> str:
+def dumps(value: object) -> str:
     """Serialise for JSON columns: NaN and infinities become null, NumPy values plain ones.
 
     Raises

@@ -16,9 +16,9 @@ from virtualobserver.db.reader import Reader
 from virtualobserver.db.roles import READER
 from virtualobserver.db.server import EmbeddedServer
 from virtualobserver.errors import ConfigError, DatabaseError, ServerError
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Database", "Session", "cancel_statements", "mask", "normalise_url"]
@@ -102,7 +102,7 @@ class Database:
         url: str,
         *,
         pool_size: int = 5,
-        info: Mapping[str, Any] | None = None,
+        info: Record | None = None,
         server: EmbeddedServer | None = None,
     ) -> None:
         self.url = normalise_url(url)
@@ -121,7 +121,7 @@ class Database:
         url: str | None = None,
         pool_size: int = 5,
         check_schema: bool = True,
-        info: Mapping[str, Any] | None = None,
+        info: Record | None = None,
     ) -> Self:
         """Open the database of the data folder ``root``.
 

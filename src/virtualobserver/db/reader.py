@@ -7,16 +7,16 @@ nothing else. ``COMMIT; DELETE ...`` is therefore an error of syntax to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from virtualobserver.db import driver
 from virtualobserver.errors import QueryError, ServerError
+from virtualobserver.typing import Record, Value
 
 __all__ = ["BATCH", "TIME_LIMIT", "Answer", "Reader"]
 
@@ -45,7 +45,7 @@ class Answer:
 
     names: list[str]
     kinds: list[str]
-    batches: Iterator[list[tuple[Any, ...]]] = field(repr=False)
+    batches: Iterator[list[tuple[Value, ...]]] = field(repr=False)
 
 
 class Reader:
@@ -64,7 +64,7 @@ class Reader:
     def ask(
         self,
         query: str,
-        values: Mapping[str, Any] | None = None,
+        values: Record | None = None,
         *,
         time_limit: float = TIME_LIMIT,
         json_as_text: bool = False,
@@ -116,7 +116,7 @@ def _explained() -> Iterator[None]:
         raise QueryError(said) from None
 
 
-def _open(connection: driver.Interruptible, query: str, values: Mapping[str, Any]) -> None:
+def _open(connection: driver.Interruptible, query: str, values: Record) -> None:
     if values:
         query = connection.filled(driver.compiled(query), values)
     body = f"DECLARE c refcursor := '{_CURSOR}'; BEGIN OPEN c FOR EXECUTE {connection.literal(query)}; END"
@@ -131,13 +131,13 @@ def _open(connection: driver.Interruptible, query: str, values: Mapping[str, Any
         raise QueryError(msg) from None
 
 
-def _fetch(connection: driver.Interruptible) -> tuple[list[str], list[str], list[tuple[Any, ...]]]:
+def _fetch(connection: driver.Interruptible) -> tuple[list[str], list[str], list[tuple[Value, ...]]]:
     return connection.execute(f"FETCH {BATCH} FROM {_CURSOR}")
 
 
 def _batches(
-    connection: driver.Interruptible, rows: list[tuple[Any, ...]]
-) -> Iterator[list[tuple[Any, ...]]]:
+    connection: driver.Interruptible, rows: list[tuple[Value, ...]]
+) -> Iterator[list[tuple[Value, ...]]]:
     while rows:
         yield rows
         full = len(rows) == BATCH

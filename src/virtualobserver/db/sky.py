@@ -16,7 +16,9 @@ import sqlalchemy as sa
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DatabaseError, DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.skyargs import takes_sky
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -204,7 +206,7 @@ def crossmatch(
     lon, lat = _positions(np.atleast_1d(ra), np.atleast_1d(dec))
     name, names = _identifiers(table, ("id",), allowed)
     query = sa.text(f"SELECT m.i, m.id, m.separation FROM ({_query(name, names)}) AS m")  # noqa: S608
-    parts: list[NDArray[Any]] = [np.zeros((0, 3), dtype=object)]
+    parts: list[Array] = [np.zeros((0, 3), dtype=object)]
     for start in range(0, len(lon), BATCH):
         batch = slice(start, start + BATCH)
         rows = session.execute(query, _parameters(lon[batch], lat[batch], radius)).all()
@@ -268,13 +270,13 @@ def _ranges(
     return row[begin], cells[begin] << shift, (cells[end] + 1) << shift
 
 
-def _parameters(lon: NDArray[np.float64], lat: NDArray[np.float64], radius: float) -> dict[str, Any]:
+def _parameters(lon: NDArray[np.float64], lat: NDArray[np.float64], radius: float) -> RecordDict:
     row, low, high = _ranges(lon, lat, radius / ARCSEC_PER_DEGREE)
     arrays = {"i": row, "lo": low, "hi": high, "a": lon[row], "d": lat[row]}
     return {"radius": float(radius)} | {key: _literal(value) for key, value in arrays.items()}
 
 
-def _literal(values: NDArray[Any]) -> str:
+def _literal(values: Array) -> str:
     # One bound text per array: far quicker than a parameter per number, and repr keeps every digit.
     return "{" + ",".join(map(repr, values.tolist())) + "}"
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from virtualobserver.data.cards import cards_by_unit, with_cards
-from virtualobserver.export import Export, Maker, View
+from virtualobserver.data.handles import of_kind
+from virtualobserver.data.image import Image
+from virtualobserver.export import Export, ExportSettings, Maker, View
 from virtualobserver.io.fits.files import write_image
 from virtualobserver.io.names import safe_name
 
 if TYPE_CHECKING:
-    from virtualobserver.data.image import Image
     from virtualobserver.export import Group
 
 __all__ = ["ASTEPNights"]
@@ -26,7 +27,7 @@ _CALIBRATED: Final = ("image", "calibrated")
 _ENDINGS: Final = frozenset({".fits", ".fit", ".fts", ".fz", ".gz"})
 
 
-class ASTEPNights(Export):
+class ASTEPNights(Export[ExportSettings]):
     """Folder of calibrated frames by night, solved coordinates and zero points in their headers."""
 
     name: ClassVar[str] = "astep_nights"
@@ -37,7 +38,7 @@ class ASTEPNights(Export):
         """Whether a survey of the project makes calibrated frames of nights."""
         return bool(_cameras(view))
 
-    def write(self, view: View, path: Path, options: Any) -> int:  # noqa: ARG002
+    def write(self, view: View, path: Path, options: ExportSettings) -> int:  # noqa: ARG002
         """Write the frames of all nights, one in memory at a time; return how many."""
         return sum(_write_night(path, group) for maker in _cameras(view) for group in view.groups(maker))
 
@@ -53,9 +54,9 @@ def _cameras(view: View) -> list[Maker]:
 def _write_night(folder: Path, group: Group) -> int:
     place = folder / safe_name(group.unit) / f"{safe_name(group.unit)}-CAMS_CAL"
     cards = cards_by_unit(group.products)
-    frames = [handle for handle in group.products if (handle.info.kind, handle.info.role) == _CALIBRATED]
+    frames = [handle for handle in of_kind(group.products, Image) if handle.info.role == "calibrated"]
     for number, handle in enumerate(frames):
-        image: Image = handle.load()
+        image = handle.load()
         image = replace(image, header=with_cards(image.header, cards.get(handle.info.unit)))
         stem = _stem(str(image.header.get("ORIGFILE") or number))
         place.mkdir(parents=True, exist_ok=True)

@@ -18,21 +18,23 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.data.handles import of_kind
+from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import DataError
-from virtualobserver.export import Export, Maker, View
+from virtualobserver.export import Export, ExportSettings, Maker, View
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.names import safe_name
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.spectra import flags
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virtualobserver.data.spectrum import SpectrumSet
     from virtualobserver.data.table import Table
 
 __all__ = ["PUBLISHED", "HARPSDataset", "published_name", "published_window", "write_star"]
@@ -44,7 +46,7 @@ _C: Final = 3e5  # km/s, as the scripts have it
 _HALF: Final = 1000  # pixels on each side of the line
 
 
-class HARPSDataset(Export):
+class HARPSDataset(Export[ExportSettings]):
     """Tree of spectra by star that the scripts of the published search for exocomets read."""
 
     name: ClassVar[str] = "harps_dataset"
@@ -55,14 +57,13 @@ class HARPSDataset(Export):
         """Whether the project reduces spectra of HARPS."""
         return bool(_spectrographs(view))
 
-    def write(self, view: View, path: Path, options: Any) -> int:  # noqa: ARG002
+    def write(self, view: View, path: Path, options: ExportSettings) -> int:  # noqa: ARG002
         """Write the tree of what a project reduced, one star in memory at a time; return how many."""
         count = 0
         for maker in _spectrographs(view):
             for group in view.groups(maker):
-                windows = {
-                    one.info.series: one.load() for one in group.products if one.info.series in PUBLISHED
-                }
+                spectra = of_kind(group.products, SpectrumSet)
+                windows = {one.info.series: one.load() for one in spectra if one.info.series in PUBLISHED}
                 write_star(path, group.source, windows)
                 count += 1
         return count
@@ -102,7 +103,7 @@ def published_name(name: str) -> tuple[str, str]:
     return text, text.lower().replace(" ", "")
 
 
-def published_window(data: SpectrumSet, line: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def published_window(data: SpectrumSet, line: str) -> tuple[Array, Array]:
     """Return wavelengths (2000,) and flux (n, 2000) of the published cut: no interpolation, no normalisation.
 
     The first pixel whose wavelength rounds to that of the line is number 1000.
@@ -190,7 +191,7 @@ def _iso(mjd: float) -> str:
     return str(np.datetime64("1858-11-17") + np.timedelta64(round(mjd * 86400000), "ms"))
 
 
-def _save(path: Path, array: NDArray[Any]) -> None:
+def _save(path: Path, array: Array) -> None:
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     write_bytes(path, stream.getvalue())

@@ -7,20 +7,21 @@ import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
 from virtualobserver.columns import describe
 from virtualobserver.config.settings import setting
+from virtualobserver.data.image import Image
 from virtualobserver.errors import ConfigError
 from virtualobserver.export import Export, ExportSettings, Group, Maker, View
 from virtualobserver.io.names import safe_name
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from virtualobserver.data.image import Image
     from virtualobserver.maths.times import Site
 
 __all__ = ["KBMOD", "RESULTS", "KBMODSettings", "kbmod_table"]
@@ -40,12 +41,11 @@ class KBMODSettings(ExportSettings):
     sharded: bool = setting(False, doc="One file for each image beside that of its WorkUnit (folders only)")
 
 
-class KBMOD(Export):
+class KBMOD(Export[KBMODSettings]):
     """Movers as KBMOD's table of results, or, into a folder, that and the images searched, as WorkUnits."""
 
     name: ClassVar[str] = "kbmod"
     needs: ClassVar[str] = "an analysis that searches images"
-    Settings: ClassVar[type[ExportSettings]] = KBMODSettings
 
     def offers(self, view: View) -> bool:
         """Whether an analysis of the project searches images."""
@@ -104,7 +104,7 @@ def _write_table(view: View, path: Path) -> int:
 
 def _stacks(view: View, maker: Maker) -> Iterator[tuple[str, Sequence[Image], Site, str]]:
     for group in view.groups(maker):
-        images = [one for one in view.prepared(maker, group) if one.kind == "image"]
+        images = [one for one in view.prepared(maker, group) if isinstance(one, Image)]
         if images:
             name = "_".join(safe_name(part) for part in (group.source, group.unit) if part)
             yield name, images, _observer(view, group, images[0]), _band(group)
@@ -154,7 +154,7 @@ def kbmod_table(detections: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("likelihood", ascending=False, ignore_index=True)
 
 
-def _row(source: str, first: pd.Series[Any]) -> dict[str, Any] | None:
+def _row(source: str, first: pd.Series) -> RecordDict | None:
     """Return the row of a mover from its first detection; None if that is of something without a path."""
     facts = _facts(first["parameters"])
     if "x0" not in facts:
@@ -178,6 +178,6 @@ def _row(source: str, first: pd.Series[Any]) -> dict[str, Any] | None:
     }
 
 
-def _facts(value: Any) -> dict[str, Any]:
+def _facts(value: object) -> RecordDict:
     facts = json.loads(value) if isinstance(value, str) else value
     return facts if isinstance(facts, dict) else {}

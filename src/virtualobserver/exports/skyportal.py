@@ -9,21 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
 from virtualobserver.config.settings import setting
+from virtualobserver.data.handles import of_kind
+from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.export import Export, ExportSettings, View
 from virtualobserver.io.atomic import replacing
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from virtualobserver.data.handles import Handle
     from virtualobserver.data.product import Target
-    from virtualobserver.data.timeseries import TimeSeries
 
 __all__ = ["FILTERS", "SkyPortal", "SkyPortalSettings"]
 
@@ -40,13 +42,12 @@ class SkyPortalSettings(ExportSettings):
     source: str = setting(doc="Source whose light curves to write, by name or alias", min_length=1)
 
 
-class SkyPortal(Export):
+class SkyPortal(Export[SkyPortalSettings]):
     """Light curves of one source as SkyPortal reads photometric series (HDF5)."""
 
     name: ClassVar[str] = "skyportal"
     needs: ClassVar[str] = "a survey of light curves"
     counts: ClassVar[str] = "light curves"
-    Settings: ClassVar[type[ExportSettings]] = SkyPortalSettings
 
     def offers(self, view: View) -> bool:
         """Whether a survey of the project makes light curves."""
@@ -61,7 +62,8 @@ class SkyPortal(Export):
         if target.ra is None or target.dec is None:
             msg = f"source {options.source} has no position; SkyPortal needs one"
             raise ConfigError(msg)
-        found = [one for one in view.products(options.source) if _is_reduced(one)]
+        curves = of_kind(view.products(options.source), TimeSeries)
+        found = [one for one in curves if one.info.role == "reduced"]
         if not found:
             msg = f"source {options.source} has no light curve in project {view.project}; see `vo status`"
             raise DataError(msg)
@@ -69,18 +71,14 @@ class SkyPortal(Export):
         return len(found)
 
 
-def _is_reduced(one: Handle) -> bool:
-    return (one.info.kind, one.info.role) == ("lightcurve", "reduced")
-
-
-def _write(path: Path, target: Target, found: Sequence[Handle]) -> None:
+def _write(path: Path, target: Target, found: Sequence[Handle[TimeSeries]]) -> None:
     import pandas as pd
 
     _check_pytables()
     # pandas opens files itself, so the temporary one is complete before it gets its name.
     with replacing(path) as temporary, pd.HDFStore(str(temporary), mode="w") as store:
         for number, handle in enumerate(found, 1):
-            curve: TimeSeries = handle.load()
+            curve = handle.load()
             key = "photometry" if len(found) == 1 else f"photometry_{number}"
             store.put(
                 key, _photometry(curve), format="table", index=False, data_columns=True, track_times=False
@@ -120,7 +118,7 @@ def _scale(unit: str) -> float:
         raise DataError(msg) from None
 
 
-def _metadata(target: Target, handle: Handle, curve: TimeSeries) -> dict[str, Any]:
+def _metadata(target: Target, handle: Handle, curve: TimeSeries) -> RecordDict:
     band = handle.info.band
     assert target.ra is not None
     assert target.dec is not None

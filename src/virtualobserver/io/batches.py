@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Final, TextIO
+from typing import IO, Final, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.described import text_lengths
+from virtualobserver.typing import Value
 
 __all__ = ["STREAMED", "record_batches", "schema_of", "write_batches", "write_csv", "write_json",
            "write_parquet"]  # fmt: skip
@@ -32,7 +33,7 @@ Metadata = Callable[[Mapping[str, int]], Mapping[bytes, bytes]]
 """What a Parquet file says of itself, from the lengths of the longest text of each column."""
 
 
-def schema_of(names: Sequence[str], kinds: Sequence[str]) -> Any:
+def schema_of(names: Sequence[str], kinds: Sequence[str]) -> pa.Schema:
     """Return the Arrow schema of columns of these kinds (whole, real, truth, instant, other).
 
     Times become ISO 8601 text and JSON its text, which every format of tables can hold.
@@ -42,8 +43,8 @@ def schema_of(names: Sequence[str], kinds: Sequence[str]) -> Any:
 
 
 def record_batches(
-    schema: Any, kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]
-) -> Iterator[Any]:
+    schema: pa.Schema, kinds: Sequence[str], batches: Iterable[Sequence[Sequence[Value]]]
+) -> Iterator[pa.RecordBatch]:
     """Turn rows in batches into Arrow record batches; NaN becomes null."""
     for rows in batches:
         columns = [
@@ -53,7 +54,7 @@ def record_batches(
         yield pa.record_batch(columns, schema=schema)
 
 
-def _array(kind: str, values: Sequence[Any], type_: Any) -> Any:
+def _array(kind: str, values: Sequence[Value], type_: pa.DataType) -> pa.Array:
     if kind == "real":
         try:
             return pa.array(values, type_, from_pandas=True)
@@ -66,14 +67,19 @@ def _array(kind: str, values: Sequence[Any], type_: Any) -> Any:
     return pa.array(values, type_)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, dict | list | int | float | bool):
         return json.dumps(value, sort_keys=True, default=str)
     return bytes(value).hex() if isinstance(value, memoryview | bytes) else str(value)
 
 
 def write_batches(
-    path: Path, kind: str, schema: Any, batches: Iterable[Any], *, metadata: Metadata | None = None
+    path: Path,
+    kind: str,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    metadata: Metadata | None = None,
 ) -> int:
     """Write record batches atomically as a file of a `STREAMED` format; return the number of rows.
 
@@ -90,12 +96,12 @@ def write_batches(
     with replacing(path) as temporary, temporary.open("wb") as plain:
         if kind == "parquet":
             return write_parquet(plain, schema, batches, metadata=metadata)
-        packed: Any = gzip.GzipFile(fileobj=plain, mode="wb") if path.suffix.lower() == ".gz" else plain
+        packed: Value = gzip.GzipFile(fileobj=plain, mode="wb") if path.suffix.lower() == ".gz" else plain
         with io.TextIOWrapper(packed, encoding="utf-8", newline="") as text:
             return write_csv(text, schema, batches)
 
 
-def write_csv(stream: TextIO, schema: Any, batches: Iterable[Any]) -> int:
+def write_csv(stream: TextIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write a header and rows; quotes only where they are needed, nothing for null."""
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(schema.names)
@@ -107,7 +113,11 @@ def write_csv(stream: TextIO, schema: Any, batches: Iterable[Any]) -> int:
 
 
 def write_parquet(
-    stream: IO[bytes], schema: Any, batches: Iterable[Any], *, metadata: Metadata | None = None
+    stream: IO[bytes],
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    metadata: Metadata | None = None,
 ) -> int:
     """Write a Parquet file with a row group for each batch; what it says of itself comes after the rows."""
     number = 0
@@ -124,7 +134,7 @@ def write_parquet(
     return number
 
 
-def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> int:
+def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[Sequence[Value]]]) -> int:
     """Write rows in batches as a list of objects, one to a line; null for what is not known or no number."""
     number = 0
     stream.write("[")
@@ -138,7 +148,7 @@ def write_json(stream: TextIO, names: Sequence[str], batches: Iterable[Sequence[
     return number
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Value:
     if isinstance(value, float | Decimal):
         return float(value) if math.isfinite(value) else None
     return value.isoformat() if isinstance(value, datetime) else value

@@ -8,15 +8,16 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["PLANES", "Block", "checksum", "decode", "encode"]
 
@@ -33,7 +34,7 @@ class Block:
 
     kind: str
     header: bytes
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, Array]
     known: str = ""
 
     @property
@@ -86,7 +87,7 @@ def encode(container: Table | SpectrumSet | bytes) -> Block:
     raise DataError(msg)
 
 
-def decode(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Table | SpectrumSet | bytes:
+def decode(facts: Record, arrays: Mapping[str, Array]) -> Table | SpectrumSet | bytes:
     """Turn attributes and arrays, as read, back into a container or raw bytes."""
     if facts["kind"] == "raw":
         return _unpack(facts, arrays[""])
@@ -98,21 +99,21 @@ def decode(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Tabl
 # --- tables -----------------------------------------------------------------------------------------------
 
 
-def _encode_table(table: Table) -> tuple[dict[str, Any], NDArray[Any]]:
+def _encode_table(table: Table) -> tuple[RecordDict, Array]:
     stored = {name: _stored(name, values) for name, values in table.columns.items()}
     logical = [[name, _logical(values, stored[name])] for name, values in table.columns.items()]
     fields = [(name, values.dtype) for name, values in stored.items()]
-    records: NDArray[Any] = np.empty(len(table), np.dtype(fields or [("", np.dtype("u1"))]))
+    records: Array = np.empty(len(table), np.dtype(fields or [("", np.dtype("u1"))]))
     for name, values in stored.items():
         records[name] = values
-    facts: dict[str, Any] = {"kind": table.kind, "dtype": logical}
+    facts: RecordDict = {"kind": table.kind, "dtype": logical}
     facts |= {"units": dict(table.units), "meta": dict(table.meta)}
     if isinstance(table, TimeSeries):
         facts |= {"band": table.band, "flux_unit": table.flux_unit}
     return facts, records
 
 
-def _decode_table(facts: Mapping[str, Any], records: NDArray[Any]) -> Table:
+def _decode_table(facts: Record, records: Array) -> Table:
     columns = {name: _restore(records[name], kind) for name, kind in facts["dtype"]}
     common = {"columns": columns, "units": facts["units"], "meta": facts["meta"]}
     if facts["kind"] == "lightcurve":
@@ -120,7 +121,7 @@ def _decode_table(facts: Mapping[str, Any], records: NDArray[Any]) -> Table:
     return Table(**common)
 
 
-def _stored(name: str, values: NDArray[Any]) -> NDArray[Any]:
+def _stored(name: str, values: Array) -> Array:
     """Return `values` in the little-endian form that is written."""
     kind = values.dtype.kind
     if kind == "O":
@@ -140,7 +141,7 @@ def _stored(name: str, values: NDArray[Any]) -> NDArray[Any]:
     raise DataError(msg)
 
 
-def _only_text(name: str, values: NDArray[Any]) -> NDArray[Any]:
+def _only_text(name: str, values: Array) -> Array:
     if all(isinstance(value, str) for value in values):
         return values.astype(str)
     wrong = next(value for value in values if not isinstance(value, str))
@@ -151,14 +152,14 @@ def _only_text(name: str, values: NDArray[Any]) -> NDArray[Any]:
     raise DataError(msg)
 
 
-def _logical(values: NDArray[Any], stored: NDArray[Any]) -> str:
+def _logical(values: Array, stored: Array) -> str:
     kind = values.dtype.kind
     if kind in "OU":
         return f"text{stored.dtype.itemsize}"
     return values.dtype.newbyteorder("<").str if kind in "bmM" else stored.dtype.str
 
 
-def _restore(values: NDArray[Any], logical: str) -> NDArray[Any]:
+def _restore(values: Array, logical: str) -> Array:
     if logical.startswith("text"):
         return np.char.decode(values, "utf-8")
     return np.ascontiguousarray(values).view(logical) if logical[1] in "bmM" else np.ascontiguousarray(values)
@@ -180,10 +181,10 @@ def _encode_spectra(spectra: SpectrumSet) -> Block:
     return Block("spectrum", _json(facts), arrays)
 
 
-def _decode_spectra(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> SpectrumSet:
+def _decode_spectra(facts: Record, arrays: Mapping[str, Array]) -> SpectrumSet:
     planes = {name: _restore(arrays[name], facts["planes"][name]) for name in PLANES}
     texts = {name: facts[name] for name in ("wave_unit", "flux_unit", "frame", "medium")}
-    fields: dict[str, Any] = {**planes, **texts, "meta": facts["meta"]}
+    fields: RecordDict = {**planes, **texts, "meta": facts["meta"]}
     return SpectrumSet(epochs=_decode_table(facts["epochs"], arrays["epochs"]), **fields)
 
 
@@ -195,7 +196,7 @@ def _encode_bytes(content: bytes) -> Block:
     return Block("raw", _json(facts), arrays, known=hashlib.sha256(content).hexdigest())
 
 
-def _unpack(facts: Mapping[str, Any], array: NDArray[Any]) -> bytes:
+def _unpack(facts: Record, array: Array) -> bytes:
     content = array.tobytes()
     if facts["encoding"] != "zlib":
         return content
@@ -207,8 +208,8 @@ def _unpack(facts: Mapping[str, Any], array: NDArray[Any]) -> bytes:
         raise InvalidFile(msg) from error
 
 
-def _json(facts: Mapping[str, Any]) -> bytes:
-    def plain(value: Any) -> Any:
+def _json(facts: Record) -> bytes:
+    def plain(value: object) -> Value:
         if isinstance(value, np.generic | np.ndarray):
             return value.tolist()
         if isinstance(value, Path):

@@ -13,7 +13,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
     "arrow_kinds",
@@ -61,13 +62,13 @@ _RESERVED: Final = re.compile(
 _CARD_NAME: Final = re.compile(r"[A-Z][A-Z0-9_-]{0,7}")
 
 
-def plain(meta: Mapping[str, Any]) -> dict[str, Any]:
+def plain(meta: Record) -> RecordDict:
     """Return facts as JSON has them: what no format can hold otherwise (dates, paths) is text."""
-    facts: dict[str, Any] = json.loads(json.dumps({str(k): v for k, v in meta.items()}, default=_plain_value))
+    facts: RecordDict = json.loads(json.dumps({str(k): v for k, v in meta.items()}, default=_plain_value))
     return facts
 
 
-def _plain_value(value: Any) -> Any:
+def _plain_value(value: object) -> Value:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
@@ -79,9 +80,9 @@ def unit_of(text: str) -> UnitBase | None:
     return unit
 
 
-def attrs_of(columns: Mapping[str, Column], meta: Mapping[str, Any]) -> dict[str, Any]:
+def attrs_of(columns: Mapping[str, Column], meta: Record) -> RecordDict:
     """Return facts as they stand in the ``attrs`` of a data frame: ``units, ucds, descriptions, meta``."""
-    attrs: dict[str, Any] = {"units": {name: c.unit for name, c in columns.items() if c.unit}}
+    attrs: RecordDict = {"units": {name: c.unit for name, c in columns.items() if c.unit}}
     attrs["ucds"] = {name: c.ucd for name, c in columns.items() if c.ucd}
     attrs["descriptions"] = {name: c.description for name, c in columns.items() if c.description}
     attrs["meta"] = dict(meta)
@@ -91,9 +92,7 @@ def attrs_of(columns: Mapping[str, Column], meta: Mapping[str, Any]) -> dict[str
 # --- VOTable ----------------------------------------------------------------------------------------------
 
 
-def votable_of(
-    kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Mapping[str, Any]
-) -> VOTableFile:
+def votable_of(kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Record) -> VOTableFile:
     """Return a VOTable with one table without rows.
 
     Parameters
@@ -131,7 +130,7 @@ def votable_of(
 
 def _field(  # noqa: PLR0917
     document: VOTableFile,
-    resource: Any,
+    resource: Resource,
     column: Column,
     name: str,
     kind: str,
@@ -165,7 +164,7 @@ def _vounit(text: str) -> str | None:
         return text
 
 
-def _system(resource: Any, column: Column, systems: dict[tuple[str, str], str]) -> str | None:
+def _system(resource: Resource, column: Column, systems: dict[tuple[str, str], str]) -> str | None:
     """Return the reference of a column to its frame or time scale, which is added if it is new."""
     if column.ucd.startswith(("pos.eq.", "pos.pm;pos.eq.")):
         key = ("ICRS", "")
@@ -192,19 +191,19 @@ def check_xml(text: str) -> str:
     return text
 
 
-def _info(value: Any) -> str:
+def _info(value: object) -> str:
     """Return a fact as text that gives the same fact when read."""
     return value if isinstance(value, str) and _fact(value) == value else json.dumps(value)
 
 
-def _fact(text: str) -> Any:
+def _fact(text: str) -> Value:
     try:
         return json.loads(text)
     except ValueError:
         return text
 
 
-def votable_facts(table: Any) -> tuple[dict[str, Column], dict[str, Any]]:
+def votable_facts(table: TableElement) -> tuple[dict[str, Column], RecordDict]:
     """Return what a table of a parsed VOTable says about its columns and itself."""
     columns = {
         field.name: Column(
@@ -218,14 +217,14 @@ def votable_facts(table: Any) -> tuple[dict[str, Column], dict[str, Any]]:
     return columns, {info.name: _fact(info.value) for info in table.infos}
 
 
-def _unit_text(unit: Any) -> str:
+def _unit_text(unit: object) -> str:
     return str(unit).strip("'") if isinstance(unit, UnrecognizedUnit) else str(unit)
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------
 
 
-def arrow_kinds(schema: Any, lengths: Mapping[str, int] | None = None) -> dict[str, str]:
+def arrow_kinds(schema: pa.Schema, lengths: Mapping[str, int] | None = None) -> dict[str, str]:
     """Return the columns of an Arrow schema as `votable_of` wants them, without those VOTable has no type for.
 
     Text is as long as `lengths` says, else `_TEXT_LENGTH`: astropy's reader of VOParquet wants a number.
@@ -243,7 +242,7 @@ def arrow_kinds(schema: Any, lengths: Mapping[str, int] | None = None) -> dict[s
 
 
 def parquet_metadata(
-    kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Mapping[str, Any]
+    kinds: Mapping[str, str], columns: Mapping[str, Column], meta: Record
 ) -> dict[bytes, bytes]:
     """Return the metadata of a schema that make a Parquet file a VOParquet file; arguments as `votable_of`."""
     # the nearest type VOTable has; the numbers themselves are in Parquet's own
@@ -267,7 +266,7 @@ def parquet_metadata(
     }
 
 
-def text_lengths(table: Any) -> dict[str, int]:
+def text_lengths(table: pa.Table) -> dict[str, int]:
     """Return the longest text of each column of text of an Arrow table."""
     return {
         field.name: pc.max(pc.utf8_length(table.column(field.name))).as_py() or 1
@@ -276,7 +275,7 @@ def text_lengths(table: Any) -> dict[str, int]:
     }
 
 
-def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], dict[str, Any]]:
+def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], RecordDict]:
     """Return what the metadata of a Parquet file say about its columns and itself."""
     if (content := metadata.get(_VOPARQUET + b"content")) is None:
         return {}, {}
@@ -289,12 +288,12 @@ def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], d
 # --- FITS -------------------------------------------------------------------------------------------------
 
 
-def fits_cards(columns: Mapping[str, Column], meta: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+def fits_cards(columns: Mapping[str, Column], meta: Record) -> list[tuple[str, Value, str]]:
     """Return the cards of a binary table: TUCDn and TCOMMn of its columns, in order, and its facts.
 
     Facts are all in VOMETA, as JSON; those that are plain and have a short name stand beside it as cards.
     """
-    cards: list[tuple[str, Any, str]] = []
+    cards: list[tuple[str, Value, str]] = []
     for number, column in enumerate(columns.values(), 1):
         unit = _fits_unit(column.unit)
         for key, value in zip(
@@ -337,7 +336,7 @@ def ascii_text(text: str) -> str:
     return text.encode("unicode_escape").decode().rstrip(" ")
 
 
-def card_facts(header: Mapping[str, Any]) -> tuple[dict[str, Column], dict[str, Any]]:
+def card_facts(header: Record) -> tuple[dict[str, Column], RecordDict]:
     """Return what the header of a FITS table says about its columns and itself."""
     columns = {}
     for number in range(1, int(header.get("TFIELDS", 0)) + 1):

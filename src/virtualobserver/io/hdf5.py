@@ -16,11 +16,12 @@ from typing import Any, Final
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.blocks import PLANES, Block, checksum, decode, encode
 from virtualobserver.io.sizes import ALWAYS, check_claim
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Block", "OpenFile", "checksum", "encode", "load_block", "read_block", "read_section", "refuse_links",
            "write_file_image"]  # fmt: skip
@@ -74,7 +75,7 @@ class OpenFile:
 
     def __init__(self, path: Path, *, many: bool = False) -> None:
         whole = many and path.stat().st_size <= _WHOLE
-        options: dict[str, Any] = {"driver": "core", "backing_store": False} if whole else {}
+        options: RecordDict = {"driver": "core", "backing_store": False} if whole else {}
         self.file = h5py.File(path, "r", locking=False, **options)
         self._asked = 0
         self._objects: frozenset[bytes] = frozenset()
@@ -83,7 +84,7 @@ class OpenFile:
         """Close the file."""
         self.file.close()
 
-    def place(self, key: str) -> Any:
+    def place(self, key: str) -> h5py.h5g.GroupID:
         """Open what `key` names, see `refuse_links`."""
         self._asked += 1
         if self._asked == _FEW:
@@ -96,7 +97,7 @@ def _reached_without_links(file: h5py.File) -> frozenset[bytes]:
     """Return the names of all objects to which no link leads; the visit follows no link either."""
     found = []
 
-    def note(name: bytes, link: Any) -> None:
+    def note(name: bytes, link: h5py.h5l.LinkInfo) -> None:
         if link.type == h5py.h5l.TYPE_HARD:
             found.append(name)
 
@@ -130,7 +131,7 @@ def load_block(opened: OpenFile, key: str, *, wanted: str | None) -> tuple[Any, 
     return container, block.checksum() == wanted
 
 
-def _read(file: h5py.File, key: str, place: Any) -> tuple[Any, Block]:
+def _read(file: h5py.File, key: str, place: h5py.h5d.DatasetID) -> tuple[Any, Block]:
     facts, header = _facts(file, key, place)
     if facts["kind"] == "spectrum":
         node = h5py.Group(place)
@@ -162,7 +163,7 @@ def read_section(file: h5py.File, key: str, rows: slice, cols: slice | None = No
 
 
 @lru_cache(maxsize=64)
-def _record_type(logical: tuple[tuple[str, str], ...]) -> tuple[np.dtype[Any], Any]:
+def _record_type(logical: tuple[tuple[str, str], ...]) -> tuple[np.dtype, Any]:
     """Return the type of the stored records and its HDF5 form, from the types of the columns."""
     fields = []
     for name, kind in logical:
@@ -188,7 +189,7 @@ def _check_keys(keys: Sequence[str]) -> None:
 
 
 @lru_cache(maxsize=1)
-def _parents() -> Any:
+def _parents() -> h5py.h5p.PropListID:
     plist = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     plist.set_create_intermediate_group(True)
     plist.set_char_encoding(h5py.h5t.CSET_UTF8)
@@ -196,13 +197,13 @@ def _parents() -> Any:
 
 
 @lru_cache(maxsize=1)
-def _timeless() -> Any:
+def _timeless() -> h5py.h5p.PropListID:
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_obj_track_times(False)  # equal content must give equal bytes
     return plist
 
 
-def _write_array(parent: Any, name: str, array: NDArray[Any]) -> Any:
+def _write_array(parent: h5py.h5g.GroupID, name: str, array: Array) -> h5py.h5d.DatasetID:
     kind = _cached_type(array.dtype)
     creation = _timeless()
     space = h5py.h5s.create_simple(array.shape)
@@ -213,11 +214,11 @@ def _write_array(parent: Any, name: str, array: NDArray[Any]) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _cached_type(dtype: np.dtype[Any]) -> Any:
+def _cached_type(dtype: np.dtype) -> h5py.h5t.TypeID:
     return h5py.h5t.py_create(dtype, logical=True)
 
 
-def _write_header(target: Any, header: bytes) -> None:
+def _write_header(target: object, header: bytes) -> None:
     for number, start in enumerate(range(0, len(header), _PIECE)):
         piece = header[start : start + _PIECE]
         kind = h5py.h5t.C_S1.copy()
@@ -228,7 +229,7 @@ def _write_header(target: Any, header: bytes) -> None:
         attribute.write(np.array(piece))
 
 
-def _read_header(target: Any) -> bytes:
+def _read_header(target: object) -> bytes:
     pieces: list[bytes] = []
     for number in range(h5py.h5a.get_num_attrs(target)):
         name = f"{_ATTRIBUTE}{number or ''}".encode()
@@ -244,7 +245,7 @@ def _read_header(target: Any) -> bytes:
     return b"".join(pieces).rstrip(b"\0")
 
 
-def _facts(file: h5py.File, key: str, place: Any) -> tuple[dict[str, Any], bytes]:
+def _facts(file: h5py.File, key: str, place: h5py.h5d.DatasetID) -> tuple[RecordDict, bytes]:
     """Return the attributes of a block, and their bytes."""
     header = _read_header(place)
     if not header:
@@ -254,14 +255,14 @@ def _facts(file: h5py.File, key: str, place: Any) -> tuple[dict[str, Any], bytes
         )
         raise InvalidFile(msg)
     try:
-        facts: dict[str, Any] = json.loads(header)
+        facts: RecordDict = json.loads(header)
     except ValueError as error:
         msg = f"{file.filename}[{key}]: the attributes are damaged ({error})"
         raise InvalidFile(msg) from error
     return facts, header
 
 
-def refuse_links(file: h5py.File, key: str) -> Any:
+def refuse_links(file: h5py.File, key: str) -> h5py.h5g.GroupID:
     """Open what `key` names, and return its identifier.
 
     Raises
@@ -269,7 +270,7 @@ def refuse_links(file: h5py.File, key: str) -> Any:
     InvalidFile
         If the key is missing, or any part of it is a link instead of an object.
     """
-    group: Any = h5py.h5g.open(file.id, b"/")
+    group: h5py.h5g.GroupID = h5py.h5g.open(file.id, b"/")
     for part in key.strip("/").split("/"):
         name = part.encode()
         try:
@@ -286,7 +287,7 @@ def refuse_links(file: h5py.File, key: str) -> Any:
     return group
 
 
-def check_dataset(place: Any) -> None:
+def check_dataset(place: h5py.h5d.DatasetID) -> None:
     """Refuse a dataset that promises more than its file or the memory can hold; one never written takes no room.
 
     Raises
@@ -302,7 +303,7 @@ def check_dataset(place: Any) -> None:
     check_claim(wanted, file.get_filesize(), name)
 
 
-def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> NDArray[Any]:
+def _read_records(place: h5py.h5d.DatasetID, logical: Sequence[Sequence[str]]) -> Array:
     record, kind = _record_type(tuple((name, text) for name, text in logical))
     creation = place.get_create_plist()
     if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count():
@@ -315,7 +316,7 @@ def _read_records(place: Any, logical: Sequence[Sequence[str]]) -> NDArray[Any]:
     return array
 
 
-def _read_array(place: Any) -> NDArray[Any]:
+def _read_array(place: h5py.h5d.DatasetID) -> Array:
     name = h5py.h5i.get_name(place)
     creation = place.get_create_plist()
     if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:

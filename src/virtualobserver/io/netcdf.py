@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import netCDF4
-from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.sizes import check_claim
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,14 +23,14 @@ __all__ = ["read_attributes", "read_netcdf", "write_netcdf", "write_variables"]
 # The netCDF-C library may be used by one thread at a time, and netCDF4 lets go of Python's own lock
 # while it works: two threads inside it at once end the process.
 _ONE_AT_A_TIME = threading.RLock()
-_PACKED: Mapping[str, Any] = {"fletcher32": True, "zlib": True, "complevel": 1, "shuffle": True}
+_PACKED: Record = {"fletcher32": True, "zlib": True, "complevel": 1, "shuffle": True}
 
 
 def write_variables(
-    variables: Mapping[str, tuple[tuple[str, ...], NDArray[Any], Mapping[str, Any]]],
+    variables: Mapping[str, tuple[tuple[str, ...], Array, Record]],
     path: Path,
     *,
-    attributes: Mapping[str, Any] | None = None,
+    attributes: Record | None = None,
 ) -> None:
     """Write arrays of numbers or text with fletcher32 checksums; an older file stays until it is complete.
 
@@ -68,7 +69,7 @@ def write_variables(
             made[...] = array.astype(object) if text else array
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
+def read_attributes(path: Path) -> RecordDict:
     """Return the attributes of a file without reading what it holds.
 
     Raises
@@ -94,7 +95,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     DiskFull
         If there is no room.
     """
-    encoding: dict[Any, dict[str, Any]] = {}
+    encoding: dict[Any, RecordDict] = {}
     for name, variable in dataset.variables.items():
         if variable.dtype.kind == "O" and not all(isinstance(item, str) for item in variable.values.flat):
             msg = f"{path}: variable {name!r} holds Python objects; convert it to numbers or text"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import h5py
 import numpy as np
@@ -15,6 +15,10 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import hdf5
 from virtualobserver.io.described import attrs_of
+from virtualobserver.typing import Record, RecordDict, Value
+
+if TYPE_CHECKING:
+    import tables
 
 __all__ = ["read_hdf5", "write_hdf5"]
 
@@ -41,12 +45,12 @@ def read_hdf5(path: Path) -> pd.DataFrame:
         raise InvalidFile(msg) from error
 
 
-def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Mapping[str, Any]) -> bytes:
+def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Record) -> bytes:
     """Return the bytes of an HDF5 file with the one dataset ``table``.
 
     Where whole numbers, truths or texts are missing, a column NAME.mask says so, as astropy has it.
     """
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name in map(str, frame):
         series: Any = frame[name]
         missing = series.isna().to_numpy(dtype=bool)
@@ -71,7 +75,7 @@ def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Mapping[s
 
 def _described(table: Table) -> pd.DataFrame:
     """Return a table of ours as a frame, its masks put on."""
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name, values in table.columns.items():
         if name.endswith(_MASK) and name.removesuffix(_MASK) in table:
             continue
@@ -119,7 +123,7 @@ def _read(file: h5py.File, path: Path) -> pd.DataFrame:
     raise InvalidFile(msg)
 
 
-def _read_records(node: Any, path: Path) -> pd.DataFrame:
+def _read_records(node: tables.Node, path: Path) -> pd.DataFrame:
     """Read a compound dataset, as astropy and pandas (``format="table"``, ``data_columns=True``) write it."""
     _refuse_objects(node, path)
     hdf5.check_dataset(node.id)
@@ -133,9 +137,9 @@ def _read_records(node: Any, path: Path) -> pd.DataFrame:
     return pd.DataFrame({name: _plain(records[name]) for name in records.dtype.names})
 
 
-def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
+def _read_fixed(node: tables.Node, path: Path) -> pd.DataFrame:
     """Read blocks of columns, as pandas (``format="fixed"``) writes them."""
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name in node:
         _refuse_objects(node[name], path)
         hdf5.check_dataset(node[name].id)
@@ -148,7 +152,7 @@ def _read_fixed(node: Any, path: Path) -> pd.DataFrame:
     return pd.DataFrame({str(name): columns[str(name)] for name in names})
 
 
-def _refuse_objects(node: Any, path: Path) -> None:
+def _refuse_objects(node: tables.Node, path: Path) -> None:
     special = str(node.attrs.get("PSEUDOATOM", ""))
     if node.dtype.hasobject or node.attrs.get("CLASS") == b"VLARRAY" or "object" in special:
         msg = (
@@ -158,7 +162,7 @@ def _refuse_objects(node: Any, path: Path) -> None:
         raise InvalidFile(msg)
 
 
-def _plain(values: Any) -> Any:
+def _plain(values: object) -> Value:
     array = np.asarray(values)
     if array.dtype.kind == "S":
         return pd.Series(np.char.decode(array, "utf-8", "replace").tolist(), dtype=object)

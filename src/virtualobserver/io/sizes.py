@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import resource
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from virtualobserver.errors import InvalidFile
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 __all__ = ["ALWAYS", "check_claim", "check_parquet", "check_size", "most_bytes"]
 
@@ -57,7 +60,7 @@ def check_claim(wanted: int, size: int, place: Path | str) -> None:
         raise InvalidFile(msg)
 
 
-def check_parquet(facts: Any, place: Path | str) -> None:
+def check_parquet(facts: pyarrow.parquet.FileMetaData, place: Path | str) -> None:
     """Raise `InvalidFile` if a Parquet file with this metadata becomes more than there is memory for."""
     groups = (facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
     check_size(max(sum(groups), 8 * facts.num_rows * facts.num_columns), place)

@@ -25,6 +25,8 @@ from typing import Any, Final
 
 from virtualobserver.data.handles import ProductInfo
 from virtualobserver.data.image import Image
+from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.data.table import Table
 from virtualobserver.errors import ChecksumMismatch, DataError, StoreError, UnsafePath
 from virtualobserver.io import hdf5
 from virtualobserver.io.atomic import check_space, replacing, write_bytes
@@ -109,7 +111,7 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------------------
 
-    def write_blocks(self, folder: str, blocks: Sequence[tuple[str, Any]]) -> Written:
+    def write_blocks(self, folder: str, blocks: Sequence[tuple[str, Table | SpectrumSet | bytes]]) -> Written:
         """Write containers or raw bytes into one new HDF5 file, named by its content.
 
         Parameters

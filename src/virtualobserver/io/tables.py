@@ -37,6 +37,7 @@ from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 from virtualobserver.io.sizes import check_claim, check_parquet, check_size, most_bytes
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
 
@@ -90,7 +91,7 @@ def write_any(
     path: Path,
     *,
     units: Mapping[str, str] | None = None,
-    meta: Mapping[str, Any] | None = None,
+    meta: Record | None = None,
     columns: Mapping[str, Column] | None = None,
 ) -> None:
     """Write a table atomically in the format of the suffix.
@@ -158,7 +159,7 @@ def _known(
     return known
 
 
-def warn_of_csv(path: Path, known: Mapping[str, Column], facts: Mapping[str, Any]) -> None:
+def warn_of_csv(path: Path, known: Mapping[str, Column], facts: Record) -> None:
     """Warn, as `LostFact`, of what is known of a table and a CSV file cannot hold."""
     lost = [what for what, field in (("units", "unit"), ("descriptions", "description"), ("UCDs", "ucd"))
             if any(getattr(column, field) for column in known.values())]  # fmt: skip
@@ -255,7 +256,7 @@ def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
     return pd.DataFrame({name: _typed(table.column(name)) for name in head})
 
 
-def _typed(column: Any) -> Any:
+def _typed(column: object) -> Value:
     """Return the values of a text column as the narrowest type that keeps all of them exactly."""
     text = pc.utf8_trim_whitespace(column)
     empty = pc.is_in(text, value_set=pa.array(_MISSING))
@@ -284,7 +285,7 @@ def _typed(column: Any) -> Any:
     return _text(column)
 
 
-def _text(column: Any) -> Any:
+def _text(column: Value) -> Value:
     values = np.array([value or None for value in column.to_pylist()], dtype=object)
     return pd.Series(values, dtype=object)
 
@@ -316,7 +317,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     except (pa.ArrowInvalid, OSError) as error:
         msg = f"{path}: not a whole Parquet file ({error}); fetch it again"
         raise InvalidFile(msg) from error
-    columns: dict[str, Any] = {}
+    columns: RecordDict = {}
     for name in table.column_names:
         column = table.column(name)
         if pa.types.is_integer(column.type) and column.null_count:
@@ -411,8 +412,8 @@ def _check_votable(content: bytes, path: Path) -> None:
         check_claim(width * (int(rows[1]) if rows else 1), len(content), path)
 
 
-def _frame_of_astropy(table: Any, known: Mapping[str, Column], meta: Mapping[str, Any]) -> pd.DataFrame:
-    columns: dict[str, Any] = {}
+def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -> pd.DataFrame:
+    columns: RecordDict = {}
     for name in table.colnames:
         column = table[name]
         values: Any = np.asarray(column)
@@ -450,14 +451,12 @@ def _cells(series: Any) -> tuple[Any, Any]:
         test(series.dtype) for test in (pd.api.types.is_integer_dtype, pd.api.types.is_bool_dtype)
     )
     kind_of = series.dtype.numpy_dtype if whole else bool if truth else str
-    fill: Any = 0 if whole else False if truth else ""
+    fill: Value = 0 if whole else False if truth else ""
     cells = [fill if hidden else value for value, hidden in zip(series, mask, strict=True)]
     return np.array(cells, kind_of), mask
 
 
-def _write_votable(
-    frame: pd.DataFrame, path: Path, known: Mapping[str, Column], meta: Mapping[str, Any]
-) -> None:
+def _write_votable(frame: pd.DataFrame, path: Path, known: Mapping[str, Column], meta: Record) -> None:
     cells = {str(name): _cells(frame[name]) for name in frame}
     kinds = {}
     for name, (values, _) in cells.items():
@@ -479,7 +478,7 @@ def _write_votable(
 
 
 def _write_astropy(
-    frame: pd.DataFrame, path: Path, kind: str, known: Mapping[str, Column], meta: Mapping[str, Any]
+    frame: pd.DataFrame, path: Path, kind: str, known: Mapping[str, Column], meta: Record
 ) -> None:
     table = Table(meta=meta if kind == "ecsv" else {})
     for name in map(str, frame):

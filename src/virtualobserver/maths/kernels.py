@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ def jit_regrouped(function: Function) -> Function:
     return _compiled(function, fastmath={"reassoc", "nsz"}, error_model="numpy")
 
 
-def _compiled(function: Function, **options: Any) -> Function:
+def _compiled(function: Function, **options: object) -> Function:
     import numba
 
     try:

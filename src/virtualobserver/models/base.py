@@ -11,6 +11,8 @@ from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Table, event, f
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
+from virtualobserver.typing import Record, RecordDict
+
 __all__ = ["Base", "Scope", "created_at", "json_dict", "key", "table_of"]
 
 CONVENTION = {
@@ -22,7 +24,7 @@ CONVENTION = {
 }
 
 key = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
-json_dict = Annotated[dict[str, Any], mapped_column(JSONB, server_default="{}", default=dict)]
+json_dict = Annotated[RecordDict, mapped_column(JSONB, server_default="{}", default=dict)]
 created_at = Annotated[datetime, mapped_column(DateTime(timezone=True), server_default=func.now())]
 
 
@@ -47,7 +49,7 @@ class Scope:
     project: int
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    services: Callable[[str], Mapping[str, Any]] | None = None
+    services: Callable[[str], Record] | None = None
     draw: Callable[..., Any] | None = None
 
 

@@ -80,7 +80,7 @@ class Detection(Base):
     source: Mapped[Source] = relationship(viewonly=True)
     product: Mapped[Product | None] = relationship(viewonly=True)
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, **options: object) -> Any:
         """Draw the event; one that came from a project as its analysis draws it, an injected one with what was put in.
 
         Parameters

@@ -15,8 +15,10 @@ from virtualobserver.errors import ProductDropped
 from virtualobserver.models.base import Base, created_at, json_dict, key
 from virtualobserver.models.raw_data import File
 from virtualobserver.models.run import Task
+from virtualobserver.typing import QueryRow
 
 if TYPE_CHECKING:
+    from virtualobserver.io.store import Store
     from virtualobserver.models.source import Source
 
 __all__ = [
@@ -119,7 +121,7 @@ class Product(Base):
             self.__dict__["_data"] = self.handle().load()
         return self.__dict__["_data"]
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, **options: object) -> Any:
         """Draw the product."""
         from virtualobserver.hooks import draw
 
@@ -131,7 +133,7 @@ class Product(Base):
         )
 
 
-def product_info(row: Any) -> ProductInfo:
+def product_info(row: QueryRow) -> ProductInfo:
     """Return what a row of `product` tells without opening a file: an ORM row, or a Core row with unit and step."""
     kind, _, plugin = row.step.partition(":")
     return ProductInfo(
@@ -148,7 +150,7 @@ def product_info(row: Any) -> ProductInfo:
     )
 
 
-def product_handle(store: Any, row: Any, path: str | None, *, file_format: str) -> Handle:
+def product_handle(store: Store, row: QueryRow, path: str | None, *, file_format: str) -> Handle:
     """Return the lazy handle of a row of `product`, see `product_info`; `path` and `file_format` are of its file."""
     from virtualobserver.io.store import BlockRef
 

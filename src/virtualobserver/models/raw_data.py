@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -11,6 +11,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import ChecksumMismatch, ProductDropped
 from virtualobserver.models.base import Base, created_at, json_dict, key
+from virtualobserver.typing import QueryRow
+
+if TYPE_CHECKING:
+    from virtualobserver.io.store import Store
 
 __all__ = ["OBSCORE", "File", "RawData", "SourceRaw"]
 
@@ -108,7 +112,7 @@ class RawData(Base):
         return raw_ref(store, self, file.path, external=file.external)
 
 
-def raw_ref(store: Any, row: Any, path: str | None, *, external: bool) -> RawRef:
+def raw_ref(store: Store, row: QueryRow, path: str | None, *, external: bool) -> RawRef:
     """Return the lazy reference to a row of `raw_data` (an ORM row or a Core row with the same names)."""
     from virtualobserver.io.store import BlockRef
 

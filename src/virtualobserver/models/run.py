@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from virtualobserver.models.base import Base, created_at, json_dict, key
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Run", "Task", "TaskInput"]
 
@@ -74,7 +74,7 @@ class Task(Base):
     error: Mapped[str | None] = mapped_column(comment="Class and message")
     traceback: Mapped[str | None]
     reason: Mapped[str | None] = mapped_column(comment="Why it is empty")
-    counts: Mapped[dict[str, Any] | None] = mapped_column(JSONB, comment="What was left out: number by cause")
+    counts: Mapped[RecordDict | None] = mapped_column(JSONB, comment="What was left out: number by cause")
     run_id: Mapped[int | None] = mapped_column(ForeignKey("run.id", ondelete="SET NULL"))
     finished: Mapped[datetime | None]
 

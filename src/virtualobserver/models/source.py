@@ -143,7 +143,7 @@ class Source(Base):
         self.__dict__.setdefault("_kept", {})[model] = found
         return found
 
-    def _current(self, task_id: Any) -> ColumnElement[bool]:
+    def _current(self, task_id: object) -> ColumnElement[bool]:
         made = select(Task.id).join(
             Configuration, (Configuration.step == Task.step) & (Configuration.digest == Task.digest)
         )
@@ -223,7 +223,7 @@ class Source(Base):
             raise ConfigError(msg + ", ".join(("source", *levels)))
         return levels.index(analysis.per) + 1
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, **options: object) -> Any:
         """Draw all light curves of this source."""
         from virtualobserver.hooks import draw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +18,12 @@ from virtualobserver.conventions import FLAG_ARCHIVE
 from virtualobserver.data.product import Product, Raw, RawRef, Target
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import flux_error_from_mag, flux_from_mag
 from virtualobserver.maths.times import mid_exposure
 from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, VirtualObservatory
+from virtualobserver.typing import RecordDict
 
 __all__ = ["DemoSettings", "VirtualDemo"]
 
@@ -76,7 +78,7 @@ class DemoSettings(ObservatorySettings):
     )
 
 
-class VirtualDemo(VirtualObservatory):
+class VirtualDemo(VirtualObservatory[TimeSeries, DemoSettings]):
     """Simulated light curves with injected flares and dips, which `Raw.header` records under ``injected``."""
 
     name: ClassVar[str] = "demo"
@@ -85,8 +87,6 @@ class VirtualDemo(VirtualObservatory):
     instrument: ClassVar[str] = "random numbers"
     bands: ClassVar[tuple[str, ...]] = ("R",)
     simulated: ClassVar[bool] = True
-
-    Settings: ClassVar[type[ObservatorySettings]] = DemoSettings
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Simulate a batch of targets; the same project seed and name give the same bytes."""
@@ -121,7 +121,12 @@ class VirtualDemo(VirtualObservatory):
             content = ("\n".join(lines) + "\n").encode()
             yield target, Raw(f"demo {target.name}", "csv", content=content, obscore=obscore, header=header)
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:  # noqa: ARG002
+    def reduce(
+        self,
+        raws: Sequence[RawRef],
+        aux: Aux,  # noqa: ARG002
+        settings: DemoSettings,
+    ) -> Sequence[Product[TimeSeries]]:
         """Make one light curve for each filter, in µJy, at the middle of the exposures."""
         tables = [parse(raw.read(), raw.archive_id) for raw in raws]
         tables = [table for table in tables if len(table["mjd"])]
@@ -144,14 +149,14 @@ def _times(settings: DemoSettings, rng: np.random.Generator) -> NDArray[np.float
 
 def _events(
     settings: DemoSettings, times: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[NDArray[np.float64], list[dict[str, Any]]]:
+) -> tuple[NDArray[np.float64], list[RecordDict]]:
     """Return the factor on the flux at each epoch, and what was injected.
 
     A flare rises within an epoch and decays exponentially; a dip is a box. Each peaks at an epoch, so that
     there is something to see. ``amplitude`` is the change of flux at the peak in units of the flux.
     """
     factor = np.ones(len(times))
-    injected: list[dict[str, Any]] = []
+    injected: list[RecordDict] = []
     kinds: tuple[tuple[Literal["flare", "dip"], float, float], ...] = (
         ("flare", settings.flare_fraction, settings.flare_amplitude),
         ("dip", settings.dip_fraction, -settings.dip_amplitude),
@@ -203,7 +208,7 @@ def _rows(
     return [_ROW % row for row in rows]
 
 
-def parse(content: bytes, name: str) -> Mapping[str, NDArray[Any]]:
+def parse(content: bytes, name: str) -> Mapping[str, Array]:
     """Read a CSV answer.
 
     Raises
@@ -239,7 +244,7 @@ def parse(content: bytes, name: str) -> Mapping[str, NDArray[Any]]:
     return columns
 
 
-def _plain(content: bytes, header: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+def _plain(content: bytes, header: Sequence[str]) -> dict[str, Array] | None:
     """Read a table as this survey writes it; None if anything about it asks for a real reader.
 
     A reader with threads of its own takes longer over a hundred lines than it takes to read them.
@@ -257,7 +262,7 @@ def _plain(content: bytes, header: Sequence[str]) -> dict[str, NDArray[Any]] | N
     return columns | {"filter": np.array(cells["filter"], dtype="U16")}
 
 
-def _product(columns: Mapping[str, NDArray[Any]], band: str, rows: NDArray[np.bool_]) -> Product:
+def _product(columns: Mapping[str, Array], band: str, rows: NDArray[np.bool_]) -> Product[TimeSeries]:
     index = np.flatnonzero(rows)
     index = index[np.argsort(columns["mjd"][index], kind="stable")]
     cut = {name: values[index] for name, values in columns.items()}

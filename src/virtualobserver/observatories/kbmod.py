@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from virtualobserver.io.kbmod.workunit import read_workunit_image, shard_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.maths.times import Site
 from virtualobserver.observatory import Client, Landed, ObservatorySettings, VirtualObservatory
+from virtualobserver.typing import RecordDict
 
 __all__ = ["VirtualKBMOD"]
 
@@ -36,7 +37,7 @@ _IMAGES: Final = 8
 """Likewise."""
 
 
-class VirtualKBMOD(VirtualObservatory):
+class VirtualKBMOD(VirtualObservatory[Image | Table, ObservatorySettings]):
     """Stacks of images as KBMOD keeps them, whole or sharded.
 
     Each image of a WorkUnit is a unit ``name of the WorkUnit/number`` and becomes a difference image, so that
@@ -58,14 +59,12 @@ class VirtualKBMOD(VirtualObservatory):
         indexes=("simulated.fits",),
     )
 
-    Settings: ClassVar[type[ObservatorySettings]] = ObservatorySettings
-
-    def catalogue(self, client: Client) -> list[dict[str, Any]]:
+    def catalogue(self, client: Client) -> list[RecordDict]:
         """List the WorkUnits of the folder as fields, at the centre of their first image."""
         rows = []
         for found in _all(client.folders):
             image = images_of(read_workunit_image(found.file_of(0), 0))[0]
-            row: dict[str, Any] = {"name": found.path.stem, "kind": "field"}
+            row: RecordDict = {"name": found.path.stem, "kind": "field"}
             if "CTYPE1" in image.header:
                 ny, nx = image.data.shape
                 ra, dec = image.wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
@@ -101,7 +100,12 @@ class VirtualKBMOD(VirtualObservatory):
             return f"{raw.header['stack']}/results"
         return f"{raw.header['stack']}/{raw.header['number']:04d}"
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:  # noqa: ARG002
+    def reduce(
+        self,
+        raws: Sequence[RawRef],
+        aux: Aux,  # noqa: ARG002
+        settings: ObservatorySettings,  # noqa: ARG002
+    ) -> Sequence[Product[Image | Table]]:
         """Read an image with variance, mask, time, width and world coordinates, or a table of results.
 
         Raises
@@ -166,7 +170,7 @@ def _raw(found: FoundUnit, number: int) -> Raw:
     )  # fmt: skip
 
 
-def _image(raw: RawRef) -> Product:
+def _image(raw: RawRef) -> Product[Image]:
     place = raw.path if raw.path is not None else MemoryFile(raw.read(), raw.archive_id)
     width = raw.header.get("psf_val")
     config = {} if width is None else {"psf_val": width}
@@ -174,7 +178,7 @@ def _image(raw: RawRef) -> Product:
     return Product(image, role="difference", band=str(raw.header.get("filter") or ""))
 
 
-def _table(raw: RawRef) -> Product:
+def _table(raw: RawRef) -> Product[Table]:
     if raw.path is not None:
         found = read_results(raw.path)
     else:

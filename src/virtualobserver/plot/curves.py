@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,6 +16,9 @@ from virtualobserver.plot.style import FLAGGED, MARK, PLAIN, UNITS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from virtualobserver.data.result import Event
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["detection", "lightcurve"]
 
@@ -68,7 +71,7 @@ def lightcurve(
 
 
 def detection(
-    event: Any,
+    event: Event,
     *,
     curve: TimeSeries | None = None,
     title: str = "",
@@ -159,7 +162,7 @@ def _label_curve(axes: Axes, curves: Sequence[TimeSeries], *, magnitudes: bool =
         axes.legend(fontsize=8, frameon=False, loc="upper right")
 
 
-def _curve_of(event: Any) -> TimeSeries:
+def _curve_of(event: object) -> TimeSeries:
     data = getattr(event, "data", None)
     if data is None and (rows := getattr(event, "lightcurves", None)):
         data = rows[0].data
@@ -169,7 +172,7 @@ def _curve_of(event: Any) -> TimeSeries:
     return data
 
 
-def _window(mjd: Any, event: Any, peak: int, margin: float) -> tuple[float, float]:
+def _window(mjd: Array, event: Event, peak: int, margin: float) -> tuple[float, float]:
     length = max(event.end_mjd - event.start_mjd, 1e-4)
     low, high = event.start_mjd - margin * length, event.end_mjd + margin * length
     # A lone point has no length: show its neighbours at least.

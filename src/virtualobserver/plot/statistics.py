@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.plot.style import PLAIN, edges, new_figure
 
 if TYPE_CHECKING:
@@ -110,14 +111,14 @@ def _efficiency_line(axes: Axes, part: pd.DataFrame, x: str, shift: float, **sty
     axes.errorbar(middle * shift, value, yerr=bars, fmt="o-", ms=4, lw=1, capsize=2, **style)
 
 
-def _bars(axes: Axes, centers: Any, counts: Any, step: float) -> None:
+def _bars(axes: Axes, centers: Array, counts: Array, step: float) -> None:
     if centers.dtype == object:
         axes.bar([str(center) for center in centers], counts, color=PLAIN)
     else:
         axes.bar(centers, counts, width=step, color=PLAIN)
 
 
-def _map(axes: Axes, figure: Figure, centers: Sequence[Any], counts: Any, *, log: bool) -> None:
+def _map(axes: Axes, figure: Figure, centers: Sequence[Array], counts: Array, *, log: bool) -> None:
     if counts.size == 0 or not (counts > 0).any():
         return
     places = [np.arange(len(one)) if one.dtype == object else one.astype(float) for one in centers]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from astropy.wcs import WCS
     from matplotlib.axes import Axes
+
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["FLAGGED", "MARK", "PLAIN", "UNITS", "edges", "new_figure", "stretch"]
 
@@ -30,7 +32,7 @@ def new_figure(
     return figure, axes
 
 
-def edges(centers: Any) -> Any:
+def edges(centers: Array) -> Array:
     """Return the n + 1 borders between and around n > 0 ascending positions."""
     if len(centers) < 2:
         return np.array([centers[0] - 0.5, centers[0] + 0.5])
@@ -38,7 +40,7 @@ def edges(centers: Any) -> Any:
     return np.concatenate(([2 * centers[0] - middle[0]], middle, [2 * centers[-1] - middle[-1]]))
 
 
-def stretch(data: Any, *, sky: bool = False) -> tuple[float, float]:
+def stretch(data: Array, *, sky: bool = False) -> tuple[float, float]:
     """Return where colours begin and end, never twice the same.
 
     The 1st and 99.5th percentile of the finite values; with `sky` the limits of IRAF's zscale, which show what is

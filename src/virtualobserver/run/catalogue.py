@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Table, text
 
 from virtualobserver.catalog import Catalog, read_catalog
@@ -22,12 +21,14 @@ from virtualobserver.db.engine import Session
 from virtualobserver.db.sky import hpx
 from virtualobserver.errors import ConfigError
 from virtualobserver.io.atomic import replacing
+from virtualobserver.maths.arrays import Array
 from virtualobserver.models import Catalog as CatalogRow
 from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
 from virtualobserver.run.checks import survey_step
 from virtualobserver.run.tasks.client import ArchiveClient
 from virtualobserver.run.tasks.task import row_sha
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     from virtualobserver.run.steps import Step
@@ -84,7 +85,7 @@ def import_catalogue(
         text("DELETE FROM membership WHERE project_id = :p AND source_id <> ALL(:ids)"),
         {"p": project_id, "ids": ids},
     )
-    members: dict[str, Sequence[Any] | NDArray[Any]] = {
+    members: dict[str, Sequence[Value] | Array] = {
         "project_id": np.full(len(ids), project_id),
         "source_id": ids,
         "catalog_id": np.full(len(ids), _upsert_catalogue(session, catalog)),
@@ -132,7 +133,7 @@ def _upsert_catalogue(session: Session, catalog: Catalog) -> int:
     meta = {"columns": plain(dict(catalog.columns)), "extra": list(catalog.extra)}
     if catalog.out_of_range:
         meta["out_of_range"] = dict(catalog.out_of_range)
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Sequence[Value]] = {
         "name": [catalog.name],
         "checksum": [catalog.checksum],
         "origin": [catalog.origin],
@@ -154,7 +155,7 @@ def _is_known(session: Session, project_id: int, catalog: Catalog) -> bool:
 
 
 def _upsert_sources(session: Session, targets: Sequence[Target]) -> list[int]:
-    columns: dict[str, Sequence[Any]] = {
+    columns: dict[str, Sequence[Value]] = {
         name: [getattr(target, name) for target in targets] for name in _FIELDS
     }
     ra, dec = (np.array([_or_nan(value) for value in columns[name]]) for name in ("ra", "dec"))
@@ -174,7 +175,7 @@ def _upsert_sources(session: Session, targets: Sequence[Target]) -> list[int]:
 def _upsert(
     session: Session,
     model: type[Base],
-    columns: Mapping[str, Sequence[Any] | NDArray[Any]],
+    columns: Mapping[str, Sequence[Value] | Array],
     *,
     key: Sequence[str],
     update: Sequence[str],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from virtualobserver.config import CatalogSettings
+    from virtualobserver.config.project import ProjectSettings
 
 __all__ = ["UnreadSettings", "check_project", "settings_without_files", "survey_step"]
 
@@ -34,7 +35,7 @@ def settings_without_files(kind: plugins.Kind, name: str, /) -> type[Any]:
     return UnreadSettings if name.endswith(".py") else plugins.settings_of(kind, name)
 
 
-def check_project(settings: Any) -> None:
+def check_project(settings: ProjectSettings) -> None:
     """Raise what a run of the project would raise before its first task; nobody is asked, nothing written.
 
     Target lists that an archive has to be asked for are not read.

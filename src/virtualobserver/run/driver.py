@@ -27,8 +27,10 @@ from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.heartbeat import Heartbeat
 from virtualobserver.run.tasks.task import Job
 from virtualobserver.run.upkeep.prune import prune, run_name
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
 __all__ = ["Choice", "Progress", "Summary", "drive"]
@@ -78,7 +80,7 @@ class Summary:
     """
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[RecordDict] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
     inputs: list[Inputs] = field(default_factory=list)
     failed_tasks: list[int] = field(default_factory=list)
@@ -411,7 +413,7 @@ def _begin(project: Opened) -> int:
         return run.id
 
 
-def _make_current(session: Any, project: Opened) -> None:
+def _make_current(session: Session, project: Opened) -> None:
     # One run after the other: two that begin at once would both insert the same configurations.
     session.execute(text("SELECT FROM project WHERE id = :p FOR UPDATE"), {"p": project.id})
     session.execute(

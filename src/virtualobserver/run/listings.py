@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
@@ -15,6 +15,7 @@ from virtualobserver.data.product import Target
 from virtualobserver.errors import ArchiveError, DataError
 from virtualobserver.run.tasks.client import ArchiveClient
 from virtualobserver.run.tasks.task import target_of
+from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -112,7 +113,7 @@ def _differences(project: Opened, step: Step, now: Mapping[int, str]) -> Inputs:
         return Inputs(step.name)
     with project.session() as session:
         then = session.execute(text("SELECT id, listed FROM task WHERE id = ANY(:ids)"), {"ids": list(now)})
-        pairs: list[tuple[Any, Any]] = [(json.loads(row.listed), json.loads(now[row.id])) for row in then]
+        pairs: list[tuple[Value, Value]] = [(json.loads(row.listed), json.loads(now[row.id])) for row in then]
     sources = sum(bool(new.items() - old.items()) for old, new in pairs)
     gone = {path for old, new in pairs for path in old.keys() - new.keys()}
     return Inputs(step.name, tuple(sorted(now)), sources, len(gone))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy.dialects.postgresql import insert
 
+from virtualobserver.config.project import ProjectSettings
 from virtualobserver.errors import ConfigError
 from virtualobserver.models import Project as ProjectRow
 from virtualobserver.run.steps import Step, build_steps
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from virtualobserver.analysis import Analysis
     from virtualobserver.db.engine import Session
     from virtualobserver.run.workspace import Workspace
 
@@ -32,7 +35,7 @@ class Opened:
         Database and data folder.
     """
 
-    def __init__(self, settings: Any, workspace: Workspace) -> None:
+    def __init__(self, settings: ProjectSettings, workspace: Workspace) -> None:
         self.settings = settings
         self.workspace = workspace
 
@@ -47,7 +50,7 @@ class Opened:
         return build_steps(self.settings)
 
     @cached_property
-    def observatories(self) -> dict[str, Any]:
+    def observatories(self) -> RecordDict:
         """The surveys, with this project's settings, by name."""
         return {step.plugin: step.instance for step in self.steps if step.kind == "fetch"}
 
@@ -79,7 +82,7 @@ class Opened:
         """Return a new database session; use it in a ``with`` statement."""
         return self.workspace.database.session()
 
-    def analysis(self, name: str) -> Any:
+    def analysis(self, name: str) -> Analysis:
         """Return an analysis with this project's settings, for `Analysis.apply`.
 
         Raises
@@ -89,6 +92,7 @@ class Opened:
         """
         for step in self.steps:
             if step.kind == "analyse" and step.plugin == name:
-                return step.instance
+                found: Analysis = step.instance
+                return found
         msg = f"project {self.name} has no analysis {name!r}; it has {', '.join(self.settings.analyses) or 'none'}"
         raise ConfigError(msg)

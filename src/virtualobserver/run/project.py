@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,10 +26,13 @@ from virtualobserver.run.views.stored import scope_of
 from virtualobserver.run.views.survey_figures import survey_figures
 from virtualobserver.run.workspace import Workspace
 from virtualobserver.simulate import efficiency as simulated_efficiency
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
+    from virtualobserver.config.load import Resolved
     from virtualobserver.data.histogram import Histogram
     from virtualobserver.db.engine import Session
 
@@ -51,7 +54,7 @@ class Project(Opened):
     ...     project.detections(simulated=True)
     """
 
-    def __init__(self, resolved: Any, workspace: Workspace) -> None:
+    def __init__(self, resolved: Resolved, workspace: Workspace) -> None:
         super().__init__(resolved.settings, workspace)
         self.resolved = resolved
         self._session: Session | None = None
@@ -59,7 +62,7 @@ class Project(Opened):
     @classmethod
     def open(
         cls,
-        source: str | Path | Mapping[str, Any] | None = None,
+        source: str | Path | Record | None = None,
         *,
         data: str | Path | None = None,
         url: str | None = None,
@@ -219,7 +222,7 @@ class Project(Opened):
         found = [compare(self, step.forgetful()) for step in self.steps if step.kind == "fetch"]
         return [note for one in found for note in one.notes]
 
-    def sql(self, statement: str, **values: Any) -> pd.DataFrame:
+    def sql(self, statement: str, **values: object) -> pd.DataFrame:
         """Return the rows of a SQL query; the transaction is read-only."""
         return results.sql(self.workspace, statement, values)
 
@@ -250,19 +253,19 @@ class Project(Opened):
         """
         return pictures.population(self, analysis, simulated=simulated)
 
-    def figures(self, source: str) -> dict[str, Any]:
+    def figures(self, source: str) -> RecordDict:
         """Return the figures that the project's analyses draw of a source, by ``analysis.figure``."""
         return pictures.source_figures(self, self.source(source))
 
-    def figure(self, source: str, named: str | None = None) -> Any:
+    def figure(self, source: str, named: str | None = None) -> Figure:
         """Return the picture of a source that shows most, or the one `named` ``analysis`` or ``analysis.figure``."""
         return pictures.source_figure(self, self.source(source), named)
 
-    def survey_figures(self, survey: str, unit: str = "") -> dict[str, Any]:
+    def survey_figures(self, survey: str, unit: str = "") -> RecordDict:
         """Return the figures that a survey draws of its masters and of a unit (a frame, a night), by name."""
         return survey_figures(self, survey, unit)
 
-    def population_figure(self, analysis: str | None = None, *, title: str = "") -> Any:
+    def population_figure(self, analysis: str | None = None, *, title: str = "") -> Figure:
         """Return an analysis' figure of all injections."""
         return pictures.population_figure(self, analysis, title=title)
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from virtualobserver import plugins
 from virtualobserver.config.digest import digest
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.analysis import AnalysisSettings
+    from virtualobserver.config.project import ProjectSettings
+    from virtualobserver.observatory import ObservatorySettings, VirtualObservatory
 
 __all__ = ["GROUP", "IN_ORDER", "UPSTREAM", "WANTED", "Step", "build_steps"]
 
@@ -43,7 +49,7 @@ class Step:
     plugin: str
     entry: str
     digest: str
-    settings: Mapping[str, Any]
+    settings: Record
     origin: str = "live"
     archive: str = ""
     upstream: tuple[tuple[str, str], ...] = ()
@@ -72,17 +78,20 @@ class Step:
         """Return the same step with a plug-in of its own, which remembers no folder it has looked into."""
         return replace(self)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> RecordDict:
         return {name: value for name, value in self.__dict__.items() if name != "instance"}
 
 
-def _origin(plugin: Any, archive: Any) -> str:
+Made = tuple[Step, tuple[tuple[str, str], ...]]  # a step, and the kinds and roles of what it makes
+
+
+def _origin(plugin: type[VirtualObservatory], archive: object) -> str:
     if plugin.simulated or archive == "simulated":
         return "simulated"
     return "folder" if archive else "live"
 
 
-def _archive(plugin: Any, settings: Any, origin: str) -> str:
+def _archive(plugin: type[VirtualObservatory], settings: ObservatorySettings, origin: str) -> str:
     """Return what tells an archive from others of its kind."""
     if origin == "folder":
         places = [str(Path(folder).expanduser().resolve()) for folder in _folders(settings.archive)]
@@ -91,19 +100,19 @@ def _archive(plugin: Any, settings: Any, origin: str) -> str:
     return "\n".join(places)
 
 
-def _folders(archive: Any) -> tuple[str, ...]:
+def _folders(archive: str | list[str] | None) -> tuple[str, ...]:
     if archive in {None, "simulated"}:
         return ()
     return (archive,) if isinstance(archive, str) else tuple(archive)
 
 
-def _survey_steps(entry: str, settings: Any) -> list[Step]:
+def _survey_steps(entry: str, settings: ObservatorySettings) -> list[Step]:
     plugin = plugins.load("observatories", entry)
     name = plugin.name
     origin = _origin(plugin, settings.archive)
     archive = _archive(plugin, settings, origin)
     raw = settings.model_dump(mode="json")
-    common: dict[str, Any] = {
+    common: RecordDict = {
         "plugin": name,
         "entry": entry,
         "settings": raw,
@@ -132,7 +141,9 @@ def _survey_steps(entry: str, settings: Any) -> list[Step]:
     return steps + _parts(plugin, settings, steps[-1], common)
 
 
-def _parts(plugin: Any, settings: Any, reduce: Step, common: Mapping[str, Any]) -> list[Step]:
+def _parts(
+    plugin: type[VirtualObservatory], settings: ObservatorySettings, reduce: Step, common: Record
+) -> list[Step]:
     """Return the steps of the named parts of a reduction: each works on what those before it made."""
     steps = [reduce]
     wanted = list(plugin.produces)
@@ -148,7 +159,7 @@ def _parts(plugin: Any, settings: Any, reduce: Step, common: Mapping[str, Any]) 
     return steps[1:]
 
 
-def build_steps(settings: Any) -> list[Step]:
+def build_steps(settings: ProjectSettings) -> list[Step]:
     """Return the steps of a project in an order in which each finds its inputs made.
 
     Raises
@@ -157,10 +168,10 @@ def build_steps(settings: Any) -> list[Step]:
         If an analysis needs products that nothing in the project makes, or analyses wait for each other.
     """
     steps: list[Step] = []
-    makers: list[tuple[Step, tuple[tuple[str, str], ...]]] = []
+    makers: list[Made] = []
     for name, survey in settings.observatories.items():
         plugin = plugins.load("observatories", name)
-        made = _survey_steps(name, survey)
+        made = _survey_steps(name, cast("ObservatorySettings", survey))
         makers += [(step, plugin.produces) for step in made if step.kind == "reduce"]
         makers += [(step, plugin.parts[step.part]) for step in made if step.part]
         steps += made
@@ -170,7 +181,7 @@ def build_steps(settings: Any) -> list[Step]:
         if not ready:
             raise ConfigError(_stuck(waiting, makers))
         for name in ready:
-            steps += _analysis_steps(name, waiting.pop(name), makers)
+            steps += _analysis_steps(name, cast("AnalysisSettings", waiting.pop(name)), makers)
             makers.append((steps[-2], plugins.load("analyses", name).produces))
     if twice := [name for name, count in Counter(step.name for step in steps).items() if count > 1]:
         msg = f"two plug-ins of one project share a name ({', '.join(twice)}); rename the one in the file of your own"
@@ -178,7 +189,7 @@ def build_steps(settings: Any) -> list[Step]:
     return steps
 
 
-def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Mapping[str, Any]) -> bool:
+def _ready(name: str, makers: Sequence[Made], waiting: Record) -> bool:
     analysis = plugins.load("analyses", name)(waiting[name])
     needs = {(need.kind, need.role) for need in analysis.requires}
     made = {product for _, products in makers for product in products}
@@ -189,7 +200,7 @@ def _ready(name: str, makers: Sequence[tuple[Step, Any]], waiting: Mapping[str, 
     return enough and not needs & later - made
 
 
-def _stuck(waiting: Mapping[str, Any], makers: Sequence[tuple[Step, Any]]) -> str:
+def _stuck(waiting: Record, makers: Sequence[Made]) -> str:
     made = sorted({f"{kind}/{role}" for _, products in makers for kind, role in products})
     needs = {
         name: sorted(f"{n.kind}/{n.role}" for n in plugins.load("analyses", name)(settings).requires)
@@ -210,7 +221,7 @@ def _depth(analysis: str, per: str, upstream: Step) -> int:
     raise ConfigError(msg)
 
 
-def _analysis_steps(entry: str, settings: Any, makers: Sequence[tuple[Step, Any]]) -> list[Step]:
+def _analysis_steps(entry: str, settings: AnalysisSettings, makers: Sequence[Made]) -> list[Step]:
     # which products it wants, and by which part of a unit, may depend on its settings
     plugin = plugins.load("analyses", entry)(settings)
     name = plugin.name
@@ -219,7 +230,7 @@ def _analysis_steps(entry: str, settings: Any, makers: Sequence[tuple[Step, Any]
     upstream = tuple((step.name, step.digest) for step in above)
     depths = tuple(_depth(name, plugin.per, step) for step in above)
     raw = settings.model_dump(mode="json")
-    common: dict[str, Any] = {
+    common: RecordDict = {
         "plugin": name,
         "entry": entry,
         "settings": raw,

@@ -7,7 +7,7 @@ import math
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ from virtualobserver.io.store import Store
 from virtualobserver.simulate import Simulator
 from virtualobserver.testing.common import Suite, assert_survive, columns_without_entry
 
+if TYPE_CHECKING:
+    from virtualobserver.analysis import Analysis
+
 __all__ = ["AnalysisSuite"]
 
 
@@ -32,21 +35,21 @@ class AnalysisSuite(Suite):
     kind: ClassVar[plugins.Kind] = "analyses"
 
     @pytest.fixture
-    def analysis(self, plugin_class: type[Any]) -> Any:
+    def analysis(self, plugin_class: type[Analysis]) -> Analysis:
         """Return the analysis with the options of its contract."""
         return plugin_class(**plugin_class.contract.options)
 
     @pytest.fixture
-    def strong(self, plugin_class: type[Any]) -> Any:
+    def strong(self, plugin_class: type[Analysis]) -> Analysis:
         """Return the analysis with the settings under which `draw` gives only strong events."""
         return plugin_class(**{**plugin_class.contract.options, **plugin_class.contract.strong})
 
-    def test_nothing_finds_nothing(self, analysis: Any) -> None:
+    def test_nothing_finds_nothing(self, analysis: Analysis) -> None:
         """No products give an empty result, not an error."""
         result = searched(analysis, [])
         assert len(result.detections) == len(result.sources) == len(result.products) == 0
 
-    def test_products_without_rows_find_nothing(self, analysis: Any) -> None:
+    def test_products_without_rows_find_nothing(self, analysis: Analysis) -> None:
         """Neither do products without a single row."""
         empty = []
         for handle in noise(analysis, 0):
@@ -58,7 +61,7 @@ class AnalysisSuite(Suite):
         result = searched(analysis, empty)
         assert len(result.detections) == len(result.sources) == 0
 
-    def test_leaves_its_inputs_and_repeats_itself(self, strong: Any) -> None:
+    def test_leaves_its_inputs_and_repeats_itself(self, strong: Analysis) -> None:
         """The same input gives the same result, here and in another process, and stays as it is."""
         quiet = noise(strong, 1)
         before = prints(quiet)
@@ -73,7 +76,7 @@ class AnalysisSuite(Suite):
         same_results(first, searched(pickle.loads(pickle.dumps(strong)), loud))  # noqa: S301 - our own bytes
         assert strong.settings.model_dump_json() == settings
 
-    def test_raises_no_more_false_alarms_on_noise_than_it_states(self, analysis: Any) -> None:
+    def test_raises_no_more_false_alarms_on_noise_than_it_states(self, analysis: Analysis) -> None:
         """The stated rate of false alarms is kept on pure noise."""
         contract = analysis.contract
         alarms = sum(
@@ -81,7 +84,7 @@ class AnalysisSuite(Suite):
         )
         assert alarms <= contract.trials * contract.false_alarms
 
-    def test_recovers_strong_injections_and_repeats_them(self, strong: Any) -> None:
+    def test_recovers_strong_injections_and_repeats_them(self, strong: Analysis) -> None:
         """Strong events are found, and each injection is a function of its number."""
         contract = strong.contract
         handles = noise(strong, 2)
@@ -95,7 +98,7 @@ class AnalysisSuite(Suite):
             assert {"t_peak", "start_mjd", "end_mjd"} <= set(one.params)
             json.dumps(one.params, allow_nan=False)
 
-    def test_detections_are_whole_finite_and_in_order(self, strong: Any) -> None:
+    def test_detections_are_whole_finite_and_in_order(self, strong: Analysis) -> None:
         """What is found can be stored, sorted and shown."""
         loud = injected(strong, noise(strong, 1))
         result = searched(strong, loud)
@@ -115,20 +118,20 @@ class AnalysisSuite(Suite):
         for histogram in result.histograms.values():
             assert Histogram.from_bytes(histogram.to_bytes()) == histogram
 
-    def test_products_survive_the_store(self, strong: Any, tmp_path: Path) -> None:
+    def test_products_survive_the_store(self, strong: Analysis, tmp_path: Path) -> None:
         """What it makes is what it says it makes, and reads back as it was written."""
         result = searched(strong, injected(strong, noise(strong, 1)))
         assert {(p.container_kind, p.role) for p in result.products} <= set(strong.produces)
         assert bool(result.products) == bool(strong.produces), "let contract.options keep the products"
         assert_survive(Store(tmp_path), result.products)
 
-    def test_every_column_has_an_entry(self, strong: Any) -> None:
+    def test_every_column_has_an_entry(self, strong: Analysis) -> None:
         """Columns are called what they are called everywhere; others are named in ``contract.own_columns``."""
         result = searched(strong, injected(strong, noise(strong, 1)))
         assert columns_without_entry(result.products, strong.contract.own_columns) == set()
 
 
-def noise(analysis: Any, seed: int) -> list[Handle]:
+def noise(analysis: Analysis, seed: int) -> list[Handle]:
     """Return one input of pure noise."""
     rng = np.random.default_rng([seed, 7])
     given = analysis.contract.noise
@@ -142,7 +145,7 @@ def prints(handles: Sequence[Handle]) -> list[str]:
     return [fingerprint(handle.load()) for handle in handles]
 
 
-def injected(analysis: Any, handles: Sequence[Handle]) -> Sequence[Handle]:
+def injected(analysis: Analysis, handles: Sequence[Handle]) -> Sequence[Handle]:
     """Return the handles with one strong event in them."""
     rng = np.random.default_rng(3)
     found: Sequence[Handle] = analysis.inject(
@@ -151,7 +154,7 @@ def injected(analysis: Any, handles: Sequence[Handle]) -> Sequence[Handle]:
     return found
 
 
-def searched(analysis: Any, handles: Sequence[Handle]) -> Result:
+def searched(analysis: Analysis, handles: Sequence[Handle]) -> Result:
     """Return what `find` finds."""
     result: Result = analysis.find(handles, analysis.contract.aux, analysis.settings)
     return result

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from virtualobserver.data.product import RawRef
 
 if TYPE_CHECKING:
+    from virtualobserver.observatory import VirtualObservatory
     from virtualobserver.run.project import Project
 
 __all__ = ["FolderArchive"]
@@ -34,7 +35,7 @@ class FolderArchive:
         Data folder and database of the project that reads the archive.
     """
 
-    survey: Any
+    survey: VirtualObservatory
     entry: str
     data: Path
     url: str

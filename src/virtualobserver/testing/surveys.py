@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from virtualobserver.io.store import Store
 from virtualobserver.testing.archives import FolderArchive
 from virtualobserver.testing.common import Suite, assert_survive, columns_without_entry
 
+if TYPE_CHECKING:
+    from virtualobserver.observatory import VirtualObservatory
+
 __all__ = ["SurveySuite"]
 
 
@@ -28,7 +31,7 @@ class SurveySuite(Suite):
     kind: ClassVar[plugins.Kind] = "observatories"
 
     @pytest.fixture
-    def survey(self, plugin_class: type[Any]) -> Any:
+    def survey(self, plugin_class: type[VirtualObservatory]) -> VirtualObservatory:
         """Return the survey with the options of its contract."""
         return plugin_class(**plugin_class.contract.options)
 
@@ -40,11 +43,11 @@ class SurveySuite(Suite):
         with EmbeddedServer(tmp_path_factory.mktemp("server"), durable=False) as server:
             yield server.url()
 
-    def test_reduces_nothing_to_nothing(self, survey: Any) -> None:
+    def test_reduces_nothing_to_nothing(self, survey: VirtualObservatory) -> None:
         """No raw data give no products, not an error."""
         assert list(survey.reduce([], Aux(survey.contract.targets[0]), survey.settings)) == []
 
-    def test_simulates_the_same_bytes_from_the_same_seed(self, survey: Any) -> None:
+    def test_simulates_the_same_bytes_from_the_same_seed(self, survey: VirtualObservatory) -> None:
         """Simulated raw data are a function of the seed."""
         first, second, other = (
             [RawRef.of(raw).read() for raw in simulated(survey, seed)] for seed in (1, 1, 2)
@@ -53,7 +56,9 @@ class SurveySuite(Suite):
         assert first == second
         assert first != other
 
-    def test_leaves_its_raw_data_and_reduces_them_the_same_way_twice(self, survey: Any) -> None:
+    def test_leaves_its_raw_data_and_reduces_them_the_same_way_twice(
+        self, survey: VirtualObservatory
+    ) -> None:
         """`reduce` is pure: the same raw data give the same products, and stay as they are."""
         settings = survey.settings.model_dump_json()
         produced = 0
@@ -74,7 +79,7 @@ class SurveySuite(Suite):
         assert produced
         assert survey.settings.model_dump_json() == settings
 
-    def test_products_survive_the_store(self, survey: Any, tmp_path: Path) -> None:
+    def test_products_survive_the_store(self, survey: VirtualObservatory, tmp_path: Path) -> None:
         """What it makes reads back as it was written, whole and in part."""
         written = 0
         for number, (raws, aux) in enumerate(units(survey)):
@@ -83,19 +88,19 @@ class SurveySuite(Suite):
             written += len(products)
         assert written
 
-    def test_makes_all_it_says_it_produces(self, survey: Any) -> None:
+    def test_makes_all_it_says_it_produces(self, survey: VirtualObservatory) -> None:
         """`produces` says what there is to search, no less and no more."""
         products = [p for raws, aux in units(survey) for p in survey.reduce(raws, aux, survey.settings)]
         assert {(product.container_kind, product.role) for product in products} == set(survey.produces)
 
-    def test_every_column_has_an_entry(self, survey: Any) -> None:
+    def test_every_column_has_an_entry(self, survey: VirtualObservatory) -> None:
         """Columns are called what they are called everywhere; others are named in ``contract.own_columns``."""
         group, aux = units(survey)[0]
         products = survey.reduce(group, aux, survey.settings)
         assert columns_without_entry(products, survey.contract.own_columns) == set()
 
     def test_sees_new_changed_and_vanished_files_and_other_folders(
-        self, survey: Any, entry: str, tmp_path: Path, database_url: str
+        self, survey: VirtualObservatory, entry: str, tmp_path: Path, database_url: str
     ) -> None:
         """A folder archive is read whole, and a run says what is new, changed or gone since."""
         if survey.simulated:
@@ -108,14 +113,14 @@ class SurveySuite(Suite):
         archive.tells_folders_apart(folder, other)
 
 
-def simulated(survey: Any, seed: int) -> list[Raw]:
+def simulated(survey: VirtualObservatory, seed: int) -> list[Raw]:
     """Return the simulated raw data of all targets of the contract."""
     raws = [raw for _, raw in survey.simulate_raw(survey.contract.targets, np.random.default_rng(seed))]
     assert all(isinstance(raw, Raw) for raw in raws)
     return raws
 
 
-def units(survey: Any, seed: int = 1) -> list[tuple[list[RawRef], Aux]]:
+def units(survey: VirtualObservatory, seed: int = 1) -> list[tuple[list[RawRef], Aux]]:
     """Return the simulated raw data of each unit of each target, with what `reduce` needs besides."""
     found = []
     for target in survey.contract.targets:
@@ -133,7 +138,7 @@ def units(survey: Any, seed: int = 1) -> list[tuple[list[RawRef], Aux]]:
     return found
 
 
-def masters_of(survey: Any, groups: dict[str, list[RawRef]]) -> list[Handle]:
+def masters_of(survey: VirtualObservatory, groups: dict[str, list[RawRef]]) -> list[Handle]:
     """Make the masters of a survey as a run does: kind by kind, each from those before."""
     made: list[Handle] = []
     for kind in survey.master_kinds:

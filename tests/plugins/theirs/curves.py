@@ -19,7 +19,7 @@ class SeasonsSettings(ObservatorySettings):
     zero: float = setting(0.0, doc="Added to each flux", unit="uJy", step="reduce")
 
 
-class VirtualSeasons(VirtualObservatory):
+class VirtualSeasons(VirtualObservatory[TimeSeries, SeasonsSettings]):
     """Light curves of seasons."""
 
     name = "seasons"
@@ -27,7 +27,6 @@ class VirtualSeasons(VirtualObservatory):
     contract = SurveyContract(
         targets=(Target("a", ra=1.0, dec=2.0), Target("b", ra=3.0, dec=4.0)), own_columns=("humidity",)
     )
-    Settings = SeasonsSettings
 
     def fetch(self, targets, client):
         for target in targets:

@@ -21,7 +21,7 @@ class PinholeSettings(ObservatorySettings):
     threshold: float = setting(50.0, doc="Least level of a star", unit="adu", step="reduce")
 
 
-class VirtualPinhole(VirtualObservatory):
+class VirtualPinhole(VirtualObservatory[Image | Table, PinholeSettings]):
     """Darks are shared by all nights."""
 
     name = "pinhole"
@@ -29,7 +29,6 @@ class VirtualPinhole(VirtualObservatory):
     master_kinds = ("dark",)
     produces = (("image", "calibrated"), ("table", "stars"))
     contract = SurveyContract(targets=(Target("field", ra=10.0, dec=-30.0, kind="field"),))
-    Settings = PinholeSettings
 
     def fetch(self, targets, client):
         for target in targets:

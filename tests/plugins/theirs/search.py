@@ -9,6 +9,7 @@ from virtualobserver.config.settings import setting
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.data.product import Product
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.timeseries import TimeSeries
 
 
 class OddSettings(AnalysisSettings):
@@ -17,13 +18,12 @@ class OddSettings(AnalysisSettings):
     least: float = setting(6.0, doc="Least signal-to-noise ratio", step="analyse", gt=0)
 
 
-class Odd(Analysis):
+class Odd(Analysis[TimeSeries, OddSettings]):
     """Odd epochs."""
 
     name = "odd"
     produces = (("lightcurve", "levelled"),)
     contract = AnalysisContract(false_alarms=0.005, own_columns=("oddity",))
-    Settings = OddSettings
 
     def find(self, products, aux, settings):
         events, made = [], []

@@ -14,12 +14,11 @@ from virtualobserver.observatory import ObservatorySettings, VirtualObservatory
 WAVE = np.geomspace(6500.0, 6600.0, 64)
 
 
-class VirtualArcturus(VirtualObservatory):
+class VirtualArcturus(VirtualObservatory[SpectrumSet, ObservatorySettings]):
     """Rows of MJD and 64 pixels."""
 
     name = "arcturus"
     produces = (("spectrum", "reduced"),)
-    Settings = ObservatorySettings
 
     def fetch(self, targets, client):
         for target in targets:

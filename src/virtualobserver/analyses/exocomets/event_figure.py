@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.exocomets.matched.search import chunk_of
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.data.result import Event
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def _words(event: Event, spectra: int) -> str:
     facts: list[str] = [f"MJD {event.peak_mjd:.5f}", f"S/N {event.snr:.1f}"]
     facts += [f"{spectra} spectra" if spectra != 1 else "1 spectrum"]
     units = {"velocity": "km/s", "fwhm": "km/s", "depth": "", "fap": ""}
-    values: dict[str, Any] = {name: event.parameters.get(name) for name in units}
+    values: RecordDict = {name: event.parameters.get(name) for name in units}
     facts += [f"{name} {value:.3g} {units[name]}".strip() for name, value in values.items() if value]
     return ", ".join(facts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
+from virtualobserver.typing import RecordDict
 
 __all__ = ["events_of"]
 
@@ -56,7 +57,7 @@ def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -
 
 
 def _event(
-    search: StarSearch, track: Track, verdict: tuple[str, str], features: dict[str, Any], target: Target
+    search: StarSearch, track: Track, verdict: tuple[str, str], features: RecordDict, target: Target
 ) -> Event:
     """Return a track as a detection; what has no value is stored as None, since JSON knows no NaN."""
     kind, reason = verdict
@@ -85,7 +86,7 @@ def _event(
     )
 
 
-def _measured(search: StarSearch, track: Track) -> dict[str, Any]:
+def _measured(search: StarSearch, track: Track) -> RecordDict:
     hit = _best_hit(search, track)
     depths = dict(zip(search.names, track.depth, strict=False))
     errors = dict(zip(search.names, track.depth_error, strict=False))
@@ -158,9 +159,7 @@ def _best_hit(search: StarSearch, track: Track) -> NDArray[np.void]:
     return np.asarray(own[int(np.argmin(np.abs(own["snr"] - track.peak_snr)))])
 
 
-def _context(
-    search: StarSearch, track: Track, settings: ExocometsSettings, *, compare: bool
-) -> dict[str, Any]:
+def _context(search: StarSearch, track: Track, settings: ExocometsSettings, *, compare: bool) -> RecordDict:
     """Return what tells a comet from a defect and from activity.
 
     A defect is in one line, so the least share of a pixel counts.
@@ -174,7 +173,7 @@ def _context(
         chunk = chunk_of(one, row, reach)
         velocity = one.spectra.velocity[np.abs(one.spectra.velocity) <= reach]
         shares.append(pixel_share(chunk, 0, velocity, track.v, track.fwhm))
-    context: dict[str, Any] = {
+    context: RecordDict = {
         "pixel_share": min(shares) if min(shares) > 0 else max(shares),
         "missing_in_burst": _missing_in_burst(search, track, settings.burst_gap / HOURS_PER_DAY),
         "pc_correlation": None,
@@ -213,7 +212,7 @@ def _missing_in_burst(search: StarSearch, track: Track, gap: float) -> bool:
     return bool((expected >= _EXPECTED).any())
 
 
-def _constancy(search: StarSearch) -> list[dict[str, Any]]:
+def _constancy(search: StarSearch) -> list[RecordDict]:
     """Return for each event in how many nights there is one like it, and in which frame they stand still."""
     tracks = search.tracks
     night, berv = search.star.exposures.night, search.star.exposures.berv
@@ -243,10 +242,10 @@ def _constancy(search: StarSearch) -> list[dict[str, Any]]:
     return result
 
 
-def _sodium(search: StarSearch, settings: ExocometsSettings) -> list[dict[str, Any]]:
+def _sodium(search: StarSearch, settings: ExocometsSettings) -> list[RecordDict]:
     """Return depth and S/N in Na D of each event, and K over Na, where there are spectra of sodium."""
     tracks = search.tracks
-    result: list[dict[str, Any]] = [{} for _ in tracks]
+    result: list[RecordDict] = [{} for _ in tracks]
     if not tracks or not search.star.others:
         return result
     for one in search.star.others:

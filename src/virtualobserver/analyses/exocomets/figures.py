@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -16,9 +16,11 @@ from virtualobserver.analyses.exocomets.matched.search import chunk_of
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 __all__ = ["completeness_figure", "star_figure"]
 
@@ -96,7 +98,7 @@ def _table(axes: Axes, search: StarSearch, events: Sequence[Event], target: Targ
     axes.text(0.01, 0.95, "\n".join(lines), va="top", ha="left", fontsize=10, linespacing=1.5)
 
 
-def _identity(meta: Mapping[str, Any], target: Target) -> str:
+def _identity(meta: Record, target: Target) -> str:
     """Return name, type and numbers of the star as the catalogue has them, else as SIMBAD and Gaia do."""
     simbad, gaia = meta.get("simbad") or {}, meta.get("gaia") or {}
     known = {"gaia_dr3": gaia.get("source_id") if str(gaia.get("catalogue", "")).endswith("dr3") else None}
@@ -104,7 +106,7 @@ def _identity(meta: Mapping[str, Any], target: Target) -> str:
     return "  ".join(f"{word}{known[key]}" for key, word in _WORDS.items() if known.get(key))
 
 
-def _behaviour(features: dict[str, Any]) -> str:
+def _behaviour(features: RecordDict) -> str:
     return (
         f"emission core {features['emission_core']:.2f}; features upwards {features['n_emission']}, "
         f"downwards {features['n_absorption']}; shifts {features['rv_scatter']:.2f} km/s explain "
@@ -229,7 +231,7 @@ def _times(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
     axes.set_title("observations; long marks are events, crosses were left out", fontsize=10)
 
 
-def _plain_ticks(axis: Any, ticks: Sequence[float]) -> None:
+def _plain_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     """Label a logarithmic axis at `ticks`, without powers of ten."""
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.draws import log_uniform
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_comet", "inject_comets"]
 
@@ -31,7 +32,7 @@ _MOST_SWEEP: Final = 60.0
 
 def draw_comet(
     rng: np.random.Generator, sets: Sequence[tuple[str, SpectrumSet]], settings: CometInjection
-) -> dict[str, Any]:
+) -> RecordDict:
     """Draw one comet that at least one exposure sees.
 
     Raises
@@ -89,14 +90,14 @@ def _usable_times(sets: Sequence[tuple[str, SpectrumSet]]) -> FloatArray:
 
 
 def inject_comets(
-    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], *, lsf: float
-) -> list[Handle]:
+    products: Sequence[Handle[SpectrumSet]], params: Sequence[Record], *, lsf: float
+) -> list[Handle[SpectrumSet]]:
     """Return handles to copies of the spectra with the comets in front of the star.
 
     The light that is left is multiplied: noise of an exposure shrinks with it, as little as photon noise does.
     Errors and masks stay.
     """
-    result: list[Handle] = []
+    result: list[Handle[SpectrumSet]] = []
     for handle in products:
         data = handle.load()
         name, rest = line_of(data, handle.info.series)
@@ -107,9 +108,7 @@ def inject_comets(
     return result
 
 
-def _with_comet(
-    data: SpectrumSet, params: Mapping[str, Any], name: str, rest: float, lsf: float
-) -> SpectrumSet:
+def _with_comet(data: SpectrumSet, params: Record, name: str, rest: float, lsf: float) -> SpectrumSet:
     """Put the comet in front of the star; noise is dimmed with the light, somewhat more than photons would have it."""
     rows = np.flatnonzero((data.mjd >= params["start_mjd"]) & (data.mjd <= params["end_mjd"]))
     if rows.size == 0:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from virtualobserver.analyses.exocomets.matched.rates import comet_rates
 from virtualobserver.maths.efficiency import wilson_interval
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ _LEAST: Final = 5
 """With fewer injections than this the completeness of a star is that which its noise allows."""
 
 
-def spectral_class(known: Mapping[str, Any]) -> str:
+def spectral_class(known: Record) -> str:
     """Return the letter of the spectral class, from the type if one is known, else from the colour; or ``unknown``.
 
     Parameters
@@ -77,7 +77,7 @@ def population_table(properties: pd.DataFrame, outcomes: pd.DataFrame) -> pd.Dat
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _stars(properties: pd.DataFrame, outcomes: pd.DataFrame) -> list[dict[str, Any]]:
+def _stars(properties: pd.DataFrame, outcomes: pd.DataFrame) -> list[RecordDict]:
     """Return the stars that count for rates.
 
     No binaries, whose lines hide comets; with too few injections the typical completeness.
@@ -109,7 +109,7 @@ def _stars(properties: pd.DataFrame, outcomes: pd.DataFrame) -> list[dict[str, A
     return stars
 
 
-def _row(group: str, name: str, members: list[dict[str, Any]], rate: Any) -> dict[str, Any]:
+def _row(group: str, name: str, members: list[RecordDict], rate: Any) -> RecordDict:
     """Return one line of the table; nights weigh the completeness, since they are what comets are counted in."""
     nights = np.array([one["n_nights"] for one in members], dtype=np.float64)
     share = np.array([one["completeness"] for one in members])

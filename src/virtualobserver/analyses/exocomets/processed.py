@@ -13,7 +13,7 @@ from virtualobserver.data.table import Table
 __all__ = ["processed_products"]
 
 
-def processed_products(search: StarSearch) -> list[Product]:
+def processed_products(search: StarSearch) -> list[Product[SpectrumSet]]:
     """Return for each line the residuals ``(S - R) / R`` of the searched spectra, by velocity.
 
     ``flux`` is the residual, ``error`` its noise, ``mask`` 1 where a pixel was not used; ``wave`` is the velocity

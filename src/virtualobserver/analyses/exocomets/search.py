@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from virtualobserver.analyses.exocomets.matched.rates import completeness_map
 from virtualobserver.analyses.exocomets.matched.star import StarSearch, search_matched
 from virtualobserver.analyses.exocomets.published.search import KIND, published_events, search_published
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
-from virtualobserver.analyses.exocomets.stars import line_of, stars_of
+from virtualobserver.analyses.exocomets.stars import Star, line_of, stars_of
 from virtualobserver.analyses.exocomets.summary import (
     empty_histograms,
     fill_histograms,
@@ -25,8 +25,10 @@ from virtualobserver.analyses.exocomets.trial import CONTRACT
 from virtualobserver.analysis import Analysis, AnalysisContract, Requirement
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux, Target
+from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Exocomets"]
 
 
-class Exocomets(Analysis):
+class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     """Variable absorption by exocomets in Ca II K and H.
 
     Each spectrum is compared with what the star shows in all other nights; a matched filter looks for
@@ -52,9 +54,7 @@ class Exocomets(Analysis):
     batch: ClassVar[int] = 20
     contract: ClassVar[AnalysisContract] = CONTRACT
 
-    Settings: ClassVar[type[ExocometsSettings]] = ExocometsSettings
-
-    def find(self, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings) -> Result:
+    def find(self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings) -> Result:
         """Search all spectra of one star.
 
         Returns
@@ -70,7 +70,7 @@ class Exocomets(Analysis):
         searches = [search_matched(star, settings) for star in stars]
         events = [events_of(search, aux.target, settings) for search in searches]
         best = max(range(len(searches)), key=lambda n: searches[n].searched.rows.size, default=None)
-        properties: dict[str, Any] = {"has_data": bool(searches)}
+        properties: RecordDict = {"has_data": bool(searches)}
         if best is not None:
             properties |= star_properties(searches[best], events[best], aux.target)
             # Several instruments of one star: numbers are of the one with most spectra, events of all.
@@ -85,8 +85,8 @@ class Exocomets(Analysis):
         )
 
     def draw(
-        self, rng: np.random.Generator, products: Sequence[Handle], settings: ExocometsSettings
-    ) -> Mapping[str, Any]:
+        self, rng: np.random.Generator, products: Sequence[Handle[SpectrumSet]], settings: ExocometsSettings
+    ) -> Record:
         """Draw one comet: profile, depth, width, velocity, ratio, acceleration, and a time that was observed."""
         sets = [
             (line_of(data, handle.info.series)[0], data) for handle in products for data in [handle.load()]
@@ -95,14 +95,14 @@ class Exocomets(Analysis):
 
     def inject(
         self,
-        products: Sequence[Handle],
-        params: Sequence[Mapping[str, Any]],
+        products: Sequence[Handle[SpectrumSet]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002
-    ) -> Sequence[Handle]:
+    ) -> Sequence[Handle[SpectrumSet]]:
         """Put comets in front of the star in real spectra; see `draw` for the parameters."""
         return inject_comets(products, params, lsf=self.settings.resolution)
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` is a candidate that overlaps the comet in time and in velocity."""
         if event.kind not in (CANDIDATE, KIND) or not super().recovered(params, event):
             return False
@@ -126,7 +126,7 @@ class Exocomets(Analysis):
         return apart <= wide
 
     def figures(
-        self, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings | None = None
+        self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings | None = None
     ) -> dict[str, Figure]:
         """Return the diagnostic figure of one star (key ``star``, one for each survey that observed it)."""
         from virtualobserver.analyses.exocomets.figures import star_figure
@@ -141,7 +141,11 @@ class Exocomets(Analysis):
         return figures
 
     def event_figure(
-        self, event: Event, products: Sequence[Handle], aux: Aux, settings: ExocometsSettings | None = None
+        self,
+        event: Event,
+        products: Sequence[Handle[SpectrumSet]],
+        aux: Aux,
+        settings: ExocometsSettings | None = None,
     ) -> Figure | None:
         """Draw the spectra of the night of one event near its velocity, beside those of the other nights."""
         from virtualobserver.analyses.exocomets.event_figure import event_figure
@@ -164,7 +168,7 @@ class Exocomets(Analysis):
         return population_table(properties, outcomes)
 
     @staticmethod
-    def population_figure(outcomes: Any, *, title: str = "") -> Figure:
+    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
         """Return the completeness by depth, width and velocity of a table of injections of all stars.
 
         Parameters
@@ -187,19 +191,19 @@ class Exocomets(Analysis):
         return completeness_figure(cells, title=title)
 
 
-def _published(stars: Sequence[Any], target: Target, settings: ExocometsSettings) -> Result:
+def _published(stars: Sequence[Star], target: Target, settings: ExocometsSettings) -> Result:
     searches = [one for star in stars for one in search_published(star, settings)]
     events = sorted(
         (event for one in searches for event in published_events(one, target)),
         key=lambda event: (event.peak_mjd, event.band),
     )
-    properties: dict[str, Any] = {"has_data": bool(searches)}
+    properties: RecordDict = {"has_data": bool(searches)}
     if searches:
         properties |= published_properties(searches, events)
     return Result(detections=tuple(events), properties=properties, histograms=empty_histograms(settings))
 
 
-def _processed(searches: Sequence[StarSearch]) -> list[Any]:
+def _processed(searches: Sequence[StarSearch]) -> list[Product[SpectrumSet]]:
     from virtualobserver.analyses.exocomets.processed import processed_products
 
     return [product for search in searches for product in processed_products(search)]

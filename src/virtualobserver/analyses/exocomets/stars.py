@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from virtualobserver.data.product import Target
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Value
 
 __all__ = ["Exposures", "Star", "StarSet", "stars_of"]
 
@@ -72,7 +74,9 @@ class Star:
     instrument: str
 
 
-def stars_of(products: Sequence[Handle], target: Target, *, line: str, snr_cut: float) -> list[Star]:
+def stars_of(
+    products: Sequence[Handle[SpectrumSet]], target: Target, *, line: str, snr_cut: float
+) -> list[Star]:
     """Group products by survey and unit, and align their exposures.
 
     Raises
@@ -80,7 +84,7 @@ def stars_of(products: Sequence[Handle], target: Target, *, line: str, snr_cut: 
     DataError
         If a set of spectra is not in Angstrom, air and the barycentric frame.
     """
-    groups: dict[tuple[str, str], list[tuple[int, Handle]]] = {}
+    groups: dict[tuple[str, str], list[tuple[int, Handle[SpectrumSet]]]] = {}
     for number, handle in enumerate(products):
         groups.setdefault((handle.info.observatory, handle.info.unit), []).append((number, handle))
     stars = []
@@ -100,7 +104,9 @@ def line_of(data: SpectrumSet, series: str) -> tuple[str, float]:
     return "", rest
 
 
-def _star(members: Sequence[tuple[int, Handle]], target: Target, *, line: str, snr_cut: float) -> Star | None:
+def _star(
+    members: Sequence[tuple[int, Handle[SpectrumSet]]], target: Target, *, line: str, snr_cut: float
+) -> Star | None:
     """Join the lines of one instrument on the exposures that all have; sodium only where it has all of them."""
     found: dict[str, tuple[int, SpectrumSet, float]] = {}
     for number, handle in members:
@@ -198,7 +204,7 @@ def _exposures(data: SpectrumSet, rows: IntArray, snr_cut: float) -> Exposures:
     )
 
 
-def duplicates(flux: NDArray[Any], mjd: FloatArray, kept: BoolArray) -> IntArray:
+def duplicates(flux: Array, mjd: FloatArray, kept: BoolArray) -> IntArray:
     """Return rows that repeat an earlier one: the same time within 0.1 s, or the same flux in every pixel."""
     repeated = []
     seen_time: dict[int, int] = {}
@@ -231,7 +237,7 @@ def _resolution(data: SpectrumSet) -> float | None:
     return None if power is None or power <= 0 else 299_792.458 / power
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Value) -> float | None:
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
 from virtualobserver.errors import DataError
+from virtualobserver.typing import RecordDict
 
 __all__ = ["empty_histograms", "fill_histograms", "published_properties", "star_properties"]
 
@@ -37,14 +38,14 @@ _SIMBAD: Final = (
 )  # fmt: skip
 
 
-def star_properties(search: StarSearch, events: Sequence[Event], target: Target) -> dict[str, Any]:
+def star_properties(search: StarSearch, events: Sequence[Event], target: Target) -> RecordDict:
     """Return the summary numbers of one star (JSON-like, None where there is no number)."""
     searched, exposures = search.searched, search.star.exposures
     nights = np.unique(exposures.night[searched.rows])
     kinds = [event.kind for event in events]
     candidates = [event for event in events if event.kind == CANDIDATE]
     noise = [line.noise.sigma[searched.rows] for line in searched.lines]
-    properties: dict[str, Any] = {
+    properties: RecordDict = {
         "method": "matched",
         "class": star_class(kinds, search.features, search.settings),
         "n_spectra": int(exposures.mjd.size),
@@ -73,7 +74,7 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
     return properties | _completeness(search, len(candidates), int(nights.size))
 
 
-def _known(star: Star, target: Target) -> dict[str, Any]:
+def _known(star: Star, target: Target) -> RecordDict:
     """Return the place in the Hertzsprung-Russell diagram, as Gaia has it, what SIMBAD says, and the spectral class."""
     meta = star.sets[0].data.meta
     gaia, simbad = meta.get("gaia") or {}, meta.get("simbad") or {}
@@ -86,7 +87,7 @@ def _known(star: Star, target: Target) -> dict[str, Any]:
     }
 
 
-def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> dict[str, Any]:
+def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> RecordDict:
     """Return sensitivity, completeness and the rate of typical comets, from the noise of every spectrum."""
     searched = search.searched
     widths = np.unique(searched.bank.fwhm)
@@ -97,7 +98,7 @@ def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> dict[
     typical = searched.sensitivity[:, at[0], at[1]] if searched.rows.size else np.zeros(0)
     height = float(np.median(typical)) if typical.size else 0.0
     share = float(fractions[DEPTHS.index(depth), at[0], at[1]]) if typical.size else 0.0
-    result: dict[str, Any] = {
+    result: RecordDict = {
         "sensitivity": search.candidate / height if height > 0 else None,
         "completeness": {
             "depth": list(DEPTHS),
@@ -123,7 +124,7 @@ def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> dict[
     }
 
 
-def published_properties(searches: Sequence[PublishedSearch], events: Sequence[Event]) -> dict[str, Any]:
+def published_properties(searches: Sequence[PublishedSearch], events: Sequence[Event]) -> RecordDict:
     """Return the summary numbers of a star searched by the published statistic."""
     star = searches[0].star
     used = np.zeros(star.exposures.mjd.size, dtype=bool)
@@ -194,6 +195,6 @@ def _limits(search: StarSearch) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _reasons(star: Star, reasons: dict[int, str]) -> list[dict[str, Any]]:
+def _reasons(star: Star, reasons: dict[int, str]) -> list[RecordDict]:
     rows = sorted(reasons)[:_MOST_REASONS]
     return [{"mjd": finite(float(star.exposures.mjd[row])), "reason": reasons[row]} for row in rows]

@@ -19,7 +19,7 @@ __all__ = ["CONTRACT"]
 _REST = {"K": 3933.6610, "H": 3968.4670}
 
 
-def _noise(rng: np.random.Generator) -> Sequence[Product]:
+def _noise(rng: np.random.Generator) -> Sequence[Product[SpectrumSet]]:
     """Return K and H of twenty nights at S/N 100: a flat continuum and white noise."""
     mjd = np.sort(rng.uniform(55000, 56000, 20))
     columns = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images.alignment import Transform, align_series
+from virtualobserver.typing import Record
 
 __all__ = ["How", "needs_stars", "offsets"]
 
@@ -22,7 +23,7 @@ _FEWEST_STARS: Final = 6
 """Twice the three that a linear map needs, so that a wrong one is noticed. Chosen, not tuned."""
 
 
-def needs_stars(headers: Sequence[Mapping[str, Any]], how: How) -> bool:
+def needs_stars(headers: Sequence[Record], how: How) -> bool:
     """Whether stars have to be looked for to align images with these headers.
 
     Raises

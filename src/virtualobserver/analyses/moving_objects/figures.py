@@ -18,7 +18,11 @@ from virtualobserver.maths.shiftstack.images import Stack
 from virtualobserver.maths.shiftstack.stamps import coadd
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from virtualobserver.maths.arrays import Array
+    from virtualobserver.maths.shiftstack.explain import Mover
 
 __all__ = ["event_sheet", "recall_curve", "stamp_sheet"]
 
@@ -145,7 +149,7 @@ def recall_curve(truth: Table, *, by: str = "") -> Figure:
     return figure
 
 
-def _picture(axis: Any, picture: Any, radius: int) -> None:
+def _picture(axis: Axes, picture: Array, radius: int) -> None:
     finite = picture[np.isfinite(picture)]
     low, high = np.percentile(finite, [2, 99.8]) if finite.size else (0.0, 1.0)
     high = high if high > low else low + 1.0
@@ -155,7 +159,7 @@ def _picture(axis: Any, picture: Any, radius: int) -> None:
         axis.plot([radius + side * 4, radius + side * 7], [radius, radius], color=_ORANGE, lw=1)
 
 
-def _epochs(axis: Any, tau: Any, mover: Any) -> None:
+def _epochs(axis: Axes, tau: Any, mover: Mover) -> None:
     here = mover.phi > 0
     hours = tau * HOURS_PER_DAY
     with np.errstate(all="ignore"):
@@ -175,7 +179,7 @@ def _headline(figure: Figure, harvest: Harvest) -> None:
     figure.suptitle(text)
 
 
-def _binned(axis: Any, value: Any, found: Any) -> None:
+def _binned(axis: Axes, value: Any, found: Any) -> None:
     low, high = float(np.min(value)), float(np.max(value))
     bins = recall_bins(value, found, np.linspace(low, high if high > low else low + 1.0, _BINS + 1))
     middle = 0.5 * (bins.edges[1:] + bins.edges[:-1])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,13 @@ from virtualobserver.analyses.moving_objects.night import Night
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.image import Image
+from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
 from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_movers", "inject_movers", "room"]
 
@@ -28,7 +31,7 @@ _SEEN: Final = 0.75  # chosen: part of the epochs at which a path must meet pixe
 
 def draw_movers(
     rngs: Sequence[np.random.Generator], night: Night, settings: MovingObjectsSettings
-) -> list[dict[str, Any]]:
+) -> list[RecordDict]:
     """Draw one mover from each generator, whose path meets data at three of four epochs.
 
     Raises
@@ -47,7 +50,7 @@ def room(night: Night, settings: MovingObjectsSettings) -> int:
 
 def _draw(
     rng: np.random.Generator, night: Night, likelihoods: Likelihoods, settings: MovingObjectsSettings
-) -> dict[str, Any]:
+) -> RecordDict:
     own = settings.simulate
     slow = max(own.rate[0], settings.stack.rate[0], _SLOWEST)
     fast = min(own.rate[1], settings.stack.rate[1])
@@ -67,7 +70,7 @@ def _one(
     likelihoods: Likelihoods,
     settings: MovingObjectsSettings,
     rate: float,
-) -> dict[str, Any] | None:
+) -> RecordDict | None:
     """Draw one path and its light; None if it leaves the data."""
     n, ny, nx = night.stack.shape
     angle = float(rng.uniform(0, 2 * np.pi))
@@ -120,8 +123,8 @@ def _binning(night: Night, settings: MovingObjectsSettings) -> int:
 
 
 def inject_movers(
-    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], night: Night
-) -> list[Handle]:
+    products: Sequence[Handle[Image | Table]], params: Sequence[Record], night: Night
+) -> list[Handle[Image | Table]]:
     """Return handles to copies of the images with movers added, each at its own pixels and with its noise.
 
     Profiles are integrated over pixels and along the motion within the exposure. Images in electrons get the
@@ -141,5 +144,7 @@ def inject_movers(
             )
             for one in params
         ]
-        result[number] = LitHandle(products[number], tuple(light), float(night.sigma[frame]))
+        result[number] = LitHandle(
+            cast(Handle[Image], products[number]), tuple(light), float(night.sigma[frame])
+        )
     return result

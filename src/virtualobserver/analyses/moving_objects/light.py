@@ -42,7 +42,7 @@ class LitHandle:
         Width of the Gaussian profile, pixels.
     """
 
-    base: Handle
+    base: Handle[Image]
     light: tuple[Light, ...]
     sigma: float
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
 from virtualobserver.maths.shiftstack.grids import pixels_per_day
 from virtualobserver.maths.shiftstack.images import gaussian_psf
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -95,7 +96,7 @@ class Night:
         """Return square degrees of so many pixels."""
         return pixels * (self.pixel_scale / ARCSEC_PER_DEGREE) ** 2
 
-    def sky(self, x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    def sky(self, x: object, y: object) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Return ICRS degrees of pixels of the grid, counted from 0; None without world coordinates."""
         if self.wcs is None:
             return None
@@ -175,7 +176,8 @@ def _sights(
 ) -> tuple[NDArray[np.int64], list[Sight]]:
     """Return the numbers of the images in order of time, and what is known of each."""
     known = cards_by_unit(products)
-    headers = {n: header_of(products[n], known.get(products[n].info.unit)) for n in chosen}
+    images = cast("Sequence[Handle[Image]]", products)  # the chosen ones are
+    headers = {n: header_of(images[n], known.get(products[n].info.unit)) for n in chosen}
     if settings.psf_fwhm is None:
         # images that say that no star could be measured are clouded: left out if enough others have stars
         clear = [n for n in chosen if headers[n].get("NOSTARS") is not True]
@@ -185,7 +187,7 @@ def _sights(
     stars = needs_stars([headers[n] for n in chosen], settings.align)
     sights = [
         sight_of(
-            products[n].load(), settings, stars=stars, header=headers[n],
+            images[n].load(), settings, stars=stars, header=headers[n],
             difference=products[n].info.role == "difference",
         )
         for n in order.tolist()
@@ -198,7 +200,7 @@ def _zero_point(sight: Sight, settings: MovingObjectsSettings) -> float:
     return found if np.isfinite(found) or settings.zero_point is None else settings.zero_point
 
 
-def _template(settings: MovingObjectsSettings, *, difference: bool) -> dict[str, Any] | None:
+def _template(settings: MovingObjectsSettings, *, difference: bool) -> RecordDict | None:
     if settings.template == "none" or (settings.template == "auto" and difference):
         return None
     return {

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.completeness import fit_completeness, per_square_degree, recall_bins
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,7 @@ def recall_table(truth: Table) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _whole(truth: Table, name: str) -> dict[str, Any]:
+def _whole(truth: Table, name: str) -> RecordDict:
     found = truth["found"]
     (row,) = _rows("all", np.zeros(len(found)), found, np.array([0.0, 1.0]))
     row |= {"low": float(truth[name].min()), "high": float(truth[name].max())}
@@ -65,7 +67,7 @@ def false_alarms(number: int, area: float) -> dict[str, float]:
     return {"rate": rate.rate, "low": rate.low, "high": rate.high}
 
 
-def _bins(name: str, truth: Table, *, even: str = "") -> list[dict[str, Any]]:
+def _bins(name: str, truth: Table, *, even: str = "") -> list[RecordDict]:
     value = truth[name]
     low, high = float(np.min(value)), float(np.max(value))
     high = high if high > low else low + 1.0
@@ -75,9 +77,7 @@ def _bins(name: str, truth: Table, *, even: str = "") -> list[dict[str, Any]]:
     return _rows(name, value, truth["found"], edges)
 
 
-def _rows(
-    name: str, value: NDArray[Any], found: NDArray[Any], edges: NDArray[np.float64]
-) -> list[dict[str, Any]]:
+def _rows(name: str, value: Array, found: Array, edges: NDArray[np.float64]) -> list[RecordDict]:
     bins = recall_bins(value, found, edges)
     return [
         {

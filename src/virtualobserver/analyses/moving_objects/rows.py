@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.find import Harvest
 from virtualobserver.maths.shiftstack.grids import arcsec_per_hour
 from virtualobserver.maths.shiftstack.stamps import coadd
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["KIND", "properties_of", "rows_of"]
 
@@ -61,7 +62,9 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
         band=night.band,
         flux_unit=unit,
     )
-    products = [Product(curve, role="mover", series=target.name, band=night.band, target=target)]
+    products: list[Product] = [
+        Product(curve, role="mover", series=target.name, band=night.band, target=target)
+    ]
     if stamp:
         combined = coadd(night.stack, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=mover.kept)
         header = {"OBJECT": target.name, "MJD-OBS": float(night.mjd[0])}
@@ -70,9 +73,9 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
     return Found(target), events, products
 
 
-def properties_of(night: Night, harvest: Harvest) -> dict[str, Any]:
+def properties_of(night: Night, harvest: Harvest) -> RecordDict:
     """Summary of the night: what was searched, found, and found in the controls."""
-    found: dict[str, Any] = {
+    found: RecordDict = {
         "n_images": len(night.mjd),
         "left_out": dict(night.left_out),
         "n_movers": len(harvest.movers),
@@ -95,11 +98,11 @@ def properties_of(night: Night, harvest: Harvest) -> dict[str, Any]:
     return found
 
 
-def _facts(night: Night, mover: Mover) -> dict[str, Any]:
+def _facts(night: Night, mover: Mover) -> RecordDict:
     """Return what every row of a mover says of the whole path (JSON-like)."""
     path = mover.path
     tau = night.tau[mover.phi > 0]
-    facts: dict[str, Any] = {
+    facts: RecordDict = {
         "likelihood": mover.likelihood,
         "n_obs": mover.n_obs,
         "x0": path.x, "y0": path.y, "x0_error": path.x_error, "y0_error": path.y_error,
@@ -140,7 +143,7 @@ def _event(  # noqa: PLR0917
     at: tuple[float, float],
     sky: tuple[float, float],
     mover: Mover,
-    facts: Mapping[str, Any],
+    facts: Record,
 ) -> Event:
     """Return a mover in one of its epochs as a detection."""
     mjd = float(night.mjd[row])

@@ -20,9 +20,11 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux
 from virtualobserver.data.result import Event, Result
+from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.shiftstack.find import Harvest, find_movers
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,7 @@ __all__ = ["MovingObjects"]
 _SAME_SKY: Final = 5.0  # arcsec within which two detections at one time are of one mover
 
 
-class MovingObjects(Analysis):
+class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """Sources that move evenly among the stars of one night.
 
     The engine ``stack`` sums the images along all paths a mover may take. Each mover becomes a source of kind
@@ -57,8 +59,6 @@ class MovingObjects(Analysis):
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
-
-    Settings: ClassVar[type[MovingObjectsSettings]] = MovingObjectsSettings
 
     def find(self, products: Sequence[Handle], aux: Aux, settings: MovingObjectsSettings) -> Result:  # noqa: ARG002
         """Search the images of one night; differences are taken where there are any.
@@ -86,13 +86,13 @@ class MovingObjects(Analysis):
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle], settings: MovingObjectsSettings
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Draw one mover: start (pixels of the first image), velocity (px/d), flux in each image."""
         return self.draw_many([rng], products, settings)[0]
 
     def draw_many(
         self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: MovingObjectsSettings
-    ) -> Sequence[Mapping[str, Any]]:
+    ) -> Sequence[Record]:
         """Draw one mover from each generator; the night is read once."""
         return draw_movers(rngs, self._night(products, settings), settings)
 
@@ -106,14 +106,14 @@ class MovingObjects(Analysis):
 
     def inject(
         self,
-        products: Sequence[Handle],
-        params: Sequence[Mapping[str, Any]],
+        products: Sequence[Handle[Image | Table]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002 - each mover brings the seed of its noise
-    ) -> Sequence[Handle]:
+    ) -> Sequence[Handle[Image | Table]]:
         """Add movers to copies of the images; see `draw` for the parameters."""
         return inject_movers(products, params, self._night(products, self.settings))
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether the path of `event` agrees with the injected one at first and last epoch, and in velocity."""
         path = event.parameters
         if event.kind != KIND or abs(path["mjd0"] - params["mjd0"]) > 1e-6:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,10 @@ from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.images.background import Mesh, background_mesh
 from virtualobserver.maths.images.sources import find_sources
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = [
     "Sight",
@@ -62,7 +65,7 @@ class Sight:
         Positions of stars, brightest first, shape (n, 2); None = not looked for.
     """
 
-    header: Mapping[str, Any]
+    header: Record
     unit: str
     shape: tuple[int, int]
     mjd: float
@@ -74,7 +77,7 @@ class Sight:
     stars: NDArray[np.float64] | None = None
 
     @property
-    def wcs(self) -> Any:
+    def wcs(self) -> WCS:
         """World coordinates from the header."""
         return world_of(self.header)
 
@@ -84,7 +87,7 @@ def sight_of(
     settings: MovingObjectsSettings,
     *,
     stars: bool,
-    header: Mapping[str, Any] | None = None,
+    header: Record | None = None,
     difference: bool = False,
 ) -> Sight:
     """Measure an image; its sky in boxes only where it is no difference of two.
@@ -112,12 +115,12 @@ def sight_of(
     )  # fmt: skip
 
 
-def header_of(handle: Handle, cards: Mapping[str, Any] | None) -> dict[str, Any]:
+def header_of(handle: Handle[Image], cards: Record | None) -> RecordDict:
     """Read the header of an image and put other world coordinates into it, if there are any."""
     return with_cards(handle.section(slice(0, 1), slice(0, 1)).header, cards)
 
 
-def middle_mjd(header: Mapping[str, Any]) -> float:
+def middle_mjd(header: Record) -> float:
     """Middle of the exposure, MJD (UTC), from ``MJD-MID`` or from the start and the exposure time.
 
     Raises
@@ -144,7 +147,7 @@ def middle_mjd(header: Mapping[str, Any]) -> float:
     raise BadKeyword(msg)
 
 
-def number_of(header: Mapping[str, Any], key: str) -> float:
+def number_of(header: Record, key: str) -> float:
     """Return a number from a header, NaN if there is none."""
     value = header.get(key)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
@@ -159,7 +162,7 @@ def stars_of(image: Image) -> NDArray[np.float64]:
     return np.stack([found.x, found.y], axis=1)
 
 
-def _fwhm(header: Mapping[str, Any], settings: MovingObjectsSettings) -> float:
+def _fwhm(header: Record, settings: MovingObjectsSettings) -> float:
     width = settings.psf_fwhm if settings.psf_fwhm is not None else number_of(header, "FWHM")
     if not 0 < width < np.inf:
         msg = "an image needs the keyword FWHM (pixels), or the analysis the setting psf_fwhm"

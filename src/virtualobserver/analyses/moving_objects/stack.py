@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from scipy.ndimage import binary_dilation
 
 from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.image import Image
 from virtualobserver.maths.shiftstack.template import StarTemplate, measure_template
+from virtualobserver.typing import RecordDict
 
 __all__ = ["NightStack", "open_stack"]
 
@@ -41,7 +43,7 @@ class NightStack:
         Rows and columns left out at the edges of each image.
     """
 
-    handles: tuple[Handle, ...]
+    handles: tuple[Handle[Image], ...]
     sights: tuple[Sight, ...]
     mjd: NDArray[np.float64]
     psf: tuple[NDArray[np.float32], ...]
@@ -75,12 +77,12 @@ class NightStack:
 
 
 def open_stack(
-    handles: Sequence[Handle],
+    handles: Sequence[Handle[Image]],
     sights: Sequence[Sight],
     psf: Sequence[NDArray[np.float32]],
     shifts: tuple[NDArray[np.int64], NDArray[np.int64]],
     *,
-    template: dict[str, Any] | None,
+    template: RecordDict | None,
     memory: float,
     grow: int = 0,
     edge: int = 0,
@@ -122,7 +124,7 @@ def open_stack(
 
 
 def _band(
-    handles: Sequence[Handle],
+    handles: Sequence[Handle[Image]],
     sights: Sequence[Sight],
     moves: Sequence[tuple[int, int]],
     box: tuple[tuple[int, int], tuple[int, int]],
@@ -137,7 +139,7 @@ def _band(
 
 
 def _planes(  # noqa: PLR0917
-    handle: Handle,
+    handle: Handle[Image],
     sight: Sight,
     shift: tuple[int, int],
     box: tuple[tuple[int, int], tuple[int, int]],

@@ -18,7 +18,7 @@ _SIDE: Final = 56
 """Pixels; likewise."""
 
 
-def _noise(rng: np.random.Generator) -> list[Product]:
+def _noise(rng: np.random.Generator) -> list[Product[Image]]:
     """Return differences of Gaussian noise, 2 electrons, over 5 h at 2 arcsec per pixel."""
     night = []
     for number in range(_FRAMES):

@@ -14,7 +14,9 @@ from virtualobserver.analyses.starcurves.settings import StarCurvesSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.alignment import align_series
+from virtualobserver.typing import Record, Value
 
 __all__ = ["RADIUS", "Frame", "Night", "gather_night"]
 
@@ -45,9 +47,9 @@ class Frame:
         Where each row comes from: number of the handle, row of its table.
     """
 
-    meta: Mapping[str, Any]
+    meta: Record
     unit: str
-    columns: Mapping[str, NDArray[Any]]
+    columns: Mapping[str, Array]
     key: NDArray[np.str_]
     handle: IntArray
     row: IntArray
@@ -61,9 +63,9 @@ class Frame:
         return float(self.meta["mjd"])
 
     @property
-    def header(self) -> Mapping[str, Any]:
+    def header(self) -> Record:
         """What is known of the frame."""
-        found: Mapping[str, Any] = self.meta["header"]
+        found: Record = self.meta["header"]
         return found
 
     def place(self) -> FloatArray:
@@ -109,18 +111,18 @@ class Night:
             values[seen, number] = np.asarray(frame.columns[name], float)[self.rows[seen, number]]
         return values
 
-    def fact(self, star: int, name: str) -> Any:
+    def fact(self, star: int, name: str) -> Value:
         """Return what a column, or ``key``, says of a star where it was taken up."""
         frame, row = self.first[star]
         held = self.frames[frame]
         return held.key[row] if name == "key" else held.columns[name][row]
 
-    def take(self, stars: NDArray[Any]) -> Night:
+    def take(self, stars: Array) -> Night:
         """Return the night with some of the stars."""
         return Night(self.frames, self.first[stars], self.rows[stars])
 
 
-def gather_night(products: Sequence[Handle], settings: StarCurvesSettings) -> Night | None:
+def gather_night(products: Sequence[Handle[Table]], settings: StarCurvesSettings) -> Night | None:
     """Find each star in each frame; None if there are too few frames or stars.
 
     Stars of a catalogue are known by their numbers. Other sources are those of the frame that has most, found in
@@ -143,7 +145,7 @@ def gather_night(products: Sequence[Handle], settings: StarCurvesSettings) -> Ni
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _frames(products: Sequence[Handle]) -> list[Frame]:
+def _frames(products: Sequence[Handle[Table]]) -> list[Frame]:
     """Return the frames in order of time; those with too few sources or without a time are left out."""
     groups: dict[tuple[str, float], dict[str, int]] = {}
     tables: dict[int, Table] = {}

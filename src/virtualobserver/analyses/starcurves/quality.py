@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from virtualobserver.analyses.starcurves.night import Night
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.zeropoint import transparency
 from virtualobserver.maths.lightcurves.ensemble import Ensemble
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["night_table"]
 
@@ -23,7 +25,7 @@ _UNITS: Final = {
 _ZERO: Final = ("zero_point", "limiting_magnitude")
 
 
-def night_table(night: Night, curves: Ensemble, products: Sequence[Handle]) -> Product:
+def night_table(night: Night, curves: Ensemble, products: Sequence[Handle[Table]]) -> Product[Table]:
     """Return one row a frame, role ``night``.
 
     Columns ``frame, mjd, exptime, fwhm, sky, zero_point, limiting_magnitude, correction, transparency, clouded``:
@@ -33,7 +35,7 @@ def night_table(night: Night, curves: Ensemble, products: Sequence[Handle]) -> P
     """
     frames = night.frames
     zero = _zero_points(night, products)
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, Array] = {
         "frame": np.array([frame.unit.rpartition("/")[2] for frame in frames], dtype=np.str_),
         "mjd": night.mjd,
         "exptime": _numbers([frame.meta.get("exptime") for frame in frames]),
@@ -48,7 +50,7 @@ def night_table(night: Night, curves: Ensemble, products: Sequence[Handle]) -> P
         columns["transparency"] = curves.correction
     meta = frames[0].meta
     band, name = str(meta.get("band") or ""), str(frames[0].header.get("NIGHT") or "")
-    statistics: dict[str, Any] = {key: _median(columns[key]) for key in ("limiting_magnitude", "fwhm", "sky")}
+    statistics: RecordDict = {key: _median(columns[key]) for key in ("limiting_magnitude", "fwhm", "sky")}
     statistics |= {"night": name, "clouded": int(curves.clouded.sum())}
     table = Table(columns, _UNITS, {"night": name, "band": band})
     return Product(table, role="night", series=name, band=band, statistics=statistics)
@@ -57,7 +59,7 @@ def night_table(night: Night, curves: Ensemble, products: Sequence[Handle]) -> P
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _zero_points(night: Night, products: Sequence[Handle]) -> dict[str, NDArray[np.float64]]:
+def _zero_points(night: Night, products: Sequence[Handle[Table]]) -> dict[str, NDArray[np.float64]]:
     """Return zero points and limiting magnitudes of the frames, NaN where there are none."""
     found = {name: np.full(len(night.frames), np.nan) for name in _ZERO}
     place = {(frame.unit, frame.mjd): number for number, frame in enumerate(night.frames)}
@@ -72,7 +74,7 @@ def _zero_points(night: Night, products: Sequence[Handle]) -> dict[str, NDArray[
     return found
 
 
-def _numbers(values: Sequence[Any]) -> NDArray[np.float64]:
+def _numbers(values: Sequence[Value]) -> NDArray[np.float64]:
     return np.array([np.nan if value is None else float(value) for value in values])
 
 

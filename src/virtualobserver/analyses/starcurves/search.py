@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from scipy.stats import chi2
 from virtualobserver.analyses.starcurves.night import RADIUS, Night, gather_night
 from virtualobserver.analyses.starcurves.quality import night_table
 from virtualobserver.analyses.starcurves.settings import StarCurvesSettings
-from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
+from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import (
     FLAG_BACKGROUND,
     FLAG_COSMIC_RAY,
@@ -31,6 +31,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.lightcurves.ensemble import Ensemble, correct_ensemble
+from virtualobserver.typing import Record
 
 __all__ = ["StarCurves"]
 
@@ -43,7 +44,7 @@ _DRAWN: Final = 20
 """An injection takes one of the brightest stars, whose light curve is surely kept."""
 
 
-def _noise(rng: np.random.Generator) -> list[Product]:
+def _noise(rng: np.random.Generator) -> list[Product[Table]]:
     """Return the sources of 12 frames with 30 constant stars, under changing transparency."""
     x, y, mean = rng.uniform(20, 480, 30), rng.uniform(20, 480, 30), rng.uniform(2e4, 2e5, 30)
     made = []
@@ -65,7 +66,7 @@ def _noise(rng: np.random.Generator) -> list[Product]:
     return made
 
 
-class StarCurves(Analysis):
+class StarCurves(Analysis[Table, StarCurvesSettings]):
     """Light curves of the stars of one night, freed of what all stars of a frame do together.
 
     Each star becomes a source with a light curve of role ``reduced`` (electrons), which other analyses search: a
@@ -88,9 +89,7 @@ class StarCurves(Analysis):
     batch: ClassVar[int] = 1
     contract: ClassVar[AnalysisContract] = AnalysisContract(false_alarms=0.05, trials=40, noise=_noise)
 
-    Settings: ClassVar[type[AnalysisSettings]] = StarCurvesSettings
-
-    def find(self, products: Sequence[Handle], aux: Aux, settings: StarCurvesSettings) -> Result:
+    def find(self, products: Sequence[Handle[Table]], aux: Aux, settings: StarCurvesSettings) -> Result:
         """Make the light curves of one night.
 
         Returns
@@ -128,8 +127,8 @@ class StarCurves(Analysis):
         )
 
     def draw(
-        self, rng: np.random.Generator, products: Sequence[Handle], settings: StarCurvesSettings
-    ) -> Mapping[str, Any]:
+        self, rng: np.random.Generator, products: Sequence[Handle[Table]], settings: StarCurvesSettings
+    ) -> Record:
         """Draw a dip: the star (its row in each table), depth, and when."""
         night = gather_night(products, settings)
         if night is None:
@@ -153,10 +152,10 @@ class StarCurves(Analysis):
 
     def inject(
         self,
-        products: Sequence[Handle],
-        params: Sequence[Mapping[str, Any]],
+        products: Sequence[Handle[Table]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002 - the photons of a shallow dip change little
-    ) -> Sequence[Handle]:
+    ) -> Sequence[Handle[Table]]:
         """Return tables in which the stars' fluxes are lowered."""
         changed = list(products)
         for one in params:
@@ -171,7 +170,7 @@ class StarCurves(Analysis):
                 changed[int(number)] = MemoryHandle(replace(table, columns=columns), handle.info)
         return changed
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether the star called variable is the one that was changed."""
         away = np.hypot(event.parameters["x"] - params["x"], event.parameters["y"] - params["y"])
         return super().recovered(params, event) and bool(away <= RADIUS)
@@ -213,7 +212,7 @@ def _bright(curves: Ensemble, settings: StarCurvesSettings) -> NDArray[np.bool_]
 
 def _star(
     night: Night, curves: Ensemble, measured: Mapping[str, FloatArray], number: int, aux: Aux
-) -> Product:
+) -> Product[TimeSeries]:
     rows = night.rows[number]
     seen = (rows >= 0) & np.isfinite(curves.flux[number]) & (curves.flux_error[number] > 0)
     bits = np.nan_to_num(measured["flags"][number][seen]).astype(np.int64)
@@ -252,7 +251,7 @@ def _target(night: Night, number: int, aux: Aux, name: str) -> Target:
 
 
 def _vary(
-    night: Night, curves: Ensemble, number: int, product: Product, settings: StarCurvesSettings
+    night: Night, curves: Ensemble, number: int, product: Product[TimeSeries], settings: StarCurvesSettings
 ) -> Event | None:
     """Return the detection of a star that varies, None for a constant one."""
     curve: TimeSeries = product.data

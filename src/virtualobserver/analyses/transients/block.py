@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.conventions import FLAG_ASTROMETRY, OBJECT_ID
 from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.events import (
     QualityThresholds,
     matched_filter,
     quality_flags,
     signal_to_noise_block,
 )
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Block", "search_block"]
 
@@ -62,7 +64,7 @@ class Block:
         """Rows of one curve."""
         return slice(int(self.edges[number]), int(self.edges[number + 1]))
 
-    def per_curve(self, values: NDArray[Any], function: np.ufunc = np.add) -> NDArray[Any]:
+    def per_curve(self, values: Array, function: np.ufunc = np.add) -> Array:
         """Sum the values of each curve's rows, or reduce them by another function."""
         return np.asarray(function.reduceat(values, self.edges[:-1]))
 
@@ -128,7 +130,7 @@ def _about_zero(
 def _judged(
     curves: Sequence[TimeSeries],
     edges: NDArray[np.int64],
-    columns: tuple[NDArray[Any], ...],
+    columns: tuple[Array, ...],
     settings: TransientsSettings,
 ) -> tuple[NDArray[np.int32], FloatArray]:
     """Return quality bits and astrometric offset (sigma) of every row."""
@@ -153,7 +155,7 @@ def _judged(
     return mask, quality.offset_sigma
 
 
-def _joined(columns: Sequence[NDArray[Any]]) -> Any:
+def _joined(columns: Sequence[Array]) -> Any:
     return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
 
@@ -166,7 +168,7 @@ def _optional(curves: Sequence[TimeSeries], name: str) -> Any:
     )
 
 
-def _profile(curves: Sequence[TimeSeries]) -> dict[str, Any]:
+def _profile(curves: Sequence[TimeSeries]) -> RecordDict:
     columns = {name: _optional(curves, name) for name in ("chi", "sharp")}
     if all(column is None for column in columns.values()):
         return {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,11 @@ from virtualobserver.analyses.transients.settings import InjectionSettings
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.draws import log_uniform
 from virtualobserver.maths.lightcurves.events import event_templates
 from virtualobserver.maths.lightcurves.statistics import robust_mean_rms
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_event", "inject_events"]
 
@@ -27,7 +29,7 @@ _MAG_PER_DEX: Final = 2.5
 
 def draw_event(
     rng: np.random.Generator, curves: Sequence[TimeSeries], settings: InjectionSettings
-) -> dict[str, Any]:
+) -> RecordDict:
     """Draw the parameters of one event.
 
     The peak time is even over the time between first and last row of the light curves (gaps within a light
@@ -64,14 +66,14 @@ def draw_event(
 
 
 def inject_events(
-    products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
-) -> list[Handle]:
+    products: Sequence[Handle[TimeSeries]], params: Sequence[Record], rng: np.random.Generator
+) -> list[Handle[TimeSeries]]:
     """Return handles to copies of the light curves with the events added.
 
     Flux, and magnitude where there is a column, change; epochs, flags and, unless the parameters say
     ``poisson``, errors stay. A dip takes at most the whole mean flux away.
     """
-    result: list[Handle] = []
+    result: list[Handle[TimeSeries]] = []
     for handle in products:
         curve = handle.load()
         if len(curve):
@@ -81,7 +83,7 @@ def inject_events(
     return result
 
 
-def _with_event(curve: TimeSeries, event: Mapping[str, Any], rng: np.random.Generator) -> TimeSeries:
+def _with_event(curve: TimeSeries, event: Record, rng: np.random.Generator) -> TimeSeries:
     """Add an event; no dip takes more than all of the light."""
     flux = np.asarray(curve.flux, dtype=np.float64)
     moments = robust_mean_rms(flux[curve.flags == 0])
@@ -93,7 +95,7 @@ def _with_event(curve: TimeSeries, event: Mapping[str, Any], rng: np.random.Gene
         amplitude = max(amplitude, -moments.mean)
     added = event_templates(curve.mjd, event["t_peak"], event["width"], amplitude, shape=event["shape"])
     new = flux + added
-    columns: dict[str, NDArray[Any]] = {"flux": new}
+    columns: dict[str, Array] = {"flux": new}
     if event.get("errors") == "poisson":
         columns["flux_error"], noise = _poisson(
             flux, new, np.asarray(curve.flux_error, dtype=np.float64), rng
@@ -115,9 +117,7 @@ def _poisson(
     return scaled, rng.standard_normal(len(old)) * np.nan_to_num(extra)
 
 
-def _changed_mag(
-    mag: NDArray[Any], old: NDArray[np.float64], new: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _changed_mag(mag: Array, old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(all="ignore"):
         shifted = mag - _MAG_PER_DEX * np.log10(new / old)
     return np.where(new == old, mag, np.where((new > 0) & (old > 0), shifted, np.nan))

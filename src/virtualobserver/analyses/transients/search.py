@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,17 +26,18 @@ from virtualobserver.data.result import Event, Result
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.lightcurves.events import EventSpan, find_events_block
 from virtualobserver.observatory import Aux
+from virtualobserver.typing import Record
 
 __all__ = ["Transients"]
 
 ROWS_AT_ONCE = 131_072
 """Rows of one block: a column of them takes 1 MB."""
 
-Unit = tuple[Sequence[Handle], Aux]
+Unit = tuple[Sequence[Handle[TimeSeries]], Aux]
 Piece = tuple[int, TimeSeries, str]  # number of the product, light curve, series
 
 
-class Transients(Analysis):
+class Transients(Analysis[TimeSeries, TransientsSettings]):
     """Flares and dips of single stars.
 
     Each light curve becomes a signed S/N against its robust mean, ``(F - mean) / max(error, rms)``; an event
@@ -57,9 +58,7 @@ class Transients(Analysis):
         strong={"simulate": {"amplitude": [50.0, 60.0], "width": [10.0, 20.0]}},
     )
 
-    Settings: ClassVar[type[TransientsSettings]] = TransientsSettings
-
-    def find(self, products: Sequence[Handle], aux: Aux, settings: TransientsSettings) -> Result:
+    def find(self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: TransientsSettings) -> Result:
         """Search all light curves of one source.
 
         Returns
@@ -90,18 +89,21 @@ class Transients(Analysis):
         return _search_blocks(units, settings)
 
     def draw(
-        self, rng: np.random.Generator, products: Sequence[Handle], settings: TransientsSettings
-    ) -> Mapping[str, Any]:
+        self, rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: TransientsSettings
+    ) -> Record:
         """Draw one event: form, signed amplitude, width (d), and a peak time within the light curves."""
         return draw_event(rng, [handle.load() for handle in products], settings.simulate)
 
     def inject(
-        self, products: Sequence[Handle], params: Sequence[Mapping[str, Any]], rng: np.random.Generator
-    ) -> Sequence[Handle]:
+        self,
+        products: Sequence[Handle[TimeSeries]],
+        params: Sequence[Record],
+        rng: np.random.Generator,
+    ) -> Sequence[Handle[TimeSeries]]:
         """Add events to real light curves; see `draw` for the parameters."""
         return inject_events(products, params, rng)
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` overlaps the injected one in time and goes the same way."""
         kind = "dip" if params["amplitude"] < 0 else "flare"
         return event.kind == kind and super().recovered(params, event)
@@ -237,7 +239,7 @@ def _position(curve: TimeSeries, row: int, target: Target) -> tuple[float | None
     return (target.ra, target.dec) if ra is None or dec is None else (ra, dec)
 
 
-def _processed(block: Block, number: int, spans: Sequence[EventSpan], piece: Piece) -> Product:
+def _processed(block: Block, number: int, spans: Sequence[EventSpan], piece: Piece) -> Product[TimeSeries]:
     _, curve, series = piece
     part = block.rows(number)
     detected = np.zeros(len(curve), dtype=bool)

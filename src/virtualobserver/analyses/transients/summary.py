@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from virtualobserver.data.axis import FIRST_BIN, NAN_BIN, Axis
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.result import Event
 from virtualobserver.maths.photometry import luptitude
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Facts", "curve_facts", "empty_histograms", "fill_histograms", "summarise"]
 
@@ -198,7 +198,7 @@ def curve_facts(block: Block) -> Facts:
     )
 
 
-def summarise(facts: Facts, part: range, events: Sequence[Event]) -> dict[str, Any]:
+def summarise(facts: Facts, part: range, events: Sequence[Event]) -> RecordDict:
     """Return the summary numbers of one source (JSON-like, None where there is no number).
 
     Parameters

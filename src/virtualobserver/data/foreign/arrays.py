@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.data.foreign.columns import plain_text
+from virtualobserver.data.foreign.seen import Columns, Spectra
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import xarray
-
-    from virtualobserver.data.spectrum import SpectrumSet
-    from virtualobserver.data.table import Table
 
 __all__ = ["spectra_from_xarray", "spectra_to_xarray", "table_from_xarray", "table_to_xarray"]
 
@@ -28,7 +27,7 @@ _PLANES: Final = ("flux", "error", "mask")
 _MJD_NOTES: Final = {"units": "d", "long_name": "modified Julian date, UTC, middle of the exposure"}
 
 
-def table_to_xarray(table: Table, facts: Mapping[str, Any]) -> xarray.Dataset:
+def table_to_xarray(table: Columns, facts: Record) -> xarray.Dataset:
     """Return columns along ``row``, or along the coordinate ``mjd`` of a light curve; see `Table.to_xarray`."""
     import xarray
 
@@ -42,7 +41,7 @@ def table_to_xarray(table: Table, facts: Mapping[str, Any]) -> xarray.Dataset:
     return xarray.Dataset(variables, coords=coords, attrs={"kind": table.kind} | _as_attrs(rest))
 
 
-def table_from_xarray(dataset: xarray.Dataset) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def table_from_xarray(dataset: xarray.Dataset) -> tuple[dict[str, Array], RecordDict]:
     """Return columns, and units and facts, of a dataset with one dimension."""
     if len(dataset.dims) > 1:
         msg = f"a table has one dimension, this dataset {', '.join(map(str, dataset.dims))}; select along the others"
@@ -56,7 +55,7 @@ def table_from_xarray(dataset: xarray.Dataset) -> tuple[dict[str, NDArray[Any]],
     return columns, {"units": units} | _from_attrs(dataset.attrs)
 
 
-def spectra_to_xarray(spectra: SpectrumSet) -> xarray.Dataset:
+def spectra_to_xarray(spectra: Spectra) -> xarray.Dataset:
     """Return planes over ``epoch`` and ``wave``; see `SpectrumSet.to_xarray`."""
     import xarray
 
@@ -70,7 +69,7 @@ def spectra_to_xarray(spectra: SpectrumSet) -> xarray.Dataset:
         name: ((_EPOCH, "wave"), getattr(spectra, name).copy(), _unit_note(name, spectra.flux_unit))
         for name in _PLANES
     }
-    coords: dict[str, Any] = {
+    coords: RecordDict = {
         name: ((_EPOCH,), values.copy(), _units(epochs, name)) for name, values in epochs.columns.items()
     }
     coords["wave"] = (("wave",), spectra.wave.copy(), {"units": spectra.wave_unit})
@@ -79,12 +78,12 @@ def spectra_to_xarray(spectra: SpectrumSet) -> xarray.Dataset:
     return xarray.Dataset(planes, coords=coords, attrs={"kind": spectra.kind} | _as_attrs(facts))
 
 
-def spectra_from_xarray(dataset: xarray.Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
+def spectra_from_xarray(dataset: xarray.Dataset) -> tuple[RecordDict, RecordDict]:
     """Return the arrays (``epochs`` as columns), and the facts, of a dataset over ``epoch`` and ``wave``."""
     if missing := [name for name in ("wave", *_PLANES) if name not in dataset.variables]:
         msg = f"a dataset of spectra needs wave, flux, error and mask; missing: {', '.join(missing)}"
         raise DataError(msg)
-    arrays: dict[str, Any] = {name: _values(dataset[name].transpose(_EPOCH, "wave")) for name in _PLANES}
+    arrays: RecordDict = {name: _values(dataset[name].transpose(_EPOCH, "wave")) for name in _PLANES}
     arrays["wave"] = _values(dataset["wave"])
     names = [str(name) for name in dataset.variables if name not in arrays]
     arrays["epochs"] = {name: _values(dataset[name]) for name in names}
@@ -95,7 +94,7 @@ def spectra_from_xarray(dataset: xarray.Dataset) -> tuple[dict[str, Any], dict[s
     return arrays, facts
 
 
-def _units(table: Table, name: str) -> dict[str, str]:
+def _units(table: Columns, name: str) -> dict[str, str]:
     return {"units": table.units[name]} if name in table.units else {}
 
 
@@ -103,7 +102,7 @@ def _unit_note(name: str, unit: str) -> dict[str, str]:
     return {} if name == "mask" else {"units": unit}
 
 
-def _values(variable: Any) -> NDArray[Any]:
+def _values(variable: xarray.Variable) -> Array:
     values = np.array(variable.values)
     if values.dtype.kind != "O":
         return values
@@ -113,7 +112,7 @@ def _values(variable: Any) -> NDArray[Any]:
     return plain_text(values)
 
 
-def _as_attrs(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _as_attrs(facts: Record) -> RecordDict:
     """Return facts as what netCDF holds: nested ones as JSON text."""
     try:
         return {
@@ -125,8 +124,8 @@ def _as_attrs(facts: Mapping[str, Any]) -> dict[str, Any]:
         raise DataError(msg) from error
 
 
-def _from_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    facts = {str(name): value for name, value in attrs.items()}
+def _from_attrs(attrs: Mapping[object, object]) -> RecordDict:
+    facts: RecordDict = {str(name): value for name, value in attrs.items()}
     for name in ("meta", "epochs_meta"):
         if isinstance(facts.get(name), str):
             try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import astropy.table
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["columns_of_astropy", "columns_of_pandas", "masked_column", "mjd_of", "plain_text", "unit_text"]
 
 
-def without_hidden(name: str, values: NDArray[Any], hidden: NDArray[np.bool_]) -> NDArray[Any]:
+def without_hidden(name: str, values: Array, hidden: NDArray[np.bool_]) -> Array:
     """Return a column in which hidden values are NaN, NaT or, of text, None.
 
     Raises
@@ -46,7 +48,7 @@ def without_hidden(name: str, values: NDArray[Any], hidden: NDArray[np.bool_]) -
 # --- pandas -----------------------------------------------------------------------------------------------
 
 
-def columns_of_pandas(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
+def columns_of_pandas(frame: pd.DataFrame) -> dict[str, Array]:
     """Return the columns of a frame; an index with a name is one of them.
 
     Raises
@@ -71,7 +73,7 @@ def columns_of_pandas(frame: pd.DataFrame) -> dict[str, NDArray[Any]]:
     return {name: _of_series(name, frame.iloc[:, place]) for place, name in enumerate(names)}
 
 
-def _of_series(name: str, series: pd.Series[Any]) -> NDArray[Any]:
+def _of_series(name: str, series: pd.Series) -> Array:
     import pandas as pd
 
     if isinstance(series.dtype, pd.CategoricalDtype):
@@ -92,7 +94,7 @@ def _of_series(name: str, series: pd.Series[Any]) -> NDArray[Any]:
     return plain_text(values)
 
 
-def plain_text(values: NDArray[Any]) -> NDArray[Any]:
+def plain_text(values: Array) -> Array:
     """Return texts as an array of texts, unless some are missing."""
     if all(isinstance(value, str) for value in values):
         return values.astype(str)
@@ -104,7 +106,7 @@ def plain_text(values: NDArray[Any]) -> NDArray[Any]:
 
 def columns_of_astropy(
     table: astropy.table.Table,
-) -> tuple[dict[str, NDArray[Any]], dict[str, str], dict[str, Any]]:
+) -> tuple[dict[str, Array], dict[str, str], RecordDict]:
     """Return columns, units and further facts of a table, a `QTable` or what is derived of them.
 
     The facts are ``columns`` (description and meta of each column that has any) and ``times`` (scale and format of
@@ -118,10 +120,10 @@ def columns_of_astropy(
     """
     from astropy.time import Time
 
-    columns: dict[str, NDArray[Any]] = {}
+    columns: dict[str, Array] = {}
     units: dict[str, str] = {}
-    about: dict[str, Any] = {}
-    times: dict[str, Any] = {}
+    about: RecordDict = {}
+    times: RecordDict = {}
     for name in table.colnames:
         column = table[name]
         if isinstance(column, Time):
@@ -151,7 +153,7 @@ def mjd_of(name: str, time: Time) -> NDArray[np.float64]:
     return np.array(time.mjd, dtype=np.float64)
 
 
-def _of_column(name: str, column: Any) -> NDArray[Any]:
+def _of_column(name: str, column: object) -> Array:
     from astropy.units import Quantity
 
     if not isinstance(column, np.ndarray):
@@ -170,12 +172,12 @@ def _of_column(name: str, column: Any) -> NDArray[Any]:
     return without_hidden(name, values, np.broadcast_to(mask.astype(bool), values.shape))
 
 
-def unit_text(unit: Any) -> str:
+def unit_text(unit: object) -> str:
     """Return the text of a unit, without the spaces that astropy puts around a slash."""
     return str(unit).replace(" / ", "/")
 
 
-def masked_column(values: NDArray[Any]) -> Any:
+def masked_column(values: Array) -> astropy.table.MaskedColumn:
     """Return a copy of a column for astropy; text that is missing is masked."""
     if values.dtype.kind != "O" or not any(value is None for value in values):
         return values.copy()

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.data.axis import FIRST_BIN, GROWTH_LIMIT
+from virtualobserver.data.axis import FIRST_BIN, GROWTH_LIMIT, Axis
+from virtualobserver.data.foreign.seen import Counts
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     import xarray
 
-    from virtualobserver.data.axis import Axis
-    from virtualobserver.data.histogram import Histogram, SparseCounts
-
 __all__ = ["from_xarray", "to_uhi", "variables_of"]
 
 _SPECIAL: Final = ("special_bins", "special_counts")
-Variables = dict[str, tuple[tuple[str, ...], NDArray[Any], dict[str, Any]]]
+Variables = dict[str, tuple[tuple[str, ...], Array, RecordDict]]
 
 
-def variables_of(histogram: Histogram) -> Variables:
+def variables_of(histogram: Counts) -> Variables:
     """Return counts and coordinates as plain arrays; see `Histogram.variables`."""
     names = tuple(axis.name for axis in histogram.axes)
     if taken := {"counts", *_SPECIAL, "special_bin", "axis"} & set(names):
@@ -34,7 +34,7 @@ def variables_of(histogram: Histogram) -> Variables:
     special = (sparse.index < FIRST_BIN).any(axis=1)
     found: Variables = {"counts": (names, counts, {"long_name": "number of values", "units": "1"})}
     for axis in histogram.axes:
-        notes: dict[str, Any] = {"long_name": axis.name, "type": axis.kind}
+        notes: RecordDict = {"long_name": axis.name, "type": axis.kind}
         if axis.unit:
             notes["units"] = axis.unit
         if axis.kind != "text":
@@ -61,11 +61,10 @@ def _from_first(axis: Axis, codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(codes < FIRST_BIN, codes, codes - axis.codes.start + FIRST_BIN)
 
 
-def from_xarray(dataset: xarray.Dataset) -> SparseCounts:
-    """Return axes and occupied bins of a dataset."""
-    from virtualobserver.data.axis import Axis
-    from virtualobserver.data.histogram import SparseCounts
-
+def from_xarray(
+    dataset: xarray.Dataset,
+) -> tuple[tuple[RecordDict, ...], NDArray[np.int64], NDArray[np.uint64]]:
+    """Return axes, codes of the occupied bins and their counts: the fields of `SparseCounts`."""
     if "counts" not in dataset or any(name not in dataset for name in _SPECIAL):
         msg = f"a dataset of a histogram has the variables counts, {' and '.join(_SPECIAL)}; this one has not"
         raise DataError(msg)
@@ -86,23 +85,23 @@ def from_xarray(dataset: xarray.Dataset) -> SparseCounts:
     special = np.asarray(dataset[_SPECIAL[0]].values).astype(np.int64).reshape(-1, len(axes))
     moved = np.where(special < FIRST_BIN, special, special - FIRST_BIN + np.array(firsts, dtype=np.int64))
     count = np.concatenate((dense[dense > 0], np.asarray(dataset[_SPECIAL[1]].values).astype(np.uint64)))
-    return SparseCounts(tuple(axis.as_dict() for axis in axes), np.concatenate((regular, moved)), count)
+    return tuple(axis.as_dict() for axis in axes), np.concatenate((regular, moved)), count
 
 
-def _first_code(axis: Axis, centers: NDArray[Any]) -> int:
+def _first_code(axis: Axis, centers: Array) -> int:
     if axis.kind == "text" or not len(centers):
         return FIRST_BIN
     zero = FIRST_BIN + (GROWTH_LIMIT if axis.kind == "growing" else 0)
     return zero + round((float(centers[0]) - axis.start) / axis.step)
 
 
-def to_uhi(histogram: Histogram) -> dict[str, Any]:
+def to_uhi(histogram: Counts) -> RecordDict:
     """Return the plain form of the ``uhi`` schema; texts have no flow, and nothing has a bin for what is missing."""
     lost = {axis.name: n for axis in histogram.axes if (n := histogram.missing(axis.name))}
     if lost:
         msg = f"other histograms have no bins for missing values; left out are {lost}"
         warnings.warn(msg, LostFact, stacklevel=4)
-    axes: list[dict[str, Any]] = []
+    axes: list[RecordDict] = []
     for axis in histogram.axes:
         about = {
             "metadata": {"name": axis.name, "label": f"{axis.name} [{axis.unit}]" if axis.unit else axis.name}

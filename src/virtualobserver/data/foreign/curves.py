@@ -9,16 +9,17 @@ import numpy as np
 
 from virtualobserver.conventions import FLAG_ARCHIVE
 from virtualobserver.data.foreign.columns import mjd_of
+from virtualobserver.data.foreign.seen import Columns
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import astropy.table
     import astropy.timeseries
     import lightkurve
     from astropy.time import Time
-
-    from virtualobserver.data.timeseries import TimeSeries
 
 __all__ = ["curve_to_lightkurve", "curve_to_timeseries", "table_of_lightkurve", "with_mjd"]
 
@@ -31,14 +32,14 @@ _ORIGIN: Final = "time_origin"
 """In the meta: scale and format of the times as they came."""
 
 
-def curve_to_timeseries(curve: TimeSeries) -> astropy.timeseries.TimeSeries:
+def curve_to_timeseries(curve: Columns) -> astropy.timeseries.TimeSeries:
     """Return a light curve as astropy has it; see `TimeSeries.to_timeseries`."""
     from astropy.timeseries import TimeSeries as AstropyTimeSeries
 
     return AstropyTimeSeries(data=_without_mjd(curve), time=_time_of(curve))
 
 
-def curve_to_lightkurve(curve: TimeSeries, label: str | None) -> lightkurve.LightCurve:
+def curve_to_lightkurve(curve: Columns, label: str | None) -> lightkurve.LightCurve:
     """Return a light curve as lightkurve has it; see `TimeSeries.to_lightkurve`."""
     import lightkurve
 
@@ -51,7 +52,7 @@ def curve_to_lightkurve(curve: TimeSeries, label: str | None) -> lightkurve.Ligh
     return lightkurve.LightCurve(data=table, time=_time_of(curve))
 
 
-def _without_mjd(curve: TimeSeries) -> astropy.table.Table:
+def _without_mjd(curve: Columns) -> astropy.table.Table:
     if _TIME in curve:
         msg = "the light curve has a column 'time', which astropy needs for its own; rename it first"
         raise DataError(msg)
@@ -63,10 +64,10 @@ def _without_mjd(curve: TimeSeries) -> astropy.table.Table:
     return table
 
 
-def _time_of(curve: TimeSeries) -> Time:
+def _time_of(curve: Columns) -> Time:
     from astropy.time import Time
 
-    time = Time(curve.mjd, format="mjd", scale="utc")
+    time = Time(curve["mjd"], format="mjd", scale="utc")
     how = curve.meta.get(_ORIGIN)
     if isinstance(how, dict) and {"scale", "format"} <= set(how):
         time = getattr(time, how["scale"])
@@ -130,14 +131,14 @@ def table_of_lightkurve(curve: lightkurve.LightCurve) -> astropy.table.Table:
     return table
 
 
-def _foreign_bits(quality: Any) -> Any:
+def _foreign_bits(quality: object) -> Any:
     """Return bit 1 for all that another mission has a word against; what is hidden is not good."""
     hidden = np.asarray(getattr(quality, "mask", False))
     values = np.asarray(getattr(quality, "unmasked", quality))
     return np.where((values != 0) | hidden, FLAG_ARCHIVE, 0).astype(np.int64)
 
 
-def _rename(table: astropy.table.Table, pairs: Any) -> None:
+def _rename(table: astropy.table.Table, pairs: Iterable[tuple[str, str]]) -> None:
     for old, new in pairs:
         if old in table.colnames:
             if new in table.colnames:

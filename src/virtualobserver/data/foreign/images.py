@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from virtualobserver.data.image import Image
+from virtualobserver.data.foreign.seen import Planes
 from virtualobserver.data.units import same_unit, unit_of
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, LostFact
 from virtualobserver.hooks import fits_header, plain_header
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.tan_sip import replace_world
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from astropy.nddata import CCDData, NDData, NDUncertainty
@@ -25,7 +26,7 @@ HIDDEN = 1
 """Bit of a pixel that another package hides without saying why (``FLAG_ARCHIVE``, in spectra ``not a number``)."""
 
 
-def image_to_ccddata(image: Image) -> CCDData:
+def image_to_ccddata(image: Planes) -> CCDData:
     """Return an image as `CCDData`; see `Image.to_ccddata`."""
     from astropy.nddata import CCDData, VarianceUncertainty
 
@@ -43,8 +44,8 @@ def image_to_ccddata(image: Image) -> CCDData:
     )
 
 
-def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
-    """Return `CCDData` or `NDData` as an image; see `Image.from_ccddata`."""
+def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> RecordDict:
+    """Return the fields of an `Image` of `CCDData` or `NDData`; see `Image.from_ccddata`."""
     data = np.asarray(ccd.data)
     if data.ndim != 2:
         msg = f"an image has two axes, this object {data.ndim}; take the planes one by one"
@@ -61,16 +62,16 @@ def image_from_ccddata(ccd: NDData, *, unit: str | None = None) -> Image:
         raise DataError(msg)
     if getattr(ccd, "psf", None) is not None:
         warnings.warn("an image holds no PSF; the one of this object is left out", LostFact, stacklevel=3)
-    return Image(
-        data=data.copy(),
-        variance=variance_of(ccd.uncertainty, unit),
-        mask=bits_of(ccd.mask, getattr(ccd, "flags", None), data.shape),
-        header=_with_world(header, ccd.wcs),
-        unit=unit,
-    )
+    return {
+        "data": data.copy(),
+        "variance": variance_of(ccd.uncertainty, unit),
+        "mask": bits_of(ccd.mask, getattr(ccd, "flags", None), data.shape),
+        "header": _with_world(header, ccd.wcs),
+        "unit": unit,
+    }
 
 
-def _with_world(header: dict[str, Any], wcs: Any) -> dict[str, Any]:
+def _with_world(header: RecordDict, wcs: object) -> RecordDict:
     if wcs is None:
         return header
     low = getattr(wcs, "low_level_wcs", wcs)
@@ -89,7 +90,7 @@ def _with_world(header: dict[str, Any], wcs: Any) -> dict[str, Any]:
     return cards | replace_world(header, {})
 
 
-def variance_of(uncertainty: NDUncertainty | None, unit: str) -> NDArray[Any] | None:
+def variance_of(uncertainty: NDUncertainty | None, unit: str) -> Array | None:
     """Return the variance, in `unit` squared, of any known kind of uncertainty of astropy.
 
     Raises
@@ -117,11 +118,11 @@ def variance_of(uncertainty: NDUncertainty | None, unit: str) -> NDArray[Any] | 
         return np.square(values) if power == 1 else 1.0 / values
 
 
-def bits_of(mask: Any, flags: Any, shape: tuple[int, ...]) -> NDArray[Any] | None:
+def bits_of(mask: object, flags: object, shape: tuple[int, ...]) -> Array | None:
     """Return quality bits from a mask (True = hidden) and flags; what is hidden is never 0."""
     if mask is None and flags is None:
         return None
-    bits: NDArray[Any]
+    bits: Array
     if flags is not None and not isinstance(flags, Mapping) and np.asarray(flags).dtype.kind in "iub":
         bits = np.broadcast_to(np.asarray(flags), shape).copy()
     else:

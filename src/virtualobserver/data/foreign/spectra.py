@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.data.foreign.columns import unit_text
 from virtualobserver.data.foreign.images import bits_of, variance_of
+from virtualobserver.data.foreign.seen import Spectra
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import specutils
-
-    from virtualobserver.data.spectrum import SpectrumSet
 
 __all__ = ["spectra_from_specutils", "spectra_to_specutils"]
 
@@ -26,14 +26,14 @@ _FLAGS: Final = "flags"
 _EPOCHS: Final = "epochs"
 
 
-def spectra_to_specutils(spectra: SpectrumSet, number: int | None) -> specutils.Spectrum:
+def spectra_to_specutils(spectra: Spectra, number: int | None) -> specutils.Spectrum:
     """Return one spectrum, or all; see `SpectrumSet.to_specutils`."""
     import specutils
     from astropy.nddata import StdDevUncertainty
 
     rows: Any = slice(None) if number is None else number
     epochs = spectra.epochs.to_astropy()
-    meta: dict[str, Any] = dict(spectra.meta)
+    meta: RecordDict = dict(spectra.meta)
     if taken := {*_TEXTS, _FLAGS, _EPOCHS, "mjd"} & set(meta):
         msg = f"the meta of the spectra has the keys {', '.join(sorted(taken))}, which say something else in specutils"
         raise DataError(msg)
@@ -50,7 +50,7 @@ def spectra_to_specutils(spectra: SpectrumSet, number: int | None) -> specutils.
     )
 
 
-def spectra_from_specutils(given: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+def spectra_from_specutils(given: object, facts: Record) -> RecordDict:
     """Return the fields of a `SpectrumSet` of one spectrum, many, or a collection; see `SpectrumSet.from_specutils`."""
     parts = list(given) if isinstance(given, Sequence) else [given]
     if not parts:
@@ -75,7 +75,7 @@ def spectra_from_specutils(given: Any, facts: Mapping[str, Any]) -> dict[str, An
     return first
 
 
-def _fields_of(spectrum: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_of(spectrum: specutils.Spectrum, facts: Record) -> RecordDict:
     meta = dict(spectrum.meta or {})
     flux = np.atleast_2d(np.asarray(spectrum.flux.value))
     axis = np.asarray(spectrum.spectral_axis.value)
@@ -84,7 +84,7 @@ def _fields_of(spectrum: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     if flux.ndim != 2 or axis.shape != flux.shape[1:]:
         msg = f"fluxes of shape {flux.shape} on wavelengths of {axis.shape}: a set has one grid; resample them first"
         raise DataError(msg)
-    fields: dict[str, Any] = {"wave": axis, "wave_unit": unit_text(spectrum.spectral_axis.unit), "flux": flux}
+    fields: RecordDict = {"wave": axis, "wave_unit": unit_text(spectrum.spectral_axis.unit), "flux": flux}
     fields["flux_unit"] = unit_text(spectrum.flux.unit)
     if np.any(np.asarray(getattr(spectrum, "redshift", 0.0)) != 0):
         msg = "a set of spectra holds no redshift beside its wavelengths; that of this object is left out"
@@ -105,7 +105,7 @@ def _fields_of(spectrum: Any, facts: Mapping[str, Any]) -> dict[str, Any]:
     return fields | {"meta": meta}
 
 
-def _error(spectrum: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+def _error(spectrum: specutils.Spectrum, shape: tuple[int, ...]) -> Array:
     from astropy.nddata import StdDevUncertainty
 
     given = spectrum.uncertainty
@@ -116,7 +116,7 @@ def _error(spectrum: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.full(shape, np.nan) if variance is None else np.sqrt(variance).reshape(shape)
 
 
-def _epochs(mjd: Any, epochs: Any, facts: Mapping[str, Any], n: int) -> Any:
+def _epochs(mjd: object, epochs: object, facts: Record, n: int) -> object:
     from astropy.table import Table
 
     if epochs is not None and "mjd" not in facts:

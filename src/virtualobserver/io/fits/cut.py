@@ -11,7 +11,6 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 from astropy.io import fits as afits
-from numpy.typing import NDArray
 
 from virtualobserver.data.image import Image
 from virtualobserver.errors import InvalidFile
@@ -19,6 +18,8 @@ from virtualobserver.io.fits.files import pixel_unit
 from virtualobserver.io.fits.headers import plain_header, structural
 from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, say_unknown
 from virtualobserver.io.fits.structure import check_structure, first_image, quiet
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record
 
 __all__ = ["read_cut"]
 
@@ -41,7 +42,7 @@ class _Plane:
 
 @dataclass(frozen=True)
 class _Layout:
-    header: Mapping[str, Any]
+    header: Record
     unit: str
     data: _Plane
     others: Mapping[str, _Plane]
@@ -110,7 +111,7 @@ def _begins_plain(path: Path) -> bool:
         return stream.read(6) == b"SIMPLE"
 
 
-def _plane(units: Any, number: int, *, packed: bool) -> _Plane:
+def _plane(units: afits.HDUList, number: int, *, packed: bool) -> _Plane:
     unit = units[number]
     shape = (int(unit.shape[0]), int(unit.shape[1]))
     header = unit.header
@@ -125,7 +126,7 @@ def _plane(units: Any, number: int, *, packed: bool) -> _Plane:
     return _Plane(number, int(unit.fileinfo()["datLoc"]), dtype, shape, unsigned)
 
 
-def _read(stream: BinaryIO, plane: _Plane, rows: slice, cols: slice) -> NDArray[Any]:
+def _read(stream: BinaryIO, plane: _Plane, rows: slice, cols: slice) -> Array:
     if plane.place is None:
         stream.seek(0)
         with afits.open(stream, memmap=False) as units:
@@ -143,5 +144,5 @@ def _read(stream: BinaryIO, plane: _Plane, rows: slice, cols: slice) -> NDArray[
     return values
 
 
-def _native(values: NDArray[Any]) -> NDArray[Any]:
+def _native(values: Array) -> Array:
     return np.array(values, dtype=values.dtype.newbyteorder("="))

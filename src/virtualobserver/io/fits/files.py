@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits as afits
 from astropy.table import Table as AstropyTable
-from numpy.typing import NDArray
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
@@ -22,6 +21,11 @@ from virtualobserver.io.fits.headers import fits_header, lines_of, plain_header,
 from virtualobserver.io.fits.keywords import Keyword, read_keywords, read_wcs
 from virtualobserver.io.fits.planes import KIND, as_variance, check_shape, find_planes, say_unknown
 from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, plane_of, quiet
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.table import MaskedColumn
 
 __all__ = [
     "Keyword",
@@ -41,7 +45,7 @@ __all__ = [
 ]
 
 
-def read_header(path: Path | MemoryFile, hdu: int = 0) -> dict[str, Any]:
+def read_header(path: Path | MemoryFile, hdu: int = 0) -> RecordDict:
     """Read the header of one HDU; HISTORY and COMMENT become lists of lines.
 
     Raises
@@ -95,23 +99,21 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
     )
 
 
-def pixel_unit(header: Mapping[str, Any]) -> str:
+def pixel_unit(header: Record) -> str:
     """Return the unit of the pixels: BUNIT, and ADU, in which cameras count, where there is no such card."""
     return str(header.get("BUNIT", "adu") or "").strip()
 
 
 def _plane(
-    path: Path | MemoryFile, units: Any, number: int | None, shape: tuple[int, ...]
-) -> NDArray[Any] | None:
+    path: Path | MemoryFile, units: afits.HDUList, number: int | None, shape: tuple[int, ...]
+) -> Array | None:
     if number is None or units[number].data is None:
         return None
     check_shape(path, number, units[number].data.shape, shape)
     return _native(units[number].data)
 
 
-def read_section(
-    path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None
-) -> NDArray[Any]:
+def read_section(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None) -> Array:
     """Read a box of an image without the rest; checksums are not checked."""
     sizes = check_structure(path, verify=False)
     number = first_image(path, sizes) if hdu is None else hdu
@@ -202,13 +204,13 @@ def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
 
 
 @contextmanager
-def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[Any]:
+def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[afits.HDUList]:
     check_structure(path, verify=False)
     with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         yield _pick(path, units, hdu)
 
 
-def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
+def _pick(path: Path | MemoryFile, units: afits.HDUList, number: int) -> afits.ImageHDU:
     try:
         return units[number]
     except IndexError as error:
@@ -219,12 +221,12 @@ def _pick(path: Path | MemoryFile, units: Any, number: int) -> Any:
 # --- values -----------------------------------------------------------------------------------------------
 
 
-def _native(array: Any) -> NDArray[Any]:
+def _native(array: object) -> Array:
     values = np.array(array)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _filled(column: Any) -> NDArray[Any]:
+def _filled(column: MaskedColumn) -> Array:
     """Return a column with NaN for missing floats; missing whole numbers and text have no such value."""
     mask = getattr(column, "mask", None)
     if mask is None or not np.any(mask):
@@ -240,7 +242,7 @@ def _filled(column: Any) -> NDArray[Any]:
     return np.asarray(column.filled(np.nan if column.dtype.kind in "fc" else ""))
 
 
-def _writable(plane: NDArray[Any]) -> NDArray[Any]:
+def _writable(plane: Array) -> Array:
     if plane.dtype.kind == "b":
         return plane.astype("u1")
     if plane.dtype.kind not in "iuf" or (plane.dtype.kind == "f" and plane.dtype.itemsize not in {4, 8}):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
 from astropy.utils.exceptions import AstropyWarning
 
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["fits_header", "lines_of", "plain_header", "structural"]
 
@@ -62,14 +63,14 @@ def structural(key: str) -> bool:
     return key in _STRUCTURE or stem in _NUMBERED
 
 
-def plain_header(header: Any) -> dict[str, Any]:
+def plain_header(header: afits.Header | Record) -> RecordDict:
     """Return a header as plain values; HISTORY and COMMENT are lists, undefined values None.
 
     Any other mapping becomes a dictionary of its items.
     """
     if not hasattr(header, "cards"):
         return dict(header)
-    plain: dict[str, Any] = {}
+    plain: RecordDict = {}
     for card in header.cards:
         if card.keyword in _LINES:
             if card.keyword:
@@ -80,7 +81,7 @@ def plain_header(header: Any) -> dict[str, Any]:
     return plain
 
 
-def fits_header(cards: Mapping[str, Any]) -> afits.Header:
+def fits_header(cards: Record) -> afits.Header:
     """Return keywords and values as a header; values that are not finite, as those undefined, have none.
 
     What a card cannot hold, such as text beyond ASCII or a nested value, is written as near as can be and
@@ -119,14 +120,14 @@ def fits_header(cards: Mapping[str, Any]) -> afits.Header:
     return header
 
 
-def lines_of(value: Any) -> Iterable[Any]:
+def lines_of(value: object) -> Iterable[Value]:
     """Return HISTORY or COMMENT as lines, whether it is a text or a list."""
     if value is None:
         return []
     return str(value).splitlines() if isinstance(value, str) or not isinstance(value, Iterable) else value
 
 
-def _card(value: Any) -> Any:
+def _card(value: object) -> Value:
     """Return what a header card can hold: ASCII text, finite numbers, or nothing."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -138,7 +139,7 @@ def _card(value: Any) -> Any:
     return text.replace("\n", " ").encode("ascii", "backslashreplace").decode()
 
 
-def _same(value: Any, card: Any) -> bool:
+def _same(value: object, card: object) -> bool:
     """Whether a reader of the card knows the value: NaN is told as undefined, a time as ISO 8601."""
     if isinstance(value, float | np.floating) and np.isnan(value):
         return True

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from astropy.units import Unit
 
 from virtualobserver.data.world import world_of
 from virtualobserver.errors import BadKeyword
+from virtualobserver.typing import Record, RecordDict, Value
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
 
 __all__ = ["MISSING", "Keyword", "number", "read_keywords", "read_wcs", "with_numbers"]
 
@@ -53,11 +57,11 @@ class Keyword:
     name: str
     type: type | Literal["unit"] = float
     unit: str | None = None
-    default: Any = MISSING
+    default: Value = MISSING
     required: bool = True
 
 
-def number(value: Any) -> float | None:
+def number(value: object) -> float | None:
     """Return a header's number, also where it was written as text (``'60.0'``, ``'1.5D2'``); None for anything else."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -68,7 +72,7 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def with_numbers(header: Mapping[str, Any]) -> dict[str, Any]:
+def with_numbers(header: Record) -> RecordDict:
     """Return a header in which numbers of world coordinates that were written as text are numbers."""
     return {
         key: found
@@ -79,8 +83,8 @@ def with_numbers(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_keywords(
-    header: Mapping[str, Any], keywords: Iterable[Keyword], path: Path | str, *, hdu: int = 0
-) -> dict[str, Any]:
+    header: Record, keywords: Iterable[Keyword], path: Path | str, *, hdu: int = 0
+) -> RecordDict:
     """Read keywords from a header as declared.
 
     Returns
@@ -93,7 +97,7 @@ def read_keywords(
     BadKeyword
         Names file, HDU, keyword and reason.
     """
-    values: dict[str, Any] = {}
+    values: RecordDict = {}
     for keyword in keywords:
         found = header.get(keyword.name)
         try:
@@ -112,7 +116,7 @@ def read_keywords(
     return values
 
 
-def _fallback(keyword: Keyword, reason: str) -> Any:
+def _fallback(keyword: Keyword, reason: str) -> Value:
     if keyword.default is not MISSING:
         return keyword.default
     if keyword.required:
@@ -121,7 +125,7 @@ def _fallback(keyword: Keyword, reason: str) -> Any:
     return None
 
 
-def _convert(found: Any, kind: type | Literal["unit"]) -> Any:
+def _convert(found: object, kind: type | Literal["unit"]) -> Value:
     if isinstance(found, np.generic):
         found = found.item()
     if kind == "unit":
@@ -142,7 +146,7 @@ def _convert(found: Any, kind: type | Literal["unit"]) -> Any:
     raise ValueError(msg)
 
 
-def _unit(found: Any) -> str:
+def _unit(found: object) -> str:
     text = str(found).strip()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -154,7 +158,7 @@ def _unit(found: Any) -> str:
     return text
 
 
-def _time(found: Any) -> datetime:
+def _time(found: object) -> datetime:
     try:
         moment = datetime.fromisoformat(str(found).strip())
     except ValueError as error:
@@ -163,7 +167,7 @@ def _time(found: Any) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def read_wcs(header: Mapping[str, Any], path: Path | str, *, hdu: int = 0) -> Any:
+def read_wcs(header: Record, path: Path | str, *, hdu: int = 0) -> WCS:
     """Return the celestial `astropy.wcs.WCS` of a header.
 
     Raises

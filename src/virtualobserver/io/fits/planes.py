@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.errors import InvalidFile, LostFact
 from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.maths.arrays import Array
+
+if TYPE_CHECKING:
+    from astropy.io import fits as afits
 
 __all__ = ["KIND", "Planes", "as_variance", "check_shape", "find_planes", "say_unknown"]
 
@@ -32,7 +35,7 @@ class Planes:
     unknown: str = ""
 
 
-def find_planes(units: Any) -> Planes:
+def find_planes(units: afits.HDUList) -> Planes:
     """Return which HDUs of an open `HDUList` hold variance (``VARIANCE`` or ``UNCERT``) and ``MASK``."""
     mask = units.index_of("MASK") if "MASK" in units else None
     for name, unsaid in _UNSAID.items():
@@ -45,7 +48,7 @@ def find_planes(units: Any) -> Planes:
     return Planes(None, mask)
 
 
-def as_variance(values: NDArray[Any], kind: str) -> NDArray[Any]:
+def as_variance(values: Array, kind: str) -> Array:
     """Return uncertainties of a kind as variances; no weight is an infinite variance."""
     if kind == "VarianceUncertainty":
         return values

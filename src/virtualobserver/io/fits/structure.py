@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 from astropy.io import fits as afits
 
@@ -96,7 +96,7 @@ def check_structure(path: Path | MemoryFile, *, verify: bool = True) -> list[tup
     return shapes
 
 
-def _has_unit(units: Any, number: int) -> bool:
+def _has_unit(units: afits.HDUList, number: int) -> bool:
     try:
         units[number]
     except IndexError:
@@ -121,7 +121,7 @@ def _check_start(path: Path | MemoryFile) -> bool:
     raise InvalidFile(msg)
 
 
-def _check_extent(path: Path | MemoryFile, number: int, unit: Any, size: int | None) -> int:
+def _check_extent(path: Path | MemoryFile, number: int, unit: afits.ImageHDU, size: int | None) -> int:
     place = unit.fileinfo()
     if (
         unit.size < 0
@@ -151,7 +151,7 @@ def _check_extent(path: Path | MemoryFile, number: int, unit: Any, size: int | N
     return end
 
 
-def _shape(path: Path | MemoryFile, number: int, unit: Any, size: int | None) -> tuple[int, ...]:
+def _shape(path: Path | MemoryFile, number: int, unit: afits.ImageHDU, size: int | None) -> tuple[int, ...]:
     header = unit.header
     packed = header.get("ZIMAGE") is True
     letter = "ZNAXIS" if packed else "NAXIS"
@@ -168,13 +168,13 @@ def _shape(path: Path | MemoryFile, number: int, unit: Any, size: int | None) ->
     return shape if (not packed and isinstance(unit, afits.PrimaryHDU | afits.ImageHDU)) or packed else ()
 
 
-def _check_sums(path: Path | MemoryFile, units: Any) -> None:
+def _check_sums(path: Path | MemoryFile, units: object) -> None:
     for number, key in wrong_sums(units):
         msg = f"{path}, HDU {number}: {key} is wrong, the bytes have changed; fetch it again"
         raise InvalidFile(msg)
 
 
-def wrong_sums(units: Any) -> list[tuple[int, str]]:
+def wrong_sums(units: afits.HDUList) -> list[tuple[int, str]]:
     """Return HDU and keyword of each CHECKSUM and DATASUM that does not fit the bytes.
 
     Parameters

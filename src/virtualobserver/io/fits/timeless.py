@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -24,7 +24,7 @@ def timeless(content: bytes) -> bytes:
     return bytes(result)
 
 
-def _clear(content: bytearray, unit: Any) -> None:
+def _clear(content: bytearray, unit: afits.ImageHDU) -> None:
     header, start = unit.header, int(unit.fileinfo()["datLoc"])
     width, rows = int(header["NAXIS1"]), int(header["NAXIS2"])
     wide = "Q" in str(header["TFORM1"])

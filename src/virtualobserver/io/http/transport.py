@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -18,6 +17,7 @@ from requests.auth import AuthBase, HTTPBasicAuth
 from virtualobserver.errors import ArchiveError, ArchiveRefused, ArchiveUnavailable, IncompleteDownload
 from virtualobserver.io.http.deadlines import Timeouts, Watchdog
 from virtualobserver.secrets import host_of, scrub, scrub_url
+from virtualobserver.typing import Value
 
 __all__ = ["Exchange", "NoAuth", "PlainSession", "Reply", "open_reply"]
 
@@ -56,9 +56,9 @@ class Exchange:
     timeouts: Timeouts
     deadline: float
     clock: Callable[[], float]
-    params: Any = None
-    data: Any = None
-    files: Any = None
+    params: Value = None
+    data: Value = None
+    files: Value = None
     headers: dict[str, str] = field(default_factory=dict)
     auth: AuthBase | None = None
     secrets: frozenset[str] = frozenset()
@@ -126,7 +126,7 @@ class Reply:
             msg = f"{self.url}: {got} bytes came, {promised} were promised"
             raise IncompleteDownload(msg)
 
-    def _read(self, raw: Any) -> tuple[bytes, ArchiveError | None]:
+    def _read(self, raw: Value) -> tuple[bytes, ArchiveError | None]:
         url, clean = self.url, self._exchange.clean
         try:
             if isinstance(raw, urllib3.response.HTTPResponse):
@@ -203,9 +203,9 @@ class _Hop:
     url: str
     first: tuple[str, str | None, int | None]
     own: AuthBase | None
-    params: Any
-    data: Any
-    files: Any
+    params: Value
+    data: Value
+    files: Value
 
     def request(self, exchange: Exchange) -> requests.Request:
         """Return what is sent: credentials, form and own headers only where the chain began."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from virtualobserver.errors import InvalidFile
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.io import fits as afits
 
 __all__ = ["config_columns", "config_of", "default_config", "yaml_scalar"]
 
@@ -17,7 +21,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*")
 _WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _UNWRITABLE: Final = frozenset({"color_scale"})  # KBMOD's runner fails on a file that names it
 
-_DEFAULTS: Final[Mapping[str, Any]] = {
+_DEFAULTS: Final[Record] = {
     "clip_negative": False, "cluster_eps": 20.0, "cluster_type": "all", "cluster_v_scale": 1.0,
     "cnn_filter": False, "cnn_model": None, "cnn_coadd_type": "mean", "cnn_stamp_radius": 49,
     "cnn_model_type": "resnet18", "coadds": [], "compute_ra_dec": True, "cpu_only": False, "debug": False,
@@ -37,18 +41,18 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-def default_config() -> dict[str, Any]:
+def default_config() -> RecordDict:
     """Return the parameters with the values KBMOD starts from."""
     return dict(_DEFAULTS)
 
 
-def config_columns(config: Mapping[str, Any]) -> dict[str, str]:
+def config_columns(config: Record) -> dict[str, str]:
     """Return every parameter as the text of its column; defaults for what is not given."""
     values = {**_DEFAULTS, **config}
     return {name: yaml_scalar(value) for name, value in values.items() if name not in _UNWRITABLE}
 
 
-def config_of(rows: Any) -> dict[str, Any]:
+def config_of(rows: afits.FITS_rec) -> RecordDict:
     """Read the one row of a configuration table.
 
     Raises
@@ -69,13 +73,13 @@ def config_of(rows: Any) -> dict[str, Any]:
     return config
 
 
-def yaml_scalar(value: Any) -> str:
+def yaml_scalar(value: object) -> str:
     r"""Write a value as PyYAML's flow style does: a bare scalar ends in ``\n...``."""
     text = _flow(value)
     return text if isinstance(value, Mapping | list | tuple) else f"{text}\n..."
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     if hasattr(value, "item"):
         value = value.item()
     if value is None or isinstance(value, bool):

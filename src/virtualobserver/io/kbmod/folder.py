@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from virtualobserver.io.kbmod.workunit import (
     write_workunit,
 )
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["COLLECTION", "FoundUnit", "find_results", "find_units", "unit_of", "write_stack", "write_stacks"]
 
@@ -52,7 +53,7 @@ class FoundUnit:
     path: Path
     head: WorkUnitHead
     mjd: tuple[float, ...]
-    facts: tuple[Mapping[str, Any], ...] = field(default=())
+    facts: tuple[Record, ...] = field(default=())
 
     def file_of(self, number: int) -> Path:
         """Return the file that holds an image."""
@@ -105,7 +106,7 @@ def unit_of(images: Sequence[Image], *, observer: Site, band: str = "") -> WorkU
             raise BadKeyword(msg)
     mjd = [float(one.header["MJD-MID"]) for one in images]
     names = [str(one.header.get("ORIGFILE") or f"image_{n}") for n, one in enumerate(images)]
-    meta: dict[str, Sequence[Any]] = {"visit": list(range(len(images))), "data_loc": names}
+    meta: dict[str, Sequence[Value]] = {"visit": list(range(len(images))), "data_loc": names}
     if band:
         meta["filter"] = [band] * len(images)
     return workunit_of(images, mjd, observer=observer, meta=meta)
@@ -160,9 +161,7 @@ def _collections(folder: Path) -> Iterator[pd.DataFrame]:
             yield table
 
 
-def _facts(
-    path: Path, head: WorkUnitHead, number: int, collections: Sequence[pd.DataFrame]
-) -> dict[str, Any]:
+def _facts(path: Path, head: WorkUnitHead, number: int, collections: Sequence[pd.DataFrame]) -> RecordDict:
     facts = {name: values[number] for name, values in head.meta.items() if number < len(values)}
     for table in collections:
         rows = table[[Path(str(where)).name == path.name for where in table["location"]]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +14,7 @@ from virtualobserver.io.kbmod.config import default_config
 from virtualobserver.io.kbmod.workunit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf, psf_sigma
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["images_of", "workunit_of"]
 
@@ -29,8 +29,8 @@ def workunit_of(
     *,
     observer: Site,
     psf: Sequence[NDArray[np.floating]] | None = None,
-    meta: Mapping[str, Sequence[Any]] | None = None,
-    config: Mapping[str, Any] | None = None,
+    meta: Mapping[str, Sequence[Value]] | None = None,
+    config: Record | None = None,
 ) -> WorkUnit:
     """Build a WorkUnit from images, in order of time, each with its own world coordinates.
 
@@ -108,7 +108,7 @@ def _kernel(image: Image) -> NDArray[np.float32]:
     return gaussian_psf(float(width) * FWHM_TO_SIGMA)
 
 
-def _cards(image: Image) -> dict[str, Any] | None:
+def _cards(image: Image) -> RecordDict | None:
     """Return the cards of the world coordinates with the size of the array."""
     if "CTYPE1" not in image.header:
         return None

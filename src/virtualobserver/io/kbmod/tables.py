@@ -7,20 +7,21 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 from astropy.io import fits as afits
 from astropy.table import Table as AstropyTable
-from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing, write_bytes
 from virtualobserver.io.fits.structure import quiet, silent
 from virtualobserver.io.kbmod.config import yaml_scalar
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.shiftstack.images import Frames
 from virtualobserver.maths.shiftstack.stamps import Coadd, coadd
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.maths.shiftstack.explain import Mover
@@ -59,8 +60,8 @@ class KbmodResults:
         If a column of a trajectory is missing or the columns differ in length.
     """
 
-    columns: Mapping[str, NDArray[Any]]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Array]
+    meta: Record = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if missing := [name for name in _NAMED if name not in self.columns]:
@@ -87,11 +88,11 @@ def results_of(
     *,
     coadds: Sequence[Coadd] = ("sum",),
     radius: int = 10,
-    wcs: Mapping[str, Any] | None = None,
+    wcs: Record | None = None,
 ) -> KbmodResults:
     """Build the table from movers; the likelihood is that of the epochs marked in ``obs_valid``."""
     x, y = (np.array([np.floor(getattr(m.path, k) + 0.5) for m in movers], np.int64) for k in ("x", "y"))
-    columns: dict[str, NDArray[Any]] = {"x": x, "y": y}
+    columns: dict[str, Array] = {"x": x, "y": y}
     columns |= {k: np.array([getattr(m.path, k) for m in movers], np.float64) for k in ("vx", "vy")}
     columns["likelihood"] = np.array([m.likelihood for m in movers], np.float64)
     columns["flux"] = np.array([m.path.flux for m in movers], np.float64)
@@ -122,9 +123,7 @@ def results_of(
     return KbmodResults(columns, meta)
 
 
-def write_results(
-    path: str | Path, results: KbmodResults, *, config: Mapping[str, Any] | None = None
-) -> None:
+def write_results(path: str | Path, results: KbmodResults, *, config: Record | None = None) -> None:
     """Write ECSV, Parquet or HDF5, after the suffix; `config` goes beside it where KBMOD looks for it.
 
     Raises
@@ -145,7 +144,7 @@ def write_results(
             np.zeros(0, table[name].dtype) if flat == (0,) else np.asarray(table[name]).reshape(flat)
         )
     table.meta["image_column_shapes"] = shapes
-    options: dict[str, Any] = {"overwrite": True}
+    options: RecordDict = {"overwrite": True}
     if kind == "hdf5":
         options |= {"path": "__astropy_table__", "serialize_meta": True}
     with silent(), replacing(path) as temporary:

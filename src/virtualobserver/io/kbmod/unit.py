@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.io.kbmod.config import default_config
 from virtualobserver.maths.shiftstack.images import Frames
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, Value
 
 __all__ = ["WorkUnit"]
 
@@ -61,15 +61,15 @@ class WorkUnit:
     mask: NDArray[np.uint8]
     psf: tuple[NDArray[np.float32], ...]
     observer: Site
-    wcs: tuple[Mapping[str, Any] | None, ...] = ()
-    meta: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    meta_wcs: Mapping[str, Sequence[Mapping[str, Any] | None]] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=default_config)
+    wcs: tuple[Record | None, ...] = ()
+    meta: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    meta_wcs: Mapping[str, Sequence[Record | None]] = field(default_factory=dict)
+    config: Record = field(default_factory=default_config)
     indices: tuple[tuple[int, ...], ...] = ()
     reprojected: bool = False
     frame: str = ""
     distance: float | None = None
-    global_wcs: Mapping[str, Any] | None = None
+    global_wcs: Record | None = None
 
     def __post_init__(self) -> None:
         n = len(self.mjd)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -24,6 +24,7 @@ from virtualobserver.io.kbmod.config import config_columns, config_of
 from virtualobserver.io.kbmod.unit import WorkUnit
 from virtualobserver.maths.shiftstack.images import gaussian_psf
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
     "WorkUnit",
@@ -99,10 +100,10 @@ class WorkUnitHead:
 
     number: int
     sharded: bool
-    config: Mapping[str, Any]
-    meta: Mapping[str, list[Any]]
-    meta_wcs: Mapping[str, list[Mapping[str, Any] | None]]
-    common: Mapping[str, Any]
+    config: Record
+    meta: Mapping[str, list[Value]]
+    meta_wcs: Mapping[str, list[Record | None]]
+    common: Record
 
 
 def read_workunit_head(path: str | Path) -> WorkUnitHead:
@@ -127,7 +128,7 @@ def read_workunit_head(path: str | Path) -> WorkUnitHead:
 
 
 def read_workunit_image(
-    path: str | Path | MemoryFile, number: int, *, config: Mapping[str, Any] | None = None
+    path: str | Path | MemoryFile, number: int, *, config: Record | None = None
 ) -> WorkUnit:
     """Read one image of a WorkUnit, from the file that holds it: the whole one, or its shard.
 
@@ -214,7 +215,7 @@ def _primary(unit: WorkUnit) -> afits.PrimaryHDU:
     return primary
 
 
-def _add_wcs(header: Any, cards: Mapping[str, Any] | None) -> None:
+def _add_wcs(header: afits.Header, cards: Record | None) -> None:
     """Add world coordinates; the size goes into DIMM1 and DIMM2, for NAXISn belong to the data."""
     if cards is None:
         return
@@ -255,7 +256,7 @@ def _meta_table(unit: WorkUnit) -> afits.BinTableHDU:
     return afits.BinTableHDU.from_columns(columns, name="IMG_META")
 
 
-def _column(name: str, values: list[Any]) -> afits.Column:
+def _column(name: str, values: list[Value]) -> afits.Column:
     if all(isinstance(value, bool | np.bool_) for value in values):
         return afits.Column(name=name, format="L", array=np.array(values))
     if all(isinstance(value, int | np.integer) for value in values):
@@ -267,8 +268,8 @@ def _column(name: str, values: list[Any]) -> afits.Column:
     return afits.Column(name=name, format=f"{max(texts.dtype.itemsize // 4, 1)}A", array=texts)
 
 
-def _image_units(unit: WorkUnit, number: int, *, lossless: bool) -> list[Any]:
-    packing: dict[str, Any] = {"compression_type": "GZIP_2", "quantize_level": 0}
+def _image_units(unit: WorkUnit, number: int, *, lossless: bool) -> list[afits.ImageHDU]:
+    packing: RecordDict = {"compression_type": "GZIP_2", "quantize_level": 0}
     if not lossless:
         packing = {"compression_type": "RICE_1", "quantize_level": -_STEP}
     science, variance = unit.science[number], unit.variance[number]
@@ -297,11 +298,11 @@ def shard_bytes(unit: WorkUnit, number: int) -> bytes:
     return _bytes([afits.PrimaryHDU(), *_image_units(unit, number, lossless=True)])
 
 
-def _write(path: Path, units: list[Any]) -> None:
+def _write(path: Path, units: list[afits.ImageHDU]) -> None:
     write_bytes(path, _bytes(units))
 
 
-def _bytes(units: list[Any]) -> bytes:
+def _bytes(units: list[afits.ImageHDU]) -> bytes:
     stream = io.BytesIO()
     with silent():
         afits.HDUList(units).writeto(stream)
@@ -311,8 +312,8 @@ def _bytes(units: list[Any]) -> bytes:
 # --- reading ----------------------------------------------------------------------------------------------
 
 
-def _head_fields(header: Any) -> dict[str, Any]:
-    def value(key: str) -> Any:
+def _head_fields(header: afits.Header) -> RecordDict:
+    def value(key: str) -> Value:
         found = header.get(key)
         return None if found is None or isinstance(found, afits.card.Undefined) or found == "" else found
 
@@ -335,7 +336,7 @@ _OWN: Final = frozenset(
 )  # fmt: skip
 
 
-def _wcs_cards(header: Any) -> dict[str, Any] | None:
+def _wcs_cards(header: afits.Header) -> RecordDict | None:
     """Return the world coordinate cards of a header with NAXIS1 and NAXIS2, or None if it has none."""
     if "CTYPE1" not in header:
         return None
@@ -351,9 +352,9 @@ def _wcs_cards(header: Any) -> dict[str, Any] | None:
     return cards
 
 
-def _read_meta(rows: Any) -> tuple[dict[str, list[Any]], dict[str, list[Mapping[str, Any] | None]]]:
-    plain: dict[str, list[Any]] = {}
-    coordinates: dict[str, list[Mapping[str, Any] | None]] = {}
+def _read_meta(rows: afits.FITS_rec) -> tuple[dict[str, list[Value]], dict[str, list[Record | None]]]:
+    plain: dict[str, list[Value]] = {}
+    coordinates: dict[str, list[Record | None]] = {}
     for name in rows.dtype.names or ():
         values = np.asarray(rows[name]).tolist()
         if name.startswith(_WCS_COLUMN):
@@ -364,8 +365,8 @@ def _read_meta(rows: Any) -> tuple[dict[str, list[Any]], dict[str, list[Mapping[
 
 
 def _read_image(
-    path: Path | MemoryFile, units: Any, number: int, config: Mapping[str, Any]
-) -> tuple[Any, ...]:
+    path: Path | MemoryFile, units: afits.HDUList, number: int, config: Record
+) -> tuple[Value, ...]:
     """Return mjd, science, variance, mask, psf, wcs, indices of one image."""
     for name in (f"SCI_{number}", f"VAR_{number}"):
         if name not in units:

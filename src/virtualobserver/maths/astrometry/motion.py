@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import MAS_PER_DEGREE
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["move", "move_linear"]
 
@@ -57,7 +58,7 @@ def move(
     radial_velocity: NDArray[np.float64],
     epochs: NDArray[np.float64],
     to: float,
-) -> dict[str, NDArray[Any]]:
+) -> dict[str, Array]:
     """Carry positions along straight lines in space to another epoch.
 
     The rigorous one of two; `move_linear` is quick and leaves out perspective.

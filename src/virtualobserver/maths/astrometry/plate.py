@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +15,7 @@ from virtualobserver.maths.astrometry.fit import Field, PlateFit, match_pixels, 
 from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.quads import Candidate, chance, find_candidates
 from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject, project
+from virtualobserver.typing import Record
 
 __all__ = ["PlateHint", "PlateSolution", "search_radius", "solve_plate"]
 
@@ -88,7 +88,7 @@ class PlateSolution:
         Positions of the fitted pairs in the lists that were given.
     """
 
-    wcs: Mapping[str, Any]
+    wcs: Record
     plate: TanSip
     n: int
     rejected: int

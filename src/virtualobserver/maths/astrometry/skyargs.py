@@ -32,7 +32,7 @@ def takes_sky(*, radius: str = "deg") -> Callable[[Callable[..., R]], Callable[.
         place = names.index("ra")
 
         @wraps(function)
-        def call(*args: Any, **named: Any) -> R:
+        def call(*args: object, **named: object) -> R:
             values = list(args)
             if len(values) > place and hasattr(values[place], "icrs"):
                 values[place : place + 1] = _of_coordinate(values[place])
@@ -53,7 +53,7 @@ def _of_coordinate(coordinate: Any) -> tuple[Any, Any]:
     return icrs.ra.deg, icrs.dec.deg
 
 
-def _plain(name: str, value: Any, units: dict[str, str]) -> Any:
+def _plain(name: str, value: object, units: dict[str, str]) -> Any:
     if name in units and hasattr(value, "to_value"):
         try:
             return value.to_value(units[name])

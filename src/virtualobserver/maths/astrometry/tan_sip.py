@@ -7,15 +7,15 @@ Pixels are counted from 0 at the middle of the first one; only the header counts
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project", "replace_world"]
 
@@ -137,10 +137,10 @@ class TanSip:
                     break
         return u + self.crpix[0], v + self.crpix[1]
 
-    def header(self) -> dict[str, Any]:
+    def header(self) -> RecordDict:
         """Return the FITS keywords; LONPOLE is said because its default is another one at the celestial pole."""
         sip = "-SIP" if len(self.a) else ""
-        cards: dict[str, Any] = {
+        cards: RecordDict = {
             "WCSAXES": 2, "CTYPE1": f"RA---TAN{sip}", "CTYPE2": f"DEC--TAN{sip}", "CUNIT1": "deg",
             "CUNIT2": "deg", "RADESYS": "ICRS", "LONPOLE": 180.0, "CRVAL1": self.crval[0], "CRVAL2": self.crval[1],
             "CRPIX1": self.crpix[0] + 1, "CRPIX2": self.crpix[1] + 1,
@@ -153,7 +153,7 @@ class TanSip:
         return cards
 
 
-def replace_world(header: Mapping[str, Any], cards: Mapping[str, Any]) -> dict[str, Any]:
+def replace_world(header: Record, cards: Record) -> RecordDict:
     """Return a header with other world coordinates: nothing of the old ones, and of their distortion, is left."""
     kept = {key: value for key, value in header.items() if not _WORLD.fullmatch(key)}
     return {**kept, **cards}

@@ -13,6 +13,7 @@ from scipy.special import chdtri, gammaincinv
 
 from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import sorting_network
 
 __all__ = [
@@ -45,7 +46,7 @@ class Sections(Protocol):
         """Rows and columns."""
         ...
 
-    def section(self, rows: slice) -> NDArray[Any]:
+    def section(self, rows: slice) -> Array:
         """Return rows of the frame, shape (rows, nx)."""
         ...
 
@@ -54,14 +55,14 @@ class Sections(Protocol):
 class ArraySections:
     """An array in memory as `Sections`."""
 
-    array: NDArray[Any]
+    array: Array
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Rows and columns."""
         return self.array.shape
 
-    def section(self, rows: slice) -> NDArray[Any]:
+    def section(self, rows: slice) -> Array:
         """Return a view of some rows."""
         return self.array[rows]
 
@@ -308,14 +309,14 @@ def _bands(
         return sum(pool.map(band, starts))
 
 
-def _dtype(frames: Sequence[Sections]) -> np.dtype[Any]:
+def _dtype(frames: Sequence[Sections]) -> np.dtype:
     kinds = {np.asarray(frame.section(slice(0, 1))).dtype.newbyteorder("=") for frame in frames}
     if len(kinds) == 1 and kinds <= {np.dtype(np.uint16), np.dtype(np.int16), np.dtype(np.float32)}:
         return next(iter(kinds))
     return np.dtype(np.float32)
 
 
-def _read(frames: Sequence[Sections], rows: slice, shape: tuple[int, int]) -> NDArray[Any]:
+def _read(frames: Sequence[Sections], rows: slice, shape: tuple[int, int]) -> Array:
     first = np.asarray(frames[0].section(rows))
     native = first.dtype.newbyteorder("=")
     dtype = native if native in {np.dtype(np.uint16), np.dtype(np.int16)} else np.dtype(np.float32)
@@ -368,10 +369,10 @@ def _excess(count: int) -> FloatArray:
 
 
 def _block(
-    block: NDArray[Any],
+    block: Array,
     minus: NDArray[np.float32],
     recipe: Recipe,
-    out: tuple[NDArray[Any], ...],
+    out: tuple[Array, ...],
 ) -> int:
     from virtualobserver.maths.ccd.combine_kernel import combine_block
 

@@ -5,16 +5,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import jit
 
 __all__ = ["combine_block"]
 
-Array = NDArray[Any]
 TILE = 256
 """Pixels sorted together: with a stack of 30 frames they fill 32 kB, the nearest cache of a core."""
 

@@ -8,12 +8,12 @@ sharp against the fine structure of the image, as stars are not, is kept out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["CosmicRays", "CosmicSettings", "find_cosmic_rays"]
 
@@ -53,8 +53,8 @@ class CosmicRays:
 
 
 def find_cosmic_rays(
-    data: NDArray[Any],
-    variance: NDArray[Any],
+    data: Array,
+    variance: Array,
     *,
     bad: BoolPlane | None = None,
     settings: CosmicSettings | None = None,

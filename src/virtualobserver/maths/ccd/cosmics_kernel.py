@@ -11,13 +11,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import jit
 
 __all__ = ["prepare", "search"]
 
-Array = NDArray[Any]
 REACH = 5
 """A pixel is judged by pixels no further away than this: medians of 5 x 5 or 7 x 7 over medians of 5 x 5 or 3 x 3."""
 NEAR = REACH + 2

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.masks import halo_mask
 
 __all__ = ["bright_stars", "halo_radii", "star_halos"]
@@ -19,9 +18,7 @@ OUTER = 0.85
 """Rings beyond this part of the largest radius tell the sky around the star."""
 
 
-def star_halos(
-    data: NDArray[Any], bright: NDArray[np.bool_], *, limit: float, largest: float
-) -> NDArray[np.uint16]:
+def star_halos(data: Array, bright: NDArray[np.bool_], *, limit: float, largest: float) -> NDArray[np.uint16]:
     """Return ``MASK_HALO`` around bright stars, to where their light falls below `limit`.
 
     Parameters
@@ -52,9 +49,7 @@ def bright_stars(bright: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray, Flo
     return x, y, np.array(extent)
 
 
-def halo_radii(
-    data: NDArray[Any], x: FloatArray, y: FloatArray, *, limit: float, largest: float
-) -> FloatArray:
+def halo_radii(data: Array, x: FloatArray, y: FloatArray, *, limit: float, largest: float) -> FloatArray:
     """Return for each star the radius (pixels) at which the median of a ring falls below sky plus `limit`.
 
     The sky is the median between 0.85 times `largest` and `largest`; a halo that reaches there has that radius.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from virtualobserver.conventions import (
     MASK_UNSTABLE,
 )
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.combine import Sections
 from virtualobserver.maths.ccd.masters import Master
 from virtualobserver.maths.ccd.windows import grid_scatter, window_median, window_scatter
@@ -65,7 +65,7 @@ class HotPixels:
     sigma: float
 
 
-def hot_pixels(dark: NDArray[Any], *, sigma: float = 5.0, minimum: float = 0.5) -> HotPixels:
+def hot_pixels(dark: Array, *, sigma: float = 5.0, minimum: float = 0.5) -> HotPixels:
     """Find pixels of a master dark above its median by `sigma` robust standard deviations.
 
     Those as far below it are dead or badly read, and get ``MASK_BAD``.
@@ -141,7 +141,7 @@ def _level(frame: Sections, height: int) -> np.float32:
 
 
 def flat_mask(
-    flat: NDArray[Any],
+    flat: Array,
     *,
     sigma: float = 9.0,
     median_size: int = 7,
@@ -192,7 +192,7 @@ def ratio_flat(bright: Master, faint: Master) -> FloatPlane:
 
 
 def lasting_pixels(
-    frames: Iterable[NDArray[Any]],
+    frames: Iterable[Array],
     *,
     sigma: float = 5.0,
     fraction: float = 0.7,
@@ -229,7 +229,7 @@ def lasting_pixels(
     return np.where(count >= fraction * number, MASK_HOT, 0).astype(np.uint16)
 
 
-def halo_mask(shape: tuple[int, int], x: NDArray[Any], y: NDArray[Any], radius: NDArray[Any]) -> MaskPlane:
+def halo_mask(shape: tuple[int, int], x: Array, y: Array, radius: Array) -> MaskPlane:
     """Return discs of ``MASK_HALO`` around bright stars at `x`, `y` (pixels from 0) of given radii (pixels)."""
     mask = np.zeros(shape, np.uint16)
     for x0, y0, r in zip(x, y, radius, strict=True):
@@ -241,6 +241,6 @@ def halo_mask(shape: tuple[int, int], x: NDArray[Any], y: NDArray[Any], radius: 
     return mask
 
 
-def count_bits(mask: NDArray[Any]) -> dict[str, int]:
+def count_bits(mask: Array) -> dict[str, int]:
     """Return how many pixels have each bit, by the bit's meaning."""
     return {name: int(np.count_nonzero(mask & bit)) for bit, name in MASK_NAMES.items()}

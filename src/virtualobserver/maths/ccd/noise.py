@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,12 @@ from scipy.ndimage import maximum_filter, uniform_filter
 
 from virtualobserver.conventions import MAD_TO_SIGMA, MASK_HOT, MASK_UNSTABLE
 from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.arrays import Array
 
-__all__ = ["NoiseCheck", "check_noise"]
+__all__ = ["NoiseCheck", "Planes", "check_noise"]
 
 FloatArray = NDArray[np.float64]
-Planes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+Planes = tuple[Array, Array, Array]
 LEAST_PIXELS = 50
 """Fewest differences of which a robust scatter is told: good to 16 %."""
 MOST_PIXELS = 1_000_000

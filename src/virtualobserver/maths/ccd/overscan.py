@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record
 
 __all__ = ["Layout", "Section", "Trimmed", "apply_overscan", "parse_section", "read_layout"]
 
@@ -60,7 +61,7 @@ class Trimmed:
         Robust scatter of the overscan (ADU), which is the read noise; NaN if there is none.
     """
 
-    data: NDArray[Any]
+    data: Array
     level: float
     noise: float
 
@@ -96,7 +97,7 @@ def parse_section(text: str, shape: tuple[int, int]) -> Section:
 
 
 def read_layout(
-    header: Mapping[str, Any],
+    header: Record,
     shape: tuple[int, int],
     *,
     trimsec: str | None = None,
@@ -127,7 +128,7 @@ def read_layout(
 
 
 def apply_overscan(
-    raw: NDArray[Any],
+    raw: Array,
     layout: Layout,
     *,
     overscan: Literal["subtract", "ignore", "none"] = "subtract",

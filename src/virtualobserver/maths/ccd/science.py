@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_NO_DATA, MASK_NONLINEAR, MASK_SATURATED
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.cosmics import CosmicSettings, find_cosmic_rays
 from virtualobserver.maths.ccd.masters import Master
 
@@ -83,7 +84,7 @@ class CalibratedFrame:
 
 
 def calibrate_frame(
-    raw: NDArray[Any],
+    raw: Array,
     detector: Detector,
     *,
     bias: Master | None = None,
@@ -149,7 +150,7 @@ def linearize(
     return np.asarray(adu + counts * factor, dtype=np.float32)
 
 
-def saturation_mask(raw: NDArray[Any], detector: Detector, *, grow: int = 1) -> NDArray[np.uint16]:
+def saturation_mask(raw: Array, detector: Detector, *, grow: int = 1) -> NDArray[np.uint16]:
     """Return the bits of saturated pixels, with `grow` pixels around them into which charge spills, and of
     those above the linear range."""  # noqa: D205, D209
     bits = np.zeros(raw.shape, np.uint16)
@@ -189,7 +190,7 @@ def apply_cosmic_rays(
 
 
 def _calibrate_rows(  # noqa: PLR0917
-    raw: NDArray[Any],
+    raw: Array,
     rows: slice,
     detector: Detector,
     zero: NDArray[np.float32],
@@ -225,7 +226,7 @@ def _history(
     return (what, *divided, f"multiplied by gain of {detector.gain:g} e-/ADU")
 
 
-def _check(raw: NDArray[Any], **masters: Master | None) -> None:
+def _check(raw: Array, **masters: Master | None) -> None:
     for name, master in masters.items():
         if master is not None and master.data.shape != raw.shape:
             msg = f"the master {name} has shape {master.data.shape}, the frame {raw.shape}"

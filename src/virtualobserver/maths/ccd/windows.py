@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import sorting_network
 
 __all__ = ["grid_scatter", "window_median", "window_scatter"]
@@ -22,7 +21,7 @@ LARGEST_NETWORK = 225
 """Largest window with a network of its own; chosen, not measured: the code asks for 7 x 7 and 15 x 15 pixels."""
 
 
-def window_median(image: NDArray[Any], size: int) -> FloatPlane:
+def window_median(image: Array, size: int) -> FloatPlane:
     """Return the median in a window of `size` x `size` pixels around each pixel.
 
     Parameters
@@ -45,9 +44,7 @@ def window_median(image: NDArray[Any], size: int) -> FloatPlane:
     return out
 
 
-def window_scatter(
-    image: FloatPlane, rows: NDArray[Any], cols: NDArray[Any], size: int
-) -> NDArray[np.float64]:
+def window_scatter(image: FloatPlane, rows: Array, cols: Array, size: int) -> NDArray[np.float64]:
     """Return the robust standard deviation in windows of `size` x `size` pixels around some pixels.
 
     It is the distance of the percentiles 69.1 and 30.9, one standard deviation of a normal distribution.
@@ -84,14 +81,14 @@ def grid_scatter(image: FloatPlane, size: int, step: int) -> NDArray[np.float64]
     return out
 
 
-def _percentile(values: NDArray[Any], percent: float) -> NDArray[np.float64]:
+def _percentile(values: Array, percent: float) -> NDArray[np.float64]:
     place = (values.shape[1] - 1) * percent / 100.0
     low = values[:, int(place)].astype(np.float64)
     high = values[:, min(int(place) + 1, values.shape[1] - 1)].astype(np.float64)
     return np.asarray(low + (high - low) * (place - int(place)))
 
 
-def _check(image: NDArray[Any], size: int) -> None:
+def _check(image: Array, size: int) -> None:
     if image.ndim != 2 or size < 1 or size % 2 == 0:
         msg = f"a window of {size} pixels, which has to be odd, on an array of {image.ndim} axes, not 2"
         raise DataError(msg)

@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.combine_kernel import sort_tile
 from virtualobserver.maths.kernels import jit
 
 __all__ = ["network_median", "network_ranks"]
 
-Array = NDArray[Any]
 TILE = 256
 """Windows sorted together, as many as pixels in `combine`: 50 kB if of 7 x 7 pixels, 230 kB if of 15 x 15, which
 the second cache of most cores holds. Chosen, not tuned."""

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.arrays import Array
 
 __all__ = [
     "Transform",
@@ -54,7 +55,7 @@ class Transform:
     n: int
     pairs: NDArray[np.int64]
 
-    def __call__(self, x: Any, y: Any) -> tuple[FloatArray, FloatArray]:
+    def __call__(self, x: object, y: object) -> tuple[FloatArray, FloatArray]:
         """Return where positions of the reference are in the frame."""
         points = np.stack([np.asarray(x, float), np.asarray(y, float)], axis=-1) @ self.matrix.T + self.offset
         return points[..., 0], points[..., 1]
@@ -71,8 +72,8 @@ class Transform:
 
 
 def match_stars(
-    reference: NDArray[Any],
-    stars: NDArray[Any],
+    reference: Array,
+    stars: Array,
     *,
     brightest: int = 50,
     radius: float = 2.0,
@@ -132,7 +133,7 @@ def match_stars(
 
 
 def align_series(
-    lists: Sequence[NDArray[Any]], *, reference: int = 0, radius: float = 2.0, **options: Any
+    lists: Sequence[Array], *, reference: int = 0, radius: float = 2.0, **options: Any
 ) -> list[Transform | None]:
     """Match the stars of many frames with those of one; frames that do not match give None.
 
@@ -167,7 +168,7 @@ def align_series(
 
 
 def resample(
-    image: NDArray[Any],
+    image: Array,
     transform: Transform,
     shape: tuple[int, int],
     *,

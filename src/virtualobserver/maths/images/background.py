@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter, zoom
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["Background", "Mesh", "background", "background_mesh"]
 
@@ -51,9 +51,7 @@ class Mesh:
         return np.ascontiguousarray(up[rows] @ self.level @ across[cols].T, dtype=np.float32)
 
 
-def background(
-    image: NDArray[Any], *, mask: NDArray[Any] | None = None, box: int = 64, smooth: int = 3
-) -> Background:
+def background(image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> Background:
     """Measure the background in boxes, smooth over boxes and interpolate, as `sep` does.
 
     In each box values are clipped at 3 sigma about the median until nothing changes; the level is the mode
@@ -91,9 +89,7 @@ def background(
     return Background(level, scatter, float(found.globalback), float(found.globalrms))
 
 
-def background_mesh(
-    image: NDArray[Any], *, mask: NDArray[Any] | None = None, box: int = 64, smooth: int = 3
-) -> Mesh:
+def background_mesh(image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> Mesh:
     """Measure the background in boxes and keep the boxes, of which any part of the image can be made.
 
     `sep` gives whole planes only, and a night searched in tiles has no room for one of each frame. Parameters and

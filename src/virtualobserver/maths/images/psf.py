@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from scipy.optimize import least_squares
 
 from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA, MASK_COSMIC_RAY, MASK_SATURATED
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.sources import SourceList
 
 __all__ = ["Psf", "measure_psf"]
@@ -37,7 +38,7 @@ class Psf:
         return self.fwhm * FWHM_TO_SIGMA
 
 
-def measure_psf(image: NDArray[Any], sources: SourceList, *, sky: float = 0.0, most: int = MOST_STARS) -> Psf:
+def measure_psf(image: Array, sources: SourceList, *, sky: float = 0.0, most: int = MOST_STARS) -> Psf:
     """Fit Gaussians to bright, isolated, unsaturated stars and return the median FWHM.
 
     Parameters
@@ -71,7 +72,7 @@ def measure_psf(image: NDArray[Any], sources: SourceList, *, sky: float = 0.0, m
     return Psf(fwhm, scatter, float(np.median(ratios)), len(widths))
 
 
-def _fit(image: NDArray[Any], x: float, y: float, sky: float) -> tuple[float, float] | None:
+def _fit(image: Array, x: float, y: float, sky: float) -> tuple[float, float] | None:
     """Return FWHM and axis ratio of one star, None if it is not one."""
     top, left = round(y) - HALF, round(x) - HALF
     if top < 0 or left < 0:

@@ -25,6 +25,7 @@ from virtualobserver.conventions import (
     MASK_SATURATED,
 )
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import Background, background
 
 __all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures"]
@@ -94,7 +95,7 @@ class SourceList:
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: Any) -> SourceList:
+    def take(self, rows: object) -> SourceList:
         """Return some of the sources: a slice, positions or a boolean array."""
         return SourceList(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
@@ -111,10 +112,10 @@ class AperturePhotometry:
 
 
 def find_sources(
-    image: NDArray[Any],
-    variance: NDArray[Any] | None = None,
+    image: Array,
+    variance: Array | None = None,
     *,
-    mask: NDArray[Any] | None = None,
+    mask: Array | None = None,
     threshold: float = 5.0,
     min_area: int = 5,
     fwhm: float = 2.5,
@@ -153,27 +154,27 @@ def find_sources(
     data[bad] = 0
     if mask is not None:
         bad |= (bits & ~bits.dtype.type(MASK_SATURATED)) != 0
-    bad = bad if bad.any() else None  # without a mask sep does less
+    masked = bad if bad.any() else None  # without a mask sep does less
     noise = (
         level.scatter if variance is None else np.sqrt(np.maximum(variance, LEAST_VARIANCE, dtype=np.float32))
     )
     with _overflow_as_data_error(threshold):
         found, segments = sep.extract(
-            data, threshold, err=np.ascontiguousarray(noise), mask=bad, minarea=min_area,
+            data, threshold, err=np.ascontiguousarray(noise), mask=masked, minarea=min_area,
             filter_kernel=_kernel(fwhm), segmentation_map=True,
         )  # fmt: skip
-    return _source_list(sep, (data, noise, bad, bits), found, segments)
+    return _source_list(sep, (data, noise, masked, bits), found, segments)
 
 
 def measure_apertures(
-    image: NDArray[Any],
-    variance: NDArray[Any],
+    image: Array,
+    variance: Array,
     x: ArrayLike,
     y: ArrayLike,
     *,
     radii: Sequence[float],
     annulus: tuple[float, float] | None = None,
-    mask: NDArray[Any] | None = None,
+    mask: Array | None = None,
     tolerate: int = TOLERATED,
 ) -> list[AperturePhotometry]:
     """Sum circles of several radii around positions, with one sky.
@@ -200,13 +201,13 @@ def measure_apertures(
 
 
 def _sum_circles(
-    image: NDArray[Any],
-    variance: NDArray[Any],
+    image: Array,
+    variance: Array,
     places: tuple[ArrayLike, ArrayLike],
     radii: Sequence[FloatArray],
     *,
     annulus: tuple[float, float] | None,
-    mask: NDArray[Any] | None,
+    mask: Array | None,
     tolerate: int,
 ) -> list[AperturePhotometry]:
     sep = import_module("sep")
@@ -253,7 +254,7 @@ def _kernel(fwhm: float) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def _source_list(sep: Any, planes: tuple[Any, ...], found: Any, segments: Any) -> SourceList:
+def _source_list(sep: Any, planes: tuple[Any, ...], found: Array, segments: Array) -> SourceList:
     data, noise, bad, bits = planes
     order = np.argsort(-found["flux"], kind="stable")
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
@@ -278,7 +279,7 @@ def _source_list(sep: Any, planes: tuple[Any, ...], found: Any, segments: Any) -
 
 
 def _centre_errors(
-    data: NDArray[Any], noise: NDArray[Any], x: FloatArray, y: FloatArray, sigma: FloatArray
+    data: Array, noise: Array, x: FloatArray, y: FloatArray, sigma: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the errors of windowed centres, sum (w n dx)^2 / (sum w I (1 - dx^2 / s^2))^2 with a window of width s.
 
@@ -311,7 +312,7 @@ def _centre_errors(
     return errors[0], errors[1]
 
 
-def _at_edge(found: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def _at_edge(found: Array, shape: tuple[int, int]) -> NDArray[np.bool_]:
     low = (found["xmin"] <= 0) | (found["ymin"] <= 0)
     return np.asarray(low | (found["xmax"] >= shape[1] - 1) | (found["ymax"] >= shape[0] - 1))
 
@@ -334,7 +335,7 @@ def _bits_in_circles(
 
 
 def _ring_sky(
-    data: Any, bad: Any, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
+    data: Array, bad: Array, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
 ) -> tuple[FloatArray, FloatArray]:
     """Return the clipped median of a ring about each place and its error.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -285,7 +285,7 @@ def mark_outliers(values: ArrayLike, *, limit: float = 4.0, side: str = "both") 
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _columns(flux: ArrayLike, *others: Any) -> list[FloatArray]:
+def _columns(flux: ArrayLike, *others: object) -> list[FloatArray]:
     first = np.atleast_1d(np.asarray(flux, dtype=np.float64))
     made = [first]
     for number, column in enumerate(others):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.conventions import MAD_TO_SIGMA, MAG_TO_FLUX
 from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.arrays import Array
 
 __all__ = ["Ensemble", "Transparency", "correct_ensemble", "magnitudes"]
 
@@ -59,10 +59,10 @@ class Transparency:
 
 
 def correct_ensemble(
-    flux: NDArray[Any],
-    flux_error: NDArray[Any],
+    flux: Array,
+    flux_error: Array,
     *,
-    exclude: NDArray[Any] | None = None,
+    exclude: Array | None = None,
     most: int = 100,
     fewest: int = 3,
     rounds: int = 10,
@@ -147,7 +147,7 @@ def _settle(
 
 
 def _comparison(
-    relative: FloatArray, sigma: FloatArray, exclude: NDArray[Any] | None, most: int
+    relative: FloatArray, sigma: FloatArray, exclude: Array | None, most: int
 ) -> NDArray[np.int64]:
     allowed = np.isfinite(relative).mean(axis=1) >= 0.8
     if exclude is not None and len(exclude):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +16,7 @@ from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.errors import DataError
 from virtualobserver.maths.lightcurves.cadence import cadence
 from virtualobserver.maths.photometry import luptitude, mag_from_flux
+from virtualobserver.typing import RecordDict
 
 __all__ = [
     "LightcurveStatistics",
@@ -158,7 +158,7 @@ class LightcurveStatistics:
     t_min: float
     t_max: float
 
-    def as_columns(self) -> dict[str, Any]:
+    def as_columns(self) -> RecordDict:
         """Names and values as a database takes them: numbers that are not finite become None."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return {

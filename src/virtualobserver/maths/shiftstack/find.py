@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ from virtualobserver.maths.shiftstack.tiles import (
     fitting,
     tiling,
 )
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Harvest", "find_movers", "trials_level"]
 
@@ -250,7 +251,7 @@ class _Hunt:
 
 
 def _searched(images: LikelihoodImages, part: Part, own: StackSettings, level: float) -> Trajectories:
-    common: dict[str, Any] = {
+    common: RecordDict = {
         "level": level, "min_obs": own.min_epochs, "top": own.top, "x_range": part.cols, "y_range": part.rows,
         "threads": own.threads, "precision": own.precision,
     }  # fmt: skip

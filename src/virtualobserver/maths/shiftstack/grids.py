@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.errors import DataError
+from virtualobserver.typing import Record
 
 __all__ = [
     "TwoLevelGrid",
@@ -234,7 +235,7 @@ def random_grid(
 
 
 def grid_from_kbmod(
-    config: Mapping[str, Any], *, pixel_scale: float | None = None, ecliptic_angle: float = 0.0
+    config: Record, *, pixel_scale: float | None = None, ecliptic_angle: float = 0.0
 ) -> VelocityGrid:
     """Build the grid that a ``generator_config`` of KBMOD describes.
 
@@ -256,7 +257,7 @@ def grid_from_kbmod(
         raise DataError(msg) from error
 
 
-def _ecliptic(given: Mapping[str, Any], angle: float, pixel_scale: float | None) -> VelocityGrid:
+def _ecliptic(given: Record, angle: float, pixel_scale: float | None) -> VelocityGrid:
     return ecliptic_grid(
         given["velocities"],
         given["angles"],
@@ -267,12 +268,12 @@ def _ecliptic(given: Mapping[str, Any], angle: float, pixel_scale: float | None)
     )
 
 
-def _pencil(given: Mapping[str, Any]) -> VelocityGrid:
+def _pencil(given: Record) -> VelocityGrid:
     options = ("max_ang_offset", "ang_step", "max_vel_offset", "vel_step")
     return pencil_grid(given["vx"], given["vy"], **{key: given[key] for key in options if key in given})
 
 
-_GENERATORS: Final[Mapping[str, Callable[[Mapping[str, Any], float, float | None], VelocityGrid]]] = {
+_GENERATORS: Final[Mapping[str, Callable[[Record, float, float | None], VelocityGrid]]] = {
     "SingleVelocitySearch": lambda g, _a, _s: single_velocity(g["vx"], g["vy"]),
     "VelocityGridSearch": lambda g, _a, _s: rectangle_grid(
         (g["vx_steps"], g["min_vx"], g["max_vx"]), (g["vy_steps"], g["min_vy"], g["max_vy"])

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from virtualobserver.maths.kernels import jit
 
@@ -24,7 +24,7 @@ _UNROLLED: Final = 8
 """Frames added in one go, so that their sums stay in registers. Chosen, not tuned."""
 _SLACK: Final = 1.0 - 1e-5  # the quick test must never refuse what the exact one takes
 
-Floats = NDArray[np.floating[Any]]
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +52,12 @@ class State:
     index: NDArray[np.int64]
 
 
-def new_state(rows: int, cols: int, top: int, dtype: Any) -> State:
+def new_state(rows: int, cols: int, top: int, dtype: DTypeLike) -> State:
     """Return a state in which nothing was found yet."""
     return State(np.zeros((rows, cols, top), dtype), np.full((rows, cols, top), -1, np.int64))
 
 
-def pad_planes(psi: Floats, phi: Floats, pad: int, dtype: Any) -> Padded:
+def pad_planes(psi: Floats, phi: Floats, pad: int, dtype: DTypeLike) -> Padded:
     """Copy planes of shape (n, ny, nx) into `Padded` ones."""
     n, ny, nx = psi.shape
     planes = []

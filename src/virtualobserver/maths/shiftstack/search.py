@@ -62,7 +62,7 @@ class Trajectories:
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: Any) -> Trajectories:
+    def take(self, rows: object) -> Trajectories:
         """Return the given rows (index, boolean mask or slice)."""
         return replace(self, **{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
@@ -96,7 +96,7 @@ class _Plan:
     level: float
     min_obs: int
     top: int
-    dtype: Any
+    dtype: type[np.floating]
 
 
 def search(
@@ -228,7 +228,9 @@ def curves(images: LikelihoodImages, found: Trajectories) -> tuple[NDArray[np.fl
     )
 
 
-def evaluate(images: LikelihoodImages, found: Trajectories, *, dtype: Any = np.float32) -> Trajectories:
+def evaluate(
+    images: LikelihoodImages, found: Trajectories, *, dtype: type[np.floating] = np.float32
+) -> Trajectories:
     """Sum along the given paths anew; likelihood and flux are -1 where there is no data at all."""
     parts = []
     size = max(1, _CURVES // max(1, len(images.tau)))
@@ -319,7 +321,7 @@ def _blocks(
     blocks: NDArray[np.int64],
     velocity: tuple[float, float],
     tile: _Tile,
-    dtype: Any,
+    dtype: object,
 ) -> Padded:
     """Sum the frames of each block as seen from the coarse velocity, for a tile and its margin."""
     n, ny, nx = images.shape

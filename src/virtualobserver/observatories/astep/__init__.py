@@ -10,7 +10,7 @@ from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.observatories.astep.settings import ASTEPSettings
 from virtualobserver.observatories.astep.simulate import simulate
-from virtualobserver.observatory import ObservatorySettings, Site
+from virtualobserver.observatory import Site
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ASTEPSettings", "VirtualASTEP"]
 
 
-class VirtualASTEP(CCDObservatory):
+class VirtualASTEP(CCDObservatory[ASTEPSettings]):
     """ASTEP 400, the 40 cm telescope at Concordia, Dome C; with `layout: folder` any camera's FITS files."""
 
     name: ClassVar[str] = "astep"
@@ -36,8 +36,6 @@ class VirtualASTEP(CCDObservatory):
             }
         },
     )  # fmt: skip
-
-    Settings: ClassVar[type[ObservatorySettings]] = ASTEPSettings
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pydantic
 
@@ -65,7 +65,7 @@ class ASTEPSettings(CCDSettings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _as_the_instrument(cls, given: Any) -> Any:
+    def _as_the_instrument(cls, given: object) -> object:
         if not isinstance(given, Mapping):
             return given
         known = cls.instrument.model_dump(exclude_unset=True)

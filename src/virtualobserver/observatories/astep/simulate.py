@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.io.fits.files import image_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatories.astep.settings import ASTEPSettings, SimulationSettings
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["CAMERA", "simulate"]
 
@@ -166,7 +170,7 @@ def _field(sim: SimulationSettings, rng: np.random.Generator) -> _Field:
 
 
 def _expose(
-    light: Any,
+    light: Array | float,
     exptime: float,
     camera: _Camera,
     level: float,
@@ -200,7 +204,7 @@ def _flat_light(
     return np.asarray(scene[0] * camera.flat, dtype=np.float64)
 
 
-def _wcs(target: Target, sim: SimulationSettings, shift: FloatArray) -> dict[str, Any]:
+def _wcs(target: Target, sim: SimulationSettings, shift: FloatArray) -> RecordDict:
     ny, nx = sim.size
     return {
         "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
@@ -210,14 +214,14 @@ def _wcs(target: Target, sim: SimulationSettings, shift: FloatArray) -> dict[str
     }  # fmt: skip
 
 
-def _pixels(offsets: FloatArray, header: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
+def _pixels(offsets: FloatArray, header: RecordDict) -> tuple[FloatArray, FloatArray]:
     """Return pixels (from 0) of offsets east and north of the centre, degrees in the tangent plane."""
     x = header["CRPIX1"] - 1 + offsets[:, 0] / header["CDELT1"]
     y = header["CRPIX2"] - 1 + offsets[:, 1] / header["CDELT2"]
     return x, y
 
 
-def _mover_path(field: _Field, hours: float, header: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
+def _mover_path(field: _Field, hours: float, header: RecordDict) -> tuple[FloatArray, FloatArray]:
     angle = np.radians(field.movers[:, 3])
     moved = (field.movers[:, 2] * hours / 3600)[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
     return _pixels(field.movers[:, :2] + moved, header)
@@ -241,7 +245,7 @@ def _truth(
     at: tuple[FloatArray, FloatArray],
     flux: FloatArray,
     sim: SimulationSettings,
-    header: dict[str, Any],
+    header: RecordDict,
 ) -> list[dict[str, float]]:
     wcs = Image(np.zeros((1, 1)), header=header).wcs
     sky = wcs.all_pix2world(at[0], at[1], 0) if len(at[0]) else (np.zeros(0), np.zeros(0))
@@ -256,7 +260,7 @@ def _truth(
     return rows
 
 
-def _events(truth: list[dict[str, float]], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _events(truth: list[dict[str, float]], facts: Record) -> list[RecordDict]:
     """Return what a search should find in one frame: the movers, as `vo demo` compares them."""
     half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
     when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}
@@ -273,7 +277,7 @@ def _raw(  # noqa: PLR0917
     moment: datetime,
     exptime: float,
     counts: NDArray[np.uint16],
-    more: dict[str, Any],
+    more: RecordDict,
     settings: ASTEPSettings,
 ) -> Raw:
     night = moment.date().isoformat()

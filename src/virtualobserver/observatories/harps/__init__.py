@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
+from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.spectra import flags
 from virtualobserver.observatories.harps import live, tree
@@ -31,10 +32,10 @@ from virtualobserver.observatory import (
     Aux,
     Client,
     Landed,
-    ObservatorySettings,
     Site,
     VirtualObservatory,
 )
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["HARPSSettings", "VirtualHARPS"]
 
 
-class VirtualHARPS(VirtualObservatory):
+class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
@@ -59,9 +60,7 @@ class VirtualHARPS(VirtualObservatory):
         files=lambda _, raws: {f"{raw.archive_id}.fits": raw.read() for raw in raws if raw.format == "fits"}
     )
 
-    Settings: ClassVar[type[ObservatorySettings]] = HARPSSettings
-
-    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+    def __init__(self, settings: HARPSSettings | None = None, **options: object) -> None:
         super().__init__(settings, **options)
         self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
         self._patience = Patience()
@@ -103,7 +102,7 @@ class VirtualHARPS(VirtualObservatory):
         """Return where the lists and the files come from."""
         return (self.settings.tap_url, self.settings.file_url)
 
-    def catalogue(self, client: Client) -> list[dict[str, Any]]:
+    def catalogue(self, client: Client) -> list[RecordDict]:
         """Make a target list of everything the archive has: rows for the section ``catalog``.
 
         Spectra are grouped by position with proper motion; every spelling of OBJECT is an alias; lamps, sky and
@@ -119,7 +118,9 @@ class VirtualHARPS(VirtualObservatory):
             self._folders = (folders, FolderArchive(folders, client.cache))
         return self._folders[1]
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+    def reduce(
+        self, raws: Sequence[RawRef], aux: Aux, settings: HARPSSettings
+    ) -> Sequence[Product[SpectrumSet]]:
         """Turn all exposures of a star into one set of spectra for each line.
 
         Parameters
@@ -157,7 +158,7 @@ class VirtualHARPS(VirtualObservatory):
         years = [exposure.facts.year for exposure in found if exposure.facts.mjd == exposure.facts.mjd]
         known, gaia = identify_star(raws, aux.target, years)
         v_star, source = star_velocity(found, aux.target, settings, gaia, known)
-        facts: dict[str, Any] = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
+        facts: RecordDict = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
         facts |= {name: value for name, value in (("gaia", gaia), ("simbad", known)) if value}
         return build_products(found, ids, lines, Star(v_star, source, facts), settings)
 

@@ -15,6 +15,8 @@ from astropy.io import fits as afits
 from numpy.typing import NDArray
 
 from virtualobserver.io.fits.structure import MemoryFile, quiet
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record
 
 __all__ = ["adp_bytes", "cut_windows"]
 
@@ -29,10 +31,10 @@ _UCDS = ("em.wl;obs.atmos", "phot.flux.density;em.wl;src.net;stat.uncalib",
 
 def adp_bytes(
     wave: NDArray[np.float64],
-    flux: NDArray[np.floating[Any]],
-    header: Mapping[str, Any],
+    flux: NDArray[np.floating],
+    header: Record,
     *,
-    error: NDArray[np.floating[Any]] | None = None,
+    error: NDArray[np.floating] | None = None,
     ucds: Sequence[str] = _UCDS,
     unit: str = "angstrom",
 ) -> bytes:
@@ -72,8 +74,8 @@ def adp_bytes(
 
 
 def _one_row(
-    columns: Mapping[str, tuple[NDArray[Any], str]], units: Mapping[str, str], more: Sequence[Any]
-) -> Any:
+    columns: Mapping[str, tuple[Array, str]], units: Mapping[str, str], more: Sequence[afits.Column]
+) -> afits.BinTableHDU:
     """Return a table HDU of one row whose cells are arrays, from bytes made here.
 
     astropy takes a tenth of a second to swap the bytes of such a row; laid out big-endian they stay as they are.

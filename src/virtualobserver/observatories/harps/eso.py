@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import requests
 
@@ -19,6 +19,14 @@ from virtualobserver.io.http.client import HttpClient
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.harps.query import WEB, Found, build_query, rows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.typing import RecordDict, Value
+
+if TYPE_CHECKING:
+    from astropy.table import Row as AstropyRow
+    from astropy.table import Table as AstropyTable
+    from astroquery.eso import EsoClass
+
+T = TypeVar("T")
 
 __all__ = ["find_rows", "open_eso"]
 
@@ -34,7 +42,7 @@ _FORM: Final = {
 Cone = tuple[float, float, float]
 
 
-def open_eso(http: HttpClient, base: str = WEB) -> Any:
+def open_eso(http: HttpClient, base: str = WEB) -> EsoClass:
     """Return astroquery's client; what it sends with `requests` goes through `http` instead."""
     from astroquery.eso import EsoClass
 
@@ -42,7 +50,13 @@ def open_eso(http: HttpClient, base: str = WEB) -> Any:
         """The client of astroquery with the pace, patience and privacy of the framework."""
 
         def _request(
-            self, method: str, url: str, params: Any = None, data: Any = None, files: Any = None, **_: Any
+            self,
+            method: str,
+            url: str,
+            params: Value = None,
+            data: Value = None,
+            files: Value = None,
+            **_: Value,
         ) -> requests.Response:
             address = base + url.removeprefix(_HARD_CODED) if url.startswith(_HARD_CODED) else url
             if method == "GET":
@@ -57,18 +71,18 @@ def open_eso(http: HttpClient, base: str = WEB) -> Any:
     return Eso()
 
 
-def _several(pairs: Any) -> dict[str, list[Any]] | None:
+def _several(pairs: Value) -> dict[str, list[Value]] | None:
     """Return (name, value) pairs as a mapping to lists: a name may come several times."""
     if pairs is None:
         return None
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[Value]] = {}
     for name, value in pairs.items() if isinstance(pairs, dict) else pairs:
         found.setdefault(name, []).append(value)
     return found
 
 
 def find_rows(
-    eso: Any, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
+    eso: EsoClass, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
 ) -> Iterator[Found]:
     """Yield the products of a cone (degrees), or of the whole sky.
 
@@ -100,11 +114,11 @@ def find_rows(
 
 
 def _form_rows(
-    eso: Any, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
+    eso: EsoClass, cone: Cone | None, settings: HARPSSettings, times: tuple[float, float]
 ) -> Iterator[Found]:
     """Yield what the form finds; where it gives as many rows as it can, the halves of the time."""
     eso.ROW_LIMIT = -1
-    asked: dict[str, Any] = {
+    asked: RecordDict = {
         "dataproduct_type": "spectrum", "mjd_obs": f"{times[0]:.4f}..{times[1]:.4f}", "tab_rel_date": "on"
     }  # fmt: skip
     if cone is not None:
@@ -132,7 +146,7 @@ def _form_rows(
     yield from _form_rows(eso, cone, settings, (middle, times[1]))
 
 
-def _quietly(ask: Callable[[], Any]) -> Any:
+def _quietly(ask: Callable[[], T]) -> T:
     """Ask; that nothing was found, which astroquery says in a warning, is no news."""
     from astroquery.exceptions import RemoteServiceError
 
@@ -146,12 +160,12 @@ def _quietly(ask: Callable[[], Any]) -> Any:
         raise ArchiveAnswerError(msg) from error
 
 
-def _release(table: Any, row: Any) -> str:
+def _release(table: AstropyTable, row: AstropyRow) -> str:
     name = next((one for one in table.colnames if one.lower().startswith("release date")), None)
     return "" if name is None else _text(row[name])
 
 
-def _found(row: dict[str, Any], release: str) -> Found:
+def _found(row: RecordDict, release: str) -> Found:
     from astropy.time import Time
 
     started = _text(row["date"])
@@ -176,9 +190,9 @@ def _inside(row: Found, cone: Cone) -> bool:
     return bool(separation(row.ra, row.dec, cone[0], cone[1]) <= cone[2])
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return "" if value is None or type(value).__name__ == "MaskedConstant" else str(value).strip()
 
 
-def _number(value: Any) -> float:
+def _number(value: Value) -> float:
     return math.nan if value is None or type(value).__name__ == "MaskedConstant" else float(value)

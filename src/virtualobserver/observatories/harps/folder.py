@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import structlog
@@ -32,6 +32,7 @@ from virtualobserver.observatories.harps.names import component_of
 from virtualobserver.observatories.harps.packed import SUFFIXES, stem_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatory import Landed
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["Entry", "FolderArchive", "catalogue_of"]
 
@@ -240,7 +241,7 @@ def _raw(entry: Entry) -> Raw:
     facts = entry.facts
     stem = stem_of(entry.path.name)
     if facts is None:
-        header: Mapping[str, Any] = {"store": "full", "unreadable": entry.error}
+        header: Record = {"store": "full", "unreadable": entry.error}
         return Raw(stem, "fits", path=entry.path, in_place=True, header=header)
     half = facts.exptime / 2 / 86400 if np.isfinite(facts.exptime) else 0.0
     obscore = {
@@ -269,7 +270,7 @@ def _raw(entry: Entry) -> Raw:
     )  # fmt: skip
 
 
-def catalogue_of(facts: Sequence[Facts]) -> list[dict[str, Any]]:
+def catalogue_of(facts: Sequence[Facts]) -> list[RecordDict]:
     """Return a target list made from headers: one row for each object that positions tell apart.
 
     The name is the commonest OBJECT, the position the median of the pointings carried to J2016.0, the alias
@@ -292,7 +293,7 @@ def catalogue_of(facts: Sequence[Facts]) -> list[dict[str, Any]]:
     everyone = [f.object for f in stars]
     parts = [component_of(name, everyone) for name in everyone]
     ra16, dec16 = move_linear(ra, dec, pmra, pmdec, 2016.0 - year)
-    rows: list[dict[str, Any]] = []
+    rows: list[RecordDict] = []
     used: set[str] = set()
     for group in sorted(set(zip(number.tolist(), parts, strict=True))):
         members = [n for n in range(len(stars)) if (number[n], parts[n]) == group]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from virtualobserver.io.http.answers import expect_votable
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.tap import tap_request, votable_rows
 from virtualobserver.maths.astrometry.positions import absolute_magnitude, match_star
+from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    from astropy.table import Table as AstropyTable
 
 __all__ = ["SERVICE", "TAP_URL", "ask", "identify", "query_over"]
 
@@ -30,7 +34,7 @@ _ROWS: Final = 2000
 def query_over(http: HttpClient, url: str = TAP_URL) -> Query:
     """Return what asks the Gaia archive with the framework's client: its pace, retries and limits."""
 
-    def query(adql: str) -> Any:
+    def query(adql: str) -> AstropyTable:
         address, params = tap_request(url, adql, rows=_ROWS)
         answer = http.get(address, params=params, check=expect_votable())
         return votable_rows(answer.content)
@@ -51,7 +55,7 @@ def ask(catalogue: ReferenceCatalogue, target: Target, *, radius: float = 30.0) 
     return Raw(name, "csv", content=stars.to_csv(), header=header)
 
 
-def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> dict[str, Any]:
+def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> RecordDict:
     """Return what Gaia knows of the target; empty if it was not asked or no star fits.
 
     Parameters
@@ -88,7 +92,7 @@ def identify(raws: Sequence[RawRef], target: Target, years: Sequence[float]) -> 
         for name in ("mag", "bp_rp", "g_rp", "parallax", "radial_velocity", "pmra", "pmdec")
     }
     numbers["absolute_mag"] = absolute_magnitude(numbers["mag"], numbers["parallax"])
-    found: dict[str, Any] = {
+    found: RecordDict = {
         "catalogue": str(answer.header.get("catalogue", "")),
         "source_id": str(int(stars.source_id[row])),
         "match_distance": match.distance,

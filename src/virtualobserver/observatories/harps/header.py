@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -21,6 +21,7 @@ from virtualobserver.maths.times import Site, barycentric_velocity
 from virtualobserver.observatories.harps.names import classify_name
 from virtualobserver.observatories.harps.packed import open_plain
 from virtualobserver.observatories.harps.scale import text_angle
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["LA_SILLA", "Facts", "header_of_file", "parse_sexagesimal_number", "read_facts"]
 
@@ -81,7 +82,7 @@ class Facts:
 class _Asker:
     """Reads keywords one by one and keeps what went wrong."""
 
-    def __init__(self, header: Mapping[str, Any], name: str) -> None:
+    def __init__(self, header: Record, name: str) -> None:
         self._header, self._name = header, name
         self.problems: list[tuple[int, str]] = []
 
@@ -130,7 +131,7 @@ class _Asker:
         return found.timestamp() / SECONDS_PER_DAY + 40587.0  # type: ignore[no-any-return]
 
 
-def read_facts(header: Mapping[str, Any], name: str) -> Facts:
+def read_facts(header: Record, name: str) -> Facts:
     """Read what a header says; nothing it lacks is an error, all of it is told in ``problems``."""
     ask = _Asker(header, name)
     exptime = ask.number("EXPTIME", "TEXPTIME", needed=True)
@@ -215,7 +216,7 @@ def parse_sexagesimal_number(number: float) -> float:
     return math.copysign(whole + minutes / 60 + seconds / 3600, number)
 
 
-def header_of_file(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
+def header_of_file(path: Path, wanted: Iterable[str] = ()) -> RecordDict:
     """Return the keywords that matter of a file's first header, without parsing the other 3000 cards.
 
     Where nothing follows the first header, that of the next HDU adds to it: a file of ``fpack`` has all of its
@@ -227,7 +228,7 @@ def header_of_file(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
         If it does not begin as FITS does, or a header does not end.
     """
     names = _WANTED | set(wanted) | {"NAXIS"}
-    found: dict[str, Any] = {}
+    found: RecordDict = {}
     with open_plain(path) as stream:
         first = stream.read(2880)
         if first[:9] != b"SIMPLE  =":
@@ -241,7 +242,7 @@ def header_of_file(path: Path, wanted: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def _read_header(
-    stream: IO[bytes], block: bytes, names: frozenset[str] | set[str], found: dict[str, Any], where: str
+    stream: IO[bytes], block: bytes, names: frozenset[str] | set[str], found: RecordDict, where: str
 ) -> None:
     while not _scan(block, names, found):
         block = stream.read(2880)
@@ -250,7 +251,7 @@ def _read_header(
             raise InvalidFile(msg)
 
 
-def _scan(block: bytes, names: frozenset[str] | set[str], found: dict[str, Any]) -> bool:
+def _scan(block: bytes, names: frozenset[str] | set[str], found: RecordDict) -> bool:
     """Add what a block of cards says, the first time it is said; return whether the header ends in it."""
     for start in range(0, 2880, 80):
         card = block[start : start + 80]

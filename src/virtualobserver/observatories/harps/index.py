@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.times import Site
 from virtualobserver.observatories.harps.header import Facts, header_of_file, read_facts
+from virtualobserver.typing import RecordDict
 
 __all__ = ["HeaderIndex"]
 
@@ -35,7 +36,7 @@ class HeaderIndex:
     def __init__(self, folders: Sequence[Path], cache: Path | None) -> None:
         name = sha256("\n".join(str(folder.resolve()) for folder in folders).encode()).hexdigest()[:16]
         self._path = None if cache is None else cache / f"harps-headers-{name}.json"
-        self._known: dict[str, Any] = {}
+        self._known: RecordDict = {}
         self._new = False
         if self._path is not None and self._path.is_file():
             self._known = _read(self._path)
@@ -69,7 +70,7 @@ class HeaderIndex:
             structlog.get_logger(__name__).warning("headers not kept", path=str(self._path), why=str(error))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> RecordDict:
     """Return a kept index; an empty one if it is broken or of another format."""
     try:
         kept = json.loads(path.read_bytes())
@@ -81,7 +82,7 @@ def _read(path: Path) -> dict[str, Any]:
     return files if isinstance(files, dict) else {}
 
 
-def _facts(kept: dict[str, Any]) -> Facts:
+def _facts(kept: RecordDict) -> Facts:
     values = dict(kept)
     values["site"] = Site(**values["site"])
     values["problems"] = [(int(bit), str(reason)) for bit, reason in values["problems"]]

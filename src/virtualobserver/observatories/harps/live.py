@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from astropy.io import fits as afits
 
@@ -37,6 +37,7 @@ from virtualobserver.observatories.harps.login import TOKEN_URL, Login
 from virtualobserver.observatories.harps.rows import windows_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatory import Client, Landed
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Addresses", "LiveArchive", "scratch"]
 
@@ -141,7 +142,7 @@ class LiveArchive:
         if not answer.empty:
             yield from query.parse_rows(answer.content, answer.url)
 
-    def catalogue(self) -> list[dict[str, Any]]:
+    def catalogue(self) -> list[RecordDict]:
         """Return a target list of all products, grouped by position."""
         return catalogue_of(
             [
@@ -191,7 +192,7 @@ class LiveArchive:
         path = self._folder / f"{safe_name(row.dp_id)}.fits"
         if not (path.is_file() and self._fits_size(path, row)):
             self._download(row, path, public=public)
-        header: dict[str, Any] = {
+        header: RecordDict = {
             "store": "full",
             "target_name": row.target_name,
             "snr": finite(row.snr),

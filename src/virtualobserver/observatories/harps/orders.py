@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.fits.keywords import Keyword, read_keywords
 from virtualobserver.maths.spectra.echelle import merge_orders
+from virtualobserver.typing import Record
+
+if TYPE_CHECKING:
+    from astropy.io import fits as afits
 
 __all__ = ["are_orders", "merged_spectrum"]
 
@@ -26,13 +30,13 @@ _HIGHEST: Final = 9
 """Degree; the pipeline uses 3, and a larger number is a header that is wrong."""
 
 
-def are_orders(unit: Any) -> bool:
+def are_orders(unit: afits.ImageHDU) -> bool:
     """Say whether an image holds orders: two axes, and the polynomials of their wavelengths."""
     return unit.data is not None and unit.data.ndim == 2 and _DEGREE in unit.header
 
 
 def merged_spectrum(
-    unit: Any, name: str, windows: Sequence[tuple[float, float]] | None
+    unit: afits.ImageHDU, name: str, windows: Sequence[tuple[float, float]] | None
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     """Return wavelengths (Å, air, as observed from the ground), flux per Å and unusable pixels.
 
@@ -53,7 +57,7 @@ def merged_spectrum(
     return grid[~missing], merged[~missing], np.zeros(int((~missing).sum()), dtype=bool)
 
 
-def _wavelengths(header: Mapping[str, Any], shape: tuple[int, ...], name: str) -> FloatArray:
+def _wavelengths(header: Record, shape: tuple[int, ...], name: str) -> FloatArray:
     """Return λ = Σ_k LL[(degree + 1) · order + k] x^k, x the pixel from 0."""
     try:
         degree = read_keywords(header, [Keyword(_DEGREE, int)], name)[_DEGREE]

@@ -6,10 +6,16 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from virtualobserver.errors import ArchiveAnswerError, ConfigError
 from virtualobserver.io.http.tap import votable_rows
+
+if TYPE_CHECKING:
+    from astropy.table import Row as AstropyRow
+    from astropy.table import Table as AstropyTable
+
+    from virtualobserver.typing import Value
 
 __all__ = ["COLUMNS", "FILE_URL", "TAP_URL", "WEB", "Found", "build_query", "parse_rows", "rows_of"]
 
@@ -111,7 +117,7 @@ def parse_rows(content: bytes, where: str) -> list[Found]:
     return rows_of(votable_rows(content), where)
 
 
-def rows_of(table: Any, where: str) -> list[Found]:
+def rows_of(table: AstropyTable, where: str) -> list[Found]:
     """Return the rows of a table with the columns of ObsCore.
 
     Raises
@@ -125,7 +131,7 @@ def rows_of(table: Any, where: str) -> list[Found]:
     return [_found(row) for row in table]
 
 
-def _found(row: Any) -> Found:
+def _found(row: AstropyRow) -> Found:
     return Found(
         dp_id=_text(row["dp_id"]),
         target_name=_text(row["target_name"]),
@@ -143,11 +149,11 @@ def _found(row: Any) -> Found:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None or getattr(value, "mask", False) is True or type(value).__name__ == "MaskedConstant":
         return ""
     return value.decode() if isinstance(value, bytes) else str(value).strip()
 
 
-def _number(value: Any) -> float:
+def _number(value: Value) -> float:
     return math.nan if type(value).__name__ == "MaskedConstant" or value is None else float(value)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from astropy.io import fits as afits
@@ -34,6 +34,7 @@ from virtualobserver.observatories.harps.scale import (
     source_velocity,
     specsys_of,
 )
+from virtualobserver.typing import Record
 
 __all__ = ["Exposure", "read_exposure"]
 
@@ -146,7 +147,7 @@ def read_exposure(
 # --- the two forms ----------------------------------------------------------------------------------------
 
 
-def _column(header: Mapping[str, Any], names: Sequence[str], kind: str) -> str | None:
+def _column(header: Record, names: Sequence[str], kind: str) -> str | None:
     """Return the name of the column of a kind: by utype, else by UCD, else by its usual names."""
     found: list[tuple[int, str]] = []
     for number, column in enumerate(names, 1):
@@ -169,7 +170,7 @@ def _column(header: Mapping[str, Any], names: Sequence[str], kind: str) -> str |
 
 
 def _from_table(
-    unit: Any, exposure: Exposure, name: str, number: int
+    unit: afits.ImageHDU, exposure: Exposure, name: str, number: int
 ) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     header, names = unit.header, unit.columns.names
     if header.get("ZTABLE"):
@@ -202,7 +203,9 @@ def _from_table(
     return wave * scale, flux, bad
 
 
-def _from_image(unit: Any, exposure: Exposure, name: str) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+def _from_image(
+    unit: afits.ImageHDU, exposure: Exposure, name: str
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     if unit.data is None or unit.data.ndim != 1:
         shape = None if unit.data is None else unit.data.shape
         msg = f"{name}: neither a table with a spectrum nor an image with one axis (shape {shape})"
@@ -230,7 +233,7 @@ def _judge_sums(exposure: Exposure, wrong: Sequence[tuple[int, str]], *, is_imag
             exposure.note(flags.QUALITY_CHECKSUM, f"HDU {number}: {key} is wrong, the bytes have changed")
 
 
-def _frame_velocity(exposure: Exposure, header: Mapping[str, Any], *, is_image: bool) -> float:
+def _frame_velocity(exposure: Exposure, header: Record, *, is_image: bool) -> float:
     """Return by which velocity (km/s) wavelengths are to be shifted to become barycentric."""
     facts = exposure.facts
     specsys = specsys_of(header, exposure.name)
@@ -270,7 +273,7 @@ def _frame_velocity(exposure: Exposure, header: Mapping[str, Any], *, is_image: 
 def _convert(
     exposure: Exposure,
     pixels: tuple[FloatArray, FloatArray, NDArray[np.bool_]],
-    header: Mapping[str, Any],
+    header: Record,
     windows: Sequence[tuple[float, float]] | None,
     *,
     is_image: bool,

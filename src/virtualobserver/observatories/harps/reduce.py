@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,14 @@ from virtualobserver.conventions import (
 from virtualobserver.data.product import Product
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.maths.spectra import noise as spectrum_noise
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatories.harps.rows import LineRows, Star, columns_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["build_products"]
 
@@ -33,7 +35,7 @@ _BLOCKED: Final = {"H": ((3970.075, 150.0),)}
 """Other strong lines near a line: wavelength in air (Å) and the half width (km/s) kept out of its side bands."""
 _FEW: Final = 4
 """Spectra; of fewer a median is no reference for their noise."""
-_NOTHING: Final[NDArray[Any]] = np.empty(0)
+_NOTHING: Final[Array] = np.empty(0)
 _MANY: Final = 400
 """Spectra that give the reference and the correlation; more change neither."""
 _UNITS: Final = {
@@ -49,7 +51,7 @@ def build_products(
     lines: Sequence[LineRows],
     star: Star,
     settings: HARPSSettings,
-) -> list[Product]:
+) -> list[Product[SpectrumSet]]:
     """Return one product for each line; all have the same epochs, in order of time."""
     if not exposures:
         return []
@@ -58,7 +60,7 @@ def build_products(
     return [_one_line(_Work.begin(exposures, line, star, settings, order=order), common) for line in lines]
 
 
-def _one_line(work: _Work, common: Mapping[str, NDArray[Any]]) -> Product:
+def _one_line(work: _Work, common: Mapping[str, Array]) -> Product[SpectrumSet]:
     order, line, star, settings = work.order, work.line, work.star, work.settings
     work.mark_rows()
     era = common["era"][order]
@@ -67,7 +69,7 @@ def _one_line(work: _Work, common: Mapping[str, NDArray[Any]]) -> Product:
     for state in np.unique(era):
         a, rho = work.measure(np.flatnonzero(era == state), harps=bool(state < 20))
         share[str(state)], correlation[str(state)] = round(a, 4), round(rho, 4)
-    columns: dict[str, Any] = {name: values[order] for name, values in common.items()}
+    columns: RecordDict = {name: values[order] for name, values in common.items()}
     columns |= work.columns()
     meta = {
         "line": LINE_NAMES.get(line.name, line.name),
@@ -291,7 +293,7 @@ class _Work:
                     flags.QUALITY_COSMICS, f"{int(hit.sum())} pixels of cosmic rays in {self.line.name}"
                 )
 
-    def columns(self) -> dict[str, NDArray[Any]]:
+    def columns(self) -> dict[str, Array]:
         """Return the columns of the epochs that belong to this line."""
         return {
             "snr": self.snr,
@@ -304,7 +306,7 @@ class _Work:
             "c2": self.coefficients[:, 2],
         }
 
-    def statistics(self, columns: Mapping[str, Any]) -> dict[str, Any]:
+    def statistics(self, columns: Record) -> RecordDict:
         """Return the summary numbers of the product."""
         good = columns["quality"] & flags.QUALITY_BAD == 0
         mjd = columns["mjd"][np.isfinite(columns["mjd"])]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.product import Target
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatories.harps.settings import HARPSSettings
+from virtualobserver.typing import Record
 
 __all__ = ["LineRows", "Star", "columns_of", "star_velocity", "start_rows", "windows_of"]
 
@@ -25,7 +26,7 @@ class Star:
 
     v_star: float
     v_source: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Record = field(default_factory=dict)
 
 
 @dataclass
@@ -79,8 +80,8 @@ def star_velocity(
     exposures: Sequence[Exposure],
     target: Target,
     settings: HARPSSettings,
-    gaia: Mapping[str, Any],
-    simbad: Mapping[str, Any],
+    gaia: Record,
+    simbad: Record,
 ) -> tuple[float, str]:
     """Return the barycentric velocity of the star (km/s) and where it comes from."""
     if settings.radial_velocity is not None:
@@ -101,7 +102,7 @@ def star_velocity(
     return (float(np.median(stated)), "header") if stated else (0.0, "none")
 
 
-def columns_of(exposures: Sequence[Exposure], archive_ids: Sequence[str]) -> dict[str, NDArray[Any]]:
+def columns_of(exposures: Sequence[Exposure], archive_ids: Sequence[str]) -> dict[str, Array]:
     """Return the columns of the epochs that do not depend on the line."""
     facts = [e.facts for e in exposures]
     mjd = np.array([f.mjd for f in facts], dtype=np.float64)

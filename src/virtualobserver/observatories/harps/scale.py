@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits.files import Keyword, read_keywords
 from virtualobserver.maths.spectra.lines import C_KM_S
+from virtualobserver.typing import Record
 
 __all__ = [
     "image_axis",
@@ -86,7 +86,7 @@ def scale_of(unit: str, wave: FloatArray) -> tuple[float, str]:
     return guess, f"unit of the wavelengths {what}; {name} assumed"
 
 
-def medium_of_table(header: Mapping[str, Any], number: int, names: list[str]) -> tuple[str, str]:
+def medium_of_table(header: Record, number: int, names: list[str]) -> tuple[str, str]:
     """Return the medium of a column of wavelengths, counted from 1, and what had to be assumed, empty if nothing.
 
     Said by its UCD, else by its name: a ``wavelength`` beside a ``wavelength_air`` is in vacuum.
@@ -105,7 +105,7 @@ def medium_of_table(header: Mapping[str, Any], number: int, names: list[str]) ->
     return "air", f"TUCD{number} does not tell air from vacuum; air assumed"
 
 
-def image_axis(header: Mapping[str, Any], size: int, name: str) -> tuple[FloatArray, str, str]:
+def image_axis(header: Record, size: int, name: str) -> tuple[FloatArray, str, str]:
     """Return the wavelengths of an image's only axis in the unit of the file, their medium, and what was assumed.
 
     Raises
@@ -140,7 +140,7 @@ def image_axis(header: Mapping[str, Any], size: int, name: str) -> tuple[FloatAr
     return wave, "vacuum" if kind in _VACUUM else "air", told
 
 
-def _numbers(header: Mapping[str, Any], name: str) -> tuple[float, float, float]:
+def _numbers(header: Record, name: str) -> tuple[float, float, float]:
     wanted = [Keyword("CRVAL1"), Keyword("CDELT1", default=None), Keyword("CRPIX1", default=1.0)]
     try:
         known = read_keywords(header, wanted, name)
@@ -156,7 +156,7 @@ def _numbers(header: Mapping[str, Any], name: str) -> tuple[float, float, float]
     return known["CRVAL1"], step, known["CRPIX1"]
 
 
-def _dc_flag(header: Mapping[str, Any], name: str) -> int:
+def _dc_flag(header: Record, name: str) -> int:
     """Return IRAF's kind of dispersion: 0 linear, 1 linear in log10."""
     value = header.get("DC-FLAG", 0)
     text = str(value).strip()
@@ -167,7 +167,7 @@ def _dc_flag(header: Mapping[str, Any], name: str) -> int:
     return int(text)
 
 
-def specsys_of(header: Mapping[str, Any], name: str) -> str:
+def specsys_of(header: Record, name: str) -> str:
     """Return the reference frame of the wavelengths: BARYCENT, HELIOCEN, TOPOCENT, LSRK, SOURCE, or empty.
 
     Raises
@@ -201,7 +201,7 @@ def lsrk_velocity(ra: float, dec: float, name: str) -> float:
     return -_SOLAR_MOTION * towards
 
 
-def source_velocity(header: Mapping[str, Any], name: str) -> float:
+def source_velocity(header: Record, name: str) -> float:
     """Return by which velocity (km/s) wavelengths at rest with the star are to be shifted to become barycentric.
 
     Raises

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from virtualobserver.io.http.tap import tap_request, votable_rows
 from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.positions import match_star, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.typing import Value
 
 __all__ = [
     "SERVICE",
@@ -140,7 +144,7 @@ def parse_stars(content: bytes, where: str) -> list[SimbadStar]:
     return [star for star in stars if math.isfinite(star.ra + star.dec)]
 
 
-def _star(row: Mapping[str, Any]) -> SimbadStar:
+def _star(row: Record) -> SimbadStar:
     names = tuple(re.sub(r"\s+", " ", name).strip() for name in _text(row["ids"]).split("|"))
     return SimbadStar(
         main_id=re.sub(r"\s+", " ", _text(row["main_id"])),
@@ -158,13 +162,13 @@ def _star(row: Mapping[str, Any]) -> SimbadStar:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None or value is np.ma.masked:
         return ""
     return (value.decode() if isinstance(value, bytes) else str(value)).strip()
 
 
-def _number(value: Any) -> float:
+def _number(value: Value) -> float:
     return math.nan if value is None or value is np.ma.masked else float(value)
 
 
@@ -247,12 +251,12 @@ def located(target: Target, star: SimbadStar | None) -> Target:
     return replace(target, pmra=star.pmra, pmdec=star.pmdec)
 
 
-def describe(star: SimbadStar) -> dict[str, Any]:
+def describe(star: SimbadStar) -> RecordDict:
     """Return what SIMBAD knows as plain values: None where it does not know."""
     numbers = {
         "ra": star.ra, "dec": star.dec, "pmra": star.pmra, "pmdec": star.pmdec, "parallax": star.parallax,
         "radial_velocity": star.radial_velocity, "mag_v": star.mag_v, "mag_g": star.mag_g,
     }  # fmt: skip
     words = {"main_id": star.main_id, "sptype": star.sptype, "otype": star.otype, "gaia_dr3": star.gaia_dr3}
-    plain: dict[str, Any] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    plain: RecordDict = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     return plain | {name: value or None for name, value in words.items()} | {"aliases": list(star.names)}

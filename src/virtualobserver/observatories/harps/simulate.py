@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.maths.spectra.lines import C_KM_S
 from virtualobserver.observatories.harps.adp import adp_bytes
 from virtualobserver.observatories.harps.settings import HARPSSettings, SimulationSettings
+from virtualobserver.typing import RecordDict
 
 __all__ = ["SCENARIOS", "Comet", "simulate", "transmission"]
 
@@ -259,7 +260,7 @@ def _exposure(
     )  # fmt: skip
 
 
-def _event(comet: Comet) -> dict[str, Any]:
+def _event(comet: Comet) -> RecordDict:
     """Return what the search should report, under the name it has there."""
     return {
         "kind": "exocomet_candidate", "t_peak": (comet.mjd_start + comet.mjd_end) / 2,
@@ -300,7 +301,7 @@ def _header(
     snr: float,
     v: float,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> RecordDict:
     stamp = datetime(1858, 11, 17, tzinfo=UTC) + timedelta(days=start)
     return {
         "ORIGIN": "ESO", "TELESCOP": "ESO-3P6", "INSTRUME": "HARPS",

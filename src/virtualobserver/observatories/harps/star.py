@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from virtualobserver.catalog.reference import GaiaArchive, LocalReference, ReferenceCatalogue
 from virtualobserver.data.product import Known, Raw, RawRef, Target
@@ -13,6 +13,7 @@ from virtualobserver.errors import ArchiveError, ArchiveUnavailable, CatalogErro
 from virtualobserver.observatories.harps import gaia, simbad
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatory import Client, Landed
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Patience", "StarServices", "identify_star", "with_star"]
 
@@ -131,7 +132,7 @@ def _reference(client: Client, settings: HARPSSettings, where: StarServices) -> 
 
 def identify_star(
     raws: Sequence[RawRef], target: Target, years: Sequence[float]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+) -> tuple[RecordDict, RecordDict]:
     """Return what SIMBAD and what Gaia know of the target; empty where one was not asked or has no such star.
 
     A position and a motion that the target list lacks are those of SIMBAD. ``agrees_with_simbad`` says whether

@@ -17,17 +17,19 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.data.product import Raw, RawRef
 from virtualobserver.errors import InvalidFile
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.noise import spike_mask
 from virtualobserver.observatories.harps.header import Facts
 from virtualobserver.observatories.harps.reader import Exposure
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["FORMAT", "exposures", "is_star", "raws"]
 
@@ -52,9 +54,9 @@ def raws(folder: Path) -> Iterator[Raw]:
             yield Raw(f"{folder.name}/{part}", kind, path=path, in_place=True, header=header)
 
 
-def _load(raw: RawRef) -> NDArray[Any]:
+def _load(raw: RawRef) -> Array:
     try:
-        array: NDArray[Any] = np.load(io.BytesIO(raw.read()), allow_pickle=False)
+        array: Array = np.load(io.BytesIO(raw.read()), allow_pickle=False)
     except ValueError as error:
         reason = "holds Python objects, which are never loaded" if "pickle" in str(error) else str(error)
         msg = f"{raw.archive_id}: {reason}"
@@ -103,7 +105,7 @@ def _names(parts: Mapping[str, RawRef], count: int) -> list[str]:
     return names if len(names) == count else [f"spectrum {n + 1}" for n in range(count)]
 
 
-def _rows(parts: Mapping[str, RawRef], count: int) -> list[dict[str, Any]]:
+def _rows(parts: Mapping[str, RawRef], count: int) -> list[RecordDict]:
     raw = parts.get("meta/group_df.csv")
     if raw is None:
         return [{} for _ in range(count)]
@@ -117,7 +119,7 @@ def _rows(parts: Mapping[str, RawRef], count: int) -> list[dict[str, Any]]:
 
 
 def _exposure(
-    name: str, row: Mapping[str, Any], pieces: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
+    name: str, row: Record, pieces: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]
 ) -> Exposure:
     facts = Facts(instrument="HARPS", mode="HARPS", object=str(row.get("Object", "")))
     for key, column in (

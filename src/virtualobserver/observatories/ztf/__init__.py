@@ -8,10 +8,11 @@ their layout. References: Bellm et al. 2019, PASP 131, 018002; Masci et al. 2019
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
+from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.observatories.ztf import forced
 from virtualobserver.observatories.ztf.bulk import columns_of
 from virtualobserver.observatories.ztf.folder import FolderArchive
@@ -21,7 +22,7 @@ from virtualobserver.observatories.ztf.service import ForcedService
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.simulate import simulate
 from virtualobserver.observatories.ztf.table import Columns, parse
-from virtualobserver.observatory import Aux, Client, Landed, ObservatorySettings, Site, VirtualObservatory
+from virtualobserver.observatory import Aux, Client, Landed, Site, VirtualObservatory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["VirtualZTF", "ZTFSettings"]
 
 
-class VirtualZTF(VirtualObservatory):
+class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
     """The Zwicky Transient Facility."""
 
     name: ClassVar[str] = "ztf"
@@ -47,9 +48,7 @@ class VirtualZTF(VirtualObservatory):
         files=lambda target, raws: {f"{target.name}.{raw.format}": raw.read() for raw in raws}
     )
 
-    Settings: ClassVar[type[ObservatorySettings]] = ZTFSettings
-
-    def __init__(self, settings: ObservatorySettings | None = None, **options: Any) -> None:
+    def __init__(self, settings: ZTFSettings | None = None, **options: object) -> None:
         super().__init__(settings, **options)
         self._folders: tuple[tuple[Path, ...], FolderArchive] | None = None
 
@@ -98,7 +97,9 @@ class VirtualZTF(VirtualObservatory):
             self._folders = (folders, FolderArchive(folders))
         return self._folders[1]
 
-    def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: Any) -> Sequence[Product]:
+    def reduce(
+        self, raws: Sequence[RawRef], aux: Aux, settings: ZTFSettings
+    ) -> Sequence[Product[TimeSeries]]:
         """Turn the answers for one source into one light curve for each season and filter.
 
         Parameters

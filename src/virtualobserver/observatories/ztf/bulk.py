@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.sizes import check_parquet, check_size
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.times import bjd_tdb, light_travel_days
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.table import FILTERS, Columns, decode_oid, without_impossible
@@ -119,7 +119,7 @@ class BulkFile:
             msg = f"{name}: no column {', '.join(missing)}; a bulk light-curve file is expected"
             raise BadKeyword(msg)
         self._scalars = {column: table.column(column).to_numpy() for column in _SCALARS}
-        self._lists: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._lists: dict[str, tuple[Array, Array]] = {}
         for column in _LISTS:
             values = table.column(column).combine_chunks()
             chunk = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values

@@ -7,7 +7,6 @@ filter share a baseline, which is subtracted; errors are scaled by the fit quali
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,7 @@ from virtualobserver.maths.times import bjd_tdb, mid_exposure
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.table import Columns
+from virtualobserver.typing import RecordDict
 
 __all__ = ["lightcurves"]
 
@@ -48,7 +48,7 @@ _AGREES = 3.0  # errors within which an epoch has the flux of the others; leaves
 _CLIPS = 20  # rounds of that, which settle after a few
 
 
-def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> list[Product]:
+def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> list[Product[TimeSeries]]:
     """Reduce result files to one light curve for each filter, with flux (difference or total) in µJy.
 
     Parameters
@@ -94,7 +94,7 @@ def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
 
 def _baselined(
     rows: Columns, flags: NDArray[np.int64], settings: ZTFSettings
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[dict[str, Any]]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], list[RecordDict]]:
     """Return difference fluxes and errors in µJy, the baselines subtracted from each (NaN = none), and all facts.
 
     A group without enough epochs that agree within their errors gets no baseline: an event that fills the window
@@ -110,7 +110,7 @@ def _baselined(
         member = (groups == group).all(axis=1)
         factor = _error_factor(rows["forcediffimchisq"][member & usable])
         quiet = _quiet(flux, error * factor, member & usable)
-        facts: dict[str, Any] = dict(zip(_GROUP, (int(part) for part in group), strict=True))
+        facts: RecordDict = dict(zip(_GROUP, (int(part) for part in group), strict=True))
         facts |= {"epochs": int(member.sum()), "quiet": int(quiet.sum())}
         facts |= {"baseline": None, "error_factor": 1.0}
         if facts["quiet"] >= settings.forced_baseline:
@@ -183,7 +183,7 @@ def _tell(aux: Aux, rows: Columns, flags: NDArray[np.int64], baseline: NDArray[n
     aux.note(missing, int(np.isnan(baseline).sum()))
 
 
-def _product(rows: Columns, band: str, aux: Aux, settings: ZTFSettings) -> Product | None:
+def _product(rows: Columns, band: str, aux: Aux, settings: ZTFSettings) -> Product[TimeSeries] | None:
     flags = _flags(rows, settings)
     target = aux.target
     flux, error, baseline, baselines = _baselined(rows, flags, settings)
@@ -207,7 +207,7 @@ def _product(rows: Columns, band: str, aux: Aux, settings: ZTFSettings) -> Produ
     if not len(order):
         return None
     columns = {name: values[order] for name, values in columns.items()}
-    meta: dict[str, Any] = {"flux": "total" if settings.forced_total else "difference"}
+    meta: RecordDict = {"flux": "total" if settings.forced_total else "difference"}
     meta["baselines"] = baselines
     if settings.forced_total:
         meta["total_error"] = "difference and reference errors added in quadrature"

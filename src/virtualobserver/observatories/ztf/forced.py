@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from virtualobserver.io.http.answers import Answer, not_html
 from virtualobserver.maths.lightcurves.cadence import tangent_offsets
 from virtualobserver.observatories.ztf.calibrate import lightcurves
 from virtualobserver.observatories.ztf.table import Columns, without_impossible
+from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.maths.arrays import Array
 
 __all__ = ["FORMAT", "check_result", "is_near", "lightcurves", "parse", "raw_of", "requested_at"]
 
@@ -85,11 +89,11 @@ def raw_of(content: bytes, archive_id: str, *, path: Path | None = None) -> Raw 
         return None
     start = columns["jd"] - MJD_ZERO_JD
     found = {name.decode(): float(value) for name, value in _REQUESTED.findall(content[:2000])}
-    header: dict[str, Any] = {"epochs": len(start), "requested": found}
+    header: RecordDict = {"epochs": len(start), "requested": found}
     header["filters"] = sorted({str(name) for name in columns["filter"]})
     obscore = {"obs_id": archive_id, "t_min": float(np.nanmin(start)), "t_max": float(np.nanmax(start))}
     obscore["t_exptime"] = float(np.nansum(columns["exptime"]))
-    held: dict[str, Any] = {"path": path, "in_place": True} if path is not None else {"content": content}
+    held: RecordDict = {"path": path, "in_place": True} if path is not None else {"content": content}
     return Raw(archive_id, FORMAT, **held, obscore=obscore, header=header)
 
 
@@ -131,7 +135,7 @@ def parse(content: bytes, name: str) -> Columns:
     return without_impossible(columns, name, names=_OURS)
 
 
-def _column(values: Sequence[str], column: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+def _column(values: Sequence[str], column: str, name: str) -> Array:
     if column in _TEXT:
         return np.array(values, dtype="U64")
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import ArchiveError, ArchiveUnavailable, DataError, IncompleteDownload
@@ -12,6 +11,7 @@ from virtualobserver.observatories.ztf import query
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatory import Client, Landed
+from virtualobserver.typing import RecordDict
 
 __all__ = ["LiveArchive", "out_of_reach", "why_out_of_reach"]
 
@@ -109,9 +109,9 @@ class LiveArchive:
             yield raw
 
 
-def _grouped(params: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _grouped(params: Sequence[tuple[str, str]]) -> RecordDict:
     """Return the parameters as a mapping; a repeated name gets a list."""
-    grouped: dict[str, Any] = {}
+    grouped: RecordDict = {}
     for name, value in params:
         grouped.setdefault(name, []).append(value)
     return {name: values if len(values) > 1 else values[0] for name, values in grouped.items()}

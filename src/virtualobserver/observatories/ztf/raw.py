@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from virtualobserver.data.product import Raw
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.observatories.ztf.table import COLUMNS, Columns, header_of, parse
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["lightcurve_raw"]
 
@@ -21,7 +24,7 @@ def lightcurve_raw(
     *,
     kind: str = "csv",
     path: Path | None = None,
-    header: Mapping[str, Any] | None = None,
+    header: Record | None = None,
 ) -> Raw | None:
     """Check a light-curve answer and describe it.
 
@@ -56,11 +59,11 @@ def lightcurve_raw(
         facts["unknown_columns"] = [
             name for name in header_of(plain_bytes(content, archive_id)) if name not in COLUMNS
         ]
-    held: dict[str, Any] = {"path": path, "in_place": True} if path is not None else {"content": content}
+    held: RecordDict = {"path": path, "in_place": True} if path is not None else {"content": content}
     return Raw(archive_id, kind, **held, obscore=_obscore(columns, archive_id), header=facts)
 
 
-def _facts(columns: Columns) -> dict[str, Any]:
+def _facts(columns: Columns) -> RecordDict:
     return {
         "epochs": len(columns["mjd"]),
         "oids": [int(oid) for oid in np.unique(columns["oid"])],
@@ -70,18 +73,18 @@ def _facts(columns: Columns) -> dict[str, Any]:
     }
 
 
-def _obscore(columns: Columns, archive_id: str) -> dict[str, Any]:
+def _obscore(columns: Columns, archive_id: str) -> RecordDict:
     """Return what ObsCore wants to know; times are starts and ends of exposures."""
     start, end = columns["mjd"], columns["mjd"] + np.nan_to_num(columns["exptime"]) / 86400.0
     first, last = _least(start), _least(-end)
     # objects of one exposure share it
     _, once = np.unique(start, return_index=True)
-    facts: dict[str, Any] = {"obs_id": archive_id, "t_exptime": float(np.nansum(columns["exptime"][once]))}
+    facts: RecordDict = {"obs_id": archive_id, "t_exptime": float(np.nansum(columns["exptime"][once]))}
     if first is not None and last is not None:
         facts |= {"t_min": first, "t_max": -last}
     return facts
 
 
-def _least(values: np.ndarray[Any, np.dtype[np.float64]]) -> float | None:
+def _least(values: NDArray[np.float64]) -> float | None:
     finite = values[np.isfinite(values)]
     return float(finite.min()) if len(finite) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,14 @@ from virtualobserver.conventions import (
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.cadence import circular_mean, seasons, tangent_offsets
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import align_offsets, flux_error_from_mag, flux_from_mag
 from virtualobserver.maths.times import Site, bjd_tdb, mid_exposure
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.table import Columns
+from virtualobserver.typing import RecordDict
 
 __all__ = [
     "PALOMAR",
@@ -67,11 +68,11 @@ def join(tables: Sequence[Columns]) -> Columns:
     return {name: column[np.sort(first)] for name, column in joined.items()}
 
 
-def _blank(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _blank(count: int, dtype: np.dtype) -> Array:
     return np.full(count, np.nan) if dtype.kind == "f" else np.zeros(count, dtype=dtype)
 
 
-def lightcurves(epochs: Columns, aux: Aux, settings: ZTFSettings) -> list[Product]:
+def lightcurves(epochs: Columns, aux: Aux, settings: ZTFSettings) -> list[Product[TimeSeries]]:
     """Reduce the pooled epochs of one source.
 
     Objects off the source's position or magnitude are left out; what remains is cut into seasons wherever
@@ -297,9 +298,9 @@ def unique_series(names: Iterator[str]) -> list[str]:
     return result
 
 
-def _product(columns: Columns, band: str, series: str) -> Product:
+def _product(columns: Columns, band: str, series: str) -> Product[TimeSeries]:
     oids = [int(oid) for oid in np.unique(columns[OBJECT_ID])]
-    meta: dict[str, Any] = {"oids": oids, "time": "middle of exposure"}
+    meta: RecordDict = {"oids": oids, "time": "middle of exposure"}
     if impossible := int(np.count_nonzero(columns["flags"] & FLAG_RANGE)):
         meta["out_of_range"] = impossible
     blank = int((~np.isfinite(columns["exptime"])).sum()) if "exptime" in columns else 0

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from virtualobserver.columns import possible
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, InvalidFile
 from virtualobserver.io.gzipped import plain_bytes
+from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import RecordDict
 
 __all__ = [
     "COLUMNS",
@@ -28,7 +30,7 @@ __all__ = [
     "without_impossible",
 ]
 
-Columns = dict[str, NDArray[Any]]
+Columns = dict[str, Array]
 
 FILTERS: Mapping[int, str] = {1: "zg", 2: "zr", 3: "zi"}
 
@@ -218,7 +220,7 @@ def _whole(values: Any, column: str, name: str) -> Any:
     return plain.cast(pa.int64())
 
 
-def _array(values: Any, column: str, name: str) -> NDArray[Any]:
+def _array(values: Any, column: str, name: str) -> Array:
     if column in _INTEGERS and pa.types.is_string(values.type):
         values = _whole(values, column, name)
     if column in _INTEGERS:
@@ -253,7 +255,7 @@ def _require(names: Sequence[str], name: str) -> None:
 
 
 def _empty() -> Columns:
-    kinds: dict[str, Any] = dict.fromkeys((*_INTEGERS, "ccdid", "qid"), np.int64)
+    kinds: RecordDict = dict.fromkeys((*_INTEGERS, "ccdid", "qid"), np.int64)
     kinds["filtercode"] = "U8"
     return {column: np.empty(0, dtype=kinds.get(column, np.float64)) for column in COLUMNS}
 
@@ -283,7 +285,7 @@ def _parse_votable(content: bytes, name: str) -> Columns:
     }
 
 
-def _masked(values: Any, column: str, name: str) -> NDArray[Any]:
+def _masked(values: Any, column: str, name: str) -> Array:
     if column in _INTEGERS:
         return _exact(np.ma.filled(values, 0), column, name)
     if column == "filtercode":
@@ -293,7 +295,7 @@ def _masked(values: Any, column: str, name: str) -> NDArray[Any]:
     return np.asarray(np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan), dtype=np.float64)
 
 
-def _exact(values: Any, column: str, name: str) -> NDArray[np.int64]:
+def _exact(values: object, column: str, name: str) -> NDArray[np.int64]:
     """Turn the whole numbers of a VOTable, which may have been declared as double, into integers."""
     array = np.asarray(values)
     if array.dtype.kind == "f" and not ((array == np.floor(array)) & (np.abs(array) < 2.0**53)).all():

@@ -7,7 +7,6 @@ import socket
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import text
@@ -26,6 +25,7 @@ from virtualobserver.run.tasks.masters import choose, master_rows, raw_items
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.run.tasks.task import Claim, Job, Outcome, hash_inputs, target_of
 from virtualobserver.run.workspace import Workspace
+from virtualobserver.typing import QueryRow
 
 __all__ = ["load_products", "run_batch", "worker_name"]
 
@@ -141,7 +141,7 @@ def _save_once(workspace: Workspace, job: Job, worker: str, outcomes: Sequence[O
 # -- calibrate and reduce -----------------------------------------------------------------------------------
 
 
-def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
+def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[QueryRow]:
     up_step, up_digest = step.upstream[0]
     rows = session.execute(
         text("""
@@ -159,7 +159,7 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
             "units": [c.unit for c in claims],
         },
     )
-    groups: dict[tuple[int, str], list[Any]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[QueryRow]] = defaultdict(list)
     for row in rows:
         groups[row.owner, row.unit].append(row)
     masters = {row.id: row for row in master_rows(session, step)}
@@ -186,7 +186,9 @@ def _load_raw(session: Session, workspace: Workspace, step: Step, claims: Sequen
 # -- analyse and simulate -------------------------------------------------------------------------------------
 
 
-def load_products(session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]) -> list[Any]:
+def load_products(
+    session: Session, workspace: Workspace, step: Step, claims: Sequence[Claim]
+) -> list[QueryRow]:
     """Return each claim with lazy handles of the products `step` works on, and what is known of these."""
     rows = session.execute(
         text(f"""
@@ -207,7 +209,7 @@ def load_products(session: Session, workspace: Workspace, step: Step, claims: Se
             "roles": [role for _, role in step.wanted],
         },
     )
-    groups: dict[tuple[int, str], list[Any]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[QueryRow]] = defaultdict(list)
     for row in rows:
         groups[row.source_id, row.part].append(row)
     loaded = []
@@ -225,7 +227,7 @@ def load_products(session: Session, workspace: Workspace, step: Step, claims: Se
     return loaded
 
 
-_LOADERS: dict[str, Callable[..., list[Any]]] = {
+_LOADERS: dict[str, Callable[..., list[QueryRow]]] = {
     "calibrate": _load_raw,
     "reduce": _load_raw,
     "refine": load_products,

@@ -6,14 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from virtualobserver.data.image import Image
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Product
 from virtualobserver.data.result import Event
+from virtualobserver.data.spectrum import SpectrumSet
+from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.db.bulk import copy_rows, upsert_rows
 from virtualobserver.errors import TaskLost
 from virtualobserver.io.names import safe_name
@@ -32,6 +34,7 @@ from virtualobserver.models.product import STATISTICS
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.discovered import insert_sources
 from virtualobserver.run.tasks.task import Outcome
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Written", "commit", "file_ids", "mark", "owned", "settled", "write_products"]
 
@@ -55,7 +58,7 @@ def write_products(store: Store, step: Step, outcomes: Sequence[Outcome]) -> lis
             owner = product.target.name if product.target else outcome.claim.target.name
             parts = (owner, outcome.claim.unit, product.role, product.series)
             key = "/".join(safe_name(part) for part in parts if part)
-            if product.container_kind == "image":
+            if isinstance(product.data, Image):
                 name = "_".join(part.replace("/", "_") for part in parts if part)
                 image = store.write_image(folder, product.data, name)
                 written.append(Written(outcome, product, image.blocks[0], image.file))
@@ -187,7 +190,7 @@ def _insert_products(
 ) -> None:
     ids = _next_ids(session, "product", len(written))
     files = file_ids(session, (w.file for w in written))
-    rows: list[dict[str, Any]] = []
+    rows: list[RecordDict] = []
     for number, item in zip(ids, written, strict=True):
         claim, product = item.outcome.claim, item.product
         owner = claim.source_id
@@ -213,11 +216,11 @@ def _insert_products(
         copy_rows(session, table_of(ProductRow), {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _numbers(product: Product) -> dict[str, Any]:
+def _numbers(product: Product) -> RecordDict:
     data, statistics = product.data, plain(dict(product.statistics))
-    times = data.mjd if hasattr(data, "mjd") and len(data.mjd) else None
+    times = data.mjd if isinstance(data, TimeSeries | SpectrumSet) and len(data.mjd) else None
     return {
-        "n": int(data.data.size) if product.container_kind == "image" else len(data),
+        "n": int(data.data.size) if isinstance(data, Image) else len(data),
         "t_min": None if times is None else plain(times.min()),
         "t_max": None if times is None else plain(times.max()),
         "flux_unit": str(getattr(data, "flux_unit", "")),
@@ -258,7 +261,7 @@ def _insert_detections(
     injections: Mapping[tuple[int, int], int],
     discovered: Mapping[tuple[int, str], int],
 ) -> None:
-    rows: list[dict[str, Any]] = []
+    rows: list[RecordDict] = []
     for outcome in outcomes:
         claim = outcome.claim
         events: list[tuple[int, Event, int | None]] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,15 @@ from virtualobserver.data.result import Result
 from virtualobserver.observatory import Aux
 from virtualobserver.run.tasks.task import Claim, Outcome
 from virtualobserver.simulate import SimulatedUnit, Simulator
+from virtualobserver.typing import QueryRow, Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.steps import Step
 
 __all__ = ["attempt"]
 
-Item = tuple[Claim, Sequence[Any], dict[str, Any]]
-Services = Callable[[], Mapping[str, Any]]
+Item = tuple[Claim, Sequence[QueryRow], RecordDict]
+Services = Callable[[], Record]
 
 
 def attempt(
@@ -49,7 +50,7 @@ def attempt(
     return [replace(outcome, seconds=seconds) for outcome in outcomes]
 
 
-def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, why: str, **fields: Any) -> Outcome:
+def _outcome(claim: Claim, facts: RecordDict, *, full: bool, why: str, **fields: Any) -> Outcome:
     """Return the outcome of a task: done, or empty, because of `why`, if there was nothing."""
     return Outcome(
         claim,
@@ -63,7 +64,7 @@ def _outcome(claim: Claim, facts: dict[str, Any], *, full: bool, why: str, **fie
     )
 
 
-def _reduce(step: Step, items: Sequence[Item], _: int, services: Mapping[str, Any]) -> list[Outcome]:
+def _reduce(step: Step, items: Sequence[Item], _: int, services: Record) -> list[Outcome]:
     """Do `calibrate`, `reduce` or a named part of the reduction."""
     survey = step.instance
     outcomes = []
@@ -87,7 +88,7 @@ def _left_out(aux: Aux) -> str:
     return f"nothing is left: {', '.join(causes)}" if causes else ""
 
 
-def _nothing_made(step: Step, inputs: Sequence[Any]) -> str:
+def _nothing_made(step: Step, inputs: Sequence[QueryRow]) -> str:
     if not inputs:
         return "nothing to work on: " + (_wanted(step) if step.part else "no raw data")
     what = "products" if step.part else "pieces of raw data"
@@ -99,7 +100,7 @@ def _wanted(step: Step) -> str:
     return "no product " + " or ".join(dict.fromkeys(f"{kind}/{role}" for kind, role in step.wanted))
 
 
-def _analyse(step: Step, items: Sequence[Item], _: int, services: Mapping[str, Any]) -> list[Outcome]:
+def _analyse(step: Step, items: Sequence[Item], _: int, services: Record) -> list[Outcome]:
     analysis = step.instance
     auxes = [Aux(target=claim.target, services=services) for claim, _, _ in items]
     units = [(products, aux) for (_, products, _), aux in zip(items, auxes, strict=True) if products]
@@ -113,7 +114,7 @@ def _analyse(step: Step, items: Sequence[Item], _: int, services: Mapping[str, A
     return outcomes
 
 
-def _simulate(step: Step, items: Sequence[Item], number: int, services: Mapping[str, Any]) -> list[Outcome]:
+def _simulate(step: Step, items: Sequence[Item], number: int, services: Record) -> list[Outcome]:
     units = [
         SimulatedUnit(
             products,
@@ -136,7 +137,7 @@ def _simulate(step: Step, items: Sequence[Item], number: int, services: Mapping[
     return outcomes
 
 
-_COMPUTE: dict[str, Callable[[Step, Sequence[Item], int, Mapping[str, Any]], list[Outcome]]] = {
+_COMPUTE: dict[str, Callable[[Step, Sequence[Item], int, Record], list[Outcome]]] = {
     "calibrate": _reduce,
     "reduce": _reduce,
     "refine": _reduce,

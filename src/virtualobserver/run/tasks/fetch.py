@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
@@ -28,6 +28,7 @@ from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.client import ArchiveClient, fetch
 from virtualobserver.run.tasks.commit import file_ids, mark, owned, settled
 from virtualobserver.run.tasks.task import Claim, Job, Outcome, hash_inputs, row_sha
+from virtualobserver.typing import QueryRow, Value
 
 if TYPE_CHECKING:
     from virtualobserver.run.workspace import Workspace
@@ -234,7 +235,7 @@ def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[
     """Return (file, dataset, sha256 of the bytes) of each piece of raw data."""
     folder = f"raw/{step.plugin}/{_cell(raws[0][0])}"
     blocks: list[tuple[str, bytes]] = []
-    places: list[Any] = []
+    places: list[QueryRow] = []
     for number, (claim, raw) in enumerate(raws):
         if raw.content is not None:
             blocks.append((f"{safe_name(claim.target.name)}/{number:06d}", raw.content))
@@ -266,13 +267,13 @@ def _insert(
     placed: Sequence[tuple[FileRecord, str, str]],
 ) -> list[int]:
     files = file_ids(session, (file for file, _, _ in placed))
-    identity: dict[tuple[Any, ...], int] = {}
+    identity: dict[tuple[Value, ...], int] = {}
     keys = []
     for (_, raw), (_, _, digest) in zip(raws, placed, strict=True):
         keys.append((step.plugin, step.origin, step.archive, raw.archive_id, raw.key, digest))
         identity.setdefault(keys[-1], len(keys) - 1)
     unique = [(raws[n][1], placed[n]) for n in identity.values()]
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[Value]] = {
         "observatory": [step.plugin] * len(unique),
         "origin": [step.origin] * len(unique),
         "archive": [step.archive] * len(unique),

@@ -12,6 +12,7 @@ from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.product import RawRef
 from virtualobserver.models.product import product_info
 from virtualobserver.run.tasks.task import hash_inputs
+from virtualobserver.typing import QueryRow, Record
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["choose", "mark_changed_masters", "master_rows", "raw_items"]
 
 
-def master_rows(session: Session, step: Step) -> list[Any]:
+def master_rows(session: Session, step: Step) -> list[QueryRow]:
     """Return the rows of all masters that a step may use, in the order of their keys."""
     if step.masters is None:
         return []
@@ -50,12 +51,12 @@ def choose(step: Step, masters: Sequence[Handle], unit: str, raw: RawRef) -> Map
     return picked
 
 
-def raw_items(raws: Sequence[Any], checksums: Sequence[str]) -> list[str]:
+def raw_items(raws: Sequence[QueryRow], checksums: Sequence[str]) -> list[str]:
     """Return what a unit is made from, for `hash_inputs`: rows of raw data and checksums of masters."""
     return [f"{row.sha256}:{row.key}" for row in raws] + [f"master:{checksum}" for checksum in checksums]
 
 
-def mark_changed_masters(session: Session, step: Step, values: Mapping[str, Any], *, sources: str) -> None:
+def mark_changed_masters(session: Session, step: Step, values: Record, *, sources: str) -> None:
     """Mark done tasks stale whose raw data, or the masters that suit them, are not those they were made from."""
     rows = session.execute(
         text(f"""
@@ -69,12 +70,12 @@ def mark_changed_masters(session: Session, step: Step, values: Mapping[str, Any]
         ORDER BY a.id, d.archive_id COLLATE "C", d.key COLLATE "C", d.id"""),
         dict(values),
     )
-    units: dict[int, list[Any]] = defaultdict(list)
+    units: dict[int, list[QueryRow]] = defaultdict(list)
     for row in rows:
         units[row.task_id].append(row)
     masters = master_rows(session, step)
     known = {row.id: row.checksum for row in masters}
-    handles = [MemoryHandle(None, product_info(row)) for row in masters]
+    handles: list[Handle[Any]] = [MemoryHandle(None, product_info(row)) for row in masters]
     stale = []
     for task_id, mine in units.items():
         raws = [row for row in mine if row.sha256 is not None]

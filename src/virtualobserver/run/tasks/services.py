@@ -19,6 +19,7 @@ from virtualobserver.db.archive import DatabaseSlots
 from virtualobserver.errors import ConfigError, PluginError
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.ratelimit import SlotRateLimiter
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue
@@ -34,7 +35,7 @@ _RATE: Final = 2.0
 
 
 @dataclass(frozen=True)
-class Services(Mapping[str, Any]):
+class Services(Record):
     """Services by name, made when asked for: masters are made although a catalogue is missing.
 
     Parameters
@@ -63,7 +64,7 @@ class Services(Mapping[str, Any]):
         return len(self.said)
 
 
-def build_services(workspace: Workspace, step: Step) -> Mapping[str, Any]:
+def build_services(workspace: Workspace, step: Step) -> Record:
     """Return the services a step's plug-in asks for, by name; nothing is opened before it is used.
 
     Raises

@@ -17,6 +17,7 @@ from virtualobserver.data.result import Result
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.run.steps import Step
 from virtualobserver.simulate import InjectionOutcome
+from virtualobserver.typing import QueryRow
 
 __all__ = ["Claim", "Job", "Outcome", "hash_inputs", "row_sha", "target_of"]
 
@@ -105,7 +106,7 @@ class Outcome:
         )
 
 
-def target_of(row: Any) -> Target:
+def target_of(row: QueryRow) -> Target:
     """Return what surveys and analyses see of a row of ``source``."""
     return Target(
         name=row.name,

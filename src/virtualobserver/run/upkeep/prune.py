@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import text
 
 from virtualobserver.errors import ConfigError, RunError, UnsafePath
+from virtualobserver.typing import QueryRow, RecordDict
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def remove_files(workspace: Workspace, paths: Collection[str]) -> list[str]:
     return removed
 
 
-def changed(session: Session, statement: str, values: dict[str, Any] | None = None) -> int:
+def changed(session: Session, statement: str, values: RecordDict | None = None) -> int:
     """Execute a statement and return how many rows it changed."""
     result: Any = session.execute(text(statement), values or {})
     return int(result.rowcount)
@@ -199,7 +200,7 @@ def prune(
     return PruneReport(tasks, products, tuple(paths), sum(row.bytes for row in freed if not row.external))
 
 
-def _drop_tasks(session: Session) -> tuple[int, int, Sequence[Any]]:
+def _drop_tasks(session: Session) -> tuple[int, int, Sequence[QueryRow]]:
     _remember_files(session)
     products = session.execute(
         text("SELECT count(*) FROM product WHERE task_id IN (SELECT id FROM gone_task)")
@@ -216,7 +217,7 @@ def _delete_tasks(session: Session) -> int:
     return changed(session, "DELETE FROM task WHERE id IN (SELECT id FROM gone_task)")
 
 
-def _drop_role(session: Session, role: str) -> tuple[int, int, Sequence[Any]]:
+def _drop_role(session: Session, role: str) -> tuple[int, int, Sequence[QueryRow]]:
     """Take the file away from products: whole files lose their path, shared ones lose these products."""
     session.execute(
         text("""CREATE TEMP TABLE gone ON COMMIT DROP AS SELECT p.id, p.task_id, p.file_id FROM product p
@@ -281,7 +282,7 @@ def delete(workspace: Workspace, project_name: str) -> DeleteReport:
     return DeleteReport(project_name, sources, tasks, raw, tuple(removed), sum(row.bytes for row in freed))
 
 
-def _remember_project(session: Session, values: dict[str, Any]) -> None:
+def _remember_project(session: Session, values: RecordDict) -> None:
     """Note in temporary tables which sources, tasks, raw data and files may go with a project."""
     mine, others = (_USED.format(which=f"c.project_id {sign} :project") for sign in ("=", "<>"))
     for statement in (

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import text
 
 from virtualobserver.errors import UnsafePath
 from virtualobserver.run.upkeep.prune import changed, readable, remove_files
 from virtualobserver.run.upkeep.sweep import GRACE, orphans_of
+from virtualobserver.typing import QueryRow
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _note(workspace: Workspace, bad: Sequence[int], healed: Sequence[int]) -> in
         return int(session.execute(text(_HANGING), {"files": list(bad)}).scalar_one())
 
 
-def _state(workspace: Workspace, row: Any) -> Kind | None:
+def _state(workspace: Workspace, row: QueryRow) -> Kind | None:
     try:
         if workspace.store.rehash(row.path, external=row.external) == row.sha256:
             return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import select, text
 
@@ -19,8 +19,12 @@ from virtualobserver.models.product import product_handle
 from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.simulate import Simulator
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from virtualobserver.analysis import Analysis
     from virtualobserver.data.handles import Handle
     from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
@@ -37,11 +41,11 @@ class _Scene:
     event: Event
     products: Sequence[Handle]
     aux: Aux
-    params: Mapping[str, Any] | None = None
+    params: Record | None = None
     own: Handle | None = None  # the light curve that the analysis made of what it discovered
 
 
-def detection_figure(project: Opened, number: int, **options: Any) -> Any:
+def detection_figure(project: Opened, number: int, **options: object) -> Figure:
     """Return the figure of one detection: the event, marked and near to, as the analysis that found it draws it.
 
     The analysis has the settings with which the event was found, also when these are not current any more.
@@ -144,7 +148,7 @@ def _own(project: Opened, session: Session, detection: Detection) -> Handle | No
 
 def _put_in(
     step: Step, task: Task, injection: Injection, products: Sequence[Handle], aux: Aux
-) -> tuple[Mapping[str, Any], Sequence[Handle]]:
+) -> tuple[Record, Sequence[Handle]]:
     params, changed = Simulator(step.instance).remake(
         products, aux, injection.number, digest=task.digest, unit=task.unit
     )
@@ -175,19 +179,20 @@ def _event(row: Detection, products: Sequence[Handle]) -> Event:
     )
 
 
-def _drawn(scene: _Scene, options: dict[str, Any]) -> Any:
+def _drawn(scene: _Scene, options: RecordDict) -> Figure:
     """Draw as the analysis does, else the light curve about the event, else what the analysis draws of the source."""
-    analysis, event = scene.step.instance, scene.event
-    figure = analysis.event_figure(event, scene.products, scene.aux, analysis.settings)
+    analysis: Analysis = scene.step.instance
+    event = scene.event
+    figure: Figure | None = analysis.event_figure(event, scene.products, scene.aux, analysis.settings)
     if figure is not None:
         return figure
     curve = _curve(scene)
     if curve is not None:
-        return draw(event, curve=curve, **options)
+        return cast("Figure", draw(event, curve=curve, **options))
     figures = analysis.figures(scene.products, scene.aux, analysis.settings)
     if figures:
         return next(iter(figures.values()))
-    return draw(scene.products[event.product or 0].load(), title=options["title"])
+    return cast("Figure", draw(scene.products[event.product or 0].load(), title=options["title"]))
 
 
 def _curve(scene: _Scene) -> TimeSeries | None:
@@ -210,5 +215,5 @@ def _curve(scene: _Scene) -> TimeSeries | None:
     return next((curve for curve in curves if isinstance(curve, TimeSeries)), None)
 
 
-def _series(data: Any) -> TimeSeries | None:
+def _series(data: object) -> TimeSeries | None:
     return data if isinstance(data, TimeSeries) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from virtualobserver.io import described as said
 from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
 from virtualobserver.io.tables import format_of, warn_of_csv, write_any
 from virtualobserver.run.views import tables as results
+from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -73,7 +74,7 @@ def table(project: Opened, what: str, *, simulated: bool = False) -> pd.DataFram
     return flat(results.sql(project.workspace, *_query(project, what, simulated=simulated), time_limit=0))
 
 
-def _query(project: Opened, what: str, *, simulated: bool) -> tuple[str, dict[str, Any]]:
+def _query(project: Opened, what: str, *, simulated: bool) -> tuple[str, RecordDict]:
     """Return the query of one of `TABLES`, and its values."""
     if what == "detections":
         return results.detections_query(project, simulated=simulated)
@@ -116,7 +117,7 @@ def export(project: Opened, what: str, path: str | Path, *, simulated: bool = Fa
     return len(frame)
 
 
-def _stream(project: Opened, what: str, path: Path, kind: str, meta: Mapping[str, Any]) -> int:
+def _stream(project: Opened, what: str, path: Path, kind: str, meta: Record) -> int:
     """Write one of `TABLES` while its rows come; return their number."""
     query, values = _query(project, what, simulated=bool(meta["simulated"]))
     units: set[str] = set()
@@ -167,7 +168,7 @@ def flat(frame: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> Value:
     if isinstance(value, dict | list):
         return json.dumps(value, sort_keys=True, default=str)
     if value is None or isinstance(value, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,15 +13,18 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.event_figures import detection_figure
+from virtualobserver.typing import QueryRow, RecordDict
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from virtualobserver.models import Source
     from virtualobserver.run.opened import Opened
 
 __all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures", "strength"]
 
 
-def source_figures(project: Opened, source: Source) -> dict[str, Any]:
+def source_figures(project: Opened, source: Source) -> RecordDict:
     """Return what the project's analyses draw of a source, by ``analysis.figure``; empty if none draws it.
 
     An analysis that works on parts of a source (nights) draws each of them, ``analysis.figure.night`` where there
@@ -31,7 +34,7 @@ def source_figures(project: Opened, source: Source) -> dict[str, Any]:
     return {name: figure for one in analyses for name, figure in _figures(one, source).items()}
 
 
-def source_figure(project: Opened, source: Source, named: str | None = None) -> Any:
+def source_figure(project: Opened, source: Source, named: str | None = None) -> Figure:
     """Return the one picture of a source that shows most.
 
     Parameters
@@ -64,7 +67,7 @@ def source_figure(project: Opened, source: Source, named: str | None = None) -> 
     return empty[0]
 
 
-def _in_turn(project: Opened, source: Source, *, asked: bool) -> Iterator[Any]:
+def _in_turn(project: Opened, source: Source, *, asked: bool) -> Iterator[Figure]:
     """Yield pictures, those first that are likely to show something: an analysis may search for minutes to draw."""
     analyses = [step.instance for step in project.steps if step.kind == "analyse"] if asked else []
     found = results.strongest_detections(project, source.id)
@@ -78,7 +81,7 @@ def _in_turn(project: Opened, source: Source, *, asked: bool) -> Iterator[Any]:
     yield from _stored(source.spectra, source.name)
 
 
-def _stored(rows: Sequence[Any], title: str) -> Iterator[Any]:
+def _stored(rows: Sequence[QueryRow], title: str) -> Iterator[Figure]:
     """Yield a picture of stored light curves together, or of the first set of spectra."""
     reduced = [row for row in rows if row.role == "reduced"]
     if reduced:
@@ -86,8 +89,8 @@ def _stored(rows: Sequence[Any], title: str) -> Iterator[Any]:
         yield draw([row.data for row in reduced] if together else reduced[0].data, title=title)
 
 
-def _figures(analysis: Any, source: Source) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
+def _figures(analysis: Analysis, source: Source) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {}
     parts, aux = source.parts(analysis), source.aux(analysis)
     for part, some in parts.items():
         end = f".{part}" if len(parts) > 1 else ""
@@ -96,7 +99,7 @@ def _figures(analysis: Any, source: Source) -> dict[str, Any]:
     return figures
 
 
-def _shows(figure: Any) -> bool:
+def _shows(figure: Figure) -> bool:
     """Whether there is anything in a figure: a search that found nothing draws empty axes."""
     return any(axes.has_data() for axes in figure.axes)
 
@@ -111,7 +114,7 @@ def population(project: Opened, analysis: str | None = None, *, simulated: bool 
     )
 
 
-def population_figure(project: Opened, analysis: str | None = None, *, title: str = "") -> Any:
+def population_figure(project: Opened, analysis: str | None = None, *, title: str = "") -> Figure:
     """Return the figure of the injections of all sources.
 
     Raises
@@ -167,15 +170,16 @@ def _properties(project: Opened, analysis: str, *, simulated: bool) -> pd.DataFr
     )
 
 
-def _analysis(project: Opened, entry: str) -> Any:
+def _analysis(project: Opened, entry: str) -> Analysis:
     """Return an analysis by what the configuration calls it: its name or its file."""
     for step in project.steps:
         if step.kind == "analyse" and entry in {step.entry, step.plugin}:
-            return step.instance
+            found: Analysis = step.instance
+            return found
     return project.analysis(entry)
 
 
-def _chosen(project: Opened, analysis: str | None) -> Any:
+def _chosen(project: Opened, analysis: str | None) -> Analysis:
     names = list(project.settings.analyses)
     if analysis is None and len(names) != 1:
         msg = f"project {project.name} has {len(names)} analyses; name one: {', '.join(names) or 'none'}"

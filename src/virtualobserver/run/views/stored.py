@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
@@ -17,6 +17,7 @@ from virtualobserver.run.tasks.batch import load_products
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.run.tasks.task import Claim
 from virtualobserver.run.views.event_figures import detection_figure
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
@@ -41,7 +42,7 @@ def scope_of(project: Opened) -> Scope:
     )
 
 
-def current_products(project: Opened, condition: str, values: Mapping[str, Any]) -> list[Handle]:
+def current_products(project: Opened, condition: str, values: Record) -> list[Handle]:
     """Return lazy handles of the stored products that meet a condition on ``p`` and its task ``t``."""
     with project.session() as session:
         rows = session.execute(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from virtualobserver.errors import ConfigError
 from virtualobserver.run.views.stored import current_products, current_raws
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["survey_figures"]
 
 
-def survey_figures(project: Opened, survey: str, unit: str = "") -> dict[str, Any]:
+def survey_figures(project: Opened, survey: str, unit: str = "") -> RecordDict:
     """Return what a survey of the project draws of its masters and units, by name; empty if it draws nothing.
 
     Parameters

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from sqlalchemy import text
@@ -16,6 +15,7 @@ from virtualobserver.db.reader import TIME_LIMIT
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.netcdf import read_attributes, write_variables
 from virtualobserver.run.plan import look
+from virtualobserver.typing import Record, RecordDict
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ __all__ = [
 _PARTS_AT_ONCE = 4096  # bounds the memory
 
 
-def detections_query(project: Opened, *, simulated: bool = False) -> tuple[str, dict[str, Any]]:
+def detections_query(project: Opened, *, simulated: bool = False) -> tuple[str, RecordDict]:
     """Return the query of the detections of a project's current configurations, and its values."""
     view = "detections_all" if simulated else "detections"
     query = f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd"  # noqa: S608
@@ -136,7 +136,7 @@ def reasons(project: Opened) -> pd.DataFrame:
 
 
 def sql(
-    workspace: Workspace, statement: str, values: Mapping[str, Any], *, time_limit: float = TIME_LIMIT
+    workspace: Workspace, statement: str, values: Record, *, time_limit: float = TIME_LIMIT
 ) -> pd.DataFrame:
     """Return the rows of one query, which cannot change anything; see `virtualobserver.db.reader`."""
     with workspace.database.reader().ask(statement, values, time_limit=time_limit) as answer:
@@ -261,7 +261,7 @@ def injections(project: Opened, analysis: str | None = None) -> pd.DataFrame:
         return read_frame(session, query, values)
 
 
-def injections_query(project: Opened, analysis: str | None = None) -> tuple[str, dict[str, Any]]:
+def injections_query(project: Opened, analysis: str | None = None) -> tuple[str, RecordDict]:
     """Return the query of the injections of the current configurations, and its values."""
     query = """SELECT s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind, i.amplitude,
           i.width, i.found, i.found_snr, i.parameters

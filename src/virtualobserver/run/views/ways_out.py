@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.task import target_of
 from virtualobserver.run.views import export as tables
 from virtualobserver.run.views.stored import current_products, stored_groups
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +163,7 @@ def write(
     path: str | Path,
     *,
     simulated: bool = False,
-    options: Mapping[str, Any] | Sequence[str] = (),
+    options: Record | Sequence[str] = (),
 ) -> int:
     """Write what a project made by a way out; return the number of what is written (`Export.counts`).
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.typing import Record
 
 __all__ = ["CLASSES", "event_class", "is_active", "is_binary", "star_class"]
 
@@ -25,24 +25,22 @@ _MISFIT: Final = 12.0
 """Gain in chi^2 that a depth in H outside what any gas can have would bring: 3.5 sigma for one parameter."""
 
 
-def is_binary(star: Mapping[str, Any], settings: ExocometsSettings) -> bool:
+def is_binary(star: Record, settings: ExocometsSettings) -> bool:
     """Whether lines move by more than half the resolution, and that explains the variability."""
     moves = _number(star, "rv_scatter") > 0.5 * settings.resolution
     return moves and _number(star, "shift_share") >= _SHIFT_SHARE and _number(star, "variability") > 10.0
 
 
-def is_active(star: Mapping[str, Any], settings: ExocometsSettings) -> bool:
+def is_active(star: Record, settings: ExocometsSettings) -> bool:
     """Whether the core is in emission, or features go up about as often as down."""
     return _number(star, "emission_core") >= settings.emission_contrast or _varies_both_ways(star)
 
 
-def _varies_both_ways(star: Mapping[str, Any]) -> bool:
+def _varies_both_ways(star: Record) -> bool:
     return int(star.get("n_emission", 0)) >= 3 and _number(star, "emission_fraction") >= _BALANCE
 
 
-def event_class(
-    event: Mapping[str, Any], star: Mapping[str, Any], settings: ExocometsSettings
-) -> tuple[str, str]:
+def event_class(event: Record, star: Record, settings: ExocometsSettings) -> tuple[str, str]:
     """Return class and reason of an event; the first rule that applies decides.
 
     Parameters
@@ -63,7 +61,7 @@ def event_class(
     return _candidate(event, settings)
 
 
-def _activity(event: Mapping[str, Any], star: Mapping[str, Any], settings: ExocometsSettings) -> str:
+def _activity(event: Record, star: Record, settings: ExocometsSettings) -> str:
     reach = star.get("vsini")
     reach = settings.activity_core if reach is None else float(reach) + 20.0
     inside = abs(_number(event, "velocity")) <= reach + 0.5 * _number(event, "fwhm")
@@ -79,7 +77,7 @@ def _activity(event: Mapping[str, Any], star: Mapping[str, Any], settings: Exoco
     return ""
 
 
-def _defect(event: Mapping[str, Any]) -> str:
+def _defect(event: Record) -> str:
     if _number(event, "pixel_share") > _PIXEL_SHARE:
         return "one pixel carries it"
     own, earth = _number(event, "scatter_star"), _number(event, "scatter_earth")
@@ -90,7 +88,7 @@ def _defect(event: Mapping[str, Any]) -> str:
     return ""
 
 
-def _candidate(event: Mapping[str, Any], settings: ExocometsSettings) -> tuple[str, str]:
+def _candidate(event: Record, settings: ExocometsSettings) -> tuple[str, str]:
     if not _number(event, "fap") <= settings.max_fap:
         return "unclear", "the star's own noise may make it"
     if _number(event, "misfit") > _MISFIT:
@@ -100,7 +98,7 @@ def _candidate(event: Mapping[str, Any], settings: ExocometsSettings) -> tuple[s
     return CANDIDATE, "absorption that nothing else explains"
 
 
-def star_class(kinds: list[str], star: Mapping[str, Any], settings: ExocometsSettings) -> str:
+def star_class(kinds: list[str], star: Record, settings: ExocometsSettings) -> str:
     """Return the class of a star: binary, candidate, activity, or that of its events; ``quiet`` without any."""
     if is_binary(star, settings):
         return "binary"
@@ -114,6 +112,6 @@ def star_class(kinds: list[str], star: Mapping[str, Any], settings: ExocometsSet
     return "quiet"
 
 
-def _number(values: Mapping[str, Any], name: str) -> float:
+def _number(values: Record, name: str) -> float:
     value = values.get(name)
     return float("nan") if value is None else float(value)

@@ -19,6 +19,7 @@ from virtualobserver.analyses.exocomets.matched.search import TAIL_START, Search
 from virtualobserver.analyses.exocomets.matched.tracks import NullTail, Track, fit_track, link_hits, null_tail
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
+from virtualobserver.typing import RecordDict
 
 __all__ = ["Found", "StarSearch", "line_of_set", "search_matched"]
 
@@ -38,7 +39,7 @@ class Found:
     """One event: the track and its features, which are the parameters of the detection."""
 
     track: Track
-    features: dict[str, Any]
+    features: RecordDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class StarSearch:
     threshold: float
     candidate: float
     tracks: tuple[Track, ...]
-    features: dict[str, Any]
+    features: RecordDict
     settings: ExocometsSettings
     reasons: dict[int, str]
 
@@ -158,7 +159,7 @@ def _gaps(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, float
     return ((centre - settings.hepsilon, centre + settings.hepsilon),)
 
 
-def _star_features(star: Star, searched: Searched) -> dict[str, Any]:
+def _star_features(star: Star, searched: Searched) -> RecordDict:
     """Return the numbers of a star that classes depend on; shifts and components are those of the first line."""
     lines, night = searched.lines, star.exposures.night
     best = [

@@ -8,17 +8,15 @@ Sums are taken in another order than NumPy takes them, which changes the last di
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.combine_kernel import sort_tile
 from virtualobserver.maths.kernels import jit, jit_regrouped
 
 __all__ = ["TILE", "column_medians", "scatters", "significances", "smooth"]
 
-Array = NDArray[Any]
 TILE = 32
 """Columns that are sorted together: with a hundred spectra they fit into the processor's nearest cache."""
 
