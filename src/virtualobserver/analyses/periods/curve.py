@@ -67,7 +67,9 @@ class Merged:
         return session
 
 
-def merge(products: Sequence[Handle], settings: PeriodsSettings, aux: Aux | None = None) -> Merged | None:
+def merge(
+    products: Sequence[Handle[TimeSeries]], settings: PeriodsSettings, aux: Aux | None = None
+) -> Merged | None:
     """Return the good epochs of all light curves of a source, or None if there are too few."""
     parts = []
     reduced: tuple[str, ...] = ()

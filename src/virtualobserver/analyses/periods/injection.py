@@ -13,6 +13,7 @@ from virtualobserver.analyses.periods.curve import Merged, merge, times_of
 from virtualobserver.analyses.periods.settings import LONGEST, SHORTEST, PeriodsSettings
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle, MemoryHandle
+from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.draws import log_uniform
 
@@ -23,7 +24,7 @@ _UNEQUAL: Final = 0.15
 
 
 def draw_period(
-    rng: np.random.Generator, products: Sequence[Handle], settings: PeriodsSettings
+    rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: PeriodsSettings
 ) -> dict[str, Any]:
     """Draw a period (hours), an amplitude (mag, top to bottom) and the time of a minimum of light.
 
@@ -57,9 +58,11 @@ def _searched(merged: Merged, settings: PeriodsSettings) -> tuple[float, float]:
     return shortest, max(min(settings.longest or span, span), shortest)
 
 
-def inject_periods(products: Sequence[Handle], params: Sequence[Mapping[str, Any]]) -> list[Handle]:
+def inject_periods(
+    products: Sequence[Handle[TimeSeries]], params: Sequence[Mapping[str, Any]]
+) -> list[Handle[TimeSeries]]:
     """Return handles to copies of the light curves that vary; errors stay."""
-    result: list[Handle] = []
+    result: list[Handle[TimeSeries]] = []
     for handle in products:
         curve = handle.load()
         change = np.zeros(len(curve))

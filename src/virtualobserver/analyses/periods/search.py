@@ -11,7 +11,7 @@ from virtualobserver.analyses.periods import figures
 from virtualobserver.analyses.periods.curve import Merged, merge
 from virtualobserver.analyses.periods.injection import draw_period, inject_periods
 from virtualobserver.analyses.periods.settings import LONGEST, SHORTEST, PeriodsSettings
-from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
+from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
@@ -34,7 +34,7 @@ _LISTED: Final = 6
 """Candidates in the properties."""
 
 
-class Periods(Analysis):
+class Periods(Analysis[TimeSeries, PeriodsSettings]):
     """Periods of light curves, of any survey.
 
     All light curves of a source are searched together, in magnitudes, each with a mean of its own. ``method: gls`` is
@@ -54,12 +54,10 @@ class Periods(Analysis):
     contract: ClassVar[AnalysisContract] = AnalysisContract(
         options={"save_processed": True},
         strong={"simulate": {"amplitude": [0.2, 0.5]}},
-        noise=lambda rng: [_noise(rng)],
+        noise=lambda rng: [Product(_noise(rng))],
     )
 
-    Settings: ClassVar[type[AnalysisSettings]] = PeriodsSettings
-
-    def find(self, products: Sequence[Handle], aux: Aux, settings: PeriodsSettings) -> Result:
+    def find(self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings) -> Result:
         """Search all light curves of one source.
 
         Returns
@@ -83,17 +81,17 @@ class Periods(Analysis):
             return Result(properties={"n_epochs": len(merged), "reason": str(error)})
 
     def draw(
-        self, rng: np.random.Generator, products: Sequence[Handle], settings: PeriodsSettings
+        self, rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: PeriodsSettings
     ) -> Mapping[str, Any]:
         """Draw a period, an amplitude and a phase."""
         return draw_period(rng, products, settings)
 
     def inject(
         self,
-        products: Sequence[Handle],
+        products: Sequence[Handle[TimeSeries]],
         params: Sequence[Mapping[str, Any]],
         rng: np.random.Generator,  # noqa: ARG002 - photon noise changes little
-    ) -> Sequence[Handle]:
+    ) -> Sequence[Handle[TimeSeries]]:
         """Return light curves that vary with the periods drawn."""
         return inject_periods(products, params)
 
@@ -111,7 +109,9 @@ class Periods(Analysis):
         ratio = a.parameters["period_hours"] / b.parameters["period_hours"]
         return super().same_event(a, b) and abs(ratio - 1) < SAME
 
-    def figures(self, products: Sequence[Handle], aux: Aux, settings: PeriodsSettings) -> Mapping[str, Any]:
+    def figures(
+        self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings
+    ) -> Mapping[str, Any]:
         """Return the picture of the light curve, folded and not, and its periodogram."""
         merged = merge(products, settings)
         if merged is None:
