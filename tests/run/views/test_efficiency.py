@@ -9,6 +9,7 @@ from support.project import rows, write_star
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.efficiency import rate_and_limit, wilson_interval
+from virtualobserver.run.views.efficiency import brief
 from virtualobserver.simulate import efficiency
 
 NAMES = ["one", "two", "three"]
@@ -115,3 +116,17 @@ def test_a_table_by_other_parameters_has_no_rows_for_kinds(project):
     table = project.efficiency(by=("source",))
     assert table["source"].tolist() == sorted(NAMES)
     assert efficiency(table.assign(kind="", found=True), by=("kind",))["injected"].tolist() == [3]
+
+
+def test_people_read_a_bin_and_a_share_as_one_text(project):
+    table = project.efficiency(bins={"amplitude": 1, "width": 1})
+    shown = brief(table)
+    assert list(shown) == [
+        "kind", "amplitude", "width", "injected", "covered", "found", "coverage", "search", "efficiency",
+    ]  # fmt: skip
+    first = table.iloc[0]
+    assert (
+        shown["search"][0]
+        == f"{first['search']:.2f} ({first['search_low']:.2f} to {first['search_high']:.2f})"
+    )
+    assert shown["width"][0] == f"{first['width_low']:.3g} to {first['width_high']:.3g}"

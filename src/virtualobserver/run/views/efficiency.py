@@ -16,7 +16,7 @@ from virtualobserver.run.opened import Opened
 from virtualobserver.run.views.figures import outcomes
 from virtualobserver.simulate import SearchEfficiency, efficiency
 
-__all__ = ["efficiency_figure", "efficiency_table", "rates"]
+__all__ = ["brief", "efficiency_figure", "efficiency_table", "rates"]
 
 _DRAWN: Final = (6, 3)
 """Bins of the first and of the second parameter of strength in the figure: lines that can still be told apart."""
@@ -82,6 +82,26 @@ def _one(project: Opened, analysis: Any, by: Sequence[str] | None, **options: An
     table = outcomes(project, analysis.name)
     kinds = ("kind",) if len(table) and table["kind"].astype(bool).any() else ()
     return efficiency(table, by or (*kinds, *analysis.strength), **options)
+
+
+def brief(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of efficiencies for people: a bin and a share with its interval are one text each."""
+    shown: dict[str, Any] = {}
+    shares = {"coverage": ("coverage_low", "coverage_high"), "search": ("search_low", "search_high")}
+    shares["efficiency"] = ("low", "high")
+    ends = {end for pair in shares.values() for end in pair}
+    for name in table.columns:
+        if name in shares:
+            low, high = (table[end] for end in shares[name])
+            told = zip(table[name], low, high, strict=True)
+            shown[name] = [f"{a:.2f} ({b:.2f} to {c:.2f})" if np.isfinite(a) else "" for a, b, c in told]
+        elif str(name).endswith("_low") and name not in ends:
+            word = str(name).removesuffix("_low")
+            bins = zip(table[name], table[f"{word}_high"], strict=True)
+            shown[word] = [f"{a:.3g} to {b:.3g}" if np.isfinite(a) else "" for a, b in bins]
+        elif not str(name).endswith("_high") and name not in ends:
+            shown[str(name)] = table[name]
+    return pd.DataFrame(shown)
 
 
 def rates(project: Opened, *, confidence: float = 0.95) -> pd.DataFrame:
