@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from virtualobserver.plot.style import UNITS
 
@@ -30,6 +31,8 @@ _PALE: Final = 0.85
 """Where the colours of the lines end: yellow on white is hard to see."""
 _SIDE_BY_SIDE: Final = 0.035
 """Step between lines in dex, so that their error bars do not hide one another. Chosen, not tuned."""
+_DENSE, _SPARSE = 1.3, 2.5
+"""Decades up to which an axis says 1, 2, 5, and up to which it says 1, 3; more would run into one another."""
 _YEAR: Final = 365.25  # d, Julian
 
 
@@ -101,22 +104,17 @@ def _panel(
         )
     if positive:
         axes.set_xscale("log")
+        span = np.log10(one.table[f"{x}_high"].max() / one.table[f"{x}_low"].min())
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if span < _DENSE else (1, 3) if span < _SPARSE else (1,))
+        )
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(_few_minor(one.table[f"{x}_low"].min(), one.table[f"{x}_high"].max()))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set(ylim=(-0.04, 1.04), yticks=(0, 0.25, 0.5, 0.75, 1.0))
     axes.set_xlabel(x, fontsize=9)
     axes.tick_params(labelsize=8, which="both")
     axes.grid(color="#e4e4e4", lw=0.7, zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _few_minor(low: float, high: float) -> Any:
-    """Return a formatter that labels some minor ticks of an axis of few decades, none of a longer one."""
-    from matplotlib.ticker import LogFormatter, NullFormatter
-
-    return (
-        LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)) if high < 100 * low else NullFormatter()
-    )
 
 
 def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, Any, pd.DataFrame]]) -> None:
@@ -149,7 +147,8 @@ def _facts(facts: Mapping[str, Any]) -> list[str]:
     factor, unit = (_YEAR, "yr") if facts["unit"] == "d" else (1.0, UNITS.get(facts["unit"], facts["unit"]))
     rate, low, high, limit = (factor * facts[f"rate{end}"] for end in ("", "_low", "_high", "_limit"))
     of = f"{facts['sources']} source{'s' if facts['sources'] != 1 else ''}"
-    said.append(f"{facts['found']} in the data: {_number(facts['exposure'] / factor)} {unit} of {of}")
+    units = unit if unit in ("yr", "h", "s") else f"{unit}s"
+    said.append(f"{facts['found']} in the data: {_number(facts['exposure'] / factor)} {units} of {of}")
     if facts["found"]:
         said.append(f"rate {_number(rate)} ({_number(low)} – {_number(high)}) per {unit}")
     said.append(f"less than {_number(limit)} per {unit} ({facts['confidence']:.0%})")
