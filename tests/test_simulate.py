@@ -9,6 +9,7 @@ import pytest
 from virtualobserver.analyses.transients import Transients
 from virtualobserver.data import Target, TimeSeries, as_handle
 from virtualobserver.errors import DataError
+from virtualobserver.maths.efficiency import wilson_interval
 from virtualobserver.observatory import Aux
 from virtualobserver.simulate import Simulator, efficiency, generator, occurrence_rate, outcome_table
 
@@ -93,6 +94,48 @@ def test_efficiency_by_two_numbers_or_a_text():
     assert table["efficiency"].tolist() == [0.5, 1.0]
     by_shape = efficiency(frame, by=("shape",))
     assert dict(zip(by_shape["shape"], by_shape["found"], strict=True)) == {"box": 1, "fred": 2}
+
+
+def outcomes():
+    return pd.DataFrame(
+        {
+            "kind": ["flare"] * 4 + ["dip"] * 4,
+            "amplitude": [5.0, 5.0, 5.0, 5.0, -5.0, -5.0, -5.0, -5.0],
+            "width": [1.0] * 8,
+            "covered": [True, True, True, False, True, False, False, False],
+            "found": [True, True, False, False, True, False, False, False],
+        }
+    )
+
+
+def test_kinds_have_rows_of_their_own_and_coverage_is_apart_from_search():
+    table = efficiency(outcomes()).set_index("kind")
+    assert table["injected"].to_dict() == {"dip": 4, "flare": 4}
+    assert table["coverage"].to_dict() == {"dip": 0.25, "flare": 0.75}
+    assert table["search"].to_dict() == pytest.approx({"dip": 1.0, "flare": 2 / 3})
+    assert table["efficiency"].to_dict() == {"dip": 0.25, "flare": 0.5}
+    for share, tried in (("coverage", "injected"), ("search", "covered")):
+        hits = (table[share] * table[tried]).round()
+        ends = wilson_interval(hits, table[tried])
+        assert table[f"{share}_low"].tolist() == pytest.approx(ends.low.tolist())
+        assert table[f"{share}_high"].tolist() == pytest.approx(ends.high.tolist())
+
+
+def test_coverage_that_was_not_recorded_is_not_stated():
+    table = efficiency(outcomes().assign(covered=None), by=("kind",)).set_index("kind")
+    assert table[["coverage", "search"]].isna().all(axis=None)
+    assert (table["efficiency"] == [0.25, 0.5]).all()
+    assert (table["coverage_low"] == 0).all()
+    assert (table["coverage_high"] == 1).all()
+    some = outcomes()
+    some["covered"] = [True, True, None, None, None, None, None, None]
+    assert efficiency(some, by=("kind",))["coverage"].tolist()[1] == 1.0
+
+
+def test_bins_may_differ_by_parameter():
+    frame = outcomes().assign(amplitude=[1, 2, 4, 8, 1, 2, 4, 8], width=[1, 2, 4, 8, 1, 2, 4, 8])
+    table = efficiency(frame, by=("amplitude", "width"), bins={"amplitude": 2, "width": 1})
+    assert len(table) == 2
 
 
 def test_efficiency_of_nothing_is_an_empty_table_and_missing_columns_are_named():

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from virtualobserver.config.project import AnalysisSettings, SimulateSettings
 from virtualobserver.config.settings import Configured
 from virtualobserver.data.contract import AnalysisContract
+from virtualobserver.data.coverage import seen_between
 from virtualobserver.data.handles import Container, Handle, as_handle
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.product import Aux, Target
@@ -61,6 +62,8 @@ class Analysis(Configured, ABC, Generic[C, S]):
     batch: ClassVar[int] = 200
     strength: ClassVar[tuple[str, ...]] = ("amplitude", "width")
     """Parameters of injected events by which the part that is found is told."""
+    rate_unit: ClassVar[str] = "d"
+    """What rates of events count in: a day of one source, or what ``exposure`` of an injection says."""
 
     contract: ClassVar[AnalysisContract] = AnalysisContract()
 
@@ -85,7 +88,14 @@ class Analysis(Configured, ABC, Generic[C, S]):
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, products: Sequence[Handle[C]], settings: S) -> Record:
-        """Draw the parameters of one event to inject (JSON-like; has ``t_peak``, ``start_mjd``, ``end_mjd``)."""
+        """Draw the parameters of one event to inject.
+
+        Returns
+        -------
+        Mapping
+            JSON-like; has ``t_peak``, ``start_mjd`` and ``end_mjd``, should have ``kind``, and has ``exposure`` where a
+            rate can be told: how much of `rate_unit` such events were spread over, the same for all of one unit.
+        """
 
     def draw_many(
         self, rngs: Sequence[np.random.Generator], products: Sequence[Handle[C]], settings: S
@@ -113,6 +123,29 @@ class Analysis(Configured, ABC, Generic[C, S]):
     def same_event(self, a: Event, b: Event) -> bool:
         """Whether two detections are of one event: same kind, overlapping in time."""
         return a.kind == b.kind and a.start_mjd <= b.end_mjd and b.start_mjd <= a.end_mjd
+
+    def covered(self, params: Record, products: Sequence[Handle[C]]) -> bool:
+        """Whether the data have anything of an injected event: a good measurement between its start and end.
+
+        By default an epoch without flags of a light curve, one usable pixel of a spectrum, a row of a table with times.
+        Images, and tables without times, are not looked at and count as having it: an analysis that puts events
+        where there may be no data overrides this. An event that is not covered cannot be recovered.
+
+        Parameters
+        ----------
+        params
+            What `draw` chose.
+        products
+            What is searched, with the event in them: what faded below the limit of the survey is not there any more.
+        """
+        told = [
+            seen_between(one.load(), params["start_mjd"], params["end_mjd"])
+            for one in products
+            if one.info.kind != "image"
+        ]
+        if not told:
+            return len(products) > 0
+        return any(seen is not False for seen in told)
 
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` is the injected one: it overlaps it in time."""

@@ -311,20 +311,41 @@ _NAMES: Final = (
     _of("last_finished", "", "time.processing", "When the last task ended, UTC"),
     _of("seconds", UNIT_SECOND, "time.duration", "Time that the tasks took together", _POSITIVE),
     _of("injected", "", "meta.number", "Injected events", _POSITIVE),
+    _of("covered", "", "meta.code", "Whether the data have anything of the injected event"),
+    _of("amplitude_low", "", "arith.factor;stat.min", "Least strength of the bin, in units of the analysis"),
+    _of("amplitude_high", "", "arith.factor;stat.max", "Largest strength of the bin, in units of the analysis"),
+    _of("width_low", "", "arith.factor;stat.min", "Least width of the bin, in units of the analysis", _POSITIVE),
+    _of("width_high", "", "arith.factor;stat.max", "Largest width of the bin, in units of the analysis", _POSITIVE),
     _of("efficiency", "", "stat.probability", "Share of the injected events that was found", _UNIT_SHARE),
     _of("amplitude_mean", "", "arith.factor;stat.mean", "Mean strength, in units of the analysis"),
-    _of("width_mean", UNIT_DAY, "time.duration;stat.mean", "Mean duration", _POSITIVE),
+    _of("width_mean", "", "arith.factor;stat.mean", "Mean duration or width, in units of the analysis", _POSITIVE),
+)  # fmt: skip
+
+_OF_INJECTIONS: Final = (
+    _of("covered", "", "meta.number", "Injected events of which the data have anything", _POSITIVE),
+    _of("found", "", "meta.number", "Injected events that were found", _POSITIVE),
+    _of("coverage", "", "stat.probability", "Share of the injected events that the data cover", _UNIT_SHARE),
+    _of("coverage_low", "", "stat.probability;stat.min", "Lower end of its interval (Wilson, 68 %)", _UNIT_SHARE),
+    _of("coverage_high", "", "stat.probability;stat.max", "Upper end of its interval (Wilson, 68 %)", _UNIT_SHARE),
+    _of("search", "", "stat.probability", "Share of the covered events that was found", _UNIT_SHARE),
+    _of("search_low", "", "stat.probability;stat.min", "Lower end of its interval (Wilson, 68 %)", _UNIT_SHARE),
+    _of("search_high", "", "stat.probability;stat.max", "Upper end of its interval (Wilson, 68 %)", _UNIT_SHARE),
+    _of("low", "", "stat.probability;stat.min", "Lower end of the efficiency's interval (Wilson, 68 %)", _UNIT_SHARE),
+    _of("high", "", "stat.probability;stat.max", "Upper end of the efficiency's interval (Wilson, 68 %)", _UNIT_SHARE),
 )  # fmt: skip
 
 # Columns that mean something else in one table; the key says which.
 _ELSEWHERE: Final[Mapping[str, Column]] = {
-    "efficiency.found": _of("found", "", "meta.number", "Injected events that were found", _POSITIVE),
+    **{f"{view}.{one.name}": one for view in ("efficiency", "efficiency_by_kind") for one in _OF_INJECTIONS},
     "epochs.frame": _of("frame", "", "meta.code", "Rest frame of the wavelengths of the file"),
     "epochs.quality": _of(
         "quality", "", "meta.code.qual", "Quality bits of the exposure, 0 is good", _POSITIVE
     ),
     "epochs.snr": _of("snr", "", "stat.snr", "Signal-to-noise ratio per pixel of the continuum", _POSITIVE),
-    "injections.kind": _of("kind", "", "meta.code.class", "Shape or class of the injected event"),
+    "injections.kind": _of("kind", "", "meta.code.class", "Class of the injected event"),
+    "injections.width": _of(
+        "width", "", "arith.factor", "Duration or width, in units of the analysis", _POSITIVE
+    ),
     "injections.parameters": _of("parameters", "", "meta.note", "What was injected, JSON"),
     "sources.id": _of("id", "", "meta.id", "Number of the source in the database"),
 }

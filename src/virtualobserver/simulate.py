@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
@@ -16,13 +16,14 @@ from virtualobserver.data.result import Event
 from virtualobserver.errors import DataError
 from virtualobserver.maths.efficiency import ONE_SIGMA, Rate, rate_and_limit, wilson_interval
 from virtualobserver.observatory import Aux
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "InjectionOutcome",
+    "SearchEfficiency",
     "SimulatedUnit",
     "Simulator",
     "efficiency",
@@ -37,6 +38,12 @@ AT_ONCE = 64
 
 _SIZES: Final = frozenset({"amplitude"})
 """Parameters that count by their size: a dip of 5 is as strong as a flare of 5."""
+
+_SHARES: Final = (
+    "injected", "covered", "found", "coverage", "coverage_low", "coverage_high", "search", "search_low",
+    "search_high", "efficiency", "low", "high",
+)  # fmt: skip
+"""Columns of a table of efficiencies after those that say which events are meant."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,15 @@ class InjectionOutcome:
         The event that was recovered, the strongest if there are several; None = missed.
     snr
         Its signed S/N, 0 if missed.
+    covered
+        Whether the data have anything of it; see `Analysis.covered`.
     """
 
     number: int
     params: RecordDict = field(default_factory=dict)
     found: Event | None = None
     snr: float = 0.0
+    covered: bool = True
 
     @property
     def recovered(self) -> bool:
@@ -75,6 +85,29 @@ class SimulatedUnit:
     numbers: Iterable[int]
     source: str = ""
     unit: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class SearchEfficiency:
+    """What one search finds of one kind of injected events, and what that says about their rate.
+
+    Parameters
+    ----------
+    analysis, kind
+        Name of the analysis, and of the kind of events; empty if it has only one.
+    strength
+        Parameters by which the table is told, the first along the axis, e.g. ``("amplitude", "width")``.
+    table
+        As `efficiency` returns it.
+    facts
+        Of all injections together: ``injected, covered, found`` and what `Project.rates` tells.
+    """
+
+    analysis: str
+    kind: str
+    strength: tuple[str, ...]
+    table: pd.DataFrame
+    facts: Record
 
 
 @dataclass(frozen=True)
@@ -103,7 +136,8 @@ class Simulator:
     Parameters
     ----------
     analysis
-        Any analysis: its `draw_many`, `together`, `inject`, `find_many`, `same_event` and `recovered` are used.
+        Any analysis: its `draw_many`, `together`, `inject`, `find_many`, `covered`, `same_event` and
+        `recovered` are used.
     """
 
     def __init__(self, analysis: Analysis) -> None:
@@ -163,9 +197,12 @@ class Simulator:
                 place: events for place, events in already.items() if place == jobs[0][0]
             }
             results = found[len(untouched) :]
-            for (place, group), (params, _), events in zip(jobs, injected, results, strict=True):
+            for (place, group), (params, handles), events in zip(jobs, injected, results, strict=True):
                 outcomes[place] += [
-                    self._judge(number, params[number], events, already[place]) for number in group.wanted
+                    self._judge(number, params[number], events, already[place])
+                    if self.analysis.covered(params[number], handles)
+                    else InjectionOutcome(number, params[number], covered=False)
+                    for number in group.wanted
                 ]
         return outcomes
 
@@ -228,42 +265,51 @@ class Simulator:
 
 
 def outcome_table(outcomes: Iterable[InjectionOutcome]) -> pd.DataFrame:
-    """Return outcomes as a table: number, all parameters, ``found`` (bool) and ``snr``."""
+    """Return outcomes as a table: number, all parameters, ``covered`` and ``found`` (bool), and ``snr``."""
     import pandas as pd
 
-    rows = [{"number": one.number, **one.params, "found": one.recovered, "snr": one.snr} for one in outcomes]
-    return pd.DataFrame(rows) if rows else pd.DataFrame({"number": [], "found": np.zeros(0, bool), "snr": []})
+    rows = [
+        {"number": one.number, **one.params, "covered": one.covered, "found": one.recovered, "snr": one.snr}
+        for one in outcomes
+    ]
+    no = np.zeros(0, bool)
+    return pd.DataFrame(rows) if rows else pd.DataFrame({"number": [], "covered": no, "found": no, "snr": []})
 
 
 def efficiency(
     outcomes: Iterable[InjectionOutcome] | pd.DataFrame,
-    by: Sequence[str] = ("amplitude", "width"),
+    by: Sequence[str] | None = None,
     *,
-    bins: int = 5,
-    edges: dict[str, Sequence[float]] | None = None,
+    bins: int | Mapping[str, int] = 5,
+    edges: Mapping[str, Sequence[float]] | None = None,
     confidence: float = ONE_SIGMA,
 ) -> pd.DataFrame:
-    """Return the fraction of injected events that was found, cell by cell.
+    """Return how many injected events the data cover and the search found of these, cell by cell.
 
     Parameters
     ----------
     outcomes
-        Outcomes, or a table with the columns of `by` and ``found``.
+        Outcomes, or a table with the columns of `by` and ``found``; ``covered`` says of which the data have
+        anything, where that is known.
     by
-        Parameters to sort by. Numbers fall into bins (amplitudes by their size, so that dips and flares count
-        together), text into one class each.
+        Parameters to sort by; by default the kind, if there is one, amplitude and width. Numbers fall into bins
+        (amplitudes by their size), text into one class each.
     bins
-        Number of bins of each numeric parameter, even in the logarithm if all values are positive.
+        Number of bins of each numeric parameter, even in the logarithm if all values are positive; by name, those not
+        named have 5.
     edges
         Edges for some parameters instead; what lies outside is left out.
     confidence
-        Probability content of the binomial interval (Wilson).
+        Probability content of the binomial intervals (Wilson).
 
     Returns
     -------
     pandas.DataFrame
-        One row per occupied cell: for each number ``<name>_low`` and ``<name>_high``, for each text
-        ``<name>``; then ``injected``, ``found``, ``efficiency``, ``low``, ``high``.
+        One row per occupied cell: for each number ``<name>_low`` and ``<name>_high``, for each text ``<name>``; then
+        ``injected, covered, found``, and three shares with the ends of their intervals: ``coverage,
+        coverage_low, coverage_high`` (covered of injected), ``search, search_low, search_high`` (found of
+        covered) and ``efficiency, low, high`` (found of injected, the product of both). Where it is not known
+        what was covered, the first two are NaN.
 
     Raises
     ------
@@ -273,19 +319,44 @@ def efficiency(
     import pandas as pd
 
     frame = outcomes if isinstance(outcomes, pd.DataFrame) else outcome_table(outcomes)
-    columns = [f"{name}_{end}" for name in by for end in ("low", "high")]
+    names = tuple(by) if by is not None else (*_kind(frame), "amplitude", "width")
     if frame.empty:
-        return pd.DataFrame(columns=[*columns, "injected", "found", "efficiency", "low", "high"])
-    if missing := [name for name in (*by, "found") if name not in frame]:
-        msg = f"an efficiency by {', '.join(by)} needs {', '.join(missing)}; columns are {list(frame)}"
+        columns = [f"{name}_{end}" for name in names for end in ("low", "high")]
+        return pd.DataFrame(columns=[*columns, *_SHARES])
+    if missing := [name for name in (*names, "found") if name not in frame]:
+        msg = f"an efficiency by {', '.join(names)} needs {', '.join(missing)}; columns are {list(frame)}"
         raise DataError(msg)
     keys = pd.DataFrame(index=frame.index)
-    for name in by:
-        keys = keys.join(_cells(frame[name], (edges or {}).get(name), bins))
-    grouped = keys.assign(found=frame["found"].astype(bool)).groupby(list(keys), sort=True)["found"]
-    table = grouped.agg(injected="size", found="sum").reset_index()
-    interval = wilson_interval(table["found"], table["injected"], confidence=confidence)
-    return table.assign(efficiency=table["found"] / table["injected"], low=interval.low, high=interval.high)
+    for name in names:
+        number = bins if isinstance(bins, int) else bins.get(name, 5)
+        keys = keys.join(_cells(frame[name], (edges or {}).get(name), number))
+    found = frame["found"].astype(bool)
+    known = frame["covered"].notna() if "covered" in frame else pd.Series(False, index=frame.index)
+    covered = frame["covered"].where(known, False).astype(bool) if "covered" in frame else known
+    counted = keys.assign(injected=1, covered=covered, found=found, known=known, seen=found & covered)
+    grouped = counted.groupby(list(keys), sort=True)
+    table = grouped[["injected", "covered", "found", "known", "seen"]].sum().reset_index()
+    return _with_shares(table, confidence)[[*keys, *_SHARES]]
+
+
+def _kind(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Return what kinds of events are told apart by: nothing if none is named."""
+    return ("kind",) if "kind" in frame and frame["kind"].astype(bool).any() else ()
+
+
+def _with_shares(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
+    """Add what was covered, found of that, and found of all, with their intervals."""
+    shares = {
+        ("coverage", "coverage_low", "coverage_high"): ("covered", "known"),
+        ("search", "search_low", "search_high"): ("seen", "covered"),
+        ("efficiency", "low", "high"): ("found", "injected"),
+    }
+    columns: RecordDict = {}
+    for (name, low, high), (hits, tries) in shares.items():
+        interval = wilson_interval(table[hits], table[tries], confidence=confidence)
+        columns |= {name: table[hits] / table[tries].where(table[tries] > 0)}
+        columns |= {low: interval.low, high: interval.high}
+    return table.assign(**columns)
 
 
 def occurrence_rate(
@@ -302,9 +373,10 @@ def occurrence_rate(
     n_found
         Number of real events found.
     outcomes
-        Injections that stand for the events meant; their overall efficiency is used.
+        Injections that stand for the events meant, of one kind; the share of all of them that was found is used,
+        which is coverage times the efficiency of the search.
     exposure_time
-        Time over which injected peaks were spread, summed over sources, e.g. in days.
+        Time over which injected peaks were spread, gaps included, summed over sources, e.g. in days.
     confidence
         Of the upper limit.
 

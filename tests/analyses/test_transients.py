@@ -207,7 +207,9 @@ def test_injection_adds_the_flux_and_leaves_the_input():
 def test_injected_dip_takes_no_more_than_all_light():
     params = {"shape": "box", "amplitude": -500.0, "amplitude_unit": "sigma", "width": 5.0, "t_peak": 58050.0}
     data = curve()
-    (handle,) = Transients().inject([as_handle(data)], [params], np.random.default_rng(0))
+    (handle,) = Transients(simulate={"limit_snr": 0}).inject(
+        [as_handle(data)], [params], np.random.default_rng(0)
+    )
     assert handle.load().flux[50] == pytest.approx(data.flux[50] - 1000, abs=10)
 
 

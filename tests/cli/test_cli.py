@@ -149,12 +149,18 @@ def test_sql_answers_in_every_format(vo):
     assert re.search(r"^ +three +50 *$", vo("sql", query)[1], re.MULTILINE)
 
 
-def test_simulate_prints_the_efficiency(vo):
+def test_simulate_prints_the_efficiency_and_plot_draws_it(vo, place):
     code, out, _ = vo("simulate", "search.yaml", "--number", "3", "--json")
     assert code == 0
     answer = json.loads(out)
     assert answer["steps"]["simulate:transients"] == {"done": 3}
     assert sum(row["injected"] for row in answer["efficiency"]) == 9
+    assert {"kind", "coverage", "search", "efficiency"} <= set(answer["efficiency"][0])
+    told = vo("simulate", "search.yaml", "--number", "3")[1]
+    assert re.search(r"kind +amplitude +width +injected +covered +found +coverage +search +efficiency", told)
+    assert vo("plot", "search.yaml", "--efficiency", "--out", "efficiency.png")[0] == 0
+    assert (place / "efficiency.png").read_bytes().startswith(b"\x89PNG")
+    assert vo("plot", "search.yaml", "one", "--efficiency", "--out", "none.png")[0] == 2
 
 
 def test_plots_are_pictures(vo, place):

@@ -38,5 +38,6 @@ def test_every_method_of_plugins_has_a_row_that_says_what_it_does() -> None:
         "refine",
         "figures",
         "same_event",
+        "covered",
         "population",
     } <= names

@@ -26,6 +26,7 @@ VIEWS = {
     "detections",
     "detections_all",
     "efficiency",
+    "efficiency_by_kind",
     "lightcurves",
     "obscore",
     "progress",
@@ -134,3 +135,40 @@ def test_four_processes_that_upgrade_at_once_build_one_schema(empty):
     assert migrate.current(empty.engine) == migrate.head()
     with empty.engine.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM alembic_version")).scalar_one() == 1
+
+
+OLDER = """
+    INSERT INTO project (id, name) VALUES (1, 'p');
+    INSERT INTO source (id, name, namespace) VALUES (1, 's', 'n');
+    INSERT INTO membership (project_id, source_id, number) VALUES (1, 1, 0);
+    INSERT INTO configuration (project_id, step, digest, current) VALUES (1, 'simulate:a', 'd', true);
+    INSERT INTO task (id, source_id, step, digest, unit, status) VALUES (1, 1, 'simulate:a', 'd', '', 'done');
+    INSERT INTO injection (source_id, task_id, number, kind, amplitude, width, parameters, found)
+      SELECT 1, 1, n, CASE WHEN n < 3 THEN 'flare' ELSE 'dip' END, 2.0, 3.0, '{}', n = 0 FROM generate_series(0, 3) n"""
+
+
+def test_injections_of_an_older_database_say_nothing_of_coverage_and_survive_both_ways(empty):
+    migrate.upgrade(empty.engine, "0005")
+    with empty.engine.begin() as connection:
+        connection.execute(sa.text(OLDER))
+    migrate.upgrade(empty.engine)
+    by_kind = sa.text("SELECT * FROM efficiency_by_kind ORDER BY kind DESC")
+    with empty.engine.begin() as connection:
+        view = connection.execute(sa.text("SELECT * FROM efficiency ORDER BY kind DESC")).mappings().all()
+        assert [(row["kind"], row["injected"], row["found"]) for row in view] == [
+            ("flare", 3, 1),
+            ("dip", 1, 0),
+        ]
+        assert [row["coverage"] for row in view] == [row["search"] for row in view] == [None, None]
+        assert {(row["coverage_low"], row["coverage_high"]) for row in view} == {(0, 1)}
+        assert view[0]["efficiency"] == pytest.approx(1 / 3)
+        connection.execute(sa.text("UPDATE injection SET covered = number < 2"))
+        view = connection.execute(by_kind).mappings().all()
+        assert [(row["coverage"], row["search"]) for row in view] == [
+            (pytest.approx(2 / 3), 0.5),
+            (0.0, None),
+        ]
+    migrate.downgrade(empty.engine, "0005")
+    with empty.engine.connect() as connection:
+        view = connection.execute(sa.text("SELECT kind, injected, found FROM efficiency ORDER BY kind DESC"))
+        assert [tuple(row) for row in view] == [("flare", 3, 1), ("dip", 1, 0)]

@@ -54,6 +54,13 @@ def test_rates_scale_with_efficiency_and_exposure():
     assert rate.upper_limit == pytest.approx(9.154 / 50, abs=1e-4)
 
 
+def test_what_the_data_do_not_cover_is_no_exposure():
+    apart = rate_and_limit(4, 0.5, 100.0, coverage=0.4)
+    assert apart == rate_and_limit(4, 0.2, 100.0) == rate_and_limit(4, 0.5, 40.0)
+    with pytest.raises(DataError, match="coverage=0"):
+        rate_and_limit(4, 0.5, 100.0, coverage=0.0)
+
+
 @pytest.mark.parametrize("numbers", [(-1, 1.0, 1.0), (0, 0.0, 1.0), (0, 1.5, 1.0), (0, 1.0, 0.0)])
 def test_rates_without_exposure_are_refused(numbers):
     with pytest.raises(DataError, match="exposure"):

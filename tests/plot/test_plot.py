@@ -91,6 +91,7 @@ THINGS = {
     "map": (counts(), {"x": "snr", "y": "mag"}),
     "empty histogram": (counts().emptied(), {}),
     "efficiency": (efficiencies(), {}),
+    "efficiency of kinds": (efficiencies().assign(kind="flare", coverage_low=0.1, search_low=0.2), {}),
     "spectra": (spectra(), {}),
     "one spectrum": (spectra(), {"number": 2}),
     "image": (Image(np.random.default_rng(0).normal(100, 5, (40, 50))), {"positions": [(10, 12)]}),
@@ -104,6 +105,15 @@ THINGS = {
 def test_everything_that_has_a_picture_is_drawn(name):
     thing, options = THINGS[name]
     assert rendered(plot(thing, **options)).startswith(b"\x89PNG")
+
+
+def test_shares_of_an_efficiency_are_no_parameters_and_kinds_have_lines_of_their_own():
+    both = pd.concat([efficiencies().assign(kind=kind) for kind in ("dip", "flare")])
+    (axes,) = plot(both.assign(coverage_low=0.1, search_low=0.2, coverage_high=1, search_high=1)).axes
+    assert axes.get_xlabel() == "amplitude"
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert len(labels) == 6
+    assert labels[0] == "dip, width 1 to 3"
 
 
 def test_containers_draw_themselves():

@@ -63,6 +63,8 @@ def demo(
 
 def _one(name: str, *, workers: int | None, data: str | None) -> int:
     """Run one demonstration and tell what came of it; return how many tasks failed."""
+    from virtualobserver.run.views.efficiency import brief
+
     changes = [f"run.workers={workers}"] if workers else []
     with open_project(name, data=data, overrides=changes) as project:
         typer.echo(f"\n{project.settings.description}  ({name})\n")
@@ -72,8 +74,8 @@ def _one(name: str, *, workers: int | None, data: str | None) -> int:
         _tell(project.sql(_INJECTED, project=project.id), found)
         efficiency = project.efficiency()
         if not efficiency.empty:
-            typer.echo("\nInjection and recovery: of events put into these data, the search finds")
-            print_frame(efficiency, Format.table)
+            typer.echo("\nInjection and recovery: what of events put into these data is covered and found")
+            print_frame(brief(efficiency), Format.table)
         done = (
             f"{summary.worked} tasks" if summary.worked else "nothing to do, since all of it was done before"
         )

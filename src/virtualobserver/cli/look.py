@@ -254,6 +254,10 @@ def plot(
     population: Annotated[
         bool, typer.Option("--population", help="Draw the injections of all sources instead.")
     ] = False,
+    efficiency: Annotated[
+        bool,
+        typer.Option("--efficiency", help="Draw what all searches find by strength and duration instead."),
+    ] = False,
     analysis: Annotated[
         str | None, typer.Option(metavar="NAME", help="Analysis to ask, or a figure of it (NAME.FIGURE).")
     ] = None,
@@ -266,10 +270,11 @@ def plot(
     overrides: Set = None,
     data: Data = None,
 ) -> None:
-    """Draw a source as the analyses show it, a detection, a whole sample, or what a survey made (PNG, PDF or SVG)."""
-    if (source is not None) + (detection is not None) + population + (survey is not None) != 1:
+    """Draw a source as analyses see it, a detection, a sample, what searches find, or what a survey made."""
+    if (source is not None) + (detection is not None) + population + efficiency + (survey is not None) != 1:
         raise typer.BadParameter(
-            "give either a source, or --detection ID, or --population, or --survey NAME", param_hint="SOURCE"
+            "give either a source, or --detection ID, or --population, or --efficiency, or --survey NAME",
+            param_hint="SOURCE",
         )
     _check_free(out, force=force)
     with open_project(config, data=data, overrides=overrides) as project:
@@ -277,6 +282,8 @@ def plot(
             figure = _draw_survey(project, survey, unit)
         elif population:
             figure = project.population_figure(analysis)
+        elif efficiency:
+            figure = project.efficiency_figure()
         elif detection is not None:
             figure = _draw_detection(project, detection, analysis)
         else:

@@ -124,6 +124,8 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Put events into the data, search them as always, and print how many come back."""
+    from virtualobserver.run.views.efficiency import brief
+
     changes = [*(overrides or ()), *([f"run.workers={workers}"] if workers else ())]
     if number:
         from virtualobserver.config import load
@@ -152,7 +154,7 @@ def simulate(
             if table.empty:
                 note("No injections: give --number, and run the project first.")
             else:
-                print_frame(table, Format.table, title="Efficiency")
+                print_frame(brief(table), Format.table, title="Efficiency")
                 for name, one in sample.items():
                     print_frame(one, Format.table, title=f"The whole sample, {name}")
     if not summary.complete:

@@ -103,7 +103,7 @@ def clopper_pearson_interval(
 
 
 def rate_and_limit(
-    n_found: int, efficiency: float, exposure_time: float, *, confidence: float = 0.95
+    n_found: int, efficiency: float, exposure_time: float, *, coverage: float = 1.0, confidence: float = 0.95
 ) -> Rate:
     """Rate of events from a count, with the exact Poisson interval and upper limit.
 
@@ -115,9 +115,12 @@ def rate_and_limit(
     n_found : int
         Events found.
     efficiency : float
-        Fraction of events a search of this kind finds, above 0 up to 1.
+        Fraction of events a search of this kind finds, above 0 up to 1: of those that the data cover, if `coverage`
+        is given, else of all.
     exposure_time : float
-        Time searched, any unit: rates are per that unit.
+        Time over which events could have happened, any unit: rates are per that unit.
+    coverage : float
+        Fraction of the events of that time of which the data have anything, above 0 up to 1.
     confidence : float
         Probability of the one-sided upper limit.
 
@@ -127,13 +130,14 @@ def rate_and_limit(
         The count is negative, or another number is outside its range.
     """
     _check_confidence(confidence)
-    if n_found < 0 or not 0.0 < efficiency <= 1.0 or not (0.0 < exposure_time < np.inf):
+    shares = 0.0 < efficiency <= 1.0 and 0.0 < coverage <= 1.0
+    if n_found < 0 or not shares or not (0.0 < exposure_time < np.inf):
         msg = (
-            f"a rate needs n_found >= 0, efficiency in (0, 1] and a positive exposure time; got "
-            f"n_found={n_found}, efficiency={efficiency}, exposure_time={exposure_time}"
+            f"a rate needs n_found >= 0, efficiency and coverage in (0, 1] and a positive exposure time; got "
+            f"n_found={n_found}, efficiency={efficiency}, coverage={coverage}, exposure_time={exposure_time}"
         )
         raise DataError(msg)
-    exposure = efficiency * exposure_time
+    exposure = coverage * efficiency * exposure_time
     from astropy.stats import poisson_conf_interval
     from scipy.special import ndtri
 

@@ -31,10 +31,15 @@ class Injection(Base):
     source_id: Mapped[int] = mapped_column(ForeignKey("source.id", ondelete="CASCADE"))
     task_id: Mapped[int] = mapped_column(ForeignKey("task.id", ondelete="CASCADE"))
     number: Mapped[int]
-    kind: Mapped[str] = mapped_column(server_default="", comment="Shape or class of the event")
+    kind: Mapped[str] = mapped_column(
+        server_default="", comment="Class of the event: flare, dip, comet, mover, ..."
+    )
     amplitude: Mapped[float | None] = mapped_column(Float, comment="In units of the analysis")
-    width: Mapped[float | None] = mapped_column(Float, comment="Duration [d]")
+    width: Mapped[float | None] = mapped_column(Float, comment="Duration or width, in units of the analysis")
     parameters: Mapped[json_dict]
+    covered: Mapped[bool | None] = mapped_column(
+        comment="Whether the data have anything of the event; null where that was not recorded"
+    )
     found: Mapped[bool]
     found_snr: Mapped[float | None] = mapped_column(Float)
 

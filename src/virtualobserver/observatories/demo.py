@@ -82,7 +82,7 @@ class VirtualDemo(VirtualObservatory[TimeSeries, DemoSettings]):
     """Simulated light curves with injected flares and dips, which `Raw.header` records under ``injected``."""
 
     name: ClassVar[str] = "demo"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facility: ClassVar[str] = "none"
     instrument: ClassVar[str] = "random numbers"
     bands: ClassVar[tuple[str, ...]] = ("R",)
@@ -278,7 +278,8 @@ def _product(columns: Mapping[str, Array], band: str, rows: NDArray[np.bool_]) -
         "dec": cut["dec"],
         "exptime": cut["exptime"],
     }
-    data = TimeSeries(table, units=units_of(table), band=band)
+    # This survey measures its stars however faint they are: nothing that is injected into them is lost.
+    data = TimeSeries(table, units=units_of(table), meta={"flux": "total"}, band=band)
     statistics = light_curve_statistics(
         data.mjd, data.flux, data.flux_error, flags=flags, exptime=cut["exptime"]
     )

@@ -3,6 +3,7 @@
 from virtualobserver.plot.curves import detection, lightcurve
 from virtualobserver.plot.dispatch import plot
 from virtualobserver.plot.pixels import image, spectrum
+from virtualobserver.plot.searches import searches
 from virtualobserver.plot.statistics import efficiency, histogram
 
-__all__ = ["detection", "efficiency", "histogram", "image", "lightcurve", "plot", "spectrum"]
+__all__ = ["detection", "efficiency", "histogram", "image", "lightcurve", "plot", "searches", "spectrum"]

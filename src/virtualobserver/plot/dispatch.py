@@ -16,7 +16,9 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError
 from virtualobserver.plot.curves import detection, lightcurve
 from virtualobserver.plot.pixels import image, spectrum
+from virtualobserver.plot.searches import searches
 from virtualobserver.plot.statistics import efficiency, histogram
+from virtualobserver.simulate import SearchEfficiency
 
 __all__ = ["plot"]
 
@@ -28,10 +30,10 @@ def plot(thing: Any, **options: Any) -> Figure:
     ----------
     thing
         A container, a list of light curves, a handle, a row with ``.data``, an `Event` (with the option
-        `curve`), a `Histogram`, or a table of efficiencies.
+        `curve`), a `Histogram`, a table of efficiencies, or a list of what searches find.
     **options
         Of the function for that kind of thing: `lightcurve`, `detection`, `histogram`, `efficiency`,
-        `spectrum`, `image`.
+        `searches`, `spectrum`, `image`.
 
     Raises
     ------
@@ -40,6 +42,8 @@ def plot(thing: Any, **options: Any) -> Figure:
     """
     if isinstance(thing, list | tuple) and thing and all(isinstance(one, TimeSeries) for one in thing):
         return lightcurve(thing, **options)
+    if isinstance(thing, list | tuple) and thing and all(isinstance(one, SearchEfficiency) for one in thing):
+        return searches(thing, **options)
     if isinstance(thing, Handle) and not isinstance(thing, Image):
         thing = thing.load()
     if isinstance(thing, Histogram):

@@ -67,7 +67,7 @@ def efficiency(
     title: str = "",
     figsize: tuple[float, float] = (7.0, 4.5),
 ) -> Figure:
-    """Draw the fraction of injected events that was found, one line for each class of `by`.
+    """Draw the fraction of injected events that was found, one line for each class of `by`, and each kind.
 
     Parameters
     ----------
@@ -77,7 +77,9 @@ def efficiency(
         Parameters along the axis and for the lines; by default the first and the second that the table has.
     """
     figure, axes = new_figure(figsize, title)
+    shares = ("coverage", "search")
     names = [str(name).removesuffix("_low") for name in table.columns if str(name).endswith("_low")]
+    names = [name for name in names if name not in shares]
     if not names:
         msg = (
             f"an efficiency table has columns <name>_low and <name>_high; this one has {list(table.columns)}"
@@ -85,7 +87,7 @@ def efficiency(
         raise DataError(msg)
     x = x or names[0]
     by = by or next((name for name in names if name != x), None)
-    groups = [("", table)] if by is None else _classes(table, by)
+    groups = _classes(table, by)
     for number, (label, part) in enumerate(groups):
         # side by side, so that error bars do not hide one another
         shift = 1.01 ** (number - len(groups) / 2)
@@ -93,14 +95,25 @@ def efficiency(
     if (table[f"{x}_low"] > 0).all():
         axes.set_xscale("log")
     axes.set(xlabel=x, ylabel="fraction found", ylim=(-0.03, 1.03))
-    if by is not None and groups:
+    if len(groups) > 1:
         axes.legend(fontsize=8, frameon=False)
     return figure
 
 
-def _classes(table: pd.DataFrame, by: str) -> list[tuple[str, pd.DataFrame]]:
-    grouped = table.groupby([f"{by}_low", f"{by}_high"])
-    return [(f"{by} {low:.3g} to {high:.3g}", part) for (low, high), part in grouped]
+def _classes(table: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]]:
+    """Return the rows of each line: one for each bin of `by` and each text, such as the kind."""
+    texts = [
+        name for name in table.columns if name in ("analysis", "kind") and table[name].astype(bool).any()
+    ]
+    keys = [*texts, *([f"{by}_low", f"{by}_high"] if by is not None else [])]
+    if not keys:
+        return [("", table)]
+    found = []
+    for values, part in table.groupby(keys):
+        said = [str(value) for value in values[: len(texts)]]
+        said += [f"{by} {values[-2]:.3g} to {values[-1]:.3g}"] if by is not None else []
+        found.append((", ".join(said), part))
+    return found
 
 
 def _efficiency_line(axes: Axes, part: pd.DataFrame, x: str, shift: float, **style: Any) -> None:

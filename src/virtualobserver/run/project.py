@@ -20,12 +20,12 @@ from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive
 from virtualobserver.run.listings import compare
 from virtualobserver.run.opened import Opened
+from virtualobserver.run.views import efficiency as searches
 from virtualobserver.run.views import figures as pictures
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.stored import scope_of
 from virtualobserver.run.views.survey_figures import survey_figures
 from virtualobserver.run.workspace import Workspace
-from virtualobserver.simulate import efficiency as simulated_efficiency
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
@@ -233,18 +233,34 @@ class Project(Opened):
     def efficiency(
         self, analysis: str | None = None, by: Sequence[str] | None = None, **options: Any
     ) -> pd.DataFrame:
-        """Return the fraction of injected events that were found, with intervals.
+        """Return how many injected events the data cover, and the search found of these, with intervals.
 
         Parameters
         ----------
+        analysis
+            By default all: the first column is then the analysis, if there are several.
         by
-            Parameters of the injections to sort by, or ``source``; by default those that the analysis names as
-            its ``strength``.
+            Parameters of the injections to sort by, or ``source``; by default kind, if there is one, and what the
+            analysis names as its ``strength``.
         **options
             Of `virtualobserver.simulate.efficiency`: ``bins``, ``edges``, ``confidence``.
         """
-        chosen = by or pictures.strength(self, analysis)
-        return simulated_efficiency(pictures.outcomes(self, analysis), chosen, **options)
+        return searches.efficiency_table(self, analysis, by, **options)
+
+    def rates(self, *, confidence: float = 0.95) -> pd.DataFrame:
+        """Return how often events of each kind happen, corrected for coverage and for what the search misses.
+
+        One row per analysis and kind of injected events: ``sources`` they were put into, ``found`` detections in
+        these sources, real ones unless the data are simulated, ``exposure`` over which the injections were spread in
+        ``unit``, ``efficiency``, and per unit ``rate, rate_low, rate_high`` and the one-sided ``rate_limit`` at
+        `confidence`. They hold for events such as the injected ones. Without exposure, or where no injection was
+        found, a rate is NaN.
+        """
+        return searches.rates(self, confidence=confidence)
+
+    def efficiency_figure(self, *, title: str = "") -> Any:
+        """Return one figure of what all searches find by strength and duration, coverage apart, and of rates."""
+        return searches.efficiency_figure(self, title=title)
 
     def population(self, analysis: str | None = None, *, simulated: bool = False) -> pd.DataFrame:
         """Return what an analysis says about the whole sample, e.g. rates corrected for what it misses.

@@ -164,6 +164,11 @@ def test_injections_give_completeness_and_rates_of_stars_classes_and_the_sample(
         assert {"source", "depth_low", "fwhm_low", "velocity_low", "efficiency"} <= set(cells)
         assert (cells["velocity_low"] < 0).any()
         assert cells[cells["depth_low"] > 0.1]["found"].sum() >= 5
+        (row,) = project.rates().to_dict("records")
+        assert (row["kind"], row["injected"], row["covered"], row["unit"]) == ("comet", 35, 35, "night")
+        assert row["exposure"] == 7 * 6
+        assert row["found"] >= whole["n_found"]
+        assert row["rate_low"] < row["rate"] < row["rate_high"] < row["rate_limit"]
     out = tmp_path / "sample.png"
     assert main(["plot", str(DEMO), "--population", "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")

@@ -90,7 +90,16 @@ def test_exports_say_what_their_columns_are(project, tmp_path):
 
 @pytest.mark.parametrize(
     "view",
-    ["detections", "detections_all", "lightcurves", "efficiency", "progress", "obscore", "project_source"],
+    [
+        "detections",
+        "detections_all",
+        "lightcurves",
+        "efficiency",
+        "efficiency_by_kind",
+        "progress",
+        "obscore",
+        "project_source",
+    ],
 )
 def test_every_column_of_a_view_has_an_entry(project, view):
     from virtualobserver.columns import find

@@ -33,14 +33,14 @@ _MOST_SWEEP: Final = 60.0
 def draw_comet(
     rng: np.random.Generator, sets: Sequence[tuple[str, SpectrumSet]], settings: CometInjection
 ) -> RecordDict:
-    """Draw one comet that at least one exposure sees.
+    """Draw one comet that at least one exposure sees; ``exposure`` is the number of nights with one.
 
     Raises
     ------
     NotEnoughData
         If there is no exposure with a usable pixel.
     """
-    mjd = _usable_times(sets)
+    mjd, nights = _usable(sets)
     depth, fwhm = log_uniform(rng, settings.depth), log_uniform(rng, settings.fwhm)
     velocity = float(np.clip(rng.normal(settings.velocity_mean, settings.velocity_scatter), -_LIMIT, _LIMIT))
     duration = log_uniform(rng, settings.duration)
@@ -72,21 +72,24 @@ def draw_comet(
         "t_peak": middle,
         "start_mjd": min(middle - half, seen),
         "end_mjd": max(middle + half, seen),
+        "exposure": float(nights),
     }
 
 
-def _usable_times(sets: Sequence[tuple[str, SpectrumSet]]) -> FloatArray:
-    """Return the times at which a line of calcium has a usable pixel."""
-    times = [
-        data.mjd[np.asarray(data.mask == 0).any(axis=1)]
-        for name, data in sets
-        if name in ("K", "H") and len(data)
-    ]
+def _usable(sets: Sequence[tuple[str, SpectrumSet]]) -> tuple[FloatArray, int]:
+    """Return the times at which a line of calcium has a usable pixel, and in how many nights they lie."""
+    times, nights = [], []
+    for name, data in sets:
+        if name in ("K", "H") and len(data):
+            good = np.asarray(data.mask == 0).any(axis=1)
+            night = data.epochs["night"] if "night" in data.epochs else np.floor(data.mjd)
+            times.append(data.mjd[good])
+            nights.append(np.asarray(night)[good])
     mjd = np.unique(np.concatenate(times)) if times else np.zeros(0)
     if mjd.size == 0:
         msg = "a comet cannot be drawn: there is no usable spectrum of Ca II K or H"
         raise NotEnoughData(msg)
-    return mjd
+    return mjd, int(np.unique(np.concatenate(nights)).size)
 
 
 def inject_comets(

@@ -48,10 +48,11 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     """
 
     name: ClassVar[str] = "exocomets"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
     batch: ClassVar[int] = 20
+    rate_unit: ClassVar[str] = "night"
     contract: ClassVar[AnalysisContract] = CONTRACT
 
     def find(self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings) -> Result:

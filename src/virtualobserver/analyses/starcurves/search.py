@@ -170,6 +170,10 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
                 changed[int(number)] = MemoryHandle(replace(table, columns=columns), handle.info)
         return changed
 
+    def covered(self, params: Record, products: Sequence[Handle[Table]]) -> bool:  # noqa: ARG002
+        """Whether the star was measured in any frame of the dip."""
+        return bool(params["rows"])
+
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether the star called variable is the one that was changed."""
         away = np.hypot(event.parameters["x"] - params["x"], event.parameters["y"] - params["y"])

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from virtualobserver.analyses.transients.block import Block, search_block
-from virtualobserver.analyses.transients.injection import draw_event, inject_events
+from virtualobserver.analyses.transients.injection import draw_events, inject_events
 from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.analyses.transients.summary import (
     Facts,
@@ -48,7 +48,7 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     """
 
     name: ClassVar[str] = "transients"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
 
     contract: ClassVar[AnalysisContract] = AnalysisContract(
@@ -91,22 +91,27 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: TransientsSettings
     ) -> Record:
-        """Draw one event: form, signed amplitude, width (d), and a peak time within the light curves."""
-        return draw_event(rng, [handle.load() for handle in products], settings.simulate)
+        """Draw one event: kind, form, signed amplitude, width (d), and a peak time within the light curves."""
+        return self.draw_many([rng], products, settings)[0]
+
+    def draw_many(
+        self,
+        rngs: Sequence[np.random.Generator],
+        products: Sequence[Handle[TimeSeries]],
+        settings: TransientsSettings,
+    ) -> Sequence[Record]:
+        """Draw one event from each generator; the light curves are looked at once."""
+        return draw_events(rngs, [handle.load() for handle in products], settings.simulate)
 
     def inject(
-        self,
-        products: Sequence[Handle[TimeSeries]],
-        params: Sequence[Record],
-        rng: np.random.Generator,
+        self, products: Sequence[Handle[TimeSeries]], params: Sequence[Record], rng: np.random.Generator
     ) -> Sequence[Handle[TimeSeries]]:
-        """Add events to real light curves; see `draw` for the parameters."""
-        return inject_events(products, params, rng)
+        """Add events to real light curves, and take out what fades below the limit; see `draw` for the parameters."""
+        return inject_events(products, params, rng, limit_snr=self.settings.simulate.limit_snr)
 
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` overlaps the injected one in time and goes the same way."""
-        kind = "dip" if params["amplitude"] < 0 else "flare"
-        return event.kind == kind and super().recovered(params, event)
+        return event.kind == params["kind"] and super().recovered(params, event)
 
 
 def _blocks(units: Sequence[Unit]) -> Iterator[list[list[Piece]]]:

@@ -24,7 +24,9 @@ class InjectionSettings(SimulateSettings):
         min_length=1,
     )
     amplitude: PositiveRange = setting(
-        (3.0, 30.0), doc="Smallest and largest amplitude, drawn evenly in the logarithm", step="simulate"
+        (3.0, 30.0),
+        doc="Smallest and largest amplitude, drawn evenly in the logarithm; no dip is deeper than the star is bright",
+        step="simulate",
     )
     amplitude_unit: Literal["sigma", "relative"] = setting(
         "sigma",
@@ -37,6 +39,14 @@ class InjectionSettings(SimulateSettings):
         "drawn evenly in the logarithm",
         unit="d",
         step="simulate",
+    )
+    limit_snr: float = setting(
+        5.0,
+        doc="Where there is no limiting magnitude, an epoch that fades below so many errors of a faint epoch is "
+        "taken to be lost; 0: none is",
+        unit="sigma",
+        step="simulate",
+        ge=0,
     )
     dips: float = setting(
         0.5, doc="Fraction of the injected events that are dips", step="simulate", ge=0, le=1

@@ -247,6 +247,7 @@ def _insert_injections(session: Session, outcomes: Sequence[Outcome]) -> dict[tu
             "amplitude": [p.get("amplitude") for p in parameters],
             "width": [p.get("width") for p in parameters],
             "parameters": parameters,
+            "covered": [i.covered for _, i in pairs],
             "found": [i.found is not None for _, i in pairs],
             "found_snr": [plain(i.found.snr) if i.found else None for _, i in pairs],
         },

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from virtualobserver.analysis import Analysis
 from virtualobserver.db.bulk import read_frame
 from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
@@ -18,10 +17,11 @@ from virtualobserver.typing import QueryRow, RecordDict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from virtualobserver.analysis import Analysis
     from virtualobserver.models import Source
     from virtualobserver.run.opened import Opened
 
-__all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures", "strength"]
+__all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures"]
 
 
 def source_figures(project: Opened, source: Source) -> RecordDict:
@@ -142,13 +142,6 @@ def outcomes(project: Opened, analysis: str | None = None) -> pd.DataFrame:
     parameters = pd.json_normalize(table["parameters"].tolist(), max_level=0)
     extra = [name for name in parameters.columns if name not in table.columns]
     return pd.concat([table.drop(columns="parameters"), parameters[extra]], axis=1)
-
-
-def strength(project: Opened, analysis: str | None = None) -> tuple[str, ...]:
-    """Return by what an analysis tells its efficiency; by what all have in common if none of several is named."""
-    if analysis is None and len(project.settings.analyses) != 1:
-        return Analysis.strength
-    return tuple(_chosen(project, analysis).strength)
 
 
 def _properties(project: Opened, analysis: str, *, simulated: bool) -> pd.DataFrame:

@@ -264,7 +264,7 @@ def injections(project: Opened, analysis: str | None = None) -> pd.DataFrame:
 def injections_query(project: Opened, analysis: str | None = None) -> tuple[str, RecordDict]:
     """Return the query of the injections of the current configurations, and its values."""
     query = """SELECT s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind, i.amplitude,
-          i.width, i.found, i.found_snr, i.parameters
+          i.width, i.covered, i.found, i.found_snr, i.parameters
         FROM injection i JOIN task t ON t.id = i.task_id JOIN source s ON s.id = i.source_id
         JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
         JOIN project_source m ON m.project_id = c.project_id AND m.source_id = i.source_id

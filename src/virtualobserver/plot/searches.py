@@ -1,0 +1,165 @@
+"""What all searches of a project find of what was injected: one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from virtualobserver.plot.style import UNITS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from virtualobserver.simulate import SearchEfficiency
+
+__all__ = ["searches"]
+
+_SHARES: Final = {
+    "coverage": ("coverage_low", "coverage_high", "Covered by the data"),
+    "search": ("search_low", "search_high", "Found, of what is covered"),
+    "efficiency": ("low", "high", "Found, of all"),
+}
+_WIDTH, _ROW, _HEAD = 12.0, 2.5, 0.9
+"""Inches: of the figure, of one search, of title and axis labels."""
+_PALE: Final = 0.85
+"""Where the colours of the lines end: yellow on white is hard to see."""
+_SIDE_BY_SIDE: Final = 0.035
+"""Step between lines in dex, so that their error bars do not hide one another. Chosen, not tuned."""
+_DENSE, _SPARSE = 1.3, 2.5
+"""Decades up to which an axis says 1, 2, 5, and up to which it says 1, 3; more would run into one another."""
+_YEAR: Final = 365.25  # d, Julian
+
+
+def searches(told: Sequence[SearchEfficiency], *, title: str = "") -> Figure:
+    """Draw a row of panels for each search and kind of events.
+
+    From left to right, against strength, with a line for each duration and intervals of one standard deviation: the
+    share of the events of which the data have anything, the share of these that was found, and both together;
+    then numbers, rate and upper limit.
+    """
+    figure = Figure(figsize=(_WIDTH, _HEAD + _ROW * len(told)), layout="constrained")
+    if title:
+        figure.suptitle(title, fontsize=13)
+    grid = figure.subplots(len(told), 4, squeeze=False, width_ratios=(1, 1, 1, 0.85))
+    for number, (row, one) in enumerate(zip(grid, told, strict=True)):
+        lines = _lines(one)
+        for axes, (share, (low, high, heading)) in zip(row, _SHARES.items(), strict=False):
+            _panel(axes, one, lines, (share, low, high))
+            if number == 0:
+                axes.set_title(heading, fontsize=11, pad=10)
+            if axes is not row[0]:
+                axes.tick_params(labelleft=False)
+        name = one.analysis.replace("_", " ")
+        row[0].set_ylabel(f"{name}\n{one.kind}" if one.kind else name, fontsize=10)
+        _words(row[3], one, lines)
+    return figure
+
+
+def _lines(one: SearchEfficiency) -> list[tuple[str, Any, pd.DataFrame]]:
+    """Return label, colour and rows of each line: one for each class of the second parameter of strength."""
+    table, names = one.table, one.strength
+    if len(names) < 2 or f"{names[1]}_low" not in table:
+        return [("", "#1f4e79", table)]
+    groups = list(table.groupby([f"{names[1]}_low", f"{names[1]}_high"], sort=True))
+    colours = mpl.colormaps["viridis"](np.linspace(0.0, _PALE, max(len(groups), 2)))
+    return [
+        (f"{low:.3g} – {high:.3g}", colour, part)
+        for ((low, high), part), colour in zip(groups, colours, strict=False)
+    ]
+
+
+def _panel(
+    axes: Axes,
+    one: SearchEfficiency,
+    lines: Sequence[tuple[str, Any, pd.DataFrame]],
+    share: tuple[str, str, str],
+) -> None:
+    x, (name, low, high) = one.strength[0], share
+    positive = bool(len(one.table)) and bool((one.table[f"{x}_low"] > 0).all())
+    for number, (_, colour, part) in enumerate(lines):
+        known = part[part[name].notna()].sort_values(f"{x}_low")
+        left, right = known[f"{x}_low"].to_numpy(float), known[f"{x}_high"].to_numpy(float)
+        middle = np.sqrt(left * right) if positive else (left + right) / 2
+        if positive:
+            middle = middle * 10 ** (_SIDE_BY_SIDE * (number - (len(lines) - 1) / 2))
+        value = known[name].to_numpy(float)
+        bars = np.clip([value - known[low], known[high] - value], 0, None)
+        axes.errorbar(
+            middle,
+            value,
+            yerr=bars,
+            fmt="o-",
+            ms=4.5,
+            lw=1.4,
+            elinewidth=1.1,
+            capsize=0,
+            color=colour,
+            zorder=3,
+        )
+    if positive:
+        axes.set_xscale("log")
+        span = np.log10(one.table[f"{x}_high"].max() / one.table[f"{x}_low"].min())
+        axes.xaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if span < _DENSE else (1, 3) if span < _SPARSE else (1,))
+        )
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set(ylim=(-0.04, 1.04), yticks=(0, 0.25, 0.5, 0.75, 1.0))
+    axes.set_xlabel(x, fontsize=9)
+    axes.tick_params(labelsize=8, which="both")
+    axes.grid(color="#e4e4e4", lw=0.7, zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, Any, pd.DataFrame]]) -> None:
+    """Write what the lines are, how many events they stand for, and what follows for their rate."""
+    axes.set_axis_off()
+    y = 1.0
+    if len(lines) > 1:
+        axes.text(0, y, one.strength[1], transform=axes.transAxes, va="top", fontsize=9, color="#444444")
+        for label, colour, _ in lines:
+            y -= 0.115
+            axes.plot(
+                [0.0, 0.1], [y - 0.035] * 2, color=colour, lw=2.2, transform=axes.transAxes, clip_on=False
+            )
+            axes.text(0.14, y, label, transform=axes.transAxes, va="top", fontsize=9)
+        y -= 0.17
+    axes.text(
+        0, y, "\n".join(_facts(one.facts)), transform=axes.transAxes, va="top", fontsize=9, linespacing=1.5
+    )
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    """Return what the injections come to, and what was found without any, line by line."""
+    said = [
+        f"{facts['injected']} injected: {facts['covered']} covered,",
+        f"{facts['recovered']} found",
+    ]
+    if not np.isfinite(facts.get("rate", np.nan)):
+        return [*said, f"{facts['found']} in the data"]
+    factor, unit = (_YEAR, "yr") if facts["unit"] == "d" else (1.0, UNITS.get(facts["unit"], facts["unit"]))
+    rate, low, high, limit = (factor * facts[f"rate{end}"] for end in ("", "_low", "_high", "_limit"))
+    of = f"{facts['sources']} source{'s' if facts['sources'] != 1 else ''}"
+    units = unit if unit in ("yr", "h", "s") else f"{unit}s"
+    said.append(f"{facts['found']} in the data: {_number(facts['exposure'] / factor)} {units} of {of}")
+    if facts["found"]:
+        said.append(f"rate {_number(rate)} ({_number(low)} – {_number(high)}) per {unit}")
+    said.append(f"less than {_number(limit)} per {unit} ({facts['confidence']:.0%})")
+    return said
+
+
+def _number(value: float) -> str:
+    return (
+        f"{value:.2g}"
+        if 1e-3 <= abs(value) < 100
+        else f"{value:.0f}"
+        if 100 <= value < 1e5
+        else f"{value:.1e}"
+    )
