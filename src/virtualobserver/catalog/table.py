@@ -277,6 +277,11 @@ class Catalog:
         """Return the first `n` rows."""
         return self._rows(np.arange(min(n, len(self))))
 
+    def parts(self, size: int) -> Iterator[Self]:
+        """Yield the rows in parts of at most `size`, in their order: all targets at once take a kilobyte each."""
+        for start in range(0, len(self), size):
+            yield self._rows(np.arange(start, min(start + size, len(self))))
+
     def sample(self, n: int, *, seed: int = 0) -> Self:
         """Return `n` rows drawn at random (all, if there are fewer), in their old order."""
         rng = np.random.default_rng(seed)

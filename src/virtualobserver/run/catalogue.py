@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["import_catalogue", "listed_by_survey"]
 
+_PART = 20_000
+"""Rows that are targets at a time, which bounds the memory."""
 _FIELDS = (
     "name",
     "namespace",
@@ -52,7 +54,13 @@ _FIELDS = (
 
 
 def import_catalogue(
-    session: Session, project_id: int, settings: CatalogSettings, *, root: Path, refresh: bool = False
+    session: Session,
+    project_id: int,
+    settings: CatalogSettings,
+    *,
+    root: Path,
+    refresh: bool = False,
+    when_new: Callable[[], None] = lambda: None,
 ) -> int:
     """Make the sources and the membership of a project those of its target list.
 
@@ -69,6 +77,8 @@ def import_catalogue(
         Data folder; downloaded catalogues are kept in its folder ``catalogs``.
     refresh
         Ask archives for their answer again.
+    when_new
+        Called once the list is read and is not the one of the last import.
 
     Returns
     -------
@@ -78,24 +88,36 @@ def import_catalogue(
     catalog = read_catalog(settings, cache=root / "catalogs", refresh=refresh)
     if _is_known(session, project_id, catalog):
         return len(catalog)
-    targets = catalog.targets()
-    ids = _upsert_sources(session, targets)
+    when_new()
+    number = _upsert_catalogue(session, catalog)
+    ids: list[int] = []
+    for part in catalog.parts(_PART):
+        ids += _upsert_part(session, part, project_id, number, first=len(ids))
     session.execute(
         text("DELETE FROM membership WHERE project_id = :p AND source_id <> ALL(:ids)"),
         {"p": project_id, "ids": ids},
     )
+    return len(ids)
+
+
+def _upsert_part(
+    session: Session, part: Catalog, project_id: int, catalog_id: int, *, first: int
+) -> list[int]:
+    """Insert the sources and members of a part of a list whose rows are numbered from `first` on."""
+    targets = part.targets()
+    ids = _upsert_sources(session, targets)
     members: dict[str, Sequence[Any] | NDArray[Any]] = {
         "project_id": np.full(len(ids), project_id),
         "source_id": ids,
-        "catalog_id": np.full(len(ids), _upsert_catalogue(session, catalog)),
-        "number": np.arange(len(ids)),
+        "catalog_id": np.full(len(ids), catalog_id),
+        "number": np.arange(first, first + len(ids)),
         "mag": [target.mag for target in targets],
-        "row": [plain(record) for record in catalog.frame.to_dict("records")],
+        "row": [plain(record) for record in part.frame.to_dict("records")],
     }
     update = ["catalog_id", "number", "mag", "row"]
     key = ["project_id", "source_id"]
     _upsert(session, Membership, members, key=key, update=update, returning="source_id")
-    return len(ids)
+    return ids
 
 
 def listed_by_survey(
