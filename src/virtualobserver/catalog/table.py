@@ -195,8 +195,9 @@ class Catalog:
         known = default_epoch(self.namespace, self.columns)
         if known is not None:
             return np.full(len(self), known)
-        found = [default_epoch(gaia_release(str(name))) for name in self.names]
-        return np.array([np.nan if year is None else year for year in found], dtype=np.float64)
+        releases = [gaia_release(name) for name in self.names]
+        years = {release: default_epoch(release) for release in set(releases)}
+        return np.array([years[release] for release in releases], dtype=np.float64)  # None becomes NaN
 
     def _no_epoch(self, rows: NDArray[np.bool_]) -> str:
         numbers = np.flatnonzero(rows) + 1

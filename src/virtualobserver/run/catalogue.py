@@ -37,6 +37,10 @@ __all__ = ["import_catalogue", "listed_by_survey"]
 
 _PART = 20_000
 """Rows that are targets at a time, which bounds the memory."""
+# Not <> ALL(:ids), which compares each member with every id.
+_LEAVE = text("""
+    DELETE FROM membership m WHERE project_id = :p
+    AND NOT EXISTS (SELECT FROM unnest(CAST(:ids AS bigint[])) i(id) WHERE i.id = m.source_id)""")
 _FIELDS = (
     "name",
     "namespace",
@@ -93,10 +97,7 @@ def import_catalogue(
     ids: list[int] = []
     for part in catalog.parts(_PART):
         ids += _upsert_part(session, part, project_id, number, first=len(ids))
-    session.execute(
-        text("DELETE FROM membership WHERE project_id = :p AND source_id <> ALL(:ids)"),
-        {"p": project_id, "ids": ids},
-    )
+    session.execute(_LEAVE, {"p": project_id, "ids": ids})
     return len(ids)
 
 
