@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
+from support.paths import ROOT
 from support.project import mirror, settings, write_killer
 
 from virtualobserver import Project
@@ -96,3 +101,31 @@ def test_a_list_that_is_written_down_in_parts_has_the_numbers_of_its_rows(
     with Project.open(settings(folder, NAMES[1:]), data=tmp_path / "data", url=url) as project:
         assert project.import_catalogue() == len(NAMES) - 1
         assert [source.name for source in project.sources] == list(NAMES[1:])
+
+
+WAITS = """
+import multiprocessing, signal
+from virtualobserver.run.executors import ProcessExecutor
+if __name__ == "__main__":
+    executor = ProcessExecutor(2)
+    executor.warm()
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    signal.pause()
+"""
+
+
+def test_workers_of_a_driver_that_was_killed_end(tmp_path):
+    script = tmp_path / "waits.py"
+    script.write_text(WAITS)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+    assert len(workers) == 2
+    process.kill()
+    process.communicate(timeout=60)
+    gone, alive = psutil.wait_procs(workers, timeout=300)
+    for one in alive:
+        one.kill()
+    assert len(gone) == 2

@@ -13,7 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, Protocol
 
 from sqlalchemy import text
@@ -30,6 +30,7 @@ Report = tuple[list[int], Counter[str] | None]
 
 _WORKSPACES: dict[tuple[str, str | None], Workspace] = {}
 _LOCK = threading.Lock()
+_AT_WORK = threading.Lock()  # held by a worker process during a batch
 _ROOM = threading.BoundedSemaphore(4)  # batches at once in one process: each holds two database connections
 _TERMINAL = {signal.SIGINT, signal.SIGHUP}
 _AHEAD = 500  # batches handed to a cluster in advance: enough to keep it busy, or to let it grow
@@ -90,7 +91,17 @@ def _awake() -> None:
 
 def _in_worker(job: Job, ids: list[int]) -> Counter[str]:
     """Do a batch in a worker process."""
-    return run_batch(_workspace(job), job, ids)
+    with _AT_WORK:
+        return run_batch(_workspace(job), job, ids)
+
+
+def _leave_with_driver() -> None:
+    """End this process, after the batch it is in, when the driver was killed: nobody would ever tell it to."""
+    driver = parent_process()
+    assert driver is not None
+    driver.join()
+    with _AT_WORK:
+        os._exit(1)
 
 
 def _in_dask_worker(job: Job, ids: list[int]) -> Counter[str]:
@@ -130,6 +141,7 @@ def _quiet_worker(threads: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINAL)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = str(threads)
+    threading.Thread(target=_leave_with_driver, name="driver", daemon=True).start()
 
 
 class ProcessExecutor:
