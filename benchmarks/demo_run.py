@@ -48,11 +48,11 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
         }
         data = Path(folder) / "data"
         with Project.open(configuration, data=data) as project:
-            before, busy, served = _grown(project), _processor(), _server(data)
+            before, busy, served = _grown(project), processor_time(), server_time(data)
             start = time.perf_counter()
             summary = project.run()
-            seconds, processor = time.perf_counter() - start, _processor() - busy
-            server = _server(data) - served
+            seconds, processor = time.perf_counter() - start, processor_time() - busy
+            server = server_time(data) - served
             if summary.failures:
                 msg = f"the run failed, so its time says nothing: {summary.failures[0]}"
                 raise RuntimeError(msg)
@@ -65,13 +65,13 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
     return Measured(seconds, processor, server, again, files, database, peaks[0] / 1024, peaks[1] / 1024)
 
 
-def _processor() -> float:
+def processor_time() -> float:
     """Return the processor time of this process and of the workers that ended."""
     spent = os.times()
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-def _server(data: Path) -> float:
+def server_time(data: Path) -> float:
     """Return the processor time of the embedded server below a data folder, with that of its ended processes."""
     number = int((data / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
     first = psutil.Process(number)

@@ -37,7 +37,7 @@ FAULTS = (
     Fault("run/tasks/commit.py", "AND worker = :worker AND status", "AND status", f"{_BESIDE} -k no_longer_ours"),
     Fault("run/tasks/heartbeat.py", "SET lease = now() + make_interval(secs => :lease)", "SET lease = lease",
           f"{_BESIDE} -k is_renewed"),
-    Fault("run/tasks/fetch.py", 'status = "done" if ids else "empty"', 'status = "done"', f"{_INPUTS} -k empty"),
+    Fault("run/tasks/fetch.py", 'Outcome(claim, "empty"', 'Outcome(claim, "done"', f"{_INPUTS} -k empty"),
     Fault("run/tasks/fetch.py", "if error := landing.errors.get(claim.task_id):", "if error := None:",
           f"{_BESIDE} -k nothing_there"),
     Fault("run/tasks/fetch.py", 'DELETE FROM source_raw WHERE task_id = ANY(:ids)',
@@ -49,7 +49,7 @@ FAULTS = (
     Fault("run/plan.py", 'row.status == "running" and not row.expired', "False", f"{_BESIDE} -k waits_for"),
     Fault("run/plan.py", "    return Open(missing, len(ready)", "    return Open(0, len(ready)", f"{_BESIDE} -k without_a_task"),
     Fault("run/plan.py", "AND status IN ('done', 'empty')\"),\n", "AND status = 'done'\"),\n", f"{_INPUTS} -k was_empty"),
-    Fault("run/driver.py", "    return found.ready > 0", "    return False", f"{_BESIDE} -k runs_out"),
+    Fault("run/driver.py", ".held and not found.ready:", ".held and False:", f"{_BESIDE} -k waits_for"),
     Fault("run/driver.py", "OR t.id = ANY(:others))", "OR false)", f"{_BESIDE} -k no_success"),
     Fault("run/upkeep/prune.py", "            raise RunError(msg)\n        mine", "            pass\n        mine",
           f"{_BESIDE} -k under_a_run"),
@@ -60,7 +60,8 @@ FAULTS = (
     Fault("io/http/download.py", "            _check_same(part, reply, total)\n", "", "tests/io/http/test_http.py -k another_version"),
     Fault("io/http/download.py", "note[n] != now[n]", "note[n] == now[n]", "tests/io/http/test_http.py -k fault_12"),
     Fault("io/http/download.py", "if total is not None and have != total:", "if False:", "tests/io/http/test_http.py -k fault_12"),
-    Fault("io/store.py", "ref.checksum is not None and found != ref.checksum", "False", "tests/io/test_store.py"),
+    Fault("io/hdf5.py", "return container, block.checksum() == wanted", "return container, True", "tests/io/test_store.py"),
+    Fault("io/store.py", "_sha256(path) != ref.checksum", "False", "tests/io/test_store.py"),
     Fault("io/store.py", "if (self.root / path).is_symlink():\n            self.quarantine", "if False:\n            self.quarantine",
           "tests/io/test_store.py -k set_aside"),
     Fault("io/names.py", "def safe_name(", "def unsafe_name(", "tests/io/test_names.py"),
@@ -68,7 +69,7 @@ FAULTS = (
     Fault("db/archive.py", "greatest(r.next_free, r.blocked, clock_timestamp())", "clock_timestamp()",
           "tests/db/test_archive_slots.py"),
     Fault("db/archive.py", "greatest(r.blocked, excluded.blocked)", "excluded.blocked", "tests/db/test_archive_slots.py"),
-    Fault("maths/lightcurves/statistics.py", "1.4826", "1.4286", "tests/maths/lightcurves/test_statistics.py"),
+    Fault("conventions.py", "1.482602218505602", "1.428602218505602", "tests/maths/lightcurves/test_statistics.py"),
     Fault("maths/photometry.py", "zero_point - 2.5 * np", "zero_point - 2.512 * np", "tests/maths/test_photometry.py"),
     Fault("maths/times.py", "/ (2.0 * SECONDS_PER_DAY)", "/ (3.0 * SECONDS_PER_DAY)", "tests/maths/test_times.py"),
     Fault("observatories/ztf/reduce.py", "_, first = np.unique(pairs, axis=0, return_index=True)",
@@ -121,9 +122,9 @@ def main() -> int:
     results = []
     for fault in chosen:
         if fault.look not in sound:
-            sound[fault.look] = fails(fault, put=False) is False
+            sound[fault.look] = not fails(fault, put=False)
         state = {True: "caught", False: "MISSED", None: "no such place"}[fails(fault)]
-        results.append(state if sound[fault.look] else "tests fail without it")
+        results.append("tests fail without it" if state == "caught" and not sound[fault.look] else state)
         print(
             f"{results[-1]:<22} {fault.file}: {fault.old.strip()[:70]!r} -> {fault.new.strip()[:50]!r}",
             flush=True,

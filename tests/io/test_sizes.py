@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 import zlib
 
 import h5py
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits as afits
+from support.paths import ROOT
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import sizes, tables
@@ -136,3 +140,43 @@ def test_a_bulk_file_that_promises_more_rows_than_memory_holds_is_refused(tmp_pa
         bulk.BulkFile(path.read_bytes(), path.name)
     with pytest.raises(InvalidFile, match="would take 8000000 bytes"):
         bulk.holds(path, 245101100000001)
+
+
+READS_WITH_LITTLE = """
+import os, resource, sys, time
+import psutil
+from virtualobserver.io.tables import frame_of_csv
+content = b"name,ra\\n" + b"".join(b"s%d,%d.5\\n" % (n, n % 360) for n in range(20000))
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+for megabytes in map(int, sys.argv[1:]):
+    child = os.fork()  # before Arrow has any thread
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        allowed = psutil.Process().memory_info().vms + (megabytes << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
+        try:
+            os._exit(0 if len(frame_of_csv(content)) == 20000 else 9)
+        except MemoryError:
+            os._exit(7)
+    deadline = time.monotonic() + 100
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            ended = os.waitpid(child, 0)
+            break
+        time.sleep(0.02)
+    print(megabytes, os.waitstatus_to_exitcode(ended[1]))
+"""
+
+
+def test_a_table_is_read_or_refused_however_little_address_space_is_left():
+    tried = ["4", "11", "21", "31", "41", "60", "2000"]
+    done = subprocess.run(
+        [sys.executable, "-c", READS_WITH_LITTLE, *tried],
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, check=True, timeout=900,
+    )  # fmt: skip
+    codes = dict(map(int, line.split()) for line in done.stdout.splitlines())
+    assert [str(megabytes) for megabytes in codes] == tried
+    assert set(codes.values()) == {0, 7}, codes  # a table or MemoryError, no signal and no waiting
+    assert codes[4] == 7
+    assert codes[2000] == 0

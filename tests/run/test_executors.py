@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
+from support.paths import ROOT
 from support.project import mirror, settings, write_killer
 
 from virtualobserver import Project
 from virtualobserver.errors import RunError
+from virtualobserver.run import catalogue
+from virtualobserver.run.executors import ProcessExecutor, SerialExecutor
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
 
@@ -34,6 +43,9 @@ class Graveyard:
 
     handed_out = 0
 
+    def warm(self):
+        """Nothing to start."""
+
     def map(self, job, batches):
         for ids in batches:
             self.handed_out += 1
@@ -52,3 +64,68 @@ def test_fault_25_workers_that_die_before_they_begin_end_the_run(tmp_path, folde
         assert graveyard.handed_out < 5 * len(NAMES)
         monkeypatch.undo()
         assert not project.run().failed
+
+
+def test_workers_start_once_a_new_list_of_targets_is_read_and_not_for_a_known_one(
+    tmp_path, folder, url, monkeypatch
+):
+    started = []
+    monkeypatch.setattr(SerialExecutor, "warm", lambda _: started.append(True))
+    with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
+        project.run()
+        assert started == [True]
+        assert project.run().worked == 0
+        assert started == [True]
+
+
+def test_a_warm_executor_has_all_its_workers_before_there_is_a_batch():
+    with closing(ProcessExecutor(2)) as executor:
+        before = {child.pid for child in multiprocessing.active_children()}
+        executor.warm()
+        assert len({child.pid for child in multiprocessing.active_children()} - before) == 2
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_list_that_is_written_down_in_parts_has_the_numbers_of_its_rows(
+    tmp_path, folder, url, monkeypatch, rows
+):
+    monkeypatch.setattr(catalogue, "_PART", rows)
+    with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
+        assert project.import_catalogue() == len(NAMES)
+        members = project.sql(
+            "SELECT s.name, m.number, m.row->>'name' AS row FROM membership m JOIN source s ON s.id = m.source_id "
+            "ORDER BY m.number"
+        )
+        assert list(members["name"]) == list(members["row"]) == list(NAMES)
+        assert list(members["number"]) == list(range(len(NAMES)))
+    with Project.open(settings(folder, NAMES[1:]), data=tmp_path / "data", url=url) as project:
+        assert project.import_catalogue() == len(NAMES) - 1
+        assert [source.name for source in project.sources] == list(NAMES[1:])
+
+
+WAITS = """
+import multiprocessing, signal
+from virtualobserver.run.executors import ProcessExecutor
+if __name__ == "__main__":
+    executor = ProcessExecutor(2)
+    executor.warm()
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    signal.pause()
+"""
+
+
+def test_workers_of_a_driver_that_was_killed_end(tmp_path):
+    script = tmp_path / "waits.py"
+    script.write_text(WAITS)
+    process = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+    )  # fmt: skip
+    workers = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
+    assert len(workers) == 2
+    process.kill()
+    process.communicate(timeout=60)
+    gone, alive = psutil.wait_procs(workers, timeout=300)
+    for one in alive:
+        one.kill()
+    assert len(gone) == 2

@@ -95,9 +95,8 @@ def held_at(project: Project, monkeypatch: pytest.MonkeyPatch, name: str):
     return future, go_on
 
 
-def test_a_run_waits_for_what_a_run_beside_it_holds(open_project, monkeypatch):
-    first, second = open_project("first"), open_project("second")
-    future, go_on = held_at(first, monkeypatch, "s3")
+def told_when_it_waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what is set once a run waits for another."""
     waiting = threading.Event()
 
     def noted(seconds):
@@ -105,6 +104,13 @@ def test_a_run_waits_for_what_a_run_beside_it_holds(open_project, monkeypatch):
         time.sleep(seconds)
 
     monkeypatch.setattr(driver, "time", SimpleNamespace(sleep=noted))
+    return waiting
+
+
+def test_a_run_waits_for_what_a_run_beside_it_holds(open_project, monkeypatch):
+    first, second = open_project("first"), open_project("second")
+    future, go_on = held_at(first, monkeypatch, "s3")
+    waiting = told_when_it_waits(monkeypatch)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(second.run)
         waits = waiting.wait(300)
@@ -123,10 +129,13 @@ def test_a_run_waits_for_what_a_run_beside_it_holds(open_project, monkeypatch):
 def test_a_task_that_fails_with_the_run_beside_is_no_success_here(open_project, monkeypatch):
     first, second = open_project("first"), open_project("second")
     future, go_on = held_at(first, monkeypatch, "s3")
+    waiting = told_when_it_waits(monkeypatch)
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(second.run)
+        waits = waiting.wait(300)  # else it might begin after the failure, and try again itself
         monkeypatch.setattr(landing, "_outcome", _failing(landing._outcome))
         go_on.set()
+        assert waits
         summary = other.result(300)
         future.result(300)
     assert not summary.complete

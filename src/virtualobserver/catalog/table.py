@@ -196,8 +196,9 @@ class Catalog:
         known = default_epoch(self.namespace, self.columns)
         if known is not None:
             return np.full(len(self), known)
-        found = [default_epoch(gaia_release(str(name))) for name in self.names]
-        return np.array([np.nan if year is None else year for year in found], dtype=np.float64)
+        releases = [gaia_release(name) for name in self.names]
+        years = {release: default_epoch(release) for release in set(releases)}
+        return np.array([years[release] for release in releases], dtype=np.float64)  # None becomes NaN
 
     def _no_epoch(self, rows: NDArray[np.bool_]) -> str:
         numbers = np.flatnonzero(rows) + 1
@@ -277,6 +278,11 @@ class Catalog:
     def limit(self, n: int) -> Self:
         """Return the first `n` rows."""
         return self._rows(np.arange(min(n, len(self))))
+
+    def parts(self, size: int) -> Iterator[Self]:
+        """Yield the rows in parts of at most `size`, in their order: all targets at once take a kilobyte each."""
+        for start in range(0, len(self), size):
+            yield self._rows(np.arange(start, min(start + size, len(self))))
 
     def sample(self, n: int, *, seed: int = 0) -> Self:
         """Return `n` rows drawn at random (all, if there are fewer), in their old order."""

@@ -7,17 +7,26 @@ import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
 from virtualobserver.errors import InvalidFile
 
 if TYPE_CHECKING:
     import pyarrow.parquet
 
-__all__ = ["ALWAYS", "check_claim", "check_parquet", "check_size", "most_bytes"]
+__all__ = ["ALWAYS", "check_claim", "check_parquet", "check_room", "check_size", "most_bytes"]
 
 ALWAYS: Final = 1 << 28
 """Bytes that any file may ask for, however small it is."""
 _TIMES: Final = 1100
 """Bytes that one byte of a file may become: deflate, the densest of the packings in use, reaches 1032."""
+
+_STACK: Final = 8 << 20
+"""Address space of a thread where the system does not say."""
+_POOLS: Final = 64 << 20
+"""Address space that Arrow's pools of memory take when they begin."""
+_IO_THREADS: Final = 8
+"""Threads that Arrow reads with, besides one for each core."""
 
 
 def most_bytes() -> int:
@@ -42,6 +51,30 @@ def check_size(wanted: int, place: Path | str) -> None:
         raise InvalidFile(msg)
 
 
+def check_room(wanted: int, place: Path | str) -> None:
+    """Raise `MemoryError` if the address space of this process (``ulimit -v``) is used up but for a little.
+
+    Arrow ends the program, or waits for ever, where it cannot start its threads.
+
+    Parameters
+    ----------
+    wanted
+        Bytes that are needed besides what Arrow takes for itself.
+    place
+        File, for the message.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if allowed == resource.RLIM_INFINITY:
+        return
+    stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    stack = _STACK if stack == resource.RLIM_INFINITY else stack
+    needed = wanted + _POOLS + stack * ((os.cpu_count() or 1) + _IO_THREADS)
+    left = allowed - psutil.Process().memory_info().vms
+    if left < needed:
+        msg = f"{place}: reading takes {needed >> 20} MiB of address space, and {max(left, 0) >> 20} are left"
+        raise MemoryError(msg)
+
+
 def check_claim(wanted: int, size: int, place: Path | str) -> None:
     """Raise `InvalidFile` if a file promises more than its bytes can hold, or than there is memory for.
 
@@ -62,5 +95,6 @@ def check_claim(wanted: int, size: int, place: Path | str) -> None:
 
 def check_parquet(facts: pyarrow.parquet.FileMetaData, place: Path | str) -> None:
     """Raise `InvalidFile` if a Parquet file with this metadata becomes more than there is memory for."""
+    check_room(0, place)
     groups = (facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
     check_size(max(sum(groups), 8 * facts.num_rows * facts.num_columns), place)

@@ -36,7 +36,7 @@ from virtualobserver.io.atomic import replacing, write_bytes
 from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
-from virtualobserver.io.sizes import check_claim, check_parquet, check_size, most_bytes
+from virtualobserver.io.sizes import check_claim, check_parquet, check_room, check_size, most_bytes
 from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
@@ -222,6 +222,10 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
 # --- CSV and Parquet --------------------------------------------------------------------------------------
 
 
+_CSV_TIMES = 10
+"""Bytes of memory that a byte of text takes while it becomes a table."""
+
+
 def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
     """Parse CSV text exactly: every column is whole numbers, floats, booleans or text, never a mixture.
 
@@ -229,7 +233,10 @@ def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
     ------
     InvalidFile
         If a line has another number of fields than the header, or the text is not UTF-8.
+    MemoryError
+        If this process may not have the address space for it.
     """
+    check_room(_CSV_TIMES * len(content), name)
     lines = content.lstrip(b"\xef\xbb\xbf")
     while lines.startswith(b"#"):
         lines = lines.partition(b"\n")[2]

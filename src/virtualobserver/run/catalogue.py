@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 __all__ = ["import_catalogue", "listed_by_survey"]
 
+_PART = 20_000
+"""Rows that are targets at a time, which bounds the memory."""
+# Not <> ALL(:ids), which compares each member with every id.
+_LEAVE = text("""
+    DELETE FROM membership m WHERE project_id = :p
+    AND NOT EXISTS (SELECT FROM unnest(CAST(:ids AS bigint[])) i(id) WHERE i.id = m.source_id)""")
 _FIELDS = (
     "name",
     "namespace",
@@ -53,7 +59,13 @@ _FIELDS = (
 
 
 def import_catalogue(
-    session: Session, project_id: int, settings: CatalogSettings, *, root: Path, refresh: bool = False
+    session: Session,
+    project_id: int,
+    settings: CatalogSettings,
+    *,
+    root: Path,
+    refresh: bool = False,
+    when_new: Callable[[], None] = lambda: None,
 ) -> int:
     """Make the sources and the membership of a project those of its target list.
 
@@ -70,6 +82,8 @@ def import_catalogue(
         Data folder; downloaded catalogues are kept in its folder ``catalogs``.
     refresh
         Ask archives for their answer again.
+    when_new
+        Called once the list is read and is not the one of the last import.
 
     Returns
     -------
@@ -79,24 +93,33 @@ def import_catalogue(
     catalog = read_catalog(settings, cache=root / "catalogs", refresh=refresh)
     if _is_known(session, project_id, catalog):
         return len(catalog)
-    targets = catalog.targets()
+    when_new()
+    number = _upsert_catalogue(session, catalog)
+    ids: list[int] = []
+    for part in catalog.parts(_PART):
+        ids += _upsert_part(session, part, project_id, number, first=len(ids))
+    session.execute(_LEAVE, {"p": project_id, "ids": ids})
+    return len(ids)
+
+
+def _upsert_part(
+    session: Session, part: Catalog, project_id: int, catalog_id: int, *, first: int
+) -> list[int]:
+    """Insert the sources and members of a part of a list whose rows are numbered from `first` on."""
+    targets = part.targets()
     ids = _upsert_sources(session, targets)
-    session.execute(
-        text("DELETE FROM membership WHERE project_id = :p AND source_id <> ALL(:ids)"),
-        {"p": project_id, "ids": ids},
-    )
     members: dict[str, Sequence[Value] | Array] = {
         "project_id": np.full(len(ids), project_id),
         "source_id": ids,
-        "catalog_id": np.full(len(ids), _upsert_catalogue(session, catalog)),
-        "number": np.arange(len(ids)),
+        "catalog_id": np.full(len(ids), catalog_id),
+        "number": np.arange(first, first + len(ids)),
         "mag": [target.mag for target in targets],
-        "row": [plain(record) for record in catalog.frame.to_dict("records")],
+        "row": [plain(record) for record in part.frame.to_dict("records")],
     }
     update = ["catalog_id", "number", "mag", "row"]
     key = ["project_id", "source_id"]
     _upsert(session, Membership, members, key=key, update=update, returning="source_id")
-    return len(ids)
+    return ids
 
 
 def listed_by_survey(

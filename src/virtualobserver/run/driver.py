@@ -7,7 +7,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
-__all__ = ["Choice", "Progress", "Summary", "drive"]
+__all__ = ["Choice", "Progress", "Summary", "drive", "executor_of"]
 
 _PACKAGES = ("numpy", "scipy", "pandas", "astropy", "h5py", "sqlalchemy", "psycopg2-binary", "pyarrow")
 _PASSES = 3  # over the steps, should another run put something in question that was done
@@ -115,18 +116,31 @@ Progress = Callable[[str, int, Counter[str]], None]
 _log = get_logger(__name__)
 
 
-def drive(project: Opened, choice: Choice, *, progress: Progress | None = None) -> Summary:
+def executor_of(project: Opened) -> Executor:
+    """Return what does the batches of a project, as its settings ask; close it after the run.
+
+    Raises
+    ------
+    ConfigError
+        If it is a cluster that cannot reach the database.
+    """
+    _check_place(project)
+    return make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
+
+
+def drive(
+    project: Opened, choice: Choice, executor: Executor, *, progress: Progress | None = None
+) -> Summary:
     """Run a project and return what was done.
 
     Every step is planned when the steps before it have ended. Tasks that failed are tried once more in each
     run; empty and stale ones only with ``refresh``.
     """
-    _check_place(project)
     run_id, summary = _begin(project), Summary()
     try:
         # what takes files away looks for this sign of life
         with Heartbeat(project.workspace.database, run_name(run_id), project.settings.run.lease):
-            _do_all(project, choice, summary, run_id=run_id, progress=progress)
+            _do_all(_Drive(project, choice, executor, run_id, progress, summary))
     finally:
         _end(project, run_id, summary)
     dropped = [role for role, kept in project.settings.keep.items() if not kept]
@@ -181,21 +195,16 @@ class _Drive:
         return () if step.kind == "calibrate" else self.choice.only
 
 
-def _do_all(
-    project: Opened, choice: Choice, summary: Summary, *, run_id: int, progress: Progress | None
-) -> None:
+def _do_all(run: _Drive) -> None:
     """Do all steps; a server that went away is waited for once, and what was done is not done again."""
-    for attempt in (1, 2):
-        executor = make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
-        try:
-            return _do_steps(_Drive(project, choice, executor, run_id, progress, summary))
-        except DBAPIError as error:
-            if attempt == 2 or choice.redo or not project.workspace.database.is_lost(error):
-                raise
-            project.workspace.database.recover()
-        finally:
-            executor.close()
-    return None
+    try:
+        return _do_steps(run)
+    except DBAPIError as error:
+        if run.choice.redo or not run.project.workspace.database.is_lost(error):
+            raise
+    run.project.workspace.database.recover()
+    with closing(executor_of(run.project)) as executor:  # workers may still hold batches of before
+        return _do_steps(replace(run, executor=executor, statistics=_Statistics()))
 
 
 def _do_steps(run: _Drive) -> None:

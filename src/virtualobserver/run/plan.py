@@ -96,6 +96,11 @@ WHERE t.step = :step AND t.digest = :digest AND t.source_id IN ({{sources}})
   AND t.status IN ('pending', 'running', 'failed') AND {_NAMED}
   AND (CAST(:stage AS text) = '' OR t.unit = :stage OR starts_with(t.unit, :stage || '/'))"""
 
+# An index answers this; the rank is that of all tasks, which have to be sorted for it.
+_ANY_OPEN = text("""
+SELECT EXISTS (SELECT FROM task
+WHERE step = :step AND digest = :digest AND (status = ANY(:statuses) OR status = 'running'))""")
+
 _MORE_INJECTIONS = f"""
 UPDATE task SET status = 'pending'
 WHERE step = :step AND digest = :digest AND status = 'done' AND extent < :number
@@ -272,6 +277,9 @@ def runnable(
     The rank numbers all tasks of the step in the order of the sky, done or not, so that batches fall the
     same way when a run is taken up again.
     """
+    values = _parameters(step, project_id, statuses=list(statuses), only=list(only), stage=stage)
+    if not session.execute(_ANY_OPEN, values).scalar_one():
+        return []
     rows = session.execute(
         text(f"""
         SELECT id, rank, deaths FROM (
@@ -284,7 +292,7 @@ def runnable(
           AND (CAST(:stage AS text) = '' OR unit = :stage OR starts_with(unit, :stage || '/'))
           AND (cardinality(CAST(:only AS text[])) = 0 OR name = ANY(:only) OR aliases && CAST(:only AS text[]))
         ORDER BY rank"""),
-        _parameters(step, project_id, statuses=list(statuses), only=list(only), stage=stage),
+        values,
     )
     return [(row.id, row.rank, row.deaths) for row in rows]
 

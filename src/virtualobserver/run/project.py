@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +18,7 @@ from virtualobserver.config.shipped import find_config
 from virtualobserver.data.show import facts_html
 from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
-from virtualobserver.run.driver import Choice, Progress, Summary, drive
+from virtualobserver.run.driver import Choice, Progress, Summary, drive, executor_of
 from virtualobserver.run.listings import compare
 from virtualobserver.run.opened import Opened
 from virtualobserver.run.views import efficiency as searches
@@ -95,14 +96,22 @@ class Project(Opened):
 
     # -- work -------------------------------------------------------------------------------------------------
 
-    def import_catalogue(self, *, refresh: bool = False) -> int:
+    def import_catalogue(self, *, refresh: bool = False, when_new: Callable[[], None] = lambda: None) -> int:
         """Bring the project's target list into the database; return the number of targets.
 
-        With `refresh`, an archive that the list comes from is asked again.
+        With `refresh`, an archive that the list comes from is asked again; `when_new` is called once a list that
+        changed is read.
         """
         settings = listed_by_survey(self.settings.catalog, self.steps, self.workspace, refresh=refresh)
         with self.session() as session, session.begin():
-            return import_catalogue(session, self.id, settings, root=self.workspace.root, refresh=refresh)
+            return import_catalogue(
+                session,
+                self.id,
+                settings,
+                root=self.workspace.root,
+                refresh=refresh,
+                when_new=when_new,
+            )
 
     def run(
         self,
@@ -128,11 +137,13 @@ class Project(Opened):
         progress
             Called with step, number of tasks and counts so far.
         """
-        self.import_catalogue(refresh=refresh)
         choice = Choice(step=step, only=tuple(only), redo=redo, refresh=refresh)
-        _log.info("run started", project=self.name, data=str(self.workspace.root))
         try:
-            summary = drive(self, choice, progress=progress)
+            with closing(executor_of(self)) as executor:
+                # workers start while the targets of a new list are written down
+                self.import_catalogue(refresh=refresh, when_new=executor.warm)
+                _log.info("run started", project=self.name, data=str(self.workspace.root))
+                summary = drive(self, choice, executor, progress=progress)
         except KeyboardInterrupt:
             results.save_histograms(
                 self, changed=True

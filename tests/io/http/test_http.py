@@ -388,9 +388,28 @@ def test_fault_12_broken_file_is_resumed_from_where_it_broke(
         http.download(url, tmp_path / "f", sha256=hashlib.sha256(BODY).hexdigest())
     assert (tmp_path / "f").read_bytes() == BODY
     assert files(tmp_path) == ["f"]
+    assert len(archive.asked) == 2  # what has come is not fetched again
     assert archive.asked[1].headers["range"] == "bytes=70000-"
     assert archive.asked[1].headers["if-range"] == '"v1"'
     assert seen[-1] == (len(BODY), len(BODY))
+
+
+@pytest.mark.parametrize(("sent", "goes_on"), [(100_000, "bytes=100000-"), (len(BODY) + 5, None)])
+def test_fault_12_rest_that_is_not_the_whole_rest_is_no_file(
+    archive: Loopback, tmp_path: Path, fake: FakeTime, sent: int, goes_on: str | None
+) -> None:
+    etag = {"ETag": '"v1"'}
+    said = etag | {"Content-Range": f"bytes 70000-{sent - 1}/{len(BODY)}"}
+    url = archive.on(
+        "/f",
+        Act(body=BODY, cut=70_000, headers=etag),
+        Act(status=206, body=(BODY + b"more.")[70_000:sent], headers=said),
+        Act(body=BODY, headers=etag, ranges=True),
+    )
+    with client(fake) as http:
+        http.download(url, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == BODY
+    assert [asked.headers.get("range") for asked in archive.asked] == [None, "bytes=70000-", goes_on]
 
 
 def test_fault_12_ignored_range_restarts_from_zero(archive: Loopback, tmp_path: Path, fake: FakeTime) -> None:

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from virtualobserver.db.archive import DatabaseSlots
 from virtualobserver.errors import ConfigError, PluginError
-from virtualobserver.io.http.client import HttpClient
-from virtualobserver.io.http.ratelimit import SlotRateLimiter
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue
     from virtualobserver.catalog.solver import CatalogueSolver
     from virtualobserver.db.engine import Database
+    from virtualobserver.io.http.client import HttpClient
     from virtualobserver.run.steps import Step
     from virtualobserver.run.workspace import Workspace
 
@@ -107,6 +106,10 @@ class _SlottedClients:
     database: Database
 
     def __call__(self) -> HttpClient:
+        # few steps ask an archive, and every worker would import it
+        from virtualobserver.io.http.client import HttpClient
+        from virtualobserver.io.http.ratelimit import SlotRateLimiter
+
         return HttpClient(limiter=SlotRateLimiter(_RATE, DatabaseSlots(self.database)))
 
 
