@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from virtualobserver.ccd.folder import belongs, folder_raws, raw_of
+from virtualobserver.ccd.folder import belongs, folder_raws, level_of, raw_of
 from virtualobserver.ccd.header import facts_of, place_of, unit_of
 from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.ccd.making import make_masters
@@ -138,5 +138,6 @@ class CCDObservatory(VirtualObservatory):
         counts
             Shape (rows, columns), ADU.
         """
-        facts = facts_of(name, header, (counts.shape[0], counts.shape[1]), self.settings)
+        shape = (counts.shape[0], counts.shape[1])
+        facts = facts_of(name, header, shape, self.settings, level=lambda: level_of(counts))
         return raw_of(name, facts, content=image_bytes(Image(counts, header=header)))

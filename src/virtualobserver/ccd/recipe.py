@@ -83,7 +83,7 @@ def reduce_frame(
     loaded = loaded or LoadedMasters()
     masters = pick(aux.masters, raw.header, settings, loaded)
     changes = master_changes(aux.masters, loaded)
-    flagged = [*_flags(masters, raw, settings), *masters.small, *_changed(changes, settings)]
+    flagged = [*_flags(masters, raw, settings), *masters.doubts, *_changed(changes, settings)]
     done = calibrate_frame(
         frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat,
         mask=_known_bad(holes, masters),
@@ -133,16 +133,19 @@ def _known_bad(holes: NDArray[np.bool_] | None, masters: Picked) -> NDArray[np.u
 def _flags(masters: Picked, raw: RawRef, settings: CCDSettings) -> list[str]:
     """Return why the frame is not fully calibrated, or refuse it."""
     choice = masters.choice
-    if not choice.flagged:
-        return []
+    no_flat = masters.flat is None and settings.without_flat == "flag"
+    flat = [f"no flat of filter {raw.header['band']!r}"] if no_flat else []
+    enough = settings.without_dark == "accept" and choice.how == "bias" and not masters.level
+    if not choice.flagged or enough:
+        return flat
     # a camera of which no dark was ever taken is used with its bias alone, as is one whose dark would do harm
     only_bias = choice.how == "bias" and (
         "no master dark of this camera" in choice.reason or masters.mask is not None
     )
-    if settings.without_dark == "refuse" and not only_bias:
+    if settings.without_dark == "refuse" and not only_bias and not masters.level:
         msg = f"{raw.archive_id}: {choice.reason}; take darks, or set without_dark: flag"
         raise DataError(msg)
-    return [choice.reason]
+    return [choice.reason, *flat]
 
 
 def _changed(changes: Mapping[str, float], settings: CCDSettings) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import pydantic
 
 from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, merged
+from virtualobserver.ccd.rules import FrameRules
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatory import ObservatorySettings
 
@@ -90,10 +91,10 @@ class CCDSettings(Instrument, ObservatorySettings):
 
     instrument: ClassVar[Instrument] = Instrument()
 
-    night: Literal["folder", "noon", "name"] = setting(
+    night: Literal["folder", "directory", "noon", "name"] = setting(
         "folder",
-        doc="What tells the night of a frame: the date of its folder, else the noon before it at the site; only the "
-        "noon; or a date in the name of its file first",
+        doc="What tells the night of a frame: the date of its folder, else the noon before it at the site; the name of "
+        "its folder, whatever it is; only the noon; or a date in the name of its file first",
         step="fetch",
     )
     fields: Literal["all", "object", "position"] = setting(
@@ -103,6 +104,29 @@ class CCDSettings(Instrument, ObservatorySettings):
     )
     field_radius: float = setting(
         0.5, doc="Largest distance of a pointing from its target", unit="deg", step="fetch", gt=0
+    )
+    duplicates: Literal["prefix", "error"] = setting(
+        "prefix",
+        doc="Files of one name in several nights: each is known by its night too, or an error that names them",
+        step="fetch",
+    )
+    ignored: FrameRules = setting(
+        [],
+        doc="Files that are no frames: a list of `night`, `files`, or YAML files with it",
+        step="fetch",
+        path=True,
+    )
+    corrections: FrameRules = setting(
+        [],
+        doc="Keywords that are wrong in headers: a list of `night`, `files`, `replace`, or YAML files with it",
+        step="fetch",
+        path=True,
+    )
+    forced: FrameRules = setting(
+        [],
+        doc="Kinds of frames whatever headers say: a list of `night`, `files`, `kind`, or YAML files with it",
+        step="fetch",
+        path=True,
     )
     temperature_bin: float = setting(
         2.0, doc="Darks within such a step of temperature make one master", unit="deg_C", step="fetch", gt=0
@@ -117,15 +141,27 @@ class CCDSettings(Instrument, ObservatorySettings):
         True, doc="Scale darks of other exposure times about the bias, where there is one"
     )
     masters_within: float = setting(30.0, doc="Largest age of a master", unit="d", ge=0)
+    masters_warn: float = setting(
+        30.0, doc="Age of a master beyond which what it is used for is flagged", unit="d", step="reduce", ge=0
+    )
     fewest_frames: int = setting(
         3, doc="Frames of a master below which what it is used for is flagged: with fewer, cosmic rays stay in it",
         step="reduce", ge=1,
     )  # fmt: skip
-    without_dark: Literal["refuse", "flag"] = setting(
+    without_dark: Literal["refuse", "flag", "accept"] = setting(
         "refuse",
         doc="A frame for which there is neither a dark that suits nor a bias, or only darks that do not suit: "
-        "an error, or calibrated as far as possible and flagged",
+        "an error, or calibrated as far as possible and flagged; accept = the same, but a bias alone is enough",
         step="reduce",
+    )
+    without_bias: Literal["nothing", "level"] = setting(
+        "nothing",
+        doc="A frame without bias and dark: nothing is subtracted, or the median of the nearest bias of the camera "
+        "in another mode; flagged both",
+        step="reduce",
+    )
+    without_flat: Literal["accept", "flag"] = setting(
+        "accept", doc="A frame without a flat is used, or used and flagged", step="reduce"
     )
     hot_sigma: float = setting(
         5.0, doc="Hot pixels exceed the median dark by so much", unit="sigma", step="calibrate", gt=0
