@@ -74,9 +74,46 @@ class PhotometrySettings(Settings):
         20.0, doc="Least signal-to-noise ratio of stars of the zero point", step="reduce.photometry", ge=0
     )
     zero_fewest: int = setting(8, doc="Least stars of a zero point", step="reduce.photometry", ge=3)
-    mag_range: tuple[float, float] | None = setting(
-        None, doc="Brightest and faintest stars of the zero point", unit="mag", step="reduce.photometry"
+    brightest: float | None = setting(
+        None,
+        doc="Brightest star of the zero point",
+        unit="mag",
+        step="reduce.photometry",
+        aliases=("MIN_MAG",),
     )
+    faintest: float | None = setting(
+        None,
+        doc="Faintest star of the zero point",
+        unit="mag",
+        step="reduce.photometry",
+        aliases=("MAX_MAG",),
+    )
+    max_mag_error: float | None = setting(
+        None, doc="Largest error of a star of the zero point, in the catalogue and in the frame", unit="mag",
+        step="reduce.photometry", gt=0, aliases=("MAX_MAGERR",),
+    )  # fmt: skip
+    zero_clip: float = setting(
+        5.0, doc="Stars of the zero point that are farther off are left out", unit="sigma", step="reduce.photometry",
+        gt=0, aliases=("SIGM",),
+    )  # fmt: skip
+    r2: float | None = setting(
+        None, doc="A frame whose zero point explains less of the variance of the stars' magnitudes is flagged",
+        step="reduce.photometry", ge=0, le=1, aliases=("R2",),
+    )  # fmt: skip
+    fwhm_radius: float | None = setting(
+        None,
+        doc="Radius, in widths of the stars (FWHM), of a further aperture, drawn out along trails, of which zero point "
+        "and magnitudes are then made; unset = they are made in `zero_radius`",
+        step="reduce.photometry", gt=0,
+    )  # fmt: skip
+    trail: float = setting(
+        0.5, doc="Length of a trail, in widths of the stars, from which the aperture is drawn out along it",
+        step="reduce.photometry", gt=0,
+    )  # fmt: skip
+    near_star: float = setting(
+        3.0, doc="A source this near a star of the catalogue that is not itself is flagged; in widths of the stars",
+        step="reduce.photometry", ge=0,
+    )  # fmt: skip
     colour_term: float | None = setting(
         None, doc="Taken as known; unset = fitted where the stars have colours", step="reduce.photometry"
     )

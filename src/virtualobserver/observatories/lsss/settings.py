@@ -9,7 +9,7 @@ import pydantic
 
 from virtualobserver.ccd.instrument import Instrument, KeywordSettings, Place, ReadAs, merged
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings, SolveSettings
-from virtualobserver.config.settings import Settings, setting
+from virtualobserver.config.settings import Settings, names_of, setting
 from virtualobserver.errors import ConfigError
 
 __all__ = ["CAMERAS", "LSSSSettings", "SimulationSettings"]
@@ -108,6 +108,26 @@ class SimulationSettings(Settings):
     satellites: float = setting(0.1, doc="Trails of satellites in a frame, mean number", step="fetch", ge=0)
 
 
+_HABITS: Final[Mapping[str, Any]] = {
+    "night": "directory",
+    "without_dark": "accept",
+    "without_bias": "level",
+    "without_flat": "flag",
+    "photometry": {
+        "fwhm_radius": 1.3,
+        "brightest": 12.0,
+        "faintest": 16.0,
+        "max_mag_error": 0.1,
+        "r2": 0.98,
+    },
+}
+"""One folder a night, what is done where calibration frames are missing, and the stars of zero points."""
+_SCALES: Final[Mapping[str, Any]] = {
+    "lsss": {"solve": {"pixel_scale": 2.226}},  # 6.8 um binned 2 x 2 at f = 1260 mm
+    "cafos": {"solve": {"pixel_scale": 0.53}},
+}
+
+
 class LSSSSettings(CCDSettings):
     """Settings of LSSS, and of cameras like it."""
 
@@ -128,12 +148,6 @@ class LSSSSettings(CCDSettings):
         step="reduce", ge=1,
     )  # fmt: skip
     masters_within: float = setting(3650.0, doc="Largest age of a master", unit="d", ge=0)
-    solve: SolveSettings = setting(
-        SolveSettings(pixel_scale=2.226), doc="World coordinates of each frame", step="reduce.solve"
-    )
-    photometry: PhotometrySettings = setting(
-        PhotometrySettings(), doc="Sources of each frame", step="reduce.photometry"
-    )
     simulation: SimulationSettings = setting(
         SimulationSettings(), doc="Nights that are made up", step="fetch"
     )
@@ -150,13 +164,13 @@ class LSSSSettings(CCDSettings):
             msg = f"preset: {error}; known by name are {', '.join(CAMERAS)}"
             raise ValueError(msg) from error
         known = camera.model_dump(exclude_unset=True)
-        return merged({**_HABITS, **known}, given)
-
-
-_HABITS: Final[Mapping[str, Any]] = {
-    "night": "directory",
-    "without_dark": "accept",
-    "without_bias": "level",
-    "without_flat": "flag",
-}
-"""One folder a night, and what is done where calibration frames are missing."""
+        usual = {**_HABITS, **_SCALES.get(preset, {}), **known}
+        groups: dict[str, type[Settings]] = {"photometry": PhotometrySettings, "solve": SolveSettings}
+        # an older name beside the proper one of a default would be two values for one setting
+        named = {
+            key: {names_of(groups[key]).get(name, name): one for name, one in value.items()}
+            if key in groups and isinstance(value, Mapping)
+            else value
+            for key, value in given.items()
+        }
+        return merged(usual, named)
