@@ -37,7 +37,9 @@ from virtualobserver.maths.images.zeropoint import ZeroPoint
 
 __all__ = ["measure"]
 
-_KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
+_KEPT: Final = (
+    "MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER", "BKGMEAN", "BKGMED", "BKGSD", "BKGMAD",
+)  # fmt: skip
 
 
 def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product]:
@@ -192,8 +194,8 @@ def _magnitudes(
 
 
 def _facts(image: Image, band: str, own: PhotometrySettings) -> dict[str, Any]:
+    known = {key: image.header[key] for key in _KEPT if image.header.get(key) is not None}
     return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
-        "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,
-        **place_in(image.header),
+        "shape": list(image.data.shape), "header": known, "band": band, **place_in(image.header),
     }  # fmt: skip

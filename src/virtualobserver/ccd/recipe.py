@@ -33,11 +33,11 @@ from virtualobserver.io.fits.keywords import read_wcs
 from virtualobserver.maths.ccd.halos import star_halos
 from virtualobserver.maths.ccd.masks import count_bits
 from virtualobserver.maths.ccd.science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import background, source_free
 from virtualobserver.maths.images.psf import Psf, measure_psf
 from virtualobserver.maths.images.sources import find_sources
 
-__all__ = ["reduce_frame"]
+__all__ = ["background_cards", "reduce_frame"]
 
 _STAR_SIGMA = 10.0
 """Standard deviations of what counts as a star; their width is fitted to bright ones. Chosen, not tuned."""
@@ -94,6 +94,8 @@ def reduce_frame(
     header = _header(raw, frame, done, masters, seen)
     flagged += _check_world(header, raw.archive_id)
     defaults = [*raw.header.get("defaults", ()), *defaults]
+    if settings.background_statistics:
+        header |= background_cards(done.data / np.float32(detector.gain))
     header |= {"GAIN-USE": detector.gain, "RDN-USE": detector.read_noise, "CALFLAG": bool(flagged)}
     if np.isfinite(detector.saturation):
         header["SATURUSE"] = detector.saturation
@@ -105,6 +107,17 @@ def reduce_frame(
             **_statistics(done, masters, seen, flagged, defaults), "master_changes": dict(changes),
         },
     )  # fmt: skip
+
+
+def background_cards(counts: NDArray[np.float32]) -> dict[str, float]:
+    """Return BKGMEAN, BKGMED, BKGSD and BKGMAD, the background of a whole frame in ADU, see `source_free`."""
+    found = source_free(counts)
+    values = (found.mean, found.median, found.sd, found.mad)
+    return {
+        key: value
+        for key, value in zip(("BKGMEAN", "BKGMED", "BKGSD", "BKGMAD"), values, strict=True)
+        if np.isfinite(value)
+    }
 
 
 def _without_holes(frame: RawFrame) -> tuple[RawFrame, NDArray[np.bool_] | None]:

@@ -242,6 +242,11 @@ class CCDSettings(Instrument, ObservatorySettings):
     cosmic_rays: Literal["flag", "clean", "off"] = setting(
         "flag", doc="Cosmic rays: set their mask bit, replace their pixels as well, or nothing", step="reduce"
     )
+    background_statistics: bool = setting(
+        False,
+        doc="Measure mean, median, scatter and MAD of the whole background of each frame",
+        step="reduce",
+    )
     memory_limit: float = setting(
         2.0, doc="Memory that combining frames may use", unit="Gbyte", run_only=True, gt=0
     )

@@ -113,6 +113,7 @@ _HABITS: Final[Mapping[str, Any]] = {
     "without_dark": "accept",
     "without_bias": "level",
     "without_flat": "flag",
+    "background_statistics": True,
     "photometry": {
         "fwhm_radius": 1.3,
         "brightest": 12.0,
