@@ -29,6 +29,7 @@ HOT_FRACTION: Final = 3e-4
 HARMONICS: Final = 4
 """Of a light curve; the second is the largest, as that of a long body."""
 UNIX_MJD: Final = 40587.0
+"""1970-01-01."""
 FloatArray = NDArray[np.float64]
 
 

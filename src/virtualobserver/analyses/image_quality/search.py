@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.quality.night import NUMBERS, image_rows
-from virtualobserver.analyses.quality.settings import QualitySettings
+from virtualobserver.analyses.image_quality.night import NUMBERS, image_rows
+from virtualobserver.analyses.image_quality.settings import QualitySettings
 from virtualobserver.analysis import Analysis, AnalysisSettings, Requirement
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.contract import AnalysisContract
@@ -54,7 +54,7 @@ class ImageQuality(Analysis):
     Nothing is deleted. Each image that stands out is a detection of kind ``poor_image``.
     """
 
-    name: ClassVar[str] = "quality"
+    name: ClassVar[str] = "image_quality"
     version: ClassVar[str] = "1"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
@@ -168,7 +168,7 @@ def _how_to_go_on(target: str, poor: Sequence[str], n: int) -> str:
     return (
         f"{len(poor)} of {n} images of {target} are unlike the others: {'; '.join(poor)}; look at them, list those to "
         "leave out under `ignored` or change other settings, and go on with "
-        "`vo run CONFIG --set analyses.quality.outliers.action=drop` (or keep)"
+        "`vo run CONFIG --set analyses.image_quality.outliers.action=drop` (or keep)"
     )
 
 

@@ -1,6 +1,6 @@
 """Which images of a night are unlike the others, by their stars, their background and their light."""
 
-from virtualobserver.analyses.quality.search import ImageQuality
-from virtualobserver.analyses.quality.settings import OutlierSettings, QualitySettings
+from virtualobserver.analyses.image_quality.search import ImageQuality
+from virtualobserver.analyses.image_quality.settings import OutlierSettings, QualitySettings
 
 __all__ = ["ImageQuality", "OutlierSettings", "QualitySettings"]

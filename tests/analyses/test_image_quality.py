@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from virtualobserver.analyses.image_quality import ImageQuality
 from virtualobserver.analyses.moving_objects.night import usable
-from virtualobserver.analyses.quality import ImageQuality
 from virtualobserver.data import Image, Product, Table, Target, as_handle
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import DataError
