@@ -67,7 +67,7 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
     made: list[Product] = []
     for handle in images:
         image = handle.load()
-        if solved and solved[0]:
+        if solved and (solved[0] or settings.solve.refine is True):
             image = replace(image, header=replace_world(image.header, solved[0]))
         made += _measure_frame(image, handle.info.band, aux, settings)
     return made

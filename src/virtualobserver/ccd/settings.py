@@ -28,6 +28,12 @@ class SolveSettings(Settings):
     radius: float = setting(
         1.0, doc="How far off the pointing may be", unit="deg", step="reduce.solve", gt=0, le=30
     )
+    refine: bool | Literal["auto"] = setting(
+        "auto",
+        doc="Frames whose headers have world coordinates: auto = they are solved, and keep their own if that fails; "
+        "true = they are solved, or have none; false = they keep their own",
+        step="reduce.solve",
+    )
     threshold: float = setting(8.0, doc="Of a source, standard deviations", step="reduce.solve", gt=0)
     most: int = setting(1000, doc="Sources used, the brightest", step="reduce.solve", ge=8)
     order: int = setting(

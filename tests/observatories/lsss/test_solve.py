@@ -98,3 +98,19 @@ def counted(monkeypatch):
         "virtualobserver.maths.astrometry.plate.refine_plate", lambda *a, **k: tried.append(a)
     )
     return tried
+
+
+@pytest.mark.parametrize(
+    ("refine", "solved", "kept"), [("auto", 1, True), (True, 1, False), (False, 0, True)]
+)
+def test_world_coordinates_of_headers_are_kept_or_not_where_frames_cannot_be_solved(refine, solved, kept):
+    survey = VirtualLSSS(
+        refcat="gaia@dr3", simulation={**FRAME, "world": True, "size": (200, 240)}, solve={"refine": refine}
+    )
+    product = first_frame(survey)
+    handles = [as_handle(product)]
+    made = survey.refine("solve", handles, aux_of(survey, seed=99), survey.settings)
+    assert [one.statistics["solved"] for one in made] == [False] * solved
+    handles += [as_handle(one) for one in made]
+    sources, *_ = survey.refine("photometry", handles, aux_of(survey), survey.settings)
+    assert ("ra" in sources.data) == kept
