@@ -49,7 +49,10 @@ class FrameRule(Settings):
         path = PurePath(name)
         if not self.enabled or not any(fnmatchcase(path.name, pattern) for pattern in self.files):
             return False
-        return self.night == "*" or any(fnmatchcase(part, self.night) for part in path.parts[:-1])
+        folders = path.parts[:-1]
+        if self.night.isdigit():  # YAML takes the zeros off 010225
+            return any(part.isdigit() and int(part) == int(self.night) for part in folders)
+        return self.night == "*" or any(fnmatchcase(part, self.night) for part in folders)
 
 
 def _read(given: Any) -> Any:

@@ -176,6 +176,18 @@ def test_lists_correct_ignore_and_force_frames(tmp_path):
     assert facts(tmp_path / "nights", forced=forced)["170225/field.00000.fts"]["kind"] == "flat"
 
 
+@pytest.mark.parametrize(
+    ("night", "folder", "named"),
+    [("170225", "170225", True), ("010225", "010225", True), ("'1702*'", "170225", True), ("170226", "170225", False),
+     ("'*'", "170225", True), ("night1", "night1", True)],
+)  # fmt: skip
+def test_nights_of_lists_are_names_or_patterns_and_keep_their_zeros(tmp_path, night, folder, named):
+    (tmp_path / "list.yaml").write_text(f"night: {night}\nfiles: ['a*.fts']\n")
+    (rule,) = LSSSSettings(ignored=str(tmp_path / "list.yaml")).ignored
+    assert rule.names(f"raw/{folder}/a1.fts") == named
+    assert not rule.names(f"raw/{folder}/b1.fts")
+
+
 def test_a_frame_of_another_camera_is_refused_by_name(tmp_path):
     write(tmp_path)
     change([next(tmp_path.glob("*/field*"))], INSTRUME="CAFOS 2.2")
