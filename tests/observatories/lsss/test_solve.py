@@ -114,3 +114,22 @@ def test_world_coordinates_of_headers_are_kept_or_not_where_frames_cannot_be_sol
     handles += [as_handle(one) for one in made]
     sources, *_ = survey.refine("photometry", handles, aux_of(survey), survey.settings)
     assert ("ra" in sources.data) == kept
+
+
+def test_a_blank_frame_goes_through_the_whole_recipe_and_says_what_is_not_known_of_it():
+    survey = VirtualLSSS(
+        refcat="gaia@dr3",
+        simulation={**FRAME, "size": (200, 240), "stars": 0, "cosmics": 0.0, "satellites": 0.0},
+    )
+    product = first_frame(survey)
+    assert product.data.header["NOSTARS"] is True
+    made = solved(survey, product, aux_of(VirtualLSSS(simulation=FRAME)))
+    assert made.statistics["solved"] is False
+    assert "sources on the frame, at least 8 are needed" in made.statistics["reason"]
+    light = survey.refine(
+        "photometry", [as_handle(product), as_handle(made)], aux_of(survey), survey.settings
+    )
+    tables = {one.role: one.data for one in light}
+    assert "no world coordinates" in tables["sources"].meta["uncalibrated"]
+    assert np.isnan(tables["sources"]["mag"]).all()
+    assert tables["zeropoint"].meta["reason"]
