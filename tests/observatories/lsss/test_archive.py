@@ -288,6 +288,7 @@ def test_cameras_are_known_by_name_or_read_from_a_file(tmp_path):
     path.write_text("camera: Mine\nmpc_code: L98\nkeywords: {filter: BAND}\n")
     mine = LSSSSettings(preset=str(path), saturation=4095.0)
     assert (mine.camera, mine.mpc_code, mine.saturation, mine.night) == ("Mine", "L98", 4095.0, "directory")
+    assert (mine.name_type, mine.keywords.no_filter) == (LSSSSettings().name_type, "NONE")
     assert LSSSSettings(preset="generic").only == {}
     with pytest.raises(ValueError, match="known by name are lsss, cafos, generic"):
         LSSSSettings(preset="hubble")

@@ -164,7 +164,8 @@ class LSSSSettings(CCDSettings):
         except ConfigError as error:
             msg = f"preset: {error}; known by name are {', '.join(CAMERAS)}"
             raise ValueError(msg) from error
-        known = camera.model_dump(exclude_unset=True)
+        plain, own = (one.model_dump(exclude_unset=True) for one in (CAMERAS["generic"], camera))
+        known = merged(plain, own)  # masters are told by their names, whatever the camera
         usual = {**_HABITS, **_SCALES.get(preset, {}), **known}
         groups: dict[str, type[Settings]] = {"photometry": PhotometrySettings, "solve": SolveSettings}
         # an older name beside the proper one of a default would be two values for one setting
