@@ -157,6 +157,8 @@ _LIGHT: Final = (
     _of("zero_point_rms", UNIT_MAG, "stat.stdev;phot.mag", "Scatter of the stars about the fit", _MAG_ERROR),
     _of("zero_point_scatter", UNIT_MAG, "stat.stdev;phot.mag", "Scatter beyond the errors", _MAG_ERROR),
     _of("zero_point_n", "", "meta.number", "Stars of the zero point", _POSITIVE),
+    _of("zero_point_r2", "", "stat.fit.goodness", "Part of the variance of the stars' magnitudes that it explains"),
+    _of("zero_point_covariance", "mag2", "stat.covariance", "Of zero point and colour term"),
     _of("zero_point_chi2", "", "stat.fit.chi2", "Reduced chi squared of the zero point", _POSITIVE),
     _of("colour_term", "", "arith.factor", "Magnitude per magnitude of colour"),
     _of("colour_term_error", "", "stat.error", "Error of the colour term", _POSITIVE),
@@ -221,6 +223,7 @@ _PLACES: Final = (
     _of("fwhm", "pix", "phys.angSize;instr.det.psf", "Full width at half maximum", _POSITIVE),
     _of("seeing", UNIT_ARCSEC, "instr.obsty.seeing", "Full width at half maximum of the stars", _POSITIVE),
     _of("elongation", "", "phys.angSize;arith.ratio", "Long axis over short axis", _POSITIVE),
+    _of("trail", "pix", "phys.angSize", "Length of the trail, 0 without one", _POSITIVE),
 )  # fmt: skip
 
 _EXPOSURES: Final = (
@@ -231,6 +234,7 @@ _EXPOSURES: Final = (
     _of("ccdid", "", "meta.id;instr.det", "Number of the CCD", _POSITIVE),
     _of("qid", "", "meta.id;instr.det", "Number of the quadrant of the CCD", _POSITIVE),
     _of("frame", "", "meta.id;obs.image", "Name of the frame"),
+    _of("unit", "", "meta.id;obs", "Night and frame"),
     _of("night", "", "time.epoch;obs", "Night, the MJD of its local noon", _ANY),
     _of("era", "", "meta.code;instr", "State of the instrument"),
     _of("berv", UNIT_VELOCITY, "phys.veloc;pos.heliocentric", "Velocity of the observer towards the star", (-45, 45)),
@@ -261,9 +265,19 @@ _JUDGED: Final = (
     _of("obs_count", "", "meta.number", "Images that count", _POSITIVE),
     _of("detected", "", "meta.code", "Whether the star was found on the frame, or the epoch is part of an event"),
     _of("crowded", "", "meta.code.qual", "Whether another star is too near"),
+    _of("near_star", "", "meta.code.qual", "Whether a star of the catalogue that is not itself is near"),
     _of("blended", "", "meta.code.qual", "Whether it was split from another source"),
     _of("truncated", "", "meta.code.qual", "Whether the edge cuts it"),
     _of("forced", "", "meta.code", "Whether it is one of the stars measured at their places"),
+    _of("solved", "", "meta.code", "Whether world coordinates were found"),
+    _of("outlier", "", "meta.code.qual", "Whether it is unlike the others of its night"),
+    _of("use", "", "meta.code", "Whether searches use it"),
+    _of("n_matched", "", "meta.number", "Stars of the catalogue that were found", _POSITIVE),
+    _of("separation", UNIT_ARCSEC, "pos.angDistance;stat.median", "Of stars from the reference, median", _POSITIVE),
+    _of("bkg_mean", "adu", "instr.background;stat.mean", "Background, mean without sources"),
+    _of("bkg_median", "adu", "instr.background;stat.median", "Background, median without sources"),
+    _of("bkg_sd", "adu", "instr.background;stat.stdev", "Scatter of the background", _POSITIVE),
+    _of("bkg_mad", "adu", "instr.background;stat.stdev", "Median distance of all pixels from it", _POSITIVE),
     _of("out_of_range", "", "meta.code.qual", "Whether a value of the row cannot be and was taken out", _UNIT_SHARE),
     _of("reason", "", "meta.note", "What is wrong, in words"),
 )  # fmt: skip
@@ -454,6 +468,19 @@ COLUMNS: Final[Mapping[str, Column]] = MappingProxyType(
 
 # Columns whose names hold a number: the radius of the aperture in pixels.
 _FAMILIES: Final = (
+    (
+        re.compile("flux_error_seeing"),
+        _of(
+            "",
+            "electron",
+            "stat.error;phot.count",
+            "Error of the light in an aperture as wide as the stars ask for",
+        ),
+    ),
+    (
+        re.compile("flux_seeing"),
+        _of("", "electron", "phot.count", "Light in an aperture as wide as the stars ask for"),
+    ),
     (
         re.compile(r"flux_error_\d+(\.\d+)?"),
         _of(

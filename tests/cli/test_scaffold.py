@@ -10,7 +10,7 @@ import pytest
 
 from virtualobserver import Project, plugins
 from virtualobserver.cli import main
-from virtualobserver.cli.scaffold import new_analysis, new_project, new_survey
+from virtualobserver.cli.scaffold import new_analysis, new_project, new_project_of, new_survey
 from virtualobserver.config import load
 from virtualobserver.config.shipped import configs_dir, find_config
 from virtualobserver.errors import ConfigError
@@ -29,6 +29,24 @@ def test_a_new_project_is_a_configuration_that_loads_and_can_run(tmp_path):
     resolved.verify()
     assert resolved.settings.name == "flares"
     assert list(resolved.settings.observatories) == ["demo"]
+
+
+def test_a_survey_may_bring_a_project_with_its_folders_and_older_names_of_keys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "project", "lsss", "sagra"]) == 0
+    assert {path.name for path in (tmp_path / "sagra").iterdir()} == {"sagra.yaml", "nights", "lists"}
+    resolved = load(tmp_path / "sagra" / "sagra.yaml", resolve=plugins.settings_of)
+    survey = resolved.settings.observatories["lsss"]
+    assert survey.archive == str(tmp_path / "sagra" / "nights")
+    assert (survey.preset, survey.flipstat) == ("lsss", True)
+    light = survey.photometry
+    found = (light.brightest, light.faintest, light.max_mag_error, light.zero_clip, light.r2)
+    assert found == (12, 16, 0.1, 5.0, 0.98)
+    assert light.fwhm_radius == 1.3
+    with pytest.raises(ConfigError, match="is there already"):
+        new_project_of("lsss", tmp_path / "sagra")
+    with pytest.raises(ConfigError, match="brings no project"):
+        new_project_of("demo", tmp_path / "other")
 
 
 def test_new_plugins_pass_the_whole_suite_in_an_empty_folder(tmp_path, monkeypatch):

@@ -67,9 +67,9 @@ class Driven:
     errors: dict[str, Exception]
 
 
-def drive(folder: Path, **options: Any) -> Driven:
+def drive(folder: Path, plugin: type[Any] = VirtualASTEP, **options: Any) -> Driven:
     """Run fetch, calibrate and reduce on a folder as the run engine does."""
-    survey = VirtualASTEP(archive=str(folder), **options)
+    survey = plugin(archive=str(folder), **options)
     groups: dict[str, list[RawRef]] = {}
     for raw in folder_raws([folder], survey.settings):
         groups.setdefault(survey.unit(RawRef.of(raw)), []).append(RawRef.of(raw))

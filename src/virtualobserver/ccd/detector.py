@@ -115,7 +115,7 @@ def binning_of(header: Record) -> list[int]:
     both = re.fullmatch(r"(\d+)\D+(\d+)", text(header, ("CCDSUM", "BINNING")))
     if both:
         return [int(both[1]), int(both[2])]
-    values = [number(header.get(key)) for key in ("XBINNING", "YBINNING")]
+    values = [number(text(header, keys)) for keys in (("XBINNING", "CCDBINX"), ("YBINNING", "CCDBINY"))]
     return [int(value) if value is not None and value >= 1 else 1 for value in values]
 
 

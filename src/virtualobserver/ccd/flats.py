@@ -13,6 +13,7 @@ from virtualobserver.ccd.detector import detector_of
 from virtualobserver.ccd.frames import OpenFrame
 from virtualobserver.ccd.masters import pick
 from virtualobserver.ccd.settings import CCDSettings
+from virtualobserver.conventions import MASK_BAD
 from virtualobserver.data.product import Aux
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.maths.arrays import Array
@@ -32,6 +33,8 @@ __all__ = ["combining", "make_flat"]
 
 _MOST_COUNTS: Final = 65535.0
 """ADU; the largest value of 16 bits, where the converters of most cameras end."""
+NEAR_ONE: Final = (0.2, 5.0)
+"""Counts of a flat that another program has divided by its level: no frame with light in it has so few."""
 _FEWEST: Final = 5
 """Flats of one level that a ratio of flats needs: with fewer, two stars at one place are not rejected."""
 
@@ -58,6 +61,10 @@ def make_flat(
         If no flat can be used; the message says why each cannot.
     """
     refused, notes = said
+    band = str(headers[frames[0].name]["band"])
+    finished = [frame for frame in frames if NEAR_ONE[0] < flat_level(frame).level < NEAR_ONE[1]]
+    if finished:
+        return _as_delivered(finished, frames, band, settings, said)
     rebased, dark = _rebased(frames, aux, headers, settings, notes)
     detector = _gain(frames[0], settings)
     plane = None if dark is None else _Plane(dark.data)
@@ -65,7 +72,6 @@ def make_flat(
     low, high = settings.flat_range
     good, why = select_flats(levels, lowest=low, highest=high, snr=settings.flat_snr)
     refused |= {frames[number].name: reason for number, reason in why.items()}
-    band = str(headers[frames[0].name]["band"])
     if not good:
         msg = f"filter {band!r}: no flat of {len(frames)} can be used: " + "; ".join(refused.values())
         raise NotEnoughData(msg)
@@ -118,6 +124,37 @@ def _rebased(
     zeros = [chosen[headers[frame.name]["exposure"]] for frame in frames]
     dark = zeros[0].dark or zeros[0].bias
     return [_Rebased(f, zero.dark or zero.bias, dark) for f, zero in zip(frames, zeros, strict=True)], dark
+
+
+def _as_delivered(
+    finished: Sequence[OpenFrame],
+    frames: Sequence[OpenFrame],
+    band: str,
+    settings: CCDSettings,
+    said: tuple[dict[str, str], list[str]],
+) -> Master:
+    """Return the flat that another program made, its level untouched; of several the median.
+
+    Its noise is not known: of one flat the variance is 0. Pixels without a response are masked, and divided by 1.
+    """
+    refused, notes = said
+    refused |= {
+        frame.name: f"{frame.name}: there is a finished flat, {finished[0].name}"
+        for frame in frames
+        if frame not in finished
+    }
+    notes.append(f"used as delivered: {', '.join(frame.name for frame in finished)}")
+    planes = np.stack([np.asarray(frame.section(slice(None)), np.float32) for frame in finished])
+    data = np.median(planes, axis=0) if len(planes) > 1 else planes[0]
+    variance = planes.var(axis=0) * np.float32(0.5 * np.pi / len(planes))
+    dead = ~(np.isfinite(data) & (data > 0))
+    data = np.where(dead, np.float32(1), data)
+    mask = np.where(dead, MASK_BAD, 0).astype(np.uint16) | flat_mask(data, sigma=settings.flat_sigma)
+    n_used = np.full(data.shape, len(planes), np.uint16)
+    return Master(
+        data, variance.astype(np.float32), mask, n_used, len(planes), 0, unit="", band=band,
+        statistics={"median": float(np.median(data))},
+    )  # fmt: skip
 
 
 def combining(frames: Sequence[OpenFrame], settings: CCDSettings, *, zero: float | None = None) -> RecordDict:

@@ -6,25 +6,40 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from virtualobserver.ccd.header import KINDS, facts_of
 from virtualobserver.ccd.parts import parts_of
+from virtualobserver.ccd.rules import rules_for
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import text
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits.files import read_header
+from virtualobserver.io.fits.files import read_header, read_image
 from virtualobserver.io.fits.structure import check_structure
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.typing import RecordDict
 
-__all__ = ["belongs", "camera_of", "folder_raws", "raw_of"]
+__all__ = ["belongs", "camera_of", "folder_raws", "level_of", "raw_of"]
 
-SUFFIXES: Final = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".fit.fz")
+SUFFIXES: Final = (
+    ".fits",
+    ".fit",
+    ".fts",
+    ".fits.gz",
+    ".fit.gz",
+    ".fts.gz",
+    ".fits.fz",
+    ".fit.fz",
+    ".fts.fz",
+)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MASTERS: Final = frozenset({"MASTERBIAS", "MASTERDARK", "MASTERFLAT", "MASK"})
 
@@ -50,13 +65,17 @@ def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
             if plain in packed:  # x.fits beside x.fits.gz is one frame
                 continue
             packed.add(plain)
-            name = _name(path, folder, names)
+            name = _name(path, folder, names, settings)
             names.add(name)
+            if rules_for(settings.ignored, name):
+                continue
             found += [raw for raw in _raws_of_file(path, name, settings) if not raw.header.get("made")]
         if len(found) == number:
             what = "FITS files" if layout is None else layout.example
             msg = f"archive folder {folder} holds no {what}; check the settings archive and layout"
             raise InvalidFile(msg)
+    if settings.duplicates == "error":
+        _refuse_duplicates(found)
     return sorted(found, key=lambda raw: (raw.archive_id, raw.key))
 
 
@@ -115,9 +134,29 @@ def _files(folder: Path, settings: CCDSettings) -> Iterator[Path]:
                 yield here / name
 
 
-def _name(path: Path, folder: Path, taken: Collection[str]) -> str:
+def _refuse_duplicates(raws: Sequence[Raw]) -> None:
+    """Refuse science frames of one name in several nights.
+
+    Raises
+    ------
+    InvalidFile
+        With the first of them.
+    """
+    known: dict[str, str] = {}
+    for raw in raws:
+        name = Path(raw.archive_id).name
+        if raw.owner is None and known.setdefault(name, raw.archive_id) != raw.archive_id:
+            msg = (
+                f"{known[name]} and {raw.archive_id} are frames of one name; rename one, or set duplicates: prefix, "
+                "by which each is known by its night too"
+            )
+            raise InvalidFile(msg)
+
+
+def _name(path: Path, folder: Path, taken: Collection[str], settings: CCDSettings) -> str:
     """Return a file's path below the archive; a second folder's own name goes before, where the first has it too."""
-    top = folder.parent if _DATE.fullmatch(folder.name) else folder
+    is_night = path.parent == folder if settings.night == "directory" else _DATE.fullmatch(folder.name)
+    top = folder.parent if is_night else folder
     name = path.relative_to(top).as_posix()
     while name in taken and top != top.parent:
         name, top = f"{top.name}/{name}", top.parent
@@ -128,11 +167,21 @@ def _raws_of_file(path: Path, name: str, settings: CCDSettings) -> Iterator[Raw]
     """Yield the frames of a file; one that cannot be read is a frame with a problem."""
     try:
         shapes = check_structure(path, verify=False)
-        parts, notes = parts_of(path, shapes, lambda number: read_header(path, number))
+        parts, notes = parts_of(
+            path, shapes, lambda number: read_header(path, number), wanted=settings.extension
+        )
         first = read_header(path, 0) if parts[-1].hdu else {}
         for part in parts:
             header = {**first, **read_header(path, part.hdu)}
-            facts = facts_of(name, header, part.shape, settings, part=part.name, hdu=part.hdu)
+            facts = facts_of(
+                name,
+                header,
+                part.shape,
+                settings,
+                part=part.name,
+                hdu=part.hdu,
+                level=partial(_level, path, part.hdu),
+            )
             facts["made"] = text(header, "ACQTYPE") in _MASTERS
             facts["notes"] = [*facts["notes"], *notes]
             yield raw_of(name, facts, path=path, in_place=True)
@@ -140,3 +189,13 @@ def _raws_of_file(path: Path, name: str, settings: CCDSettings) -> Iterator[Raw]
         facts = facts_of(name, {}, (0, 0), settings)
         facts["problem"] = str(error)
         yield raw_of(name, facts, path=path, in_place=True)
+
+
+def _level(path: Path, hdu: int) -> float:
+    """Return the counts below which 97.5 % of the pixels of a frame are."""
+    return level_of(read_image(path, hdu).data)
+
+
+def level_of(counts: NDArray[Any]) -> float:
+    """Return the counts below which 97.5 % of the pixels of a frame are."""
+    return float(np.nanpercentile(counts, 97.5))

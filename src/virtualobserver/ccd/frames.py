@@ -78,7 +78,7 @@ def read_frame(raw: RawRef, settings: CCDSettings) -> RawFrame:
     file, digest = _file(raw, settings)
     number = _number(raw, file, check_structure(file, verify=False))
     image = read_image(file, number)
-    header = with_numbers(_merged(file, image.header, number))
+    header = {**with_numbers(_merged(file, image.header, number)), **(raw.header.get("corrected") or {})}
     return _lit(RawFrame(image.data, header, digest), settings)
 
 
@@ -121,7 +121,7 @@ def _open(raw: RawRef, settings: CCDSettings) -> OpenFrame:
         assert isinstance(file, Path)
         shapes = check_structure(file)
         number = _number(raw, file, shapes)
-        header = _merged(file, read_header(file, number), number)
+        header = {**_merged(file, read_header(file, number), number), **(raw.header.get("corrected") or {})}
         return OpenFrame(raw.archive_id, plane_of(shapes[number]), header, digest, file, number)
     frame = read_frame(raw, settings)
     return OpenFrame(raw.archive_id, frame.data.shape, frame.header, digest, array=frame.data)

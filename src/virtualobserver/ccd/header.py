@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from pathlib import PurePath
 from typing import Final
@@ -18,6 +19,7 @@ from virtualobserver.ccd.detector import (
 )
 from virtualobserver.ccd.instrument import Instrument
 from virtualobserver.ccd.kinds import WORDS, kind_of_text, type_of
+from virtualobserver.ccd.rules import corrections_of, rules_for
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import mpc_code_of, pointing_of, site_of, text
 from virtualobserver.conventions import SECONDS_PER_DAY
@@ -97,9 +99,12 @@ def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | N
     """Return the date a frame belongs to.
 
     By the setting `night` that of the folder nearest to it, else that of the noon before at the site (at
-    longitude 0 where the site is not known); a date in the name of its file is asked last, or first.
+    longitude 0 where the site is not known); a date in the name of its file is asked last, or first. With
+    ``directory`` it is the name of the folder.
     """
     *folders, file = PurePath(name).parts
+    if settings.night == "directory" and folders:
+        return folders[-1]
     named = _DATE.match(file)
     if settings.night == "name" and named:
         return named[0]
@@ -146,6 +151,7 @@ def facts_of(
     *,
     part: str = "",
     hdu: int = 0,
+    level: Callable[[], float] | None = None,
 ) -> RecordDict:
     """Return the JSON-like facts of a frame that are kept with it.
 
@@ -157,6 +163,8 @@ def facts_of(
         Rows and columns.
     part, hdu
         Which part of a file with several detectors or amplifiers it is, and the number of its HDU.
+    level
+        Returns the counts below which 97.5 % of its pixels are; asked of a dark only, and if `dark_level` is set.
 
     Returns
     -------
@@ -164,21 +172,24 @@ def facts_of(
         ``kind, night, frame`` (its name in the night), ``origin, camera, part, hdu, shape, binning, exposure`` (s),
         ``temperature`` (deg C), ``band, mjd`` (middle, UTC), ``timesys`` (scale of the header's times), ``object, ra,
         dec, site, mpc_code, state`` (signature of the camera's settings), ``flip``, ``gain`` (e-/ADU or None),
-        ``problem`` (why the frame cannot be used, or empty), ``notes`` and ``defaults`` (keywords whose values
-        come from the configuration).
+        ``problem`` (why the frame cannot be used, or empty), ``notes``, ``defaults`` (keywords whose values
+        come from the configuration) and ``corrected`` (keywords that the configuration puts right).
     """
-    kind, reason = kind_of(name, header, settings)
+    right, lacking = corrections_of(settings.corrections, name, header)
+    header = {**header, **right}
+    kind, reason = _kind(name, header, settings, level)
     site, mpc_code = place_of(header, settings)
     facts: RecordDict = {
         "kind": kind, "shape": list(shape), "part": part, "hdu": hdu, "mpc_code": mpc_code,
     }  # fmt: skip
-    facts |= _words(name, header, settings)
+    facts |= _words(name, header, settings) | ({"corrected": right} if right else {})
     if site is not None:
         facts["site"] = {"longitude": site.lon, "latitude": site.lat, "height": site.height}
     try:
         if not kind:
             msg = f"{name}: {reason}"
             raise BadKeyword(msg)
+        _check_rules(name, header, settings, lacking)
         facts["exposure"] = number_of(
             "exptime", header, settings, name, facts["defaults"], required=kind != "bias"
         )
@@ -244,6 +255,38 @@ def unit_of(facts: Record, settings: CCDSettings) -> str:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
+def _kind(
+    name: str, header: Record, settings: CCDSettings, level: Callable[[], float] | None
+) -> tuple[str, str]:
+    """Return the kind of a frame as the configuration, or else its header and its counts, tell."""
+    words = {**WORDS, **settings.words}
+    for rule in rules_for(settings.forced, name):
+        kind = kind_of_text(rule.kind, words)
+        return kind, "" if kind else f"the list `forced` calls it {rule.kind!r}, which is no kind of frame"
+    kind, reason = kind_of(name, header, settings)
+    if kind == "dark" and settings.dark_level is not None and level is not None:
+        kind = "bias" if level() < settings.dark_level else kind
+    return kind, reason
+
+
+def _check_rules(name: str, header: Record, settings: CCDSettings, lacking: Sequence[str]) -> None:
+    """Refuse a frame of another camera, or one whose header lacks a keyword that is to be corrected.
+
+    Raises
+    ------
+    BadKeyword
+        With the keyword.
+    """
+    if lacking:
+        msg = f"{name}: keyword {', '.join(lacking)} of the list `corrections` is not in the header"
+        raise BadKeyword(msg)
+    for key, values in settings.only.items():
+        said = text(header, key)
+        if said and said.lower() not in {value.lower() for value in values}:
+            msg = f"{name}: {key} is {said!r}, not {' or '.join(values)}: a frame of another camera"
+            raise BadKeyword(msg)
+
+
 def _plain(word: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", word)
 
@@ -252,11 +295,15 @@ def _words(name: str, header: Record, settings: CCDSettings) -> RecordDict:
     """Return the facts that are there whatever is wrong with a frame; what has to be read properly is None."""
     keywords = settings.keywords
     ra, dec = pointing_of(header)
+    band = text(header, keywords.filter)
+    notes = (
+        [] if band or not keywords.no_filter else [f"no filter in the header: taken as {keywords.no_filter}"]
+    )
     return {
-        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [], "notes": [],
+        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [], "notes": notes,
         "camera": settings.camera or text(header, keywords.camera) or "camera",
         "binning": binning_of(header), "object": text(header, keywords.object),
-        "band": text(header, keywords.filter), "exposure": None, "temperature": None, "mjd": None,
+        "band": band or keywords.no_filter, "exposure": None, "temperature": None, "mjd": None,
         "timesys": "utc", "ra": ra, "dec": dec, "site": None,
     }  # fmt: skip
 

@@ -62,7 +62,8 @@ class KeywordSettings(Settings):
         ReadAs(keyword=["CCD-TEMP", "CCDTEMP", "DET-TEMP", "SET-TEMP"], unit="deg_C"),
         doc="Temperature of the detector",
     )
-    filter: Keys = setting(["FILTER", "FILTERS", "FILTNAM"], doc="Keyword of the filter")
+    filter: Keys = setting(["FILTER", "FILTERS", "FILTNAM", "FILTNAME"], doc="Keyword of the filter")
+    no_filter: str = setting("", doc="Filter of a frame whose header names none, which is then noted")
     date: Keys = setting(
         ["DATE-OBS", "DATE-BEG", "DATE_OBS"],
         doc="Keyword of date and time, or of the date (the time in TIME-OBS and the like); without it MJD-OBS or JD",
@@ -199,6 +200,21 @@ class Instrument(Settings):
         True,
         doc="A master is turned as its frame is where FLIPSTAT or ROWORDER differ; false = these say nothing",
     )
+    only: dict[str, list[str]] = setting(
+        {},
+        doc="Keywords that a frame of this camera has, with their values; one with another value is not used",
+        step="fetch",
+    )
+    extension: list[int | str] = setting(
+        [],
+        doc="Numbers or names of the HDUs that are frames; empty = those that look like frames",
+        step="fetch",
+    )
+    dark_level: float | None = setting(
+        None,
+        doc="A dark 97.5 % of whose pixels are below so many counts is a bias; unset = no dark is",
+        unit="adu", step="fetch", gt=0,
+    )  # fmt: skip
     bayer: Literal["refuse", "ignore"] = setting(
         "refuse", doc="Frames of colour cameras (BAYERPAT): an error, or taken as if their pixels were alike"
     )

@@ -33,14 +33,15 @@ __all__ = ["COUNTS", "Picked", "choose_masters", "pick"]
 
 COUNTS: Final = "counts"
 _BEFORE: Final = "previous "
+_OTHER: Final = "other bias"
 
 
 @dataclass(frozen=True, eq=False)
 class Picked:
     """The masters of one frame, ready to use, and how the dark was chosen.
 
-    ``history`` names each master with its hash, ``small`` those that rest on few frames; ``mask`` holds the hot
-    pixels of a dark that is not subtracted.
+    ``history`` names each master with its hash, ``doubts`` those that rest on few frames or are old; ``mask`` holds
+    the hot pixels of a dark that is not subtracted; ``level``: the bias is the median of one of another mode.
     """
 
     bias: Master | None
@@ -48,7 +49,8 @@ class Picked:
     choice: DarkChoice
     flat: Master | None
     history: tuple[str, ...]
-    small: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    level: bool = False
     mask: NDArray[np.uint16] | None = None
 
 
@@ -63,7 +65,8 @@ def choose_masters(
     Of masters that suit equally the nearest in time is taken, none older than `masters_within`. Where no dark
     suits, ``unsuitable dark`` is the nearest there is, so that the frame can say why. A flat gets the darks of
     all exposure times besides, as ``dark 10s``: flats of one key may differ in theirs. A science frame gets the
-    dark and flat of the night before to compare, as ``previous dark`` and ``previous flat``.
+    dark and flat of the night before to compare, as ``previous dark`` and ``previous flat``. Where there is no bias
+    and `without_bias` is ``level``, ``other bias`` is the nearest one of the camera in another mode.
     """
     if facts.get("problem"):
         return {}
@@ -80,6 +83,8 @@ def choose_masters(
     found: dict[str, Handle[Image]] = {}
     if (bias := nearest_in_time(frame, [key for key, _ in near["bias"]], within=math.inf)) is not None:
         found["bias"] = near["bias"][bias][1]
+    elif (other := _other_bias(masters, frame, settings)) is not None:
+        found[_OTHER] = other
     darks = _newest(near["dark"], frame)
     keys = [key for key, _ in darks]
     choice = _choose_dark(frame, keys, settings, have_bias="bias" in found)
@@ -93,9 +98,7 @@ def choose_masters(
     if flat is not None:
         found["flat"] = near["flat"][flat][1]
     if frame.kind == "science" and settings.master_change < 1:
-        for kind in ("dark", "flat"):
-            if kind in found and (before := _before(found[kind], near[kind])) is not None:
-                found[f"{_BEFORE}{kind}"] = before
+        found |= _previous(found, near)
     return found
 
 
@@ -127,6 +130,11 @@ def pick(
     if bias is not None:
         used["bias"] = masters["bias"]
         bias = _turned(bias, used["bias"], frame)
+    elif choice.how == "none" and (other := masters.get(_OTHER)) is not None:
+        bias = _level_of(other, frame)
+        choice = DarkChoice(
+            "bias", None, 0.0, True, f"no bias: the median of {other.info.unit} is subtracted"
+        )
     if choice.dark is not None:
         used["dark"] = darks[choice.dark]
         dark = load(used["dark"])
@@ -141,8 +149,10 @@ def pick(
     if flat is not None:
         used["flat"] = masters["flat"]
         flat = _turned(flat, used["flat"], frame)
+    level = bias is not None and "bias" not in used
     history = tuple(_line(name, handle) for name, handle in used.items())
-    return Picked(bias, dark, choice, flat, history, _small(used, choice, settings.fewest_frames), mask)
+    doubts = _small(used, choice, settings.fewest_frames) + _old(used, frame, settings.masters_warn)
+    return Picked(bias, dark, choice, flat, history, doubts, level=level, mask=mask)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -189,6 +199,36 @@ def _small(used: Mapping[str, Handle[Image]], choice: DarkChoice, fewest: int) -
     )
 
 
+def _old(used: Mapping[str, Handle[Image]], frame: FrameKey, most: float) -> tuple[str, ...]:
+    """Return which masters are of another time than the frame."""
+    ages = {name: _age(_key_of(handle), frame) for name, handle in used.items()}
+    return tuple(f"the master {name} is {age:.0f} d away" for name, age in ages.items() if age > most)
+
+
+def _other_bias(
+    masters: Sequence[Handle[Image]], frame: FrameKey, settings: CCDSettings
+) -> Handle[Image] | None:
+    """Return the nearest bias of the camera, whatever its shape and settings; None if that is not to be used."""
+    if settings.without_bias == "nothing" or settings.overscan != "none":
+        return None
+    biases = [
+        handle
+        for handle in masters
+        if handle.info.series != COUNTS
+        and (key := _key_of(handle)).kind == "bias"
+        and key.camera == frame.camera
+    ]
+    return min(biases, key=lambda one: (_age(_key_of(one), frame), one.info.unit), default=None)
+
+
+def _level_of(bias: Handle[Image], frame: FrameKey) -> Master:
+    """Return a bias of the same value everywhere, the median of another one; its scatter is that of its pixels."""
+    facts = bias.info.statistics
+    plane = np.full(frame.shape, facts["median"], np.float32)
+    variance = np.full(frame.shape, float(facts.get("scatter") or 0.0) ** 2, np.float32)
+    return Master(plane, variance, np.zeros(frame.shape, np.uint16), np.zeros((0, 0), np.uint16), 1, 0)
+
+
 def _costs_more(dark: Master, bias: Master, factor: float) -> str:
     """Return why a dark is better not scaled, empty if it is better scaled.
 
@@ -221,6 +261,17 @@ def _newest(
     """Return darks, nearest in time first: of those that suit equally the first is taken."""
     order = sorted(range(len(darks)), key=lambda n: (_age(darks[n][0], frame), darks[n][1].info.unit))
     return [darks[n] for n in order]
+
+
+def _previous(
+    found: Mapping[str, Handle[Image]], near: Mapping[str, Sequence[tuple[FrameKey, Handle[Image]]]]
+) -> dict[str, Handle[Image]]:
+    """Return dark and flat of the night before those that were found."""
+    return {
+        f"{_BEFORE}{kind}": before
+        for kind in ("dark", "flat")
+        if kind in found and (before := _before(found[kind], near[kind])) is not None
+    }
 
 
 def _before(master: Handle[Image], others: Sequence[tuple[FrameKey, Handle[Image]]]) -> Handle[Image] | None:

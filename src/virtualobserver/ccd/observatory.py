@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import TypeVar
 
-from virtualobserver.ccd.folder import belongs, folder_raws, raw_of
+from virtualobserver.ccd.folder import belongs, folder_raws, level_of, raw_of
 from virtualobserver.ccd.header import facts_of, place_of, unit_of
 from virtualobserver.ccd.loaded import LoadedMasters
 from virtualobserver.ccd.making import make_masters
@@ -147,5 +147,6 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
         counts
             Shape (rows, columns), ADU.
         """
-        facts = facts_of(name, header, (counts.shape[0], counts.shape[1]), self.settings)
+        shape = (counts.shape[0], counts.shape[1])
+        facts = facts_of(name, header, shape, self.settings, level=lambda: level_of(counts))
         return raw_of(name, facts, content=image_bytes(Image(counts, header=header)))

@@ -35,7 +35,11 @@ class Part:
 
 
 def parts_of(
-    path: Path | MemoryFile, shapes: Sequence[tuple[int, ...]], header: Callable[[int], Record]
+    path: Path | MemoryFile,
+    shapes: Sequence[tuple[int, ...]],
+    header: Callable[[int], Record],
+    *,
+    wanted: Sequence[int | str] = (),
 ) -> tuple[list[Part], list[str]]:
     """Return the frames of a file, and a note on each image that is none.
 
@@ -45,6 +49,8 @@ def parts_of(
         Of its HDUs, see `check_structure`. A cube of one plane is an image.
     header
         Reads the header of an HDU; asked only where there are several images.
+    wanted
+        Numbers or names of the HDUs that are frames; empty = those that look like frames.
 
     Raises
     ------
@@ -59,10 +65,15 @@ def parts_of(
             raise InvalidFile(msg)
         msg = f"{path}: no HDU holds an image with two axes"
         raise InvalidFile(msg)
-    if len(planes) == 1:
+    if len(planes) == 1 and not wanted:
         ((number, plane),) = planes.items()
         return [Part(number, "", plane)], []
     names = {number: _name(header(number), number) for number in planes}
+    if wanted:
+        planes = {number: planes[number] for number in planes if number in wanted or names[number] in wanted}
+        if not planes:
+            msg = f"{path}: none of its images is HDU {', '.join(map(str, wanted))}; check the setting extension"
+            raise InvalidFile(msg)
     named = {number for number in planes if names[number].upper() not in _NO_FRAMES} or set(planes)
     largest = max(math.prod(planes[number]) for number in named)
     kept = [number for number in sorted(named) if math.prod(planes[number]) > _SMALL * largest]

@@ -15,13 +15,17 @@ from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
 from virtualobserver.ccd.stars import (
     NO_STAR,
     FrameStars,
+    Trails,
     aperture_columns,
     locate_stars,
     measure_stars,
     named_places,
+    near_stars,
+    trails_of,
+    width_of,
 )
-from virtualobserver.ccd.zero import aperture_of, measure_zero_point, zero_point_product
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX
+from virtualobserver.ccd.zero import aperture_of, measure_zero_point, poor_fit, zero_point_product
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product
@@ -39,7 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["measure"]
 
-_KEPT: Final = ("MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER")
+_KEPT: Final = (
+    "MJD-MID", "EXPTIME", "FWHM", "SKY", "ORIGFILE", "NIGHT", "FILTER", "BKGMEAN", "BKGMED", "BKGSD", "BKGMAD",
+)  # fmt: skip
 
 
 def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
@@ -51,9 +57,11 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
         Table ``sources``: ``x, y`` (pixels from 0) with ``x_error, y_error``, ``a, b`` (pixels), ``theta`` (deg from
         the x axis), ``flux_R, flux_error_R`` for each aperture radius R (electrons), ``sky, fwhm, elongation, snr,
         flags``, ``ra, dec`` with ``ra_error, dec_error`` (arcsec) where world coordinates are known,
-        ``source_id`` (-1 = no star of the catalogue), ``forced`` (it is in the next table), ``mag, mag_error``
-        where there is a zero point. With world coordinates and stars to look for: table ``forced``, see
-        `measure_stars`, and with a reference catalogue table ``zeropoint``, see `zero_point_product`.
+        ``source_id`` (-1 = no star of the catalogue), ``forced`` (it is in the next table), ``near_star`` (a star of
+        the catalogue that is not itself is near), ``trail`` (length, pixels; 0 = none), ``mag, mag_error``, NaN where
+        there is no zero point: the reason stands under ``uncalibrated`` in its facts. With world coordinates and
+        stars to look for: table ``forced``, see `measure_stars`, and with a reference catalogue table ``zeropoint``,
+        see `zero_point_product`.
 
     Raises
     ------
@@ -65,7 +73,7 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
     made: list[Product[Table]] = []
     for handle in images:
         image = handle.load()
-        if solved and solved[0]:
+        if solved and (solved[0] or settings.solve.refine is True):
             image = replace(image, header=replace_world(image.header, solved[0]))
         made += _measure_frame(image, handle.info.band, aux, settings)
     return made
@@ -83,7 +91,7 @@ class _Frame:
 
 def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     own = settings.photometry
-    width = float(image.header.get("FWHM") or 2.5)
+    width = width_of(image)
     found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
     frame = _Frame(image, band, found.take(slice(0, own.most)), world_of(image.header))
     catalogue = aux.services.get("refcat")
@@ -107,23 +115,34 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> 
 
 def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product[Table]:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
-    return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
+    return zero_point_product(
+        frame.image, zero, frame.band, scale, refcat=str(settings.refcat), r2=settings.photometry.r2
+    )
 
 
 def _source_table(
     frame: _Frame, stars: FrameStars | None, zero: ZeroPoint | DataError, own: PhotometrySettings
 ) -> Product[Table]:
     found = frame.found
-    light, units = aperture_columns(frame.image, found.x, found.y, own)
+    trails = _trails(frame, stars, own)
+    light, units = aperture_columns(frame.image, found.x, found.y, own, trails=trails)
     columns: RecordDict = {
         "x": found.x, "y": found.y, "x_error": found.x_error, "y_error": found.y_error, **light,
     }  # fmt: skip
     columns |= {
         "fwhm": found.fwhm, "elongation": found.elongation, "snr": found.snr,
         "flags": found.flags | light["flags"], "blended": found.blended, "truncated": found.truncated,
-        "a": found.a, "b": found.b, "theta": found.theta,
+        "a": found.a, "b": found.b, "theta": found.theta, "trail": trails.length,
     }  # fmt: skip
-    units |= {"fwhm": "pix", "x_error": "pix", "y_error": "pix", "a": "pix", "b": "pix", "theta": "deg"}
+    units |= {
+        "fwhm": "pix",
+        "x_error": "pix",
+        "y_error": "pix",
+        "a": "pix",
+        "b": "pix",
+        "theta": "deg",
+        "trail": "pix",
+    }
     if frame.wcs is not None:
         ra, dec = frame.wcs.all_pix2world(found.x, found.y, 0)
         columns |= {"ra": np.asarray(ra, float), "dec": np.asarray(dec, float)}
@@ -136,11 +155,15 @@ def _source_table(
         forced = np.zeros(len(found), dtype=bool)
         forced[stars.source[there]] = True
         columns |= {"source_id": which, "forced": forced}
-    if isinstance(zero, ZeroPoint):
-        mag, mag_error = _magnitudes(frame, zero, light, own)
-        columns |= {"mag": mag, "mag_error": mag_error}
-        units |= {"mag": "mag", "mag_error": "mag"}
-    table = Table(columns, units, _facts(frame.image, frame.band, own))
+        columns["near_star"] = near_stars(found, stars, own.near_star * width_of(frame.image))
+    mag, mag_error = _magnitudes(frame, zero, light, own)
+    columns |= {"mag": mag, "mag_error": mag_error}
+    units |= {"mag": "mag", "mag_error": "mag"}
+    facts = _facts(frame.image, frame.band, own)
+    facts |= {
+        "uncalibrated": str(zero) if isinstance(zero, DataError) else "", "flagged": poor_fit(zero, own.r2),
+    }  # fmt: skip
+    table = Table(columns, units, facts)
     return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
 
 
@@ -152,21 +175,33 @@ def _sky_errors(wcs: WCS, found: SourceList) -> RecordDict:
     return {"ra_error": east, "dec_error": north}
 
 
+def _trails(frame: _Frame, stars: FrameStars | None, own: PhotometrySettings) -> Trails:
+    """Return the trails of sources that are no stars of the catalogue."""
+    trails = trails_of(frame.found, width_of(frame.image), own)
+    if stars is None:
+        return trails
+    length = trails.length.copy()
+    length[stars.source[(stars.source >= 0) & (stars.source_id != NO_STAR)]] = 0.0
+    return replace(trails, length=length)
+
+
 def _magnitudes(
-    frame: _Frame, zero: ZeroPoint, light: Record, own: PhotometrySettings
+    frame: _Frame, zero: ZeroPoint | DataError, light: Record, own: PhotometrySettings
 ) -> tuple[Array, Array]:
-    """Return magnitudes of sources as if of the stars' median colour, and their errors; NaN where no light is."""
-    radius = aperture_of(own)
-    flux, error = light[f"flux_{radius:g}"], light[f"flux_error_{radius:g}"]
-    mag = zero.magnitude(flux, float(frame.image.header["EXPTIME"]))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread = np.hypot(error / flux / MAG_TO_FLUX, zero.zero_point_error)
-    return mag, np.where(np.isfinite(mag), spread, np.nan)
+    """Return magnitudes of sources as if of the stars' median colour, and their errors.
+
+    They are NaN where no light is, and all of them where there is no zero point.
+    """
+    name = aperture_of(own)
+    flux, error = light[f"flux_{name}"], light[f"flux_error_{name}"]
+    if isinstance(zero, DataError):
+        return np.full(len(flux), np.nan), np.full(len(flux), np.nan)
+    return zero.magnitude(flux, float(frame.image.header["EXPTIME"])), zero.magnitude_error(flux, error)
 
 
 def _facts(image: Image, band: str, own: PhotometrySettings) -> RecordDict:
+    known = {key: image.header[key] for key in _KEPT if image.header.get(key) is not None}
     return {
         "mjd": image.header.get("MJD-MID"), "exptime": image.header.get("EXPTIME"), "radii": list(own.radii),
-        "shape": list(image.data.shape), "header": {k: image.header.get(k) for k in _KEPT}, "band": band,
-        **place_in(image.header),
+        "shape": list(image.data.shape), "header": known, "band": band, **place_in(image.header),
     }  # fmt: skip

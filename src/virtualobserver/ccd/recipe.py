@@ -32,12 +32,12 @@ from virtualobserver.io.fits.keywords import read_wcs
 from virtualobserver.maths.ccd.halos import star_halos
 from virtualobserver.maths.ccd.masks import count_bits
 from virtualobserver.maths.ccd.science import CalibratedFrame, Detector, apply_cosmic_rays, calibrate_frame
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import background, source_free
 from virtualobserver.maths.images.psf import Psf, measure_psf
 from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["reduce_frame"]
+__all__ = ["background_cards", "reduce_frame"]
 
 _STAR_SIGMA = 10.0
 """Standard deviations of what counts as a star; their width is fitted to bright ones. Chosen, not tuned."""
@@ -83,7 +83,7 @@ def reduce_frame(
     loaded = loaded or LoadedMasters()
     masters = pick(aux.masters, raw.header, settings, loaded)
     changes = master_changes(aux.masters, loaded)
-    flagged = [*_flags(masters, raw, settings), *masters.small, *_changed(changes, settings)]
+    flagged = [*_flags(masters, raw, settings), *masters.doubts, *_changed(changes, settings)]
     done = calibrate_frame(
         frame.data, detector, bias=masters.bias, dark=masters.dark, flat=masters.flat,
         mask=_known_bad(holes, masters),
@@ -94,6 +94,8 @@ def reduce_frame(
     header = _header(raw, frame, done, masters, seen)
     flagged += _check_world(header, raw.archive_id)
     defaults = [*raw.header.get("defaults", ()), *defaults]
+    if settings.background_statistics:
+        header |= background_cards(done.data / np.float32(detector.gain))
     header |= {"GAIN-USE": detector.gain, "RDN-USE": detector.read_noise, "CALFLAG": bool(flagged)}
     if np.isfinite(detector.saturation):
         header["SATURUSE"] = detector.saturation
@@ -105,6 +107,17 @@ def reduce_frame(
             **_statistics(done, masters, seen, flagged, defaults), "master_changes": dict(changes),
         },
     )  # fmt: skip
+
+
+def background_cards(counts: NDArray[np.float32]) -> dict[str, float]:
+    """Return BKGMEAN, BKGMED, BKGSD and BKGMAD, the background of a whole frame in ADU, see `source_free`."""
+    found = source_free(counts)
+    values = (found.mean, found.median, found.sd, found.mad)
+    return {
+        key: value
+        for key, value in zip(("BKGMEAN", "BKGMED", "BKGSD", "BKGMAD"), values, strict=True)
+        if np.isfinite(value)
+    }
 
 
 def _without_holes(frame: RawFrame) -> tuple[RawFrame, NDArray[np.bool_] | None]:
@@ -133,16 +146,19 @@ def _known_bad(holes: NDArray[np.bool_] | None, masters: Picked) -> NDArray[np.u
 def _flags(masters: Picked, raw: RawRef, settings: CCDSettings) -> list[str]:
     """Return why the frame is not fully calibrated, or refuse it."""
     choice = masters.choice
-    if not choice.flagged:
-        return []
+    no_flat = masters.flat is None and settings.without_flat == "flag"
+    flat = [f"no flat of filter {raw.header['band']!r}"] if no_flat else []
+    enough = settings.without_dark == "accept" and choice.how == "bias" and not masters.level
+    if not choice.flagged or enough:
+        return flat
     # a camera of which no dark was ever taken is used with its bias alone, as is one whose dark would do harm
     only_bias = choice.how == "bias" and (
         "no master dark of this camera" in choice.reason or masters.mask is not None
     )
-    if settings.without_dark == "refuse" and not only_bias:
+    if settings.without_dark == "refuse" and not only_bias and not masters.level:
         msg = f"{raw.archive_id}: {choice.reason}; take darks, or set without_dark: flag"
         raise DataError(msg)
-    return [choice.reason]
+    return [choice.reason, *flat]
 
 
 def _changed(changes: Mapping[str, float], settings: CCDSettings) -> list[str]:

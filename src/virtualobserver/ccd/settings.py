@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import pydantic
 
 from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, merged
+from virtualobserver.ccd.rules import FrameRules
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatory import ObservatorySettings
 
@@ -26,6 +27,12 @@ class SolveSettings(Settings):
     )
     radius: float = setting(
         1.0, doc="How far off the pointing may be", unit="deg", step="reduce.solve", gt=0, le=30
+    )
+    refine: bool | Literal["auto"] = setting(
+        "auto",
+        doc="Frames whose headers have world coordinates: auto = they are solved, and keep their own if that fails; "
+        "true = they are solved, or have none; false = they keep their own",
+        step="reduce.solve",
     )
     threshold: float = setting(8.0, doc="Of a source, standard deviations", step="reduce.solve", gt=0)
     most: int = setting(1000, doc="Sources used, the brightest", step="reduce.solve", ge=8)
@@ -73,9 +80,46 @@ class PhotometrySettings(Settings):
         20.0, doc="Least signal-to-noise ratio of stars of the zero point", step="reduce.photometry", ge=0
     )
     zero_fewest: int = setting(8, doc="Least stars of a zero point", step="reduce.photometry", ge=3)
-    mag_range: tuple[float, float] | None = setting(
-        None, doc="Brightest and faintest stars of the zero point", unit="mag", step="reduce.photometry"
+    brightest: float | None = setting(
+        None,
+        doc="Brightest star of the zero point",
+        unit="mag",
+        step="reduce.photometry",
+        aliases=("MIN_MAG",),
     )
+    faintest: float | None = setting(
+        None,
+        doc="Faintest star of the zero point",
+        unit="mag",
+        step="reduce.photometry",
+        aliases=("MAX_MAG",),
+    )
+    max_mag_error: float | None = setting(
+        None, doc="Largest error of a star of the zero point, in the catalogue and in the frame", unit="mag",
+        step="reduce.photometry", gt=0, aliases=("MAX_MAGERR",),
+    )  # fmt: skip
+    zero_clip: float = setting(
+        5.0, doc="Stars of the zero point that are farther off are left out", unit="sigma", step="reduce.photometry",
+        gt=0, aliases=("SIGM",),
+    )  # fmt: skip
+    r2: float | None = setting(
+        None, doc="A frame whose zero point explains less of the variance of the stars' magnitudes is flagged",
+        step="reduce.photometry", ge=0, le=1, aliases=("R2",),
+    )  # fmt: skip
+    fwhm_radius: float | None = setting(
+        None,
+        doc="Radius, in widths of the stars (FWHM), of a further aperture, drawn out along trails, of which zero point "
+        "and magnitudes are then made; unset = they are made in `zero_radius`",
+        step="reduce.photometry", gt=0,
+    )  # fmt: skip
+    trail: float = setting(
+        0.5, doc="Length of a trail, in widths of the stars, from which the aperture is drawn out along it",
+        step="reduce.photometry", gt=0,
+    )  # fmt: skip
+    near_star: float = setting(
+        3.0, doc="A source this near a star of the catalogue that is not itself is flagged; in widths of the stars",
+        step="reduce.photometry", ge=0,
+    )  # fmt: skip
     colour_term: float | None = setting(
         None, doc="Taken as known; unset = fitted where the stars have colours", step="reduce.photometry"
     )
@@ -90,10 +134,10 @@ class CCDSettings(Instrument, ObservatorySettings):
 
     instrument: ClassVar[Instrument] = Instrument()
 
-    night: Literal["folder", "noon", "name"] = setting(
+    night: Literal["folder", "directory", "noon", "name"] = setting(
         "folder",
-        doc="What tells the night of a frame: the date of its folder, else the noon before it at the site; only the "
-        "noon; or a date in the name of its file first",
+        doc="What tells the night of a frame: the date of its folder, else the noon before it at the site; the name of "
+        "its folder, whatever it is; only the noon; or a date in the name of its file first",
         step="fetch",
     )
     fields: Literal["all", "object", "position"] = setting(
@@ -103,6 +147,29 @@ class CCDSettings(Instrument, ObservatorySettings):
     )
     field_radius: float = setting(
         0.5, doc="Largest distance of a pointing from its target", unit="deg", step="fetch", gt=0
+    )
+    duplicates: Literal["prefix", "error"] = setting(
+        "prefix",
+        doc="Files of one name in several nights: each is known by its night too, or an error that names them",
+        step="fetch",
+    )
+    ignored: FrameRules = setting(
+        [],
+        doc="Files that are no frames: a list of `night`, `files`, or YAML files with it",
+        step="fetch",
+        path=True,
+    )
+    corrections: FrameRules = setting(
+        [],
+        doc="Keywords that are wrong in headers: a list of `night`, `files`, `replace`, or YAML files with it",
+        step="fetch",
+        path=True,
+    )
+    forced: FrameRules = setting(
+        [],
+        doc="Kinds of frames whatever headers say: a list of `night`, `files`, `kind`, or YAML files with it",
+        step="fetch",
+        path=True,
     )
     temperature_bin: float = setting(
         2.0, doc="Darks within such a step of temperature make one master", unit="deg_C", step="fetch", gt=0
@@ -117,15 +184,27 @@ class CCDSettings(Instrument, ObservatorySettings):
         True, doc="Scale darks of other exposure times about the bias, where there is one"
     )
     masters_within: float = setting(30.0, doc="Largest age of a master", unit="d", ge=0)
+    masters_warn: float = setting(
+        30.0, doc="Age of a master beyond which what it is used for is flagged", unit="d", step="reduce", ge=0
+    )
     fewest_frames: int = setting(
         3, doc="Frames of a master below which what it is used for is flagged: with fewer, cosmic rays stay in it",
         step="reduce", ge=1,
     )  # fmt: skip
-    without_dark: Literal["refuse", "flag"] = setting(
+    without_dark: Literal["refuse", "flag", "accept"] = setting(
         "refuse",
         doc="A frame for which there is neither a dark that suits nor a bias, or only darks that do not suit: "
-        "an error, or calibrated as far as possible and flagged",
+        "an error, or calibrated as far as possible and flagged; accept = the same, but a bias alone is enough",
         step="reduce",
+    )
+    without_bias: Literal["nothing", "level"] = setting(
+        "nothing",
+        doc="A frame without bias and dark: nothing is subtracted, or the median of the nearest bias of the camera "
+        "in another mode; flagged both",
+        step="reduce",
+    )
+    without_flat: Literal["accept", "flag"] = setting(
+        "accept", doc="A frame without a flat is used, or used and flagged", step="reduce"
     )
     hot_sigma: float = setting(
         5.0, doc="Hot pixels exceed the median dark by so much", unit="sigma", step="calibrate", gt=0
@@ -168,6 +247,11 @@ class CCDSettings(Instrument, ObservatorySettings):
     )
     cosmic_rays: Literal["flag", "clean", "off"] = setting(
         "flag", doc="Cosmic rays: set their mask bit, replace their pixels as well, or nothing", step="reduce"
+    )
+    background_statistics: bool = setting(
+        False,
+        doc="Measure mean, median, scatter and MAD of the whole background of each frame",
+        step="reduce",
     )
     memory_limit: float = setting(
         2.0, doc="Memory that combining frames may use", unit="Gbyte", run_only=True, gt=0

@@ -59,8 +59,16 @@ def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[P
     solver: Solver | None = aux.services.get("solver")
     if solver is None:
         return []
-    images = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
-    return [_solve_frame(one.load(), one.info.band, aux.target, solver, settings) for one in images]
+    images = [
+        (one.load(), one.info.band) for one in of_kind(products, Image) if one.info.role == "calibrated"
+    ]
+    made = []
+    for image, band in images:
+        if settings.solve.refine is False and world_of(image.header) is not None:
+            aux.note("frames that keep the world coordinates of their headers")
+        else:
+            made.append(_solve_frame(image, band, aux.target, solver, settings))
+    return made
 
 
 def plate_hints(image: Image, target: Target, own: SolveSettings) -> Iterator[tuple[str, PlateHint]]:

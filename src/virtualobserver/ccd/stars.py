@@ -16,7 +16,7 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.sources import SourceList, measure_apertures
+from virtualobserver.maths.images.sources import SourceList, measure_apertures, measure_trails
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
@@ -24,16 +24,42 @@ if TYPE_CHECKING:
 
     from virtualobserver.catalog.reference import ReferenceCatalogue
 
-__all__ = ["NO_STAR", "FrameStars", "aperture_columns", "locate_stars", "measure_stars", "named_places"]
+__all__ = [
+    "NO_STAR",
+    "SEEING",
+    "FrameStars",
+    "Trails",
+    "aperture_columns",
+    "locate_stars",
+    "measure_stars",
+    "named_places",
+    "near_stars",
+    "trails_of",
+    "width_of",
+]
 
 NO_STAR: Final = -1
 """Number of what is no star of the catalogue."""
 _CROWDED: Final = 3.0
 """A neighbour counts that is up to so many magnitudes fainter."""
+SEEING: Final = "seeing"
+"""What the aperture is called that follows the width of the stars."""
+USUAL_WIDTH: Final = 2.5
+"""Pixels, of a frame without stars."""
+_LONG_SIGMA: Final = 3.0
+"""Standard deviations by which a source is longer than wide, to be a trail; (a^2 - b^2) has one of 2 b^2 / SNR."""
 _WINGS: Final = 1.5
 """A neighbour shines into an aperture from so many widths (FWHM) beyond it."""
 
 FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trails:
+    """Length (pixels, 0 = none) and angle (degrees from the x axis) of the trails of sources."""
+
+    length: FloatArray
+    theta: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +74,7 @@ class FrameStars:
         Names of targets, else empty.
     ra, dec
         ICRS degrees at the epoch of the frame.
-    mag, colour
+    mag, colour, mag_error
         As the catalogue says; NaN where it does not.
     x, y
         Pixels from 0.
@@ -64,6 +90,7 @@ class FrameStars:
     dec: FloatArray
     mag: FloatArray
     colour: FloatArray
+    mag_error: FloatArray
     x: FloatArray
     y: FloatArray
     source: NDArray[np.int64]
@@ -112,7 +139,7 @@ def locate_stars(
     rows = np.flatnonzero(on_frame)
     rows = rows[np.lexsort((faintest[rows], listed["name"][rows] == ""))]
     kept = {name: values[rows] for name, values in listed.items()}
-    width = float(image.header.get("FWHM") or 2.5)
+    width = width_of(image)
     crowded = _crowded(x[rows], y[rows], kept["mag"], reach=edge + _WINGS * width)
     first = slice(0, own.stars + int((kept["name"] != "").sum()))
     place = np.stack([x[rows], y[rows]], axis=1)[first]
@@ -143,9 +170,12 @@ def measure_stars(
 
 
 def aperture_columns(
-    image: Image, x: FloatArray, y: FloatArray, own: PhotometrySettings
+    image: Image, x: FloatArray, y: FloatArray, own: PhotometrySettings, *, trails: Trails | None = None
 ) -> tuple[RecordDict, dict[str, str]]:
-    """Return fluxes in all apertures, sky and flags as columns, and their units."""
+    """Return fluxes in all apertures, sky and flags as columns, and their units.
+
+    With `fwhm_radius` there are ``flux_seeing, flux_error_seeing`` too, drawn out along `trails`.
+    """
     assert image.variance is not None
     found = measure_apertures(
         image.data, image.variance, x, y, radii=own.radii, annulus=own.annulus, mask=image.mask
@@ -157,7 +187,46 @@ def aperture_columns(
         columns |= {f"flux_{radius:g}": light.flux, f"flux_error_{radius:g}": light.flux_error}
         units |= {f"flux_{radius:g}": "electron", f"flux_error_{radius:g}": "electron"}
         flags |= light.flags
+    if own.fwhm_radius is not None:
+        light = measure_trails(
+            image.data, image.variance, x, y, radius=own.fwhm_radius * width_of(image), annulus=own.annulus,
+            mask=image.mask, length=None if trails is None else trails.length,
+            theta=None if trails is None else trails.theta,
+        )  # fmt: skip
+        columns |= {f"flux_{SEEING}": light.flux, f"flux_error_{SEEING}": light.flux_error}
+        units |= {f"flux_{SEEING}": "electron", f"flux_error_{SEEING}": "electron"}
     return columns | {"sky": found[-1].sky, "flags": flags}, units
+
+
+def trails_of(found: SourceList, width: float, own: PhotometrySettings) -> Trails:
+    """Return the trails of sources: of a line of even light, a^2 - b^2 is a twelfth of its length squared.
+
+    What most sources have of it is the telescope's, and not theirs.
+    """
+    long = found.a**2 - found.b**2
+    if not len(found):
+        return Trails(long, found.theta)
+    long = long - float(np.median(long))
+    noise = _LONG_SIGMA * 2 * found.b**2 / np.maximum(found.snr, 1.0)
+    length = np.sqrt(12 * np.maximum(long, 0.0))
+    real = (length > own.trail * width) & (long > noise) & ~found.blended & ~found.truncated
+    return Trails(np.where(real, length, 0.0), found.theta)
+
+
+def near_stars(found: SourceList, stars: FrameStars, reach: float) -> NDArray[np.bool_]:
+    """Return which sources have a star of the catalogue within `reach` pixels that is not themselves."""
+    near = np.zeros(len(found), dtype=bool)
+    if not len(found) or not len(stars):
+        return near
+    around, spots = (cKDTree(np.stack([one.x, one.y], axis=1)) for one in (stars, found))
+    pairs = spots.sparse_distance_matrix(around, reach, output_type="ndarray")
+    near[pairs["i"][stars.source[pairs["j"]] != pairs["i"]]] = True
+    return near
+
+
+def width_of(image: Image) -> float:
+    """Return the width of the stars of a frame, FWHM in pixels; a usual one where it has none."""
+    return float(image.header.get("FWHM") or USUAL_WIDTH)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -186,12 +255,12 @@ def _listed(
                 called[int(np.argmin(away))], alone[number] = name, False
         parts.append(
             {"source_id": stars.source_id, "name": called, "ra": stars.ra, "dec": stars.dec, "mag": stars.mag,
-             "colour": stars.bp_rp}
+             "colour": stars.bp_rp, "mag_error": stars.mag_error}
         )  # fmt: skip
     nothing = np.full(int(alone.sum()), np.nan)
     parts.append(
         {"source_id": np.full(len(nothing), NO_STAR), "name": np.array(names, dtype=np.str_)[alone],
-         "ra": places[alone, 0], "dec": places[alone, 1], "mag": nothing, "colour": nothing}
+         "ra": places[alone, 0], "dec": places[alone, 1], "mag": nothing, "colour": nothing, "mag_error": nothing}
     )  # fmt: skip
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

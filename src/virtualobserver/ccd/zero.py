@@ -10,8 +10,9 @@ import numpy as np
 
 from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import PhotometrySettings
-from virtualobserver.ccd.stars import FrameStars
+from virtualobserver.ccd.stars import SEEING, FrameStars
 from virtualobserver.conventions import (
+    MAG_TO_FLUX,
     MASK_BAD,
     MASK_COSMIC_RAY,
     MASK_NO_DATA,
@@ -32,7 +33,7 @@ from virtualobserver.maths.images.zeropoint import (
 )
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["aperture_of", "measure_zero_point", "zero_point_product"]
+__all__ = ["aperture_of", "measure_zero_point", "poor_fit", "zero_point_product"]
 
 _SPOILED: Final = MASK_BAD | MASK_SATURATED | MASK_COSMIC_RAY | MASK_NO_DATA | MASK_NONLINEAR
 _UNITS: Final = {
@@ -57,35 +58,48 @@ def measure_zero_point(
     NotEnoughData
         If there are too few such stars.
     """
-    radius = aperture_of(own)
-    flux, error = light[f"flux_{radius:g}"], light[f"flux_error_{radius:g}"]
+    name = aperture_of(own)
+    flux, error = light[f"flux_{name}"], light[f"flux_error_{name}"]
     good = (stars.source >= 0) & ~stars.crowded & ((light["flags"] & _SPOILED) == 0)
     if len(found):
         good &= ~(found.blended | found.truncated)[stars.source]
     with np.errstate(invalid="ignore", divide="ignore"):
         good &= flux / error >= own.zero_snr
+        if own.max_mag_error is not None:
+            # an error that the catalogue does not give is not too large
+            good &= ~(stars.mag_error >= own.max_mag_error) & (error / flux < own.max_mag_error * MAG_TO_FLUX)
     return fit_zero_point(
         flux[good], error[good], stars.mag[good] + own.ab_offset, exptime=float(image.header["EXPTIME"]),
-        colour=stars.colour[good], colour_term=own.colour_term, mag_range=own.mag_range, fewest=own.zero_fewest,
+        colour=stars.colour[good], colour_term=own.colour_term, fewest=own.zero_fewest, clip=own.zero_clip,
+        mag_error=stars.mag_error[good], mag_range=(_or(own.brightest, -math.inf), _or(own.faintest, math.inf)),
     )  # fmt: skip
 
 
-def aperture_of(own: PhotometrySettings) -> float:
-    """Return the radius of the aperture of the zero point, pixels."""
+def aperture_of(own: PhotometrySettings) -> str:
+    """Return what the aperture of the zero point is called in columns: ``seeing``, or its radius in pixels."""
+    if own.fwhm_radius is not None:
+        return SEEING
     if own.zero_radius is None:
-        return max(own.radii)
+        return f"{max(own.radii):g}"
     wanted = float(own.zero_radius)
-    return min(own.radii, key=lambda radius: abs(radius - wanted))
+    return f"{min(own.radii, key=lambda radius: abs(radius - wanted)):g}"
 
 
 def zero_point_product(
-    image: Image, zero: ZeroPoint | DataError, band: str, scale: float, *, refcat: str
+    image: Image,
+    zero: ZeroPoint | DataError,
+    band: str,
+    scale: float,
+    *,
+    refcat: str,
+    r2: float | None = None,
 ) -> Product[Table]:
     """Return the zero point and quality of a frame as a table of one row, role ``zeropoint``.
 
     Its facts hold ``cards``, the header cards that go with the frame: ``MAGZP`` (magnitude of one electron in
     this frame), ``MAGZPERR, MAGZPRMS, COLTERM, COLPIVOT, MAGLIM`` (5 sigma, point source), ``NMATCH, SEEING``
-    (arcsec), ``SKYMAG`` (mag/arcsec2) and ``REFCAT``. Where there is none, only the reason.
+    (arcsec), ``SKYMAG`` (mag/arcsec2) and ``REFCAT``. Where there is none, only the reason. ``flagged`` says what is
+    wrong with one that is there.
 
     Parameters
     ----------
@@ -95,6 +109,8 @@ def zero_point_product(
         Arcsec per pixel.
     refcat
         Name of the reference catalogue.
+    r2
+        Least part of the stars' magnitudes that it explains.
     """
     numbers = _quality(image, scale)
     reason = str(zero) if isinstance(zero, DataError) else ""
@@ -102,14 +118,27 @@ def zero_point_product(
     if isinstance(zero, ZeroPoint):
         numbers |= zero.statistics() | _depth(image, zero, numbers, scale)
         cards = _cards(numbers) | {"REFCAT": refcat}
+    flagged = poor_fit(zero, r2)
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     columns: dict[str, Array] = {name: np.array([value]) for name, value in numbers.items()}
     units = {name: unit for name, unit in _UNITS.items() if name in columns}
-    table = Table(columns, units, {"cards": cards, "reason": reason, **place_in(image.header)})
-    return Product(table, role="zeropoint", band=band, statistics=plain | {"reason": reason})
+    said = {"reason": reason, "flagged": flagged}
+    table = Table(columns, units, {"cards": cards, **said, **place_in(image.header)})
+    return Product(table, role="zeropoint", band=band, statistics=plain | said)
+
+
+def poor_fit(zero: ZeroPoint | DataError, r2: float | None) -> str:
+    """Return why a zero point is not to be trusted, empty if it is."""
+    if r2 is None or isinstance(zero, DataError) or zero.r2 >= r2:
+        return ""
+    return f"the zero point explains {zero.r2:.4f} of the variance of the stars' magnitudes, less than {r2:g}"
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _quality(image: Image, scale: float) -> dict[str, float]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits and underscores.")]
+Directory = Annotated[Path | None, typer.Argument(help="Folder for the project of a survey.")]
 Curves = Annotated[bool, typer.Option("--curves", help="One that makes light curves (the default).")]
 Spectra = Annotated[bool, typer.Option("--spectra", help="One that makes sets of spectra.")]
 Frames = Annotated[bool, typer.Option("--frames", help="One that calibrates frames of a camera.")]
@@ -28,10 +29,17 @@ def register(app: typer.Typer) -> None:
     app.add_typer(new, name="new")
 
 
-def project(name: Name, force: Force = False) -> None:
-    """Write a commented configuration, NAME.yaml (into configs/, where there is such a folder)."""
-    from virtualobserver.cli.scaffold import new_project
+def project(name: Name, directory: Directory = None, force: Force = False) -> None:
+    """Write a commented configuration, NAME.yaml (into configs/, where there is such a folder).
 
+    With a DIRECTORY, NAME is that of a survey: what it brings to start from is written there, folders and all.
+    """
+    from virtualobserver.cli.scaffold import new_project, new_project_of
+
+    if directory is not None:
+        path = new_project_of(name, directory, force=force)
+        typer.echo(f"{path}\nNext: put data into its folders; `vo run {path}`.")
+        return
     folder = Path("configs") if Path("configs").is_dir() else Path()
     path = new_project(name, folder, force=force)
     typer.echo(f"{path}\nNext: `vo config {path}` shows what it says, `vo run {path}` runs it.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import sys
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -15,6 +16,7 @@ __all__ = [
     "SurveyData",
     "new_analysis",
     "new_project",
+    "new_project_of",
     "new_survey",
 ]
 
@@ -32,6 +34,34 @@ def new_project(name: str, folder: Path, *, force: bool = False) -> Path:
         The name cannot be one, or there is such a file.
     """
     return _write(folder / f"{_checked(name)}.yaml", "project.yaml", name, force=force)
+
+
+def new_project_of(survey: str, folder: Path, *, force: bool = False) -> Path:
+    """Write what a survey brings to start from, folders and all, and return the path of the configuration.
+
+    It is the folder ``project`` beside the survey's code; ``@name@`` becomes the name of `folder`.
+
+    Raises
+    ------
+    ConfigError
+        The survey brings none, the name cannot be one, or a file is there already.
+    """
+    module = sys.modules[plugins.load("observatories", survey).__module__]
+    place = Path(str(module.__file__)).parent / "project"
+    if not place.is_dir():
+        msg = (
+            f"the survey {survey!r} brings no project to start from; `vo new project NAME` writes a plain one"
+        )
+        raise ConfigError(msg)
+    name = _checked(folder.resolve().name)
+    parts = [path for path in sorted(place.rglob("*")) if path.is_file()]
+    targets = [folder / str(path.relative_to(place)).replace("@name@", name) for path in parts]
+    for target in targets:
+        _refuse(target, force=force)
+    for path, target in zip(parts, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, path.read_text(encoding="utf-8").replace("@name@", name).encode())
+    return folder / f"{name}.yaml"
 
 
 def new_survey(

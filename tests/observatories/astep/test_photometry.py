@@ -234,7 +234,7 @@ def test_zero_point_colour_term_and_depth_are_those_put_in():
 
 def test_too_few_stars_make_no_zero_point_and_a_reason():
     stars = night_sky()
-    made = refined(frame(stars), stars, survey(photometry={"mag_range": (3.0, 4.0)}))
+    made = refined(frame(stars), stars, survey(photometry={"brightest": 3.0, "faintest": 4.0}))
     assert "0 usable stars" in made["zeropoint"].statistics["reason"]
     assert made["zeropoint"].data.meta["cards"] == {}
     assert made["zeropoint"].statistics["sky"] == SKY

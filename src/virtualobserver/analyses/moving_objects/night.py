@@ -22,6 +22,7 @@ from virtualobserver.analyses.moving_objects.sights import (
 from virtualobserver.analyses.moving_objects.stack import NightStack, open_stack
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA
 from virtualobserver.data.cards import cards_by_unit
+from virtualobserver.data.dropped import dropped_units
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
@@ -105,8 +106,13 @@ class Night:
 
 
 def usable(products: Sequence[Handle]) -> list[int]:
-    """Return the numbers of the handles to search: the differences, or else all images."""
-    images = [number for number, one in enumerate(products) if one.info.kind == "image"]
+    """Return the numbers of the handles to search: the differences, or else all images that are not dropped."""
+    bad = dropped_units(products)
+    images = [
+        number
+        for number, one in enumerate(products)
+        if one.info.kind == "image" and not (one.info.unit and one.info.unit in bad)
+    ]
     differences = [number for number in images if products[number].info.role == "difference"]
     return differences or images
 

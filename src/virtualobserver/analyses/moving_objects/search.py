@@ -52,6 +52,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         Requirement(kind="image", role="calibrated"),
         Requirement(kind="table", role="wcs"),
         Requirement(kind="table", role="zeropoint"),
+        Requirement(kind="table", role="quality"),
     )
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "mover"), ("image", "stamp"))

@@ -28,6 +28,8 @@ TOLERANCE: Final = 0.02
 """Largest distance of two shapes, in units of the longest side."""
 ALIKE: Final = 3
 """Catalogue figures tried for each of the frame; the nearest may be one by chance. Chosen, not tuned."""
+PACKED: Final = 55_000
+"""Stars of which four numbers fit into one of 63 bits."""
 MOST: Final = 6000
 """Candidates tested; bounds the time of a frame that is nowhere in the catalogue."""
 NEAR: Final = 0.08
@@ -119,8 +121,7 @@ def _quads(points: ComplexArray) -> tuple[NDArray[np.int64], FloatArray]:
     sets = np.concatenate(
         [np.repeat(neighbours[:, :1, None], len(triples), axis=1), neighbours[:, triples]], axis=2
     ).reshape(-1, 4)
-    sets = np.unique(np.sort(sets, axis=1), axis=0)
-    sets = sets[(np.diff(sets, axis=1) > 0).all(axis=1)]
+    sets = _distinct(np.sort(sets, axis=1).astype(np.int64), len(points))
     corners = points[sets]
     sides = np.array(list(combinations(range(4), 2)))
     longest = np.abs(corners[:, sides[:, 0]] - corners[:, sides[:, 1]]).argmax(axis=1)
@@ -132,6 +133,16 @@ def _quads(points: ComplexArray) -> tuple[NDArray[np.int64], FloatArray]:
     quads, a, b, c, d = quads[fine], a[fine], b[fine], c[fine], d[fine]
     first, second = (c - a) / (b - a), (d - a) / (b - a)
     return quads, np.stack([first.real, first.imag, second.real, second.imag], axis=1)
+
+
+def _distinct(sets: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Return each set of four different stars of `n` once, rising; rows rise already."""
+    sets = sets[(np.diff(sets, axis=1) > 0).all(axis=1)]
+    if n > PACKED:
+        return np.unique(sets, axis=0)
+    # a set as one number: these are sorted ten times as fast as rows
+    powers = n ** np.arange(3, -1, -1, dtype=np.int64)
+    return np.unique(sets @ powers)[:, None] // powers % n
 
 
 def _variants(quads: NDArray[np.int64], shapes: FloatArray) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:

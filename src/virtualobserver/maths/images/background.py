@@ -8,18 +8,20 @@ from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, zoom
+from scipy.ndimage import label, maximum_filter, median_filter, zoom
 
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 
-__all__ = ["Background", "Mesh", "background", "background_mesh"]
+__all__ = ["Background", "Mesh", "PlainBackground", "background", "background_mesh", "source_free"]
 
 FloatPlane = NDArray[np.float32]
 ROUNDS = 5
 """Most rounds of clipping; chosen, not measured."""
 CLIP = 3.0
 """Standard deviations; as in SExtractor, whose mode formula is fitted to it."""
+SOURCE_SIGMA, SOURCE_PIXELS, SOURCE_REACH = 2.0, 5, 11
+"""Of what is a source to `source_free`: standard deviations, pixels, and the side of the square it is widened by."""
 CROWDED = 0.3
 """Where mean and median are apart by more than this part of the scatter, the mode is not trusted."""
 
@@ -49,6 +51,57 @@ class Mesh:
             _spline(count, self.box)[:size] for count, size in zip(self.level.shape, self.shape, strict=True)
         )
         return np.ascontiguousarray(up[rows] @ self.level @ across[cols].T, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class PlainBackground:
+    """Mean, median and standard deviation of the pixels without sources, and the median distance of all from it."""
+
+    mean: float
+    median: float
+    sd: float
+    mad: float
+
+
+def source_free(image: Array) -> PlainBackground:
+    """Measure the background of a whole image by clipped statistics of the pixels that no source is near.
+
+    A source is at least 5 connected pixels more than 2 standard deviations above the mean, and what lies within 5
+    pixels of them. Everything is clipped at 3 standard deviations about the median, five times at most. The median
+    of absolute deviations (`mad`, not scaled) is that of all pixels, sources too. NaN where nothing is left.
+    """
+    finite = np.isfinite(image)
+    mean, _, sd = _clipped(image[finite])
+    above = np.where(finite, image, -np.inf) > mean + SOURCE_SIGMA * sd
+    marks, count = label(above, structure=np.ones((3, 3)))
+    large = np.bincount(marks.ravel(), minlength=count + 1) >= SOURCE_PIXELS
+    large[0] = False
+    near = maximum_filter(large[marks], size=SOURCE_REACH, mode="constant", cval=0)
+    mean, median, sd = _clipped(image[finite & ~near])
+    mad = float(np.median(np.abs(image[finite] - median))) if finite.any() else float("nan")
+    return PlainBackground(mean, median, sd, mad)
+
+
+def _clipped(values: Array) -> tuple[float, float, float]:
+    """Return mean, median and standard deviation after clipping; NaN of nothing."""
+    kept = np.sort(values, axis=None).astype(np.float64)
+    if not kept.size:
+        return float("nan"), float("nan"), float("nan")
+    for _ in range(ROUNDS):
+        reach = CLIP * float(kept.std())
+        middle = float(kept[(kept.size - 1) // 2 : kept.size // 2 + 1].mean())
+        first, last = (
+            np.searchsorted(kept, middle - reach),
+            np.searchsorted(kept, middle + reach, side="right"),
+        )
+        if last - first == kept.size:
+            break
+        kept = kept[first:last]
+    return (
+        float(kept.mean()),
+        float(kept[(kept.size - 1) // 2 : kept.size // 2 + 1].mean()),
+        float(kept.std()),
+    )
 
 
 def background(image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> Background:

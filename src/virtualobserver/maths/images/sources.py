@@ -28,7 +28,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import Background, background
 
-__all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures"]
+__all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures", "measure_trails"]
 
 FloatArray = NDArray[np.float64]
 MOST_PIXELS: Final = 1_000_000
@@ -197,6 +197,39 @@ def measure_apertures(
     return _sum_circles(image, variance, (x, y), circles, annulus=annulus, mask=mask, tolerate=tolerate)
 
 
+def measure_trails(
+    image: NDArray[Any],
+    variance: NDArray[Any],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    radius: float,
+    length: ArrayLike | None = None,
+    theta: ArrayLike | None = None,
+    annulus: tuple[float, float] | None = None,
+    mask: NDArray[Any] | None = None,
+    tolerate: int = TOLERATED,
+) -> AperturePhotometry:
+    """Sum ellipses with half axes of `radius` + `length` / 2 and `radius` around positions: circles without a trail.
+
+    Parameters
+    ----------
+    radius
+        Pixels.
+    length, theta : array_like, shape (n,)
+        Of the trails, pixels, and degrees from the x axis towards the y axis.
+    annulus, mask, tolerate
+        As in `measure_apertures`.
+    """
+    long = np.zeros(np.size(x)) if length is None else np.asarray(length, float)
+    angle = np.zeros(np.size(x)) if theta is None else np.asarray(theta, float)
+    radii = [np.full(np.size(x), float(radius))]
+    (found,) = _sum_circles(
+        image, variance, (x, y), radii, annulus=annulus, mask=mask, tolerate=tolerate, trails=(long, angle)
+    )
+    return found
+
+
 # --- inside -----------------------------------------------------------------------------------------------
 
 
@@ -209,6 +242,7 @@ def _sum_circles(
     annulus: tuple[float, float] | None,
     mask: Array | None,
     tolerate: int,
+    trails: tuple[FloatArray, FloatArray] | None = None,
 ) -> list[AperturePhotometry]:
     sep = import_module("sep")
     data = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
@@ -223,8 +257,13 @@ def _sum_circles(
     found = []
     for radius in radii:
         r = np.broadcast_to(radius, px.shape).astype(float)
-        flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
-        area = np.pi * r**2
+        if trails is None:
+            flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
+            area = np.pi * r**2
+        else:
+            long, angle = r + trails[0] / 2, np.radians((trails[1] + 90) % 180 - 90)
+            flux, error, kinds = sep.sum_ellipse(data, px, py, long, r, angle, r=1.0, err=noise, mask=bad)
+            area = np.pi * r * long
         broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
         flux = np.where(broken, np.nan, flux - level * area)
         error = np.where(broken, np.nan, np.hypot(error, level_error * area))

@@ -54,6 +54,10 @@ class ZeroPoint:
         Of the residuals, mag.
     chi2_reduced
         With the errors as given, without the scatter.
+    r2
+        Part of the variance of the catalogue's magnitudes that it explains, 1 - sum r^2 / sum (m - mean)^2.
+    covariance
+        Of zero point and colour term, shape (2, 2); 0 for a term that was not fitted.
     n, rejected
         Stars used, and left out as outliers.
     used
@@ -68,6 +72,8 @@ class ZeroPoint:
     scatter: float
     rms: float
     chi2_reduced: float
+    r2: float
+    covariance: FloatArray
     n: int
     rejected: int
     used: NDArray[np.bool_]
@@ -81,13 +87,28 @@ class ZeroPoint:
             mag = mag + self.colour_term * np.where(np.isfinite(away), away, 0.0)
         return np.asarray(mag)
 
+    def magnitude_error(
+        self, flux: ArrayLike, flux_error: ArrayLike, colour: ArrayLike | None = None
+    ) -> FloatArray:
+        """Return the errors of magnitudes, of the fluxes and of the fit with its covariance; NaN if not positive."""
+        light, error = np.asarray(flux, dtype=np.float64), np.asarray(flux_error, dtype=np.float64)
+        away = np.zeros(light.shape)
+        if colour is not None:
+            away = np.asarray(colour, dtype=np.float64) - self.colour_pivot
+            away = np.where(np.isfinite(away), away, 0.0)
+        fit = self.covariance[0, 0] + 2 * away * self.covariance[0, 1] + away**2 * self.covariance[1, 1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            noise = np.where(light > 0, error / light / MAG_TO_FLUX, np.nan)
+        return np.asarray(np.sqrt(noise**2 + fit))
+
     def statistics(self) -> dict[str, float]:
         """Return the numbers that go beside a product."""
         return {
             "zero_point": self.zero_point, "zero_point_error": self.zero_point_error,
             "colour_term": self.colour_term, "colour_term_error": self.colour_term_error,
             "zero_point_scatter": self.scatter, "zero_point_rms": self.rms, "zero_point_n": float(self.n),
-            "zero_point_chi2": self.chi2_reduced,
+            "zero_point_chi2": self.chi2_reduced, "zero_point_r2": self.r2,
+            "zero_point_covariance": float(self.covariance[0, 1]),
         }  # fmt: skip
 
 
@@ -167,7 +188,7 @@ def fit_zero_point(
     terms, known = _terms(away, good, colour_term)
     target = value - known * away
     result = _clip_and_fit(target, terms, variance, ce, good, fewest=fewest, clip=clip)
-    return _zero_point(result, target, terms, good, pivot=pivot, known=known)
+    return _zero_point(result, (target, m), terms, good, pivot=pivot, known=known)
 
 
 def limiting_magnitude(
@@ -364,7 +385,7 @@ def _extra_scatter(residual: FloatArray, variance: FloatArray) -> float:
 
 def _zero_point(
     result: tuple[NDArray[np.bool_], FloatArray, FloatArray, FloatArray, float],
-    target: FloatArray,
+    given: tuple[FloatArray, FloatArray],
     terms: FloatArray,
     good: NDArray[np.bool_],
     *,
@@ -373,6 +394,10 @@ def _zero_point(
 ) -> ZeroPoint:
     """Return the fit as it is handed out; a colour term that was given has no error."""
     used, found, covariance, variance, scatter = result
+    target, mag = given
+    whole = np.zeros((2, 2))
+    whole[: len(found), : len(found)] = covariance
+    spread = float(np.sum((mag[used] - mag[used].mean()) ** 2))
     residual = (target - terms @ found)[used]
     freedom = max(int(used.sum()) - len(found), 1)
     fitted = len(found) > 1
@@ -385,6 +410,8 @@ def _zero_point(
         scatter=scatter,
         rms=float(np.sqrt(np.mean(residual**2))),
         chi2_reduced=float(np.sum(residual**2 / np.maximum(variance[used], 1e-12))) / freedom,
+        r2=1 - float(np.sum(residual**2)) / spread if spread > 0 else math.nan,
+        covariance=whole,
         n=int(used.sum()),
         rejected=int((good & ~used).sum()),
         used=used,

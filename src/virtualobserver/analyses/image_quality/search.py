@@ -1,0 +1,205 @@
+"""The analysis: tables of a night's images in, a table of their quality and the images that stand out, out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.analyses.image_quality.night import NUMBERS, image_rows
+from virtualobserver.analyses.image_quality.settings import QualitySettings
+from virtualobserver.analysis import Analysis, Requirement
+from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.data.contract import AnalysisContract
+from virtualobserver.data.handles import Handle, MemoryHandle
+from virtualobserver.data.product import Aux, Product
+from virtualobserver.data.result import Event, Result
+from virtualobserver.data.table import Table
+from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.images.outliers import find_outliers
+from virtualobserver.typing import Record
+
+__all__ = ["ImageQuality"]
+
+KIND: Final = "poor_image"
+_UNITS: Final = {
+    "mjd": "d", "separation": "arcsec", "bkg_mean": "adu", "bkg_median": "adu", "bkg_sd": "adu", "bkg_mad": "adu",
+    "zero_point": "mag", "fwhm": "pix",
+}  # fmt: skip
+_WORDS: Final = {
+    "separation": "stars off the reference", "bkg_mean": "background", "bkg_median": "background",
+    "bkg_sd": "background", "bkg_mad": "background", "zero_point": "zero point", "fwhm": "width of stars",
+}  # fmt: skip
+
+
+def _noise(rng: np.random.Generator) -> list[Product[Table]]:
+    """Return the tables of sources of 12 images of a steady night."""
+    made = []
+    for number in range(12):
+        header = {
+            "FWHM": rng.normal(2.5, 0.05), "BKGMEAN": rng.normal(900, 5), "BKGMED": rng.normal(900, 5),
+            "BKGSD": rng.normal(40, 0.3), "BKGMAD": rng.normal(27, 0.2),
+        }  # fmt: skip
+        meta = {"mjd": 58000.0 + number / 300, "exptime": 60.0, "header": header, "band": "R"}
+        made.append(Product(Table({"x": rng.uniform(0, 100, 5)}, meta=meta), role="sources", band="R"))
+    return made
+
+
+class ImageQuality(Analysis[Table, QualitySettings]):
+    """How good each image of a night is, and which are unlike the others.
+
+    The table ``quality`` has a row an image; searches that ask for it leave out the images whose ``use`` is false.
+    Nothing is deleted. Each image that stands out is a detection of kind ``poor_image``.
+    """
+
+    name: ClassVar[str] = "image_quality"
+    version: ClassVar[str] = "1"
+    requires: ClassVar[tuple[Requirement, ...]] = (
+        Requirement(kind="table", role="sources"),
+        Requirement(kind="table", role="forced"),
+        Requirement(kind="table", role="zeropoint"),
+        Requirement(kind="table", role="wcs"),
+    )
+    requires_any: ClassVar[bool] = True
+    produces: ClassVar[tuple[tuple[str, str], ...]] = (("table", "quality"),)
+    per: ClassVar[str] = "night"
+    batch: ClassVar[int] = 1
+    strength: ClassVar[tuple[str, ...]] = ("factor",)
+    contract: ClassVar[AnalysisContract] = AnalysisContract(
+        false_alarms=0.05, trials=40, noise=_noise, strong={"outliers": {"action": "keep"}}
+    )
+
+    def find(self, products: Sequence[Handle[Table]], aux: Aux, settings: QualitySettings) -> Result:
+        """Compare the images of one night, those of each filter among themselves.
+
+        Returns
+        -------
+        Result
+            Table ``quality``: ``frame, unit, mjd, solved, n_matched``, the median ``separation`` of stars from the
+            reference (arcsec), background ``bkg_mean, bkg_median, bkg_sd, bkg_mad`` (ADU), ``zero_point`` (mag),
+            ``fwhm`` (pixels), ``outlier``, ``reason``, ``use``. Properties ``n_images``, ``n_outliers``, ``dropped``.
+
+        Raises
+        ------
+        DataError
+            With ``action: stop``, if there are outliers; the message says how to go on.
+        """
+        rows = image_rows(products)
+        if not rows:
+            return Result(properties={"n_images": 0, "n_outliers": 0})
+        reasons = _reasons(rows, settings)
+        outlier = np.array([bool(reason) for reason in reasons])
+        poor = [f"{row['frame']} ({reason})" for row, reason in zip(rows, reasons, strict=True) if reason]
+        if poor and settings.outliers.action == "stop":
+            raise DataError(_how_to_go_on(aux.target.name, poor, len(rows)))
+        use = ~outlier if settings.outliers.action == "drop" else np.ones(len(rows), dtype=bool)
+        events = [_event(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason]
+        return Result(
+            detections=sorted(events, key=lambda event: event.peak_mjd),
+            properties={"n_images": len(rows), "n_outliers": len(poor), "dropped": int((~use).sum())},
+            products=(_table(rows, reasons, outlier, use),),
+        )
+
+    def draw(
+        self, rng: np.random.Generator, products: Sequence[Handle[Table]], settings: QualitySettings
+    ) -> Record:
+        """Draw an image, and by which factor its background is raised."""
+        rows = image_rows(products)
+        if len(rows) < settings.outliers.fewest:
+            msg = f"{len(rows)} images are too few to tell one that is unlike the others"
+            raise NotEnoughData(msg)
+        row = rows[int(rng.integers(len(rows)))]
+        start, end = _span(row)
+        return {
+            "t_peak": row["mjd"],
+            "start_mjd": start,
+            "end_mjd": end,
+            "mjd": row["mjd"],
+            "factor": float(rng.uniform(1.2, 3.0)),
+        }
+
+    def inject(
+        self,
+        products: Sequence[Handle[Table]],
+        params: Sequence[Record],
+        rng: np.random.Generator,  # noqa: ARG002 - the level alone is changed
+    ) -> Sequence[Handle[Table]]:
+        """Return tables in whose facts the background is raised."""
+        changed = list(products)
+        for one in params:
+            for number, handle in enumerate(changed):
+                if handle.info.role != "sources":
+                    continue
+                table = handle.load()
+                if table.meta.get("mjd") != one["mjd"]:
+                    continue
+                header = dict(table.meta["header"])
+                for key in ("BKGMEAN", "BKGMED"):
+                    if header.get(key) is not None:
+                        header[key] *= one["factor"]
+                brighter = replace(table, meta={**table.meta, "header": header})
+                changed[number] = MemoryHandle(brighter, handle.info)
+        return changed
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _reasons(rows: Sequence[Record], settings: QualitySettings) -> list[str]:
+    """Return what is wrong with each image, empty for a good one."""
+    own = settings.outliers
+    said: list[list[str]] = [["not solved"] if row["solved"] is False else [] for row in rows]
+    for band in sorted({row["band"] for row in rows}):
+        mine = [number for number, row in enumerate(rows) if row["band"] == band]
+        if len(mine) < own.fewest:
+            continue
+        columns = {name: [rows[number][name] for number in mine] for name in NUMBERS}
+        for name, bad in find_outliers(columns, rule=own.rule, limit=own.limit).items():
+            for place in np.flatnonzero(bad).tolist():
+                said[mine[place]].append(_WORDS[name])
+    return [", ".join(dict.fromkeys(words)) for words in said]
+
+
+def _how_to_go_on(target: str, poor: Sequence[str], n: int) -> str:
+    return (
+        f"{len(poor)} of {n} images of {target} are unlike the others: {'; '.join(poor)}; look at them, list those to "
+        "leave out under `ignored` or change other settings, and go on with "
+        "`vo run CONFIG --set analyses.image_quality.outliers.action=drop` (or keep)"
+    )
+
+
+def _table(
+    rows: Sequence[Record],
+    reasons: Sequence[str],
+    outlier: NDArray[np.bool_],
+    use: NDArray[np.bool_],
+) -> Product:
+    columns: dict[str, NDArray[Any]] = {
+        name: np.array([row[name] for row in rows], dtype=np.str_) for name in ("frame", "unit")
+    }
+    columns |= {
+        "mjd": np.array([row["mjd"] for row in rows]),
+        "solved": np.array([bool(row["solved"]) for row in rows]),
+        "n_matched": np.array([row["n_matched"] for row in rows], dtype=np.int64),
+    }
+    columns |= {name: np.array([row[name] for row in rows], dtype=np.float64) for name in NUMBERS}
+    columns |= {"outlier": outlier, "use": use, "reason": np.array(reasons, dtype=np.str_)}
+    statistics = {"n_images": len(rows), "n_outliers": int(outlier.sum()), "dropped": int((~use).sum())}
+    return Product(Table(columns, _UNITS), role="quality", statistics=statistics)
+
+
+def _span(row: Mapping[str, Any]) -> tuple[float, float]:
+    """Return a moment before and one after the middle of an exposure, MJD."""
+    return row["mjd"] - 1 / SECONDS_PER_DAY, row["mjd"] + 1 / SECONDS_PER_DAY
+
+
+def _event(row: Mapping[str, Any], reason: str) -> Event:
+    numbers = {name: row[name] for name in NUMBERS if np.isfinite(row[name])}
+    start, end = _span(row)
+    return Event(
+        kind=KIND, peak_mjd=row["mjd"], start_mjd=start, end_mjd=end, snr=0.0, band=row["band"],
+        parameters={"frame": row["frame"], "reason": reason, **numbers},
+    )  # fmt: skip

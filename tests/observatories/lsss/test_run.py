@@ -1,0 +1,137 @@
+"""Nights of LSSS and one of Lowell Observatory from raw frames on, as a project runs them."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import select
+from support.paths import ROOT
+from support.real import real_data
+
+from virtualobserver import Project
+from virtualobserver.catalog.refcat import Origin, build_refcat
+from virtualobserver.cli.demo import compare
+from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.models import Product
+
+CONFIGS = ROOT / "configs"
+MOVERS = ((124.62819, 25.33981, 9.17), (124.76406, 25.34692, 14.89))
+"""The two asteroids of the field: ra, dec (degrees) at the first frame, arcsec/h."""
+NIGHT = {
+    "name": "nights",
+    "catalog": {"name": "fields", "rows": [{"name": "field", "ra": 150.0, "dec": 20.0, "kind": "field"}]},
+    "observatories": {
+        "lsss": {
+            "archive": "simulated",
+            "simulation": {"frames": 5, "size": (120, 160), "stars": 40, "movers": 0, "fwhm": (2.2, 4.0)},
+        }
+    },
+    "analyses": {"image_quality": {"outliers": {"action": "stop", "limit": 0.5}}},
+}
+
+
+def data(project, role):
+    rows = project.live.scalars(select(Product).where(Product.role == role)).all()
+    return sorted((row.data for row in rows), key=lambda one: one.meta.get("mjd", 0.0))
+
+
+def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url):
+    with Project.open(CONFIGS / "lsss_demo.yaml", data=tmp_path / "data", url=url) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        put_in = project.sql(
+            "SELECT '' AS source, e.value->>'kind' AS kind, (e.value->>'start_mjd')::float8 AS start_mjd, "
+            "(e.value->>'end_mjd')::float8 AS end_mjd, (e.value->>'ra')::float8 AS ra, "
+            "(e.value->>'dec')::float8 AS dec FROM raw_data CROSS JOIN LATERAL "
+            "jsonb_array_elements(header->'injected') e WHERE header ? 'injected'"
+        )
+        found = project.detections(simulated=True)
+        hits, false = compare(put_in, found[found["kind"] == "mover"])
+        assert len(hits) == 4 * 12
+        assert all(hits)
+        assert false == 0
+        (quality,) = data(project, "quality")
+        assert len(quality) == 12
+        assert np.isfinite(quality["bkg_sd"]).all()
+        again = project.run()
+        assert again.worked == 0
+
+
+def test_stop_ends_a_run_with_the_images_and_edited_settings_resume_it(tmp_path, url):
+    with Project.open(NIGHT, data=tmp_path / "data", url=url) as project:
+        summary = project.run()
+        assert summary.failed == 1
+        (failure,) = summary.failures
+        assert failure["step"] == "analyse:image_quality"
+        assert "vo run CONFIG --set analyses.image_quality.outliers.action=drop" in failure["error"]
+    with Project.open(
+        NIGHT, data=tmp_path / "data", url=url, overrides=["analyses.image_quality.outliers.action=drop"]
+    ) as project:
+        summary = project.run()
+        assert not summary.failed
+        assert summary.worked == 1
+        (quality,) = data(project, "quality")
+        assert 0 < (~quality["use"]).sum() < 5
+
+
+@pytest.mark.real
+def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_touched(tmp_path, url):
+    folder = real_data("sso", "lowell5945")
+    before = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    changes = [f"observatories.lsss.archive={folder}"]
+    options = {"data": tmp_path / "data", "url": url}
+    with Project.open(CONFIGS / "lowell.yaml", overrides=changes, **options) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        tables = data(project, "sources")
+        assert len(tables) == 6
+        check_movers(tables)
+        images = [
+            row.data for row in project.live.scalars(select(Product).where(Product.role == "calibrated"))
+        ]
+        masters = project.live.scalars(select(Product).where(Product.role == "master")).all()
+        assert {one.handle().info.statistics["n_combine"] for one in masters} == {3}
+        assert {one.header["CALFLAG"] for one in images} == {False}
+        assert {one.band for one in masters} == {"", "VR"}
+        first = tables[0]
+    good = (first["snr"] > 15) & (first["flags"] == 0) & (first["flux_8"] > 0)
+    stars = pd.DataFrame(
+        {"source_id": np.arange(good.sum()) + 1, "ra": first["ra"][good], "dec": first["dec"][good],
+         "mag": 25 - 2.5 * np.log10(first["flux_8"][good])}
+    )  # fmt: skip
+    build_refcat(
+        stars, tmp_path / "data", "frame@1", origin=Origin("file", "the first frame"), epoch=2019.233
+    )
+    changes += ["observatories.lsss.refcat=frame@1"]
+    with Project.open(CONFIGS / "lowell.yaml", overrides=changes, **options) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        assert summary.counts["reduce:lsss"].total() == 0  # only what depends on the catalogue is done again
+        solved = [row.handle().info.statistics for row in project.live.scalars(
+            select(Product).where(Product.role == "wcs"))]  # fmt: skip
+        assert [one["solved"] for one in solved] == [True] * 6
+        assert {round(one["wcs_scale_arcsec"], 2) for one in solved} == {1.11}
+        measured = [one for one in data(project, "sources") if "source_id" in one]
+        assert len(measured) == 6
+        check_movers(measured)
+    assert {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()} == before
+
+
+def check_movers(tables):
+    """Assert that the two asteroids are where and as fast as they are, at more than 30 sigma."""
+    for ra, dec, rate in MOVERS:
+        track = []
+        for table in tables:
+            reach = 0.3 + rate * (table.meta["mjd"] - tables[0].meta["mjd"]) * 24 * 1.1
+            away = separation(table["ra"], table["dec"], ra, dec) * ARCSEC_PER_DEGREE
+            hours = (table.meta["mjd"] - tables[0].meta["mjd"]) * 24
+            row = int(np.argmin(np.abs(away - rate * hours) + 1e3 * (away > reach)))
+            assert table["snr"][row] > 30
+            track.append((hours, away[row]))
+        hours, away = np.array(track).T
+        assert away[0] < 0.2
+        assert np.polyfit(hours, away, 1)[0] == pytest.approx(rate, abs=0.15)
