@@ -72,6 +72,7 @@ def test_a_file_for_a_source_that_was_empty_is_seen(project, folder):
     assert project.status().loc["fetch:ztf", "empty"] == 1
     (folder / "delta.csv").write_bytes(content)
     assert project.run().notes == ["fetch:ztf: 1 source has new or changed files: --refresh reads them"]
+    assert project.status().loc["fetch:ztf", ["empty", "stale"]].tolist() == [0, 1]
     assert project.run(refresh=True).notes == []
     assert len(project.detections()) == 4
 
