@@ -227,16 +227,16 @@ def _write_histograms(
 
 
 def _histogram_sources(project: Opened, *, simulated: bool | None = None) -> dict[str, str]:
-    """Return what each histogram is summed from: a hash over the digest of its step, its parts and when they were made.
+    """Return what each histogram is summed from: a hash over the digest of its step and what each part was made from.
 
-    The parts' content is not read, which would take as long as to sum them.
+    The parts' content, which these decide, is not read: that would take as long as to sum them.
     """
     with project.session() as session:
         rows = session.execute(
             text("""
             SELECT q.name, encode(sha256(convert_to(concat_ws('|', q.digest, count(*),
-              sum(hashtextextended(q.id || ' ' || q.finished, 0))), 'UTF8')), 'hex') AS made_from FROM (
-                SELECT replace(t.step, 'analyse:', '') || '.' || h.name AS name, t.digest, h.id, t.finished
+              sum(hashtextextended(concat_ws(' ', q.inputs, q.unit), 0))), 'UTF8')), 'hex') AS made_from FROM (
+                SELECT replace(t.step, 'analyse:', '') || '.' || h.name AS name, t.digest, t.inputs, t.unit
                 FROM histogram_part h JOIN task t ON t.id = h.task_id
                 JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
                 JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
