@@ -109,6 +109,18 @@ def test_epochs_apart_are_lines_of_their_own():
     assert one.left_out.tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def test_errors_that_cannot_be_do_no_harm():
+    lists = lists_of(line(30, 20), line(30, 20, (200, 0)))
+    error = lists.error.copy()
+    error[:3] = [[1e-9], [1e9], [1e-9]]
+    ra, dec = lists.sky(lists.place)
+    odd = SourceLists.of(
+        lists.mjd, lists.image, (ra, dec), tuple(error.T), x=lists.pixel[:, 0], y=lists.pixel[:, 1]
+    )
+    rates = [track.rate for track in kept(odd).tracks]
+    assert rates == pytest.approx([np.hypot(30, 20)] * 2, rel=1e-4)
+
+
 def test_trail_and_bright_stars_need_what_they_look_at():
     lists = lists_of(line(30, 20), line(30, 20, (300, 0)))
     a = np.full(len(lists), 2.0)

@@ -24,9 +24,8 @@ __all__ = ["draw_tracks", "field_room", "inject_tracks", "track_recovered"]
 FloatArray = NDArray[np.float64]
 _TRIES: Final = 400
 """Draws before it is said that no mover fits into the field."""
-_SEEN: Final = (
-    0.75  # chosen, as for movers in images: part of the epochs at which a path has to be on the frames
-)
+_SEEN: Final = 0.75
+"""Part of the epochs at which a path has to be on the frames; chosen, as for movers in images."""
 _BLEND: Final = 1.2
 """Widths of stars within which a source is not told from a mover."""
 _SOURCES_PER_MOVER: Final = 10

@@ -8,7 +8,7 @@ across RA 0, where ssos leaves out the cosine of the declination.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,9 @@ _OBLIQUITY: Final = np.radians(23.4392911)
 """Of the ecliptic of J2000 (IAU 1976)."""
 _REJECTED: Final = (64, 96)
 """Flags of SCAMP that ssos looks for: rejected from the fit of the motion, without or with a colour missing."""
+_BEST: Final = 1e-3
+"""Arcsec that no source is known better than; none that is identified is worse than the radius. Some lists have errors
+near 0 and of many degrees, whose weights no fit bears."""
 EPOCH_OUTLIER: Final = 1
 """Bit that ssos gives a source whose epoch was left out of the line."""
 
@@ -81,6 +84,7 @@ def run_chain(lists: SourceLists, settings: SsosSettings, extra: Extra | None = 
     those that have one.
     """
     known = extra or Extra()
+    lists = replace(lists, error=np.clip(lists.error, _BEST, settings.crossid_radius))
     bits = np.zeros(len(lists), np.int64)
     objects = cross_identify(lists, settings.crossid_radius)
     tracks = [Track(rows, 0.0, np.zeros((2, 2)), np.zeros((2, 2, 2)), 0.0, 0) for rows in objects]
