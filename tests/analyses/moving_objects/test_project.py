@@ -52,9 +52,10 @@ def test_a_mover_of_one_night_becomes_a_source_with_rows_light_curve_stamp_and_e
 def test_questions_in_the_manual_are_answered(project):
     project.run()
     page = (ROOT / "docs" / "moving_objects.md").read_text(encoding="utf-8")
-    recall, numbers, many, places = (
+    refused, recall, numbers, many, places = (
         project.sql(one) for one in re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     )
+    assert refused["name"].tolist() == ["field"] * 2  # a row for each night
     assert recall.empty  # nothing was injected
     assert numbers["movers"].tolist().count("1") == 1
     assert many["epochs"].tolist() == [10]
@@ -65,4 +66,4 @@ def test_questions_in_the_manual_are_answered(project):
     with project.session() as session:
         session.execute(text('UPDATE detection SET parameters = parameters || \'{"known_as": "(1) Ceres"}\''))
         session.commit()
-    assert project.sql(re.findall(r"```sql\n(.*?)```", page, re.DOTALL)[2]).empty
+    assert project.sql(re.findall(r"```sql\n(.*?)```", page, re.DOTALL)[3]).empty

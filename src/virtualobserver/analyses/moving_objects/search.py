@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from virtualobserver.analyses.moving_objects.engines import ENGINES
+from virtualobserver.analyses.moving_objects.fieldlists import usable_tables
 from virtualobserver.analyses.moving_objects.injection import draw_movers, inject_movers, room
+from virtualobserver.analyses.moving_objects.listinjection import (
+    draw_tracks,
+    field_room,
+    inject_tracks,
+    track_recovered,
+)
 from virtualobserver.analyses.moving_objects.night import Night, aligned_images, load_night, usable
 from virtualobserver.analyses.moving_objects.recall import recall_table, truth_of
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
+from virtualobserver.analyses.moving_objects.tracks import linked_result, tracks_table
 from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
@@ -32,6 +41,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MovingObjects"]
 
+_IMAGES: Final = (
+    Requirement(kind="image", role="difference"),
+    Requirement(kind="image", role="calibrated"),
+    Requirement(kind="table", role="wcs"),
+    Requirement(kind="table", role="zeropoint"),
+    Requirement(kind="table", role="quality"),
+)
 _SAME_SKY: Final = 5.0  # arcsec within which two detections at one time are of one mover
 
 
@@ -46,23 +62,33 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "1"
-    requires: ClassVar[tuple[Requirement, ...]] = (
-        Requirement(kind="image", role="difference"),
-        Requirement(kind="image", role="calibrated"),
-        Requirement(kind="table", role="wcs"),
-        Requirement(kind="table", role="zeropoint"),
-        Requirement(kind="table", role="quality"),
-    )
+    version: ClassVar[str] = "2"
     requires_any: ClassVar[bool] = True
-    produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "mover"), ("image", "stamp"))
+    produces: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("lightcurve", "mover"),
+        ("image", "stamp"),
+        ("table", "tracks"),
+    )
     per: ClassVar[str] = "night"
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
 
-    def find(self, products: Sequence[Handle], aux: Aux, settings: MovingObjectsSettings) -> Result:  # noqa: ARG002
-        """Search the images of one night; differences are taken where there are any.
+    @property
+    def requires(self) -> tuple[Requirement, ...]:  # type: ignore[override]
+        """Images for ``stack``, tables of sources for the others."""
+        engine = ENGINES.get(self.settings.method)
+        return _IMAGES if engine is None else engine.requires
+
+    @property
+    def services(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The reference catalogue, where one is set and sources are linked."""
+        return ("refcat",) if self.settings.refcat and self.settings.method in ENGINES else ()
+
+    def find(
+        self, products: Sequence[Handle[Image | Table]], aux: Aux, settings: MovingObjectsSettings
+    ) -> Result:
+        """Search the images of one night, or the source lists of one field; differences are taken where there are any.
 
         Returns
         -------
@@ -72,14 +98,22 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
             ``n_false_shuffled``, ``level``, ``trials``, ``area`` (square degrees) and more. Too few images give
             an empty result.
         """
+        if (engine := ENGINES.get(settings.method)) is not None:
+            linked = engine.tracks(products, aux, settings)
+            if linked is None:
+                return Result(properties={"n_images": len(usable_tables(products)), "n_movers": 0})
+            asked = settings.method == "ssos" and settings.ssos.fixed_aper_mags
+            return linked_result(linked, colours=settings.ssos.reference_filter if asked else None)
         searched = self._searched(products, settings)
         if searched is None:
             return Result(properties={"n_images": len(usable(products)), "n_movers": 0})
         night, harvest = searched
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
         made = [product for _, _, some in parts for product in some]
+        detections = in_order([event for _, events, _ in parts for event in events])
+        made += tracks_table(made, detections)
         return Result(
-            detections=in_order([event for _, events, _ in parts for event in events]),
+            detections=detections,
             properties=properties_of(night, harvest),
             products=tuple(made),
             sources=tuple(found for found, _, _ in parts),
@@ -95,10 +129,14 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         self, rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: MovingObjectsSettings
     ) -> Sequence[Record]:
         """Draw one mover from each generator; the night is read once."""
+        if settings.method in ENGINES:
+            return draw_tracks(rngs, products, settings)
         return draw_movers(rngs, self._night(products, settings), settings)
 
     def together(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> int:
         """Return for how many movers a night has room; see the setting ``simulate.pixels_per_mover``."""
+        if settings.method in ENGINES:
+            return field_room(products)
         return room(self._night(products, settings), settings)
 
     def injection_settings(self, settings: MovingObjectsSettings) -> MovingObjectsSettings:
@@ -111,11 +149,15 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002 - each mover brings the seed of its noise
     ) -> Sequence[Handle[Image | Table]]:
-        """Add movers to copies of the images; see `draw` for the parameters."""
+        """Add movers to copies of the images or tables; see `draw` for the parameters."""
+        if self.settings.method in ENGINES:
+            return inject_tracks(products, params)
         return inject_movers(products, params, self._night(products, self.settings))
 
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether the path of `event` agrees with the injected one at first and last epoch, and in velocity."""
+        if "v_east" in params:
+            return track_recovered(params, event)
         path = event.parameters
         if event.kind != KIND or abs(path["mjd0"] - params["mjd0"]) > 1e-6:
             return False
@@ -138,21 +180,30 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
             return float(np.hypot(one["x"] - two["x"], one["y"] - two["y"])) <= 2.0
         return float(separation(*places)) * ARCSEC_PER_DEGREE <= _SAME_SKY
 
-    def prepared(self, products: Sequence[Handle], settings: MovingObjectsSettings) -> Sequence[Image]:
+    def prepared(
+        self, products: Sequence[Handle[Image | Table]], settings: MovingObjectsSettings
+    ) -> Sequence[Image | Table]:
         """Return the images as they are searched: aligned, without sky and stars, masked; empty if too few.
 
         They lie on one grid, are in order of time, and have variance, mask, ``MJD-MID`` and ``FWHM`` (pixels).
         """
+        if settings.method in ENGINES:
+            return [products[number].load() for number in usable_tables(products)]
         night = load_night(products, settings)
         return () if night is None else aligned_images(night)
 
     def figures(
         self,
         products: Sequence[Handle],
-        aux: Aux,  # noqa: ARG002
+        aux: Aux,
         settings: MovingObjectsSettings,
     ) -> Mapping[str, Figure]:
-        """Draw the stamps of the movers."""
+        """Draw the stamps of the movers, or where source lists have them."""
+        if (engine := ENGINES.get(settings.method)) is not None:
+            from virtualobserver.analyses.moving_objects.trackfigures import track_map
+
+            linked = engine.tracks(products, aux, settings)
+            return {} if linked is None else {"movers": track_map(linked)}
         from virtualobserver.analyses.moving_objects.figures import stamp_sheet
 
         searched = self._searched(products, settings)
@@ -173,6 +224,8 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         settings: MovingObjectsSettings,
     ) -> Figure | None:
         """Draw the mover of one detection along its path, and that epoch by itself; the night is not searched again."""
+        if settings.method in ENGINES:
+            return None
         from virtualobserver.analyses.moving_objects.figures import event_sheet
 
         night = load_night(products, settings)
@@ -193,8 +246,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         night = load_night(products, settings)
         if night is None or not np.ptp(night.mjd) > 0 or not night.stack.covered().any():
             return None
-        engines: dict[str, Callable[[Night, MovingObjectsSettings], Harvest]] = {"stack": _stack}
-        return night, engines[settings.method](night, settings)
+        return night, _stack(night, settings)
 
     @staticmethod
     def _night(products: Sequence[Handle], settings: MovingObjectsSettings) -> Night:

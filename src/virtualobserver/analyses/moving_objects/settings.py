@@ -6,9 +6,11 @@ from typing import Literal
 
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
 from virtualobserver.config.settings import NonNegativeRange, PositiveRange, Range, Settings, setting
+from virtualobserver.maths.linking.chain_settings import SsosSettings
+from virtualobserver.maths.linking.settings import LinkSettings
 from virtualobserver.maths.shiftstack.settings import StackSettings
 
-__all__ = ["MoverInjection", "MovingObjectsSettings", "StackSettings"]
+__all__ = ["LinkSettings", "MoverInjection", "MovingObjectsSettings", "SsosSettings", "StackSettings"]
 
 
 class MoverInjection(SimulateSettings):
@@ -23,6 +25,12 @@ class MoverInjection(SimulateSettings):
         (5.0, 20.0), doc="Least and largest expected likelihood", step="simulate"
     )
     mag: Range = setting((17.0, 20.0), doc="Brightest and faintest magnitude", unit="mag", step="simulate")
+    snr: PositiveRange = setting(
+        (5.0, 50.0),
+        doc="Signal-to-noise ratio in one image of movers that are put into source lists, drawn evenly in the "
+        "logarithm",
+        step="simulate",
+    )
     rate: PositiveRange = setting(
         (1.0, 120.0),
         doc="Slowest and fastest motion, drawn evenly in the logarithm from the part that is searched",
@@ -57,8 +65,21 @@ class ImageCuts(Settings):
 class MovingObjectsSettings(AnalysisSettings):
     """Settings of the search for moving objects."""
 
-    method: Literal["stack"] = setting("stack", doc="How to search", step="analyse")
+    method: Literal["stack", "link", "ssos"] = setting(
+        "stack",
+        doc="How to search: sum images along paths; link the sources of images; the chain of filters of ssos",
+        step="analyse",
+    )
     stack: StackSettings = setting(StackSettings(), doc="Shift and stack", step="analyse")
+    link: LinkSettings = setting(LinkSettings(), doc="Linking of source lists", step="analyse")
+    ssos: SsosSettings = setting(
+        SsosSettings(), doc="The chain of ssos, keys of default.ssos", step="analyse"
+    )
+    refcat: str | None = setting(
+        None,
+        doc="Reference catalogue, <name>@<version>, that says where stars are too bright to link beside; unset = none",
+        step="analyse",
+    )
     psf_fwhm: float | None = setting(
         None,
         doc="Full width at half maximum of a star; unset = the keyword FWHM of each image",
