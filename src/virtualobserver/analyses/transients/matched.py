@@ -33,22 +33,25 @@ MOST_WINDOWS: Final = 12
 BEFORE, AFTER = 0.4, 0.8
 """Lengths of a window before and after it that are not taken for quiet: smooth events begin and end outside of it."""
 LEAST_QUIET: Final = 0.4
-"""Part of the rows outside of all events from which a star counts as quiet between them."""
+"""Part of the rows outside of all events from which a star counts as quiet between them; walks leave less, events up to
+half of the time more."""
 REST_SIGMA: Final = 3.5
 """Significance that an event keeps without its strongest epoch: of quiet stars with 0.4 % of wild epochs, one in
 several hundred has one beside a row that reaches it by chance."""
 SUPPORTS: Final = 2.0
-"""Sigma from which an epoch confirms an event."""
+"""Sigma from which an epoch confirms an event: one in 44 of quiet ones does."""
 SLOW_GAIN: Final = 8.0
 """Gain in ln L from which a star varies slowly; fewer than 1 of 1000 quiet stars have it."""
+LEAST_EPOCHS: Final = 20
+"""Quiet epochs from which noise is known well enough to confirm an event or to class a star: to a fifth or better."""
 FAST: Final = 3.0
-"""Scatter over stated errors from which a star varies from epoch to epoch."""
+"""Scatter over stated errors from which a star varies from epoch to epoch; archives state errors better than that."""
 ONSETS: Final = (0.0, 0.15, 0.3, 0.5)
-"""Where in a window, in parts of its epochs, fast rises are tried."""
+"""Where in a window, in parts of its epochs, fast rises are tried: decays fill the rest of it."""
 RECURRENT: Final = 3
-"""Events of one kind that make a habit."""
+"""Events of one kind that make a habit; two may be chance or parts of one."""
 HABIT: Final = 5.0
-"""Amplitude, in deviations outside of the event, up to which it is the star's habit."""
+"""Amplitude, in deviations outside of the event, up to which it is the star's habit, as one epoch of noise would be."""
 
 
 def search_stars(block: Block, parts: Sequence[range], settings: TransientsSettings) -> list[Verdict]:
@@ -70,7 +73,7 @@ def search_stars(block: Block, parts: Sequence[range], settings: TransientsSetti
         p_value = chance(float(best[number]), bands, int(counts[number]))
         verdict = Verdict(kind="quiet", varies="", p_value=p_value)
         if everything[number] >= settings.min_points:
-            varies = "fast" if excess[number] > FAST else ""
+            varies = "fast" if excess[number] > FAST and counts[number] >= LEAST_EPOCHS else ""
             verdict = replace(verdict, varies=varies, kind="variable" if varies else "quiet")
             if p_value <= settings.false_alarm or wild[number]:
                 verdict = _Star(block, stars, number, settings).verdict(verdict)
@@ -113,6 +116,7 @@ class _Star:
         self.residual, self.variance = self._judged(found, self.quiet)
         self.z = self.residual / np.sqrt(self.variance)
         self.steady = self.quiet & (np.abs(np.nan_to_num(self.z)) < settings.snr_threshold)
+        self._enough = bool(self.curves.known[0]) or int(self.usable.sum()) >= LEAST_EPOCHS
 
     def verdict(self, before: Verdict) -> Verdict:
         """Weigh all windows and single epochs."""
@@ -272,7 +276,9 @@ class _Star:
             rms=float(np.sqrt(self.variance[peak])) * unit,
             evidence=Evidence(
                 p_value=p_value,
-                confirmed=epochs >= self.settings.min_epochs and len(bands) >= self.settings.min_bands,
+                confirmed=epochs >= self.settings.min_epochs
+                and len(bands) >= self.settings.min_bands
+                and self._enough,
                 epochs=epochs,
                 nights=int(np.unique(self.curves.night[speaks]).size),
                 bands=bands,

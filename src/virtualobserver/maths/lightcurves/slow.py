@@ -13,9 +13,11 @@ __all__ = ["SlowModel", "Weighed", "fit_slow", "weigh"]
 FloatArray = NDArray[np.float64]
 
 NIGHT: Final = 0.3
-"""Days over which the noise of one night is alike."""
+"""Days over which the noise of one night is alike; chosen between an hour and the next night."""
 _POWERS: Final = 12
+"""Variances that are tried, a factor of three apart for what is known of variable stars; ln L has a broad top."""
 _SCALES: Final = 8
+"""Time scales that are tried from a day to three spans, a factor of three apart."""
 
 
 @dataclass(frozen=True, slots=True)

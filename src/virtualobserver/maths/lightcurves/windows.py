@@ -25,8 +25,9 @@ epochs of 4 sigma reach 5.7 together, one wild epoch and a usual one do not reac
 RATIO: Final = 2.0**0.5
 """Step of the durations; an event between two of them loses less than a tenth of its significance."""
 NIGHT_PAUSE: Final = 0.4
+"""Days without an epoch that part two nights; no site has a shorter day for long."""
 NIGHT_LENGTH: Final = 0.6
-"""Days without an epoch that part two nights, and the longest night."""
+"""Days after which another night begins where the Sun does not rise, or in space."""
 TRIALS: Final = 2.7
 """Independent windows of a row, times the root of the number of bands. Measured: 600 quiet stars each of 60 to 2000
 epochs in one to three bands gave 1.5 to 3.5 at chances of 0.5 to 0.01."""

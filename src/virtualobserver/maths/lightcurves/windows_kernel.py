@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.maths.kernels import jit
 
 __all__ = ["count_nights", "screen"]
@@ -15,16 +16,16 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 _CLIP = 3.0
+"""Sigma beyond which a row is taken for part of an event when level and noise are measured; 0.3 % of noise is."""
 _CLIPPED = 0.9733
 """Variance of a unit normal distribution that is cut at 3 sigma."""
-_OF_MAD = 1.4826
-_ROUNDS = 3
+_ROUNDS = 3  # of clipping, after which the noise changes by less than 1 %
 _LEAST = 0.04
 """Least variance in units of the stated one: flux without any scatter is no measurement of its noise."""
 _LEAST_PAIRS = 20
-"""Pairs of epochs of one night from which their common noise can be told."""
+"""Pairs of epochs of one night from which their common noise can be told: to a fourth of the noise of one."""
 _FREE = 0.05
-"""Part of its weight that a window has to keep after the quiet level is fitted beside it."""
+"""Part of its weight that a window has to keep beside the quiet level; with less it holds nearly all of its series."""
 
 
 @jit
@@ -60,7 +61,7 @@ def _noise(
         if rows.size < 3:
             continue
         ratio = residual[rows] ** 2 / error2[rows]
-        factor = max(np.median(ratio) * _OF_MAD**2 / spared, _LEAST)
+        factor = max(np.median(ratio) * MAD_TO_SIGMA**2 / spared, _LEAST)
         usual = np.median(error2[rows])
         for _ in range(_ROUNDS):
             extra = max(factor - 1.0, 0.0) * usual
