@@ -116,11 +116,11 @@ def _signed(target: FloatArray, forms: FloatArray, gross: FloatArray, sign: int)
     used = [b for b in range(bands) if gross[b] > 0 and np.linalg.norm(forms[:, b]) > 0.2 * gross[b]]
     while used:
         normal = forms[:, used].T @ forms[:, used]
-        inverse = np.linalg.pinv(normal)
+        inverse = np.linalg.pinv(normal, hermitian=True)
         fitted = inverse @ (forms[:, used].T @ target)
         wrong = [b for b, value in zip(used, fitted, strict=True) if value * sign <= 0]
         if not wrong:
-            amplitude[used], error[used] = fitted, np.sqrt(np.diag(inverse))
+            amplitude[used], error[used] = fitted, np.sqrt(np.maximum(np.diag(inverse), 0.0))
             return Weighed(float(fitted @ normal @ fitted), amplitude, error)
         used = [b for b in used if b not in wrong]
     return Weighed(0.0, amplitude, error)
