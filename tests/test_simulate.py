@@ -71,8 +71,8 @@ def test_real_event_in_the_data_is_not_counted_as_recovery():
 
 
 def test_efficiency_rises_with_amplitude_and_has_intervals():
-    outcomes = simulator(amplitude=[1.0, 30.0]).run(handles(), AUX, range(60))
-    table = efficiency(outcomes, by=("amplitude",), edges={"amplitude": [1, 3, 10, 30.1]})
+    outcomes = simulator(amplitude=[0.05, 30.0]).run(handles(), AUX, range(60))
+    table = efficiency(outcomes, by=("amplitude",), edges={"amplitude": [0.05, 0.5, 5, 30.1]})
     assert table["injected"].sum() == 60
     assert table["efficiency"].tolist() == sorted(table["efficiency"])
     assert table["efficiency"].iloc[0] < 0.3

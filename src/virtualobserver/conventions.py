@@ -99,6 +99,7 @@ FLAG_EDGE: Final = 128
 FLAG_COSMIC_RAY: Final = 256
 FLAG_BACKGROUND: Final = 512
 FLAG_RANGE: Final = 1024
+FLAG_UNCONFIRMED: Final = 2048
 
 FLAG_NAMES: Final = MappingProxyType(
     {
@@ -113,6 +114,7 @@ FLAG_NAMES: Final = MappingProxyType(
         FLAG_COSMIC_RAY: "cosmic ray",
         FLAG_BACKGROUND: "background not trustworthy",
         FLAG_RANGE: "a value that cannot be, such as a magnitude of 99, was taken out",
+        FLAG_UNCONFIRMED: "seen in too few epochs or bands to be confirmed",
     }
 )
 """What each bit of the ``quality`` column says."""

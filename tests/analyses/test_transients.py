@@ -154,8 +154,8 @@ def test_processed_light_curve_on_demand():
 
 def test_matched_filter_finds_what_single_points_do_not_show():
     data = curve(400, bumps=dict.fromkeys(range(200, 220), 2.5), positions=False)
-    assert find(data).detections == ()
-    (event,) = find(data, matched_filter_widths=[20.0], shape="box").detections
+    assert find(data, method="published").detections == ()
+    (event,) = find(data, method="published", matched_filter_widths=[20.0], shape="box").detections
     assert 58195 < event.peak_mjd < 58225
     assert event.parameters["width"] == 20.0
 
@@ -173,7 +173,8 @@ def test_matched_filter_finds_what_single_points_do_not_show():
 def test_fault_16_odd_light_curves_give_no_event_and_no_nan(changes):
     result = find(curve(positions=False, **changes))
     assert result.detections == ()
-    assert all(value is None or np.isfinite(value) for value in result.properties.values())
+    numbers = [value for value in result.properties.values() if not isinstance(value, str)]
+    assert all(value is None or np.isfinite(value) for value in numbers)
 
 
 @pytest.mark.parametrize("n", [0, 1, 4])

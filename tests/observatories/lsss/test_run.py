@@ -91,8 +91,9 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
         assert len(tables) == 6
         check_movers(tables)
         movers = project.sql(
-            "SELECT source, avg((parameters->>'rate')::float) AS rate, percentile_cont(0.5) WITHIN GROUP (ORDER BY snr) "
-            "AS snr FROM detections WHERE analysis = 'moving_objects' GROUP BY source ORDER BY rate"
+            "SELECT source, avg((parameters->>'rate')::float) AS rate, "
+            "percentile_cont(0.5) WITHIN GROUP (ORDER BY snr) AS snr FROM detections "
+            "WHERE analysis = 'moving_objects' GROUP BY source ORDER BY rate"
         )
         assert len(movers) <= 3
         strong = movers[movers["snr"] > 30]

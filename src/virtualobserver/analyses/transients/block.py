@@ -120,11 +120,16 @@ def _about_zero(
     if not differs.any():
         return measured.snr, mean, rms
     flux, error = columns
-    noise = np.array([np.nanmedian(error[a:b]) for a, b in itertools.pairwise(edges)])
+    noise = np.array([_median(error[a:b]) for a, b in itertools.pairwise(edges)])
     with np.errstate(divide="ignore", invalid="ignore"):
         direct = np.where(np.isfinite(measured.snr) & (error > 0), flux / error, np.nan)
     snr = np.where(np.repeat(differs, np.diff(edges)), direct, measured.snr)
     return snr, np.where(differs, 0.0, mean), np.where(differs, noise, rms)
+
+
+def _median(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if known.size else float("nan")
 
 
 def _judged(

@@ -61,9 +61,31 @@ class InjectionSettings(SimulateSettings):
 class TransientsSettings(AnalysisSettings):
     """Settings of the search for flares and dips."""
 
+    method: Literal["matched", "published"] = setting(
+        "matched",
+        doc="matched: windows of all durations in all light curves of a star together, weighed against its quiet level "
+        "and its slow variability; published: each epoch of each light curve against mean and scatter of that",
+        step="analyse",
+    )
+    false_alarm: float = setting(
+        0.005,
+        doc="Chance that a quiet star has an event of several epochs, all positions and durations counted (matched)",
+        step="analyse",
+        gt=0,
+        lt=1,
+    )
+    min_epochs: int = setting(
+        2, doc="Epochs above 2 sigma by which an event counts as confirmed (matched)", step="analyse", ge=1
+    )
+    min_bands: int = setting(
+        1,
+        doc="Bands with such an epoch by which an event counts as confirmed (matched)",
+        step="analyse",
+        ge=1,
+    )
     snr_threshold: float = setting(
         5.0,
-        doc="The peak of an event exceeds this signal-to-noise ratio",
+        doc="The peak of an event exceeds this signal-to-noise ratio; with matched, that of an event of single epochs",
         step="analyse",
         gt=0,
         aliases=("threshold",),
