@@ -42,8 +42,10 @@ class Transients(Analysis):
     """Flares and dips of single stars.
 
     All light curves of a star together are searched for windows of any duration that stand out of its quiet
-    level and of its slow variability, and for single epochs; with ``method: published`` each light curve by itself for runs of rows
-    around a peak of ``(F - mean) / max(error, rms)``. Rows flagged by the archive are never searched; rows of doubtful
+    level and of its slow variability, and for single epochs; with ``method: published`` each light curve by
+    itself for runs of rows around a peak of ``(F - mean) / max(error, rms)``.
+
+    Rows flagged by the archive are never searched; rows of doubtful
     quality (position, profile, error, repeated time) mark their event, and so does a lack of epochs or bands that
     confirm it. Pure noise gives an event in fewer than 6 of 1000 stars at the default settings.
     """
