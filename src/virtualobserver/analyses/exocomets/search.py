@@ -46,7 +46,7 @@ class Exocomets(Analysis):
     """
 
     name: ClassVar[str] = "exocomets"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
     batch: ClassVar[int] = 20

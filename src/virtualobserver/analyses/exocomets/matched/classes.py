@@ -14,6 +14,8 @@ CLASSES: Final = (CANDIDATE, "activity", "binary", "instrument", "unclear")
 
 _BALANCE: Final = 0.25
 """Emission features over all features, from which on a star varies both ways."""
+_CHANCE: Final = 0.01
+"""Probability that hits and noise alone make so many emission features, above which they are no evidence."""
 _PC_CORRELATION: Final = 0.6
 """An event this like the first principal component of the other nights is part of the star's own variation, if that
 goes both ways."""
@@ -37,7 +39,8 @@ def is_active(star: Mapping[str, Any], settings: ExocometsSettings) -> bool:
 
 
 def _varies_both_ways(star: Mapping[str, Any]) -> bool:
-    return int(star.get("n_emission", 0)) >= 3 and _number(star, "emission_fraction") >= _BALANCE
+    often = int(star.get("n_emission", 0)) >= 3 and not _number(star, "emission_chance") > _CHANCE
+    return often and _number(star, "emission_fraction") >= _BALANCE
 
 
 def event_class(
