@@ -29,6 +29,8 @@ DEPTHS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 """Fractional depths in K at which the completeness of a star is kept."""
 _TYPICAL: Final = (0.05, 30.0, 50.0)
 """Depth, width and velocity of the comet that rates are given for."""
+NOT_SEARCHED: Final = "not_searched"
+"""Class of a star without two spectra to compare: nothing is known about its comets."""
 FEW_NIGHTS: Final = 3
 """Nights below which it rests on the sign alone which of them holds the comet."""
 _MOST_REASONS: Final = 200
@@ -48,7 +50,7 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
     noise = [line.noise.sigma[searched.rows] for line in searched.lines]
     properties: dict[str, Any] = {
         "method": "matched",
-        "class": star_class(kinds, search.features, search.settings),
+        "class": star_class(kinds, search.features, search.settings) if searched.rows.size else NOT_SEARCHED,
         "n_spectra": int(exposures.mjd.size),
         "n_searched": int(searched.rows.size),
         "n_nights": int(nights.size),
@@ -164,7 +166,7 @@ def published_properties(searches: Sequence[PublishedSearch], events: Sequence[E
     minima = [float(np.nanmin(one.result.minimum)) for one in searches if one.result.used.any()]
     return {
         "method": "published",
-        "class": "published_candidate" if events else "quiet",
+        "class": "published_candidate" if events else "quiet" if used.any() else NOT_SEARCHED,
         "n_spectra": int(star.exposures.mjd.size),
         "n_searched": int(used.sum()),
         "n_nights": int(np.unique(star.exposures.night[used]).size),

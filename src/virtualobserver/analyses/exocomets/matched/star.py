@@ -177,6 +177,7 @@ def _star_features(star: Star, searched: Searched, settings: ExocometsSettings) 
     header = header[np.isfinite(header)]
     return {
         "v_star": star.v_star,
+        "v_star_known": star.v_known,
         "vsini": star.vsini,
         "emission_core": max(best),
         **balance,
