@@ -48,6 +48,8 @@ THICK: Final = 1.0
 """Largest depth in H over that in K: of gas that is optically thick."""
 _CENTRES_PER_FWHM: Final = 4.0
 """A comet halfway between two templates is an eighth of its width away from one and loses 2 % of its S/N."""
+_TENTH: Final = 1.645
+"""Standard deviations that a tenth of Gaussian values exceed, either way."""
 _FAR: Final = 100.0
 """km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
@@ -208,7 +210,8 @@ def measured_floor(bank: Bank, filtered: Filtered) -> FloatArray:
     """Return the variance of depths beyond that of noise, for each line and width; shape (lines, widths).
 
     Slope, blaze and ripple that the continuum left show in wide templates. It is measured away from the core, where
-    comets are few, on the median size of all depths there, which those few hardly move.
+    comets are few, on the size that a tenth of all depths there exceed: ripples of a fitting length are in some spectra
+    only, and the median would not know them.
     """
     floor = np.zeros((len(filtered.numerator), int(bank.width.max()) + 1))
     far = np.abs(bank.v) > _FAR
@@ -220,7 +223,8 @@ def measured_floor(bank: Bank, filtered: Filtered) -> FloatArray:
             used = information > 0.25 * information.max(initial=0.0)
             if used.any():
                 depth = filtered.numerator[position][:, columns][used] / information[used]
-                scatter = MAD_TO_SIGMA * float(np.median(np.abs(depth)))
+                size = np.abs(depth)
+                scatter = max(MAD_TO_SIGMA * float(np.median(size)), float(np.quantile(size, 0.9)) / _TENTH)
                 span = float(np.ptp(bank.v[columns])) - (2.0 * _FAR if far[columns].all() else 0.0)
                 number = len(used) * max(span / float(bank.fwhm[columns[0]]), 1.0)
                 floor[position, index] = excess_variance(
