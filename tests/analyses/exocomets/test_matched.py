@@ -32,6 +32,7 @@ from virtualobserver.analyses.exocomets.matched.reference import (
     quantile_reference,
     voting_groups,
 )
+from virtualobserver.analyses.exocomets.matched.split import Amplitudes, quiet_votes
 from virtualobserver.analyses.exocomets.matched.tracks import NullTail, null_tail
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.errors import DataError
@@ -189,6 +190,28 @@ def test_probability_falls_with_snr_and_stays_one():
     # A spread that ten peaks have told is not known: less sure, and an exponential in the end.
     assert NullTail(3.0, 20.0, 1.0, 10.0).probability(6.0) > 5 * tail.probability(6.0)
     assert NullTail(3.0, 20.0, 1.0, 1e9).probability(6.0) == pytest.approx(tail.probability(6.0), rel=1e-4)
+
+
+def test_half_of_a_ripple_is_no_comet():
+    event = {"velocity": -190.0, "fwhm": 118.0, "fap": 1e-4, "emission_beside": 0.8}
+    assert event_class(event, {}, ExocometsSettings())[0] == "unclear"
+    assert event_class(event | {"emission_beside": 0.2}, {}, ExocometsSettings())[0] == "exocomet_candidate"
+    assert event_class(event | {"fwhm": 20.0}, {}, ExocometsSettings())[0] == "exocomet_candidate"
+
+
+def test_nights_are_told_apart_only_where_there_are_two_levels():
+    vote = np.repeat(np.arange(6), 3)
+    error = np.full(18, 0.002)
+    rng = np.random.default_rng(8)
+
+    def levels(depth):
+        return Amplitudes(np.repeat(depth, 3) + error * rng.standard_normal(18), error, vote)
+
+    comet = quiet_votes(levels([0.05, 0.05, 0.0, 0.05, 0.0, 0.05]), least=5.0)
+    assert sorted(comet.tolist()) == [2, 4]
+    assert quiet_votes(levels(np.linspace(-0.03, 0.03, 6)), least=5.0) is None
+    assert quiet_votes(levels([0.05, 0.05, 0.05, 0.05, 0.0, 0.05]), least=5.0) is None  # one night of six
+    assert quiet_votes(levels(np.zeros(6)), least=5.0) is None
 
 
 def test_doublet_ratio_is_that_of_the_oscillator_strengths():

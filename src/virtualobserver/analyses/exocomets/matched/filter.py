@@ -48,8 +48,12 @@ THICK: Final = 1.0
 """Largest depth in H over that in K: of gas that is optically thick."""
 _CENTRES_PER_FWHM: Final = 4.0
 """A comet halfway between two templates is an eighth of its width away from one and loses 2 % of its S/N."""
-_TENTH: Final = 1.645
-"""Standard deviations that a tenth of Gaussian values exceed, either way."""
+_WIDE: Final = 50.0
+"""km/s; templates as wide as this meet the ripples that the continuum leaves."""
+_RARE: Final = 0.97
+"""Part of all depths below the one that tells the floor: ripples of a fitting length are in a few spectra of a star."""
+_RARE_SIGMA: Final = 2.17
+"""Standard deviations that 3 % of Gaussian values exceed, either way."""
 _FAR: Final = 100.0
 """km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
@@ -210,8 +214,8 @@ def measured_floor(bank: Bank, filtered: Filtered) -> FloatArray:
     """Return the variance of depths beyond that of noise, for each line and width; shape (lines, widths).
 
     Slope, blaze and ripple that the continuum left show in wide templates. It is measured away from the core, where
-    comets are few, on the size that a tenth of all depths there exceed: ripples of a fitting length are in some spectra
-    only, and the median would not know them.
+    comets are few, on the size that 3 % of all depths there exceed: ripples of a fitting length are in few spectra,
+    which the median would not know.
     """
     floor = np.zeros((len(filtered.numerator), int(bank.width.max()) + 1))
     far = np.abs(bank.v) > _FAR
@@ -224,7 +228,9 @@ def measured_floor(bank: Bank, filtered: Filtered) -> FloatArray:
             if used.any():
                 depth = filtered.numerator[position][:, columns][used] / information[used]
                 size = np.abs(depth)
-                scatter = max(MAD_TO_SIGMA * float(np.median(size)), float(np.quantile(size, 0.9)) / _TENTH)
+                scatter = MAD_TO_SIGMA * float(np.median(size))
+                if bank.fwhm[columns[0]] >= _WIDE:
+                    scatter = max(scatter, float(np.quantile(size, _RARE)) / _RARE_SIGMA)
                 span = float(np.ptp(bank.v[columns])) - (2.0 * _FAR if far[columns].all() else 0.0)
                 number = len(used) * max(span / float(bank.fwhm[columns[0]]), 1.0)
                 floor[position, index] = excess_variance(

@@ -78,6 +78,8 @@ _STRONG: Final = 5.0
 """S/N of a feature that is left out where the floor is measured: residuals of the continuum rarely are as strong."""
 _SPLIT_REACH: Final = 1.6
 """Of the reach of a mask, where a comet is in so many nights that its wings are in the reference too."""
+_LEFT_UP: Final = 0.2
+"""Of the power of what goes up, that may be left where nights were told apart; of waves it is most."""
 _FEWEST_UP: Final = 3
 """Features that go up, from which on a star varies both ways."""
 _TYPICAL_RATIO: Final = 0.75
@@ -210,7 +212,8 @@ def _settled(
         _second(line, mask, mode, split=hypothesis in ("half", "most") and mode == "mean")
         for line, mask in zip(first.lines, hidden, strict=True)
     )
-    bank = _calibrated(first.bank, lines, first.rows)
+    # Few events do not change the floor; measured again without them it would be that of the quietest spectra.
+    bank = first.bank if hypothesis == "few" else _calibrated(first.bank, lines, first.rows)
     return _pass(bank, lines, first.rows, settings)
 
 
@@ -252,7 +255,9 @@ def _split(
         now = _pass(_calibrated(first.bank, lines, first.rows), lines, first.rows, settings)
     power = [float((one.emission[_upward(one, settings)] ** 2).sum()) for one in (first, now)]
     odds = 0.5 * (power[0] - power[1]) / np.log(10.0)
-    if _upward(now, settings).any():
+    # A hit or a wing may be left; what varies everywhere leaves most.
+    left = int(np.count_nonzero(_upward(now, settings)))
+    if left >= _FEWEST_UP or power[1] > _LEFT_UP * power[0]:
         none = [np.zeros_like(mask) for mask in hidden]
         # A few features among many spectra are no reading of the star.
         few = np.count_nonzero(_upward(first, settings)) < _FEWEST_UP
