@@ -142,6 +142,20 @@ def test_simulated_detections_are_left_out_with_a_hint(vo):
     assert {row["source"] for row in found} >= {"one", "two", "three"}
 
 
+def test_detections_of_some_sources_kinds_and_strengths(vo):
+    def asked(*options):
+        return json.loads(vo("detections", "search.yaml", "--simulated", "--format", "json", *options)[1])
+
+    everything = asked()
+    strong = sorted(abs(row["snr"]) for row in everything)[len(everything) // 2]
+    kind = everything[0]["kind"]
+    assert asked("--source", "one") == [row for row in everything if row["source"] == "one"]
+    assert asked("--source", "one", "--source", "two") == [r for r in everything if r["source"] != "three"]
+    assert asked("--kind", kind) == [row for row in everything if row["kind"] == kind]
+    assert len(asked("--min-snr", str(strong * 0.999))) == sum(abs(r["snr"]) >= strong for r in everything)
+    assert asked("--kind", "no such kind") == []
+
+
 def test_sql_answers_in_every_format(vo):
     query = "SELECT name, ra::int AS ra FROM source WHERE ra > 20 AND name LIKE 't%' ORDER BY name"
     assert vo("sql", query, "--format", "csv")[1] == "name,ra\nthree,50\ntwo,30\n"

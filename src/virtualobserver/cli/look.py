@@ -57,6 +57,13 @@ def register(app: typer.Typer) -> None:
 def detections(
     config: Config,
     *,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Only of this source; may be repeated.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")
+    ] = None,
+    min_snr: Annotated[float | None, typer.Option("--min-snr", help="Only of at least this S/N.")] = None,
     simulated: Simulated = False,
     form: Form = Format.table,
     overrides: Set = None,
@@ -67,7 +74,9 @@ def detections(
 
     check_binary(form)
     with open_project(config, data=data, overrides=overrides) as project:
-        query, values = detections_query(project, simulated=simulated)
+        query, values = detections_query(
+            project, simulated=simulated, sources=source or (), kinds=kind or (), min_snr=min_snr
+        )
         counts = f"""SELECT count(*) AS n, count(*) FILTER (WHERE stale) AS stale, count(known_as) AS known
             FROM ({query}) q"""  # noqa: S608 - of our own making
         told = sql(project.workspace, counts, values, time_limit=0).iloc[0]

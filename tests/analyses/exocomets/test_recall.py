@@ -90,7 +90,7 @@ def test_false_alarm_probability_is_what_it_says():
     probabilities = []
     for _ in range(60):
         one = searched(star(rng))
-        tail = null_tail(one.emission, one.emission_row, one.rows, start=3.0)
+        tail = null_tail(one.emission, start=3.0)
         probabilities.append(float(tail.probability(one.hits["snr"].max())) if one.hits.size else 1.0)
     share = np.mean(np.asarray(probabilities) < 0.3)
     assert 0.1 < share < 0.5

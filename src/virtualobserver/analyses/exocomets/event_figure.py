@@ -51,7 +51,7 @@ def event_figure(search: StarSearch, event: Event) -> Figure:
         above.axvspan(at - width / 2, at + width / 2, color=_MARK, alpha=0.2, lw=0)
         above.set_title(f"Ca II {name}", fontsize=11)
         above.set_ylabel("flux over continuum" if number == 0 else "")
-        below.set_xlabel("velocity in the star's frame [km/s]")
+        below.set_xlabel(search.star.axis)
         below.set_ylabel("spectrum, in order of time" if number == 0 else "")
     figure.supxlabel(_words(event, inside.size), fontsize=10)
     return figure

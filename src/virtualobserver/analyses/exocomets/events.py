@@ -176,11 +176,24 @@ def _context(search: StarSearch, track: Track, settings: ExocometsSettings, *, c
     context: RecordDict = {
         "pixel_share": min(shares) if min(shares) > 0 else max(shares),
         "missing_in_burst": _missing_in_burst(search, track, settings.burst_gap / HOURS_PER_DAY),
+        "emission_beside": _emission_beside(search, track),
         "pc_correlation": None,
     }
     if compare and inner.any():
         context["pc_correlation"] = _like_other_nights(search, track)
     return context
+
+
+def _emission_beside(search: StarSearch, track: Track) -> float:
+    """Return the S/N of the strongest feature upwards beside an event, over the event's.
+
+    In the same spectrum, within three widths, at least half as wide and at most twice.
+    """
+    searched = search.searched
+    v, fwhm = (values[searched.emission_template] for values in (searched.bank.v, searched.bank.fwhm))
+    beside = (searched.emission_row == track.best) & (np.abs(v - track.v) <= 3.0 * track.fwhm)
+    beside &= (fwhm >= 0.5 * track.fwhm) & (fwhm <= 2.0 * track.fwhm)
+    return float(searched.emission[beside].max(initial=0.0)) / track.peak_snr
 
 
 def _like_other_nights(search: StarSearch, track: Track) -> float | None:

@@ -64,7 +64,9 @@ def star_figure(search: StarSearch, events: Sequence[Event], target: Target) -> 
     if rows.size > _MOST_ROWS:
         rows = rows[np.linspace(0, rows.size - 1, _MOST_ROWS).astype(int)]
     for number, name in enumerate(search.names[:2]):
-        own = [event for event in events if name in event.band]
+        # Where a line was not looked at, an event of the other one is none.
+        share = f"coverage_{name.lower()}"
+        own = [one for one in events if name in one.band and one.parameters.get(share) != 0.0]
         _spectra(figure.add_subplot(grid[1, number]), search, number, rows, own)
         _residuals(figure.add_subplot(grid[2, number]), search, number, rows, own)
     _events(figure.add_subplot(grid[3, 0]), search, events)
@@ -80,11 +82,12 @@ def _table(axes: Axes, search: StarSearch, events: Sequence[Event], target: Targ
     found = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in counts.items() if count)
     place = "" if target.ra is None or target.dec is None else f"{target.ra:.4f}° {target.dec:+.4f}°"
     nights = np.unique(star.exposures.night[search.searched.rows]).size
-    reference = {"mean": "mean of other nights", "quantile": "upper envelope"}[search.searched.mode]
+    reference = _reference_words(search, nights)
     lines = [
         f"{star.instrument}  {place}  {_identity(star.sets[0].data.meta, target)}",
         f"{star.exposures.mjd.size} spectra, {search.searched.rows.size} searched in {nights} nights; "
-        f"v* = {star.v_star:.2f} km/s; S/N per pixel "
+        + (f"v* = {star.v_star:.2f} km/s" if star.v_known else "v* unknown: velocities are barycentric")
+        + "; S/N per pixel "
         + ", ".join(
             f"{name} {np.median(1 / line.noise.sigma[search.searched.rows]):.0f}"
             for name, line in zip(search.names, search.searched.lines, strict=True)
@@ -96,6 +99,15 @@ def _table(axes: Axes, search: StarSearch, events: Sequence[Event], target: Targ
     ]
     axes.set_title(f"{target.name or 'star'}, Ca II {' and '.join(search.names)}", fontsize=14)
     axes.text(0.01, 0.95, "\n".join(lines), va="top", ha="left", fontsize=10, linespacing=1.5)
+
+
+def _reference_words(search: StarSearch, nights: int) -> str:
+    if search.searched.mode == "quantile":
+        return "upper envelope"
+    if nights < 2:
+        return "mean of the other spectra of the night"
+    share = search.searched.hypothesis
+    return f"mean of quiet nights (comet in {share})" if share in ("half", "most") else "mean of other nights"
 
 
 def _identity(meta: Record, target: Target) -> str:
@@ -131,7 +143,7 @@ def _spectra(axes: Axes, search: StarSearch, number: int, rows: IntArray, events
     axes.plot(v[shown], average[shown], color="#c0392b", lw=1.6, label="reference")
     low, high = np.nanmin(average[shown], initial=0.0), np.nanmax(average[shown], initial=1.0)
     axes.set(xlim=(-_SHOWN, _SHOWN), ylim=(low - 0.1, high + 0.15))
-    axes.set(xlabel="velocity in the star's frame [km/s]", ylabel="flux over continuum")
+    axes.set(xlabel=search.star.axis, ylabel="flux over continuum")
     axes.set_title(f"Ca II {search.names[number]}: grey without, black with event", fontsize=10)
     axes.legend(fontsize=8, frameon=False, loc="lower left")
 
@@ -161,7 +173,7 @@ def _residuals(axes: Axes, search: StarSearch, number: int, rows: IntArray, even
         place = int(np.argmin(np.abs(times - event.peak_mjd)))
         for color, width in (("w", 3.2), (_COLORS.get(event.kind, "k"), 1.4)):
             axes.plot(event.parameters["velocity"], place, "o", ms=11, mfc="none", mec=color, mew=width)
-    axes.set(xlabel="velocity in the star's frame [km/s]", ylabel="spectrum, in order of time")
+    axes.set(xlabel=search.star.axis, ylabel="spectrum, in order of time")
     axes.set_title("residual over its noise (red: absorption)", fontsize=10)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.figure.colorbar(mesh, ax=axes, shrink=0.9, label="σ", extend="both")
@@ -187,9 +199,7 @@ def _events(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
     if search.candidate > search.threshold * 1.01:
         axes.axhline(search.candidate, color="#c0392b", ls=":", lw=1)
     low, high = float(search.searched.bank.v.min()), float(search.searched.bank.v.max())
-    axes.set(
-        xlim=(low, high), xlabel="velocity in the star's frame [km/s]", ylabel="S/N of the best spectrum"
-    )
+    axes.set(xlim=(low, high), xlabel=search.star.axis, ylabel="S/N of the best spectrum")
     # a comet may be a hundred times as strong as the threshold: both have to be seen
     axes.set(
         yscale="log", ylim=(2.5, 1.5 * max([10.0, *(event.score or 0.0 for event in events), *hits["snr"]]))

@@ -63,15 +63,22 @@ class StarSet:
 
 @dataclass(frozen=True, slots=True)
 class Star:
-    """All lines of one star that one survey observed."""
+    """All lines of one star that one survey observed; ``v_known`` is False where 0 stands in for its velocity."""
 
     sets: tuple[StarSet, ...]
     others: tuple[StarSet, ...]
     exposures: Exposures
     v_star: float
+    v_known: bool
     vsini: float | None
     lsf: float | None
     instrument: str
+
+    @property
+    def axis(self) -> str:
+        """What an axis of velocities is called."""
+        frame = "in the star's frame" if self.v_known else "from the barycentre (star's unknown)"
+        return f"velocity {frame} [km/s]"
 
 
 def stars_of(
@@ -132,11 +139,13 @@ def _star(
             if pair[0].size == common.size:
                 others.append(StarSet(name, number, data, pair[1], rest))
     exposures = _exposures(first, rows[0], snr_cut)
+    velocity = _stellar_velocity(first, exposures)
     return Star(
         sets,
         tuple(others),
         exposures,
-        _stellar_velocity(first, exposures),
+        0.0 if velocity is None else velocity,
+        velocity is not None,
         _number(target.extra.get("vsini")),
         _resolution(first),
         str(first.meta.get("instrument", "")),
@@ -224,12 +233,13 @@ def _column(epochs: Table, name: str, rows: IntArray, missing: float = float("na
     return np.asarray(epochs[name], dtype=np.float64)[rows]
 
 
-def _stellar_velocity(data: SpectrumSet, exposures: Exposures) -> float:
+def _stellar_velocity(data: SpectrumSet, exposures: Exposures) -> float | None:
+    """Return the velocity of the star, None where neither the reduction nor a header knows it."""
     given = _number(data.meta.get("v_star"))
-    if given is not None:
+    if given is not None and data.meta.get("v_star_source") != "none":
         return given
     known = exposures.rv[np.isfinite(exposures.rv)]
-    return float(np.median(known)) if known.size else 0.0
+    return float(np.median(known)) if known.size else None
 
 
 def _resolution(data: SpectrumSet) -> float | None:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE, star_class
+from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE, event_class, star_class
 from virtualobserver.analyses.exocomets.matched.rates import comet_rate, expected_completeness
 from virtualobserver.analyses.exocomets.matched.search import velocity_cells
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
@@ -30,6 +30,10 @@ DEPTHS: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.4)
 """Fractional depths in K at which the completeness of a star is kept."""
 _TYPICAL: Final = (0.05, 30.0, 50.0)
 """Depth, width and velocity of the comet that rates are given for."""
+NOT_SEARCHED: Final = "not_searched"
+"""Class of a star without two spectra to compare: nothing is known about its comets."""
+FEW_NIGHTS: Final = 3
+"""Nights below which it rests on the sign alone which of them holds the comet."""
 _MOST_REASONS: Final = 200
 """Spectra of a star whose reason is stored; a property is a line for people, not a table."""
 _GAIA: Final = ("source_id", "match_distance", "match_probability", "mag", "bp_rp", "g_rp", "absolute_mag")
@@ -47,7 +51,7 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
     noise = [line.noise.sigma[searched.rows] for line in searched.lines]
     properties: RecordDict = {
         "method": "matched",
-        "class": star_class(kinds, search.features, search.settings),
+        "class": star_class(kinds, search.features, search.settings) if searched.rows.size else NOT_SEARCHED,
         "n_spectra": int(exposures.mjd.size),
         "n_searched": int(searched.rows.size),
         "n_nights": int(nights.size),
@@ -58,9 +62,13 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
         "best_snr": max((event.snr for event in candidates or events), default=None),
         "threshold": search.threshold,
         "candidate_threshold": search.candidate,
-        "null_spread": float(search.tail.spread.mean()),
-        "null_rate": float(search.tail.rate.mean()),
+        "null_spread": search.tail.spread,
+        "null_rate": search.tail.rate,
         "reference": searched.mode,
+        "few_nights": bool(nights.size < FEW_NIGHTS),
+        "hypothesis": searched.hypothesis,
+        "hypothesis_odds": searched.odds,
+        "fap": _star_fap(search),
         "lines": "+".join(search.names),
         "instrument": search.star.instrument,
         "left_out": _reasons(search.star, search.reasons),
@@ -72,6 +80,12 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
     properties |= {name: finite(value) for name, value in search.features.items()}
     properties |= _known(search.star, target)
     return properties | _completeness(search, len(candidates), int(nights.size))
+
+
+def _star_fap(search: StarSearch) -> float:
+    """Return how often noise would make a feature as strong as the star's strongest; 1 where there is none."""
+    snr = search.searched.hits["snr"]
+    return float(search.tail.probability(snr.max())) if snr.size else 1.0
 
 
 def _known(star: Star, target: Target) -> RecordDict:
@@ -88,11 +102,11 @@ def _known(star: Star, target: Target) -> RecordDict:
 
 
 def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> RecordDict:
-    """Return sensitivity, completeness and the rate of typical comets, from the noise of every spectrum."""
+    """Return sensitivity, completeness and the rate of typical comets."""
     searched = search.searched
     widths = np.unique(searched.bank.fwhm)
     cells = velocity_cells(searched.bank)
-    fractions = expected_completeness(searched.sensitivity, DEPTHS, search.candidate)
+    fractions = star_completeness(search)
     depth, width, velocity = _TYPICAL
     at = int(np.argmin(np.abs(np.log(widths / width)))), int(np.argmin(np.abs(cells - velocity)))
     typical = searched.sensitivity[:, at[0], at[1]] if searched.rows.size else np.zeros(0)
@@ -124,6 +138,26 @@ def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> Recor
     }
 
 
+def star_completeness(search: StarSearch) -> NDArray[np.float64]:
+    """Return which part of comets this star's search calls candidates, shape (depths, widths, velocities).
+
+    A comet is in front of the star for one of the nights, in all spectra of it; the best of them decides, against the
+    noise and the floor of this star, at the threshold of its own false alarms. What the rules of classes would call
+    something else there is not found, and of a single night nothing that lasts it.
+    """
+    searched, night = search.searched, search.star.exposures.night[search.searched.rows]
+    fractions = expected_completeness(searched.sensitivity, DEPTHS, search.candidate, night=night)
+    if np.unique(night).size < 2:
+        return np.zeros_like(fractions)
+    widths, cells = np.unique(searched.bank.fwhm), velocity_cells(searched.bank)
+    for i, width in enumerate(widths):
+        for j, velocity in enumerate(cells):
+            comet = {"velocity": velocity, "fwhm": width, "fap": 0.0, "n_nights": 1}
+            if event_class(comet, search.features, search.settings)[0] != CANDIDATE:
+                fractions[:, i, j] = 0.0
+    return fractions
+
+
 def published_properties(searches: Sequence[PublishedSearch], events: Sequence[Event]) -> RecordDict:
     """Return the summary numbers of a star searched by the published statistic."""
     star = searches[0].star
@@ -133,7 +167,7 @@ def published_properties(searches: Sequence[PublishedSearch], events: Sequence[E
     minima = [float(np.nanmin(one.result.minimum)) for one in searches if one.result.used.any()]
     return {
         "method": "published",
-        "class": "published_candidate" if events else "quiet",
+        "class": "published_candidate" if events else "quiet" if used.any() else NOT_SEARCHED,
         "n_spectra": int(star.exposures.mjd.size),
         "n_searched": int(used.sum()),
         "n_nights": int(np.unique(star.exposures.night[used]).size),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,11 +43,33 @@ __all__ = [
 _PARTS_AT_ONCE = 4096  # bounds the memory
 
 
-def detections_query(project: Opened, *, simulated: bool = False) -> tuple[str, RecordDict]:
-    """Return the query of the detections of a project's current configurations, and its values."""
+def detections_query(
+    project: Opened,
+    *,
+    simulated: bool = False,
+    sources: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    min_snr: float | None = None,
+) -> tuple[str, RecordDict]:
+    """Return the query of the detections of a project's current configurations, and its values.
+
+    Parameters
+    ----------
+    sources, kinds
+        Only of these sources, of these kinds; all if left out.
+    min_snr
+        Only of at least this S/N, of either sign.
+    """
     view = "detections_all" if simulated else "detections"
-    query = f"SELECT * FROM {view} WHERE project = :project AND current ORDER BY source, peak_mjd"  # noqa: S608
-    return query, {"project": project.name}
+    told: dict[str, tuple[str, object]] = {
+        "sources": ("source = ANY(:sources)", list(sources)),
+        "kinds": ("kind = ANY(:kinds)", list(kinds)),
+        "min_snr": ("abs(snr) >= :min_snr", min_snr),
+    }
+    wanted = {name: pair for name, pair in told.items() if pair[1] not in ([], None)}
+    conditions = "".join(f" AND {condition}" for condition, _ in wanted.values())
+    query = f"SELECT * FROM {view} WHERE project = :project AND current{conditions} ORDER BY source, peak_mjd"  # noqa: S608
+    return query, {"project": project.name, **{name: value for name, (_, value) in wanted.items()}}
 
 
 def detections(project: Opened, *, simulated: bool = False) -> pd.DataFrame:

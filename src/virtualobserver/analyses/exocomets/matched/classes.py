@@ -14,6 +14,14 @@ CLASSES: Final = (CANDIDATE, "activity", "binary", "instrument", "unclear")
 
 _BALANCE: Final = 0.25
 """Emission features over all features, from which on a star varies both ways."""
+_CHANCE: Final = 0.01
+"""Probability that hits and noise alone make so many emission features, above which they are no evidence."""
+_SHAPE: Final = 0.001
+"""Of (S/N)^2, by which `misfit` may be larger: no cloud is a Gaussian to better than 3 % of its depth."""
+_WIDE: Final = 75.0
+"""km/s; ripples of the continuum are wider than this, as slower ones are taken out and faster ones not seen."""
+_RIPPLE: Final = 0.5
+"""Of an event's S/N, that a feature upwards beside it must have to be the other half of a ripple."""
 _PC_CORRELATION: Final = 0.6
 """An event this like the first principal component of the other nights is part of the star's own variation, if that
 goes both ways."""
@@ -37,7 +45,8 @@ def is_active(star: Record, settings: ExocometsSettings) -> bool:
 
 
 def _varies_both_ways(star: Record) -> bool:
-    return int(star.get("n_emission", 0)) >= 3 and _number(star, "emission_fraction") >= _BALANCE
+    often = int(star.get("n_emission", 0)) >= 3 and not _number(star, "emission_chance") > _CHANCE
+    return often and _number(star, "emission_fraction") >= _BALANCE
 
 
 def event_class(event: Record, star: Record, settings: ExocometsSettings) -> tuple[str, str]:
@@ -91,10 +100,12 @@ def _defect(event: Record) -> str:
 def _candidate(event: Record, settings: ExocometsSettings) -> tuple[str, str]:
     if not _number(event, "fap") <= settings.max_fap:
         return "unclear", "the star's own noise may make it"
-    if _number(event, "misfit") > _MISFIT:
+    if _number(event, "misfit") > _MISFIT + _SHAPE * float(event.get("peak_snr") or 0.0) ** 2:
         return "unclear", "depths in K and H are those of no gas"
     if event.get("missing_in_burst"):
         return "unclear", "in one spectrum of a burst only"
+    if _number(event, "fwhm") >= _WIDE and _number(event, "emission_beside") >= _RIPPLE:
+        return "unclear", "the spectrum goes up as much beside it"
     return CANDIDATE, "absorption that nothing else explains"
 
 

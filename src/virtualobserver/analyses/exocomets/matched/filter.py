@@ -5,11 +5,14 @@ A comet takes the fraction ``d G(v)`` of the star's light, so the template is ``
     A = sum(t r / sigma^2) / sum(t^2 / sigma^2),   S/N = sum(t r / sigma^2) / sqrt(sum(t^2 / sigma^2)),
 
 with ``r = R - S``. For two lines the depth in H is ``rho`` times that in K, 0.5 (optically thin) <= rho <= 1
-(thick); S/N^2 is the gain in chi^2 at the best rho in that range.
+(thick); S/N^2 is the gain in chi^2 at the best rho in that range, less what these bounds cost against depths that are
+free: what no gas can do does not look like gas. Residuals of the continuum, which no average of pixels takes away, are
+a variance of the depth: ``1 / D + f^2``, f measured on the star itself for each width.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -24,13 +27,14 @@ __all__ = [
     "Filtered",
     "LineChunk",
     "emission_peaks",
+    "excess_variance",
     "exclusion",
     "filter_chunk",
     "joint_snr",
     "make_bank",
-    "rescaled",
-    "scale_factors",
+    "measured_floor",
     "template_widths",
+    "with_floor",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -44,6 +48,12 @@ THICK: Final = 1.0
 """Largest depth in H over that in K: of gas that is optically thick."""
 _CENTRES_PER_FWHM: Final = 4.0
 """A comet halfway between two templates is an eighth of its width away from one and loses 2 % of its S/N."""
+_WIDE: Final = 50.0
+"""km/s; templates as wide as this meet the ripples that the continuum leaves."""
+_RARE: Final = 0.97
+"""Part of all depths below the one that tells the floor: ripples of a fitting length are in a few spectra of a star."""
+_RARE_SIGMA: Final = 2.17
+"""Standard deviations that 3 % of Gaussian values exceed, either way."""
 _FAR: Final = 100.0
 """km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
@@ -53,7 +63,7 @@ class Bank:
     """All templates; c = templates, and for each line one array of shape (pixels, c).
 
     ``inflation`` is the variance of each template's sum over that for independent pixels, shape (lines, c);
-    ``factor``, shape (c,), is the part of its root that `rescaled` brought in.
+    ``floor`` the variance of the depth that more light would not lower, shape (lines, c).
     """
 
     v: FloatArray
@@ -62,7 +72,7 @@ class Bank:
     squares: tuple[SingleArray, ...]
     inflation: FloatArray
     width: IntArray
-    factor: FloatArray
+    floor: SingleArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +155,7 @@ def make_bank(
         tuple(squares),
         np.asarray(inflation, dtype=np.float64),
         np.concatenate(number),
-        np.ones(v.size),
+        np.zeros((len(lines), v.size), np.float32),
     )
 
 
@@ -155,14 +165,18 @@ def filter_chunk(bank: Bank, chunks: Sequence[LineChunk]) -> Filtered:
     for position, chunk in enumerate(chunks):
         scale = (1.0 / bank.inflation[position]).astype(np.float32)
         weighted = chunk.reference * chunk.weight
-        numerators.append((weighted * chunk.residual) @ bank.lines[position] * scale)
-        denominators.append((weighted * chunk.reference) @ bank.squares[position] * scale)
+        information = (weighted * chunk.reference) @ bank.squares[position] * scale
+        shrink = 1.0 / (1.0 + bank.floor[position] * information)
+        numerators.append((weighted * chunk.residual) @ bank.lines[position] * scale * shrink)
+        denominators.append(information * shrink)
     numerator, denominator = np.stack(numerators), np.stack(denominators)
     return Filtered(numerator, denominator, joint_snr(numerator, denominator))
 
 
 def joint_snr(numerator: SingleArray, denominator: SingleArray) -> SingleArray:
     """Return the S/N of each template, signed: the larger of an absorption's and an emission's.
+
+    S/N^2 is the gain in chi^2 less the `misfit` of depths that no gas has, and 0 where that is more.
 
     Parameters
     ----------
@@ -175,7 +189,11 @@ def joint_snr(numerator: SingleArray, denominator: SingleArray) -> SingleArray:
     n_k, n_h = numerator
     d_k, d_h = np.maximum(denominator, tiny)
     ratio = bounded_ratio(n_k, n_h, d_k, d_h)
-    return np.asarray((n_k + ratio * n_h) / np.sqrt(d_k + ratio * ratio * d_h))
+    best = (n_k + ratio * n_h) / np.sqrt(d_k + ratio * ratio * d_h)
+    # Free depths gain n^2/d in each line; what the bounds cost of it is the misfit.
+    with np.errstate(over="ignore", invalid="ignore"):
+        left = 2.0 * best * best - (n_k / np.sqrt(d_k)) ** 2 - (n_h / np.sqrt(d_h)) ** 2
+    return np.asarray(np.copysign(np.sqrt(np.maximum(left, 0.0)), best))
 
 
 def bounded_ratio(n_k: SingleArray, n_h: SingleArray, d_k: SingleArray, d_h: SingleArray) -> SingleArray:
@@ -184,7 +202,7 @@ def bounded_ratio(n_k: SingleArray, n_h: SingleArray, d_k: SingleArray, d_h: Sin
         best = np.clip((n_h * d_k) / (n_k * d_h), THIN, THICK)
     best = np.nan_to_num(np.where(n_k == 0, np.float32(THICK), best), nan=THIN)
     # K and H disagree in sign: the end nearer to the line that carries more.
-    opposite = (n_k * n_h) < 0
+    opposite = (n_k < 0) != (n_h < 0)
     if opposite.any():
         low = np.abs(n_k + THIN * n_h) / np.sqrt(d_k + THIN**2 * d_h)
         high = np.abs(n_k + THICK * n_h) / np.sqrt(d_k + THICK**2 * d_h)
@@ -192,32 +210,45 @@ def bounded_ratio(n_k: SingleArray, n_h: SingleArray, d_k: SingleArray, d_h: Sin
     return np.asarray(best, dtype=np.float32)
 
 
-def scale_factors(bank: Bank, filtered: Filtered) -> FloatArray:
-    """Return, for each width, how much wider than 1 the S/N away from the star's core scatter (>= 1).
+def measured_floor(bank: Bank, filtered: Filtered) -> FloatArray:
+    """Return the variance of depths beyond that of noise, for each line and width; shape (lines, widths).
 
-    Slow residuals of the continuum and of the reference show in wide templates; the excess must be significant
-    against the number of independent centres.
+    Slope, blaze and ripple that the continuum left show in wide templates. It is measured away from the core, where
+    comets are few, on the size that 3 % of all depths there exceed: ripples of a fitting length are in few spectra,
+    which the median would not know.
     """
-    factors = np.ones(int(bank.width.max()) + 1)
-    usable = np.asarray((filtered.denominator > 0).any(axis=0))
-    for index in range(factors.size):
-        columns = np.flatnonzero((bank.width == index) & (np.abs(bank.v) > _FAR))
-        if columns.size == 0:
-            columns = np.flatnonzero(bank.width == index)
-        values = np.abs(filtered.snr[:, columns][usable[:, columns]])
-        if values.size == 0:
-            continue
-        span = np.ptp(bank.v[columns]) if columns.size > 1 else 0.0
-        independent = max(len(filtered.snr) * span / float(bank.fwhm[columns[0]]), 1.0)
-        scatter = MAD_TO_SIGMA * float(np.median(values))
-        factors[index] = max(1.0, scatter / (1.0 + 1.5 / np.sqrt(independent)))
-    return factors
+    floor = np.zeros((len(filtered.numerator), int(bank.width.max()) + 1))
+    far = np.abs(bank.v) > _FAR
+    for index in range(floor.shape[1]):
+        columns = np.flatnonzero((bank.width == index) & far)
+        columns = columns if columns.size else np.flatnonzero(bank.width == index)
+        for position in range(len(floor)):
+            information = filtered.denominator[position][:, columns].astype(np.float64)
+            used = information > 0.25 * information.max(initial=0.0)
+            if used.any():
+                depth = filtered.numerator[position][:, columns][used] / information[used]
+                size = np.abs(depth)
+                scatter = MAD_TO_SIGMA * float(np.median(size))
+                if bank.fwhm[columns[0]] >= _WIDE:
+                    scatter = max(scatter, float(np.quantile(size, _RARE)) / _RARE_SIGMA)
+                span = float(np.ptp(bank.v[columns])) - (2.0 * _FAR if far[columns].all() else 0.0)
+                number = len(used) * max(span / float(bank.fwhm[columns[0]]), 1.0)
+                floor[position, index] = excess_variance(
+                    scatter, float(np.median(1.0 / information[used])), number
+                )
+    return floor
 
 
-def rescaled(bank: Bank, factors: FloatArray) -> Bank:
-    """Return the bank with its variances raised by the squares of `factors` (one per width)."""
-    own = factors[bank.width]
-    return replace(bank, inflation=bank.inflation * own**2, factor=bank.factor * own)
+def excess_variance(scatter: float, expected: float, number: float) -> float:
+    """Return the variance by which a robust scatter of so many values exceeds the one expected and its error."""
+    # The median absolute deviation of n Gaussian values scatters by 1.17/sqrt(n), its square by twice that.
+    error = expected * 2.34 / math.sqrt(max(number, 1.0))
+    return max(scatter * scatter - expected - error, 0.0)
+
+
+def with_floor(bank: Bank, floor: FloatArray) -> Bank:
+    """Return the bank with a variance of the depth that noise does not explain, shape (lines, c)."""
+    return replace(bank, floor=floor.astype(np.float32))
 
 
 def exclusion(bank: Bank, template: IntArray, *, reach: float = 0.6) -> BoolArray:
@@ -229,14 +260,16 @@ def exclusion(bank: Bank, template: IntArray, *, reach: float = 0.6) -> BoolArra
     return np.asarray(np.abs(bank.v - bank.v[template][:, None]) < reach * wide)
 
 
-def emission_peaks(bank: Bank, filtered: Filtered, *, least: float, most: int) -> tuple[IntArray, FloatArray]:
-    """Return row and S/N (positive) of features that go up: what noise alone makes, as no comet emits.
+def emission_peaks(
+    bank: Bank, filtered: Filtered, *, least: float, most: int
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return row, template and S/N (positive) of features that go up: what noise alone makes, as no comet emits.
 
     They are the peaks of the sign-flipped residuals, and cost nothing.
     """
     flipped = -filtered.snr
     rows = np.arange(len(flipped))
-    found_rows, found = [np.zeros(0, np.int64)], [np.zeros(0)]
+    found_rows, templates, found = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for _ in range(most):
         best = np.argmax(flipped[rows], axis=1)
         height = flipped[rows, best]
@@ -245,6 +278,7 @@ def emission_peaks(bank: Bank, filtered: Filtered, *, least: float, most: int) -
         if rows.size == 0:
             break
         found_rows.append(rows)
+        templates.append(best)
         found.append(height[keep].astype(np.float64))
         flipped[rows] = np.where(exclusion(bank, best), -np.inf, flipped[rows])
-    return np.concatenate(found_rows), np.concatenate(found)
+    return np.concatenate(found_rows), np.concatenate(templates), np.concatenate(found)

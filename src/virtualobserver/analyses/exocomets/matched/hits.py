@@ -100,6 +100,9 @@ class _Work:
         self.denominator = filtered.denominator
         self.snr = filtered.snr.copy()
         self.closed = np.zeros(self.snr.shape, dtype=bool)
+        # What the floor left of numerators and denominators; its root is what it left of the S/N.
+        self.shrink = np.clip(1.0 - bank.floor[:, None, :] * filtered.denominator, 1e-4, 1.0)
+        self.factor = (1.0 / np.sqrt(self.shrink)).min(axis=0)
 
     def measured(self, rows: IntArray, best: IntArray) -> NDArray[np.void]:
         """Return the hits of the given templates."""
@@ -131,19 +134,20 @@ class _Work:
             residual = self.residuals[position][rows] - taken
             scale = (1.0 / self.bank.inflation[position]).astype(np.float32)
             residuals.append(residual)
-            numerators.append((self.weighted[position][rows] * residual) @ self.bank.lines[position] * scale)
+            full = (self.weighted[position][rows] * residual) @ self.bank.lines[position] * scale
+            numerators.append(full * self.shrink[position][rows])
         return residuals, np.stack(numerators)
 
     def split(self, rows: IntArray, best: IntArray) -> IntArray:
         """Return the templates to start with: a narrower one where two comets look like a wide one.
 
         Two features, the first at most half as wide as `best`, have to explain more than `best` and whatever
-        else is there; a gain in chi^2 of 9 decides. That chi^2 leaves out the factors by which the widths were
-        rescaled: at a high S/N a few per cent between them would outweigh any shape.
+        else is there; a gain in chi^2 of 9 decides. That chi^2 leaves out the floors of the widths: at a high S/N a
+        few per cent between them would outweigh any shape.
         """
         # Which width fits best is a matter of chi^2 too.
         here = np.abs(self.bank.v - self.bank.v[best][:, None]) < 0.5 * self.bank.fwhm[best][:, None]
-        best = np.argmax(np.where(here, self.snr[rows] * self.bank.factor, -np.inf), axis=1)
+        best = np.argmax(np.where(here, self.snr[rows] * self.factor[rows], -np.inf), axis=1)
         wide = self.bank.fwhm[best]
         near = np.abs(self.bank.v - self.bank.v[best][:, None]) < wide[:, None]
         narrow = near & (self.bank.fwhm <= 0.51 * wide[:, None])
@@ -164,8 +168,8 @@ class _Work:
         hits = self.measured(rows, start)
         _, numerator = self._without(hits)
         left = np.where(near & ~self.closed[rows], joint_snr(numerator, self.denominator[:, rows]), 0.0)
-        second = np.clip((left * self.bank.factor).max(axis=1), 0.0, None).astype(np.float64)
-        return np.asarray((hits["snr"] * self.bank.factor[start]) ** 2 + second**2)
+        second = np.clip((left * self.factor[rows]).max(axis=1), 0.0, None).astype(np.float64)
+        return np.asarray((hits["snr"] * self.factor[rows, start]) ** 2 + second**2)
 
 
 def _real_second(hits: NDArray[np.void], earlier: Sequence[NDArray[np.void]]) -> BoolArray:
@@ -197,7 +201,8 @@ def _measured(bank: Bank, filtered: Filtered, rows: IntArray, best: IntArray) ->
         if len(n) > 1:
             hits["snr_h"], hits["depth_h"], hits["error_h"] = own[1], depth[1], error[1]
             hits["ratio"] = depth[1] / depth[0]
-            hits["misfit"] = np.clip(np.nansum(own**2, axis=0) - hits["snr"] ** 2, 0.0, None)
+            # S/N^2 is what the bounds leave of the free gain less what they cost of it.
+            hits["misfit"] = np.clip(0.5 * (np.nansum(own**2, axis=0) - hits["snr"] ** 2), 0.0, None)
     return hits
 
 

@@ -100,8 +100,10 @@ def completeness_map(
     )
 
 
-def expected_completeness(snr_per_depth: ArrayLike, depth: ArrayLike, threshold: float) -> FloatArray:
-    """Return the fraction of spectra in which comets of each depth would pass the threshold.
+def expected_completeness(
+    snr_per_depth: ArrayLike, depth: ArrayLike, threshold: float, *, night: ArrayLike | None = None
+) -> FloatArray:
+    """Return the fraction of nights in which a comet of each depth, there all night, would pass the threshold.
 
     Parameters
     ----------
@@ -110,19 +112,26 @@ def expected_completeness(snr_per_depth: ArrayLike, depth: ArrayLike, threshold:
     depth : array_like, shape (d,)
         Fractional depths in K.
     threshold : float
-        S/N that is asked for; noise of one standard deviation goes on top of the comet's.
+        S/N that is asked for in the best spectrum of a night; noise of one standard deviation goes on top of the
+        comet's.
+    night : array_like of int, shape (n,), optional
+        Night of each spectrum; each is one of its own if left out.
 
     Returns
     -------
     ndarray, shape (d, ...)
     """
     sensitivity = np.asarray(snr_per_depth, dtype=np.float64)
-    fractions = [
-        (ndtr(one * sensitivity - threshold) * (sensitivity > 0)).mean(axis=0)
-        if len(sensitivity)
-        else np.zeros(sensitivity.shape[1:])
-        for one in np.asarray(depth, dtype=np.float64)
-    ]
+    if not len(sensitivity):
+        return np.zeros((np.size(depth), *sensitivity.shape[1:]))
+    labels = np.arange(len(sensitivity)) if night is None else np.asarray(night)
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(labels[order]) != 0))
+    sensitivity = sensitivity[order]
+    fractions = []
+    for one in np.asarray(depth, dtype=np.float64):
+        missed = 1.0 - ndtr(one * sensitivity - threshold) * (sensitivity > 0)
+        fractions.append(1.0 - np.multiply.reduceat(missed, starts, axis=0).mean(axis=0))
     return np.stack(fractions)
 
 

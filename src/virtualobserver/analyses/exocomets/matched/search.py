@@ -9,15 +9,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.exocomets.matched.cosmics import without_hits
 from virtualobserver.analyses.exocomets.matched.filter import (
     Bank,
+    Filtered,
     LineChunk,
     emission_peaks,
+    excess_variance,
     filter_chunk,
     make_bank,
-    rescaled,
-    scale_factors,
+    measured_floor,
     template_widths,
+    with_floor,
 )
 from virtualobserver.analyses.exocomets.matched.hits import HIT, strongest_hits
 from virtualobserver.analyses.exocomets.matched.lines import (
@@ -38,9 +41,12 @@ from virtualobserver.analyses.exocomets.matched.reference import (
     quantile_reference,
     voting_groups,
 )
+from virtualobserver.analyses.exocomets.matched.split import Amplitudes, quiet_votes, share_name
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
+from virtualobserver.conventions import MAD_TO_SIGMA
 
 __all__ = [
+    "NARROW",
     "TAIL_START",
     "Searched",
     "StarLine",
@@ -64,6 +70,22 @@ _MOST_PEAKS: Final = 12
 """Peaks of emission kept of a spectrum; of pure noise there are fewer above 3."""
 _MASK_REACH: Final = 1.25
 """Full widths on either side of a hit that leave the reference: a Gaussian is below 2 % there."""
+_MOST_SPLITS: Final = 2
+"""Velocities at which nights are told apart by two levels: a star that needs more varies everywhere."""
+_LOCAL: Final = 60.0
+"""km/s; what is wider is as likely a residual of the continuum as a comet."""
+_STRONG: Final = 5.0
+"""S/N of a feature that is left out where the floor is measured: residuals of the continuum rarely are as strong."""
+_SPLIT_REACH: Final = 1.6
+"""Of the reach of a mask, where a comet is in so many nights that its wings are in the reference too."""
+_LEFT_UP: Final = 0.2
+"""Of the power of what goes up, that may be left where nights were told apart; of waves it is most."""
+_FEWEST_UP: Final = 3
+"""Features that go up, from which on a star varies both ways."""
+_TYPICAL_RATIO: Final = 0.75
+"""Depth in H over that in K between thin and thick gas, to tell nights apart by both lines."""
+NARROW: Final = 2.1
+"""Resolutions; what goes up and is narrower is a hit, not the star's variation."""
 _CELL: Final = 50.0
 """km/s; sensitivity changes little within, but for the core, which has a cell of its own."""
 _MARGIN: Final = 100.0
@@ -96,11 +118,15 @@ class Searched:
         Spectra that were searched.
     hits
         Absorption features of at least the member S/N, dtype `HIT`; ``row`` counts all n spectra.
-    emission_row, emission
-        Spectrum and S/N of the sign-flipped features.
+    emission_row, emission_template, emission
+        Spectrum, template and S/N of the sign-flipped features.
     sensitivity
         S/N of a comet of depth 1 in K and half of that in H, shape (rows, widths, velocities): means over the
         cells of `velocity_cells`; 0 where a cell was not searched.
+    hypothesis, odds
+        Nights in which the absorption that decided the reference was seen: ``few``, ``half`` or ``most``, or
+        ``both ways`` where no such split explains what goes up; and log10 of how much likelier that is than the other
+        reading, from what goes up under each.
     """
 
     lines: tuple[StarLine, ...]
@@ -108,10 +134,12 @@ class Searched:
     rows: IntArray
     hits: NDArray[np.void]
     emission_row: IntArray
+    emission_template: IntArray
     emission: FloatArray
     sensitivity: NDArray[np.float32]
     mode: str
-    factors: FloatArray
+    hypothesis: str = "few"
+    odds: float | None = None
 
 
 def search_star(
@@ -150,19 +178,127 @@ def search_star(
     bank = _bank(prepared, settings)
     mode = "quantile" if settings.reference == "quantile" else "mean"
     lines = tuple(_referenced(line, mode) for line in prepared)
-    bank, factors = _calibrated(bank, lines, rows)
+    bank = _calibrated(bank, lines, rows)
     first = _pass(bank, lines, rows, settings)
+    hypothesis: tuple[str, float | None] = ("most" if mode == "quantile" else "few", None)
+    hidden = [np.zeros(line.spectra.flux.shape, dtype=bool) for line in prepared]
     if settings.reference == "auto" and _absorbs_often(first, night, settings):
-        mode = "quantile"
+        mode, hypothesis = "quantile", ("most", None)
         lines = tuple(_referenced(line, mode) for line in prepared)
         first = _pass(bank, lines, rows, settings)
-    if (first.hits["snr"] >= settings.snr_threshold).any():
-        lines = tuple(
-            _second(line, first.hits[first.hits["snr"] >= settings.snr_threshold], mode) for line in lines
+    elif settings.reference == "auto" and _upward(first, settings).any():
+        first, hidden, hypothesis = _split(first, hidden, settings)
+    first = _settled(first, hidden, mode, hypothesis[0], settings)
+    return replace(first, mode=mode, hypothesis=hypothesis[0], odds=hypothesis[1])
+
+
+def _settled(
+    first: Searched, hidden: list[BoolArray], mode: str, hypothesis: str, settings: ExocometsSettings
+) -> Searched:
+    """Search again with a reference that holds no event, as the first pass has found them.
+
+    What goes up leaves it with what goes down: clipping one side alone would lift the reference and turn the noise
+    of the others into absorption. A star that varies both ways keeps the reference of all.
+    """
+    strong = first.hits[first.hits["snr"] >= settings.snr_threshold]
+    if strong.size == 0 or hypothesis == "both ways":
+        return first
+    up = np.flatnonzero(first.emission >= settings.snr_threshold)
+    rows = np.concatenate([strong["row"], first.emission_row[up]])
+    v = np.concatenate([strong["v"], first.bank.v[first.emission_template[up]]])
+    fwhm = np.concatenate([strong["fwhm"], first.bank.fwhm[first.emission_template[up]]])
+    hidden = [_hide(line, mask, rows, v, fwhm) for line, mask in zip(first.lines, hidden, strict=True)]
+    lines = tuple(
+        _second(line, mask, mode, split=hypothesis in ("half", "most") and mode == "mean")
+        for line, mask in zip(first.lines, hidden, strict=True)
+    )
+    # Few events do not change the floor; measured again without them it would be that of the quietest spectra.
+    bank = first.bank if hypothesis == "few" else _calibrated(first.bank, lines, first.rows)
+    return _pass(bank, lines, first.rows, settings)
+
+
+def _upward(searched: Searched, settings: ExocometsSettings) -> BoolArray:
+    """Return which sign-flipped features are significant and wider than a hit."""
+    wide = searched.bank.fwhm[searched.emission_template] > NARROW * settings.resolution
+    return np.asarray(wide & (searched.emission >= settings.snr_threshold))
+
+
+def _split(
+    first: Searched, hidden: list[BoolArray], settings: ExocometsSettings
+) -> tuple[Searched, list[BoolArray], tuple[str, float | None]]:
+    """Try to explain what goes up by a comet in nights that the mean of the others holds."""
+    group, now, absorbed = first.lines[0].votes.group, first, set[int]()
+    for _ in range(_MOST_SPLITS):
+        up = np.flatnonzero(_upward(now, settings))
+        if up.size == 0:
+            break
+        template = now.emission_template[up[int(np.argmax(now.emission[up]))]]
+        quiet = quiet_votes(_amplitudes(first, template), least=settings.snr_threshold)
+        # The mean holds the comet for all quiet exposures alike: they go up together.
+        here = (
+            np.abs(first.bank.v[now.emission_template[up]] - first.bank.v[template])
+            < first.bank.fwhm[template]
         )
-        bank, factors = _calibrated(_bank(prepared, settings), lines, rows)
-        first = _pass(bank, lines, rows, settings)
-    return replace(first, mode=mode, factors=factors)
+        lifted = np.unique(now.emission_row[up[here]])
+        if quiet is None or 2 * lifted.size < np.count_nonzero(np.isin(group[first.rows], quiet)):
+            break
+        own = first.rows[~np.isin(group[first.rows], quiet)]
+        absorbed |= set(group[own].tolist())
+        v, fwhm = (np.full(own.size, values[template]) for values in (first.bank.v, first.bank.fwhm))
+        hidden = [
+            _hide(line, mask, own, v, _SPLIT_REACH * fwhm)
+            for line, mask in zip(first.lines, hidden, strict=True)
+        ]
+        lines = tuple(
+            _second(line, mask, "mean", split=True) for line, mask in zip(first.lines, hidden, strict=True)
+        )
+        now = _pass(_calibrated(first.bank, lines, first.rows), lines, first.rows, settings)
+    power = [float((one.emission[_upward(one, settings)] ** 2).sum()) for one in (first, now)]
+    odds = 0.5 * (power[0] - power[1]) / np.log(10.0)
+    # A hit or a wing may be left; what varies everywhere leaves most.
+    left = int(np.count_nonzero(_upward(now, settings)))
+    if left >= _FEWEST_UP or power[1] > _LEFT_UP * power[0]:
+        none = [np.zeros_like(mask) for mask in hidden]
+        # A few features among many spectra are no reading of the star.
+        few = np.count_nonzero(_upward(first, settings)) < _FEWEST_UP
+        return first, none, ("few" if few else "both ways", None)
+    return now, hidden, (share_name(sorted(absorbed), int(np.unique(group[first.rows]).size)), odds)
+
+
+def _amplitudes(searched: Searched, template: int) -> Amplitudes:
+    """Return the depth of one template in every exposure, against the mean of all of its instrument state."""
+    bank, rows = searched.bank, searched.rows
+    numerator, denominator = np.zeros(rows.size), np.zeros(rows.size)
+    for position, line in enumerate(searched.lines):
+        common = np.ones_like(line.votes.mean)
+        for state in np.unique(line.votes.era):
+            members = line.votes.era == state
+            power = (line.votes.information[members] > 0).sum(axis=0)
+            common[members] = np.where(
+                power > 0, line.votes.mean[members].sum(axis=0) / np.maximum(power, 1), 1.0
+            )
+        whole = replace(line, reference=Reference(common, np.zeros_like(common), "mean"))
+        chunk = chunk_of(whole, rows, _reach(bank))
+        shape = bank.lines[position][:, template]
+        ratio = 1.0 if position == 0 else _TYPICAL_RATIO
+        scale = ratio / float(bank.inflation[position][template])
+        weighted = chunk.reference * chunk.weight * shape
+        information = (weighted * chunk.reference * shape).sum(axis=1) * scale * ratio
+        shrink = 1.0 / (1.0 + float(bank.floor[position][template]) * information / ratio**2)
+        numerator += (weighted * chunk.residual).sum(axis=1) * scale * shrink
+        denominator += information * shrink
+    fine = denominator > 0
+    vote = searched.lines[0].votes.group[rows][fine]
+    return Amplitudes(numerator[fine] / denominator[fine], denominator[fine] ** -0.5, vote)
+
+
+def _hide(line: StarLine, hidden: BoolArray, rows: IntArray, v: FloatArray, fwhm: FloatArray) -> BoolArray:
+    """Return `hidden` with the pixels of some features, one row, velocity and width each."""
+    result = hidden.copy()
+    velocity = line.spectra.velocity
+    for row, centre, width in zip(rows, v, fwhm, strict=True):
+        result[row] |= np.abs(velocity - centre) < _MASK_REACH * width
+    return result
 
 
 def _prepared(
@@ -181,6 +317,7 @@ def _prepared(
         )
     middle = median_spectrum(fitted)
     noise = noise_model(fitted, middle, side_bands=settings.side_bands)
+    fitted = without_hits(fitted, noise, middle)
     blocked = np.zeros(spectra.velocity.size, dtype=bool)
     for low, high in gaps:
         blocked |= (spectra.velocity >= low) & (spectra.velocity <= high)
@@ -195,11 +332,8 @@ def _referenced(line: StarLine, mode: str) -> StarLine:
     return replace(line, reference=mean_reference(line.votes, line.noise))
 
 
-def _second(line: StarLine, hits: NDArray[np.void], mode: str) -> StarLine:
-    hidden = np.zeros(line.spectra.flux.shape, dtype=bool)
-    v = line.spectra.velocity
-    for hit in hits:
-        hidden[hit["row"]] |= np.abs(v - hit["v"]) < _MASK_REACH * hit["fwhm"]
+def _second(line: StarLine, hidden: BoolArray, mode: str, *, split: bool = False) -> StarLine:
+    """Make the reference again without the hidden pixels; with `split` a night that alone is quiet is its own."""
     clean = collect_votes(line.spectra, line.noise, line.votes.group, line.votes.era, hidden=hidden)
     if mode == "quantile":
         return replace(line, reference=combine_clean(line.reference, line.votes, clean, line.noise))
@@ -207,8 +341,13 @@ def _second(line: StarLine, hits: NDArray[np.void], mode: str) -> StarLine:
     # Of two nights of a state one with a comet leaves none to compare the other with: the nights of the other
     # states then stand in. Where nothing is left of any vote the first reference stays.
     everywhere = mean_reference(replace(clean, era=np.zeros_like(clean.era)), line.noise)
-    for other in (everywhere, line.reference):
-        empty = ~(np.isfinite(reference.variance) & (clean.information.sum(axis=0) > 0))
+    others = [everywhere, line.reference]
+    if split:
+        with np.errstate(divide="ignore"):
+            variance = np.where(clean.information > 0, 1.0 / clean.information, np.inf)
+        others.insert(1, Reference(clean.mean, variance, "mean"))
+    for other in others:
+        empty = ~np.isfinite(reference.variance)
         flux = np.where(empty, other.flux, reference.flux)
         reference = Reference(flux, np.where(empty, other.variance, reference.variance), "mean")
     return replace(line, reference=reference)
@@ -285,17 +424,62 @@ def _reach(bank: Bank) -> float:
     return float(np.abs(bank.v).max()) + _MARGIN
 
 
-def _calibrated(bank: Bank, lines: Sequence[StarLine], rows: IntArray) -> tuple[Bank, FloatArray]:
+def _calibrated(bank: Bank, lines: Sequence[StarLine], rows: IntArray) -> Bank:
+    """Return the bank with the floor that the star's own spectra show: of each width, and of the zero level."""
+    bank = with_floor(bank, np.zeros(bank.floor.shape))
     if rows.size == 0:
-        return bank, np.ones(int(bank.width.max()) + 1)
+        return bank
     sample = rows[np.linspace(0, rows.size - 1, min(rows.size, 64)).astype(int)]
-    filtered = filter_chunk(bank, [chunk_of(line, sample, _reach(bank)) for line in lines])
-    factors = scale_factors(bank, filtered)
-    return rescaled(bank, factors), factors
+    chunks = [chunk_of(line, sample, _reach(bank)) for line in lines]
+    filtered = filter_chunk(bank, chunks)
+    plain = [_plain(line, bank, filtered, chunk) for line, chunk in zip(lines, chunks, strict=True)]
+    floor = measured_floor(bank, filter_chunk(bank, plain))[:, bank.width]
+    for position, chunk in enumerate(chunks):
+        floor[position] += _zero_variance(plain[position]) * _zero_answer(bank, position, chunk) ** 2
+    return with_floor(bank, floor)
+
+
+def _plain(line: StarLine, bank: Bank, filtered: Filtered, chunk: LineChunk) -> LineChunk:
+    """Return the chunk without the strongest feature of each spectrum, whichever way it goes.
+
+    Of two nights one with a comet shows in all spectra, and is no floor.
+    """
+    size = np.where(bank.fwhm <= _LOCAL, np.abs(filtered.snr), 0.0)
+    best = np.argmax(size, axis=1)
+    strong = size[np.arange(len(size)), best] >= _STRONG
+    velocity = line.spectra.velocity[np.abs(line.spectra.velocity) <= _reach(bank)]
+    near = np.abs(velocity - bank.v[best][:, None]) < _MASK_REACH * bank.fwhm[best][:, None]
+    return replace(chunk, weight=np.where(near & strong[:, None], np.float32(0), chunk.weight))
+
+
+def _zero_variance(chunk: LineChunk) -> float:
+    """Return the variance of the zero level of the spectra.
+
+    Light that is wrongly subtracted, or not, changes a spectrum by (1 - R) once its continuum is 1 again.
+    """
+    shape = np.clip(1.0 - chunk.reference, 0.0, 1.0)
+    information = (chunk.weight * shape**2).sum(axis=1, dtype=np.float64)
+    fine = information > 0
+    if not fine.any():
+        return 0.0
+    levels = (chunk.weight * shape * chunk.residual).sum(axis=1, dtype=np.float64)[fine] / information[fine]
+    scatter = MAD_TO_SIGMA * float(np.median(np.abs(levels)))
+    return excess_variance(scatter, float(np.median(1.0 / information[fine])), levels.size)
+
+
+def _zero_answer(bank: Bank, position: int, chunk: LineChunk) -> FloatArray:
+    """Return the depth that each template takes a zero level of 1 for, shape (c,)."""
+    reference, weight = chunk.reference.mean(axis=0), chunk.weight.mean(axis=0)
+    shape = np.clip(1.0 - reference, 0.0, 1.0)
+    power = (weight * reference**2) @ bank.squares[position]
+    answer = (weight * reference * shape) @ bank.lines[position]
+    known = power > 1e-3 * power.max(initial=0.0)
+    return np.where(known, answer / np.where(known, power, 1.0), 0.0)
 
 
 def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: ExocometsSettings) -> Searched:
     hits, where, heights = [np.zeros(0, HIT)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    templates = [np.zeros(0, np.int64)]
     cells = _cells(bank)
     depths = [np.zeros((0, cells.shape[1]), np.float32)]
     for part, chunks in _chunks(lines, rows, _reach(bank)):
@@ -310,8 +494,9 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
         )
         found["row"] = part[found["row"]]
         hits.append(found)
-        at, height = emission_peaks(bank, filtered, least=TAIL_START, most=_MOST_PEAKS)
+        at, template, height = emission_peaks(bank, filtered, least=TAIL_START, most=_MOST_PEAKS)
         where.append(part[at])
+        templates.append(template)
         heights.append(height)
         # A thin comet: half its depth in K shows in H.
         information = filtered.denominator[0].copy()
@@ -324,10 +509,10 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
         rows,
         np.concatenate(hits),
         np.concatenate(where),
+        np.concatenate(templates),
         np.concatenate(heights),
         np.concatenate(depths).reshape(rows.size, int(bank.width.max()) + 1, velocity_cells(bank).size),
         "mean",
-        np.ones(0),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import poisson
 
 from virtualobserver.analyses.exocomets.matched.features import (
     ShiftFit,
@@ -15,7 +16,13 @@ from virtualobserver.analyses.exocomets.matched.features import (
     principal_component,
 )
 from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, line_spectra, velocity_of
-from virtualobserver.analyses.exocomets.matched.search import TAIL_START, Searched, chunk_of, search_star
+from virtualobserver.analyses.exocomets.matched.search import (
+    NARROW,
+    TAIL_START,
+    Searched,
+    chunk_of,
+    search_star,
+)
 from virtualobserver.analyses.exocomets.matched.tracks import NullTail, Track, fit_track, link_hits, null_tail
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
@@ -82,16 +89,10 @@ def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
         gaps=[_gaps(one, settings) for one in star.sets],
     )
     night = star.exposures.night
-    tail, gaussian = (
-        null_tail(
-            searched.emission,
-            night[searched.emission_row],
-            night[searched.rows],
-            start=TAIL_START,
-            gaussian=plain,
-        )
-        for plain in (False, True)
-    )
+    narrow = searched.bank.fwhm[searched.emission_template] <= NARROW * settings.resolution
+    # What is so narrow, and so high, is a hit that the mask has missed: it goes up only.
+    peaks = searched.emission[~(narrow & (searched.emission > _EMISSION))]
+    tail, gaussian = (null_tail(peaks, start=TAIL_START, gaussian=plain) for plain in (False, True))
     threshold = _threshold(gaussian, settings)
     candidate = max(_threshold(tail, settings), threshold)
     tracks = []
@@ -99,7 +100,7 @@ def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
         groups = link_hits(searched.hits, star.exposures.mjd, night, seed_snr=threshold)
         tracks = [fit_track(searched.hits, group, star.exposures.mjd) for group in groups]
         tracks = tracks[: settings.max_events_per_star]
-    features = _star_features(star, searched)
+    features = _star_features(star, searched, settings)
     return StarSearch(
         star, spectra, searched, tail, threshold, candidate, tuple(tracks), features, settings, reasons
     )
@@ -159,15 +160,13 @@ def _gaps(one: StarSet, settings: ExocometsSettings) -> tuple[tuple[float, float
     return ((centre - settings.hepsilon, centre + settings.hepsilon),)
 
 
-def _star_features(star: Star, searched: Searched) -> RecordDict:
+def _star_features(star: Star, searched: Searched, settings: ExocometsSettings) -> RecordDict:
     """Return the numbers of a star that classes depend on; shifts and components are those of the first line."""
-    lines, night = searched.lines, star.exposures.night
+    lines = searched.lines
     best = [
         emission_core(line.spectra.velocity, line.average) if line.votes.era.size else 0.0 for line in lines
     ]
-    strong = searched.emission >= _EMISSION
-    n_emission = int(strong.sum())
-    n_absorption = int((searched.hits["snr"] >= _EMISSION).sum())
+    balance = _balance(star, searched, settings)
     shifts = _shifts(searched)
     component = None
     if searched.rows.size >= 3:
@@ -179,18 +178,46 @@ def _star_features(star: Star, searched: Searched) -> RecordDict:
     header = header[np.isfinite(header)]
     return {
         "v_star": star.v_star,
+        "v_star_known": star.v_known,
         "vsini": star.vsini,
         "emission_core": max(best),
-        "n_emission": n_emission,
-        "n_absorption": n_absorption,
-        "n_emission_nights": int(np.unique(night[searched.emission_row[strong]]).size),
-        "emission_fraction": n_emission / (n_emission + n_absorption) if n_emission + n_absorption else 0.0,
+        **balance,
         "rv_scatter": shifts.scatter,
         "shift_share": shifts.share,
         "variability": shifts.excess,
         "rv_header_scatter": float(np.std(header)) if header.size >= 3 else None,
         "pc_share": component.share if component else 0.0,
         "pc_significance": component.significance if component else 0.0,
+    }
+
+
+def _balance(star: Star, searched: Searched, settings: ExocometsSettings) -> RecordDict:
+    """Return how many features go up and down where the star's own variation lies, and how many would go up anyway.
+
+    What goes up farther out has nothing to do with the star: its number, for the same stretch of velocities, is what
+    hits and noise make here. Features as narrow as the resolution are such hits and do not count.
+    """
+    reach = settings.activity_core if star.vsini is None else star.vsini + 20.0
+    least, bank = NARROW * settings.resolution, searched.bank
+    v, fwhm = bank.v[searched.emission_template], bank.fwhm[searched.emission_template]
+    up = (searched.emission >= _EMISSION) & (fwhm > least)
+    inside = np.abs(v) <= reach + 0.5 * fwhm
+    hits = searched.hits
+    down = (hits["snr"] >= _EMISSION) & (hits["fwhm"] > least)
+    down &= np.abs(hits["v"]) <= reach + 0.5 * hits["fwhm"]
+    n_emission, n_absorption = int((up & inside).sum()), int(down.sum())
+    low, high = settings.velocity_range
+    inner = min(reach, high) - max(-reach, low)
+    outer = max(high - low - inner, 0.1 * (high - low))
+    expected = (int((up & ~inside).sum()) + 0.5) * inner / outer
+    both = n_emission + n_absorption
+    return {
+        "n_emission": n_emission,
+        "n_absorption": n_absorption,
+        "n_emission_expected": expected,
+        "emission_chance": float(poisson.sf(n_emission - 1, expected)),
+        "n_emission_nights": int(np.unique(star.exposures.night[searched.emission_row[up & inside]]).size),
+        "emission_fraction": n_emission / both if both else 0.0,
     }
 
 

@@ -16,34 +16,41 @@ __all__ = ["NullTail", "Track", "fit_track", "link_hits", "null_tail"]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_PRIOR_PEAKS: Final = 40
-"""Weight of the Gaussian expectation, in peaks: a star with fewer peaks of its own is believed less than it."""
-_BOOTSTRAPS: Final = 200
-"""Draws of nights; the scatter of the tail is then known to 5 %."""
+_TOP: Final = 10
+"""Highest peaks that tell how the tail falls: few enough that noise, of which there are hundreds, is not among them
+where a star varies in some places only."""
+_PRIOR_PEAKS: Final = 30
+"""Weight of the Gaussian expectation, in peaks: few stars are worse than the measured floors of their noise say."""
 _SIMILAR: Final = 4.0
 """Factor in width and in depth; comets of one night that differ by more are two. Chosen, not tuned."""
+_SLOPE: Final = 3.0
+"""Errors of a slope from which on a feature is followed along it; two close exposures know none."""
 _MISSES: Final = 3
 """Spectra in a row without a feature that end it: one or two may be bad."""
 
 
 @dataclass(frozen=True, slots=True)
 class NullTail:
-    """Number of noise peaks above x in the whole star: ``rate (x/u)^2 exp(-(x^2 - u^2) / (2 spread))``.
+    """Number of noise peaks above x in the whole star: ``rate (1 + y / (peaks spread))^-peaks``.
 
-    The form is that of maxima of a Gaussian field over velocity and width. One ``rate`` and ``spread`` for each
-    bootstrap of the nights; ``spread`` is 1 for Gaussian noise whose size is known.
+    ``y = (x^2 - u^2) / 2 - 2 ln(x / u)``, u the ``start``, is distributed exponentially for maxima of a Gaussian field
+    over velocity and width, with the mean ``spread``, 1 for noise whose size is known. A spread that some ``peaks``
+    have told is not known exactly: the power is what an exponential becomes when that is taken into account, and an
+    exponential where `peaks` is infinite.
     """
 
     start: float
-    rate: FloatArray
-    spread: FloatArray
+    rate: float
+    spread: float = 1.0
+    peaks: float = float("inf")
 
     def probability(self, snr: ArrayLike) -> FloatArray:
         """Return the probability that noise makes a peak of at least this S/N anywhere in the star's data."""
-        x = np.maximum(np.asarray(snr, dtype=np.float64), self.start)[..., None]
-        exponent = -(x**2 - self.start**2) / (2.0 * self.spread)
-        expected = self.rate * (x / self.start) ** 2 * np.exp(exponent)
-        return np.asarray(-np.expm1(-expected).mean(axis=-1))
+        x = np.maximum(np.asarray(snr, dtype=np.float64), self.start)
+        scaled = _exceedance(x, self.start) / self.spread
+        finite = np.isfinite(self.peaks)
+        exponent = self.peaks * np.log1p(scaled / self.peaks) if finite else scaled
+        return np.asarray(-np.expm1(-self.rate * np.exp(-exponent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,52 +74,35 @@ class Track:
     depth_error: tuple[float, float]
 
 
-def null_tail(
-    peaks: ArrayLike,
-    night: ArrayLike,
-    searched: ArrayLike,
-    *,
-    start: float,
-    gaussian: bool = False,
-    seed: int = 0,
-) -> NullTail:
-    """Fit the tail of the sign-flipped peaks; nights are drawn with replacement for its uncertainty.
+def _exceedance(x: FloatArray, start: float) -> FloatArray:
+    return np.asarray(0.5 * (x**2 - start**2) - 2.0 * np.log(x / start))
+
+
+def null_tail(peaks: ArrayLike, *, start: float, gaussian: bool = False) -> NullTail:
+    """Fit the tail of the sign-flipped peaks of a star.
 
     Parameters
     ----------
-    peaks, night
-        S/N of the emission peaks at or above `start`, and the night of each; shape (p,).
-    searched
-        The night of every spectrum that was searched.
+    peaks
+        S/N of the emission peaks at or above `start`, shape (p,).
     start
-        S/N at which the tail begins.
+        S/N above which all peaks are known.
     gaussian
         Keep the spread at 1: what the peaks would be if the noise were as the errors say.
 
     Notes
     -----
-    The spread follows from the mean E of ``(x^2 - u^2)/2``, which is ``s + 2 s^2 / u^2``; forty peaks of Gaussian
-    noise are added as prior, and it is never taken below 1.
+    The ten highest peaks above the next one tell the spread; thirty of Gaussian noise are added as prior, and it is
+    never taken below 1.
     """
-    height, when = np.asarray(peaks, dtype=np.float64), np.asarray(night)
-    nights, counts = np.unique(np.asarray(searched), return_counts=True)
-    if nights.size == 0:
-        return NullTail(start, np.ones(1), np.ones(1))
-    position = np.searchsorted(nights, when)
-    number = np.bincount(position, minlength=nights.size).astype(np.float64)
-    excess = np.bincount(position, 0.5 * (height**2 - start**2), minlength=nights.size)
-    draws = np.random.default_rng(seed).multinomial(
-        nights.size, np.full(nights.size, 1.0 / nights.size), size=_BOOTSTRAPS
-    )
-    # As many spectra as there are, whatever nights were drawn.
-    share = counts.sum() / np.maximum(draws @ counts, 1)
-    total, energy = draws @ number, draws @ excess
-    prior = 1.0 + 2.0 / start**2
-    mean = (energy + _PRIOR_PEAKS * prior) / (total + _PRIOR_PEAKS)
-    spread = 0.25 * start**2 * (np.sqrt(1.0 + 8.0 * mean / start**2) - 1.0)
+    height = np.sort(np.asarray(peaks, dtype=np.float64))[::-1]
     if gaussian:
-        spread = np.ones_like(spread)
-    return NullTail(start, np.maximum(total * share, 1.0), np.maximum(spread, 1.0))
+        return NullTail(start, max(float(height.size), 1.0))
+    top = height[:_TOP]
+    begin = float(height[_TOP]) if height.size > _TOP else start
+    excess = float(_exceedance(top, begin).sum())
+    spread = (excess + _PRIOR_PEAKS) / (top.size + _PRIOR_PEAKS)
+    return NullTail(begin, max(float(top.size), 1.0), max(spread, 1.0), float(top.size + _PRIOR_PEAKS))
 
 
 def link_hits(hits: NDArray[np.void], mjd: FloatArray, night: IntArray, *, seed_snr: float) -> list[IntArray]:
@@ -175,7 +165,9 @@ def _nearest(
     if not candidates:
         return None
     group = hits[list(members)]
-    slope, middle, v_middle = _line(mjd[group["row"]], group["v"], group["snr"])
+    times = mjd[group["row"]]
+    slope, middle, v_middle = _line(times, group)
+    span = float(np.ptp(times))
     best, nearest = None, np.inf
     seed = hits[members[0]]
     for other in candidates:
@@ -184,30 +176,40 @@ def _nearest(
         depths = abs(hit["depth_k"]), abs(seed["depth_k"])
         if min(depths) > 0:
             similar &= max(depths) / min(depths) <= _SIMILAR
-        distance = abs(hit["v"] - (v_middle + slope * (mjd[hit["row"]] - middle)))
+        # Beyond as much again as it was seen for, a line says nothing about where the feature went.
+        when = float(np.clip(mjd[hit["row"]], times.min() - span, times.max() + span))
+        distance = abs(hit["v"] - (v_middle + slope * (when - middle)))
         if similar and distance <= max(seed["fwhm"], hit["fwhm"]) and distance < nearest:
             best, nearest = other, distance
     return best
 
 
-def _line(mjd: FloatArray, v: FloatArray, weight: FloatArray) -> tuple[float, float, float]:
-    """Return slope (km/s/d), mean time and mean velocity of the weighted line."""
-    share = weight**2 / (weight**2).sum()
-    middle, v_middle = float((share * mjd).sum()), float((share * v).sum())
-    spread = float((share * (mjd - middle) ** 2).sum())
-    slope = float((share * (mjd - middle) * (v - v_middle)).sum()) / spread if spread > 0 else 0.0
-    return slope, middle, v_middle
+def _line(mjd: FloatArray, part: NDArray[np.void]) -> tuple[float, float, float]:
+    """Return slope (km/s/d; 0 unless it is significant), mean time and mean velocity of the weighted line."""
+    weight = 1.0 / _centre_error(part) ** 2
+    share = weight / weight.sum()
+    middle, v_middle = float((share * mjd).sum()), float((share * part["v"]).sum())
+    spread = float((weight * (mjd - middle) ** 2).sum())
+    if not spread > 0:
+        return 0.0, middle, v_middle
+    slope = float((weight * (mjd - middle) * (part["v"] - v_middle)).sum()) / spread
+    return slope if abs(slope) > _SLOPE / np.sqrt(spread) else 0.0, middle, v_middle
+
+
+def _centre_error(part: NDArray[np.void]) -> FloatArray:
+    """Return the error of the velocities: the centre of a Gaussian is known to about 0.42 FWHM over its S/N."""
+    return np.asarray(0.42 * part["fwhm"] / part["snr"])
 
 
 def fit_track(hits: NDArray[np.void], group: IntArray, mjd: FloatArray) -> Track:
     """Combine the members of a group: inverse-variance depths, a line through the velocities."""
     part = hits[group]
     times = mjd[part["row"]]
-    slope, middle, v_middle = _line(times, part["v"], part["snr"])
-    # The centre of a Gaussian is known to about 0.42 FWHM over its S/N.
-    error = 0.42 * part["fwhm"] / part["snr"]
+    error = _centre_error(part)
     weight = 1.0 / error**2
+    middle, v_middle = (float(np.average(values, weights=weight)) for values in (times, part["v"]))
     spread = float((weight * (times - middle) ** 2).sum())
+    slope = float((weight * (times - middle) * (part["v"] - v_middle)).sum()) / spread if spread > 0 else 0.0
     several = part.size > 1 and spread > 0
     depth, depth_error = zip(*(_weighted(part, line) for line in ("k", "h")), strict=True)
     best = int(np.argmax(part["snr"]))
