@@ -101,7 +101,14 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> 
 
 def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
-    return zero_point_product(frame.image, zero, frame.band, scale, refcat=str(settings.refcat))
+    return zero_point_product(
+        frame.image,
+        zero,
+        frame.band,
+        scale,
+        refcat=str(settings.refcat),
+        radius=aperture_of(settings.photometry),
+    )
 
 
 def _source_table(

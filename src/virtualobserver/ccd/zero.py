@@ -78,13 +78,13 @@ def aperture_of(own: PhotometrySettings) -> float:
 
 
 def zero_point_product(
-    image: Image, zero: ZeroPoint | DataError, band: str, scale: float, *, refcat: str
+    image: Image, zero: ZeroPoint | DataError, band: str, scale: float, *, refcat: str, radius: float
 ) -> Product:
     """Return the zero point and quality of a frame as a table of one row, role ``zeropoint``.
 
     Its facts hold ``cards``, the header cards that go with the frame: ``MAGZP`` (magnitude of one electron in
     this frame), ``MAGZPERR, MAGZPRMS, COLTERM, COLPIVOT, MAGLIM`` (5 sigma, point source), ``NMATCH, SEEING``
-    (arcsec), ``SKYMAG`` (mag/arcsec2) and ``REFCAT``. Where there is none, only the reason.
+    (arcsec), ``SKYMAG`` (mag/arcsec2), ``ZPRADIUS`` (pixels) and ``REFCAT``. Where there is none, only the reason.
 
     Parameters
     ----------
@@ -94,13 +94,15 @@ def zero_point_product(
         Arcsec per pixel.
     refcat
         Name of the reference catalogue.
+    radius
+        Of the aperture whose light the zero point is that of, pixels.
     """
     numbers = _quality(image, scale)
     reason = str(zero) if isinstance(zero, DataError) else ""
     cards: dict[str, Any] = {}
     if isinstance(zero, ZeroPoint):
         numbers |= zero.statistics() | _depth(image, zero, numbers, scale)
-        cards = _cards(numbers) | {"REFCAT": refcat}
+        cards = _cards(numbers) | {"REFCAT": refcat, "ZPRADIUS": radius}
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     columns: dict[str, NDArray[Any]] = {name: np.array([value]) for name, value in numbers.items()}
     units = {name: unit for name, unit in _UNITS.items() if name in columns}
