@@ -200,7 +200,7 @@ def test_memory_of_a_search_is_bounded_whatever_the_number_and_size_of_images(tm
 def test_movers_are_injected_into_images_in_files(tmp_path):
     handles = stored(Store(tmp_path), 8)
     analysis = MovingObjects(
-        stack={"rate": [1.0, 15.0], "min_epochs": 6, "controls": False, "drift": 4.0}, memory_limit=1e-3,
+        stack={"rate": [1.0, 15.0], "min_epochs": 5, "controls": False, "drift": 4.0}, memory_limit=1e-3,
         simulate={"likelihood": [14.0, 18.0], "rate": [3.0, 14.0], "pixels_per_mover": 3000.0},
     )  # fmt: skip
     assert analysis.together(handles, analysis.settings) > 2

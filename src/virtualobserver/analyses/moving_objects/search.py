@@ -9,6 +9,7 @@ import numpy as np
 
 from virtualobserver.analyses.moving_objects.injection import draw_movers, inject_movers, room
 from virtualobserver.analyses.moving_objects.night import Night, aligned_images, load_night, usable
+from virtualobserver.analyses.moving_objects.photometry import measured
 from virtualobserver.analyses.moving_objects.recall import recall_table, truth_of
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
@@ -44,7 +45,7 @@ class MovingObjects(Analysis):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="image", role="difference"),
         Requirement(kind="image", role="calibrated"),
@@ -205,6 +206,7 @@ class MovingObjects(Analysis):
 
 
 def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:
-    return find_movers(
+    found = find_movers(
         night.stack, settings.stack, night.speed(settings.stack.rate), memory=settings.memory_limit * 1e9
     )
+    return measured(night, found, min_epochs=settings.stack.min_epochs)
