@@ -185,6 +185,7 @@ def test_memory_of_a_search_is_bounded_whatever_the_number_and_size_of_images(tm
     handles = stored(Store(tmp_path), n, size=(side, side))
     # one image and the template of the stars come on top: 9 bytes and 10 bytes a pixel, twice while they are made
     spare = 2 * 19 * side**2 + 1.2e6
+    load_night(handles, settings)  # what is imported is no memory of a night
     tracemalloc.start()
     night = load_night(handles, settings)
     most = tracemalloc.get_traced_memory()[1]
