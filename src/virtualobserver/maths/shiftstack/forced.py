@@ -225,7 +225,8 @@ def profile_light(
         whole = _whole_light(box, away, radius, _CORE * sigma)
         spread = noise * np.sqrt(np.pi) * radius
         if whole > _KNOWN * spread:
-            parts.append((stamp * inner).sum() / (stamp**2).sum() / whole)
+            seen = np.isfinite(inner)  # corners of the profile lie outside the core
+            parts.append((stamp * inner)[seen].sum() / (stamp**2)[seen].sum() / whole)
             errors.append(spread / whole)
     value, weight = np.array(parts), np.array(errors) ** -2.0
     middle = _weighted_median(value, weight) if parts else 0.0
