@@ -24,7 +24,7 @@ from virtualobserver.ccd.stars import (
     trails_of,
     width_of,
 )
-from virtualobserver.ccd.zero import aperture_of, measure_zero_point, poor_fit, zero_point_product
+from virtualobserver.ccd.zero import aperture_of, measure_zero_point, poor_fit, radius_of, zero_point_product
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
@@ -116,7 +116,13 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> 
 def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product[Table]:
     scale = math.nan if frame.wcs is None else scale_of(frame.wcs)
     return zero_point_product(
-        frame.image, zero, frame.band, scale, refcat=str(settings.refcat), r2=settings.photometry.r2
+        frame.image,
+        zero,
+        frame.band,
+        scale,
+        refcat=str(settings.refcat),
+        radius=radius_of(frame.image, settings.photometry),
+        r2=settings.photometry.r2,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import PhotometrySettings
-from virtualobserver.ccd.stars import SEEING, FrameStars
+from virtualobserver.ccd.stars import SEEING, FrameStars, width_of
 from virtualobserver.conventions import (
     MAG_TO_FLUX,
     MASK_BAD,
@@ -33,7 +33,7 @@ from virtualobserver.maths.images.zeropoint import (
 )
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["aperture_of", "measure_zero_point", "poor_fit", "zero_point_product"]
+__all__ = ["aperture_of", "measure_zero_point", "poor_fit", "radius_of", "zero_point_product"]
 
 _SPOILED: Final = MASK_BAD | MASK_SATURATED | MASK_COSMIC_RAY | MASK_NO_DATA | MASK_NONLINEAR
 _UNITS: Final = {
@@ -85,6 +85,11 @@ def aperture_of(own: PhotometrySettings) -> str:
     return f"{min(own.radii, key=lambda radius: abs(radius - wanted)):g}"
 
 
+def radius_of(image: Image, own: PhotometrySettings) -> float:
+    """Return the radius of that aperture on a frame, pixels."""
+    return float(aperture_of(own)) if own.fwhm_radius is None else own.fwhm_radius * width_of(image)
+
+
 def zero_point_product(
     image: Image,
     zero: ZeroPoint | DataError,
@@ -92,14 +97,15 @@ def zero_point_product(
     scale: float,
     *,
     refcat: str,
+    radius: float,
     r2: float | None = None,
 ) -> Product[Table]:
     """Return the zero point and quality of a frame as a table of one row, role ``zeropoint``.
 
     Its facts hold ``cards``, the header cards that go with the frame: ``MAGZP`` (magnitude of one electron in
     this frame), ``MAGZPERR, MAGZPRMS, COLTERM, COLPIVOT, MAGLIM`` (5 sigma, point source), ``NMATCH, SEEING``
-    (arcsec), ``SKYMAG`` (mag/arcsec2) and ``REFCAT``. Where there is none, only the reason. ``flagged`` says what is
-    wrong with one that is there.
+    (arcsec), ``SKYMAG`` (mag/arcsec2), ``ZPRADIUS`` (pixels) and ``REFCAT``. Where there is none, only the reason.
+    ``flagged`` says what is wrong with one that is there.
 
     Parameters
     ----------
@@ -109,6 +115,8 @@ def zero_point_product(
         Arcsec per pixel.
     refcat
         Name of the reference catalogue.
+    radius
+        Of the aperture whose light the zero point is that of, pixels.
     r2
         Least part of the stars' magnitudes that it explains.
     """
@@ -117,7 +125,7 @@ def zero_point_product(
     cards: RecordDict = {}
     if isinstance(zero, ZeroPoint):
         numbers |= zero.statistics() | _depth(image, zero, numbers, scale)
-        cards = _cards(numbers) | {"REFCAT": refcat}
+        cards = _cards(numbers) | {"REFCAT": refcat, "ZPRADIUS": radius}
     flagged = poor_fit(zero, r2)
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     columns: dict[str, Array] = {name: np.array([value]) for name, value in numbers.items()}

@@ -176,7 +176,7 @@ def test_too_few_images_or_none_with_data_are_an_empty_result():
     [
         ({"FWHM": None}, "FWHM"),
         ({"MJD-MID": None, "EXPTIME": None}, "MJD-MID"),
-        ({"CDELT1": -SCALE / 3000}, "turned"),
+        ({"CDELT1": -SCALE / 3000}, "scaled"),
     ],
 )
 def test_images_that_cannot_be_stacked_say_what_is_missing(change, message):
@@ -385,7 +385,7 @@ def test_figures_show_the_movers_and_survive_an_empty_night():
 
 def test_night_knows_area_shift_and_profile():
     made = load_night(night(role="calibrated", drift=(8, 4)), search().settings)
-    assert (made.stack.dx[-1], made.stack.dy[-1]) == (8, 4)
+    assert made.stack.maps[-1].whole == (8, 4)
     assert made.pixel_scale == pytest.approx(SCALE)
     assert made.sigma == pytest.approx(np.full(12, SIGMA), rel=1e-4)
     science = np.array([made.stack.planes(k, (0, 90), (0, 100))[0] for k in range(12)])

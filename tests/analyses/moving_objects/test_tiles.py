@@ -185,6 +185,7 @@ def test_memory_of_a_search_is_bounded_whatever_the_number_and_size_of_images(tm
     handles = stored(Store(tmp_path), n, size=(side, side))
     # one image and the template of the stars come on top: 9 bytes and 10 bytes a pixel, twice while they are made
     spare = 2 * 19 * side**2 + 1.2e6
+    load_night(handles, settings)  # what is imported is no memory of a night
     tracemalloc.start()
     night = load_night(handles, settings)
     most = tracemalloc.get_traced_memory()[1]
@@ -200,7 +201,7 @@ def test_memory_of_a_search_is_bounded_whatever_the_number_and_size_of_images(tm
 def test_movers_are_injected_into_images_in_files(tmp_path):
     handles = stored(Store(tmp_path), 8)
     analysis = MovingObjects(
-        stack={"rate": [1.0, 15.0], "min_epochs": 6, "controls": False, "drift": 4.0}, memory_limit=1e-3,
+        stack={"rate": [1.0, 15.0], "min_epochs": 5, "controls": False, "drift": 4.0}, memory_limit=1e-3,
         simulate={"likelihood": [14.0, 18.0], "rate": [3.0, 14.0], "pixels_per_mover": 3000.0},
     )  # fmt: skip
     assert analysis.together(handles, analysis.settings) > 2

@@ -305,4 +305,4 @@ def test_golden_workunit_is_searched_by_our_analysis():
     assert result.properties["n_false_inverted"] == 0
     # KBMOD's own filters and clusters make 64 rows of the three movers in this stack
     assert result.properties["n_movers"] == 3
-    assert [round(score) for score in result.properties["likelihoods"]] == [26, 23, 12]
+    assert [round(score) for score in result.properties["likelihoods"]] == [26, 23, 16]

@@ -36,7 +36,7 @@ from virtualobserver.maths.shiftstack.refine import refine
 from virtualobserver.maths.shiftstack.search import Trajectories, curves, evaluate, search, search_blocks
 from virtualobserver.maths.shiftstack.settings import StackSettings
 from virtualobserver.maths.shiftstack.stamps import coadd
-from virtualobserver.maths.shiftstack.template import median_over_frames, subtract_template
+from virtualobserver.maths.shiftstack.template import measure_template, median_over_frames
 
 COLUMNS = ("x", "y", "vx", "vy", "likelihood", "flux", "n_obs")
 
@@ -510,13 +510,17 @@ def test_template_takes_stars_away_and_weighs_their_remains():
     science[:, 10, 10] += 500
     science[:, 30, 20:25] += rng.normal(0, 6, (15, 5)).astype(np.float32)
     science[:12, 0, :] = np.nan
-    cleaned = subtract_template(science, np.ones_like(science), min_frames=5)
-    assert cleaned.stars[10, 10]
-    assert np.isnan(cleaned.science[:, 10, 10]).all()
-    assert cleaned.stars[0].all()
-    assert cleaned.stars[1:].mean() < 0.01
-    assert np.median(cleaned.variance[:, 30, 20:25]) > 6
-    np.testing.assert_allclose(cleaned.template, np.nanmedian(science, axis=0), rtol=1e-6)
+    science[3, 20, 20] += 900  # a cosmic ray
+    made = measure_template(science, np.ones_like(science), min_frames=5)
+    whole = (slice(0, 40), slice(0, 40))
+    signal, variance = made.clean(science[3], np.ones((40, 40), np.float32), whole)
+    assert made.stars[10, 10]
+    assert np.isnan(signal[10, 10])
+    assert made.stars[0].all()
+    assert made.stars[1:].mean() < 0.01
+    assert np.median(variance[30, 20:25]) > 6
+    np.testing.assert_allclose(made.light, np.nanmedian(science, axis=0), rtol=1e-6)
+    assert abs(made.lift) < 0.02
     assert np.isnan(median_over_frames(np.full((3, 2, 2), np.nan))).all()
 
 

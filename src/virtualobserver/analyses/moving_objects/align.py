@@ -1,4 +1,4 @@
-"""Offsets of the images of a night against the first: from world coordinates, or from the stars in them."""
+"""Where the pixels of a night's grid are in each image: from world coordinates, or from the stars in them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from virtualobserver.analyses.moving_objects.sights import Sight
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images.alignment import Transform, align_series
+from virtualobserver.maths.images.mapping import PixelMap, fit_map, whole_map
 from virtualobserver.typing import Record
 
-__all__ = ["How", "needs_stars", "offsets"]
+__all__ = ["How", "maps_of", "needs_stars"]
 
 How = Literal["auto", "wcs", "stars", "none"]
-IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-_MOST_TURN: Final = 1.5  # pixels by which corners may shift differently before whole pixels do not do
+FloatArray = NDArray[np.float64]
 _FEWEST_STARS: Final = 6
 """Twice the three that a linear map needs, so that a wrong one is noticed. Chosen, not tuned."""
+_SCALED: Final = 0.02
+"""Beyond, one image has other pixels than another, and its surface brightness is another one."""
+_DEGREES: Final = (1, 3, 5, 7)
+_EXACT: Final = 0.01
+"""Pixels to which a polynomial has to follow the world coordinates; well below any error of a position."""
+_LATTICE: Final = 13
+_STARS_PER_TERM: Final = 6
+"""Stars for each term of a map, so that the error of a star is shared by many."""
+_NEAR: Final = 2.0
+"""Pixels within which stars are the same, once a map of the whole is known."""
 
 
 def needs_stars(headers: Sequence[Record], how: How) -> bool:
@@ -40,8 +51,8 @@ def needs_stars(headers: Sequence[Record], how: How) -> bool:
     return how == "stars" or (how == "auto" and lacking > 0)
 
 
-def offsets(sights: Sequence[Sight], *, how: How = "auto") -> tuple[IntArray, IntArray, BoolArray]:
-    """Return whole-pixel offsets of each image against the first one aligned, and which images are aligned.
+def maps_of(sights: Sequence[Sight], *, how: How = "auto") -> tuple[list[PixelMap], BoolArray]:
+    """Return the map from the first image aligned to each, and which images are aligned.
 
     Parameters
     ----------
@@ -54,60 +65,91 @@ def offsets(sights: Sequence[Sight], *, how: How = "auto") -> tuple[IntArray, In
     Raises
     ------
     DataError
-        If images are turned or scaled against each other, or lack the world coordinates asked for.
+        If images are scaled against each other, or lack the world coordinates asked for.
     """
-    zero = np.zeros(len(sights), dtype=np.int64)
-    everyone = np.ones(len(sights), dtype=bool)
+    shape = sights[0].shape
     if needs_stars([one.header for one in sights], how):
         lists = [np.zeros((0, 2)) if one.stars is None else one.stars for one in sights]
         enough = sum(len(stars) >= _FEWEST_STARS for stars in lists)
         if how == "stars" or 2 * enough > len(sights):
-            return _by_stars(lists, sights[0].shape)
+            return _by_stars(lists, shape)
     elif how != "none":
-        return _by_world(sights)
-    return zero, zero.copy(), everyone
+        return [_checked(_by_world(sights[0], one), one.mjd) for one in sights], np.ones(len(sights), bool)
+    return [whole_map(shape)] * len(sights), np.ones(len(sights), dtype=bool)
 
 
-def _by_world(sights: Sequence[Sight]) -> tuple[IntArray, IntArray, BoolArray]:
-    x, y = _spots(sights[0].shape)
-    sky = sights[0].wcs.all_pix2world(x, y, 0)
-    moved = np.array([one.wcs.all_world2pix(*sky, 0, quiet=True) for one in sights]) - np.array([x, y])
-    shift = _whole(moved)
-    return shift[:, 0], shift[:, 1], np.ones(len(sights), dtype=bool)
+def _by_world(first: Sight, other: Sight) -> PixelMap:
+    """Follow the world coordinates of both, distortion included, by as simple a polynomial as does."""
+    ny, nx = first.shape
+    x, y = (
+        part.ravel()
+        for part in np.meshgrid(np.linspace(0, nx - 1, _LATTICE), np.linspace(0, ny - 1, _LATTICE))
+    )
+    there = other.wcs.all_world2pix(*first.wcs.all_pix2world(x, y, 0), 0, quiet=True)
+    for degree in _DEGREES:
+        found, left = fit_map(first.shape, (x, y), there, degree=degree)
+        if left < _EXACT:
+            return found
+    msg = f"the world coordinates of the image at MJD {other.mjd:.5f} differ from those of the first by more than "
+    msg += f"optics can: no polynomial of degree {_DEGREES[-1]} follows them within {left:.2g} px; solve them anew"
+    raise DataError(msg)
 
 
-def _by_stars(
-    lists: Sequence[NDArray[np.float64]], shape: tuple[int, ...]
-) -> tuple[IntArray, IntArray, BoolArray]:
+def _checked(found: PixelMap, mjd: float) -> PixelMap:
+    if abs(found.scale - 1) > _SCALED:
+        msg = f"the image at MJD {mjd:.5f} is scaled against the first by {found.scale:.3f}; bring the images of "
+        msg += "a night to one size of pixels first"
+        raise DataError(msg)
+    return found
+
+
+def _by_stars(lists: Sequence[FloatArray], shape: tuple[int, int]) -> tuple[list[PixelMap], BoolArray]:
     """Match the stars with those of the image in the middle of the night, the least far from all others."""
     order = sorted(
         range(len(lists)), key=lambda n: (len(lists[n]) < _FEWEST_STARS, abs(2 * n - len(lists)), n)
     )
     found = align_series(lists, reference=order[0], fewest=_FEWEST_STARS)
     aligned = np.array([one is not None for one in found])
-    matched: list[Transform] = [one for one in found if one is not None]
-    shift = np.zeros((len(lists), 2), dtype=np.int64)
-    if matched:
-        x, y = _spots(shape)
-        placed = np.array([one(x, y) for one in matched])
-        shift[aligned] = _whole(placed - placed[0])  # rounded once
-    return shift[:, 0], shift[:, 1], aligned
+    if not aligned.any():
+        return [whole_map(shape)] * len(lists), aligned
+    first = int(np.flatnonzero(aligned)[0])
+    start = found[first]
+    assert start is not None
+    maps = [
+        whole_map(shape) if one is None else _from_stars(lists[first], stars, _after(start, one), shape)
+        for stars, one in zip(lists, found, strict=True)
+    ]
+    return maps, aligned
 
 
-def _spots(shape: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _after(first: Transform, other: Transform) -> tuple[FloatArray, FloatArray]:
+    """Return matrix and offset from one frame to another, both known from a third."""
+    matrix = other.matrix @ np.linalg.inv(first.matrix)
+    return matrix, other.offset - matrix @ first.offset
+
+
+def _from_stars(
+    first: FloatArray, stars: FloatArray, linear: tuple[FloatArray, FloatArray], shape: tuple[int, int]
+) -> PixelMap:
+    """Fit shift, turn and, where there are stars enough, distortion to all stars of two frames.
+
+    With too few in common, the map through the image in the middle of the night stays as it is.
+    """
+    matrix, offset = linear
     ny, nx = shape
-    x = np.array([(nx - 1) / 2, nx / 4, 3 * nx / 4, nx / 4, 3 * nx / 4])
-    y = np.array([(ny - 1) / 2, ny / 4, ny / 4, 3 * ny / 4, 3 * ny / 4])
-    return x, y
+    corners = np.array([[0, 0], [nx - 1, 0], [0, ny - 1], [nx - 1, ny - 1]], float)
+    found, _ = fit_map(shape, _axes(corners), _axes(corners @ matrix.T + offset), degree=1)
+    for degree in (1, 2, 3):
+        places = np.stack(found(*first.T), axis=1)
+        away, near = (np.asarray(part) for part in cKDTree(stars).query(places, distance_upper_bound=_NEAR))
+        same = np.isfinite(away)
+        # noise moves stars by a part of a pixel; blends and hot pixels by more
+        same[same] = away[same] <= max(4.0 * float(np.median(away[same])), 0.1) if same.any() else False
+        if same.sum() < _STARS_PER_TERM * (degree + 1) * (degree + 2) // 2:
+            break
+        found, _ = fit_map(shape, _axes(first[same]), _axes(stars[near[same]]), degree=degree)
+    return found
 
 
-def _whole(moved: NDArray[np.float64]) -> IntArray:
-    """Return whole-pixel shifts, shape (n, 2), of spots that moved by `moved`, shape (n, 2, spots)."""
-    turn = float(np.abs(moved - moved[:, :, :1]).max())
-    if turn > _MOST_TURN:
-        msg = (
-            f"images are turned or scaled against each other by {turn:.1f} px across a quarter of the field; "
-        )
-        msg += "bring them onto one grid first"
-        raise DataError(msg)
-    return np.floor(np.median(moved, axis=2) + 0.5).astype(np.int64)
+def _axes(places: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return places[:, 0], places[:, 1]

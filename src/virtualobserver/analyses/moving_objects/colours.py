@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.fieldlists import FieldLists
+from virtualobserver.typing import RecordDict
 
 __all__ = ["colours_of"]
 
 
-def colours_of(field: FieldLists, rows: NDArray[np.int64], reference: str | None) -> dict[str, Any]:
+def colours_of(field: FieldLists, rows: NDArray[np.int64], reference: str | None) -> RecordDict:
     """Return the aperture magnitudes of a mover by band, and its colours.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from virtualobserver.maths.linking.chain_settings import ELSEWHERE
 from virtualobserver.maths.linking.link import link
 from virtualobserver.maths.linking.track import Track
 from virtualobserver.maths.linking.vetoes import near_bright
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
@@ -51,7 +52,7 @@ class Linked:
 
     field: FieldLists
     tracks: Sequence[Track]
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    facts: Record = dataclasses.field(default_factory=dict)
     flags: NDArray[np.int64] | None = None
 
 

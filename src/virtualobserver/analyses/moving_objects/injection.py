@@ -17,6 +17,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.draws import log_uniform
+from virtualobserver.maths.images.mapping import PixelMap
 from virtualobserver.maths.shiftstack.boxes import Likelihoods, open_likelihoods, phi_along
 from virtualobserver.maths.shiftstack.grids import grid_step, pixels_per_day
 from virtualobserver.typing import Record, RecordDict
@@ -135,16 +136,20 @@ def inject_movers(
     result = list(products)
     for frame, number in enumerate(night.order.tolist()):
         light = [
-            Light(
-                x=one["x"] + one["vx"] * float(tau[frame]) + int(night.stack.dx[frame]),
-                y=one["y"] + one["vy"] * float(tau[frame]) + int(night.stack.dy[frame]),
-                flux=one["flux"][frame],
-                trail=(one["vx"] * float(seconds[frame]), one["vy"] * float(seconds[frame])),
-                seed=(one["noise_seed"], frame),
-            )
+            _light(one, night.stack.maps[frame], float(tau[frame]), float(seconds[frame]), frame)
             for one in params
         ]
         result[number] = LitHandle(
             cast(Handle[Image], products[number]), tuple(light), float(night.sigma[frame])
         )
     return result
+
+
+def _light(one: Record, mapping: PixelMap, tau: float, exposure: float, frame: int) -> Light:
+    """Return the light of a mover in the pixels of an image."""
+    at = one["x"] + one["vx"] * tau, one["y"] + one["vy"] * tau
+    x, y = mapping(*at)
+    return Light(
+        x=float(x), y=float(y), flux=one["flux"][frame],
+        trail=mapping.motion(*at, one["vx"] * exposure, one["vy"] * exposure), seed=(one["noise_seed"], frame),
+    )  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.tan_sip import deproject, project
 from virtualobserver.maths.draws import log_uniform
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_tracks", "field_room", "inject_tracks", "track_recovered"]
 
@@ -38,7 +38,7 @@ _WIDTH: Final = 2.5
 
 def draw_tracks(
     rngs: Sequence[np.random.Generator], products: Sequence[Handle], settings: MovingObjectsSettings
-) -> list[dict[str, Any]]:
+) -> list[RecordDict]:
     """Draw one mover from each generator, which is on the frames at three of four epochs.
 
     Raises
@@ -82,7 +82,7 @@ def inject_tracks(
     return result
 
 
-def track_recovered(params: Mapping[str, Any], event: Event) -> bool:
+def track_recovered(params: Record, event: Event) -> bool:
     """Whether the track of `event` agrees with the injected one at its first and last epoch, and in velocity."""
     path = event.parameters
     if event.kind != "mover" or "v_east" not in path or abs(path["mjd0"] - params["mjd0"]) > 1e-6:
@@ -120,7 +120,7 @@ def _field(products: Sequence[Handle]) -> FieldLists:
     return field
 
 
-def _draw(rng: np.random.Generator, field: FieldLists, settings: MovingObjectsSettings) -> dict[str, Any]:
+def _draw(rng: np.random.Generator, field: FieldLists, settings: MovingObjectsSettings) -> RecordDict:
     own, lists = settings.simulate, field.lists
     searched = (
         settings.link.rate if settings.method == "link" else (settings.ssos.pm_low, settings.ssos.pm_up)
@@ -170,7 +170,7 @@ def _map(field: FieldLists, k: int) -> FloatArray:
     return np.asarray(np.linalg.lstsq(terms, field.lists.pixel[rows], rcond=None)[0].T)
 
 
-def _row_of(one: Mapping[str, Any], field: FieldLists, k: int) -> dict[str, Any] | None:
+def _row_of(one: Record, field: FieldLists, k: int) -> RecordDict | None:
     """Return the row of a mover in the table of one image, None if it is not found there."""
     table, lists = field.tables[k], field.lists
     rng = np.random.default_rng((one["noise_seed"], k))
@@ -194,7 +194,7 @@ def _row_of(one: Mapping[str, Any], field: FieldLists, k: int) -> dict[str, Any]
 
 def _copied(
     table: Table, spot: _Spot, to_pixels: FloatArray, centre: tuple[float, float], rng: np.random.Generator
-) -> dict[str, Any]:
+) -> RecordDict:
     """Return a copy of the row that is most like a mover, with the mover's place, strength and shape."""
     place, trail, snr = spot.place, spot.trail, spot.snr
     like = int(np.argmin(np.abs(np.log(table["snr"] / snr))))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.analyses.moving_objects.align import needs_stars, offsets
+from virtualobserver.analyses.moving_objects.align import maps_of, needs_stars
 from virtualobserver.analyses.moving_objects.cuts import judge_images
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
 from virtualobserver.analyses.moving_objects.sights import (
@@ -26,6 +26,8 @@ from virtualobserver.data.dropped import dropped_units
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.maths.astrometry.tan_sip import replace_world, world_cards
+from virtualobserver.maths.images.mapping import PixelMap
 from virtualobserver.maths.shiftstack.grids import pixels_per_day
 from virtualobserver.maths.shiftstack.images import gaussian_psf
 from virtualobserver.typing import RecordDict
@@ -125,7 +127,7 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
     BadKeyword
         If an image does not say when it was taken or how wide its stars are, and no setting does.
     DataError
-        If the images differ in size, or are turned against each other.
+        If the images differ in size, or in the size of their pixels.
 
     Notes
     -----
@@ -144,14 +146,14 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
     order, sights = order[good], [one for one, well in zip(sights, good, strict=True) if well]
     if len(sights) < fewest:
         return None
-    dx, dy, aligned = offsets(sights, how=settings.align)
+    maps, aligned = maps_of(sights, how=settings.align)
     if aligned.sum() < fewest:
         return None
     if lost := len(chosen) - good.size:
         left_out["starless"] = lost
     if not aligned.all():
         left_out["not aligned"] = int((~aligned).sum())
-    order, dx, dy = order[aligned], dx[aligned], dy[aligned]
+    order, maps = order[aligned], [one for one, well in zip(maps, aligned, strict=True) if well]
     sights = [one for one, well in zip(sights, aligned, strict=True) if well]
     fwhm = np.array([one.fwhm for one in sights])
     # one size for all, and wide enough for the widest
@@ -161,7 +163,7 @@ def load_night(products: Sequence[Handle], settings: MovingObjectsSettings) -> N
         [products[number] for number in order],
         sights,
         [gaussian_psf(width * FWHM_TO_SIGMA, radius) for width in fwhm],
-        (dx, dy),
+        maps,
         template=_template(settings, difference=first.role == "difference"),
         grow=settings.star_grow,
         edge=0 if first.role == "difference" else settings.edge,
@@ -224,10 +226,18 @@ def aligned_images(night: Night) -> list[Image]:
         science, variance = night.stack.planes(frame, (0, ny), (0, nx))
         with np.errstate(invalid="ignore"):
             lost = ~(np.isfinite(science) & np.isfinite(variance) & (variance > 0))
-        header = Image.moved(sight.header, int(night.stack.dy[frame]), int(night.stack.dx[frame]))
+        header = _on_grid(sight, night.stack.maps[frame], night.stack.sights[0])
         header |= {"MJD-MID": sight.mjd, "FWHM": sight.fwhm}
         images.append(Image(science, variance, lost.astype(np.uint8), header, sight.unit))
     return images
+
+
+def _on_grid(sight: Sight, mapping: PixelMap, first: Sight) -> RecordDict:
+    """Return the header of an image with world coordinates of the grid: its own, where they are only shifted."""
+    shift = mapping.whole
+    if shift is not None:
+        return Image.moved(sight.header, shift[1], shift[0])
+    return replace_world(sight.header, world_cards(first.header))
 
 
 def _scale(wcs: WCS | None, settings: MovingObjectsSettings) -> float:

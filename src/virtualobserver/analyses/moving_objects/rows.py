@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.night import Night
+from virtualobserver.analyses.moving_objects.photometry import measure, star_parts
 from virtualobserver.analyses.moving_objects.recall import false_alarms
 from virtualobserver.conventions import FLAG_BACKGROUND, ZERO_POINT_AB_UJY
 from virtualobserver.data.image import Image
@@ -18,6 +19,7 @@ from virtualobserver.data.result import Event, Found
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.find import Harvest
+from virtualobserver.maths.shiftstack.forced import Light
 from virtualobserver.maths.shiftstack.grids import arcsec_per_hour
 from virtualobserver.maths.shiftstack.stamps import coadd
 from virtualobserver.typing import Record, RecordDict
@@ -31,17 +33,24 @@ _STAMP_RADIUS: Final = 10
 
 def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Event], list[Product]]:
     """Return the source, one event per epoch with data, and the products of one mover."""
-    facts = _facts(night, mover)
+    light = measure(night, mover)
+    facts = _facts(night, mover, light)
     tau = night.tau
     x, y = mover.path.at(tau)
     sky = night.sky(x, y)
     ra, dec = sky if sky is not None else (np.full(len(tau), np.nan),) * 2
     target = _target(night, mover, ra, dec)
-    rows = np.flatnonzero(mover.phi > 0)
-    flux, error, unit = _flux(night, mover)
+    rows = np.flatnonzero(light.phi > 0)
+    flux, error, unit = _flux(night, light)
     events = [
         _event(
-            night, target.name, int(row), (float(x[row]), float(y[row])), (ra[row], dec[row]), mover, facts
+            night,
+            target.name,
+            int(row),
+            (float(x[row]), float(y[row])),
+            (ra[row], dec[row]),
+            (mover, light),
+            facts,
         )
         for row in rows
     ]
@@ -50,7 +59,7 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
             "mjd": night.mjd[rows],
             "flux": flux[rows],
             "flux_error": error[rows],
-            "flags": np.where(mover.kept[rows], 0, FLAG_BACKGROUND).astype(np.int64),
+            "flags": np.where(light.kept[rows], 0, FLAG_BACKGROUND).astype(np.int64),
             "exptime": night.exptime[rows],
             "ra": ra[rows],
             "dec": dec[rows],
@@ -66,7 +75,7 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
         Product(curve, role="mover", series=target.name, band=night.band, target=target)
     ]
     if stamp:
-        combined = coadd(night.stack, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=mover.kept)
+        combined = coadd(night.stack, x, y, kind="weighted", radius=_STAMP_RADIUS, epochs=light.kept)
         header = {"OBJECT": target.name, "MJD-OBS": float(night.mjd[0])}
         image = Image(combined, header=header, unit=night.unit)
         products.append(Product(image, role="stamp", series=target.name, band=night.band, target=target))
@@ -75,6 +84,7 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
 
 def properties_of(night: Night, harvest: Harvest) -> RecordDict:
     """Summary of the night: what was searched, found, and found in the controls."""
+    parts, parts_error = star_parts(night)
     found: RecordDict = {
         "n_images": len(night.mjd),
         "left_out": dict(night.left_out),
@@ -84,6 +94,7 @@ def properties_of(night: Night, harvest: Harvest) -> RecordDict:
         "n_velocities": harvest.velocities,
         "velocity_step": float(arcsec_per_hour(harvest.step, night.pixel_scale)),
         "binning": harvest.binning,
+        "star_light": finite(float(np.median(parts)) if np.isfinite(parts_error) else np.nan),
         "area": night.area(harvest.pixels),
         "n_tiles": harvest.tiles,
         "time_span": float(np.ptp(night.mjd)),
@@ -98,16 +109,16 @@ def properties_of(night: Night, harvest: Harvest) -> RecordDict:
     return found
 
 
-def _facts(night: Night, mover: Mover) -> RecordDict:
+def _facts(night: Night, mover: Mover, light: Light) -> RecordDict:
     """Return what every row of a mover says of the whole path (JSON-like)."""
     path = mover.path
-    tau = night.tau[mover.phi > 0]
+    tau = night.tau[light.phi > 0]
     facts: RecordDict = {
-        "likelihood": mover.likelihood,
-        "n_obs": mover.n_obs,
+        "likelihood": light.likelihood,
+        "n_obs": int(light.kept.sum()),
         "x0": path.x, "y0": path.y, "x0_error": path.x_error, "y0_error": path.y_error,
         "vx": path.vx, "vy": path.vy, "vx_error": path.vx_error, "vy_error": path.vy_error,
-        "flux": path.flux, "flux_error": path.flux_error, "flux_unit": night.unit,
+        "flux": light.mean, "flux_error": light.mean_error, "flux_unit": night.unit,
         "mjd0": float(night.mjd[0]),
         "first_mjd": float(night.mjd[0] + tau[0]), "last_mjd": float(night.mjd[0] + tau[-1]),
         "rate": float(arcsec_per_hour(np.hypot(path.vx, path.vy), night.pixel_scale)),
@@ -142,10 +153,11 @@ def _event(  # noqa: PLR0917
     row: int,
     at: tuple[float, float],
     sky: tuple[float, float],
-    mover: Mover,
+    found: tuple[Mover, Light],
     facts: Record,
 ) -> Event:
     """Return a mover in one of its epochs as a detection."""
+    mover, light = found
     mjd = float(night.mjd[row])
     errors = mover.path.error_at(night.tau[[row]])
     parameters = {
@@ -153,36 +165,34 @@ def _event(  # noqa: PLR0917
         "x": at[0],
         "y": at[1],
         "position_error": finite(float(np.hypot(errors[0][0], errors[1][0])) * night.pixel_scale),
-        "kept": bool(mover.kept[row]),
-        "epoch_flux": float(mover.psi[row] / mover.phi[row]),
-        "epoch_flux_error": float(1.0 / np.sqrt(mover.phi[row])),
+        "kept": bool(light.kept[row]),
+        "epoch_flux": float(light.flux[row]),
+        "epoch_flux_error": float(light.flux_error[row]),
     }
     return Event(
         kind=KIND,
         peak_mjd=mjd,
         start_mjd=mjd,
         end_mjd=mjd,
-        snr=float(mover.psi[row] / np.sqrt(mover.phi[row])),
-        score=mover.likelihood,
+        snr=float(light.psi[row] / np.sqrt(light.phi[row])),
+        score=light.likelihood,
         ra=finite(float(sky[0])),
         dec=finite(float(sky[1])),
         band=night.band,
-        quality=0 if mover.kept[row] else FLAG_BACKGROUND,
+        quality=0 if light.kept[row] else FLAG_BACKGROUND,
         parameters=parameters,
         product=int(night.order[row]),
         source=name,
     )
 
 
-def _flux(night: Night, mover: Mover) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+def _flux(night: Night, light: Light) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
     """Flux and error of each epoch, in uJy where most images have a zero point.
 
     An image without one takes that between its neighbours in time; the photometry of a few frames with too few
     stars shall not leave a whole night without magnitudes.
     """
-    with np.errstate(all="ignore"):
-        flux = mover.psi.astype(np.float64) / mover.phi
-        error = 1.0 / np.sqrt(mover.phi.astype(np.float64))
+    flux, error = light.flux, light.flux_error
     known = np.isfinite(night.zero_point)
     if 2 * known.sum() <= known.size:
         return flux, error, night.unit

@@ -17,6 +17,7 @@ from virtualobserver.analyses.moving_objects.listinjection import (
     track_recovered,
 )
 from virtualobserver.analyses.moving_objects.night import Night, aligned_images, load_night, usable
+from virtualobserver.analyses.moving_objects.photometry import measured
 from virtualobserver.analyses.moving_objects.recall import recall_table, truth_of
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
@@ -258,6 +259,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
 
 
 def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:
-    return find_movers(
+    found = find_movers(
         night.stack, settings.stack, night.speed(settings.stack.rate), memory=settings.memory_limit * 1e9
     )
+    return measured(night, found, min_epochs=settings.stack.min_epochs)

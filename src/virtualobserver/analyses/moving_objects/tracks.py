@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.linking.track import Track
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["linked_result", "tracks_table"]
 
@@ -45,7 +46,7 @@ def linked_result(linked: Linked, *, colours: str | None) -> Result:
     )
     curves = [curve for _, _, curve in parts]
     lists = linked.field.lists
-    properties: dict[str, Any] = {
+    properties: RecordDict = {
         "n_images": len(lists.mjd), "n_movers": len(parts), "area": lists.area / 3600.0**2,
         "time_span": float(np.ptp(lists.mjd)) if len(lists.mjd) else 0.0,
         "left_out": dict(linked.field.left_out), **linked.facts,
@@ -144,12 +145,12 @@ def _rows_of(
     return Found(target), events, Product(curve, role="mover", series=target.name, band=band, target=target)
 
 
-def _facts(linked: Linked, track: Track, start: tuple[float, float]) -> dict[str, Any]:
+def _facts(linked: Linked, track: Track, start: tuple[float, float]) -> RecordDict:
     """Return what every row of a mover says of the whole track (JSON-like)."""
     lists, snr = linked.field.lists, linked.field.columns["snr"][track.rows]
     mjd = lists.mjd[lists.image[track.rows]]
     # the rate holds at the middle of the track, `zero`
-    facts: Mapping[str, Any] = {
+    facts: Record = {
         "likelihood": float(np.sqrt(np.nansum(snr**2))),
         "n_obs": len(track.rows), "ra0": start[0], "dec0": start[1], "mjd0": float(lists.mjd[0]),
         "rate": track.rate, "rate_error": track.rate_error, "pa": track.pa,

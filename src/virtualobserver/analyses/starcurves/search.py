@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from virtualobserver.analyses.starcurves.apertures import best_curves
 from virtualobserver.analyses.starcurves.night import RADIUS, Night, gather_night
 from virtualobserver.analyses.starcurves.quality import night_table
 from virtualobserver.analyses.starcurves.settings import StarCurvesSettings
@@ -30,7 +31,7 @@ from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
-from virtualobserver.maths.lightcurves.ensemble import Ensemble, correct_ensemble
+from virtualobserver.maths.lightcurves.ensemble import Ensemble
 from virtualobserver.typing import Record
 
 __all__ = ["StarCurves"]
@@ -76,7 +77,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
     """
 
     name: ClassVar[str] = "starcurves"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
         Requirement(kind="table", role="forced"),
@@ -95,20 +96,21 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
         Returns
         -------
         Result
-            One source and light curve for each star seen in `min_epochs` frames; properties ``n_frames``,
-            ``n_stars``, ``aperture`` (pixels), ``scatter`` (median, relative), and of the frames with a zero point
-            ``limiting_magnitude`` (median). Too few frames or stars give an empty result.
+            One source and light curve for each star seen in `min_epochs` frames, whose facts hold its ``aperture``;
+            properties ``n_frames``, ``n_stars``, ``aperture`` (pixels, median of the stars), ``scatter`` (median,
+            relative), and of the frames with a zero point ``limiting_magnitude`` (median). Too few frames or stars
+            give an empty result.
         """
         night = gather_night(products, settings)
         if night is None:
             return Result(properties={"n_frames": len(products), "n_stars": 0})
         try:
-            radius, curves = _best(night, settings)
+            radii, curves = best_curves(night, settings)
         except NotEnoughData as error:
             return Result(properties={"n_frames": len(night.frames), "n_stars": 0, "reason": str(error)})
         stars = np.flatnonzero(_bright(curves, settings)).tolist()
         columns = {name: night.column(name) for name in ("flags", "x", "y")}
-        made = [_star(night, curves, columns, number, aux) for number in stars]
+        made = [_star(night, curves, columns, number, aux, aperture=float(radii[number])) for number in stars]
         events = [
             event
             for number, product in zip(stars, made, strict=True)
@@ -116,7 +118,8 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
         ]
         frames = night_table(night, curves, products)
         properties = {
-            "n_frames": len(night.frames), "n_stars": len(made), "aperture": radius,
+            "n_frames": len(night.frames), "n_stars": len(made),
+            "aperture": float(np.median(radii[stars])) if stars else None,
             "scatter": float(np.nanmedian(curves.scatter)),
         }  # fmt: skip
         return Result(
@@ -187,22 +190,6 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _best(night: Night, settings: StarCurvesSettings) -> tuple[float, Ensemble]:
-    """Return the aperture with the least scatter of the comparison stars, and its light curves."""
-    radii = [float(r) for r in night.frames[0].meta["radii"]]
-    if settings.aperture is not None:
-        radii = [min(radii, key=lambda r: abs(r - float(settings.aperture or 0)))]
-    bits = np.nan_to_num(night.column("flags")).astype(np.int64)
-    saturated = np.any(bits & MASK_SATURATED, axis=1)
-    found = []
-    for radius in radii:
-        flux, error = night.column(f"flux_{radius:g}"), night.column(f"flux_error_{radius:g}")
-        curves = correct_ensemble(flux, error, exclude=saturated, most=settings.comparison)
-        found.append((float(np.nanmedian(curves.scatter[curves.weights > 0])), radius, curves))
-    _, radius, curves = min(found, key=lambda one: one[:2])
-    return radius, curves
-
-
 def _bright(curves: Ensemble, settings: StarCurvesSettings) -> NDArray[np.bool_]:
     """Return which stars have a light curve: measured often enough, and well enough in the median frame."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -215,7 +202,13 @@ def _bright(curves: Ensemble, settings: StarCurvesSettings) -> NDArray[np.bool_]
 
 
 def _star(
-    night: Night, curves: Ensemble, measured: Mapping[str, FloatArray], number: int, aux: Aux
+    night: Night,
+    curves: Ensemble,
+    measured: Mapping[str, FloatArray],
+    number: int,
+    aux: Aux,
+    *,
+    aperture: float,
 ) -> Product[TimeSeries]:
     rows = night.rows[number]
     seen = (rows >= 0) & np.isfinite(curves.flux[number]) & (curves.flux_error[number] > 0)
@@ -235,7 +228,7 @@ def _star(
     frame = night.frames[night.first[number, 0]]
     band, name = str(frame.meta.get("band") or ""), str(frame.header.get("NIGHT") or "")
     units = {"mjd": "d", "exptime": "s", "x": "pix", "y": "pix"}
-    curve = TimeSeries(columns, units, band=band, flux_unit="electron")
+    curve = TimeSeries(columns, units, {"aperture": aperture}, band=band, flux_unit="electron")
     target = _target(night, number, aux, name)
     return Product(
         curve, role="reduced", series="-".join(p for p in (name, band) if p), band=band, target=target

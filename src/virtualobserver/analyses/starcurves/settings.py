@@ -12,7 +12,10 @@ class StarCurvesSettings(AnalysisSettings):
     """Settings of the light curves of stars."""
 
     aperture: float | None = setting(
-        None, doc="Radius of the aperture, one of those measured; unset = that with the least scatter", unit="pix",
+        None,
+        doc="Radius of the aperture, one of those measured; unset = for each star that in which stars as bright "
+        "scatter least, a circle that was measured or one between them that follows the seeing",
+        unit="pix",
         step="analyse", gt=0,
     )  # fmt: skip
     min_epochs: int = setting(5, doc="Least number of frames a star is seen in", step="analyse", ge=3)

@@ -17,7 +17,7 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project", "replace_world"]
+__all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project", "replace_world", "world_cards"]
 
 FloatArray = NDArray[np.float64]
 _WORLD: Final = re.compile(
@@ -157,6 +157,11 @@ def replace_world(header: Record, cards: Record) -> RecordDict:
     """Return a header with other world coordinates: nothing of the old ones, and of their distortion, is left."""
     kept = {key: value for key, value in header.items() if not _WORLD.fullmatch(key)}
     return {**kept, **cards}
+
+
+def world_cards(header: Record) -> RecordDict:
+    """Return the cards of a header that are world coordinates and their distortion."""
+    return {key: value for key, value in header.items() if _WORLD.fullmatch(key)}
 
 
 def count_terms(order: int) -> int:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 from scipy.spatial import cKDTree
 
 from virtualobserver.conventions import MAD_TO_SIGMA
@@ -19,7 +18,6 @@ __all__ = [
     "Transform",
     "align_series",
     "match_stars",
-    "resample",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -165,23 +163,6 @@ def align_series(
         matrix, offset = step.matrix @ through.matrix, step.matrix @ through.offset + step.offset
         found[number] = Transform(matrix, offset, float(np.hypot(step.rms, through.rms)), step.n, step.pairs)
     return found
-
-
-def resample(
-    image: Array,
-    transform: Transform,
-    shape: tuple[int, int],
-    *,
-    order: Literal[0, 1, 3] = 1,
-    fill: float = np.nan,
-) -> NDArray[np.float32]:
-    """Return the image on the grid of its reference, interpolated; `order` 0 takes the nearest pixel."""
-    rows, cols = np.mgrid[: shape[0], : shape[1]]
-    x, y = transform(cols, rows)
-    return np.asarray(
-        map_coordinates(np.asarray(image, np.float32), np.stack([y, x]), order=order, cval=fill),
-        dtype=np.float32,
-    )
 
 
 # --- inside -----------------------------------------------------------------------------------------------

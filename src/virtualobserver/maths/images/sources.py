@@ -198,8 +198,8 @@ def measure_apertures(
 
 
 def measure_trails(
-    image: NDArray[Any],
-    variance: NDArray[Any],
+    image: Array,
+    variance: Array,
     x: ArrayLike,
     y: ArrayLike,
     *,
@@ -207,7 +207,7 @@ def measure_trails(
     length: ArrayLike | None = None,
     theta: ArrayLike | None = None,
     annulus: tuple[float, float] | None = None,
-    mask: NDArray[Any] | None = None,
+    mask: Array | None = None,
     tolerate: int = TOLERATED,
 ) -> AperturePhotometry:
     """Sum ellipses with half axes of `radius` + `length` / 2 and `radius` around positions: circles without a trail.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.maths.shiftstack.filters import sigma_g
+from virtualobserver.maths.shiftstack.forced import Light
 from virtualobserver.maths.shiftstack.images import LikelihoodImages
 from virtualobserver.maths.shiftstack.refine import Refined, refine
 from virtualobserver.maths.shiftstack.search import Trajectories, curves, evaluate
@@ -31,7 +32,7 @@ class Mover:
     """One mover: its path between the pixels, and psi and phi of each frame there, shape (frames,).
 
     ``likelihood`` and ``n_obs`` are those of the search, with the epochs that do not belong left out if
-    asked for.
+    asked for. ``light`` is measured at the end, between the pixels.
     """
 
     path: Refined
@@ -40,6 +41,7 @@ class Mover:
     psi: NDArray[np.float32]
     phi: NDArray[np.float32]
     kept: NDArray[np.bool_]
+    light: Light | None = None
 
 
 class View(Protocol):

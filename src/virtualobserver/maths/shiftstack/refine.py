@@ -20,6 +20,8 @@ from virtualobserver.maths.shiftstack.search import Trajectories, positions
 
 __all__ = ["EDGE", "Refined", "refine"]
 
+_Sampled = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Values at places between the pixels, and their slopes in x and y."""
 _STEPS: Final = 12
 """Most steps; it ends sooner where a step gains nothing."""
 _HALVINGS: Final = 5
@@ -116,48 +118,50 @@ def refine(images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_s
     one = found.take(slice(row, row + 1))
     reach = int(np.ceil(max_shift)) + EDGE
     x, y = (part[0] for part in positions(one, tau))
-    psi, phi, here = _cutouts(images, x, y, reach)
+    psi, weights, here = _cutouts(images, x, y, reach)
+    phi = weights[:, reach, reach]
     start = np.array([one.x[0], one.vx[0], one.y[0], one.vy[0]])
     if not here.any():
         return _result(images, start, (psi[:, reach, reach], phi, here), float(tau.mean()))
-    smooth = spline_filter1d(spline_filter1d(psi, 3, axis=1, mode="mirror"), 3, axis=2, mode="mirror")
+    smooth, smooth_phi = (
+        spline_filter1d(spline_filter1d(part, 3, axis=1, mode="mirror"), 3, axis=2, mode="mirror")[here]
+        for part in (psi, weights)
+    )
     t = tau[here]
     middle = float(np.average(t, weights=phi[here]))
     design = np.column_stack([np.ones(t.size), t - middle])
     origin = np.array([start[0] + start[1] * middle, start[1], start[2] + start[3] * middle, start[3]])
     offset = np.array([x[here], y[here]], dtype=np.float64)
-    here_smooth, weight = smooth[here], phi[here]
 
-    def sampled(
-        path: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def sampled(path: NDArray[np.float64]) -> tuple[_Sampled, _Sampled]:
         dx, dy = design @ path[:2] - offset[0], design @ path[2:] - offset[1]
-        return _spline(here_smooth, dx, dy, reach)
+        return _spline(smooth, dx, dy, reach), _spline(smooth_phi, dx, dy, reach)
 
-    path = _climb(sampled, origin, design, weight, _Near(offset, images.sigma[here], max_shift))
+    path = _climb(sampled, origin, design, phi[here], _Near(offset, images.sigma[here], max_shift))
     value = np.zeros(len(tau))
-    value[here] = sampled(path)[0]
+    value[here] = sampled(path)[0][0]
     best = np.array([path[0] - path[1] * middle, path[1], path[2] - path[3] * middle, path[3]])
     return _result(images, best, (value, phi, here), middle)
 
 
 def _climb(
-    sampled: Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], ...]],
+    sampled: Callable[[NDArray[np.float64]], tuple[_Sampled, _Sampled]],
     path: NDArray[np.float64],
     design: NDArray[np.float64],
     weight: NDArray[np.float64],
     near: _Near,
 ) -> NDArray[np.float64]:
     """Fisher scoring with halved steps while the likelihood falls or an epoch leaves its cutout."""
-    total = weight.sum()
     for _ in range(_STEPS):
-        psi, gx, gy = sampled(path)
-        summed = psi.sum()
-        if summed <= 0:
+        (psi, gx, gy), (phi, hx, hy) = sampled(path)
+        summed, total = psi.sum(), phi.sum()
+        if summed <= 0 or total <= 0:
             break
         flux = summed / total
         information = design.T @ (design * (flux**2 * weight / (2 * near.sigma**2))[:, None])
-        gradient = np.concatenate([design.T @ (flux * gx), design.T @ (flux * gy)])
+        # beside a mask less light is seen, which is not where the mover is not
+        slope_x, slope_y = (flux * (g - 0.5 * flux * h) for g, h in ((gx, hx), (gy, hy)))
+        gradient = np.concatenate([design.T @ slope_x, design.T @ slope_y])
         try:
             step = np.concatenate([np.linalg.solve(information, part) for part in np.split(gradient, 2)])
         except np.linalg.LinAlgError:
@@ -165,7 +169,7 @@ def _climb(
         for _ in range(_HALVINGS):
             new = path + step
             moved = np.abs(np.array([design @ new[:2], design @ new[2:]]) - near.pixel).max()
-            if moved <= near.max_shift and sampled(new)[0].sum() > summed:
+            if moved <= near.max_shift and _likelihood(sampled(new)) > summed / np.sqrt(total):
                 break
             step = step / 2
         else:
@@ -174,6 +178,12 @@ def _climb(
         if np.abs(np.array([design @ step[:2], design @ step[2:]])).max() < 1e-4:
             break
     return path
+
+
+def _likelihood(sampled: tuple[_Sampled, _Sampled]) -> float:
+    (psi, _, _), (phi, _, _) = sampled
+    total = float(phi.sum())
+    return float(psi.sum()) / float(np.sqrt(total)) if total > 0 else -np.inf
 
 
 def _result(
@@ -210,7 +220,7 @@ def _result(
 def _cutouts(
     images: LikelihoodImages, x: NDArray[np.int64], y: NDArray[np.int64], reach: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Return boxes of psi about the pixels, phi at them, and where there are data."""
+    """Return boxes of psi and phi about the pixels, and where these have data."""
     n, ny, nx = images.shape
     side = np.arange(-reach, reach + 1)
     left, low = images.origin.T
@@ -218,8 +228,8 @@ def _cutouts(
     inside = (rows >= 0) & (rows < ny) & (cols >= 0) & (cols < nx)
     at = (np.arange(n)[:, None, None], np.clip(rows, 0, ny - 1), np.clip(cols, 0, nx - 1))
     psi = np.where(inside, images.psi[at], 0.0).astype(np.float64)
-    phi = np.where(inside, images.phi[at], 0.0).astype(np.float64)[:, reach, reach]
-    return psi, phi, phi > 0
+    phi = np.where(inside, images.phi[at], 0.0).astype(np.float64)
+    return psi, phi, phi[:, reach, reach] > 0
 
 
 def _spline(
