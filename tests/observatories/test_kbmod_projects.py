@@ -165,4 +165,4 @@ def test_golden_workunits_are_searched_from_their_folder(tmp_path, url, form):
         images = project.sql("SELECT role FROM product WHERE kind = 'image' AND role = 'difference'")
     assert len(images) == 12
     assert found["source"].nunique() == 3
-    assert sorted(round(score) for score in found.groupby("source")["score"].first()) == [12, 23, 26]
+    assert sorted(round(score) for score in found.groupby("source")["score"].first()) == [16, 23, 26]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -130,7 +131,12 @@ def locate_stars(
         If the catalogue cannot be asked.
     """
     listed = _listed(image, wcs, catalogue, targets, own.match_radius)
-    x, y = (np.asarray(axis, float) for axis in wcs.all_world2pix(listed["ra"], listed["dec"], 0, quiet=True))
+    with (
+        warnings.catch_warnings()
+    ):  # far outside, where no place of a star is looked for, polynomials run away
+        warnings.simplefilter("ignore", RuntimeWarning)
+        places = wcs.all_world2pix(listed["ra"], listed["dec"], 0, quiet=True)
+    x, y = (np.asarray(axis, float) for axis in places)
     ny, nx = image.data.shape
     edge = max(own.radii)
     with np.errstate(invalid="ignore"):

@@ -64,7 +64,8 @@ def test_a_mover_becomes_a_source_detections_a_light_curve_and_rows_of_one_table
 
 def test_what_it_works_on_depends_on_the_method():
     assert {(need.kind, need.role) for need in MovingObjects(method="link").requires} == {
-        ("table", "sources")
+        ("table", "sources"),
+        ("table", "quality"),
     }
     assert ("image", "calibrated") in {(need.kind, need.role) for need in MovingObjects().requires}
     assert MovingObjects(method="link").services == MovingObjects(refcat="gaia_dr3@2022").services == ()

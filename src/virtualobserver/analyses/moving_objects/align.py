@@ -25,9 +25,11 @@ _FEWEST_STARS: Final = 6
 _SCALED: Final = 0.02
 """Beyond, one image has other pixels than another, and its surface brightness is another one."""
 _DEGREES: Final = (1, 3, 5, 7)
+"""Of polynomials that are tried: distortions of optics are odd."""
 _EXACT: Final = 0.01
 """Pixels to which a polynomial has to follow the world coordinates; well below any error of a position."""
 _LATTICE: Final = 13
+"""Points along each axis where a polynomial is compared; more than its terms of the highest degree."""
 _STARS_PER_TERM: Final = 6
 """Stars for each term of a map, so that the error of a star is shared by many."""
 _NEAR: Final = 2.0

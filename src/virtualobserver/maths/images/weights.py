@@ -22,6 +22,9 @@ _SAMPLED: Final = 4
 """Every fourth pixel along each axis: a slope without scatter is known from few."""
 _CLIP: Final = 4.0
 """Standard deviations of the sky, beyond which there are stars, and of the variance, beyond which are hot pixels."""
+_CERTAIN: Final = 5.0
+"""Standard errors of the correlation of light and variance, below which it is chance: the photons of a sky make
+hundreds."""
 _FEWEST: Final = 20
 """Pixels of a box, below which it takes the slope of the others."""
 
@@ -51,17 +54,21 @@ def photon_slope(signal: Array, variance: Array, *, box: int = 64) -> Mesh | Non
         padded[: shape[0], : shape[1]] = plane
         some = padded.reshape(ny, box, nx, box)[:, ::_SAMPLED, :, ::_SAMPLED]
         planes.append(some.swapaxes(1, 2).reshape(ny * nx, side * side).astype(np.float64))
-    slope = _slopes(*planes).reshape(ny, nx)
+    slope, certain = _slopes(*planes)
+    slope = slope.reshape(ny, nx)
     known = np.isfinite(slope)
-    if not known.any() or not np.median(slope[known]) > 0:
+    if not certain > _CERTAIN or not np.median(slope[known]) > 0:
         return None
     slope = np.where(known, slope, np.median(slope[known]))
     slope = np.maximum(median_filter(slope, 3, mode="nearest"), 0.0)
     return Mesh(slope, np.zeros_like(slope), box, (shape[0], shape[1]))
 
 
-def _slopes(light: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the slope of each row by least squares; NaN with too few values."""
+def _slopes(light: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Return the slope of each row by least squares, NaN with too few values, and how certain it is that there is one.
+
+    That is the correlation of all rows together in standard errors.
+    """
     good = np.isfinite(light) & np.isfinite(noise)
     for values in (light, noise):
         filled = np.where(good, values, np.nan)
@@ -75,5 +82,9 @@ def _slopes(light: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[n
         np.where(good, values - (np.where(good, values, 0.0).sum(axis=1) / number)[:, None], 0.0)
         for values in (light, noise)
     )
+    xy, xx, yy = (x * y).sum(axis=1), (x * x).sum(axis=1), (y * y).sum(axis=1)
+    enough = count >= _FEWEST
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count >= _FEWEST, (x * y).sum(axis=1) / (x * x).sum(axis=1), np.nan)
+        correlation = xy[enough].sum() / np.sqrt(xx[enough].sum() * yy[enough].sum())
+        certain = correlation * np.sqrt(count[enough].sum())
+        return np.where(enough, xy / xx, np.nan), float(certain)
