@@ -139,6 +139,14 @@ def test_code_and_catalogue_are_those_of_the_survey(project, tmp_path):
         MPC.write(two, tmp_path / "b.txt", MPC.Settings())
 
 
+def test_what_was_injected_is_never_sent(project, tmp_path):
+    seen = project.detections(simulated=True).assign(source="field", source_kind="field")
+    search = Maker("analysis", "asteroids_seen", makes=frozenset({("lightcurve", "mover")}))
+    view = SimpleNamespace(makers=(search,), table=lambda what: seen, products=lambda source: [])
+    assert MPC.write(view, tmp_path / "a.txt", MPC.Settings(code="J75")) == 0
+    assert ADES.write(view, tmp_path / "a.psv", ADES.Settings()) == 0
+
+
 def test_a_camera_says_its_code():
     assert (
         CCDObservatory.mpc_code.fget(SimpleNamespace(settings=CCDObservatory.Settings(mpc_code="J75")))

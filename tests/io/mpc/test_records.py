@@ -73,6 +73,7 @@ def test_long_lines_of_the_header_go_on_with_the_same_word():
     assert lines[0] == "COD J75"
     assert [line[:4] for line in lines] == ["COD ", "OBS ", "OBS ", "OBS "]
     assert max(map(len, lines)) <= 80
+    assert list(header_lines([("MEA", "É. Señor")])) == ["MEA E. Senor"]
 
 
 def parsed(text):

@@ -82,8 +82,8 @@ def observations_of(
     Parameters
     ----------
     detections
-        Rows ``source, known_as, kind, peak_mjd, ra, dec, band, quality, parameters``; movers without a position are
-        left out.
+        Rows ``source, source_kind, known_as, kind, peak_mjd, ra, dec, band, quality, parameters``; what was injected,
+        and so is found at the field and no source of its own, and movers without a position are left out.
     products
         Gives the products of a source, its light curves ``mover`` among them.
     band
@@ -98,7 +98,8 @@ def observations_of(
     ConfigError
         If a band is no name of the Minor Planet Center.
     """
-    good = (detections["kind"] == "mover") & detections["ra"].notna() & detections["dec"].notna()
+    good = (detections["kind"] == "mover") & (detections["source_kind"] == "moving")
+    good &= detections["ra"].notna() & detections["dec"].notna()
     good &= flagged | (detections["quality"] == 0)
     rows: list[Any] = list(detections[good].drop_duplicates(["source", "peak_mjd"]).itertuples(index=False))
     rows.sort(key=lambda row: (row.source, row.peak_mjd))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,6 +22,7 @@ CATALOGUES: Final = {
 """Letters of reference catalogues, by their names in ADES."""
 
 _WIDTH: Final = 80
+"""Columns of a line, those of a punched card."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def _sixty(units: int, digits: int) -> str:
 
 
 def header_lines(told: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield lines such as ``OBS A. Name, B. Other``; a long one goes on in another with the same word."""
+    """Yield lines such as ``OBS A. Name, B. Other``, without accents; a long one goes on with the same word."""
     for word, text in told:
-        for line in textwrap.wrap(text, _WIDTH - 4):
+        plain = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+        for line in textwrap.wrap(plain, _WIDTH - 4):
             yield f"{word} {line}"
