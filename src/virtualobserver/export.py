@@ -59,6 +59,10 @@ class Maker:
         Name of a survey's instrument.
     site
         Where a survey's telescope stands, if that is one place.
+    mpc_code
+        Its code at the Minor Planet Center, if it has one.
+    refcat
+        A survey's catalogue of reference stars, ``<name>@<version>``, if it uses one.
     """
 
     kind: Literal["survey", "analysis"]
@@ -68,6 +72,8 @@ class Maker:
     levels: tuple[str, ...] = ()
     instrument: str = ""
     site: Site | None = None
+    mpc_code: str = ""
+    refcat: str = ""
 
 
 class View(Protocol):

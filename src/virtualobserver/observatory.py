@@ -215,6 +215,11 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         """Where the telescope stands, as far as class and settings know; raw data may know better."""
         return self.site
 
+    @property
+    def mpc_code(self) -> str:
+        """Code of the observatory at the Minor Planet Center, as far as settings know; raw data may know better."""
+        return ""
+
     @abstractmethod
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Get the raw data of a batch of targets.

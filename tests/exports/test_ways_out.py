@@ -77,6 +77,8 @@ def test_each_refuses_a_project_that_does_not_make_what_it_writes(name, tmp_path
 SURVEYS = {
     "skyportal": ("demo", {}),
     "kbmod": ("astep", {"archive": "simulated"}),
+    "mpc": ("astep", {"archive": "simulated"}),
+    "ades": ("astep", {"archive": "simulated"}),
     "astep_nights": ("astep", {"archive": "simulated"}),
     "harps_dataset": ("harps", {"archive": "simulated"}),
 }

@@ -71,6 +71,11 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
         """Where the telescope stands, if headers do not say: files of any camera have no site of the class."""
         return place_of({}, self.settings)[0]
 
+    @property
+    def mpc_code(self) -> str:
+        """Code of the observatory at the Minor Planet Center, if headers do not say."""
+        return place_of({}, self.settings)[1]
+
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
         """Find the frames of a folder; nothing is ever written there.
 

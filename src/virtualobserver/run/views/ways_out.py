@@ -103,6 +103,8 @@ def _survey(step: Step) -> Maker:
         levels=tuple(step.levels),
         instrument=plugin.instrument,
         site=plugin.place,
+        mpc_code=plugin.mpc_code,
+        refcat=(getattr(plugin.settings, "refcat", None) or "") if "refcat" in plugin.services else "",
     )
 
 

@@ -1,0 +1,102 @@
+"""Places of movers and their errors as ADES 2022, fields parted by bars (PSV), for the Minor Planet Center."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from virtualobserver.config.settings import setting
+from virtualobserver.errors import ConfigError
+from virtualobserver.export import Export, ExportSettings, View
+from virtualobserver.io.atomic import replacing
+from virtualobserver.io.mpc.ades import Header, psv_lines
+from virtualobserver.io.mpc.movers import catalogue_name, observations_of, one_code
+
+__all__ = ["ADES", "ADESSettings"]
+
+_NEEDED = ("submitter", "measurers", "design", "aperture", "detector")
+
+
+class ADESSettings(ExportSettings):
+    """Options of the files in ADES."""
+
+    code: str = setting(
+        "", doc="Code of the observatory; empty = mpc_code of the survey", pattern=r"^([0-9A-Z][0-9]{2})?$"
+    )
+    submitter: str = setting("", doc="Who sends it, as A. Name", max_length=100)
+    observers: list[str] = setting([], doc="Who observed; empty = the measurers")
+    measurers: list[str] = setting([], doc="Who measured")
+    telescope: str = setting("", doc="Name of the telescope", max_length=100)
+    design: str = setting("Reflector", doc="Design of the telescope", max_length=35)
+    aperture: float | None = setting(None, doc="Of the telescope", unit="m", gt=0, lt=100)
+    detector: str = setting("CCD", doc="Detector", max_length=25)
+    mode: str = setting("CCD", doc="How it was measured: CCD, CMO (CMOS), TDI ...", pattern=r"^[A-Z]{3}$")
+    catalogue: str = setting(
+        "", doc="Reference stars, e.g. Gaia3; empty = refcat of the survey", pattern=r"^[.A-Za-z0-9_]{0,8}$"
+    )
+    band: str | None = setting(
+        None, doc="Band of all magnitudes; unset = as the survey calls it", pattern=r"^[A-Za-z0-9]{1,3}$"
+    )
+    flagged: bool = setting(False, doc="Epochs with a quality flag too")
+
+
+class ADES(Export[ADESSettings]):
+    """Places of movers for the Minor Planet Center, in ADES 2022 (PSV), with their errors."""
+
+    name: ClassVar[str] = "ades"
+    needs: ClassVar[str] = "an analysis that finds movers"
+    counts: ClassVar[str] = "observations"
+
+    def offers(self, view: View) -> bool:
+        """Whether an analysis of the project finds movers."""
+        return any(("lightcurve", "mover") in one.makes for one in view.makers)
+
+    def write(self, view: View, path: Path, options: ADESSettings) -> int:
+        """Write header and observations; return their number. Without movers there is no file.
+
+        Raises
+        ------
+        ConfigError
+            If what the header has to say is not known, or a band is none of the Minor Planet Center.
+        """
+        searches = [one.name for one in view.makers if ("lightcurve", "mover") in one.makes]
+        table = view.table("detections")
+        found = observations_of(
+            table[table["analysis"].isin(searches)], view.products,
+            band=options.band, flagged=options.flagged, longest_band=3,
+        )  # fmt: skip
+        if not found:
+            return 0
+        code = one_code(options.code, [one.mpc_code for one in view.makers])
+        stars = catalogue_name(options.catalogue, [one.refcat for one in view.makers])
+        lines = psv_lines(
+            found, _header(options, code), mode=options.mode, code=code, ast_cat=stars, phot_cat=stars
+        )
+        with replacing(path) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return len(found)
+
+
+def _header(options: ADESSettings, code: str) -> Header:
+    missing = [name for name in _NEEDED if not getattr(options, name)]
+    if missing:
+        msg = f"the header of ADES has to say {', '.join(missing)}: " + " ".join(
+            f"--option {name}=..." for name in missing
+        )
+        raise ConfigError(msg)
+    return (
+        ("observatory", [("mpcCode", code)]),
+        ("submitter", [("name", options.submitter)]),
+        ("observers", [("name", name) for name in options.observers or options.measurers]),
+        ("measurers", [("name", name) for name in options.measurers]),
+        (
+            "telescope",
+            [
+                ("name", options.telescope),
+                ("design", options.design),
+                ("aperture", f"{options.aperture:.4g}"),
+                ("detector", options.detector),
+            ],
+        ),
+        ("software", [("objectDetection", "virtualobserver")]),
+    )
