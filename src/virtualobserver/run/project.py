@@ -326,6 +326,12 @@ class Project(Opened):
         """Return an analysis' figure of all injections."""
         return pictures.population_figure(self, analysis, title=title)
 
+    def sample_figure(
+        self, analysis: str | None = None, *, simulated: bool = False, title: str = ""
+    ) -> Figure:
+        """Return an analysis' figure of all sources by their properties; simulated ones only with `simulated`."""
+        return pictures.sample_figure(self, analysis, simulated=simulated, title=title)
+
     def close(self) -> None:
         """Close sessions and the database."""
         if self._session is not None:
