@@ -199,6 +199,11 @@ class Analysis(Configured, ABC, Generic[C, S]):
         """Return a Matplotlib figure of the injections of a whole sample, or None."""
         return None
 
+    @staticmethod
+    def sample_figure(properties: pd.DataFrame, *, title: str = "") -> Figure | None:  # noqa: ARG004
+        """Return a Matplotlib figure of all sources by their properties, or None; see `population` for the table."""
+        return None
+
     def apply(self, source: object) -> Result:
         """Search one source without any queue, and save nothing.
 

@@ -263,6 +263,10 @@ def plot(
     population: Annotated[
         bool, typer.Option("--population", help="Draw the injections of all sources instead.")
     ] = False,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Draw all sources by what an analysis says of them instead.")
+    ] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Of --sample: also simulated ones.")] = False,
     efficiency: Annotated[
         bool,
         typer.Option("--efficiency", help="Draw what all searches find by strength and duration instead."),
@@ -280,9 +284,10 @@ def plot(
     data: Data = None,
 ) -> None:
     """Draw a source as analyses see it, a detection, a sample, what searches find, or what a survey made."""
-    if (source is not None) + (detection is not None) + population + efficiency + (survey is not None) != 1:
+    asked = (source is not None, detection is not None, population, sample, efficiency, survey is not None)
+    if sum(asked) != 1:
         raise typer.BadParameter(
-            "give either a source, or --detection ID, or --population, or --efficiency, or --survey NAME",
+            "give either a source, or --detection ID, or --population, or --sample, or --efficiency, or --survey NAME",
             param_hint="SOURCE",
         )
     _check_free(out, force=force)
@@ -291,6 +296,8 @@ def plot(
             figure = _draw_survey(project, survey, unit)
         elif population:
             figure = project.population_figure(analysis)
+        elif sample:
+            figure = project.sample_figure(analysis, simulated=simulated)
         elif efficiency:
             figure = project.efficiency_figure()
         elif detection is not None:

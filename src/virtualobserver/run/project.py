@@ -17,6 +17,7 @@ from virtualobserver.config.log import get_logger
 from virtualobserver.config.shipped import find_config
 from virtualobserver.data.show import facts_html
 from virtualobserver.models import Detection, Membership, Source
+from virtualobserver.run import verdicts as judging
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
 from virtualobserver.run.driver import Choice, Progress, Summary, drive, executor_of
 from virtualobserver.run.listings import compare
@@ -221,6 +222,35 @@ class Project(Opened):
         """Return the current detections; with ``simulated`` those in simulated data and injections too."""
         return results.detections(self, simulated=simulated)
 
+    def judge(self, detection: int, verdict: str, *, user: str = "", note: str = "") -> None:
+        """Say what a detection is. Each verdict is kept for ever, beside those that were given before.
+
+        Parameters
+        ----------
+        detection
+            Its number, ``id`` in `detections`.
+        verdict
+            ``candidate`` is what the search looks for, ``other`` is real but something else, ``artefact`` is made by
+            instrument or processing, ``unsure`` has to be looked at again.
+        user
+            Who says so; by default who is logged in.
+        note
+            Any text.
+
+        Raises
+        ------
+        DataError
+            If there is no such verdict, or the project has no such detection.
+        """
+        judging.give_verdict(self, detection, verdict, user=user, note=note)
+
+    def verdicts(self) -> pd.DataFrame:
+        """Return all verdicts, the oldest first: detection, verdict, user, note, created, and what they are about.
+
+        ``detection`` is missing where the detection is gone, and ``digest`` says with which settings it was found.
+        """
+        return judging.verdicts(self)
+
     def status(self) -> pd.DataFrame:
         """Return the number of tasks by step and status.
 
@@ -295,6 +325,12 @@ class Project(Opened):
     def population_figure(self, analysis: str | None = None, *, title: str = "") -> Figure:
         """Return an analysis' figure of all injections."""
         return pictures.population_figure(self, analysis, title=title)
+
+    def sample_figure(
+        self, analysis: str | None = None, *, simulated: bool = False, title: str = ""
+    ) -> Figure:
+        """Return an analysis' figure of all sources by their properties; simulated ones only with `simulated`."""
+        return pictures.sample_figure(self, analysis, simulated=simulated, title=title)
 
     def close(self) -> None:
         """Close sessions and the database."""

@@ -169,6 +169,8 @@ def test_injections_give_completeness_and_rates_of_stars_classes_and_the_sample(
         assert row["exposure"] == 7 * 6
         assert row["found"] >= whole["n_found"]
         assert row["rate_low"] < row["rate"] < row["rate_high"] < row["rate_limit"]
+    assert main(["plot", str(DEMO), "--sample", "--out", str(tmp_path / "hr.png")]) == 2
+    assert main(["plot", str(DEMO), "--sample", "--simulated", "--out", str(tmp_path / "hr.png")]) == 0
     out = tmp_path / "sample.png"
     assert main(["plot", str(DEMO), "--population", "--out", str(out)]) == 0
     assert out.read_bytes().startswith(b"\x89PNG")

@@ -339,3 +339,39 @@ def test_uves_night_of_ab_dor_is_resampled_into_the_right_frame_and_flags_as_pub
     low = (q / q.std(axis=1, keepdims=True))[:, np.abs(v) < 200].min(axis=1)
     assert np.flatnonzero(low < -4).tolist() == [7, 8, 9]
     np.testing.assert_allclose(low[7:10], [-6.2, -5.5, -5.2], atol=0.15)
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")])
+def test_of_several_reductions_of_an_exposure_the_newest_stays(names):
+    old, new = names
+    files = {f"x{n}": adp(n) for n in range(3)}
+    files |= {old: adp(3, DATE="2014-09-16T11:05:00"), new: adp(3, DATE="2024-02-01")}
+    for one in reduced(files):
+        rows = one.data.epochs
+        quality = dict(zip(rows["archive_id"], rows["quality"], strict=True))
+        assert [name for name, bits in quality.items() if bits & flags.QUALITY_DUPLICATE] == [old]
+        assert (
+            f"the same exposure as {new}" in dict(zip(rows["archive_id"], rows["reason"], strict=True))[old]
+        )
+        masked = dict(zip(rows["archive_id"], (one.data.mask != 0).all(axis=1), strict=True))
+        assert masked[old]
+        assert not masked[new]
+
+
+def test_a_reduction_without_a_date_is_as_old_as_its_name_in_the_archive():
+    names = ["ADP.2014-09-16T11:05:00.000", "ADP.2020-01-01T00:00:00.000"]
+    files = {f"x{n}": adp(n) for n in range(3)} | {name: adp(3) for name in names}
+    rows = reduced(files)[0].data.epochs
+    doubled = rows["quality"] & flags.QUALITY_DUPLICATE != 0
+    assert [name for name, bad in zip(rows["archive_id"], doubled, strict=True) if bad] == names[:1]
+
+
+def test_spectra_of_harps_n_are_an_instrument_of_their_own():
+    files = {f"HARPS.{n}": adp(n) for n in range(4)} | {
+        f"HARPN.{n}": adp(n, INSTRUME="HARPN") for n in range(4)
+    }
+    rows = reduced(files)[0].data.epochs
+    assert not (rows["quality"] & flags.QUALITY_BAD).any()
+    assert {
+        bool(era >= 20) for era, name in zip(rows["era"], rows["archive_id"], strict=True) if "HARPN" in name
+    } == {True}

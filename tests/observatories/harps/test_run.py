@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from support.harps import adp, row, votable
 from support.loopback import Act, Loopback
+from support.paths import ROOT
 from support.real import real_data
 from support.star import BETA, GAIA, answer, objects
 
 from virtualobserver import Project
+from virtualobserver.cli import main
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.spectra import flags
 from virtualobserver.run.views.ways_out import find_way_out, write
@@ -85,6 +87,37 @@ def test_real_folder_runs_with_a_target_list_made_from_it(tmp_path, url):
         (k,) = [row for row in project.source("AB-Dor").spectra if row.series == "K"]
         assert (k.n, k.statistics["n_nights"]) == (14, 1)
         assert set(k.data.epochs["era"].tolist()) == {20}
+
+
+PARAM = """{"threshold": -4, "med_filter_bin": 3, "rv_min": -200, "rv_max": 200, "cutoff": 2, "width_filt": 3,
+  "SNR_cut": 10, "cores": 4, "dataset": "../HARPS-dataset/", "method": "published"}"""
+
+
+@pytest.mark.parametrize("own", ["{}", PARAM], ids=["matched", "param.json"])
+def test_example_of_the_manual_runs_over_a_folder_and_writes_the_published_tree(
+    tmp_path, url, monkeypatch, own
+):
+    page = (ROOT / "docs" / "harps.md").read_text(encoding="utf-8")
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    assert "exocomets: {}" in text
+    config = tmp_path / "my_spectra.yaml"
+    config.write_text(text.replace("exocomets: {}", f"exocomets: {own}"))
+    (tmp_path / "fits").mkdir()
+    for n in range(4):
+        (tmp_path / "fits" / f"ADP.{n}.fits").write_bytes(adp(n, OBJECT="HD-39060"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    monkeypatch.setenv("VO_DATA", str(tmp_path / "data"))
+    assert main(["run", "my_spectra.yaml", "--json"]) == 0
+    assert main(["export", "my_spectra.yaml", "harps_dataset", "--out", "dataset"]) == 0
+    (star,) = (tmp_path / "dataset").iterdir()
+    assert star.name == "hd39060"
+    assert {path.name for path in star.iterdir()} == {"spec", "wavelength", "meta"}
+    assert np.load(star / "spec" / "sK.npy").shape == (4, 2000)
+    with Project.open(config, data=tmp_path / "data", url=url) as project:
+        (settings,) = [step.instance.settings for step in project.steps if step.kind == "analyse"]
+        assert settings.method == ("matched" if own == "{}" else "published")
+        assert settings.snr_cut == (0.0 if own == "{}" else 10.0)
 
 
 def test_a_target_list_from_a_survey_is_kept_until_a_refresh(tmp_path, url):

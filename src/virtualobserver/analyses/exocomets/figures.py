@@ -14,15 +14,18 @@ from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE
 from virtualobserver.analyses.exocomets.matched.rates import CompletenessMap
 from virtualobserver.analyses.exocomets.matched.search import chunk_of
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
+from virtualobserver.analyses.exocomets.population import colour_and_magnitude
 from virtualobserver.data.product import Target
 from virtualobserver.data.result import Event
 from virtualobserver.typing import Record, RecordDict
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-__all__ = ["completeness_figure", "star_figure"]
+__all__ = ["completeness_figure", "sample_figure", "star_figure"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -34,6 +37,12 @@ _COLORS: Final = {
     "instrument": "#7f7f7f",
     "unclear": "#1f4e79",
 }
+_CLASSES: Final = _COLORS | {
+    "published_candidate": _COLORS[CANDIDATE],
+    "quiet": "#6baed6",
+    "not_searched": "#d0d0d0",
+}
+"""Classes of stars; any other is black."""
 _MOST_LINES: Final = 120
 """Spectra drawn over each other; more make a solid band."""
 _MOST_ROWS: Final = 400
@@ -210,21 +219,59 @@ def _events(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:
 
 
 def _diagram(axes: Axes, search: StarSearch, target: Target) -> None:
-    """Draw colour against absolute magnitude, the main sequence of nearby stars for orientation.
-
-    What the catalogue gives comes first, then the star that the survey found in Gaia.
-    """
-    gaia = search.star.sets[0].data.meta.get("gaia") or {}
-    axes.plot(*zip(*_DWARFS, strict=True), color="0.75", lw=6, alpha=0.6)
-    value, parallax = target.extra.get("bp_rp", gaia.get("bp_rp")), target.parallax or gaia.get("parallax")
-    mag = target.extra.get("phot_g_mean_mag", gaia.get("mag") or target.mag)
-    if value is not None and mag is not None and parallax is not None and parallax > 0:
-        absolute = float(mag) + 5.0 * (np.log10(float(parallax)) - 2.0)
-        axes.plot(float(value), absolute, "s", color="#1f4e79", ms=8)
+    _main_sequence(axes)
+    place = colour_and_magnitude(target, search.star.sets[0].data.meta.get("gaia") or {})
+    if place is not None:
+        axes.plot(*place, "s", color="#1f4e79", ms=8)
     else:
         axes.text(0.5, 0.5, "no colour or parallax", ha="center", va="center", transform=axes.transAxes)
-    axes.set(xlim=(-0.5, 4.0), ylim=(15.0, -3.0), xlabel="$G_{BP}-G_{RP}$ [mag]", ylabel="$M_G$ [mag]")
     axes.set_title("Hertzsprung-Russell diagram", fontsize=10)
+
+
+def _main_sequence(axes: Axes) -> None:
+    """Prepare a Hertzsprung-Russell diagram: colour against absolute magnitude, nearby dwarfs for orientation."""
+    axes.plot(*zip(*_DWARFS, strict=True), color="0.75", lw=6, alpha=0.6, zorder=0)
+    axes.set(xlim=(-0.5, 4.0), ylim=(15.0, -3.0), xlabel="$G_{BP}-G_{RP}$ [mag]", ylabel="$M_G$ [mag]")
+
+
+def sample_figure(properties: pd.DataFrame, *, title: str = "") -> Figure:
+    """Draw all stars of a sample in the Hertzsprung-Russell diagram, in the colour of their class.
+
+    Parameters
+    ----------
+    properties
+        One row per star: ``class, bp_rp, absolute_mag``; stars without the last two are counted below the diagram.
+    """
+    figure = Figure(figsize=(7.0, 7.5), layout="constrained")
+    axes = figure.add_subplot()
+    _main_sequence(axes)
+    table = properties.reindex(columns=["class", "bp_rp", "absolute_mag"])
+    placed = table[table[["bp_rp", "absolute_mag"]].notna().all(axis=1)]
+    numbers = placed["class"].fillna("unknown").value_counts()
+    for name in sorted(numbers.index, key=lambda one: (one == CANDIDATE, -numbers[one])):  # comets on top
+        stars = placed[placed["class"].fillna("unknown") == name]
+        comet = name == CANDIDATE
+        axes.plot(
+            stars["bp_rp"].astype(float),
+            stars["absolute_mag"].astype(float),
+            "*" if comet else "o",
+            ms=13 if comet else 6,
+            mec="k" if comet else "w",
+            mew=0.6,
+            color=_CLASSES.get(str(name), "k"),
+            label=f"{str(name).replace('_', ' ')} ({len(stars)})",
+        )
+    if len(placed):
+        # stars outside of the usual frame have to be seen, too
+        colours, mags = placed["bp_rp"].astype(float), placed["absolute_mag"].astype(float)
+        axes.set_xlim(min(-0.5, colours.min() - 0.2), max(4.0, colours.max() + 0.2))
+        axes.set_ylim(max(15.0, mags.max() + 0.5), min(-3.0, mags.min() - 0.5))
+        axes.legend(fontsize=9, frameon=False, loc="upper right")
+    axes.set_title(title or "Hertzsprung-Russell diagram", fontsize=11)
+    if without := len(table) - len(placed):
+        told = f"{counted(without, 'star')} without colour or parallax not shown"
+        axes.text(0.02, 0.02, told, transform=axes.transAxes, fontsize=9, color="0.4")
+    return figure
 
 
 def _times(axes: Axes, search: StarSearch, events: Sequence[Event]) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from virtualobserver.analyses.exocomets.matched.rates import comet_rates
+from virtualobserver.data.product import Target
+from virtualobserver.maths.astrometry.positions import absolute_magnitude
 from virtualobserver.maths.efficiency import wilson_interval
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "population_table", "spectral_class"]
+__all__ = ["COLUMNS", "colour_and_magnitude", "population_table", "spectral_class"]
 
 COLUMNS: Final = (
     "group", "name", "n_stars", "n_nights", "n_found", "n_injected", "completeness", "completeness_low",
@@ -45,6 +47,19 @@ def spectral_class(known: Record) -> str:
     if value is None or not np.isfinite(float(value)):
         return "unknown"
     return next((name for name, end in _COLOURS if float(value) < end), "M")
+
+
+def colour_and_magnitude(target: Target, gaia: Record) -> tuple[float, float] | None:
+    """Return BP - RP and M_G of a star, None if they are not known.
+
+    What the catalogue gives comes first, then the star that the survey found in Gaia.
+    """
+    colour, parallax = target.extra.get("bp_rp", gaia.get("bp_rp")), target.parallax or gaia.get("parallax")
+    mag = target.extra.get("phot_g_mean_mag", gaia.get("mag") or target.mag)
+    if colour is None or mag is None or parallax is None or not parallax > 0:
+        return None
+    place = float(colour), absolute_magnitude(float(mag), float(parallax))
+    return place if np.isfinite(place).all() else None
 
 
 def population_table(properties: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -48,7 +48,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     """
 
     name: ClassVar[str] = "exocomets"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
     batch: ClassVar[int] = 20
@@ -169,6 +169,13 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         return population_table(properties, outcomes)
 
     @staticmethod
+    def sample_figure(properties: pd.DataFrame, *, title: str = "") -> Figure:
+        """Return the Hertzsprung-Russell diagram of all stars, in the colour of their class."""
+        from virtualobserver.analyses.exocomets.figures import sample_figure
+
+        return sample_figure(properties, title=title)
+
+    @staticmethod
     def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
         """Return the completeness by depth, width and velocity of a table of injections of all stars.
 
@@ -200,7 +207,7 @@ def _published(stars: Sequence[Star], target: Target, settings: ExocometsSetting
     )
     properties: RecordDict = {"has_data": bool(searches)}
     if searches:
-        properties |= published_properties(searches, events)
+        properties |= published_properties(searches, events, target)
     return Result(detections=tuple(events), properties=properties, histograms=empty_histograms(settings))
 
 

@@ -12,7 +12,7 @@ from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE, event_
 from virtualobserver.analyses.exocomets.matched.rates import comet_rate, expected_completeness
 from virtualobserver.analyses.exocomets.matched.search import velocity_cells
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
-from virtualobserver.analyses.exocomets.population import spectral_class
+from virtualobserver.analyses.exocomets.population import colour_and_magnitude, spectral_class
 from virtualobserver.analyses.exocomets.published.search import PublishedSearch
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star
@@ -89,16 +89,23 @@ def _star_fap(search: StarSearch) -> float:
 
 
 def _known(star: Star, target: Target) -> RecordDict:
-    """Return the place in the Hertzsprung-Russell diagram, as Gaia has it, what SIMBAD says, and the spectral class."""
+    """Return what Gaia and SIMBAD have of a star, its place in the Hertzsprung-Russell diagram, and its class."""
     meta = star.sets[0].data.meta
     gaia, simbad = meta.get("gaia") or {}, meta.get("simbad") or {}
     known = {f"gaia_{name}": gaia.get(name) for name in _GAIA if gaia}
     known |= {f"simbad_{name}": simbad.get(name) for name in _SIMBAD if simbad}
+    known |= _place(star, target)
     return known | {
         "spectral_class": spectral_class(
             {k: v for one in (gaia, simbad, target.extra) for k, v in one.items() if v is not None}
         )
     }
+
+
+def _place(star: Star, target: Target) -> RecordDict:
+    """Return the place in the Hertzsprung-Russell diagram: of the catalogue, else of Gaia."""
+    found = colour_and_magnitude(target, star.sets[0].data.meta.get("gaia") or {})
+    return dict(zip(("bp_rp", "absolute_mag"), found or (None, None), strict=True))
 
 
 def _completeness(search: StarSearch, n_candidates: int, n_nights: int) -> RecordDict:
@@ -158,7 +165,9 @@ def star_completeness(search: StarSearch) -> NDArray[np.float64]:
     return fractions
 
 
-def published_properties(searches: Sequence[PublishedSearch], events: Sequence[Event]) -> RecordDict:
+def published_properties(
+    searches: Sequence[PublishedSearch], events: Sequence[Event], target: Target
+) -> RecordDict:
     """Return the summary numbers of a star searched by the published statistic."""
     star = searches[0].star
     used = np.zeros(star.exposures.mjd.size, dtype=bool)
@@ -177,6 +186,7 @@ def published_properties(searches: Sequence[PublishedSearch], events: Sequence[E
         "lines": "+".join(one.line.line for one in searches),
         "instrument": star.instrument,
         "left_out": _reasons(star, star.exposures.reasons),
+        **_place(star, target),
     }
 
 

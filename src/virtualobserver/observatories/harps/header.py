@@ -32,7 +32,7 @@ _UNSET: Final = -90000.0
 """HARPS writes -99999 for what it does not know."""
 _WANTED: Final = frozenset(
     [
-        "OBJECT", "RA", "DEC", "MJD-OBS", "MJD-END", "DATE-OBS", "EXPTIME", "TEXPTIME", "SNR", "SPECSYS",
+        "OBJECT", "RA", "DEC", "MJD-OBS", "MJD-END", "DATE-OBS", "DATE", "EXPTIME", "TEXPTIME", "SNR", "SPECSYS",
         "INSTRUME", "TELESCOP", "WAVELMIN", "WAVELMAX", "SPEC_RES", "PROG_ID", "PRODCATG", "TMID",
         "ESO DRS BERV", "ESO QC BERV", "ESO DRS BJD", "ESO DRS VERSION", "ESO DRS CCF RVC", "ESO DRS CCF RV",
         "ESO QC CCF RV", "ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6", "ESO DPR TYPE", "ESO INS MODE",
@@ -47,7 +47,8 @@ _WANTED: Final = frozenset(
 class Facts:
     """What is known of an exposure; NaN or empty where the file does not say.
 
-    Times are MJD (UTC) at the middle, positions ICRS degrees at that time, motions mas/yr, velocities km/s.
+    Times are MJD (UTC) at the middle, positions ICRS degrees at that time, motions mas/yr, velocities km/s;
+    ``written`` is the date of the file in ISO 8601.
     ``problems`` pairs quality bits with reasons.
     """
 
@@ -70,6 +71,7 @@ class Facts:
     snr_header: float = math.nan
     snr_calcium: float = math.nan
     airmass: float = math.nan
+    written: str = ""
     site: Site = LA_SILLA
     problems: list[tuple[int, str]] = field(default_factory=list)
 
@@ -151,6 +153,7 @@ def read_facts(header: Record, name: str) -> Facts:
         snr_header=ask.number("SNR"),
         snr_calcium=ask.number("ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6"),
         airmass=ask.number("ESO TEL AIRM START"),
+        written=ask.text("DATE"),
         site=site,
     )
     _place(facts, ask)

@@ -150,7 +150,6 @@ class _Work:
 
     def mark_rows(self) -> None:
         """Turn what the pixels of a row show into bits of its quality."""
-        seen: dict[tuple[str, float], int] = {}
         for row, exposure in enumerate(self.exposures):
             bits, flux = self.mask[row], self.flux[row]
             covered = bits & SPECTRUM_MASK_NOT_COVERED == 0
@@ -170,17 +169,21 @@ class _Work:
                 exposure.note(flags.QUALITY_DEAD, f"no signal in {self.line.name}")
             if self.line.factor[self.order[row]] is not None and covered.any():
                 exposure.note(flags.QUALITY_RESAMPLED, "interpolated onto the grid")
-            self._mark_duplicate(row, exposure, seen)
+        self._mark_duplicates()
+        for row, exposure in enumerate(self.exposures):
             if exposure.quality & flags.QUALITY_BAD:
-                bits |= np.uint16(SPECTRUM_MASK_EXPOSURE)
+                self.mask[row] |= np.uint16(SPECTRUM_MASK_EXPOSURE)
 
-    def _mark_duplicate(self, row: int, exposure: Exposure, seen: dict[tuple[str, float], int]) -> None:
-        if not np.isfinite(exposure.facts.mjd) or exposure.quality & flags.QUALITY_BAD:
-            return
-        key = (exposure.facts.instrument, round(exposure.facts.mjd, 6))
-        first = seen.setdefault(key, row)
-        if first != row:
-            exposure.note(flags.QUALITY_DUPLICATE, f"the same exposure as {self.exposures[first].name}")
+    def _mark_duplicates(self) -> None:
+        """Of exposures that are there several times keep the newest reduction, of equally new ones the first."""
+        seen: dict[tuple[str, float], Exposure] = {}
+        for exposure in sorted(self.exposures, key=_reduced, reverse=True):
+            if not np.isfinite(exposure.facts.mjd) or exposure.quality & flags.QUALITY_BAD:
+                continue
+            key = (exposure.facts.instrument, round(exposure.facts.mjd, 6))
+            kept = seen.setdefault(key, exposure)
+            if kept is not exposure:
+                exposure.note(flags.QUALITY_DUPLICATE, f"the same exposure as {kept.name}")
 
     def measure(self, rows: NDArray[np.intp], *, harps: bool) -> tuple[float, float]:
         """Find continuum, noise and cosmic rays of the exposures of one instrument state."""
@@ -321,3 +324,8 @@ class _Work:
             "snr_max": float(snr.max()) if snr.size else None,
             "v_star": self.star.v_star,
         }
+
+
+def _reduced(exposure: Exposure) -> str:
+    """Return when an exposure was reduced, as ISO 8601: as its file says, else as ESO archived it; empty if unknown."""
+    return exposure.facts.written or exposure.name.partition("ADP.")[2]

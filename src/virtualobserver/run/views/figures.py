@@ -13,6 +13,7 @@ from virtualobserver.hooks import draw
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.event_figures import detection_figure
 from virtualobserver.typing import QueryRow, RecordDict
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from virtualobserver.models import Source
     from virtualobserver.run.opened import Opened
 
-__all__ = ["outcomes", "population", "population_figure", "source_figure", "source_figures"]
+__all__ = ["outcomes", "population", "population_figure", "sample_figure", "source_figure", "source_figures"]
 
 
 def source_figures(project: Opened, source: Source) -> RecordDict:
@@ -130,6 +131,29 @@ def population_figure(project: Opened, analysis: str | None = None, *, title: st
     figure = chosen.population_figure(table, title=title or f"{project.name}, {len(table)} injections")
     if figure is None:
         msg = f"the analysis {chosen.name} draws no figure of a whole sample"
+        raise ConfigError(msg)
+    return figure
+
+
+def sample_figure(
+    project: Opened, analysis: str | None = None, *, simulated: bool = False, title: str = ""
+) -> Figure:
+    """Return the figure of all sources by what the analysis says of them.
+
+    Raises
+    ------
+    ConfigError
+        If no source was searched yet, or the analysis draws no such figure.
+    """
+    chosen = _chosen(project, analysis)
+    table = _properties(project, chosen.name, simulated=simulated)
+    if table.empty:
+        hint = "" if simulated else "; simulated ones are left out (--simulated takes them in)"
+        msg = f"{chosen.name} says nothing of any source of project {project.name}{hint}"
+        raise ConfigError(msg)
+    figure = chosen.sample_figure(table, title=title or f"{project.name}, {counted(len(table), 'source')}")
+    if figure is None:
+        msg = f"the analysis {chosen.name} draws no figure of all sources"
         raise ConfigError(msg)
     return figure
 
