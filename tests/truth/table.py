@@ -12,7 +12,7 @@ __all__ = ["Row", "markdown"]
 
 @dataclass(frozen=True)
 class Row:
-    """How often something happened in simulated data that the search had not seen.
+    """How often something happened in data simulated apart from the search.
 
     Parameters
     ----------
