@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -29,10 +29,9 @@ from virtualobserver.catalog.bodies import BodiesSeen
 from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import CatalogError, ChecksumMismatch, InvalidFile
 from virtualobserver.io.atomic import new_folder
+from virtualobserver.maths.ephemeris.brightness import SLOPE, magnitude
+from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of
 from virtualobserver.maths.times import Site
-
-if TYPE_CHECKING:
-    from virtualobserver.maths.ephemeris.orbits import States
 
 __all__ = ["FOLDER", "LocalOrbits", "build_orbits", "list_orbits", "open_orbits", "read_orbits"]
 
@@ -45,8 +44,6 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COLUMNS: Final = (
     "name", "number", "h", "g", "q", "e", "inclination", "node", "argument", "perihelion", "epoch",
 )  # fmt: skip
-_SLOPE: Final = 0.15
-"""G where none is given (IAU Commission 20, 1985)."""
 _SBDB: Final[Mapping[str, tuple[str, ...]]] = {
     "name": ("full_name", "name", "pdes"), "number": ("number",), "h": ("H",), "g": ("G",), "a": ("a",), "q": ("q",),
     "e": ("e",), "inclination": ("i",), "node": ("om",), "argument": ("w",), "mean_anomaly": ("ma", "M"),
@@ -197,8 +194,6 @@ class LocalOrbits:
     @cached_property
     def states(self) -> States:
         """Position and velocity of each body at its epoch."""
-        from virtualobserver.maths.ephemeris.orbits import Orbits, states_of
-
         columns = ("q", "e", "inclination", "node", "argument", "perihelion", "epoch")
         return states_of(Orbits(*(self.table[one].to_numpy(float) for one in columns)))
 
@@ -226,7 +221,7 @@ class LocalOrbits:
         code: str,  # noqa: ARG002 - the place is enough
     ) -> BodiesSeen:
         """Return the bodies in a field; see `KnownBodies`."""
-        from virtualobserver.maths.ephemeris.seen import Observer, in_field, magnitude
+        from virtualobserver.maths.ephemeris.seen import Observer, in_field
 
         rows, found = in_field(self.states, Observer.at(mjd, site), ra, dec, radius)
         if not rows.size:
@@ -321,12 +316,12 @@ def _checked(rows: pd.DataFrame, path: Path) -> pd.DataFrame:
     )
     axis = rows["a"].where(rows["a"] > 0)
     q = rows["q"].fillna(axis * (1 - rows["e"]))
-    motion = np.degrees(0.01720209895) / axis**1.5
+    motion = np.degrees(np.sqrt(GM_SUN)) / axis**1.5
     anomaly = (rows["mean_anomaly"] + 180.0) % 360.0 - 180.0
     name, number = _identity(rows)
     frame = pd.DataFrame(
         {
-            "name": name, "number": number, "h": rows["h"], "g": rows["g"].fillna(_SLOPE), "q": q, "e": rows["e"],
+            "name": name, "number": number, "h": rows["h"], "g": rows["g"].fillna(SLOPE), "q": q, "e": rows["e"],
             "inclination": rows["inclination"], "node": rows["node"], "argument": rows["argument"],
             "perihelion": rows["perihelion"].fillna(rows["epoch"] - anomaly / motion), "epoch": rows["epoch"],
         }

@@ -6,9 +6,10 @@ import pytest
 from support.real import real_data
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.ephemeris.brightness import magnitude
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of, two_body
 from virtualobserver.maths.ephemeris.perturbed import Planets, perturbed
-from virtualobserver.maths.ephemeris.seen import Observer, ephemeris, in_field, magnitude
+from virtualobserver.maths.ephemeris.seen import Observer, ephemeris, in_field
 from virtualobserver.maths.times import Site
 
 SITES = {"X05": Site(-70.74942, -30.24463, 2663.0), "W84": Site(-70.80653, -30.16606, 2215.0)}

@@ -10,25 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.periods.settings import PeriodsSettings
-from virtualobserver.conventions import HOURS_PER_DAY, MJD_ZERO_JD, SECONDS_PER_DAY
+from virtualobserver.conventions import HOURS_PER_DAY, MJD_ZERO_JD
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux
 from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.maths.ephemeris.brightness import phase_dimming
+from virtualobserver.maths.ephemeris.perturbed import LIGHT_AU_PER_DAY
 
 __all__ = ["Merged", "merge", "times_of"]
 
 FloatArray = NDArray[np.float64]
 
-LIGHT_TIME: Final = 499.004783836 / SECONDS_PER_DAY
-"""Days that light takes for one au (IAU 2012: 149597870.7 km at 299792.458 km/s)."""
 NIGHT_GAP: Final = 0.3
 """A pause of so many days ends a night: days are longer, pauses for clouds mostly shorter."""
 DENSE: Final = 5
 """Epochs of a night that its own zero point leaves enough of."""
-SLOPE: Final = 0.15
-"""Slope parameter G of a body of which nothing is known (IAU Commission 20, 1985)."""
-_BASIN: Final = ((3.33, 0.63), (1.87, 1.22))
-"""The two phase functions of the H, G system: exp(-a tan(alpha / 2)^b) (Bowell et al. 1989, Asteroids II)."""
 _POGSON: Final = 2.5 / np.log(10)
 
 
@@ -104,7 +100,7 @@ def merge(
 def times_of(curve: TimeSeries) -> FloatArray:
     """Return the time of each epoch in days: when the light left the body, else at the barycentre, else as it came."""
     if "observer_distance" in curve:
-        return np.asarray(curve.mjd - np.asarray(curve["observer_distance"], float) * LIGHT_TIME)
+        return np.asarray(curve.mjd - np.asarray(curve["observer_distance"], float) / LIGHT_AU_PER_DAY)
     if "bjd_tdb" in curve:
         return np.asarray(curve["bjd_tdb"], float) - MJD_ZERO_JD
     return curve.mjd
@@ -132,8 +128,6 @@ def _reduced(curve: TimeSeries) -> tuple[FloatArray, tuple[str, ...]]:
             mag = mag - 5 * np.log10(np.asarray(curve[name], float))
             done.append(name)
     if "phase_angle" in curve:
-        half = np.tan(np.radians(np.asarray(curve["phase_angle"], float)) / 2)
-        first, second = (np.exp(-a * half**b) for a, b in _BASIN)
-        mag = mag + 2.5 * np.log10((1 - SLOPE) * first + SLOPE * second)
+        mag = mag - phase_dimming(curve["phase_angle"])
         done.append("phase_angle")
     return np.asarray(mag), tuple(done)

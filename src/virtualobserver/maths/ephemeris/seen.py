@@ -1,4 +1,4 @@
-"""How bodies look from a telescope: astrometric places, rates, distances, brightness."""
+"""How bodies look from a telescope: astrometric places, rates, distances."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, HOURS_PER_DAY
+from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, States, two_body
 from virtualobserver.maths.ephemeris.perturbed import LIGHT_AU_PER_DAY, Planets, perturbed
 from virtualobserver.maths.times import Site, offline_astropy
 
-__all__ = ["SLOPE", "Ephemeris", "Observer", "ephemeris", "in_field", "magnitude"]
+__all__ = ["Ephemeris", "Observer", "ephemeris", "in_field"]
 
 FloatArray = NDArray[np.float64]
 
-_BASIN: Final = ((3.33, 0.63), (1.87, 1.22))
-"""Phase functions of the H, G system: exp(-a tan(alpha / 2)^b) (Bowell et al. 1989, Asteroids II)."""
-SLOPE: Final = 0.15
-"""G of a body of which nothing is known."""
 _PIECE: Final = 100_000
 """Bodies worked out at once: 100 Mbyte."""
 _NEAR: Final = 0.5
@@ -136,7 +133,7 @@ def in_field(
         piece = _part(states, slice(first, first + _PIECE))
         seen = ephemeris(piece, once, perturbations=False)
         rate = np.hypot(seen.rate_ra, seen.rate_dec)[:, 0] * HOURS_PER_DAY / ARCSEC_PER_DEGREE
-        away = _separation(seen.ra[:, 0], seen.dec[:, 0], ra, dec)
+        away = separation(seen.ra[:, 0], seen.dec[:, 0], ra, dec)
         near.append(first + np.flatnonzero(away < radius + _NEAR + 2 * days * rate))
     found = np.concatenate([np.zeros(0, np.int64), *near])
     parts, order = [], []
@@ -147,20 +144,10 @@ def in_field(
     if not parts:
         return found, Ephemeris(*(np.zeros((0, observer.mjd.size)) for _ in fields(Ephemeris)))
     whole = Ephemeris(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Ephemeris)))
-    inside = np.any(_separation(whole.ra, whole.dec, ra, dec) <= radius, axis=1)
+    inside = np.any(separation(whole.ra, whole.dec, ra, dec) <= radius, axis=1)
     return np.concatenate(order)[inside], Ephemeris(
         *(getattr(whole, f.name)[inside] for f in fields(Ephemeris))
     )
-
-
-def magnitude(h: ArrayLike, g: ArrayLike, *, r: ArrayLike, delta: ArrayLike, alpha: ArrayLike) -> FloatArray:
-    """Return the visual magnitude in the H, G system, from distances (au) and phase angle (deg)."""
-    half = np.tan(np.radians(np.asarray(alpha, dtype=np.float64)) / 2)
-    first, second = (np.exp(-a * half**b) for a, b in _BASIN)
-    slope = np.asarray(g, dtype=np.float64)
-    absolute = np.asarray(h, dtype=np.float64)
-    dimming = 5 * np.log10(np.asarray(r, dtype=np.float64) * np.asarray(delta, dtype=np.float64))
-    return np.asarray(absolute + dimming - 2.5 * np.log10((1 - slope) * first + slope * second))
 
 
 def _seen(state_at: Callable[[int], FloatArray], observer: Observer, planets: Planets) -> Ephemeris:
@@ -214,10 +201,3 @@ def _at_once(
 
 def _part(states: States, rows: slice | NDArray[np.int64]) -> States:
     return States(states.position[rows], states.velocity[rows], states.epoch[rows])
-
-
-def _separation(ra: FloatArray, dec: FloatArray, to_ra: float, to_dec: float) -> FloatArray:
-    """Return great circles, deg."""
-    a, d, a0, d0 = (np.radians(x) for x in (ra, dec, to_ra, to_dec))
-    chord = np.sin((d - d0) / 2) ** 2 + np.cos(d) * np.cos(d0) * np.sin((a - a0) / 2) ** 2
-    return np.asarray(np.degrees(2 * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))))
