@@ -32,6 +32,7 @@ from virtualobserver.io.atomic import new_folder
 from virtualobserver.maths.ephemeris.brightness import SLOPE, magnitude
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of
 from virtualobserver.maths.times import Site
+from virtualobserver.typing import RecordDict
 
 __all__ = ["FOLDER", "LocalOrbits", "build_orbits", "list_orbits", "open_orbits", "read_orbits"]
 
@@ -173,9 +174,9 @@ class LocalOrbits:
         return f"orbits {self.name}"
 
     @cached_property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> RecordDict:
         """Where they come from, how many there are, and checksums."""
-        said: dict[str, Any] = json.loads((self.folder / PROVENANCE).read_text(encoding="utf-8"))
+        said: RecordDict = json.loads((self.folder / PROVENANCE).read_text(encoding="utf-8"))
         if said.get("format") != FORMAT:
             msg = (
                 f"{self.folder} has format {said.get('format')}, this version reads {FORMAT}; build it again"
@@ -282,12 +283,12 @@ def _from_mpcorb(lines: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _mpcorb_rows(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _mpcorb_rows(lines: Sequence[str]) -> Iterator[RecordDict]:
     for line in lines:
         if len(line) < 103:  # an empty line between the parts
             continue
         text = {name: line[slice(*ends)].strip() for name, ends in _FIELDS.items()}
-        row: dict[str, Any] = {
+        row: RecordDict = {
             name: float(text[name]) for name in ("mean_anomaly", "argument", "node", "inclination", "e", "a")
         }
         row |= {name: float(text[name]) if text[name] else np.nan for name in ("h", "g")}

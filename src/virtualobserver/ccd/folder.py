@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtualobserver.ccd.header import KINDS, facts_of
 from virtualobserver.ccd.parts import parts_of
@@ -23,6 +22,7 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.files import read_header, read_image
 from virtualobserver.io.fits.structure import check_structure
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.typing import RecordDict
@@ -196,6 +196,6 @@ def _level(path: Path, hdu: int) -> float:
     return level_of(read_image(path, hdu).data)
 
 
-def level_of(counts: NDArray[Any]) -> float:
+def level_of(counts: Array) -> float:
     """Return the counts below which 97.5 % of the pixels of a frame are."""
     return float(np.nanpercentile(counts, 97.5))

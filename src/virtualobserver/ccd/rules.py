@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from virtualobserver.config.settings import Settings, setting
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["FrameRule", "FrameRules", "corrections_of", "rules_for"]
 
@@ -85,9 +86,7 @@ def rules_for(rules: Iterable[FrameRule], name: str) -> list[FrameRule]:
     return [rule for rule in rules if rule.names(name)]
 
 
-def corrections_of(
-    rules: Iterable[FrameRule], name: str, header: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
+def corrections_of(rules: Iterable[FrameRule], name: str, header: Record) -> tuple[RecordDict, list[str]]:
     """Return the right values of the keywords of a file, and the keywords among them that its header lacks."""
     found = {key: value for rule in rules_for(rules, name) for key, value in rule.replace.items()}
     return found, [key for key in found if key not in header]

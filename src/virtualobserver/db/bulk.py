@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from virtualobserver.db import driver
 from virtualobserver.db.cells import to_arrow
 from virtualobserver.errors import DatabaseError, DataError
-from virtualobserver.typing import Value
+from virtualobserver.typing import Record, Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -143,9 +143,7 @@ def upsert_rows(
     return rows if returning else changed
 
 
-def read_frame(
-    session: Session, sql: str | sa.Executable, params: Mapping[str, Any] | None = None
-) -> pd.DataFrame:
+def read_frame(session: Session, sql: str | sa.Executable, params: Record | None = None) -> pd.DataFrame:
     """Return the answer of a query as a DataFrame with the types of the server.
 
     Whole numbers stay whole (``Int64`` where NULLs are among them), ``numeric`` becomes float64, times are

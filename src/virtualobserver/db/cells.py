@@ -11,17 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
-from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql
 
 from virtualobserver.db import driver
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Value
 
 __all__ = ["Values", "to_arrow"]
 
 #: What a column may be given as.
-Values: TypeAlias = "Sequence[Any] | NDArray[Any] | pa.Array"
+Values: TypeAlias = "Sequence[Any] | Array | pa.Array"
 
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

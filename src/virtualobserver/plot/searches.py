@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from virtualobserver.plot.style import UNITS
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, Any, pd
     axes.set(xlim=(0, 1), ylim=(0, 1))
 
 
-def _facts(facts: Mapping[str, Any]) -> list[str]:
+def _facts(facts: Record) -> list[str]:
     """Return what the injections come to, and what was found without any, line by line."""
     said = [
         f"{facts['injected']} injected: {facts['covered']} covered,",

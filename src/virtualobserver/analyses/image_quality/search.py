@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.outliers import find_outliers
 from virtualobserver.typing import Record
 
@@ -177,7 +178,7 @@ def _table(
     outlier: NDArray[np.bool_],
     use: NDArray[np.bool_],
 ) -> Product:
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, Array] = {
         name: np.array([row[name] for row in rows], dtype=np.str_) for name in ("frame", "unit")
     }
     columns |= {
@@ -191,12 +192,12 @@ def _table(
     return Product(Table(columns, _UNITS), role="quality", statistics=statistics)
 
 
-def _span(row: Mapping[str, Any]) -> tuple[float, float]:
+def _span(row: Record) -> tuple[float, float]:
     """Return a moment before and one after the middle of an exposure, MJD."""
     return row["mjd"] - 1 / SECONDS_PER_DAY, row["mjd"] + 1 / SECONDS_PER_DAY
 
 
-def _event(row: Mapping[str, Any], reason: str) -> Event:
+def _event(row: Record, reason: str) -> Event:
     numbers = {name: row[name] for name in NUMBERS if np.isfinite(row[name])}
     start, end = _span(row)
     return Event(

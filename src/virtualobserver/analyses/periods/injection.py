@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.handles import Handle, MemoryHandle
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.draws import log_uniform
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_period", "inject_periods"]
 
@@ -25,7 +27,7 @@ _UNEQUAL: Final = 0.15
 
 def draw_period(
     rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: PeriodsSettings
-) -> dict[str, Any]:
+) -> RecordDict:
     """Draw a period (hours), an amplitude (mag, top to bottom) and the time of a minimum of light.
 
     Raises
@@ -59,7 +61,7 @@ def _searched(merged: Merged, settings: PeriodsSettings) -> tuple[float, float]:
 
 
 def inject_periods(
-    products: Sequence[Handle[TimeSeries]], params: Sequence[Mapping[str, Any]]
+    products: Sequence[Handle[TimeSeries]], params: Sequence[Record]
 ) -> list[Handle[TimeSeries]]:
     """Return handles to copies of the light curves that vary; errors stay."""
     result: list[Handle[TimeSeries]] = []
@@ -69,7 +71,7 @@ def inject_periods(
         for one in params:
             phase = (times_of(curve) - one["t_peak"]) * HOURS_PER_DAY / one["period"]
             change += 0.5 * one["amplitude"] * _shape(phase, double=bool(one["double"]))
-        columns: dict[str, NDArray[Any]] = {"flux": curve.flux * 10 ** (-0.4 * change)}
+        columns: dict[str, Array] = {"flux": curve.flux * 10 ** (-0.4 * change)}
         if "mag" in curve:
             columns["mag"] = curve["mag"] + change
         result.append(MemoryHandle(curve.with_columns(**columns), replace(handle.info, simulated=True)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.periods.gls import Peak, Periodogram, prewhiten
 from virtualobserver.maths.periods.rotation import Rotation, rotation
+from virtualobserver.typing import Record
 
 __all__ = ["Periods"]
 
@@ -82,20 +83,20 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
 
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle[TimeSeries]], settings: PeriodsSettings
-    ) -> Mapping[str, Any]:
+    ) -> Record:
         """Draw a period, an amplitude and a phase."""
         return draw_period(rng, products, settings)
 
     def inject(
         self,
         products: Sequence[Handle[TimeSeries]],
-        params: Sequence[Mapping[str, Any]],
+        params: Sequence[Record],
         rng: np.random.Generator,  # noqa: ARG002 - photon noise changes little
     ) -> Sequence[Handle[TimeSeries]]:
         """Return light curves that vary with the periods drawn."""
         return inject_periods(products, params)
 
-    def recovered(self, params: Mapping[str, Any], event: Event) -> bool:
+    def recovered(self, params: Record, event: Event) -> bool:
         """Whether the period is the injected one, half or twice of it: within 1 %, or as well as the span can tell."""
         span = (params["end_mjd"] - params["start_mjd"]) * HOURS_PER_DAY
         wanted, found = 1 / params["period"], 1 / event.parameters["period_hours"]
@@ -109,9 +110,7 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
         ratio = a.parameters["period_hours"] / b.parameters["period_hours"]
         return super().same_event(a, b) and abs(ratio - 1) < SAME
 
-    def figures(
-        self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings
-    ) -> Mapping[str, Any]:
+    def figures(self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings) -> Record:
         """Return the picture of the light curve, folded and not, and its periodogram."""
         merged = merge(products, settings)
         if merged is None:
@@ -261,7 +260,7 @@ def _event(
     amplitude: float,
     snr: float,
     score: float,
-    parameters: Mapping[str, Any],
+    parameters: Record,
 ) -> Event:
     """Return a detection whose peak is the maximum of light next to the middle of the epochs, among them."""
     middle = 0.5 * (merged.days[0] + merged.days[-1])

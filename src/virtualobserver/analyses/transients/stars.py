@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.transients.block import Block
 from virtualobserver.conventions import OBJECT_ID
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.windows import Curves, nights
 
 __all__ = ["Stars", "gathered"]
@@ -78,7 +79,7 @@ def _series(block: Block) -> NDArray[np.int64]:
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 
-def _numbered(owner: NDArray[np.int64], *keys: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _numbered(owner: NDArray[np.int64], *keys: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the number of each row's keys within its owner, from zero, and how many there are of each owner."""
     code = owner.astype(np.int64)
     for key in keys:

@@ -11,6 +11,7 @@ from virtualobserver.ccd.instrument import Instrument, KeywordSettings, Place, R
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings, SolveSettings
 from virtualobserver.config.settings import Settings, names_of, setting
 from virtualobserver.errors import ConfigError
+from virtualobserver.typing import Record
 
 __all__ = ["CAMERAS", "LSSSSettings", "SimulationSettings"]
 
@@ -108,7 +109,7 @@ class SimulationSettings(Settings):
     satellites: float = setting(0.1, doc="Trails of satellites in a frame, mean number", step="fetch", ge=0)
 
 
-_HABITS: Final[Mapping[str, Any]] = {
+_HABITS: Final[Record] = {
     "night": "directory",
     "without_dark": "accept",
     "without_bias": "level",
@@ -123,7 +124,7 @@ _HABITS: Final[Mapping[str, Any]] = {
     },
 }
 """One folder a night, what is done where calibration frames are missing, and the stars of zero points."""
-_SCALES: Final[Mapping[str, Any]] = {
+_SCALES: Final[Record] = {
     "lsss": {"solve": {"pixel_scale": 2.226}},  # 6.8 um binned 2 x 2 at f = 1260 mm
     "cafos": {"solve": {"pixel_scale": 0.53}},
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatories.lsss.settings import LSSSSettings, SimulationSettings
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.ccd.observatory import CCDObservatory
@@ -273,7 +274,7 @@ def _expose(
     return np.asarray(np.clip(np.rint(counts), 0, FULL_WELL), dtype=np.uint16)
 
 
-def _header(begin: datetime, exptime: float, kind: str, flip: str) -> dict[str, Any]:
+def _header(begin: datetime, exptime: float, kind: str, flip: str) -> RecordDict:
     day = begin.timestamp() / SECONDS_PER_DAY + UNIX_MJD
     return {
         "TELESCOP": "La Sagra (simulated)", "INSTRUME": "SBIG ST-10 3 CCD Camera", "IMAGETYP": kind,
@@ -295,7 +296,7 @@ def _sexagesimal(value: float) -> str:
     return f"{int(seconds // 3600):02d} {int(seconds % 3600 // 60):02d} {seconds % 60:05.2f}"
 
 
-def _events(truth: list[dict[str, float]], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _events(truth: list[dict[str, float]], facts: Record) -> list[RecordDict]:
     """Return what a search should find in one frame: the movers, as `vo demo` compares them."""
     half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
     when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}

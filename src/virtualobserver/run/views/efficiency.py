@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from virtualobserver.maths.efficiency import rate_and_limit
 from virtualobserver.run.opened import Opened
 from virtualobserver.run.views.figures import outcomes
 from virtualobserver.simulate import SearchEfficiency, efficiency
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["brief", "efficiency_figure", "efficiency_table", "rates"]
 
@@ -68,7 +69,7 @@ def efficiency_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _analyses(project: Opened, analysis: str | None = None) -> dict[str, Any]:
+def _analyses(project: Opened, analysis: str | None = None) -> RecordDict:
     """Return the analyses of a project by name, or the one that its configuration or its name says."""
     found = {
         step.plugin: step.instance
@@ -86,7 +87,7 @@ def _one(project: Opened, analysis: Any, by: Sequence[str] | None, **options: An
 
 def brief(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of efficiencies for people: a bin and a share with its interval are one text each."""
-    shown: dict[str, Any] = {}
+    shown: RecordDict = {}
     shares = {"coverage": ("coverage_low", "coverage_high"), "search": ("search_low", "search_high")}
     shares["efficiency"] = ("low", "high")
     ends = {end for pair in shares.values() for end in pair}
@@ -125,7 +126,7 @@ def rates(project: Opened, *, confidence: float = 0.95) -> pd.DataFrame:
     )
 
 
-def _facts(part: pd.DataFrame, of_analysis: pd.DataFrame, detected: pd.DataFrame) -> dict[str, Any]:
+def _facts(part: pd.DataFrame, of_analysis: pd.DataFrame, detected: pd.DataFrame) -> RecordDict:
     """Count the injections of one kind, and the detections such as these were found as."""
     kinds = set(detected.loc[detected["injected"] & (detected["put_in"] == part["kind"].iloc[0]), "kind"])
     ours = detected[~detected["injected"] & detected["kind"].isin(kinds)]
@@ -145,11 +146,11 @@ def _facts(part: pd.DataFrame, of_analysis: pd.DataFrame, detected: pd.DataFrame
     }
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _records(table: pd.DataFrame) -> list[RecordDict]:
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
-def _rate(row: Mapping[str, Any], confidence: float) -> dict[str, float]:
+def _rate(row: Record, confidence: float) -> dict[str, float]:
     if not (row["exposure"] > 0 and row["efficiency"] > 0):
         return dict.fromkeys(("rate", "rate_low", "rate_high", "rate_limit"), np.nan) | {
             "confidence": confidence
