@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from virtualobserver.data.handles import Container, Handle
     from virtualobserver.data.product import Target
 
-__all__ = ["Export", "ExportSettings", "Group", "Maker", "View"]
+__all__ = ["Export", "ExportSettings", "Group", "Maker", "View", "makers_of"]
 
 
 class Group(NamedTuple):
@@ -122,6 +122,11 @@ class View(Protocol):
     def prepared(self, maker: Maker, group: Group) -> Sequence[Container]:
         """Return what an analysis searches of a group, as `Analysis.prepared` gives it."""
         ...
+
+
+def makers_of(view: View, kind: str, role: str) -> list[str]:
+    """Return the names of the surveys and analyses of a project that make products of a kind and role."""
+    return [one.name for one in view.makers if (kind, role) in one.makes]
 
 
 class ExportSettings(Settings):

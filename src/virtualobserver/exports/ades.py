@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from virtualobserver.config.settings import setting
 from virtualobserver.errors import ConfigError
-from virtualobserver.export import Export, ExportSettings, View
+from virtualobserver.export import Export, ExportSettings, View, makers_of
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.mpc.ades import Header, psv_lines
 from virtualobserver.io.mpc.movers import catalogue_name, observations_of, one_code
@@ -49,7 +49,7 @@ class ADES(Export[ADESSettings]):
 
     def offers(self, view: View) -> bool:
         """Whether an analysis of the project finds movers."""
-        return any(("lightcurve", "mover") in one.makes for one in view.makers)
+        return bool(makers_of(view, "lightcurve", "mover"))
 
     def write(self, view: View, path: Path, options: ADESSettings) -> int:
         """Write header and observations; return their number. Without movers there is no file.
@@ -59,7 +59,7 @@ class ADES(Export[ADESSettings]):
         ConfigError
             If what the header has to say is not known, or a band is none of the Minor Planet Center.
         """
-        searches = [one.name for one in view.makers if ("lightcurve", "mover") in one.makes]
+        searches = makers_of(view, "lightcurve", "mover")
         table = view.table("detections")
         found = observations_of(
             table[table["analysis"].isin(searches)], view.products,

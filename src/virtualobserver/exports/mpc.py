@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from virtualobserver.config.settings import setting
-from virtualobserver.export import Export, ExportSettings, View
+from virtualobserver.export import Export, ExportSettings, View, makers_of
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.mpc.movers import catalogue_name, observations_of, one_code
 from virtualobserver.io.mpc.records import CATALOGUES, header_lines, record
@@ -43,7 +43,7 @@ class MPC(Export[MPCSettings]):
 
     def offers(self, view: View) -> bool:
         """Whether an analysis of the project finds movers."""
-        return any(("lightcurve", "mover") in one.makes for one in view.makers)
+        return bool(makers_of(view, "lightcurve", "mover"))
 
     def write(self, view: View, path: Path, options: MPCSettings) -> int:
         """Write header and records; return their number. Without movers there is no file.
@@ -53,7 +53,7 @@ class MPC(Export[MPCSettings]):
         ConfigError
             If the observatory's code is not known, or a band is none of the Minor Planet Center.
         """
-        searches = [one.name for one in view.makers if ("lightcurve", "mover") in one.makes]
+        searches = makers_of(view, "lightcurve", "mover")
         table = view.table("detections")
         found = observations_of(
             table[table["analysis"].isin(searches)], view.products,

@@ -65,7 +65,7 @@ def test_bad_epochs_are_left_out_and_counted():
     rng = np.random.default_rng(4)
     curve = star(rng, "g")
     flux, flags = np.array(curve.flux), np.array(curve.flags)
-    flux[:3], flux[3], flags[4] = -5.0, np.nan, 2
+    flux[:3], flux[2], flux[3], flags[4] = -5.0, 0.0, np.nan, 2
     aux = Aux(Target("a star"))
     search = Periods(nyquist=3)
     result = search.find([as_handle(curve.with_columns(flux=flux, flags=flags))], aux, search.settings)

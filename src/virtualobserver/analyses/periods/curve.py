@@ -33,7 +33,8 @@ class Merged:
     """Good epochs of all light curves in order of time, shape (n,) each.
 
     `mjd` as stored, `days` when the light left the body (or reached the barycentre), `mag` reduced to unit distances
-    and phase 0 as far as the columns allow, less the mean of each light curve; `product` which light curve.
+    and phase 0 as far as the columns allow, less the mean of each light curve; `product` which light curve; `reduced`
+    the columns that this was done by in all of them.
     """
 
     mjd: FloatArray
@@ -68,15 +69,17 @@ def merge(
 ) -> Merged | None:
     """Return the good epochs of all light curves of a source, or None if there are too few."""
     parts = []
-    reduced: tuple[str, ...] = ()
+    reduced: list[tuple[str, ...]] = []
     for number, handle in enumerate(products):
         curve = handle.load()
         if settings.band is not None and curve.band != settings.band:
             continue
         good = _good(curve, aux)
-        mag, reduced = _reduced(curve)
-        error = _POGSON * curve.flux_error / curve.flux
+        mag, done = _reduced(curve)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = _POGSON * curve.flux_error / curve.flux
         if good.sum() > 1:
+            reduced.append(done)
             mean = float(np.average(mag[good], weights=error[good] ** -2))
             parts.append(
                 (
@@ -94,7 +97,14 @@ def merge(
     mjd, days, mag, error, product = (column[order] for column in columns)
     if mjd.size < settings.min_epochs or not np.ptp(days) > 0:
         return None
-    return Merged(mjd, days, mag, error, product, reduced)
+    return Merged(
+        mjd,
+        days,
+        mag,
+        error,
+        product,
+        tuple(name for name in reduced[0] if all(name in one for one in reduced)),
+    )
 
 
 def times_of(curve: TimeSeries) -> FloatArray:
