@@ -36,6 +36,8 @@ _NAMES = {
 }
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from virtualobserver.analysis import Analysis as Analysis
     from virtualobserver.catalog import Catalog as Catalog
     from virtualobserver.catalog import read_catalog as read_catalog
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
     from virtualobserver.typing import Record, RecordDict
 
 
-def _draw(thing: object, **options: object) -> Any:
+def _draw(thing: object, **options: object) -> Figure:
     from virtualobserver.plot import plot
 
     return plot(thing, **options)

@@ -7,9 +7,12 @@ filled in the first lines of the package, with a function that imports its layer
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Hook", "draw", "fits_header", "plain_header"]
 
@@ -43,7 +46,7 @@ class Hook(Generic[P, R]):
         return self._function(*args, **options)
 
 
-draw: Hook[..., Any] = Hook("draws")
+draw: Hook[..., Figure] = Hook("draws")
 """Draw a container or a row as a figure; see `virtualobserver.plot.plot`."""
 
 fits_header: Hook[[Record], Any] = Hook("makes FITS headers")

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -32,7 +32,7 @@ from virtualobserver.io.atomic import new_folder
 from virtualobserver.maths.ephemeris.brightness import SLOPE, magnitude
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of
 from virtualobserver.maths.times import Site
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["FOLDER", "LocalOrbits", "build_orbits", "list_orbits", "open_orbits", "read_orbits"]
 
@@ -247,7 +247,7 @@ def _check_name(name: str) -> None:
         raise CatalogError(msg)
 
 
-def _from_json(content: Any) -> pd.DataFrame:
+def _from_json(content: Value) -> pd.DataFrame:
     """Return the rows of mpcorb_extended.json, or of an answer of JPL's query service."""
     if isinstance(content, Mapping) and "fields" in content:
         return _named(pd.DataFrame(content["data"], columns=content["fields"]), _SBDB)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,7 @@ from virtualobserver.catalog.remote import TAP_GAIA, TAP_VIZIER, jobs_at
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import CatalogError, ChecksumMismatch, StoreError
 from virtualobserver.io.atomic import new_folder, sync_folder, write_bytes
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.typing import Record, RecordDict
 
@@ -315,8 +316,9 @@ def open_refcat(
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _cells_of(ra: object, dec: object, order: int) -> Any:
-    return HEALPix(nside=1 << order, order="nested").lonlat_to_healpix(ra * units.deg, dec * units.deg)
+def _cells_of(ra: object, dec: object, order: int) -> Array:
+    cells = HEALPix(nside=1 << order, order="nested").lonlat_to_healpix(ra * units.deg, dec * units.deg)
+    return np.asarray(cells)
 
 
 def _centres(cells: list[int], order: int) -> ReferenceStars:

@@ -31,6 +31,7 @@ from virtualobserver.columns import out_of_range
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.motion import move
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.typing import Record, RecordDict
@@ -396,7 +397,7 @@ class Catalog:
                     extra[name] = value
         return extras
 
-    def _rows(self, numbers: Any) -> Self:
+    def _rows(self, numbers: Array | slice | list[int]) -> Self:
         return replace(self, frame=self.frame.iloc[numbers])
 
 

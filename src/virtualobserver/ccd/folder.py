@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from virtualobserver.io.fits.structure import check_structure
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = ["belongs", "camera_of", "folder_raws", "level_of", "raw_of"]
 
@@ -79,7 +79,7 @@ def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
     return sorted(found, key=lambda raw: (raw.archive_id, raw.key))
 
 
-def raw_of(name: str, facts: RecordDict, **content: Any) -> Raw:
+def raw_of(name: str, facts: RecordDict, **content: Value) -> Raw:
     """Return a frame as raw data, owned by its camera if it is a calibration frame.
 
     Raw data never change, and what is known of a frame depends on how its header is read: the same file read in another

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import pydantic
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from virtualobserver.config.settings import Settings, setting
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["FrameRule", "FrameRules", "corrections_of", "rules_for"]
 
@@ -33,7 +33,7 @@ class FrameRule(Settings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _old_names(cls, given: Any) -> Any:
+    def _old_names(cls, given: Value) -> Value:
         if not isinstance(given, Mapping):
             return given
         found = {_OLD_NAMES.get(key, key): value for key, value in given.items()}
@@ -56,7 +56,7 @@ class FrameRule(Settings):
         return self.night == "*" or any(fnmatchcase(part, self.night) for part in folders)
 
 
-def _read(given: Any) -> Any:
+def _read(given: Value) -> Value:
     """Put the rules of YAML files where their paths stand."""
     if isinstance(given, str):
         return list(_documents(Path(given)))
@@ -65,7 +65,7 @@ def _read(given: Any) -> Any:
     return [rule for one in given for rule in (_documents(Path(one)) if isinstance(one, str) else [one])]
 
 
-def _documents(path: Path) -> Iterator[Any]:
+def _documents(path: Path) -> Iterator[Value]:
     """Yield the rules of a file: each a document of its own, or all in one list."""
     try:
         documents = list(YAML(typ="safe", pure=True).load_all(path))

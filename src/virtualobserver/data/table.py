@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,7 +90,7 @@ class Table:
 
     def take(self, rows: ArrayLike | slice) -> Self:
         """Return a copy with the given rows (index, boolean mask or slice)."""
-        index: Any = rows if isinstance(rows, slice) else np.asarray(rows)
+        index: slice | Array = rows if isinstance(rows, slice) else np.asarray(rows)
         return replace(self, columns={name: values[index] for name, values in self.columns.items()})
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from virtualobserver.typing import Record, RecordDict
 if TYPE_CHECKING:
     import astropy.timeseries
     import lightkurve
+    from matplotlib.figure import Figure
 
 __all__ = ["TimeSeries"]
 
@@ -173,7 +174,7 @@ class TimeSeries(Table):
             facts["flux_unit"] = facts["units"]["flux"]
         return super()._build(columns, facts, {})
 
-    def plot(self, **options: object) -> Any:
+    def plot(self, **options: object) -> Figure:
         """Draw the light curve; see `virtualobserver.plot.lightcurve`."""
         from virtualobserver.hooks import draw
 

@@ -217,7 +217,7 @@ def _known(table: sa.Table, names: Sequence[str]) -> None:
             raise DataError(msg)
 
 
-def _arrow_table(table: sa.Table, columns: Mapping[str, Values]) -> Any:
+def _arrow_table(table: sa.Table, columns: Mapping[str, Values]) -> pa.Table:
     _known(table, tuple(columns))
     if not columns:
         msg = f"no columns given for table {table.name}"
@@ -229,7 +229,7 @@ def _arrow_table(table: sa.Table, columns: Mapping[str, Values]) -> Any:
     return pa.table({name: to_arrow(table.c[name], values) for name, values in columns.items()})
 
 
-def _copy(connection: sa.Connection, data: Any, name: str, *, place: str) -> None:
+def _copy(connection: sa.Connection, data: pa.Table, name: str, *, place: str) -> None:
     listed = ", ".join(map(_quote, data.column_names))
     statement = f"COPY {name} ({listed}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
     options = pyarrow.csv.WriteOptions(include_header=False)

@@ -26,7 +26,7 @@ Values: TypeAlias = "Sequence[Any] | Array | pa.Array"
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def to_arrow(column: sa.Column[Any], values: Values) -> Any:
+def to_arrow(column: sa.Column[Any], values: Values) -> pa.Array:
     """Return the values of one column as an Arrow array of text, numbers or booleans.
 
     Parameters

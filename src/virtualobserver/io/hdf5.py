@@ -163,7 +163,7 @@ def read_section(file: h5py.File, key: str, rows: slice, cols: slice | None = No
 
 
 @lru_cache(maxsize=64)
-def _record_type(logical: tuple[tuple[str, str], ...]) -> tuple[np.dtype, Any]:
+def _record_type(logical: tuple[tuple[str, str], ...]) -> tuple[np.dtype, np.dtype]:
     """Return the type of the stored records and its HDF5 form, from the types of the columns."""
     fields = []
     for name, kind in logical:

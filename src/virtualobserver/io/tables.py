@@ -37,6 +37,7 @@ from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 from virtualobserver.io.sizes import check_claim, check_parquet, check_room, check_size, most_bytes
+from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
@@ -424,7 +425,7 @@ def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -
     for name in table.colnames:
         column = table[name]
         values: Any = np.asarray(column)
-        mask: Any = np.asarray(getattr(column, "mask", np.zeros(len(table), bool)))
+        mask: Array = np.asarray(getattr(column, "mask", np.zeros(len(table), bool)))
         if values.ndim != 1:
             continue
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
@@ -449,7 +450,7 @@ def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -
     return frame
 
 
-def _cells(series: Any) -> tuple[Any, Any]:
+def _cells(series: Any) -> tuple[Array, Array]:
     """Return the values of a column as an array of numbers, booleans or text, and where there are none."""
     values, mask = series.to_numpy(), series.isna().to_numpy(dtype=bool)
     if isinstance(series.dtype, np.dtype) and values.dtype != object:
@@ -511,13 +512,13 @@ def _write_astropy(
         afits.HDUList([afits.PrimaryHDU(), unit]).writeto(temp, overwrite=True)
 
 
-def _blank(values: Any) -> int:
+def _blank(values: Array) -> int:
     """Return a number that can stand for a missing one, as no value is equal to it."""
     limits, taken = np.iinfo(values.dtype), set(values.tolist())
     return next(n for n in range(limits.min, limits.max + 1) if n not in taken)
 
 
-def _for_fits(values: Any, mask: Any, place: str) -> Any:
+def _for_fits(values: Array, mask: Array, place: str) -> Array:
     """Return values as FITS can hold them.
 
     In text other than printable ASCII becomes an escape and blanks at the end go; truths with gaps become 0 and 1.

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from sqlalchemy import BigInteger, DateTime, Identity, MetaData, Table, event, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from sqlalchemy.orm import QueryContext
+    from sqlalchemy.types import TypeEngine
 
 __all__ = ["Base", "Scope", "created_at", "json_dict", "key", "table_of"]
 
@@ -50,7 +55,7 @@ class Scope:
     levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     services: Callable[[str], Record] | None = None
-    draw: Callable[..., Any] | None = None
+    draw: Callable[..., Figure] | None = None
 
 
 class Base(DeclarativeBase):
@@ -61,7 +66,10 @@ class Base(DeclarativeBase):
     """
 
     metadata = MetaData(naming_convention=CONVENTION)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True), int: BigInteger()}
+    type_annotation_map: ClassVar[dict[type, TypeEngine[Any]]] = {
+        datetime: DateTime(timezone=True),
+        int: BigInteger(),
+    }
 
     _store: Any = None
     _scope: Scope | None = None
@@ -74,7 +82,7 @@ class Base(DeclarativeBase):
 
 
 @event.listens_for(Base, "load", propagate=True)
-def _remember(target: Base, context: Any) -> None:
+def _remember(target: Base, context: QueryContext) -> None:
     info = context.session.info
     target._store, target._scope = info.get("store"), info.get("scope")  # noqa: SLF001 - attributes of this base
 

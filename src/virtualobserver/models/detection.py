@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -11,6 +11,8 @@ from virtualobserver.errors import DataError
 from virtualobserver.models.base import Base, created_at, json_dict, key
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from virtualobserver.models.product import Product
     from virtualobserver.models.source import Source
 
@@ -85,7 +87,7 @@ class Detection(Base):
     source: Mapped[Source] = relationship(viewonly=True)
     product: Mapped[Product | None] = relationship(viewonly=True)
 
-    def plot(self, **options: object) -> Any:
+    def plot(self, **options: object) -> Figure:
         """Draw the event; one that came from a project as its analysis draws it, an injected one with what was put in.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from virtualobserver.models.run import Task
 from virtualobserver.typing import QueryRow
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from virtualobserver.io.store import Store
     from virtualobserver.models.source import Source
 
@@ -121,7 +123,7 @@ class Product(Base):
             self.__dict__["_data"] = self.handle().load()
         return self.__dict__["_data"]
 
-    def plot(self, **options: object) -> Any:
+    def plot(self, **options: object) -> Figure:
         """Draw the product."""
         from virtualobserver.hooks import draw
 
@@ -167,7 +169,7 @@ class DroppedHandle:
 
     info: ProductInfo
 
-    def load(self) -> Any:
+    def load(self) -> NoReturn:
         """Raise `ProductDropped`."""
         msg = (
             f"the file of {self.info.kind} {self.info.role}/{self.info.series} was dropped; "
@@ -175,9 +177,9 @@ class DroppedHandle:
         )
         raise ProductDropped(msg)
 
-    def section(self, rows: slice, cols: slice | None = None) -> Any:  # noqa: ARG002
+    def section(self, rows: slice, cols: slice | None = None) -> NoReturn:  # noqa: ARG002
         """Raise `ProductDropped`."""
-        return self.load()
+        self.load()
 
 
 class Lightcurve(Product):

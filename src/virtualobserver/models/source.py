@@ -21,7 +21,9 @@ from virtualobserver.models.raw_data import RawData, SourceRaw
 from virtualobserver.models.run import Task
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session
 
     from virtualobserver.analysis import Analysis
     from virtualobserver.data.handles import Handle
@@ -152,7 +154,7 @@ class Source(Base):
             return made.where(Configuration.current, Configuration.project_id == self._scope.project).exists()
         return made.where(Configuration.current).exists() | ~made.exists()
 
-    def _loading(self) -> Any:
+    def _loading(self) -> Session:
         session = object_session(self)
         if session is None:
             msg = f"source {self.name} belongs to no session; ask for it while its project is open"
@@ -223,7 +225,7 @@ class Source(Base):
             raise ConfigError(msg + ", ".join(("source", *levels)))
         return levels.index(analysis.per) + 1
 
-    def plot(self, **options: object) -> Any:
+    def plot(self, **options: object) -> Figure:
         """Draw all light curves of this source."""
         from virtualobserver.hooks import draw
 
@@ -240,7 +242,7 @@ class Source(Base):
         return facts_html(f"Source {self.name} of {self.namespace}", facts)
 
     @property
-    def session(self) -> Any:
+    def session(self) -> Session | None:
         """The session this row belongs to, or None."""
         return object_session(self)
 

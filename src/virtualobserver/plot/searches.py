@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,7 @@ from virtualobserver.typing import Record
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.typing import ColorType
 
     from virtualobserver.simulate import SearchEfficiency
 
@@ -62,7 +63,7 @@ def searches(told: Sequence[SearchEfficiency], *, title: str = "") -> Figure:
     return figure
 
 
-def _lines(one: SearchEfficiency) -> list[tuple[str, Any, pd.DataFrame]]:
+def _lines(one: SearchEfficiency) -> list[tuple[str, ColorType, pd.DataFrame]]:
     """Return label, colour and rows of each line: one for each class of the second parameter of strength."""
     table, names = one.table, one.strength
     if len(names) < 2 or f"{names[1]}_low" not in table:
@@ -78,7 +79,7 @@ def _lines(one: SearchEfficiency) -> list[tuple[str, Any, pd.DataFrame]]:
 def _panel(
     axes: Axes,
     one: SearchEfficiency,
-    lines: Sequence[tuple[str, Any, pd.DataFrame]],
+    lines: Sequence[tuple[str, ColorType, pd.DataFrame]],
     share: tuple[str, str, str],
 ) -> None:
     x, (name, low, high) = one.strength[0], share
@@ -118,7 +119,7 @@ def _panel(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, Any, pd.DataFrame]]) -> None:
+def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, ColorType, pd.DataFrame]]) -> None:
     """Write what the lines are, how many events they stand for, and what follows for their rate."""
     axes.set_axis_off()
     y = 1.0

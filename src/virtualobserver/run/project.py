@@ -299,7 +299,7 @@ class Project(Opened):
         """
         return searches.rates(self, confidence=confidence)
 
-    def efficiency_figure(self, *, title: str = "") -> Any:
+    def efficiency_figure(self, *, title: str = "") -> Figure:
         """Return one figure of what all searches find by strength and duration, coverage apart, and of rates."""
         return searches.efficiency_figure(self, title=title)
 

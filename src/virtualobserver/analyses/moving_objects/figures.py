@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -159,7 +159,7 @@ def _picture(axis: Axes, picture: Array, radius: int) -> None:
         axis.plot([radius + side * 4, radius + side * 7], [radius, radius], color=_ORANGE, lw=1)
 
 
-def _epochs(axis: Axes, tau: Any, mover: Mover) -> None:
+def _epochs(axis: Axes, tau: Array, mover: Mover) -> None:
     here = mover.phi > 0
     hours = tau * HOURS_PER_DAY
     with np.errstate(all="ignore"):
@@ -179,7 +179,7 @@ def _headline(figure: Figure, harvest: Harvest) -> None:
     figure.suptitle(text)
 
 
-def _binned(axis: Axes, value: Any, found: Any) -> None:
+def _binned(axis: Axes, value: Array, found: Array) -> None:
     low, high = float(np.min(value)), float(np.max(value))
     bins = recall_bins(value, found, np.linspace(low, high if high > low else low + 1.0, _BINS + 1))
     middle = 0.5 * (bins.edges[1:] + bins.edges[:-1])

@@ -160,11 +160,11 @@ def _judged(
     return mask, quality.offset_sigma
 
 
-def _joined(columns: Sequence[Array]) -> Any:
+def _joined(columns: Sequence[Array]) -> Array:
     return columns[0] if len(columns) == 1 else np.concatenate(columns)
 
 
-def _optional(curves: Sequence[TimeSeries], name: str) -> Any:
+def _optional(curves: Sequence[TimeSeries], name: str) -> Array | None:
     """Return a column of all curves, NaN for those that have none; None if none of them has it."""
     if not any(name in curve.columns for curve in curves):
         return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +74,7 @@ def _series(block: Block) -> NDArray[np.int64]:
     for one in block.curves:
         name = next((name for name in (OBJECT_ID, "field") if name in one.columns), None)
         columns.append(np.zeros(len(one), np.int64) if name is None else np.asarray(one.columns[name]))
-    values: Any = np.concatenate(columns)
+    values: Array = np.concatenate(columns)
     return np.asarray(np.unique(values, return_inverse=True)[1], dtype=np.int64)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from virtualobserver.data.foreign.columns import mjd_of
 from virtualobserver.data.foreign.seen import Columns
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import DataError, LostFact
+from virtualobserver.maths.arrays import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,7 +103,7 @@ def with_mjd(table: astropy.table.Table) -> astropy.table.Table:
     return plain
 
 
-def _utc(time: Time) -> Any:
+def _utc(time: Time) -> Time:
     if time.scale == "local":
         msg = "times in the scale 'local' have no place in UTC; give them the scale in which they were taken"
         raise DataError(msg)
@@ -131,7 +132,7 @@ def table_of_lightkurve(curve: lightkurve.LightCurve) -> astropy.table.Table:
     return table
 
 
-def _foreign_bits(quality: object) -> Any:
+def _foreign_bits(quality: object) -> Array:
     """Return bit 1 for all that another mission has a word against; what is hidden is not good."""
     hidden = np.asarray(getattr(quality, "mask", False))
     values = np.asarray(getattr(quality, "unmasked", quality))

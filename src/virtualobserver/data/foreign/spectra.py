@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def spectra_to_specutils(spectra: Spectra, number: int | None) -> specutils.Spec
     import specutils
     from astropy.nddata import StdDevUncertainty
 
-    rows: Any = slice(None) if number is None else number
+    rows: slice | int = slice(None) if number is None else number
     epochs = spectra.epochs.to_astropy()
     meta: RecordDict = dict(spectra.meta)
     if taken := {*_TEXTS, _FLAGS, _EPOCHS, "mjd"} & set(meta):

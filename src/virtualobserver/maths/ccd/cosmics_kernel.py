@@ -8,7 +8,7 @@ What was worked out is kept in planes, in which 0 says that it was not; a true 0
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,10 @@ NEAR = REACH + 2
 """From a seed a cosmic ray grows by two pixels: further from a change than this all is as it was."""
 LEAST_FINE = np.float32(0.01)
 """Fine structure below this many standard deviations is none."""
+
+
+_Pixels: TypeAlias = list[tuple[int, int]]
+"""Rows and columns."""
 
 
 @jit
@@ -171,9 +175,9 @@ def prepare(image: Array, variance: Array, least: float, base: Array, bad: Array
 
 @jit
 def _grow(
-    image: Array, base: Array, memo: tuple[Array, Array, Array], bad: Array, seeds: Any, limit: float,
+    image: Array, base: Array, memo: tuple[Array, Array, Array], bad: Array, seeds: _Pixels, limit: float,
     mark: Array, spare: Array,
-) -> Any:  # fmt: skip
+) -> _Pixels:  # fmt: skip
     """Return the pixels of 3 x 3 around `seeds`, and these, above `limit`."""
     ny, nx = image.shape
     found = [(0, 0) for _ in range(0)]
@@ -207,7 +211,7 @@ def _clean(image: Array, bad: Array, mask: Array, y: int, x: int, spare: Array) 
 
 
 @jit
-def _forget(memo: tuple[Array, Array, Array], fine: Array, changed: Any) -> None:
+def _forget(memo: tuple[Array, Array, Array], fine: Array, changed: _Pixels) -> None:
     """Forget what was worked out near changed pixels."""
     noise, sharp, excess = memo
     ny, nx = noise.shape
@@ -253,7 +257,7 @@ def _is_seed(
 def _seeds(
     image: Array, base: Array, memo: tuple[Array, Array, Array], fine: Array, bad: Array,
     sigma: float, contrast: float, spare: Array,
-) -> Any:  # fmt: skip
+) -> _Pixels:  # fmt: skip
     """Return the seeds of the whole image."""
     found = [(0, 0) for _ in range(0)]
     ny, nx = image.shape
@@ -273,8 +277,8 @@ def _seeds(
 @jit
 def _seeds_near(
     image: Array, base: Array, memo: tuple[Array, Array, Array], fine: Array, bad: Array,
-    changed: Any, sigma: float, contrast: float, mark: Array, spare: Array,
-) -> Any:  # fmt: skip
+    changed: _Pixels, sigma: float, contrast: float, mark: Array, spare: Array,
+) -> _Pixels:  # fmt: skip
     """Return the seeds so near to changed pixels that they can be new, or grow to other pixels than before."""
     found = [(0, 0) for _ in range(0)]
     seen = [(0, 0) for _ in range(0)]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import (
     CLIP_ROUNDS,
     CLIP_SIGMA,
@@ -110,7 +110,7 @@ def median_block(values: ArrayLike, offsets: ArrayLike) -> FloatArray:
     return result
 
 
-def _sorted_blocks(data: FloatArray, edges: NDArray[np.int64]) -> Iterator[tuple[Any, FloatArray]]:
+def _sorted_blocks(data: FloatArray, edges: NDArray[np.int64]) -> Iterator[tuple[Array, FloatArray]]:
     """Yield curve numbers and their values, sorted along each row; NaN stands for no value and comes last."""
     lengths = np.diff(edges)
     order = np.argsort(lengths, kind="stable")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import pydantic
 
 from virtualobserver.config.settings import Range, Settings, setting
+from virtualobserver.typing import Value
 
 __all__ = ["ELSEWHERE", "SsosSettings"]
 
@@ -114,7 +115,7 @@ class SsosSettings(Settings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _as_in_default_ssos(cls, given: Any) -> Any:
+    def _as_in_default_ssos(cls, given: Value) -> Value:
         """Take lists written with commas, and put keys that have their place elsewhere aside."""
         if not isinstance(given, dict):
             return given

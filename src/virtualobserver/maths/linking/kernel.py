@@ -7,13 +7,18 @@ Importing this module imports numba.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import jit
 
 __all__ = ["follow", "grow", "motion", "seeds"]
+
+_Index: TypeAlias = tuple[Array, Array, Array, Array, Array]
+"""Time and first row of each image; east, north and whether it may be taken of each source."""
+_Two: TypeAlias = tuple[float, float]
 
 _ROUNDS: Final = 12
 """Fits until the members of a track are those of its fit; two to four are usual."""
@@ -24,7 +29,7 @@ _SPREAD: Final = 0.3
 
 
 @jit
-def _first(north: Any, low: int, high: int, y: float) -> int:
+def _first(north: Array, low: int, high: int, y: float) -> int:
     """Return the first row from `low` on that is not south of y."""
     while low < high:
         middle = (low + high) // 2
@@ -36,7 +41,7 @@ def _first(north: Any, low: int, high: int, y: float) -> int:
 
 
 @jit
-def _nearest(index: Any, k: int, place: Any, spread: Any, how: Any) -> int:
+def _nearest(index: _Index, k: int, place: _Two, spread: _Two, how: tuple[Array, float, float]) -> int:
     """Return the source of image k that is most likely the one at a place, -1 = none near enough.
 
     `spread` holds the variances of the place, `how` those of all sources, the largest one north, and how many standard
@@ -63,7 +68,13 @@ def _nearest(index: Any, k: int, place: Any, spread: Any, how: Any) -> int:
 
 
 @jit
-def follow(index: Any, pair: Any, source: Any, limits: Any, members: Any) -> int:
+def follow(
+    index: _Index,
+    pair: tuple[int, int, int, int],
+    source: tuple[Array, float],
+    limits: tuple[float, int],
+    members: Array,
+) -> int:
     """Fill in the sources on the line through a pair, and return how many there are; few = not all were looked for."""
     t, starts, east, north, free = index
     i, j, p, q = pair
@@ -96,7 +107,13 @@ def follow(index: Any, pair: Any, source: Any, limits: Any, members: Any) -> int
 
 
 @jit
-def seeds(index: Any, source: Any, limits: Any, members: Any, found: Any) -> Any:
+def seeds(
+    index: _Index,
+    source: tuple[Array, Array, float],
+    limits: tuple[float, int, int, float, float],
+    members: Array,
+    found: Array,
+) -> tuple[int, int]:
     """Find pairs of sources with enough others on their line; return how many there are, and how many were tried.
 
     ``index`` is the time and the first row of each image, and east, north and whether it may be taken of each source;
@@ -132,7 +149,7 @@ def seeds(index: Any, source: Any, limits: Any, members: Any, found: Any) -> Any
 
 
 @jit
-def _inverse(matrix: Any) -> Any:
+def _inverse(matrix: Array) -> Array:
     """Return the inverse of a symmetric matrix of 2 or 3 rows; LAPACK takes seconds to compile."""
     n = len(matrix)
     inverse = np.empty((n, n))
@@ -145,13 +162,12 @@ def _inverse(matrix: Any) -> Any:
         for j in range(3):
             a, b, c, d = (j + 1) % 3, (j + 2) % 3, (i + 1) % 3, (i + 2) % 3
             inverse[i, j] = matrix[a, c] * matrix[b, d] - matrix[a, d] * matrix[b, c]
-    return inverse / (
-        matrix[0, 0] * inverse[0, 0] + matrix[0, 1] * inverse[1, 0] + matrix[0, 2] * inverse[2, 0]
-    )
+    determinant = matrix[0, 0] * inverse[0, 0] + matrix[0, 1] * inverse[1, 0] + matrix[0, 2] * inverse[2, 0]
+    return inverse / float(determinant)
 
 
 @jit
-def motion(t: Any, place: Any, variance: Any, terms: int) -> Any:
+def motion(t: Array, place: Array, variance: Array, terms: int) -> tuple[Array, Array, float]:
     """Fit 1, t, ... of both axes: coefficients (2, terms), covariances (2, terms, terms), chi squared.
 
     Times are about their mean and places in any unit; 2 or 3 terms.
@@ -181,7 +197,9 @@ def motion(t: Any, place: Any, variance: Any, terms: int) -> Any:
 
 
 @jit
-def _fit_members(t: Any, place: Any, variance: Any, members: Any, terms: int) -> Any:
+def _fit_members(
+    t: Array, place: Array, variance: Array, members: Array, terms: int
+) -> tuple[float, Array, Array, float]:
     n = 0
     times = np.empty(len(t))
     places = np.empty((len(t), 2))
@@ -199,7 +217,12 @@ def _fit_members(t: Any, place: Any, variance: Any, members: Any, terms: int) ->
 
 
 @jit
-def grow(index: Any, sources: Any, members: Any, limits: Any) -> int:
+def grow(
+    index: _Index,
+    sources: tuple[Array, Array, float],
+    members: Array,
+    limits: tuple[int, float, float],
+) -> int:
     """Let a track take the sources on its fit and lose those that are not, until it stays; return its terms.
 
     `members` (row of each image, -1 = none) is changed in place. 2 is a line, 3 accelerated motion, and 0 says that

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def objection(lists: SourceLists, track: Track, settings: LinkSettings) -> str:
     """Return the first reason why a track is no mover, one of `REASONS`; empty = none."""
     low, high = settings.rate
     mags = lists.mag[track.rows]
-    tests: dict[str, Callable[[], Any]] = {
+    tests: dict[str, Callable[[], object]] = {
         "chi2": lambda: track.reduced_chi2 > settings.max_chi2,
         "still": lambda: track.rate < settings.min_motion * track.rate_error,
         "rate": lambda: not low <= track.rate <= high,

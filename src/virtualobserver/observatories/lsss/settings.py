@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import pydantic
 
@@ -11,7 +11,7 @@ from virtualobserver.ccd.instrument import Instrument, KeywordSettings, Place, R
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings, SolveSettings
 from virtualobserver.config.settings import Settings, names_of, setting
 from virtualobserver.errors import ConfigError
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, Value
 
 __all__ = ["CAMERAS", "LSSSSettings", "SimulationSettings"]
 
@@ -156,7 +156,7 @@ class LSSSSettings(CCDSettings):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _as_the_instrument(cls, given: Any) -> Any:
+    def _as_the_instrument(cls, given: Value) -> Value:
         if not isinstance(given, Mapping):
             return given
         preset = given.get("preset", given.get("INSTRUMENT", "lsss"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -208,7 +207,7 @@ def _type(column: str, integers: pa.DataType) -> pa.DataType:
     return pa.string() if column in _TEXT else pa.float64()
 
 
-def _whole(values: Any, column: str, name: str) -> Any:
+def _whole(values: pa.ChunkedArray, column: str, name: str) -> pa.ChunkedArray:
     """Turn text such as ``686103400067717.0`` into whole numbers, without a float in between."""
     plain = pc.replace_substring_regex(values, r"^\s*([+-]?[0-9]+)(\.0*)?\s*$", r"\1")
     good = pc.fill_null(pc.match_substring_regex(plain, r"^[+-]?[0-9]{1,18}$"), True)
@@ -220,7 +219,7 @@ def _whole(values: Any, column: str, name: str) -> Any:
     return plain.cast(pa.int64())
 
 
-def _array(values: Any, column: str, name: str) -> Array:
+def _array(values: pa.ChunkedArray, column: str, name: str) -> Array:
     if column in _INTEGERS and pa.types.is_string(values.type):
         values = _whole(values, column, name)
     if column in _INTEGERS:
@@ -285,7 +284,7 @@ def _parse_votable(content: bytes, name: str) -> Columns:
     }
 
 
-def _masked(values: Any, column: str, name: str) -> Array:
+def _masked(values: Array, column: str, name: str) -> Array:
     if column in _INTEGERS:
         return _exact(np.ma.filled(values, 0), column, name)
     if column == "filtercode":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,11 @@ from virtualobserver.run.opened import Opened
 from virtualobserver.run.views.figures import outcomes
 from virtualobserver.simulate import SearchEfficiency, efficiency
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from virtualobserver.analysis import Analysis
 
 __all__ = ["brief", "efficiency_figure", "efficiency_table", "rates"]
 
@@ -79,7 +84,7 @@ def _analyses(project: Opened, analysis: str | None = None) -> RecordDict:
     return found if analysis is None else found or {analysis: project.analysis(analysis)}
 
 
-def _one(project: Opened, analysis: Any, by: Sequence[str] | None, **options: Any) -> pd.DataFrame:
+def _one(project: Opened, analysis: Analysis, by: Sequence[str] | None, **options: Any) -> pd.DataFrame:
     table = outcomes(project, analysis.name)
     kinds = ("kind",) if len(table) and table["kind"].astype(bool).any() else ()
     return efficiency(table, by or (*kinds, *analysis.strength), **options)
@@ -165,7 +170,7 @@ def _rate(row: Record, confidence: float) -> dict[str, float]:
     }
 
 
-def efficiency_figure(project: Opened, *, title: str = "") -> Any:
+def efficiency_figure(project: Opened, *, title: str = "") -> Figure:
     """Return one figure of all searches; see `Project.efficiency_figure`.
 
     Raises

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select, text
 
@@ -188,11 +188,11 @@ def _drawn(scene: _Scene, options: RecordDict) -> Figure:
         return figure
     curve = _curve(scene)
     if curve is not None:
-        return cast("Figure", draw(event, curve=curve, **options))
+        return draw(event, curve=curve, **options)
     figures = analysis.figures(scene.products, scene.aux, analysis.settings)
     if figures:
         return next(iter(figures.values()))
-    return cast("Figure", draw(scene.products[event.product or 0].load(), title=options["title"]))
+    return draw(scene.products[event.product or 0].load(), title=options["title"])
 
 
 def _curve(scene: _Scene) -> TimeSeries | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from virtualobserver.analyses.exocomets.matched.search import (
 from virtualobserver.analyses.exocomets.matched.tracks import NullTail, Track, fit_track, link_hits, null_tail
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
+from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import RecordDict
 
 __all__ = ["Found", "StarSearch", "line_of_set", "search_matched"]
@@ -118,7 +119,7 @@ def line_of_set(one: StarSet, star: Star, settings: ExocometsSettings) -> LineSp
     """Return the spectra of one line in the star's frame, in units of the continuum."""
     data, epochs = one.data, one.data.epochs
     whole = one.rows.size == len(data) and bool((np.diff(one.rows) == 1).all())
-    rows: Any = slice(None) if whole else one.rows
+    rows: slice | Array = slice(None) if whole else one.rows
     continuum = None
     if all(name in epochs for name in ("c0", "c1", "c2")):
         continuum = np.stack(
