@@ -1,5 +1,8 @@
 """The search for events: light curves per second on one core, single, in a block, and complete.
 
+Then whole stars in two bands over three seasons, as the simulator of the tests makes them: the search and the published
+method beside a plain loop over z-scores.
+
 Usage: python benchmarks/bench_finder.py [curves] [epochs]
 """
 
@@ -8,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -21,9 +25,14 @@ from virtualobserver.maths.lightcurves.events import (
 )
 from virtualobserver.observatory import Aux
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from truth.lightcurves import Sky, star
+
 CURVES = 2_000
 EPOCHS = 500
 ROUNDS = 3
+STARS = 600
+POINTS = 600
 
 
 def best(work: Callable[[], int]) -> tuple[float, int]:
@@ -89,6 +98,38 @@ def main() -> None:
         )
     print("block and one by one: S/N and events; find() has quality cuts, properties and histograms besides")
     print("find(): one light curve to a call; 10 a star: ten; find_many(): many sources, as a run does")
+    whole_stars()
+
+
+def whole_stars() -> None:
+    """Search whole stars by both methods, beside a loop that clips, divides and lists what stands out."""
+    curves = [star(np.random.default_rng(seed), Sky(epochs=POINTS)) for seed in range(STARS)]
+    aux = Aux(Target("star", ra=10.0, dec=20.0, mag=17.0))
+    units = [([as_handle(curve) for curve in one], aux) for one in curves]
+
+    def plain() -> int:
+        found = 0
+        for one in curves:
+            for curve in one:
+                flux, error = np.asarray(curve.flux), np.asarray(curve.columns["flux_error"])
+                middle = np.nanmedian(flux)
+                spread = 1.4826 * np.nanmedian(np.abs(flux - middle))
+                found += int(np.sum(np.abs(flux - middle) > 5 * np.hypot(error, spread)))
+        return found
+
+    def searched(method: str) -> int:
+        analysis = Transients(method=method)
+        return sum(len(result.detections) for result in analysis.find_many(units, analysis.settings))
+
+    print(f"{STARS} stars of {POINTS} points in g and r, one core, best of {ROUNDS}")
+    ways = {
+        "plain z-scores": plain,
+        "published": lambda: searched("published"),
+        "matched": lambda: searched("matched"),
+    }
+    for name, work in ways.items():
+        spent, found = best(work)
+        print(f"{name:18} {STARS / spent:10.0f} stars/s   {found} events")
 
 
 if __name__ == "__main__":
