@@ -62,6 +62,13 @@ def test_a_dirty_night_that_turns_has_no_false_mover():
     assert measure_night(plan, 3, movers=0).false == 0
 
 
+def test_movers_of_dirty_nights_are_found_where_they_are():
+    plan = NightPlan(turn=5.0, dither=1.5, drift=(8.0, -5.0), dirty=True)
+    one = measure_night(plan, 1002, ideal=(10.0, 25.0))
+    assert [rows is not None for mover, rows in one.found if mover.ideal >= 10] == [True] * 4
+    assert one.false == 0
+
+
 @pytest.mark.parametrize("shift", [(0.5, 0.5), (0.3, 0.2), (0.25, 0.0)])
 def test_resampling_keeps_light_and_noise_of_a_profile(shift):
     rng = np.random.default_rng(0)

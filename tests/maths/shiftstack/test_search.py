@@ -1,5 +1,7 @@
 """Shift and stack: likelihoods of known answer, the compiled loop against the plain sum, one row for one mover."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -433,6 +435,26 @@ def test_errors_of_refined_paths_are_those_of_many_repetitions():
     pulls = np.array(pulls)
     assert np.abs(pulls.mean(axis=0)).max() < 0.6
     assert 0.75 < float(pulls.std()) < 1.3
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_a_cosmic_ray_beside_a_path_pulls_it_only_if_nothing_is_left_out(clip):
+    frames = with_mover(noise(15, 40, 40, seed=3), 18.3, 20.6, 20.0, -15.0, 80.0)
+    science = frames.science.copy()
+    science[12, round(20.6 - 15.0 * frames.tau[12]), round(18.3 + 20.0 * frames.tau[12]) + 2] += 3000.0
+    images = likelihood_images(replace(frames, science=science))
+    path = refine(images, Trajectories.of(18, 21, 21, -17), clip=clip)
+    away = abs(path.x + path.vx * frames.tau[12] - 18.3 - 20.0 * frames.tau[12])
+    assert (away < 0.5) == clip
+
+
+def test_signals_are_capped_by_their_own_errors_on_both_sides():
+    images = likelihood_images(noise(4, 20, 20))
+    capped = images.capped(1.5)
+    ratio, before = (one.psi / np.sqrt(one.phi) for one in (capped, images))
+    assert np.allclose(ratio, np.clip(before, -1.5, 1.5), atol=1e-5)
+    assert np.abs(before).max() > 1.5
+    assert np.array_equal(images.inverted().capped(1.5).psi, capped.inverted().psi)
 
 
 def test_a_flash_at_one_epoch_is_no_mover():

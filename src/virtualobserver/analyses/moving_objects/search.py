@@ -63,7 +63,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (
         ("lightcurve", "mover"),

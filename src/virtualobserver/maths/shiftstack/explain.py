@@ -186,7 +186,7 @@ def explain_away(
     while len(left) and len(movers) < most:
         first = left.take(slice(0, 1))
         work = view.near(first)
-        path = refine(work, first, max_shift=max_shift)
+        path = refine(work, first, max_shift=max_shift, clip=clip)
         mover = _judge(work, path, clip=clip)
         if mover is not None and _good(mover, level, min_obs, single):
             movers.append(mover)

@@ -62,6 +62,10 @@ __all__ = ["Harvest", "find_movers", "trials_level"]
 
 _Read = Callable[[Boxes], LikelihoodImages]
 _GROUP_BYTES: Final = 20  # of a pixel of the images of a group, with the copy that is changed
+_CAP: Final = 5.0
+"""Errors that one epoch counts for at most while paths are compared. Without it the few paths kept of each start pixel
+are those through a cosmic ray, and the mover's own is lost before sigma-G could tell. A mover brighter than this in
+every epoch still has 5 sqrt(n), 14 of eight, and what is kept is summed anew from what was measured."""
 _BIN_FROM: Final = 4.0  # full width at half maximum, pixels, from which 2 x 2 binning loses little
 
 
@@ -219,7 +223,10 @@ class _Hunt:
         boxes = part.boxes(self.images.tau)
         if len(self.tiles) == 1 and self.images.kept is not None:
             boxes = Boxes(np.zeros((n, 2), np.int64), (ny, nx))
-        return _searched(read(boxes), part, self.settings, self.level)
+        images = read(boxes)
+        if self.settings.clip:
+            images = images.capped(_CAP)
+        return _searched(images, part, self.settings, self.level)
 
     def _judge(self, found: Trajectories, read: _Read) -> list[Mover]:
         """Reduce candidates to movers, group by group."""

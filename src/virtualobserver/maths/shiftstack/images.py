@@ -171,6 +171,14 @@ class LikelihoodImages:
         """Return the same with the sign of every signal changed: what is found there is false."""
         return replace(self, psi=-self.psi)
 
+    def capped(self, limit: float) -> LikelihoodImages:
+        """Return the same with no signal beyond `limit` times its error, of either sign."""
+        psi = np.empty_like(self.psi)
+        for one, signal, weight in zip(psi, self.psi, self.phi, strict=True):
+            most = np.float32(limit) * np.sqrt(weight)
+            np.clip(signal, -most, most, out=one)
+        return replace(self, psi=psi)
+
     def shuffled(self, seed: int = 0) -> LikelihoodImages:
         """Return the frames at the times of others: real movers fall apart, noise stays as it is."""
         order = np.random.default_rng(seed).permutation(len(self.tau))

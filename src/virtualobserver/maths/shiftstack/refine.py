@@ -26,6 +26,8 @@ _STEPS: Final = 12
 """Most steps; it ends sooner where a step gains nothing."""
 _HALVINGS: Final = 5
 """A step 32 times shorter that gains nothing means that the top is reached."""
+_WILD: Final = 5.0
+"""Errors beyond what is usual that are no noise: of 1e5 pixels about a path none has so much by chance."""
 EDGE: Final = 4
 """Pixels about a cutout that cubic B-splines need; beyond them the prefilter has died down."""
 
@@ -104,7 +106,9 @@ class _Near:
     max_shift: float
 
 
-def refine(images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_shift: float = 3.0) -> Refined:
+def refine(
+    images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_shift: float = 3.0, clip: bool = True
+) -> Refined:
     """Climb to the most likely path near one of `found`.
 
     Parameters
@@ -113,6 +117,9 @@ def refine(images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_s
         Which of the paths.
     max_shift
         No epoch moves farther than this from where the search had it, pixels.
+    clip
+        Count nothing near the path for more than the brightest that is usual there and five errors: a cosmic ray in
+        one epoch would pull the path to itself.
     """
     tau = images.tau
     one = found.take(slice(row, row + 1))
@@ -123,6 +130,8 @@ def refine(images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_s
     start = np.array([one.x[0], one.vx[0], one.y[0], one.vy[0]])
     if not here.any():
         return _result(images, start, (psi[:, reach, reach], phi, here), float(tau.mean()))
+    if clip:
+        psi = _capped(psi, weights, here)
     smooth, smooth_phi = (
         spline_filter1d(spline_filter1d(part, 3, axis=1, mode="mirror"), 3, axis=2, mode="mirror")[here]
         for part in (psi, weights)
@@ -142,6 +151,17 @@ def refine(images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_s
     value[here] = sampled(path)[0][0]
     best = np.array([path[0] - path[1] * middle, path[1], path[2] - path[3] * middle, path[3]])
     return _result(images, best, (value, phi, here), middle)
+
+
+def _capped(
+    psi: NDArray[np.float64], phi: NDArray[np.float64], here: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return cutouts in which nothing is brighter than what most epochs have, by more than noise."""
+    error = np.sqrt(np.maximum(phi, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        brightest = np.where(error > 0, psi / error, 0.0)[here].max(axis=(1, 2))
+    most = (max(float(np.median(brightest)), 0.0) + _WILD) * error
+    return np.clip(psi, -most, most)
 
 
 def _climb(
