@@ -234,6 +234,24 @@ def test_image_collection_without_what_kbmod_needs_is_refused(tmp_path, fault):
         write_image_collection(tmp_path / "a.ecsv", images)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("mjd_mid", 2458348.5, "these are Julian dates"),
+        ("ra", -999.0, "none of which can be"),
+        ("dec", 99.0, "none of which can be"),
+    ],
+)
+def test_image_collection_with_what_cannot_be_is_refused(tmp_path, column, value, said):
+    images = collection().assign(**{column: value})
+    with pytest.raises(DataError, match=said):
+        write_image_collection(tmp_path / "a.ecsv", images)
+    one = collection()
+    one.loc[1, column] = value
+    with pytest.raises(DataError, match=f"row 1: {column}"):
+        write_image_collection(tmp_path / "a.ecsv", one)
+
+
 @pytest.mark.parametrize("suffix", ["ecsv", "parquet", "hdf5"])
 @pytest.mark.parametrize("n", [2, 0])
 def test_results_return_exactly(tmp_path, suffix, n):

@@ -14,6 +14,7 @@ import pandas as pd
 from astropy.io import fits as afits
 from astropy.table import Table as AstropyTable
 
+from virtualobserver.columns import out_of_range, wrong_kind
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import replacing, write_bytes
 from virtualobserver.io.fits.structure import quiet, silent
@@ -277,6 +278,14 @@ def _check_collection(images: pd.DataFrame) -> None:
     if missing := [name for name in _REQUIRED if name not in images]:
         msg = f"an ImageCollection lacks {', '.join(missing)}"
         raise DataError(msg)
+    for name, ours in (("mjd_mid", "mjd"), ("ra", "ra"), ("dec", "dec")):
+        if said := wrong_kind(ours, images[name].to_numpy(np.float64)):
+            msg = f"{name}: {said}"
+            raise DataError(msg)
+        rows = np.flatnonzero(out_of_range(ours, images[name].to_numpy(np.float64)))
+        if rows.size:
+            msg = f"row {rows[0]}: {name} is {images[name].iloc[rows[0]]}, which cannot be"
+            raise DataError(msg)
     for number, text in enumerate(images["wcs"]):
         try:
             cards = json.loads(text)

@@ -47,7 +47,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"
     site: ClassVar[Site | None] = LA_SILLA

@@ -13,6 +13,7 @@ from typing import IO, Final
 import numpy as np
 from astropy.io import fits as afits
 
+from virtualobserver.columns import describe, out_of_range
 from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits.keywords import Keyword, read_keywords
@@ -104,6 +105,19 @@ class _Asker:
             self.problems.append((flags.QUALITY_KEYWORD, f"keyword {' or '.join(keys)} is missing"))
         return math.nan
 
+    def fact(self, column: str, *keys: str, needed: bool = False) -> float:
+        """Return the first of `keys` as a value of one of our columns; NaN, and told, if it cannot be one."""
+        return self.possible(column, self.number(*keys, needed=needed), " or ".join(keys))
+
+    def possible(self, column: str, value: float, where: str) -> float:
+        """Return `value` if it can stand in one of our columns, else NaN, and say which keyword had it."""
+        if not bool(out_of_range(column, value)):
+            return value
+        limits = describe(column)
+        text = f"keyword {where} is {value:.10g}, outside of {limits.low:g} to {limits.high:g} {limits.unit}".rstrip()
+        self.problems.append((flags.QUALITY_KEYWORD, text))
+        return math.nan
+
     def angle(self, key: str, *, hours: bool) -> float:
         """Return a position in degrees, also one written as text; NaN if it is none."""
         value = self._header.get(key)
@@ -136,8 +150,8 @@ class _Asker:
 def read_facts(header: Record, name: str) -> Facts:
     """Read what a header says; nothing it lacks is an error, all of it is told in ``problems``."""
     ask = _Asker(header, name)
-    exptime = ask.number("EXPTIME", "TEXPTIME", needed=True)
-    mjd = _middle(ask, exptime)
+    exptime = ask.fact("exptime", "EXPTIME", "TEXPTIME", needed=True)
+    mjd = ask.possible("mjd", _middle(ask, exptime), "MJD-OBS, DATE-OBS, TMID or ESO DRS BJD")
     site = _site(ask)
     facts = Facts(
         object=ask.text("OBJECT", needed=True),
@@ -147,17 +161,19 @@ def read_facts(header: Record, name: str) -> Facts:
         instrument=ask.text("INSTRUME", needed=True).upper() or "HARPS",
         mode=ask.text("ESO INS MODE"),
         dpr_type=ask.text("ESO DPR TYPE"),
-        rv=ask.number("ESO DRS CCF RVC", "ESO DRS CCF RV", "ESO QC CCF RV"),
-        rv_target=ask.number("ESO TEL TARG RADVEL"),
-        parallax=1000.0 * ask.number("ESO TEL TARG PARALLAX"),
+        rv=ask.fact("rv", "ESO DRS CCF RVC", "ESO DRS CCF RV", "ESO QC CCF RV"),
+        rv_target=ask.fact("rv", "ESO TEL TARG RADVEL"),
+        parallax=ask.possible(
+            "parallax", 1000.0 * ask.number("ESO TEL TARG PARALLAX"), "ESO TEL TARG PARALLAX"
+        ),
         snr_header=ask.number("SNR"),
         snr_calcium=ask.number("ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6"),
-        airmass=ask.number("ESO TEL AIRM START"),
+        airmass=ask.fact("airmass", "ESO TEL AIRM START"),
         written=ask.text("DATE"),
         site=site,
     )
     _place(facts, ask)
-    facts.berv = ask.number("ESO DRS BERV", "ESO QC BERV")
+    facts.berv = ask.fact("berv", "ESO DRS BERV", "ESO QC BERV")
     if not math.isfinite(facts.berv) and math.isfinite(facts.mjd + facts.ra + facts.dec):
         facts.berv = float(barycentric_velocity(facts.mjd, facts.ra, facts.dec, site))
     facts.kind = classify_name(facts.object or facts.target, facts.dpr_type)
@@ -198,14 +214,19 @@ def _place(facts: Facts, ask: _Asker) -> None:
         facts.ra = facts.dec = math.nan
     east, north = ask.number("ESO TEL TARG PMA"), ask.number("ESO TEL TARG PMD")
     if math.isfinite(east + north) and (east, north) != (0.0, 0.0):
-        facts.pmra, facts.pmdec = 1000.0 * east, 1000.0 * north
-    if math.isfinite(facts.ra) and abs(facts.dec) <= 90:
+        facts.pmra = ask.possible("pmra", 1000.0 * east, "ESO TEL TARG PMA")
+        facts.pmdec = ask.possible("pmdec", 1000.0 * north, "ESO TEL TARG PMD")
+    if math.isfinite(facts.ra + facts.dec) and not (
+        out_of_range("ra", facts.ra) | out_of_range("dec", facts.dec)
+    ):
         return
     facts.ra = 15.0 * parse_sexagesimal_number(ask.number("ESO TEL TARG ALPHA"))
     # southern ones are written as large negative numbers; the one for "unset" has 99 minutes
     facts.dec = parse_sexagesimal_number(ask.number("ESO TEL TARG DELTA", above=-math.inf))
     what = "TARG ALPHA and DELTA taken" if math.isfinite(facts.ra + facts.dec) else "no position"
-    ask.problems.append((flags.QUALITY_KEYWORD, f"keywords RA and DEC are missing or 0; {what}"))
+    ask.problems.append(
+        (flags.QUALITY_KEYWORD, f"keywords RA and DEC are missing, 0 or outside of the sky; {what}")
+    )
 
 
 def parse_sexagesimal_number(number: float) -> float:
