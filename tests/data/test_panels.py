@@ -99,6 +99,8 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
         lambda: ImageStack("f", np.zeros((2, 3, 4)), "ab", masks={"bad": np.zeros((4, 3))}),
         r"mask bad of the panel 'f' has shape \(4, 3\)",
     ),
+    "start": (lambda: ImageStack("f", np.zeros((2, 3, 4)), "ab", start=2), "2 images.*none of number 2"),
+    "cells": (lambda: Heatmap("h", X, Y, np.zeros((1, 2)), text=[["a"]]), "text of the panel 'h'"),
     "row": (lambda: Facts("f", [("period", 1.0)]), "a name, a value and a unit"),  # type: ignore[list-item]
     "array": (lambda: Facts("f", [("flux", np.zeros(2), "")]), "flux of the panel 'f'"),  # type: ignore[list-item]
 }

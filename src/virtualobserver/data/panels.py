@@ -23,8 +23,11 @@ Style: TypeAlias = Literal["points", "line", "steps", "bars"]
 MarkKind: TypeAlias = Literal["line", "span", "point", "box"]
 Stretch: TypeAlias = Literal["linear", "asinh", "zscale", "symmetric"]
 
-ROLES: Final = ("data", "second", "third", "model", "reference", "event", "flagged")
-"""What a curve or a mark is in its panel, by which it gets its colour; ``band`` and the name of a filter is another."""
+ROLES: Final = ("data", "second", "third", "model", "reference", "event", "flagged", "context")
+"""What a curve or a mark is in its panel, by which it gets its colour; ``band`` and the name of a filter is another.
+
+``context`` is what lies pale behind the others: spectra of other nights, stars of the field.
+"""
 
 _SPELLED: Final = {"uJy": "µJy", "Angstrom": "Å", "um": "µm"}
 _PLACES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
@@ -50,6 +53,8 @@ class Axis:
         ``magnitude`` is drawn upside down, ``time`` holds MJD (UTC, mid-exposure).
     limits
         Lowest and highest value shown, in this order also of magnitudes; None where the data say it.
+    reverse
+        Whether it runs from high to low, as right ascension on the sky; magnitudes do so by themselves.
 
     Raises
     ------
@@ -62,6 +67,7 @@ class Axis:
     unit: str = ""
     scale: Scale = "linear"
     limits: tuple[float, float] | None = None
+    reverse: bool = False
 
     def __post_init__(self) -> None:
         _known("scale", self.scale, get_args(Scale))
@@ -264,6 +270,8 @@ class Heatmap:
         What is pointed out.
     note
         A sentence below the panel.
+    text
+        What is written in the cells, ny rows of nx texts, or None.
 
     Raises
     ------
@@ -282,12 +290,19 @@ class Heatmap:
     stretch: Stretch = "linear"
     marks: Sequence[Mark] = ()
     note: str = ""
+    text: Sequence[Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         what = f"the panel {self.title!r}"
         _known("stretch", self.stretch, get_args(Stretch))
         object.__setattr__(self, "values", _numbers(f"values of {what}", self.values, ndim=2))
         object.__setattr__(self, "marks", tuple(self.marks))
+        if self.text is not None:
+            text = tuple(tuple(map(str, row)) for row in self.text)
+            if [len(row) for row in text] != [self.values.shape[1]] * len(self.values):
+                msg = f"the text of {what} has rows of {[len(row) for row in text]} for values {self.values.shape}"
+                raise DataError(msg)
+            object.__setattr__(self, "text", text)
         extent = _extent(what, self.extent, self.values.shape)
         object.__setattr__(self, "extent", extent)
         for name, n, (low, high) in zip(
@@ -334,6 +349,8 @@ class ImageStack:
         First and last border in x, then in y; by default pixels are counted, the centre of the first one 0.
     value
         What the colours count.
+    start
+        Number of the image that is shown first.
 
     Raises
     ------
@@ -352,6 +369,7 @@ class ImageStack:
     note: str = ""
     extent: tuple[float, float, float, float] = None  # type: ignore[assignment] # there in every stack
     value: Axis = field(default_factory=lambda: Axis("value"))
+    start: int = 0
 
     def __post_init__(self) -> None:
         what = f"the panel {self.title!r}"
