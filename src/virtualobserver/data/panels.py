@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 
-__all__ = ["ROLES", "Axis", "Curve", "Facts", "Heatmap", "ImageStack", "Mark", "Panel", "Series"]
+__all__ = ["ROLES", "Axis", "Curve", "Facts", "Heatmap", "ImageStack", "Mark", "Panel", "Series", "Style"]
 
 Scale: TypeAlias = Literal["linear", "log", "magnitude", "time"]
 Style: TypeAlias = Literal["points", "line", "steps", "bars"]

@@ -60,7 +60,7 @@ def event_panels(night: Night, event: Event) -> list[Panel]:
     since = stack.mjd - path["mjd0"]
     x, y = path["x0"] + path["vx"] * since, path["y0"] + path["vy"] * since
     frame = int(np.argmin(np.abs(stack.mjd - event.peak_mjd)))
-    psi, phi = likelihood_along(open_likelihoods(stack), x, y)
+    psi, phi = (np.asarray(part, np.float64) for part in likelihood_along(open_likelihoods(stack), x, y))
     seen = np.flatnonzero(phi > 0)
     peak = Mark("line", x=float(stack.mjd[frame]))
     title = f"{path['likelihood']:.1f} in {path['n_obs']} images, {path['rate']:.1f} arcsec/h"
@@ -228,8 +228,8 @@ def _residuals(night: Night, x: FloatArray, y: FloatArray, psi: FloatArray, phi:
     for one in strong.tolist():
         with np.errstate(all="ignore"):
             chance = np.where(near.phi[one] > 0, near.psi[one] / np.sqrt(near.phi[one]), -np.inf)
-        row, column = np.unravel_index(int(np.argmax(chance[1:-1, 1:-1])), (size - 2, size - 2))
-        row, column = int(row) + 1, int(column) + 1
+        row, column = divmod(int(np.argmax(chance[1:-1, 1:-1])), size - 2)
+        row, column = row + 1, column + 1
         at = (
             corner[one, 0] + column + _vertex(chance[row, column - 1 : column + 2]) - x[one],
             corner[one, 1] + row + _vertex(chance[row - 1 : row + 2, column]) - y[one],
