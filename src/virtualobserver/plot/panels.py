@@ -112,17 +112,20 @@ def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
     single = [panel for panel in panels if not _is_film(panel)]
     lone = None
     if len(single) % 2:  # where images come first, the last is left over: they need no width
-        lone = single[-1] if isinstance(single[0], ImageStack) else single[0]
+        lone = len(single) - 1 if isinstance(single[0], ImageStack) else 0
+    singles = 0
     rows: list[list[Panel]] = []
     half: list[Panel] = []
     waiting: list[Panel] = []
     for panel in panels:
         if _is_film(panel):
             waiting.append(panel)
-        elif panel is lone:
-            rows.append([panel])
         else:
-            half.append(panel)
+            if singles == lone:
+                rows.append([panel])
+            else:
+                half.append(panel)
+            singles += 1
         if len(half) == 2:
             rows.append(half)
             half = []

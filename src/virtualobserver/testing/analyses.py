@@ -126,9 +126,9 @@ class AnalysisSuite(Suite):
         """
         quiet = noise(strong, 1)
         loud = injected(strong, quiet)
-        before = prints(loud)
         events = searched(strong, loud).detections
         assert events
+        before = prints(loud)
         for event in (events[0], events[-1]):
             shown = strong.panels(loud, strong.contract.aux, strong.settings, event)
             assert_panels(shown)

@@ -63,12 +63,21 @@ def event_panels(night: Night, event: Event) -> list[Panel]:
     psi, phi = (np.asarray(part, np.float64) for part in likelihood_along(open_likelihoods(stack), x, y))
     seen = np.flatnonzero(phi > 0)
     peak = Mark("line", x=float(stack.mjd[frame]))
+    rings = (
+        [Mark("point", x=float(stack.mjd[frame]), y=psi[frame] / phi[frame] ** 0.5)] if phi[frame] > 0 else []
+    )
     title = f"{path['likelihood']:.1f} in {path['n_obs']} images, {path['rate']:.1f} arcsec/h"
     flux, error, unit = physical(night, psi[seen] / phi[seen], phi[seen] ** -0.5, seen)
     panels: list[Panel] = [
         _sums(stack, [(x, y, frame)], [f"likelihood {title}"]),
         _film(stack, x, y, frame, seen),
-        _strengths("S/N of each image along the path", stack.mjd[seen], {"": psi[seen] / np.sqrt(phi[seen])}, peak),
+        Series(
+            "S/N of each image along the path",
+            MJD,
+            Axis("S/N"),
+            [Curve("", stack.mjd[seen], psi[seen] / np.sqrt(phi[seen]))],
+            [peak, *rings, Mark("line", y=0.0, colour="context")],
+        ),
         Series(
             "light along the path", MJD, Axis("flux", unit),
             [Curve("", stack.mjd[seen], flux, error, colour=f"band {night.band}")],
@@ -204,11 +213,6 @@ def _film(stack: Stack, x: FloatArray, y: FloatArray, frame: int, seen: NDArray[
 def _box() -> tuple[float, float, float, float]:
     end = _RADIUS + 0.5
     return -end, end, -end, end
-
-
-def _strengths(title: str, mjd: FloatArray, curves: dict[str, FloatArray], peak: Mark) -> Series:
-    drawn = [Curve(name, mjd, snr) for name, snr in curves.items()]
-    return Series(title, MJD, Axis("S/N"), drawn, [peak, Mark("line", y=0.0, colour="context")])
 
 
 def _residuals(night: Night, x: FloatArray, y: FloatArray, psi: FloatArray, phi: FloatArray) -> Series | None:
