@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from virtualobserver.errors import DataError
+from virtualobserver.data.show import facts_html, figure_html
+from virtualobserver.errors import DataError, VirtualObserverError
 from virtualobserver.models.base import Base, created_at, json_dict, key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from virtualobserver.data.panels import Panel
     from virtualobserver.models.product import Product
     from virtualobserver.models.source import Source
 
@@ -87,14 +89,32 @@ class Detection(Base):
     source: Mapped[Source] = relationship(viewonly=True)
     product: Mapped[Product | None] = relationship(viewonly=True)
 
+    def panels(self, *, told: bool = True) -> list[Panel]:
+        """Return what to see of this detection as plain data, an injected one with what was put in.
+
+        Parameters
+        ----------
+        told
+            Whether, of an injected event, the last panel says what was injected.
+
+        Raises
+        ------
+        DataError
+            If the row came from no project.
+        """
+        if self._scope is None or self._scope.panels is None:
+            msg = f"only a project knows what detection {self.id} was found in: `project.panels({self.id})`"
+            raise DataError(msg)
+        return self._scope.panels(self.id, told=told)
+
     def plot(self, **options: object) -> Figure:
-        """Draw the event; one that came from a project as its analysis draws it, an injected one with what was put in.
+        """Draw the event; one that came from a project as its panels, an injected one with what was put in.
 
         Parameters
         ----------
         **options
-            Of `virtualobserver.plot.detection`: ``curve`` draws the event in that light curve, the others tell
-            how light curves are drawn.
+            ``title`` and ``figsize`` (inches). With ``curve``, a light curve, the event is drawn in that one: all
+            options are then of `virtualobserver.plot.detection`.
 
         Raises
         ------
@@ -111,6 +131,21 @@ class Detection(Base):
         if self.product is not None:
             options = {"curve": self.product.data} | options
         return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "analysis": self.analysis,
+            "kind": self.kind,
+            "peak": f"{self.peak_mjd:.5f} MJD (UTC)",
+            "S/N": f"{self.snr:.2f}",
+            "filter": self.band,
+        }
+        title = f"Detection {self.id}" + (" (injected)" if self.injection_id is not None else "")
+        shown = facts_html(title, {name: value for name, value in facts.items() if value})
+        try:
+            return shown + figure_html(self.plot())
+        except VirtualObserverError:
+            return shown  # what it was found in is gone
 
 
 class Classification(Base):
