@@ -28,6 +28,7 @@ from virtualobserver.catalog.columns import (
 from virtualobserver.catalog.select import evaluate
 from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
+from virtualobserver.config.quantities import plain_row
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
@@ -111,10 +112,18 @@ class Catalog:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Record], **fields: Any) -> Self:
-        """Build from rows: mappings with at least ``name``, ``ra`` and ``dec``."""
+        """Build from rows: mappings with at least ``name``, ``ra`` and ``dec``.
+
+        Values may be quantities, ``ra`` a `SkyCoord` that stands for both, ``epoch`` a `Time`.
+
+        Raises
+        ------
+        ConfigError
+            If a quantity has a unit of another kind, or a position is not one.
+        """
         import pandas as pd
 
-        return cls(pd.DataFrame([dict(row) for row in rows]), **fields)
+        return cls(pd.DataFrame([plain_row(row) for row in rows]), **fields)
 
     @classmethod
     def make_test(cls, n: int = 10, seed: int = 0) -> Self:
@@ -308,8 +317,12 @@ class Catalog:
             frame[self.columns["epoch"]] = jyear
         return replace(self, frame=frame, columns=columns, epoch=jyear)
 
+    @takes_sky(radius="arcsec")
     def nearest(self, ra: float, dec: float, radius: float = 2.0) -> Target | None:
-        """Return the target nearest to a position (deg), or None if none lies within `radius` (arcsec)."""
+        """Return the target nearest to a position (deg), or None if none lies within `radius` (arcsec).
+
+        Quantities are taken as well, and a `SkyCoord` in the place of ``ra`` and ``dec``.
+        """
         if not len(self):
             return None
         chord = 2 * np.sin(np.deg2rad(radius / ARCSEC_PER_DEGREE) / 2)

@@ -10,6 +10,7 @@ from typing import Final, Literal, Self
 import pydantic
 
 from virtualobserver.config.names import legalise
+from virtualobserver.config.quantities import plain_row
 from virtualobserver.config.settings import Settings, address, leaves, setting
 from virtualobserver.config.yamlfile import dump
 from virtualobserver.errors import ConfigError
@@ -61,6 +62,12 @@ class ConeSettings(Settings):
     ra: float = setting(run_only=True, unit="deg", ge=0, lt=360, doc="Right ascension of the centre, ICRS")
     dec: float = setting(run_only=True, unit="deg", ge=-90, le=90, doc="Declination of the centre, ICRS")
     radius: float = setting(run_only=True, unit="deg", gt=0, le=180, doc="Radius")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Value) -> Value:
+        """Take quantities and a `SkyCoord` from Python."""
+        return plain_row(value) if isinstance(value, dict) else value
 
 
 class CatalogSettings(Settings):
@@ -131,6 +138,14 @@ class CatalogSettings(Settings):
     limit: int | None = setting(None, run_only=True, ge=1, doc="Take only so many rows from the top")
     sample: int | None = setting(None, run_only=True, ge=1, doc="Take so many rows at random")
     seed: int = setting(0, run_only=True, ge=0, doc="Seed of the random sample and of made-up targets")
+
+    @pydantic.field_validator("rows", mode="before")
+    @classmethod
+    def _plain_rows(cls, value: Value) -> Value:
+        """Take quantities and a `SkyCoord` from Python."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(plain_row(row) if isinstance(row, dict) else row for row in value)
 
     @pydantic.model_validator(mode="after")
     def _one_origin(self) -> Self:
