@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.catalog.columns import (
     check_epochs,
@@ -284,6 +284,10 @@ class Catalog:
         away = _unit_vectors(self.ra, self.dec) - _unit_vectors(np.array([ra]), np.array([dec]))
         chord = 2 * np.sin(np.deg2rad(radius) / 2)
         return self._rows(np.flatnonzero(np.linalg.norm(away, axis=1) <= chord * (1 + 1e-12)))
+
+    def take(self, chosen: ArrayLike) -> Self:
+        """Return the rows for which a boolean mask of shape (n,) is true."""
+        return self._rows(np.flatnonzero(np.asarray(chosen, dtype=bool)))
 
     def limit(self, n: int) -> Self:
         """Return the first `n` rows."""
