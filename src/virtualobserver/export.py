@@ -55,8 +55,8 @@ class Maker:
         Kinds and roles of the products that an analysis searches; empty for a survey.
     levels
         What the parts of a survey's units are: ``("night", "frame")``.
-    instrument
-        Name of a survey's instrument.
+    facility, instrument
+        Names of a survey's telescope and instrument.
     site
         Where a survey's telescope stands, if that is one place.
     mpc_code
@@ -70,6 +70,7 @@ class Maker:
     makes: frozenset[tuple[str, str]] = frozenset()
     works_on: frozenset[tuple[str, str]] = frozenset()
     levels: tuple[str, ...] = ()
+    facility: str = ""
     instrument: str = ""
     site: Site | None = None
     mpc_code: str = ""

@@ -149,6 +149,6 @@ def test_commands_build_list_and_verify(mpcorb, tmp_path):
     assert "mpcorb@2023-09: 3 orbits of MJD 60200 to 60200" in vo(
         "build", "mpcorb@2023-09", "--file", str(mpcorb)
     )
-    (row,) = json.loads(vo("list", "--format", "json"))
+    (row,) = json.loads(vo("list", "--json"))
     assert (row["name"], row["orbits"], row["file"]) == ("mpcorb@2023-09", 3, "MPCORB.DAT")
     assert "3 orbits are as they were written" in vo("verify", "mpcorb@2023-09")

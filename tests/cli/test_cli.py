@@ -138,13 +138,13 @@ def test_simulated_detections_are_left_out_with_a_hint(vo):
     assert code == 0
     assert "0 detections" in out
     assert "--simulated" in err
-    found = json.loads(vo("detections", "search.yaml", "--simulated", "--format", "json")[1])
+    found = json.loads(vo("detections", "search.yaml", "--simulated", "--json")[1])
     assert {row["source"] for row in found} >= {"one", "two", "three"}
 
 
 def test_detections_of_some_sources_kinds_and_strengths(vo):
     def asked(*options):
-        return json.loads(vo("detections", "search.yaml", "--simulated", "--format", "json", *options)[1])
+        return json.loads(vo("detections", "search.yaml", "--simulated", "--json", *options)[1])
 
     everything = asked()
     strong = sorted(abs(row["snr"]) for row in everything)[len(everything) // 2]
@@ -159,7 +159,7 @@ def test_detections_of_some_sources_kinds_and_strengths(vo):
 def test_sql_answers_in_every_format(vo):
     query = "SELECT name, ra::int AS ra FROM source WHERE ra > 20 AND name LIKE 't%' ORDER BY name"
     assert vo("sql", query, "--format", "csv")[1] == "name,ra\nthree,50\ntwo,30\n"
-    assert json.loads(vo("sql", query, "--format", "json")[1])[0] == {"name": "three", "ra": 50}
+    assert json.loads(vo("sql", query, "--json")[1])[0] == {"name": "three", "ra": 50}
     assert re.search(r"^ +three +50 *$", vo("sql", query)[1], re.MULTILINE)
 
 
@@ -179,7 +179,7 @@ def test_simulate_prints_the_efficiency_and_plot_draws_it(vo, place):
 
 def test_plots_are_pictures(vo, place):
     assert vo("plot", "search.yaml", "one", "--out", "star.png")[0] == 0
-    found = json.loads(vo("detections", "search.yaml", "--simulated", "--format", "json")[1])
+    found = json.loads(vo("detections", "search.yaml", "--simulated", "--json")[1])
     number = next(row["id"] for row in found if row["injection_id"] is None)
     assert vo("plot", "search.yaml", "--detection", number, "--out", "event.png")[0] == 0
     for name in ("star.png", "event.png"):
@@ -260,12 +260,12 @@ def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_what_can_be_used_by_name_is_listed(vo):
-    code, out, _ = vo("list", "--format", "json")
+    code, out, _ = vo("list", "--json")
     rows = {(row["what"], row["name"]): row["description"] for row in json.loads(out)}
     assert code == 0
     assert {("survey", "ztf"), ("analysis", "transients"), ("configuration", "demo")} <= set(rows)
     assert all(rows.values()), [name for name, text in rows.items() if not text]
-    code, out, _ = vo("list", "--projects", "--format", "json")
+    code, out, _ = vo("list", "projects", "--json")
     sources = {row["project"]: row["sources"] for row in json.loads(out)}
     assert code == 0
     assert sources["cli_test"] > 0

@@ -103,7 +103,7 @@ def test_a_new_survey_and_a_new_analysis_find_the_spike_in_a_folder_of_files(vo,
         (place / "mine" / f"{name}.csv").write_text("\n".join(["mjd,flux,error", *lines, ""]))
     code, _, err = vo("run", "own.yaml")
     assert code == 0, err
-    found = json.loads(vo("detections", "own.yaml", "--format", "json")[1])
+    found = json.loads(vo("detections", "own.yaml", "--json")[1])
     assert [(row["source"], row["kind"], row["peak_mjd"]) for row in found] == [("a", "spike", 58033.0)]
 
 
@@ -119,7 +119,7 @@ def test_sql_writes_parquet_that_reads_back(vo):
 
 @pytest.mark.parametrize("suffix", READERS)
 def test_exported_detections_read_back_in_every_format(vo, place, suffix):
-    wanted = json.loads(vo("detections", "whole.yaml", "--simulated", "--format", "json")[1])
+    wanted = json.loads(vo("detections", "whole.yaml", "--simulated", "--json")[1])
     path = place / f"found.{suffix}"
     code, out, _ = vo("export", "whole.yaml", "detections", "--simulated", "--out", path)
     assert code == 0
@@ -133,11 +133,11 @@ def test_prune_removes_what_an_earlier_threshold_found(vo):
     assert vo("run", "whole.yaml", "--set", "analyses.transients.snr_threshold=7")[0] == 0
     assert vo("run", "whole.yaml")[0] == 0
     count = "SELECT count(DISTINCT digest) AS n FROM task WHERE step = 'analyse:transients'"
-    before = json.loads(vo("sql", count, "--format", "json")[1])[0]["n"]
+    before = json.loads(vo("sql", count, "--json")[1])[0]["n"]
     code, out, _ = vo("prune", "--project", "whole")
     assert code == 0
     assert out.strip()
-    assert json.loads(vo("sql", count, "--format", "json")[1])[0]["n"] < before
+    assert json.loads(vo("sql", count, "--json")[1])[0]["n"] < before
     assert vo("verify")[0] == 0
     assert "Nothing to do" in vo("run", "whole.yaml")[1]
 
@@ -163,7 +163,7 @@ def test_a_pruned_role_keeps_its_rows_and_says_how_to_remake_the_files(vo, place
     assert vo("run", "dropped.yaml")[0] == 0
     assert vo("prune", "--role", "reduced", "--project", "dropped")[0] == 0
     left = "SELECT count(*) AS n FROM product p JOIN file f ON f.id = p.file_id WHERE f.path IS NULL"
-    assert json.loads(vo("sql", left, "--format", "json")[1])[0]["n"] == 3
+    assert json.loads(vo("sql", left, "--json")[1])[0]["n"] == 3
     code, _, err = vo("plot", "dropped.yaml", "one", "--out", "one.png")
     assert code == 3
     assert "vo run" in err

@@ -143,7 +143,7 @@ def test_the_command_writes_into_configs_where_there_is_such_a_folder(tmp_path, 
     assert main(["new", "analysis", "spikes"]) == 2
 
 
-@pytest.mark.parametrize("name", ["demo", "ztf_real", "ztf_bulk"])
+@pytest.mark.parametrize("name", ["demo", "folder", "ztf_real", "ztf_bulk"])
 def test_every_configuration_that_comes_with_the_package_loads(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     path = find_config(name)

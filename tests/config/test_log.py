@@ -77,14 +77,14 @@ def test_plain_handlers_of_python_show_text_with_the_values_and_no_secrets(monke
     logger.addHandler(handler)
     logger.setLevel("INFO")
     log = get_logger("virtualobserver.run.x")
-    log.info("task failed", folder="/a b", task=12, said="pl4nted-secret 100%")
+    log.info("task failed", folder="/a b", task=12, unit="", error="pl4nted-secret 100%")
     try:
         raise ValueError("broken")
     except ValueError:
         log.exception("odd")
     hide(handler)
     first, second, *rest = written.getvalue().splitlines()
-    assert first == "INFO virtualobserver.run.x: task failed folder='/a b' task=12 said='*** 100%'"
+    assert first == "INFO virtualobserver.run.x: task failed (folder /a b, task 12): *** 100%"
     assert second == "ERROR virtualobserver.run.x: odd"
     assert rest[-1] == "ValueError: broken"
 

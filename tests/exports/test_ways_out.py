@@ -18,6 +18,8 @@ from virtualobserver.export import Export, Maker
 from virtualobserver.run.views.ways_out import ProjectView, find_way_out, offered, write
 
 WAYS = plugins.names("exports")
+ONE_SOURCE = {"skyportal": "h5", "tom": "csv"}
+"""Those that write one source, with a suffix they take."""
 STAR = {"name": "α star", "ra": 10.5, "dec": -20.25}
 CURVES = {
     "name": "ways_out",
@@ -64,7 +66,7 @@ def test_each_says_what_it_is_and_what_it_needs(name):
 
 @pytest.mark.parametrize("name", WAYS)
 def test_each_refuses_a_project_that_does_not_make_what_it_writes(name, tmp_path, url):
-    survey = str(PLUGINS / "nightly.py") if name == "skyportal" else "demo"
+    survey = str(PLUGINS / "nightly.py") if name in ONE_SOURCE else "demo"
     settings = CURVES | {"name": "other", "observatories": {survey: {}}, "analyses": {}}
     with Project.open(settings, data=tmp_path / "data", url=url) as project:
         way = find_way_out(name)
@@ -76,6 +78,7 @@ def test_each_refuses_a_project_that_does_not_make_what_it_writes(name, tmp_path
 
 SURVEYS = {
     "skyportal": ("demo", {}),
+    "tom": ("demo", {}),
     "kbmod": ("astep", {"archive": "simulated"}),
     "mpc": ("astep", {"archive": "simulated"}),
     "ades": ("astep", {"archive": "simulated"}),
@@ -93,9 +96,9 @@ def test_each_writes_nothing_of_a_project_that_has_not_run(name, tmp_path, url):
         project.import_catalogue()
         way = find_way_out(name)
         assert name in offered(project)
-        if name == "skyportal":
+        if name in ONE_SOURCE:
             with pytest.raises(ValueError, match="no light curve"):
-                write(project, way, tmp_path / "out.h5", options=options_for(way))
+                write(project, way, tmp_path / f"out.{ONE_SOURCE[name]}", options=options_for(way))
         else:
             assert write(project, way, tmp_path / "out", options=options_for(way)) == 0
     assert not [path for path in tmp_path.glob("out*") if path.is_file()]

@@ -82,7 +82,7 @@ def test_the_panels_of_the_manual_are_drawn() -> None:
 
 
 PAGES = ["README.md", "docs/first_search.md", "docs/database.md", "docs/products.md", "docs/add_survey.md"]
-PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md"]
+PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md", "docs/folder.md"]
 
 
 def commands() -> list[tuple[str, str]]:
@@ -130,15 +130,16 @@ def test_python_of_the_guide_runs(tmp_path: Path, url: str, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VO_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("VO_DATABASE_URL", url)
+    pages = ["first_search.md", "database.md", "products.md", "folder.md"]
     ran = []
-    for page in ("first_search.md", "database.md", "products.md"):
+    for page in pages:
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         names: dict[str, Any] = {"__name__": "example"}
         for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
             exec(compile(block, page, "exec"), names)
         names["project"].close()
         ran.append(page)
-    assert ran == ["first_search.md", "database.md", "products.md"]
+    assert ran == pages
     with Project.open("configs/flares.yaml") as project:
         for _, line in commands():
             if statement := re.match(r'vo sql "([^"]+)"', line):

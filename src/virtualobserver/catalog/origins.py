@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
+from virtualobserver.catalog.regions import inside
 from virtualobserver.catalog.remote import (
     PUBLISHED,
     named,
@@ -69,6 +70,8 @@ def read_catalog(
     catalog = _load(settings, folder=folder, cache=cache, refresh=refresh)
     if settings.cone is not None and settings.origin != "cone":
         catalog = catalog.within(settings.cone.ra, settings.cone.dec, settings.cone.radius)
+    if settings.region is not None:
+        catalog = catalog.take(inside(settings.region, catalog.ra, catalog.dec, folder=folder))
     for condition in settings.conditions:
         catalog = catalog.where(condition)
     if settings.sample is not None:

@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.catalog.columns import (
     check_epochs,
@@ -29,6 +29,7 @@ from virtualobserver.catalog.columns import (
 from virtualobserver.catalog.select import evaluate
 from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
+from virtualobserver.config.quantities import plain_row
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.product import Target
 from virtualobserver.errors import CatalogError
@@ -112,10 +113,18 @@ class Catalog:
 
     @classmethod
     def from_rows(cls, rows: Sequence[Record], **fields: Any) -> Self:
-        """Build from rows: mappings with at least ``name``, ``ra`` and ``dec``."""
+        """Build from rows: mappings with at least ``name``, ``ra`` and ``dec``.
+
+        Values may be quantities, ``ra`` a `SkyCoord` that stands for both, ``epoch`` a `Time`.
+
+        Raises
+        ------
+        ConfigError
+            If a quantity has a unit of another kind, or a position is not one.
+        """
         import pandas as pd
 
-        return cls(pd.DataFrame([dict(row) for row in rows]), **fields)
+        return cls(pd.DataFrame([plain_row(row) for row in rows]), **fields)
 
     @classmethod
     def make_test(cls, n: int = 10, seed: int = 0) -> Self:
@@ -277,6 +286,10 @@ class Catalog:
         chord = 2 * np.sin(np.deg2rad(radius) / 2)
         return self._rows(np.flatnonzero(np.linalg.norm(away, axis=1) <= chord * (1 + 1e-12)))
 
+    def take(self, chosen: ArrayLike) -> Self:
+        """Return the rows for which a boolean mask of shape (n,) is true."""
+        return self._rows(np.flatnonzero(np.asarray(chosen, dtype=bool)))
+
     def limit(self, n: int) -> Self:
         """Return the first `n` rows."""
         return self._rows(np.arange(min(n, len(self))))
@@ -309,8 +322,12 @@ class Catalog:
             frame[self.columns["epoch"]] = jyear
         return replace(self, frame=frame, columns=columns, epoch=jyear)
 
+    @takes_sky(radius="arcsec")
     def nearest(self, ra: float, dec: float, radius: float = 2.0) -> Target | None:
-        """Return the target nearest to a position (deg), or None if none lies within `radius` (arcsec)."""
+        """Return the target nearest to a position (deg), or None if none lies within `radius` (arcsec).
+
+        Quantities are taken as well, and a `SkyCoord` in the place of ``ra`` and ``dec``.
+        """
         if not len(self):
             return None
         chord = 2 * np.sin(np.deg2rad(radius / ARCSEC_PER_DEGREE) / 2)

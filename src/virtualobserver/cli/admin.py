@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtualobserver.cli.options import Data, Json
-from virtualobserver.cli.show import note
+from virtualobserver.cli.options import Data, Json, ProjectName
+from virtualobserver.cli.show import note, print_json
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def sweep(data: Data = None, as_json: Json = False) -> None:
     with Workspace(data) as workspace:
         removed = upkeep.sweep(workspace)
     if as_json:
-        typer.echo(json.dumps({"files": removed}, indent=1, ensure_ascii=False))
+        print_json({"files": removed})
         return
     for path in removed:
         typer.echo(f"removed {path}")
@@ -93,11 +92,11 @@ def _tell(report: PruneReport | DeleteReport | Report, *, as_json: bool) -> None
     facts = dataclasses.asdict(report)
     if "problems" in facts:
         facts["ok"] = not facts["problems"]
-    typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    print_json(facts)
 
 
 def delete(
-    project: Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")],
+    project: ProjectName,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     data: Data = None,
     as_json: Json = False,
@@ -142,7 +141,7 @@ def check(data: Data = None, as_json: Json = False) -> None:
         with database.reader().ask("SELECT current_user") as answer:
             account = next(answer.batches)[0][0]
     if as_json:
-        typer.echo(json.dumps({"embedded": embedded, "schema": schema, "reader": account}, indent=1))
+        print_json({"embedded": embedded, "schema": schema, "reader": account})
         return
     kind = "embedded server" if embedded else "server of VO_DATABASE_URL"
     typer.echo(f"{kind} answers; schema {schema} is the right one")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from virtualobserver.cli.options import Config, Data, Set
-from virtualobserver.cli.show import Format, check_binary, note, open_project, print_answer, tell_cut
+from virtualobserver.cli.completion import complete_source
+from virtualobserver.cli.options import Config, Data, Form, Json, Set, Sources, Tabular
+from virtualobserver.cli.show import Format, chosen, note, open_project, print_answer, tell_cut
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-Form = Annotated[Format, typer.Option("--format", help="How to print.")]
 Simulated = Annotated[bool, typer.Option("--simulated", help="Also what is simulated.")]
 Out = Annotated[
     Path, typer.Option("--out", "-o", metavar="FILE", help="File to write; its suffix chooses the format.")
@@ -57,22 +57,21 @@ def register(app: typer.Typer) -> None:
 def detections(
     config: Config,
     *,
-    source: Annotated[
-        list[str] | None, typer.Option("--source", help="Only of this source; may be repeated.")
-    ] = None,
+    source: Sources = None,
     kind: Annotated[
         list[str] | None, typer.Option("--kind", help="Only of this kind; may be repeated.")
     ] = None,
     min_snr: Annotated[float | None, typer.Option("--min-snr", help="Only of at least this S/N.")] = None,
     simulated: Simulated = False,
-    form: Form = Format.table,
+    as_json: Json = False,
+    table: Form = Tabular.table,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
     """Print the detections of the current configuration."""
     from virtualobserver.run.views.tables import detections_query, hidden_detections, sql
 
-    check_binary(form)
+    form = chosen(table, as_json=as_json)
     with open_project(config, data=data, overrides=overrides) as project:
         query, values = detections_query(
             project, simulated=simulated, sources=source or (), kinds=kind or (), min_snr=min_snr
@@ -103,7 +102,8 @@ def detections(
 
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="A query; it cannot change anything.")],
-    form: Form = Format.table,
+    table: Form = Tabular.table,
+    as_json: Json = False,
     limit: Annotated[
         float,
         typer.Option(
@@ -116,7 +116,7 @@ def sql(
     from virtualobserver.errors import QueryError
     from virtualobserver.run.workspace import Workspace
 
-    check_binary(form)
+    form = chosen(table, as_json=as_json)
     as_text = form is not Format.json
     with Workspace(data) as workspace:
         reader = workspace.database.reader()
@@ -257,7 +257,10 @@ def plot(
     *,
     out: Out,
     source: Annotated[
-        str | None, typer.Argument(metavar="[SOURCE]", help="Source whose light curves to draw.")
+        str | None,
+        typer.Argument(
+            metavar="[SOURCE]", help="Source whose light curves to draw.", autocompletion=complete_source
+        ),
     ] = None,
     detection: Annotated[int | None, typer.Option(metavar="ID", help="Detection to draw instead.")] = None,
     population: Annotated[

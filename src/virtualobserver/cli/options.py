@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-__all__ = ["Config", "Data", "Json", "Set", "Workers", "complete_config"]
+from virtualobserver.cli.completion import complete_config, complete_project, complete_source, complete_step
+
+__all__ = [
+    "Config", "Data", "Form", "Json", "Only", "ProjectName", "Set", "Sources", "Step", "Tabular", "Workers",
+]  # fmt: skip
 
 
-def complete_config(incomplete: str) -> list[str]:
-    """Return the configurations that a word may become: files here, and those that come with the package."""
-    from virtualobserver.config.shipped import configs_dir
+class Tabular(StrEnum):
+    """Formats of tables for people and other programs."""
 
-    here = [str(path) for path in sorted(Path().glob("*.y*ml")) + sorted(Path("configs").glob("*.y*ml"))]
-    ours = configs_dir()
-    shipped = sorted(path.stem for path in ours.glob("*.yaml")) if ours else []
-    return [word for word in [*here, *shipped] if word.startswith(incomplete)]
+    table = "table"
+    csv = "csv"
+    parquet = "parquet"
 
 
 Config = Annotated[
@@ -33,5 +35,22 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Change a value for this time; may be repeated."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts: no NaN, times as ISO 8601.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Number of processes.")]
+
+Form = Annotated[Tabular, typer.Option("--format", help="How to print a table.")]
+ProjectName = Annotated[
+    str, typer.Argument(metavar="PROJECT", help="Name of the project.", autocompletion=complete_project)
+]
+Step = Annotated[
+    str | None,
+    typer.Option(help="Only this step: fetch, reduce:demo, analyse ...", autocompletion=complete_step),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this source; may be repeated.", autocompletion=complete_source),
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--source", help="Only of this source; may be repeated.", autocompletion=complete_source),
+]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from virtualobserver.cli.options import Data
-from virtualobserver.cli.show import Format, print_frame
+from virtualobserver.cli.options import Data, Form, Json, Tabular
+from virtualobserver.cli.show import chosen, print_frame
 
 __all__ = ["register"]
 
@@ -43,9 +43,7 @@ def build(
     typer.echo(f"{made.name}: {len(made)} orbits of MJD {low:.0f} to {high:.0f}, {made.folder}")
 
 
-def list_all(
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table, data: Data = None
-) -> None:
+def list_all(table: Form = Tabular.table, as_json: Json = False, data: Data = None) -> None:
     """List the orbits of the data folder."""
     import pandas as pd
 
@@ -60,7 +58,7 @@ def list_all(
         }
         for each in list_orbits(data_root(data))
     ]  # fmt: skip
-    print_frame(pd.DataFrame(rows), form)
+    print_frame(pd.DataFrame(rows), chosen(table, as_json=as_json))
 
 
 def verify(name: Name, data: Data = None) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtualobserver.cli.options import Data
-from virtualobserver.cli.show import Format, print_frame
+from virtualobserver.cli.options import Data, Form, Json, Tabular
+from virtualobserver.cli.show import chosen, print_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,9 +70,7 @@ def build(
     typer.echo(f"{made.name}: {len(made)} stars of {made.epoch:g} in {files} files, {made.path}")
 
 
-def list_all(
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table, data: Data = None
-) -> None:
+def list_all(table: Form = Tabular.table, as_json: Json = False, data: Data = None) -> None:
     """List the extracts of the data folder."""
     import pandas as pd
 
@@ -88,7 +86,7 @@ def list_all(
         }
         for each in list_refcats(data_root(data))
     ]  # fmt: skip
-    print_frame(pd.DataFrame(rows), form)
+    print_frame(pd.DataFrame(rows), chosen(table, as_json=as_json))
 
 
 def verify(name: Name, data: Data = None) -> None:

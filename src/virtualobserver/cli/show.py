@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from virtualobserver.cli.options import Tabular
 from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = [
-    "Format", "LineReporter", "Reporter", "check_binary", "console", "note", "open_project", "print_answer",
-    "print_frame", "reporting", "tell_cut", "to_json",
+    "Format", "LineReporter", "Reporter", "check_binary", "chosen", "console", "note", "open_project",
+    "print_answer", "print_frame", "print_json", "reporting", "tell_cut", "to_json",
 ]  # fmt: skip
 
 SCREEN_ROWS = 1000
@@ -41,6 +44,21 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
+
+
+def chosen(form: Tabular, *, as_json: bool) -> Format:
+    """Return how to print, of the options ``--format`` and ``--json``.
+
+    Raises
+    ------
+    typer.BadParameter
+        If both are given, or Parquet would go to a terminal.
+    """
+    if as_json and form is not Tabular.table:
+        raise typer.BadParameter("either --json or --format", param_hint="--json")
+    found = Format.json if as_json else Format(form.value)
+    check_binary(found)
+    return found
 
 
 def console(*, err: bool = False) -> Console:
@@ -76,7 +94,7 @@ def print_frame(
     from virtualobserver.run.views.export import flat
 
     if form is Format.json:
-        typer.echo(to_json(frame))
+        print_json(frame)
     elif form is Format.csv:
         typer.echo(flat(frame).to_csv(index=False), nl=False)
     elif form is Format.parquet:
@@ -131,13 +149,38 @@ def check_binary(form: Format) -> None:
 def tell_cut(rows: int | None = None) -> None:
     """Say that a table was cut."""
     of = "" if rows is None else f" of {rows}"
-    note(f"the first {SCREEN_ROWS} rows{of} are shown; --format csv, json or parquet gives all of them")
+    note(
+        f"the first {SCREEN_ROWS} rows{of} are shown; --format csv, --format parquet or --json gives all of them"
+    )
 
 
-def to_json(frame: pd.DataFrame) -> str:
-    """Return a list of objects, one for each row; unknown values are null."""
-    text = frame.to_json(orient="records", date_format="iso", double_precision=15)
-    return json.dumps(json.loads(text), ensure_ascii=False, indent=1)
+def to_json(value: object) -> str:
+    """Return anything as JSON: tables are lists of objects, numbers that are none null, times ISO 8601."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=1, allow_nan=False, default=str)
+
+
+def print_json(value: object) -> None:
+    """Print anything as JSON on standard output."""
+    typer.echo(to_json(value))
+
+
+def _plain(value: object) -> Value:
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(value, pd.DataFrame):
+        return [_plain(row) for row in value.to_dict("records")]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _print_table(frame: pd.DataFrame, title: str) -> None:

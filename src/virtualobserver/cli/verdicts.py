@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from virtualobserver.cli.options import Config, Data, Set
-from virtualobserver.cli.show import Format, check_binary, note, open_project, print_frame
+from virtualobserver.cli.options import Config, Data, Form, Json, Set, Tabular
+from virtualobserver.cli.show import chosen, note, open_project, print_frame
 from virtualobserver.words import counted
 
 __all__ = ["register"]
@@ -37,7 +37,8 @@ def verdicts(
     user: Annotated[
         str, typer.Option("--user", metavar="NAME", help="Who judged, where the file does not say so.")
     ] = "",
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    table: Form = Tabular.table,
+    as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     overrides: Set = None,
     data: Data = None,
@@ -52,7 +53,7 @@ def verdicts(
         raise typer.BadParameter("either --import or --export", param_hint="--export")
     if out is not None and out.exists() and not force:
         raise typer.BadParameter(f"{out} is there already; --force replaces it", param_hint="--export")
-    check_binary(form)
+    form = chosen(table, as_json=as_json)
     with open_project(config, data=data, overrides=overrides) as project:
         if source is not None:
             added, known = import_verdicts(project, source, user=user)

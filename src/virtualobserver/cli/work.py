@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from virtualobserver.cli.options import Config, Data, Json, Set, Workers
-from virtualobserver.cli.show import Format, note, open_project, print_frame, reporting, to_json
+from virtualobserver.cli.completion import complete_config
+from virtualobserver.cli.options import Config, Data, Json, Only, Set, Step, Workers
+from virtualobserver.cli.show import Format, note, open_project, print_frame, print_json, reporting, to_json
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = ["register", "run_project"]
+
+SomeConfig = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CONFIG]", help="YAML file, or the name of one in configs/.", autocompletion=complete_config
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +38,8 @@ def register(app: typer.Typer) -> None:
 def run(
     config: Config,
     *,
-    step: Annotated[str | None, typer.Option(help="Only this step: fetch, reduce:demo, analyse ...")] = None,
-    only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this source; may be repeated.")
-    ] = None,
+    step: Step = None,
+    only: Only = None,
     redo: Annotated[bool, typer.Option("--redo", help="Do again what is done.")] = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Look again where nothing was found, and redo what is stale.")
@@ -50,7 +56,7 @@ def run(
         options = {"step": step, "only": only or (), "redo": redo, "refresh": refresh}
         summary, seconds = run_project(project, quiet=as_json, **options)
         if as_json:
-            typer.echo(json.dumps(_as_dict(summary, seconds), indent=1, default=str))
+            print_json(_as_dict(summary, seconds))
         else:
             _print_summary(summary, seconds)
         _warn_unknown(project, only or ())
@@ -139,16 +145,7 @@ def simulate(
         table = project.efficiency()
         sample = _sample(project)
         if as_json:
-            typer.echo(
-                json.dumps(
-                    {
-                        **_as_dict(summary, seconds),
-                        "efficiency": json.loads(to_json(table)),
-                        "population": {name: json.loads(to_json(one)) for name, one in sample.items()},
-                    },
-                    default=str,
-                )
-            )
+            print_json({**_as_dict(summary, seconds), "efficiency": table, "population": sample})
         else:
             _print_summary(summary, seconds)
             if table.empty:
@@ -207,10 +204,10 @@ def config(
     if schema:
         surveys, analyses = list(settings.observatories), list(settings.analyses)
         found = json_schema(resolve, observatories=surveys, analyses=analyses)
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        print_json(found)
         return
     if as_json:
-        typer.echo(json.dumps(settings.to_dict(), indent=1, ensure_ascii=False))
+        print_json(settings.to_dict())
         return
     import pandas as pd
 
@@ -221,21 +218,39 @@ def config(
     print_frame(pd.DataFrame(rows, columns=["key", "value", "unit", "from"]), Format.table)
 
 
-def status(config: Config, overrides: Set = None, data: Data = None, as_json: Json = False) -> None:
-    """Print the number of tasks by step and status, why tasks are empty, and what was left out."""
+def status(
+    config: SomeConfig = None,
+    *,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Tell again and again, with rate and time left, until all is done."),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, help="Of --watch: seconds from one time to the next.")
+    ] = 5.0,
+    overrides: Set = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Print the number of tasks by step and status, why tasks are empty, and what was left out.
+
+    Without a configuration: of every project of the data folder.
+    """
+    from virtualobserver.cli import progress
+
+    if config is None:
+        if watch or overrides:
+            raise typer.BadParameter("--watch and --set need a configuration", param_hint="CONFIG")
+        progress.all_projects(data, as_json=as_json)
+        return
     with open_project(config, data=data, overrides=overrides) as project:
+        if watch:
+            progress.watch(project, interval, as_json=as_json)
+            return
         table = project.status()
         notes = project.notes()
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    str(step): {str(k): v if isinstance(v, str) else int(v) for k, v in row.items()}
-                    for step, row in table.iterrows()
-                },
-                indent=1,
-            )
-        )
+        print_json({step: row.to_dict() for step, row in table.iterrows()})
         return
     print_frame(table.drop(columns="reasons").reset_index(names="step"), Format.table)
     for step, reasons in table["reasons"].items():
@@ -284,8 +299,7 @@ def log(
     if facts.get("listed") is not None:
         facts["listed"] = f"{len(json.loads(facts['listed']))} files in the archive"
     if as_json:
-        parts = {"inputs": json.loads(to_json(made_from)), "results": json.loads(to_json(made))}
-        typer.echo(json.dumps({**facts, **parts}, indent=1))
+        print_json({**facts, "inputs": made_from, "results": made})
         return
     trace = facts.pop("traceback")
     for name, value in facts.items():

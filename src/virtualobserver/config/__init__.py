@@ -16,6 +16,7 @@ from virtualobserver.config.project import (
     ColumnSettings,
     ConeSettings,
     ProjectSettings,
+    RegionSettings,
     RunSettings,
     SimulateSettings,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Overrides",
     "Parameters",
     "ProjectSettings",
+    "RegionSettings",
     "Resolved",
     "Resolver",
     "Row",

@@ -24,6 +24,8 @@ _ROOT: Final = "virtualobserver"
 _EVENT: Final = "virtualobserver_event"
 """Attribute of a log record that holds the values of an event."""
 _OF_HANDLERS: Final = frozenset({"event", "logger", "level", "timestamp", "exception"})
+_ENDS: Final = ("reason", "error")
+"""Values that end the sentence of an event."""
 logging.getLogger(_ROOT).addHandler(logging.NullHandler())
 
 
@@ -114,12 +116,16 @@ class _Events(logging.Formatter):
 
 
 def _as_record(_: object, __: str, event: MutableMapping[str, Value]) -> tuple[tuple[str], RecordDict]:
-    """Turn an event into a record of `logging`: text that any handler can show, and the values for our own.
+    """Turn an event into a record of `logging`: a sentence that any handler can show, and the values for our own.
 
     Logger, level and time are left out of the text, as every handler has them.
     """
-    values = {key: value for key, value in event.items() if key not in _OF_HANDLERS}
-    text = " ".join([str(event.get("event", "")), *(f"{key}={value!r}" for key, value in values.items())])
+    values = {
+        key: value for key, value in event.items() if key not in _OF_HANDLERS and value not in ("", None)
+    }
+    ends = [str(values.pop(key)) for key in _ENDS if key in values]
+    told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
+    text = ": ".join([str(event.get("event", "")) + (f" ({told})" if told else ""), *ends])
     if event.get("exception"):
         text += f"\n{event['exception']}"
     return (text,), {"extra": {_EVENT: dict(event)}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final, Literal, Self
 import pydantic
 
 from virtualobserver.config.names import legalise
+from virtualobserver.config.quantities import plain_row
 from virtualobserver.config.settings import Settings, address, leaves, setting
 from virtualobserver.config.yamlfile import dump
 from virtualobserver.errors import ConfigError
@@ -21,6 +23,7 @@ __all__ = [
     "ColumnSettings",
     "ConeSettings",
     "ProjectSettings",
+    "RegionSettings",
     "RunSettings",
     "SimulateSettings",
 ]
@@ -61,6 +64,29 @@ class ConeSettings(Settings):
     ra: float = setting(run_only=True, unit="deg", ge=0, lt=360, doc="Right ascension of the centre, ICRS")
     dec: float = setting(run_only=True, unit="deg", ge=-90, le=90, doc="Declination of the centre, ICRS")
     radius: float = setting(run_only=True, unit="deg", gt=0, le=180, doc="Radius")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Value) -> Value:
+        """Take quantities and a `SkyCoord` from Python."""
+        return plain_row(value) if isinstance(value, dict) else value
+
+
+class RegionSettings(Settings):
+    """A part of the sky: what lies in all that is given is taken."""
+
+    moc: Path | None = setting(
+        None,
+        run_only=True,
+        path=True,
+        doc="Multi-order coverage map (MOC): FITS, JSON or text file; needs the extra moc",
+    )
+    polygon: tuple[tuple[float, float], ...] | None = setting(
+        None, run_only=True, min_length=3, doc="Corners [ra, dec] in degrees (ICRS), joined by great circles"
+    )
+    condition: str | tuple[str, ...] | None = setting(
+        None, run_only=True, doc="Conditions on columns besides, as `where` has them"
+    )
 
 
 class CatalogSettings(Settings):
@@ -125,12 +151,42 @@ class CatalogSettings(Settings):
         None, run_only=True, unit="yr", ge=1800, le=2200, doc="Julian year to move the positions to"
     )
     mag_band: str | None = setting(None, run_only=True, doc="Band of the magnitudes, if no column says so")
-    where: str | tuple[str, ...] | None = setting(
+    where: str | RegionSettings | tuple[str, ...] | None = setting(
         None, run_only=True, doc="Condition on any columns, or several that must all hold: mag < 18"
     )
     limit: int | None = setting(None, run_only=True, ge=1, doc="Take only so many rows from the top")
     sample: int | None = setting(None, run_only=True, ge=1, doc="Take so many rows at random")
     seed: int = setting(0, run_only=True, ge=0, doc="Seed of the random sample and of made-up targets")
+
+    @pydantic.field_validator("rows", mode="before")
+    @classmethod
+    def _plain_rows(cls, value: Value) -> Value:
+        """Take quantities and a `SkyCoord` from Python."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple(plain_row(row) if isinstance(row, dict) else row for row in value)
+
+    @pydantic.field_validator("where", mode="before")
+    @classmethod
+    def _region(cls, value: Value) -> Value:
+        """Read a region by itself, so that what is wrong with it is said of it and not of all that could stand here."""
+        if not isinstance(value, dict):
+            return value
+        if strange := [str(key) for key in value if key not in RegionSettings.model_fields]:
+            near = difflib.get_close_matches(strange[0], RegionSettings.model_fields, 1)
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"valid here: {', '.join(RegionSettings.model_fields)}"
+            )
+            msg = f"unknown key {strange[0]!r}; {hint}"
+            raise ValueError(msg)
+        try:
+            return RegionSettings(**value)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            msg = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise ValueError(msg) from None
 
     @pydantic.model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -151,7 +207,13 @@ class CatalogSettings(Settings):
     @property
     def conditions(self) -> tuple[str, ...]:
         """The conditions that all rows must meet."""
-        return (self.where,) if isinstance(self.where, str) else self.where or ()
+        said = self.where.condition if isinstance(self.where, RegionSettings) else self.where
+        return (said,) if isinstance(said, str) else said or ()
+
+    @property
+    def region(self) -> RegionSettings | None:
+        """The part of the sky that all rows must lie in."""
+        return self.where if isinstance(self.where, RegionSettings) else None
 
 
 class SimulateSettings(Settings):

@@ -72,7 +72,7 @@ class Matches:
         return len(self.index)
 
 
-@takes_sky()
+@takes_sky(many=True)
 def hpx(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     """Return the HEALPix cell of order 29, nested scheme.
 
@@ -175,7 +175,7 @@ def _cone_statement(name: str, names: tuple[str, ...]) -> sa.TextClause:
     )
 
 
-@takes_sky(radius="arcsec")
+@takes_sky(radius="arcsec", many=True)
 def crossmatch(
     session: Session,
     ra: ArrayLike,

@@ -20,12 +20,14 @@ from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import DataError
 
 __all__ = [
+    "GEOCENTRE",
     "Site",
     "barycentric_velocity",
     "bjd_tdb",
     "hjd_utc",
     "light_travel_days",
     "mid_exposure",
+    "mjd_at_telescope",
     "offline_astropy",
 ]
 
@@ -86,6 +88,61 @@ def hjd_utc(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> Fl
     """Heliocentric Julian date in UTC of times (MJD, UTC) at a telescope; see `light_travel_days`."""
     travel = light_travel_days(mjd_utc, ra, dec, site, kind="heliocentric")
     return np.asarray(mjd_utc, dtype=np.float64) + MJD_ZERO_JD + travel
+
+
+GEOCENTRE = Site(0.0, 0.0, -6_378_137.0)
+"""The centre of the Earth: a point of the equator, less the radius of the ellipsoid WGS 84. It stands for a telescope
+on the ground whose place nobody knows, at most 21 ms of light away."""
+
+_ROUNDS = 3
+"""The light travel time changes by 1e-4 of the step in time: 500 s are 5e-10 s after three."""
+
+
+def mjd_at_telescope(
+    mjd: ArrayLike,
+    *,
+    scale: str,
+    place: Literal["telescope", "heliocentre", "barycentre"] = "telescope",
+    position: tuple[float, float] | None = None,
+    site: Site = GEOCENTRE,
+) -> FloatArray:
+    """Return times (MJD, UTC) at a telescope: the way back from `bjd_tdb` and `hjd_utc`.
+
+    Parameters
+    ----------
+    mjd : array_like, shape (n,)
+        Times (MJD) as they came.
+    scale
+        Their scale: ``utc``, ``tai``, ``tt`` or ``tdb``.
+    place
+        Where a clock would have shown them.
+    position
+        Of the star, degrees (ICRS); without it the light travel time stays in.
+    site
+        The telescope.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        NaN where an input is not finite.
+    """
+    given = np.asarray(mjd, dtype=np.float64)
+    at = _to_utc(given, scale)
+    if place == "telescope" or position is None:
+        return at
+    kind: Literal["barycentric", "heliocentric"] = "barycentric" if place == "barycentre" else "heliocentric"
+    for _ in range(_ROUNDS):
+        at = _to_utc(given - light_travel_days(at, *position, site, kind=kind), scale)
+    return at
+
+
+def _to_utc(mjd: FloatArray, scale: str) -> FloatArray:
+    found = np.full(mjd.shape, np.nan)
+    use = np.isfinite(mjd)
+    if use.any():
+        with offline_astropy() as (_, time_class, _):
+            found[use] = time_class(mjd[use], format="mjd", scale=scale).utc.mjd
+    return found
 
 
 def barycentric_velocity(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> FloatArray:

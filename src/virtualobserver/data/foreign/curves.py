@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import lightkurve
     from astropy.time import Time
 
-__all__ = ["curve_to_lightkurve", "curve_to_timeseries", "table_of_lightkurve", "with_mjd"]
+__all__ = ["curve_to_lightkurve", "curve_to_timeseries", "foreign_bits", "table_of_lightkurve", "with_mjd"]
 
 _NAMES: Final = (("quality", "archive_quality"), ("flux_error", "flux_err"), ("flags", "quality"))
 """Our columns and those of lightkurve, in the order in which they are renamed."""
@@ -128,11 +128,11 @@ def table_of_lightkurve(curve: lightkurve.LightCurve) -> astropy.table.Table:
         _rename(table, [(theirs, ours) for ours, theirs in reversed(_NAMES)])
     else:
         _rename(table, [("flux_err", "flux_error")])
-        table["flags"] = _foreign_bits(table["quality"])
+        table["flags"] = foreign_bits(table["quality"])
     return table
 
 
-def _foreign_bits(quality: object) -> Array:
+def foreign_bits(quality: object) -> Array:
     """Return bit 1 for all that another mission has a word against; what is hidden is not good."""
     hidden = np.asarray(getattr(quality, "mask", False))
     values = np.asarray(getattr(quality, "unmasked", quality))

@@ -101,6 +101,7 @@ def _survey(step: Step) -> Maker:
         step.plugin,
         makes=frozenset(made),
         levels=tuple(step.levels),
+        facility=plugin.facility,
         instrument=plugin.instrument,
         site=plugin.place,
         mpc_code=plugin.mpc_code,

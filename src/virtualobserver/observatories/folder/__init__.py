@@ -1,0 +1,151 @@
+"""Light curves that people have: tables of any format we read, a file a star or one table of many.
+
+Columns, units, bands and the time scale are said in the configuration, nothing of them is guessed; files of TESS and
+Kepler are known by their presets. Positions come from the target list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from virtualobserver.data.contract import SurveyContract
+from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.io.listing import stamps
+from virtualobserver.observatories.folder.curves import curves_of, product_of
+from virtualobserver.observatories.folder.find import Index
+from virtualobserver.observatories.folder.places import place_of
+from virtualobserver.observatories.folder.settings import FolderSettings
+from virtualobserver.observatories.folder.simulate import table_of
+from virtualobserver.observatory import Client, Landed, VirtualObservatory
+from virtualobserver.typing import RecordDict
+
+__all__ = ["FolderSettings", "VirtualFolder"]
+
+
+class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
+    """Light curves of any origin, one product a season and band."""
+
+    name: ClassVar[str] = "folder"
+    version: ClassVar[str] = "1"
+    facility: ClassVar[str] = "as the files say"
+    batch: ClassVar[int] = 50
+    contract: ClassVar[SurveyContract] = SurveyContract(options={"units": {"flux": "mJy"}})
+
+    def __init__(self, settings: FolderSettings | None = None, **options: object) -> None:
+        super().__init__(settings, **options)
+        self._index: tuple[dict[str, str], Index] | None = None
+
+    def catalogue(self, client: Client) -> list[RecordDict]:
+        """List the stars of the folder, with the positions that FITS headers or columns tell.
+
+        Raises
+        ------
+        ConfigError
+            If no file tells the position of a star: it has to come from a list.
+        """
+        rows: list[RecordDict] = []
+        for name, found in self._indexed(client).names.items():
+            place = place_of(found[0], self.settings)
+            if place is None:
+                msg = f"{found[0].path} tells no position of {name}; list the stars in catalog: {{file: …}}"
+                raise ConfigError(msg)
+            rows.append({"name": name, "ra": place[0], "dec": place[1]})
+        return rows
+
+    def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
+        """Find the light curves of targets in folders; nothing is ever written there.
+
+        Yields
+        ------
+        (target, Raw)
+            A file, or the part of a table that is the star's.
+        (target, Missing)
+            No star of the folder has its name.
+        """
+        if client.origin == "simulated":
+            for target in targets:
+                yield from self.simulate_raw([target], client.rng(target.name))
+            return
+        if not client.folders:
+            msg = (
+                "observatories.folder.archive: name the folder of the light curves; there is no live archive"
+            )
+            raise ConfigError(msg)
+        try:
+            index = self._indexed(client)
+            index.names  # noqa: B018 - reads the tables
+        except DataError as error:
+            yield from ((target, error) for target in targets)
+            return
+        for target in targets:
+            found = index.of(target)
+            yield from ((target, one.raw()) for one in found)
+            if not found:
+                yield target, index.missing()
+
+    def listing(
+        self, targets: Sequence[Target], client: Client
+    ) -> Iterator[tuple[Target, Mapping[str, str]]]:
+        """Say which files are of each target: its own, or all tables of many stars."""
+        index = self._indexed(client)
+        everything = stamps(path for path, _, _ in index.files) if index.one_table else {}
+        for target in targets:
+            yield target, everything if index.one_table else stamps(index.paths_of(target))
+
+    def reduce(
+        self, raws: Sequence[RawRef], aux: Aux, settings: FolderSettings
+    ) -> Sequence[Product[TimeSeries]]:
+        """Make a light curve of each season and band, in µJy where the unit can become that.
+
+        Raises
+        ------
+        InvalidFile, BadKeyword
+            With the file, what is wrong with it, and what to say in the configuration.
+        """
+        parts: dict[tuple[str, str], list[TimeSeries]] = {}
+        for raw in raws:
+            for series, band, curve in curves_of(raw, aux, settings):
+                parts.setdefault((series, band), []).append(curve)
+        return [
+            product_of(series, band, _joined(curves, band))
+            for (series, band), curves in sorted(parts.items())
+        ]
+
+    def simulate_raw(
+        self, targets: Iterable[Target], rng: np.random.Generator
+    ) -> Iterator[tuple[Target, Raw]]:
+        """Make a CSV table for each target, of two bands, with the columns that the settings name."""
+        for target in targets:
+            yield target, Raw(f"{target.name}.csv", "csv", table_of(self.settings, rng))
+
+    def _indexed(self, client: Client) -> Index:
+        """Return what the folders hold; a file that came, went or changed makes it be looked at again."""
+        now = stamps(path for folder in client.folders for path in Path(folder).rglob("*"))
+        if self._index is None or self._index[0] != now:
+            self._index = (now, Index(tuple(client.folders), self.settings))
+        return self._index[1]
+
+
+def _joined(curves: Sequence[TimeSeries], band: str) -> TimeSeries:
+    if len(curves) == 1:
+        return curves[0]
+    units, names = {curve.flux_unit for curve in curves}, [set(curve.columns) for curve in curves]
+    if len(units) > 1:
+        msg = f"light curves of one band ({band or 'none'}) have the units {', '.join(sorted(units))}; say one in units"
+        raise DataError(msg)
+    shared = [name for name in curves[0].columns if all(name in there for there in names)]
+    columns = {name: np.concatenate([curve[name] for curve in curves]) for name in shared}
+    order = np.argsort(columns["mjd"], kind="stable")
+    meta = {**curves[0].meta, "file": [curve.meta["file"] for curve in curves]}
+    first = curves[0]
+    return TimeSeries(
+        {name: values[order] for name, values in columns.items()},
+        units={name: unit for name, unit in first.units.items() if name in shared},
+        meta=meta, band=band, flux_unit=first.flux_unit,
+    )  # fmt: skip

@@ -1,0 +1,322 @@
+"""From a table of any origin to light curves: times, fluxes, bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.columns import units_of
+from virtualobserver.conventions import (
+    FLAG_NOT_FINITE,
+    MAD_TO_SIGMA,
+    MAG_TO_FLUX,
+    MJD_ZERO_JD,
+    SECONDS_PER_DAY,
+    UNIT_FLUX,
+)
+from virtualobserver.data.foreign.curves import foreign_bits
+from virtualobserver.data.product import Product, RawRef
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.data.units import unit_of
+from virtualobserver.errors import BadKeyword
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.lightcurves.statistics import light_curve_statistics, mad
+from virtualobserver.maths.photometry import flux_error_from_mag, flux_from_mag
+from virtualobserver.maths.times import GEOCENTRE, Site, mjd_at_telescope, offline_astropy
+from virtualobserver.observatories.folder.read import frame_of, known_unit, need, numbers, texts
+from virtualobserver.observatories.folder.settings import NO_PRESET, PRESETS, FolderSettings, TimeSettings
+from virtualobserver.observatory import Aux
+from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Layout", "curves_of", "product_of"]
+
+FloatArray = NDArray[np.float64]
+
+_OURS: Final = ("flux", "flux_error", "mag", "mag_error", "band", "quality", "exptime", "ra", "dec", "series")
+_WANTED: Final = {"exptime": "s", "ra": "deg", "dec": "deg", "light_travel": "d", "time": "d"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is where, of settings and preset: ``names`` of columns by what they hold, and the times."""
+
+    names: dict[str, str]
+    time: TimeSettings
+    band: str
+
+    @classmethod
+    def of(cls, settings: FolderSettings) -> Layout:
+        """Put settings over the preset; what neither says is in `names` only if it is set."""
+        preset = PRESETS.get(settings.preset, NO_PRESET)
+        said = {name: value for name, value in settings.columns if isinstance(value, str)}
+        names = {**preset.columns, **said}
+        time = preset.time if settings.time == TimeSettings() else settings.time
+        band = preset.band if settings.band is None else settings.band
+        return cls(names, time, band)
+
+    def column(self, frame: pd.DataFrame, what: str) -> str | None:
+        """Return the column that holds something: the one that is set, else one of our name if there is one."""
+        return self.names.get(what) or (what if what in _OURS and what in frame else None)
+
+
+def curves_of(raw: RawRef, aux: Aux, settings: FolderSettings) -> Iterator[tuple[str, str, TimeSeries]]:
+    """Yield series, band and light curve for each of them in a piece of raw data.
+
+    Epochs without a time are left out, those without a flux flagged, and those out of order sorted; `aux` counts
+    them.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is none that can be read.
+    BadKeyword
+        If a column is missing or is text, or a unit is not known or not one of its kind.
+    """
+    frame = frame_of(raw, settings.columns.object)
+    layout = Layout.of(settings)
+    table = _Table(frame, layout, settings, raw.archive_id)
+    columns, unit = table.columns()
+    meta: RecordDict = {"flux": "total", "file": raw.archive_id}
+    columns |= table.times(aux, meta)
+    bands = table.labels("band", str(raw.header.get("band", "")) or layout.band)
+    series = table.labels("series", str(raw.header.get("series", "")))
+    timed = np.isfinite(columns["mjd"])
+    aux.note("epochs without a time", int((~timed).sum()))
+    lost = (columns["flags"][timed] & FLAG_NOT_FINITE) != 0
+    aux.note("epochs whose flux or error is not a number", int(lost.sum()))
+    for one, band in sorted(set(zip(series[timed].tolist(), bands[timed].tolist(), strict=True))):
+        rows = np.flatnonzero(timed & (series == one) & (bands == band))
+        yield (
+            one,
+            band,
+            _curve({name: values[rows] for name, values in columns.items()}, band, unit, meta, aux),
+        )
+
+
+def product_of(series: str, band: str, curve: TimeSeries) -> Product[TimeSeries]:
+    """Return a light curve with its summary numbers; magnitudes are told of fluxes in µJy only."""
+    numbers = light_curve_statistics(
+        curve.mjd, curve.flux, curve.flux_error, flags=curve.flags, exptime=curve.columns.get("exptime")
+    ).as_columns()
+    if curve.flux_unit != UNIT_FLUX:
+        numbers = {name: None if name.startswith("mag_") else value for name, value in numbers.items()}
+    name = "_".join(part for part in (series, band) if part)
+    return Product(curve, series=name, band=band, statistics=numbers)
+
+
+def _curve(columns: dict[str, Array], band: str, unit: str, meta: RecordDict, aux: Aux) -> TimeSeries:
+    mjd = columns["mjd"]
+    if np.any(np.diff(mjd) < 0):
+        aux.note("epochs not in order of time, sorted", int((np.diff(mjd) < 0).sum()))
+        order = np.argsort(mjd, kind="stable")
+        columns = {name: values[order] for name, values in columns.items()}
+    again = np.concatenate(([False], _same(columns)))
+    if again.any():
+        aux.note("rows that repeat the one before, left out", int(again.sum()))
+        columns = {name: values[~again] for name, values in columns.items()}
+    aux.note("epochs at a time that occurs twice, kept", int((np.diff(columns["mjd"]) == 0).sum()))
+    units = {**units_of(columns), "flux": unit, "flux_error": unit}
+    return TimeSeries(columns, units=units, meta=meta, band=band, flux_unit=unit)
+
+
+def _same(columns: dict[str, Array]) -> NDArray[np.bool_]:
+    """Whether each row but the first is the one before, in time, flux and error."""
+    same: NDArray[np.bool_] = np.diff(columns["mjd"]) == 0
+    for name in ("flux", "flux_error"):
+        same &= columns[name][1:] == columns[name][:-1]
+    return same
+
+
+@dataclass(frozen=True)
+class _Table:
+    frame: pd.DataFrame
+    layout: Layout
+    settings: FolderSettings
+    name: str
+
+    def labels(self, what: str, otherwise: str) -> NDArray[np.str_]:
+        column = self.layout.column(self.frame, what)
+        if column is None:
+            return np.full(len(self.frame), otherwise)
+        return texts(self.frame, column, what, self.name)
+
+    def columns(self) -> tuple[dict[str, Array], str]:
+        """Return all columns but the times, and the unit of the flux."""
+        flux, error, unit, more = self._fluxes()
+        columns: dict[str, Array] = {"flux": flux, "flux_error": error, **more}
+        columns["flags"] = self._flags(flux, error)
+        for what in ("exptime", "ra", "dec"):
+            if (column := self.layout.column(self.frame, what)) is not None:
+                columns[what] = self._converted(column, what)
+        if "exptime" not in columns and self.settings.exptime is not None:
+            columns["exptime"] = np.full(len(self.frame), self.settings.exptime)
+        if (quality := self.layout.column(self.frame, "quality")) is not None:
+            columns["quality"] = self._quality(quality)[0]
+        for name in self.settings.columns.keep:
+            values = need(self.frame, name, "keep", self.name)
+            text = values.dtype == object
+            columns.setdefault(name, texts(self.frame, name, "keep", self.name) if text else
+                               numbers(self.frame, name, "keep", self.name))  # fmt: skip
+        return columns, unit
+
+    def _fluxes(self) -> tuple[FloatArray, FloatArray, str, dict[str, Array]]:
+        if (column := self.layout.column(self.frame, "flux")) is None:
+            if self.layout.column(self.frame, "mag") is None:
+                need(self.frame, "flux", "flux", self.name)  # says which columns there are
+            return self._from_mags()
+        flux = numbers(self.frame, column, "flux", self.name)
+        unit = self._unit("flux", column)
+        if unit is None:
+            msg = f"{self.name}: nothing says the unit of the flux; say units: {{flux: mJy}}, or '' if it is relative"
+            raise BadKeyword(msg)
+        error = self._error("flux", flux)
+        factor, error_factor = 1.0, 1.0
+        error_column = self.layout.column(self.frame, "flux_error")
+        theirs = self._unit("flux_error", error_column) if error_column is not None else None
+        if theirs is not None:
+            error_factor = self._factor(theirs, unit, "flux_error")
+        if unit and unit_of(unit).is_equivalent(UNIT_FLUX):
+            factor, unit = self._factor(unit, UNIT_FLUX, "flux"), UNIT_FLUX
+        return flux * factor, error * error_factor * factor, unit, {}
+
+    def _from_mags(self) -> tuple[FloatArray, FloatArray, str, dict[str, Array]]:
+        mag = numbers(self.frame, self.layout.column(self.frame, "mag") or "mag", "mag", self.name)
+        error = self._error("mag", mag)
+        if self.settings.magnitudes == "ab":
+            return (
+                flux_from_mag(mag),
+                flux_error_from_mag(mag, error),
+                UNIT_FLUX,
+                {"mag": mag, "mag_error": error},
+            )
+        known = mag[np.isfinite(mag)]
+        zero = float(np.median(known)) if known.size else 0.0
+        flux = flux_from_mag(mag, zero_point=zero)
+        return flux, flux * error * MAG_TO_FLUX, "", {}
+
+    def _error(self, what: str, values: FloatArray) -> FloatArray:
+        column = self.layout.column(self.frame, f"{what}_error")
+        if column is not None:
+            return numbers(self.frame, column, f"{what}_error", self.name)
+        if self.settings.errors == "column":
+            msg = (
+                f"{self.name}: no column of errors; there are {', '.join(map(str, self.frame.columns))}; say "
+                f"which in columns: {{{what}_error: …}}, or errors: scatter takes the scatter of neighbours"
+            )
+            raise BadKeyword(msg)
+        known = values[np.isfinite(values)]
+        scatter = mad(np.diff(known)) * MAD_TO_SIGMA / np.sqrt(2.0)
+        return np.full(values.size, scatter)
+
+    def _unit(self, what: str, column: str) -> str | None:
+        """Return the unit of a column as settings or file say; None if neither does."""
+        said = dict(self.settings.units).get(what)  # type: ignore[call-overload]
+        found = self.frame.attrs.get("units", {}).get(column) if said is None else said
+        return None if found is None else known_unit(str(found), what, self.name)
+
+    def _factor(self, unit: str, wanted: str, what: str) -> float:
+        from astropy.units import UnitConversionError
+
+        try:
+            return float(unit_of(unit).to(unit_of(wanted)))
+        except UnitConversionError:
+            msg = f"{self.name}: the unit of {what} is {unit!r}, which cannot become {wanted or 'a pure number'!r}"
+            raise BadKeyword(msg) from None
+
+    def _converted(self, column: str, what: str) -> FloatArray:
+        values = numbers(self.frame, column, what, self.name)
+        unit = self._unit(what, column)
+        return values if not unit else values * self._factor(unit, _WANTED[what], what)
+
+    def _flags(self, flux: FloatArray, error: FloatArray) -> NDArray[np.int64]:
+        flags = np.where(np.isfinite(flux) & np.isfinite(error), 0, FLAG_NOT_FINITE).astype(np.int64)
+        column = self.layout.column(self.frame, "quality")
+        return flags if column is None else flags | self._quality(column)[1]
+
+    def _quality(self, column: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the bits as they came, and ours."""
+        values = numbers(self.frame, column, "quality", self.name)
+        hidden = ~np.isfinite(values)
+        bits = np.where(hidden, 0, values).astype(np.int64)
+        judged = bits if self.settings.quality_bits is None else bits & self.settings.quality_bits
+        return bits, foreign_bits(np.ma.MaskedArray(judged, mask=hidden))
+
+    def times(self, aux: Aux, meta: RecordDict) -> dict[str, Array]:
+        """Return ``mjd`` at the telescope, and ``bjd_tdb`` where the times are that; `meta` says what was done."""
+        how = self.layout.time
+        column = self.layout.names.get("time", "mjd")
+        if how.scale is None and column != "mjd":
+            msg = (
+                f"{self.name}: nothing says what the times in {column!r} are; say it, such as "
+                "time: {format: jd, scale: tdb, place: barycentre}"
+            )
+            raise BadKeyword(msg)
+        scale = how.scale or "utc"
+        mjd = self._mjd(column, how, scale) + self._to_middle(how)
+        found: dict[str, Array] = {}
+        if scale == "tdb" and how.place == "barycentre":
+            found["bjd_tdb"] = mjd + MJD_ZERO_JD
+        told, travel = "none", self.layout.names.get("light_travel")
+        position = None
+        if travel is not None and travel in self.frame:
+            found["mjd"] = mjd_at_telescope(mjd - self._converted(travel, "light_travel"), scale=scale)
+            told = f"column {travel} taken out"
+        else:
+            if how.place != "telescope":
+                position = _position(aux)
+                told = "left in, as the star has no position" if position is None else "taken out"
+            site = GEOCENTRE if how.site is None else Site(*how.site)
+            found["mjd"] = mjd_at_telescope(mjd, scale=scale, place=how.place, position=position, site=site)
+            if position is not None and how.site is None:
+                told += ", at the centre of the Earth"
+            if told.startswith("left in"):
+                aux.note(
+                    "epochs whose light travel time is left in, as the star has no position", int(mjd.size)
+                )
+        meta["time"] = {"scale": scale, "place": how.place, "light_travel": told}
+        return found
+
+    def _mjd(self, column: str, how: TimeSettings, scale: str) -> FloatArray:
+        if how.format == "iso":
+            return self._mjd_of_text(texts(self.frame, column, "time", self.name), column, scale)
+        values = numbers(self.frame, column, "time", self.name)
+        unit = dict(self.settings.units).get("time")
+        if unit:
+            values = values * self._factor(known_unit(unit, "time", self.name), "d", "time")
+        # the zero first: a Julian date as one float is good to 40 µs only
+        return np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
+
+    def _mjd_of_text(self, values: NDArray[np.str_], column: str, scale: str) -> FloatArray:
+        found = np.full(len(values), np.nan)
+        use = values != ""
+        with offline_astropy() as (_, time_class, _):
+            try:
+                if use.any():
+                    found[use] = time_class(values[use], scale=scale).mjd
+            except ValueError as error:
+                msg = f"{self.name}: column {column!r} for time is not ISO 8601: {error}"
+                raise BadKeyword(msg) from None
+        return found
+
+    def _to_middle(self, how: TimeSettings) -> FloatArray | float:
+        if how.moment == "middle":
+            return 0.0
+        column = self.layout.column(self.frame, "exptime")
+        if column is None and self.settings.exptime is None:
+            msg = f"{self.name}: time: {{moment: {how.moment}}} needs an exposure time; say exptime"
+            raise BadKeyword(msg)
+        length = self.settings.exptime if column is None else self._converted(column, "exptime")
+        half = np.asarray(length, dtype=np.float64) / (2 * SECONDS_PER_DAY)
+        return np.asarray(half if how.moment == "start" else -half)
+
+
+def _position(aux: Aux) -> tuple[float, float] | None:
+    star = aux.target
+    return None if star.ra is None or star.dec is None else (star.ra, star.dec)

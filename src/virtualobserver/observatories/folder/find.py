@@ -1,0 +1,144 @@
+"""Which files of the folders are light curves, and whose."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from virtualobserver.data.product import Missing, Raw, Target
+from virtualobserver.errors import ConfigError, DataError, InvalidFile
+from virtualobserver.io.listing import files_below
+from virtualobserver.io.tables import format_of
+from virtualobserver.maths.astrometry.positions import normal_name
+from virtualobserver.observatories.folder.read import rows_of, table_at
+from virtualobserver.observatories.folder.settings import NO_PRESET, PRESETS, FolderSettings
+from virtualobserver.typing import RecordDict
+
+__all__ = ["Found", "Index"]
+
+_PARTS: Final = ("object", "band", "series")
+_SHOWN: Final = 3
+"""Names of the archive that the reason of a missing star tells, so that a wrong spelling is seen."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The light curve of a star: a file, or the rows of one."""
+
+    path: Path
+    name: str
+    key: str = ""
+    band: str = ""
+    series: str = ""
+    relative: str = ""
+
+    def raw(self) -> Raw:
+        """Describe it; it stays where it is."""
+        header: RecordDict = {"band": self.band, "series": self.series}
+        archive_id = f"{self.relative}#{self.key}" if self.key else self.relative
+        return Raw(
+            archive_id, format_of(self.path), path=self.path, in_place=True, key=self.key, header=header
+        )
+
+
+class Index:
+    """The light curves of one or several folders, by the names of their stars.
+
+    Raises
+    ------
+    InvalidFile
+        If a folder is not there.
+    ConfigError
+        If the pattern of names cannot be one.
+    """
+
+    def __init__(self, folders: Sequence[Path], settings: FolderSettings) -> None:
+        preset = PRESETS.get(settings.preset, NO_PRESET)
+        self._settings = settings
+        self._prefix = preset.prefix if settings.prefix is None else settings.prefix
+        self._pattern = settings.files or preset.files
+        matching = _compiled(self._pattern) if self._pattern else None
+        self.files: list[tuple[Path, str, dict[str, str]]] = []
+        for folder in folders:
+            if not folder.is_dir():
+                msg = f"archive folder {folder} does not exist; check the setting archive"
+                raise InvalidFile(msg)
+            for path in files_below([folder]):
+                relative = path.relative_to(folder).as_posix()
+                if (parts := self._parts(relative, matching)) is not None:
+                    self.files.append((path, relative, parts))
+        self._by_name: dict[str, list[Found]] | None = None
+
+    @property
+    def one_table(self) -> bool:
+        """Whether files hold many stars, told apart by a column."""
+        return self._settings.columns.object is not None
+
+    @property
+    def names(self) -> dict[str, list[Found]]:
+        """Light curves by the name of their star as the archive has it."""
+        if self._by_name is None:
+            found: dict[str, list[Found]] = {}
+            for path, relative, parts in self.files:
+                for one in self._curves(path, relative, parts):
+                    found.setdefault(one.name, []).append(one)
+            self._by_name = found
+        return self._by_name
+
+    def of(self, target: Target) -> list[Found]:
+        """Return the light curves of a target: those of its name or of one of its other names."""
+        wanted = {normal_name(name) for name in (target.name, *target.aliases)}
+        return [one for name, found in self.names.items() if normal_name(name) in wanted for one in found]
+
+    def paths_of(self, target: Target) -> list[Path]:
+        """Return the files that may hold a target; no table is opened."""
+        return (
+            [path for path, _, _ in self.files] if self.one_table else [one.path for one in self.of(target)]
+        )
+
+    def missing(self) -> Missing:
+        """Say why there is nothing for a target."""
+        names = list(self.names)
+        if not names:
+            like = f"file like {self._pattern}" if self._pattern else "table that we read"
+            return Missing(f"the archive folder holds no {like}; see the settings archive and files")
+        shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+        return Missing(f"none of the {len(names)} stars of the archive folder has its name (there: {shown})")
+
+    def _parts(self, relative: str, matching: re.Pattern[str] | None) -> dict[str, str] | None:
+        name = relative.rsplit("/", 1)[-1]
+        try:
+            format_of(Path(name))
+        except DataError:
+            return None
+        if matching is None:
+            return {"object": unquote(re.sub(r"\.gz$", "", name, flags=re.IGNORECASE).rsplit(".", 1)[0])}
+        hit = matching.fullmatch(relative if "/" in self._pattern else name)
+        return None if hit is None else {part: unquote(text) for part, text in hit.groupdict().items()}
+
+    def _curves(self, path: Path, relative: str, parts: dict[str, str]) -> Iterator[Found]:
+        facts = {"band": parts.get("band", ""), "series": parts.get("series", ""), "relative": relative}
+        column = self._settings.columns.object
+        if column is None:
+            yield Found(path, self._name(parts.get("object", "")), **facts)
+            return
+        for key in rows_of(table_at(path), column, str(path)):
+            yield Found(path, self._name(key), key=key, **facts)
+
+    def _name(self, name: str) -> str:
+        return f"{self._prefix}{int(name)}" if self._prefix and name.isdigit() else name
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of file names as a regular expression; each part stands for some characters, none of them /."""
+    text = re.escape(pattern).replace(r"\*", "[^/]*?")
+    for part in _PARTS:
+        text = text.replace(rf"\{{{part}\}}", f"(?P<{part}>[^/]+?)", 1)
+    if r"\{" in text or (r"(?P<object>" not in text and "*" not in pattern and pattern.count("{")):
+        msg = f"files: {pattern!r}: {{object}}, {{band}} and {{series}} may stand in it, each once"
+        raise ConfigError(msg)
+    return re.compile(text, re.IGNORECASE)

@@ -1,0 +1,122 @@
+"""Tables of any format as columns, with units; one that holds many stars is read once."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.data.units import unit_of
+from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.io.tables import read_any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from virtualobserver.data.product import RawRef
+
+__all__ = ["frame_of", "known_unit", "need", "numbers", "rows_of", "table_at", "texts"]
+
+_SPELLINGS: Final = {"e-/s": "electron/s", "e/s": "electron/s", "e-": "electron"}
+"""Units as NASA's missions write them, and as astropy does."""
+
+
+def table_at(path: Path) -> pd.DataFrame:
+    """Return a table; the last two are kept, as many stars of one table are asked for one after the other."""
+    state = path.stat()
+    return _table(path, (state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _table(path: Path, state: tuple[int, int]) -> pd.DataFrame:  # noqa: ARG001 - a changed file is another one
+    return read_any(path)
+
+
+def frame_of(raw: RawRef, column: str | None) -> pd.DataFrame:
+    """Return the table of a piece of raw data, or the rows of its star."""
+    if raw.path is None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"table.{raw.format}"
+            path.write_bytes(raw.read())
+            return read_any(path)
+    if column is None or not raw.key:
+        return read_any(raw.path)
+    frame = table_at(raw.path)
+    rows = rows_of(frame, column, raw.archive_id).get(raw.key)
+    found = frame.iloc[[] if rows is None else rows]
+    found.attrs = frame.attrs
+    return found
+
+
+def rows_of(frame: pd.DataFrame, column: str, name: str) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of each star of a table of many, found once a table."""
+    known = frame.attrs.setdefault("rows of", {})
+    if column not in known:
+        keys = np.array([str(value).strip() for value in need(frame, column, "object", name)], dtype=str)
+        order = np.argsort(keys, kind="stable")
+        found, first = np.unique(keys[order], return_index=True)
+        known[column] = (
+            dict(zip(found.tolist(), np.split(order, first[1:]), strict=True)) if len(keys) else {}
+        )
+    rows: dict[str, NDArray[np.int64]] = known[column]
+    return rows
+
+
+def need(frame: pd.DataFrame, column: str, what: str, name: str) -> pd.Series:
+    """Return a column.
+
+    Raises
+    ------
+    BadKeyword
+        If it is not there; the message names those that are.
+    """
+    if column not in frame:
+        there = ", ".join(map(str, frame.columns)) or "none"
+        msg = (
+            f"{name}: no column {column!r} for {what}; there are {there}; say which in columns: {{{what}: …}}"
+        )
+        raise BadKeyword(msg)
+    return frame[column]
+
+
+def numbers(frame: pd.DataFrame, column: str, what: str, name: str) -> NDArray[np.float64]:
+    """Return a column as numbers, NaN where there is none.
+
+    Raises
+    ------
+    BadKeyword
+        If it is not there or is text.
+    """
+    values = need(frame, column, what, name)
+    try:
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (ValueError, TypeError):
+        msg = f"{name}: column {column!r} for {what} is text, not numbers, such as {values.iloc[0]!r}"
+        raise BadKeyword(msg) from None
+
+
+def texts(frame: pd.DataFrame, column: str, what: str, name: str) -> NDArray[np.str_]:
+    """Return a column as texts, empty where there is none."""
+    values = need(frame, column, what, name)
+    return np.array(["" if hidden else str(value).strip() for value, hidden in
+                     zip(values, values.isna(), strict=True)], dtype=str)  # fmt: skip
+
+
+def known_unit(text: str, what: str, name: str) -> str:
+    """Return a unit as astropy spells it.
+
+    Raises
+    ------
+    BadKeyword
+        If it is none.
+    """
+    plain = _SPELLINGS.get(text.strip(), text.strip())
+    try:
+        return str(unit_of(plain)) if plain else ""
+    except DataError:
+        msg = f"{name}: the unit {text!r} of {what} is not known; say another in units: {{{what}: …}}, such as mJy"
+        raise BadKeyword(msg) from None

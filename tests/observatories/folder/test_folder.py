@@ -1,0 +1,313 @@
+"""Light curves of any origin: what is said of them is done, and what is not said is asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from astropy.time import Time
+
+from virtualobserver import Project
+from virtualobserver.cli import main
+from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_NOT_FINITE, MJD_ZERO_JD
+from virtualobserver.data.product import RawRef, Target
+from virtualobserver.errors import BadKeyword, ConfigError, InvalidFile
+from virtualobserver.maths.times import GEOCENTRE, Site, bjd_tdb, hjd_utc, mjd_at_telescope
+from virtualobserver.observatories.folder import VirtualFolder
+from virtualobserver.observatory import Aux
+
+STAR = Target("star", ra=120.0, dec=15.0)
+TESS_STAR = Target("TIC 261136679", ra=84.291, dec=-80.469)
+
+
+class Folder:
+    """The client of a folder archive, as far as the survey asks it."""
+
+    origin = "folder"
+
+    def __init__(self, path):
+        self.folders = [path]
+
+
+def table(**columns):
+    rows = 30
+    found = {
+        "mjd": 58000.0 + np.arange(rows),
+        "flux": np.linspace(2.0, 3.0, rows),
+        "flux_error": np.full(rows, 0.1),
+    }
+    return pd.DataFrame({**found, **columns})
+
+
+def reduced(folder, target=STAR, **settings):
+    """Return products and notes of a target."""
+    survey = VirtualFolder(**settings)
+    raws = [RawRef.of(raw) for _, raw in survey.fetch([target], Folder(folder))]
+    aux = Aux(target)
+    return survey.reduce(raws, aux, survey.settings), aux.notes
+
+
+def tess_file(path, number=261136679, sector=1, rows=60):
+    """Write a light curve as the TESS pipeline does; return times at the spacecraft (MJD, TDB)."""
+    rng = np.random.default_rng(sector)
+    at = 58325.3 + np.arange(rows) * 120 / 86400
+    correction = np.linspace(1.1e-3, 1.2e-3, rows)
+    time = at + correction - 56999.5
+    time[5] = np.nan
+    flux = rng.normal(1500, 1, rows).astype("f4")
+    flux[7] = np.nan
+    quality = np.zeros(rows, "i4")
+    quality[[3, 9]] = 128, 4096
+    columns = [
+        fits.Column("TIME", "D", unit="BJD - 2457000, days", array=time),
+        fits.Column("TIMECORR", "E", unit="d", array=correction),
+        fits.Column("SAP_FLUX", "E", unit="e-/s", array=flux - 20),
+        fits.Column("PDCSAP_FLUX", "E", unit="e-/s", array=flux),
+        fits.Column("PDCSAP_FLUX_ERR", "E", unit="e-/s", array=np.full(rows, 1, "f4")),
+        fits.Column("QUALITY", "J", array=quality),
+    ]
+    primary = fits.PrimaryHDU()
+    primary.header["RA_OBJ"], primary.header["DEC_OBJ"] = 84.291, -80.469
+    name = f"tess2018206045859-s{sector:04d}-{number:016d}-0120-s_lc.fits"
+    unit = fits.BinTableHDU.from_columns(columns, name="LIGHTCURVE")
+    fits.HDUList([primary, unit]).writeto(path / name)
+    return at
+
+
+def test_files_of_tess_are_read_as_they_are(tmp_path):
+    at = tess_file(tmp_path)
+    tess_file(tmp_path, sector=2)
+    tess_file(tmp_path, number=5)
+    products, notes = reduced(tmp_path, TESS_STAR, preset="tess")
+    assert [product.series for product in products] == ["0001_TESS", "0002_TESS"]
+    curve = products[0].data
+    assert (len(curve), curve.flux_unit, curve.band) == (59, "electron / s", "TESS")
+    keep = np.delete(at, 5)
+    np.testing.assert_allclose(curve.mjd, Time(keep, format="mjd", scale="tdb").utc.mjd, atol=3e-9)
+    assert curve["bjd_tdb"][0] - MJD_ZERO_JD == pytest.approx(at[0] + 1.1e-3, abs=1e-9)
+    assert Counter(curve.flags.tolist()) == {0: 56, FLAG_ARCHIVE: 2, FLAG_NOT_FINITE: 1}
+    assert curve.meta["time"] == {
+        "scale": "tdb",
+        "place": "barycentre",
+        "light_travel": "column TIMECORR taken out",
+    }
+    assert notes["epochs without a time"] == 2
+    assert products[0].statistics["flux_mean"] == pytest.approx(1500, abs=1)
+    assert products[0].statistics["mag_mean"] is None, "electrons have no magnitude"
+    survey = VirtualFolder(preset="tess")
+    rows = {row["name"]: row for row in survey.catalogue(Folder(tmp_path))}
+    assert rows["TIC 261136679"] == {"name": "TIC 261136679", "ra": 84.291, "dec": -80.469}
+    assert set(rows) == {"TIC 261136679", "TIC 5"}
+
+
+def test_only_the_bits_that_are_asked_for_flag(tmp_path):
+    tess_file(tmp_path)
+    products, _ = reduced(tmp_path, TESS_STAR, preset="tess", quality_bits=175)
+    assert np.sum(products[0].data.flags == FLAG_ARCHIVE) == 1
+
+
+def test_files_of_kepler_have_their_own_names_and_zero(tmp_path):
+    at = 55000.0 + np.arange(5)
+    columns = [
+        fits.Column("TIME", "D", array=at + 2e-3 - 54832.5),
+        fits.Column("TIMECORR", "E", unit="d", array=np.full(5, 2e-3)),
+        fits.Column("PDCSAP_FLUX", "E", unit="e-/s", array=np.ones(5)),
+        fits.Column("PDCSAP_FLUX_ERR", "E", unit="e-/s", array=np.ones(5)),
+        fits.Column("SAP_QUALITY", "J", array=[0, 0, 8192, 0, 0]),
+    ]
+    path = tmp_path / "kplr008462852-2009131105131_llc.fits"
+    fits.BinTableHDU.from_columns(columns).writeto(path)
+    (product,), _ = reduced(tmp_path, Target("KIC 8462852"), preset="kepler")
+    np.testing.assert_allclose(product.data.mjd, Time(at, format="mjd", scale="tdb").utc.mjd, atol=1e-8)
+    assert product.data.flags.tolist() == [0, 0, FLAG_ARCHIVE, 0, 0]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "ecsv", "fits", "vot", "parquet", "h5"])
+def test_every_format_of_tables_gives_the_same(tmp_path, suffix):
+    from virtualobserver.io.tables import write_any
+
+    frame = table().rename(columns={"flux": "f"})
+    write_any(frame, tmp_path / f"star.{suffix}")
+    (product,), _ = reduced(tmp_path, columns={"flux": "f"}, units={"flux": "mJy"})
+    curve = product.data
+    assert curve.flux_unit == "uJy"
+    np.testing.assert_allclose(curve.flux, frame["f"] * 1000)
+    np.testing.assert_allclose(curve.flux_error, 100)
+    np.testing.assert_allclose(curve.mjd, frame["mjd"])
+
+
+def test_one_table_of_many_stars_bands_and_series(tmp_path):
+    parts = [table(id=name, filter=band, year=year) for name in (7, 8) for band in "gr" for year in (1, 2)]
+    pd.concat(parts).sample(frac=1, random_state=1).to_parquet(tmp_path / "all.parquet")
+    settings = {"columns": {"object": "id", "band": "filter", "series": "year"}, "units": {"flux": ""}}
+    products, notes = reduced(tmp_path, Target("8"), **settings)
+    assert [(p.series, p.band, len(p.data)) for p in products] == [
+        ("1_g", "g", 30), ("1_r", "r", 30), ("2_g", "g", 30), ("2_r", "r", 30),
+    ]  # fmt: skip
+    assert products[0].data.flux_unit == ""
+    np.testing.assert_allclose(products[0].data.flux, np.linspace(2.0, 3.0, 30))
+    assert notes["epochs not in order of time, sorted"] > 0
+
+
+def test_bands_and_names_come_from_names_of_files(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for band in "gr":
+        table().to_csv(tmp_path / "deep" / f"my%2Fstar_{band}.csv", index=False)
+    products, _ = reduced(
+        tmp_path, Target("my/star"), files="deep/{object}_{band}.csv", units={"flux": "uJy"}
+    )
+    assert [p.band for p in products] == ["g", "r"]
+    with pytest.raises(ConfigError, match="each once"):
+        reduced(tmp_path, files="{object}_{filter}.csv")
+
+
+def test_times_are_brought_to_the_telescope(tmp_path):
+    site = Site(-70.4, -24.6, 2600.0)
+    mjd = 58000.0 + np.linspace(0, 300, 30)
+    for name, jd in (("bjd", bjd_tdb(mjd, 120.0, 15.0, site)), ("hjd", hjd_utc(mjd, 120.0, 15.0, site))):
+        scale, place = ("tdb", "barycentre") if name == "bjd" else ("utc", "heliocentre")
+        table().drop(columns="mjd").assign(t=jd).to_csv(tmp_path / "star.csv", index=False)
+        time = {"format": "jd", "scale": scale, "place": place, "site": [-70.4, -24.6, 2600.0]}
+        settings = {"columns": {"time": "t"}, "units": {"flux": "uJy"}}
+        (product,), _ = reduced(tmp_path, **settings, time=time)
+        np.testing.assert_allclose(product.data.mjd, mjd, atol=2e-9)  # a Julian date is good to 5e-10 d
+        assert ("bjd_tdb" in product.data) == (name == "bjd")
+        (product,), notes = reduced(tmp_path, Target("star"), **settings, time=time)
+        assert "left in" in product.data.meta["time"]["light_travel"]
+        assert notes["epochs whose light travel time is left in, as the star has no position"] == 30
+        assert 1e-4 < np.abs(product.data.mjd - mjd).max() < 0.007
+
+
+def test_an_unknown_site_costs_the_radius_of_the_earth():
+    site, mjd = Site(-70.4, -24.6, 2600.0), 58000.0 + np.linspace(0, 300, 30)
+    back = mjd_at_telescope(
+        bjd_tdb(mjd, 120.0, 15.0, site) - MJD_ZERO_JD, scale="tdb", place="barycentre", position=(120.0, 15.0)
+    )
+    assert 1e-3 < np.abs(back - mjd).max() * 86400 < 0.0215
+    assert GEOCENTRE.height == -6378137.0
+
+
+def test_texts_starts_and_other_units_of_time(tmp_path):
+    iso = Time(table()["mjd"], format="mjd", scale="tai").isot
+    table().drop(columns="mjd").assign(date=iso, exp=2.0).to_csv(tmp_path / "star.csv", index=False)
+    settings = {
+        "columns": {"time": "date", "exptime": "exp"}, "units": {"flux": "uJy", "exptime": "min"},
+        "time": {"format": "iso", "scale": "tai", "moment": "start"},
+    }  # fmt: skip
+    (product,), _ = reduced(tmp_path, **settings)
+    np.testing.assert_allclose(product.data.mjd, table()["mjd"] + (60 - 37) / 86400, atol=1e-8)
+    assert set(product.data["exptime"].tolist()) == {120.0}
+
+
+def test_magnitudes_become_fluxes(tmp_path):
+    frame = table(mag=np.linspace(14, 15, 30), mag_error=0.01).drop(columns=["flux", "flux_error"])
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    (product,), _ = reduced(tmp_path)
+    assert product.data.flux[0] == pytest.approx(10 ** (0.4 * (23.9 - 14)))
+    assert product.statistics["mag_brightest"] == pytest.approx(14)
+    (product,), _ = reduced(tmp_path, magnitudes="other")
+    assert product.data.flux_unit == ""
+    assert np.median(product.data.flux) == pytest.approx(1, rel=0.02)
+    assert product.data.flux_error[3] / product.data.flux[3] == pytest.approx(0.00921, rel=1e-3)
+
+
+def test_errors_may_come_from_the_scatter_of_neighbours(tmp_path):
+    flux = 100 + np.linspace(0, 50, 400) + np.random.default_rng(1).normal(0, 2, 400)
+    frame = pd.DataFrame({"mjd": 58000.0 + np.arange(400), "flux": flux})
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    with pytest.raises(BadKeyword, match=r"no column of errors; there are mjd, flux; .* errors: scatter"):
+        reduced(tmp_path, units={"flux": "uJy"})
+    (product,), _ = reduced(tmp_path, units={"flux": "uJy"}, errors="scatter")
+    assert product.data.flux_error[0] == pytest.approx(2.0, rel=0.15)
+
+
+def test_rows_that_repeat_are_left_out_and_counted(tmp_path):
+    frame = table()
+    other = frame.iloc[[4]].assign(flux=9.0)
+    pd.concat([frame, frame.iloc[[3]], other]).to_csv(tmp_path / "star.csv", index=False)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"}, columns={"keep": []})
+    assert len(product.data) == 31
+    assert notes["rows that repeat the one before, left out"] == 1
+    assert notes["epochs at a time that occurs twice, kept"] == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "settings", "says"),
+    [
+        (
+            table(),
+            {"columns": {"flux": "nope"}},
+            r"no column 'nope' for flux; there are mjd, flux, flux_error",
+        ),
+        (table(), {}, "nothing says the unit of the flux"),
+        (table(), {"units": {"flux": "parrots"}}, "unit 'parrots' of flux is not known"),
+        (table(), {"units": {"flux": "uJy", "flux_error": "s"}}, "unit of flux_error is 's'"),
+        (table(t=1.0), {"columns": {"time": "t"}, "units": {"flux": "uJy"}}, "what the times in 't' are"),
+        (table(flux="a"), {"units": {"flux": "uJy"}}, "'flux' for flux is text, not numbers, such as 'a'"),
+        (table(), {"units": {"flux": "uJy"}, "time": {"scale": "utc", "moment": "end"}}, "exposure time"),
+        (table()[["mjd"]], {}, "no column 'flux' for flux; there are mjd"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(tmp_path, frame, settings, says):
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    with pytest.raises(BadKeyword, match=says):
+        reduced(tmp_path, **settings)
+
+
+def test_an_empty_file_and_a_star_that_is_not_there(tmp_path):
+    (tmp_path / "star.csv").write_text("")
+    with pytest.raises(InvalidFile, match="empty"):
+        reduced(tmp_path, units={"flux": "uJy"})
+    ((_, answer),) = VirtualFolder().fetch([Target("other")], Folder(tmp_path))
+    assert answer.reason == "none of the 1 stars of the archive folder has its name (there: star)"
+    ((_, answer),) = VirtualFolder().fetch([Target("other")], Folder(tmp_path / "nowhere"))
+    assert "does not exist" in str(answer)
+    table().iloc[:0].to_csv(tmp_path / "star.csv", index=False)
+    assert reduced(tmp_path, units={"flux": "uJy"})[0] == []
+    table(flux=np.nan).to_csv(tmp_path / "star.csv", index=False)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert notes["epochs whose flux or error is not a number"] == 30
+    assert set(product.data.flags.tolist()) == {FLAG_NOT_FINITE}
+
+
+@pytest.mark.parametrize("unit", ["electron/s", "", "mJy"])
+def test_a_search_finds_a_flare_in_fluxes_of_any_unit(tmp_path, url, unit):
+    rng = np.random.default_rng(5)
+    flux = rng.normal(100, 1, 200)
+    flux[80:86] += 30
+    frame = pd.DataFrame(
+        {"mjd": 58000.0 + np.arange(200), "flux": flux, "flux_error": 1.0, "ra": 10.0, "dec": 5.0}
+    )
+    (tmp_path / "curves").mkdir()
+    frame.to_csv(tmp_path / "curves" / "star.csv", index=False)
+    settings = {
+        "name": "own", "catalog": {"survey": "folder"},
+        "observatories": {"folder": {"archive": str(tmp_path / "curves"), "units": {"flux": unit}, "band": "r"}},
+        "analyses": {"transients": {"simulate": {"number": 4, "amplitude": [50.0, 60.0], "width": [10.0, 20.0]}}},
+    }  # fmt: skip
+    with Project.open(settings, data=tmp_path / "data", url=url) as project:
+        summary = project.run()
+        assert summary.complete, summary.failures
+        (event,) = project.detections().itertuples()
+        assert (event.kind, event.band) == ("flare", "r")
+        assert 58079 < event.peak_mjd < 58087
+        assert event.parameters["amplitude"] == pytest.approx(30_000 if unit == "mJy" else 30, rel=0.2)
+        assert (event.parameters["mag"] is None) == (unit != "mJy")
+        assert project.efficiency()["found"].sum() >= 3
+        frame.assign(flux=flux + 1).to_csv(tmp_path / "curves" / "star.csv", index=False)
+        assert project.run().notes == [
+            "fetch:folder: 1 source has new or changed files: --refresh reads them"
+        ]
+
+
+def test_the_project_that_comes_along_runs_as_it_is(tmp_path, monkeypatch, url, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    assert main(["new", "project", "folder", "mine"]) == 0
+    assert main(["run", "mine/mine.yaml", "--data", "data"]) == 0
+    with Project.open("mine/mine.yaml", data="data", url=url) as project:
+        (event,) = project.detections().itertuples()
+        assert (event.source, event.kind) == ("example", "flare")
