@@ -12,7 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_BACKGROUND, FLAG_COSMIC_RAY, FLAG_SATURATED
+from virtualobserver.conventions import (
+    FLAG_ARCHIVE,
+    FLAG_BACKGROUND,
+    FLAG_COSMIC_RAY,
+    FLAG_SATURATED,
+    MAD_TO_SIGMA,
+)
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.align import PHASES, resampled
 from virtualobserver.maths.trails.components import fit_components, weighted_components
@@ -39,6 +45,12 @@ RADII: Final = (500.0, 1000.0, 2000.0, 4000.0, np.inf)
 and the whole chip, if it is the telescope that moves."""
 RISEN: Final = 0.2
 """Share of a column that a steady star must fill: below, a tenth of a pixel of image motion is a trend of 1.4."""
+EVENT: Final = 5.0
+"""S/N under the image of a star, from which on samples of a reference are its own affair: one in 2e6 by chance."""
+_NEAR: Final = 0.1
+"""Of the smoothed mark of an event: what lies within 1.3 widths of its edge goes as well."""
+_ROUNDS: Final = 2
+"""Of scaling and clipping: the second sees what events of others had hidden."""
 _FAINT: Final = 1.0
 """S/N of a column, below which no median of a star's light is a scale to divide by."""
 
@@ -158,6 +170,8 @@ def detrend(
     best, rank = np.inf if radius is None else float(radius), 0
     if done.any():
         common = _Common(samples, chosen)
+        for _ in range(_ROUNDS):
+            common.settle(np.inf if radius is None else best)
         best = common.radius() if radius is None else best
         trend[done], spread[done] = common.medians(np.flatnonzero(done), best)
         if mode == "pca":
@@ -202,6 +216,32 @@ class _Common:
         self.begin = samples.along[:, middle] - middle
         self._grids: dict[int, tuple[FloatArray, FloatArray]] = {}
 
+    def settle(self, radius: float) -> None:
+        """Scale references to their trends, and take from them the samples that differ: they have events, too."""
+        from scipy.ndimage import gaussian_filter1d
+
+        samples, chosen = self.samples, self.chosen
+        trend, spread = self.medians(chosen, radius)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = samples.flux[chosen] / np.where(
+                samples.response[chosen] > RISEN, samples.response[chosen] * trend, np.nan
+            )
+            scale = _median(np.where(samples.flat[chosen], level, np.nan))[:, None]
+            noise = samples.flux_error[chosen] / (scale * samples.response[chosen] * trend)
+            pull = (level / scale - 1) / np.hypot(noise, spread)
+            known = np.isfinite(pull)
+            # what the air leaves in all of them is no event of one
+            pull /= np.maximum(MAD_TO_SIGMA * np.nanmedian(np.abs(pull[known])) if known.any() else 1.0, 1.0)
+        width = samples.profile.sigma
+        top = gaussian_filter1d(np.where(known, pull, 0.0), width, axis=1, mode="constant")
+        base = gaussian_filter1d(known * 1.0, width, axis=1, mode="constant")
+        # of a sum under a Gaussian, the noise of one over the square root of 2 sqrt(pi) widths
+        strength = np.abs(top) * np.sqrt(2 * np.sqrt(np.pi) * width) / np.maximum(base, 0.2)
+        event = gaussian_filter1d((strength > EVENT) * 1.0, width, axis=1, mode="constant") > _NEAR
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.relative = np.where(event, np.nan, samples.flux[chosen] / scale)
+        self._grids.clear()
+
     def grid(self, bin_: int) -> tuple[FloatArray, FloatArray]:
         """Return references, and their noise, at the samples of trails of a phase, over what a steady star has there."""
         if bin_ not in self._grids:
@@ -210,7 +250,7 @@ class _Common:
             lowest = np.floor(np.nanmin(self.begin))
             start = lowest + first
             move = start - self.begin[self.chosen]
-            moved = resampled(self.relative, np.clip(move, -1, 1))
+            moved = resampled(self.relative, move)
             along = start + np.arange(moved.shape[1])
             response = self.response(along)
             with np.errstate(divide="ignore", invalid="ignore"):
