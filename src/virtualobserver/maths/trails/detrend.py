@@ -1,7 +1,7 @@
 """What the air and the telescope did to all stars alike, and light curves without it.
 
-Image motion along a trail squeezes and stretches its light: 5 % a column in 0.1 arcsec, many times the photon noise of a
-bright star. It is the same for all, at the same time; where each trail has its pixels differs.
+Image motion along a trail squeezes and stretches its light: 5 % a column in 0.1 arcsec, many times the photon noise of
+a bright star. It is the same for all, at the same time; where each trail has its pixels differs.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ WHOLE: Final = 0.98
 HEAVIEST: Final = 0.2
 """Of all weights that one reference may have, so that no single star is the trend."""
 RADII: Final = (500.0, 1000.0, 2000.0, 4000.0, np.inf)
-"""Pixels that are tried for the radius: 2 to 17 arcmin, about the 1 to 2 arcmin in which image motion by the air is alike,
-and the whole chip, if it is the telescope that moves."""
+"""Pixels that are tried for the radius: 2 to 17 arcmin, about the 1 to 2 arcmin in which image motion by the air is
+alike, and the whole chip, if it is the telescope that moves."""
 RISEN: Final = 0.2
 """Share of a column that a steady star must fill: below, a tenth of a pixel of image motion is a trend of 1.4."""
 EVENT: Final = 5.0
@@ -129,8 +129,8 @@ def detrend(
 
     References are moved onto the grid of each star by the phase of its samples. The trend of a star is their median,
     weighed by exp(-(r / radius)²) / sigma², the star itself left out, or (`pca`) that of all references times up to
-    three weighted principal components of its logarithm (Bailey 2012, PASP 124, 1015), of which the number is that which
-    best predicts what was held back, and the coefficients are those of the star.
+    three weighted principal components of its logarithm (Bailey 2012, PASP 124, 1015), of which the number is that
+    which best predicts what was held back, and the coefficients are those of the star.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def detrend(
         best = common.radius() if radius is None else best
         trend[done], spread[done] = common.medians(np.flatnonzero(done), best)
         if mode == "pca":
-            rank = common.add_components(trend, np.flatnonzero(done), kept, best)
+            rank = common.add_components(trend, np.flatnonzero(done), kept)
     return _divided(samples, kept, trend, spread, count, done, chosen, rank, best, mode)
 
 
@@ -243,7 +243,7 @@ class _Common:
         self._grids.clear()
 
     def grid(self, bin_: int) -> tuple[FloatArray, FloatArray]:
-        """Return references, and their noise, at the samples of trails of a phase, over what a steady star has there."""
+        """Return references at the samples of trails of a phase, over a steady star, and where those samples are."""
         if bin_ not in self._grids:
             # where the samples of such a trail begin: as those of any, at 2 FWHM before the start and up to 1 pixel on
             first = (bin_ + 0.5) / PHASES
@@ -324,15 +324,13 @@ class _Common:
                 best, least = radius, score
         return best
 
-    def add_components(self, trend: FloatArray, rows: IntArray, kept: BoolArray, radius: float) -> int:
+    def add_components(self, trend: FloatArray, rows: IntArray, kept: BoolArray) -> int:
         """Multiply trends by the components that the star itself shows; return how many there are."""
         ratio, along = self.grid(PHASES // 2)
         inner = (along > 0) & (along < self.samples.track.length)
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(np.where(ratio > 0, ratio, np.nan))[:, inner]
             weight = np.where(np.isfinite(logs), 1 / self.sigma[:, None] ** 2, 0.0)
-        mean, _ = self.medians(self.chosen, radius)
-        del mean
         components = weighted_components(np.nan_to_num(logs), weight)
         if not len(components.vectors):
             return 0
@@ -367,7 +365,7 @@ def _shifted(values: FloatArray, shift: IntArray) -> FloatArray:
     return np.where(inside, np.take_along_axis(values, np.clip(at, 0, m - 1), axis=1), np.nan)
 
 
-def _divided(
+def _divided(  # noqa: PLR0917
     samples: TrailSamples, kept: BoolArray, trend: FloatArray, spread: FloatArray, count: IntArray, done: BoolArray,
     chosen: IntArray, rank: int, radius: float, mode: str,
 ) -> Detrended:  # fmt: skip
