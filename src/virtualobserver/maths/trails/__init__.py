@@ -1,1 +1,1 @@
-"""Stars drawn out by a moving telescope: their tracks, where they are, which star each is. Knows no camera, no file."""
+"""Stars drawn out by a moving telescope: tracks, which star is which, their light. Knows no camera and no file."""
