@@ -298,7 +298,9 @@ def _solve(
     known = own > 0
     scale = np.where(known, 1 / np.sqrt(np.where(known, own, 1)), 0.0)
     scaled = diags(scale) @ normal @ diags(scale)
-    ridge = diags(np.where(known, 1e-9, 1.0))  # two stars at one place share the light, instead of +inf and -inf
+    ridge = diags(
+        np.where(known, 1e-9, 1.0)
+    )  # two stars at one place share the light, instead of +inf and -inf
     found, _ = cg(scaled + ridge, scale * right, rtol=_SETTLED, maxiter=500)
     flux = np.where(known, found * scale, np.nan)
     return flux, _errors(normal, known), covered

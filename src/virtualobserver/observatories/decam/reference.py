@@ -89,7 +89,11 @@ class ReferenceSettings(Settings):
         0.5, doc="Part of the stars that are too faint for reference stars", step="calibrate", ge=0, lt=1
     )
     morph_perc: float = setting(
-        0.25, doc="Part of the stars, the roundest ones, that may be reference stars", step="calibrate", gt=0, le=1
+        0.25,
+        doc="Part of the stars, the roundest ones, that may be reference stars",
+        step="calibrate",
+        gt=0,
+        le=1,
     )
     perform_cosmicray_removal: bool = setting(
         False, doc="Cosmic rays are looked for, beside those of the mask", step="calibrate"
@@ -161,7 +165,13 @@ def build_reference(
     flux, error = fit.flux[rows] * rate, fit.flux_error[rows] * rate
     x, y = fit.x[rows], fit.y[rows]
     ra, dec = (np.asarray(part, float) for part in frame.wcs.pixel_to_world_values(x, y))
-    columns: RecordDict = {"star_id": np.zeros(len(rows), np.int64), "ra": ra % 360, "dec": dec, "x": x, "y": y}
+    columns: RecordDict = {
+        "star_id": np.zeros(len(rows), np.int64),
+        "ra": ra % 360,
+        "dec": dec,
+        "x": x,
+        "y": y,
+    }
     columns |= {"flux": flux, "flux_error": error}
     whole = profile_share(profile, radius)
     columns["aperture_flux"] = flux + extra.flux[rows] * rate / whole
@@ -177,12 +187,22 @@ def build_reference(
     clean = ~saturated[rows] & ~galaxy[rows] & (fit.covered[rows] > 0.99)
     columns["is_reference"] = choose_references(columns, shape, clean, own)
     del columns["match"]
-    facts |= {"fwhm": profile.fwhm, "beta": profile.beta, "sky": float(np.median(sky)) / scale, "n_stars": len(rows)}
+    facts |= {
+        "fwhm": profile.fwhm,
+        "beta": profile.beta,
+        "sky": float(np.median(sky)) / scale,
+        "n_stars": len(rows),
+    }
     return Table(columns, REFERENCE_UNITS, {name: value for name, value in facts.items() if name != "gain"})
 
 
 def star_ids(
-    ra: FloatArray, dec: FloatArray, flux: FloatArray, *, gaia: Array | None = None, known: Sequence[Table] = ()
+    ra: FloatArray,
+    dec: FloatArray,
+    flux: FloatArray,
+    *,
+    gaia: Array | None = None,
+    known: Sequence[Table] = (),
 ) -> NDArray[np.int64]:
     """Return permanent numbers of stars: Gaia's, those of earlier catalogues, or of their place, see above.
 
@@ -248,7 +268,9 @@ def choose_references(
     """
     x, y, flux = columns["x"], columns["y"], columns["flux"]
     (ny, nx), edge = shape, own.edge_crit
-    good = clean & (x >= edge * nx) & (x <= (1 - edge) * nx - 1) & (y >= edge * ny) & (y <= (1 - edge) * ny - 1)
+    good = (
+        clean & (x >= edge * nx) & (x <= (1 - edge) * nx - 1) & (y >= edge * ny) & (y <= (1 - edge) * ny - 1)
+    )
     for values, part in (
         (columns["isolation"], own.iso_perc),
         (-flux, 1 - own.flux_perc),
@@ -274,7 +296,11 @@ def profile_share(profile: Moffat, radius: float) -> float:
 def _number(header: Record, *names: str) -> float | None:
     """Return the mean of those keywords that are finite numbers."""
     values = [header.get(name) for name in names]
-    fine = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)]
+    fine = [
+        float(v)
+        for v in values
+        if isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+    ]
     return sum(fine) / len(fine) if fine else None
 
 
@@ -358,7 +384,10 @@ def _photometry(
     fresh = (more.flux * profile.norm > 0.2 * light) & (more.snr > threshold)
     more = more.take(np.flatnonzero(fresh))
     everything = SourceList(
-        *(np.concatenate([getattr(part, name) for part in (found, more)]) for name in found.__dataclass_fields__)
+        *(
+            np.concatenate([getattr(part, name) for part in (found, more)])
+            for name in found.__dataclass_fields__
+        )
     )
     sky = np.asarray(level.level, float)
     start = np.concatenate([fit.x, more.x]), np.concatenate([fit.y, more.y])
@@ -368,7 +397,10 @@ def _photometry(
 
 def _peaks(data: FloatArray, fit: StarFit) -> FloatArray:
     ny, nx = data.shape
-    rows, cols = np.clip(np.rint(fit.y).astype(int), 0, ny - 1), np.clip(np.rint(fit.x).astype(int), 0, nx - 1)
+    rows, cols = (
+        np.clip(np.rint(fit.y).astype(int), 0, ny - 1),
+        np.clip(np.rint(fit.x).astype(int), 0, nx - 1),
+    )
     return np.asarray(uniform_filter(data, 2)[rows, cols])
 
 
@@ -420,7 +452,9 @@ def _vectors(ra: FloatArray, dec: FloatArray) -> FloatArray:
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
 
 
-def _identified(ra: FloatArray, dec: FloatArray, stars: ReferenceStars | None, facts: RecordDict) -> RecordDict:
+def _identified(
+    ra: FloatArray, dec: FloatArray, stars: ReferenceStars | None, facts: RecordDict
+) -> RecordDict:
     match = np.full(len(ra), -1)
     facts["gaia_rms"] = math.nan
     if stars is not None and len(stars):
@@ -448,7 +482,12 @@ def _magnitudes(
 ) -> RecordDict:
     """Return magnitudes with a zero point of Gaia, else of the header, else none."""
     header_zero = facts.pop("header_zero")
-    facts |= {"zero_point": math.nan, "zero_point_error": math.nan, "zero_point_from": "none", "colour_term": 0.0}
+    facts |= {
+        "zero_point": math.nan,
+        "zero_point_error": math.nan,
+        "zero_point_from": "none",
+        "colour_term": 0.0,
+    }
     zero = None
     if stars is not None and facts["band"] in GAIA_TO:
         match = columns["match"]
@@ -474,7 +513,10 @@ def _magnitudes(
             "zero_point": zero.zero_point, "zero_point_error": zero.zero_point_error, "zero_point_from": "gaia",
             "colour_term": zero.colour_term, "zero_point_scatter": zero.scatter, "zero_point_n": zero.n,
         }  # fmt: skip
-        return {"mag": zero.magnitude(flux, 1.0, colour), "mag_error": zero.magnitude_error(flux, error, colour)}
+        return {
+            "mag": zero.magnitude(flux, 1.0, colour),
+            "mag_error": zero.magnitude_error(flux, error, colour),
+        }
     if header_zero is not None:
         facts |= {"zero_point": header_zero, "zero_point_from": "header"}
         return {"mag": plain + header_zero, "mag_error": noise}
@@ -498,4 +540,7 @@ def _colours(ra: FloatArray, dec: FloatArray, columns: Record, companions: Seque
         error = np.where(weight > 0, 1 / np.sqrt(weight), np.nan)
     unknown = columns["saturated"] if "saturated" in columns else np.zeros(len(ra), bool)
     colour = np.where(unknown, np.nan, green - columns["mag"])
-    return {"g_r": colour, "g_r_error": np.where(np.isfinite(colour), np.hypot(error, columns["mag_error"]), np.nan)}
+    return {
+        "g_r": colour,
+        "g_r_error": np.where(np.isfinite(colour), np.hypot(error, columns["mag_error"]), np.nan),
+    }
