@@ -482,7 +482,7 @@ def _identified(
     return columns
 
 
-def _magnitudes(
+def _magnitudes(  # noqa: PLR0917
     flux: FloatArray,
     error: FloatArray,
     columns: Record,

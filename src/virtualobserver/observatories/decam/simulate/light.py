@@ -114,7 +114,7 @@ class Unrest:
 
 
 def unrest_of(sim: SimulationSettings, rng: np.random.Generator, exptime: float, scale: float) -> Unrest:
-    """Return image motion (an Ornstein-Uhlenbeck process) with shaking, clearness and width; `scale` is arcsec/pixel."""
+    """Return image motion (an Ornstein-Uhlenbeck process), shaking, clearness and width; `scale` is arcsec/pixel."""
     n = max(round(sim.steps * exptime), 1)
     step = exptime / n
     time = (np.arange(n) + 0.5) * step
