@@ -6,6 +6,7 @@ the slopes of the profile. The profile is R. C. Moffat's (1969, A&A 3, 455), ell
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,7 +61,7 @@ class Moffat:
     @property
     def fwhm(self) -> float:
         """Geometric mean of the full widths at half maximum, pixels."""
-        return 2 * float(np.sqrt(2 ** (1 / self.beta) - 1)) / float(self.p * self.q - self.r**2) ** 0.25
+        return 2 * math.sqrt(2 ** (1 / self.beta) - 1) / math.sqrt(math.sqrt(self.p * self.q - self.r**2))
 
     @property
     def norm(self) -> float:
@@ -153,10 +154,11 @@ def fit_moffat(
     half = max(int(np.ceil(2.0 * middle)), 4)
     light = image if fitted is None else image - fitted[0].model
     stamps = []
-    for row in rows:
+    for row in rows.tolist():
         stamp = _stamp(light, variance, float(sources.x[row]), float(sources.y[row]), half)
         if stamp is not None and fitted is not None:
-            stamp = (stamp[0] + _alone(fitted, row, sources, half), *stamp[1:])
+            whole: FloatArray = np.add(stamp[0], _alone(fitted, row, sources, half))
+            stamp = (whole, *stamp[1:])
         if stamp is not None:
             stamps.append(stamp)
         if len(stamps) == most:

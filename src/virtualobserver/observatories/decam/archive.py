@@ -511,10 +511,10 @@ def _box(ra: float, dec: float, radius: float) -> list[list[Any]]:
 def _reaches(facts: Record, ra: float, dec: float, radius: float) -> bool:
     from virtualobserver.maths.astrometry.sphere import separation
 
-    place = [facts.get("ra_center"), facts.get("dec_center")]
-    if not all(isinstance(value, int | float) for value in place):
+    east, north = facts.get("ra_center"), facts.get("dec_center")
+    if not (isinstance(east, int | float) and isinstance(north, int | float)):
         return True  # not listed: better looked at than missed
-    return bool(separation(place[0], place[1], ra, dec) <= radius)
+    return bool(separation(east, north, ra, dec) <= radius)
 
 
 def _whole(value: object) -> int | None:

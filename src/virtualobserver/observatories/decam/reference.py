@@ -291,7 +291,7 @@ def choose_references(
 def profile_share(profile: Moffat, radius: float) -> float:
     """Return the part of a point's light within a radius, pixels."""
     width = radius**2 * math.sqrt(profile.p * profile.q - profile.r**2)
-    return 1 - (1 + width) ** (1 - profile.beta)
+    return 1 - math.pow(1 + width, 1 - profile.beta)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -450,8 +450,9 @@ def _pairs(
         return none, none, np.zeros(0)
     ours, theirs = _vectors(ra, dec), _vectors(other_ra, other_dec)
     chord = math.radians(radius / ARCSEC_PER_DEGREE)
-    away, there = cKDTree(theirs).query(ours, distance_upper_bound=chord)
-    _, back = cKDTree(ours).query(theirs)
+    near = cKDTree(theirs).query(ours, distance_upper_bound=chord)
+    away, there = np.asarray(near[0], float), np.asarray(near[1], np.int64)
+    back = np.asarray(cKDTree(ours).query(theirs)[1], np.int64)
     rows = np.flatnonzero(np.isfinite(away))
     rows = rows[back[there[rows]] == rows]
     return rows, there[rows], np.degrees(away[rows]) * ARCSEC_PER_DEGREE
