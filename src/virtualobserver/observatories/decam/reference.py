@@ -65,6 +65,8 @@ GAIA_TO: Final[dict[str, tuple[float, ...]]] = {
 """G minus the SDSS band as a polynomial of BP - RP: Gaia EDR3 documentation, section 5.5.1, table 5.7."""
 COLOURS: Final = (0.3, 2.0)
 """BP - RP in which all of these hold."""
+FIRST_STARS: Final = 10
+"""Stars of the first profile, which only has to be good enough to take neighbours away for the second."""
 FEWEST_ZERO: Final = 8
 """Stars of a zero point, as for every camera of ours."""
 
@@ -343,6 +345,9 @@ def _planes(
             raise BadKeyword(msg)
         scale = float(facts["gain"])
     facts["saturation"] *= scale
+    if not (np.isfinite(data) & (mask == 0)).any():
+        msg = f"CCD {facts['ccd']}: there is no good pixel"
+        raise NotEnoughData(msg)
     if frame.variance is None:
         level = background(data, mask=mask)
         gain = 1.0 if frame.unit == "electron" else facts["gain"] or 4.0
@@ -373,7 +378,7 @@ def _photometry(
     found = find_sources(data, filled, mask=mask, threshold=threshold / 2, fwhm=fwhm, sky=level)
     sky = np.asarray(level.level, float)
     try:
-        profile = fit_moffat(data - sky, filled, found)
+        profile = fit_moffat(data - sky, filled, found, most=FIRST_STARS)
     except NotEnoughData:
         # a few faint stars: a round profile of the header's width does
         narrow = 4 * (2 ** (1 / 3.5) - 1) / fwhm**2
