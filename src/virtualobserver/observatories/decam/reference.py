@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -65,6 +66,8 @@ GAIA_TO: Final[dict[str, tuple[float, ...]]] = {
 """G minus the SDSS band as a polynomial of BP - RP: Gaia EDR3 documentation, section 5.5.1, table 5.7."""
 COLOURS: Final = (0.3, 2.0)
 """BP - RP in which all of these hold."""
+LEAST_COVERED: Final = 0.02
+"""Of the profile of a saturated star on good pixels, below which no fit can tell its light."""
 FIRST_STARS: Final = 10
 """Stars of the first profile, which only has to be good enough to take neighbours away for the second."""
 FEWEST_ZERO: Final = 8
@@ -159,7 +162,15 @@ def build_reference(
     saturated = ((extra.flags & MASK_SATURATED) != 0) | (peak >= facts["saturation"])
     galaxy, sharp = _extended(fit, extra.flux, extra.flux_error, saturated)
     keep = np.isfinite(fit.flux) & (fit.flux > own.threshold * fit.flux_error) & ~sharp
-    keep &= fit.covered > np.where(saturated, 0.02, 0.3)
+    keep &= fit.covered > 0.3
+    # of a star whose middle is lost there is what lies around it: less than it has, but there it is
+    lost = saturated & ~(fit.covered > LEAST_COVERED) & (found.flux > 0)
+    fit = replace(
+        fit,
+        flux=np.where(lost, found.flux, fit.flux),
+        flux_error=np.where(lost, found.flux_error, fit.flux_error),
+    )
+    keep |= lost | (saturated & (fit.covered > LEAST_COVERED) & (fit.flux > own.threshold * fit.flux_error))
     inside = (fit.x > -0.5) & (fit.x < shape[1] - 0.5) & (fit.y > -0.5) & (fit.y < shape[0] - 0.5)
     keep &= inside
     rows = np.flatnonzero(keep)[np.argsort(-fit.flux[keep], kind="stable")]
