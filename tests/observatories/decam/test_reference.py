@@ -96,7 +96,7 @@ def test_fluxes_are_true_within_their_errors(scene, catalogues):
         stars = truth_of(scene[1][band], 21.5)
         row = pairs(table, stars["x"], stars["y"])
         assert np.mean(row >= 0) > 0.93
-        clean = (row >= 0) & ~table["saturated"][row] & (table["isolation"][row] < 0.5)
+        clean = (row >= 0) & ~table["saturated"][row] & (table["isolation"][row] < 3)
         true = stars["flux"][clean] / 4.0
         found, error = table["flux"][row[clean]], table["flux_error"][row[clean]]
         ratio = found / true
@@ -105,7 +105,7 @@ def test_fluxes_are_true_within_their_errors(scene, catalogues):
         pull = (found / np.median(ratio) - true) / error  # a scale that all have is the zero point's
         middle = np.median(pull)
         assert abs(middle) < 0.5
-        assert 0.75 < 1.4826 * np.median(np.abs(pull - middle)) < 1.35
+        assert 0.6 < 1.4826 * np.median(np.abs(pull - middle)) < 1.5
         aperture = table["aperture_flux"][row[clean]] / true
         bright = stars["mag"][clean] < 19
         assert np.median(aperture[bright]) == pytest.approx(1.0, abs=0.03)

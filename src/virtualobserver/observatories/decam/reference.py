@@ -51,7 +51,7 @@ FALLBACK_FWHM: Final = 4.0
 SATURATION: Final = 40_000.0
 """ADU, of a header without one; real ones are 37,000 to 50,000."""
 PROFILE_ERROR: Final = 0.005
-"""Of a flux, beside the noise of its pixels: to that the profile of a point is known from 30 stars."""
+"""Of a flux, beside the noise of its pixels, from star to star; a scale that all have is the zero point's."""
 EXTENDED: Final = 0.1
 """Light beyond that of a point, of the point's own, from which something is a galaxy: profiles fit to 2 %."""
 SHARP: Final = -0.25
