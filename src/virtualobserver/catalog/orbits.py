@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.catalog.bodies import BodiesSeen
 from virtualobserver.conventions import MJD_ZERO_JD
-from virtualobserver.errors import CatalogError, ChecksumMismatch, InvalidFile
+from virtualobserver.errors import CatalogError, ChecksumMismatch, ConfigError, InvalidFile
 from virtualobserver.io.atomic import new_folder
 from virtualobserver.maths.ephemeris.brightness import SLOPE, magnitude
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of
@@ -218,12 +218,15 @@ class LocalOrbits:
         dec: float,
         radius: float,
         *,
-        site: Site,
+        site: Site | None,
         code: str,  # noqa: ARG002 - the place is enough
     ) -> BodiesSeen:
         """Return the bodies in a field; see `KnownBodies`."""
         from virtualobserver.maths.ephemeris.seen import Observer, in_field
 
+        if site is None:
+            msg = f"{self.label}: where bodies are seen depends on the telescope's longitude, latitude and height"
+            raise ConfigError(msg)
         rows, found = in_field(self.states, Observer.at(mjd, site), ra, dec, radius)
         if not rows.size:
             return BodiesSeen.none(mjd.size)

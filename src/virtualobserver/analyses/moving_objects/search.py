@@ -25,6 +25,7 @@ from virtualobserver.analyses.moving_objects.tracks import linked_result, tracks
 from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data.cards import place_in
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -63,7 +64,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (
         ("lightcurve", "mover"),
@@ -104,7 +105,8 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
             if linked is None:
                 return Result(properties={"n_images": len(usable_tables(products)), "n_movers": 0})
             asked = settings.method == "ssos" and settings.ssos.fixed_aper_mags
-            return linked_result(linked, colours=settings.ssos.reference_filter if asked else None)
+            colours = settings.ssos.reference_filter if asked else None
+            return linked_result(linked, method=settings.method, colours=colours)
         searched = self._searched(products, settings)
         if searched is None:
             return Result(properties={"n_images": len(usable(products)), "n_movers": 0})
@@ -112,7 +114,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
         made = [product for _, _, some in parts for product in some]
         detections = in_order([event for _, events, _ in parts for event in events])
-        made += tracks_table(made, detections)
+        made += tracks_table(made, detections, method="stack", place=place_in(night.stack.sights[0].header))
         return Result(
             detections=detections,
             properties=properties_of(night, harvest),
