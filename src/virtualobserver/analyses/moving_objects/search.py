@@ -35,7 +35,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.shiftstack.find import Harvest, find_movers
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +114,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
         made = [product for _, _, some in parts for product in some]
         detections = in_order([event for _, events, _ in parts for event in events])
-        made += tracks_table(made, detections, method="stack", place=place_in(night.stack.sights[0].header))
+        made += tracks_table(made, detections, _said(night))
         return Result(
             detections=detections,
             properties=properties_of(night, harvest),
@@ -258,6 +258,19 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
             msg = f"{len(products)} images are too few to search for movers; {settings.stack.min_epochs} are needed"
             raise NotEnoughData(msg)
         return night
+
+
+def _said(night: Night) -> RecordDict:
+    """Return what the table of tracks says of the night."""
+    _, ny, nx = night.stack.shape
+    middle = night.sky(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2]))
+    centre = {} if middle is None else {"centre": [float(axis[0]) for axis in middle]}
+    return {
+        "method": "stack",
+        "epochs": night.mjd.tolist(),
+        **centre,
+        **place_in(night.stack.sights[0].header),
+    }
 
 
 def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:

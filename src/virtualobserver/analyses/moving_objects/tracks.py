@@ -49,6 +49,10 @@ def linked_result(linked: Linked, *, method: str, colours: str | None) -> Result
     )
     curves = [curve for _, _, curve in parts]
     lists = linked.field.lists
+    said = {
+        "method": method, "epochs": lists.mjd.tolist(), "centre": list(lists.centre),
+        **place_in(linked.field.tables[0].meta),
+    }  # fmt: skip
     properties: RecordDict = {
         "n_images": len(lists.mjd), "n_movers": len(parts), "area": lists.area / 3600.0**2,
         "time_span": float(np.ptp(lists.mjd)) if len(lists.mjd) else 0.0,
@@ -59,19 +63,16 @@ def linked_result(linked: Linked, *, method: str, colours: str | None) -> Result
         properties=properties,
         products=(
             *curves,
-            *tracks_table(curves, events, method=method, place=place_in(linked.field.tables[0].meta)),
+            *tracks_table(curves, events, said),
         ),
         sources=tuple(found for found, _, _ in parts),
     )
 
 
-def tracks_table(
-    products: Sequence[Product], events: Sequence[Event], *, method: str, place: Record
-) -> list[Product[Table]]:
+def tracks_table(products: Sequence[Product], events: Sequence[Event], said: Record) -> list[Product[Table]]:
     """Return the table ``tracks`` of a field, a row for each mover and epoch; nothing without movers.
 
-    Its ``meta`` says the method, and where the telescope stood. With ``stack`` the epochs of a track are points of one
-    path, not measurements of their own.
+    With the method ``stack`` the epochs of a track are points of one path, not measurements of their own.
 
     Parameters
     ----------
@@ -79,10 +80,9 @@ def tracks_table(
         Light curves of movers among them, with ``rate``, ``pa`` and ``chi2`` in their facts where known.
     events
         Their detections, which say how well positions are known where the light curves do not.
-    method
-        What found them.
-    place
-        Of the telescope, see `virtualobserver.data.cards.place_in`.
+    said
+        What the ``meta`` of the table says of all: the method, ``epochs`` (MJD) and ``centre`` (ra, dec) of what was
+        searched, and where the telescope stood, see `virtualobserver.data.cards.place_in`.
     """
     curves = [
         (one.series, one.data)
@@ -116,7 +116,7 @@ def tracks_table(
     units = {key: unit for key, unit in _UNITS.items() if key in columns}
     units |= dict.fromkeys(("flux", "flux_error"), curves[0][1].flux_unit)
     made = {key: np.concatenate(parts) for key, parts in columns.items()}
-    table = Table(made, units, {"method": method, **place})
+    table = Table(made, units, said)
     return [Product(table, role="tracks", statistics={"n_tracks": len(curves)})]
 
 

@@ -102,7 +102,8 @@ def _misfit(one: NightPath, other: NightPath, scatter: float) -> float:
     hours = (other.mjd - one.mjd) * HOURS_PER_DAY
     away = one.plane(other.ra, other.dec)
     # an hour further on, which tells the other velocity in the axes of the first plane
-    later = one.plane(*deproject(*(other.velocity / ARCSEC_PER_DEGREE), other.ra, other.dec))
+    east, north = other.velocity / ARCSEC_PER_DEGREE
+    later = one.plane(*deproject(east, north, other.ra, other.dec))
     velocity = later - away
     if not np.isfinite(away).all():
         return float("inf")

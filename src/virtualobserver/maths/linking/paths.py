@@ -118,7 +118,8 @@ def path_of(
         terms, covariance, chi2 = _line(hours, place), _of_path(hours, variance), float("nan")
     else:
         terms, covariance, chi2 = _fit(hours, place, variance + FLOOR**2)
-    ra0, dec0 = (float(one) for one in deproject(*(terms[:, 0] / ARCSEC_PER_DEGREE), a[middle], d[middle]))
+    east, north = terms[:, 0] / ARCSEC_PER_DEGREE
+    ra0, dec0 = (float(one) for one in deproject(east, north, a[middle], d[middle]))
     return NightPath(
         zero, ra0, dec0, terms[:, 1], np.sqrt(covariance[:, 0, 0]), np.sqrt(covariance[:, 1, 1]), float(t[0]),
         float(t[-1]), t.size, chi2,

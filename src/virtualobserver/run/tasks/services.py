@@ -2,8 +2,9 @@
 
 A plug-in names those it uses, ``services = ("refcat", "solver")``, and has a setting of the same name for each: the
 reference catalogue, such as ``gaia_dr3@2022``, and that of the solver, which is the first where it has none of its
-own. ``bodies``, those of the solar system, are what its setting ``identify`` says. They arrive in ``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does
-not arrive: the plug-in then does without.
+own. Known bodies of the solar system, ``bodies``, are those that its setting ``identify`` says. They arrive in
+``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does not arrive: the
+plug-in then does without.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RATE: Final = 2.0
 _BODY_RATE: Final = 1.0
 """Requests per second to SkyBoT, which bears two at a time; an answer takes it a second or two."""
 _SKYBOT: Final = "skybot"
-_ANSWERS: Final = "answers"
+_ANSWERS: Final = "cache"
 """Folder, below the data folder, of what services answered."""
 
 
