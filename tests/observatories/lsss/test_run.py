@@ -51,14 +51,41 @@ def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url)
         )
         found = project.detections(simulated=True)
         hits, false = compare(put_in, found[found["kind"] == "mover"])
-        assert len(hits) == 4 * 12
-        assert all(hits)
+        assert len(hits) >= 7 * 12  # five known bodies and two others, and one that leaves the frame
+        assert np.mean(hits) > 0.9
         assert false == 0
         (quality,) = data(project, "quality")
         assert len(quality) == 12
         assert np.isfinite(quality["bkg_sd"]).all()
+        check_names(project)
         again = project.run()
         assert again.worked == 0
+
+
+def check_names(project):
+    """Assert that each mover that the truth names has that name, and no other has one."""
+    truth = project.sql(
+        "SELECT m.value->>'name' AS name, (m.value->>'ra')::float8 AS ra, (m.value->>'dec')::float8 AS dec, "
+        "(header->>'mjd')::float8 AS mjd FROM raw_data "
+        "CROSS JOIN LATERAL jsonb_array_elements(header->'truth') m WHERE header ? 'truth'"
+    )
+    found = project.detections(simulated=True)
+    found = found[found["kind"] == "asteroid"]
+    for row in found.itertuples():
+        now = truth[np.abs(truth["mjd"] - row.peak_mjd) < 1e-6]
+        away = separation(now["ra"], now["dec"], row.ra, row.dec) * ARCSEC_PER_DEGREE
+        assert away.min() < 2
+        name = now["name"].iloc[int(np.argmin(away))]
+        assert row.known_as is None if name is None else row.known_as.endswith(f") {name}")
+    assert found["known_as"].nunique() == 5
+    assert found["source"].nunique() == 7
+    periods = project.sql(
+        "SELECT s.name, p.props->'reduced' AS reduced, s.same_as_id IS NOT NULL AS known FROM properties p "
+        "JOIN source s ON s.id = p.source_id WHERE p.analysis = 'periods' AND (p.props->>'n_epochs')::int > 0"
+    )
+    assert len(periods) >= 6
+    for row in periods.itertuples():
+        assert len(row.reduced) == (3 if row.known else 0)
 
 
 def test_stop_ends_a_run_with_the_images_and_edited_settings_resume_it(tmp_path, url):

@@ -270,7 +270,7 @@ def _science(  # noqa: PLR0917
         if sim.world:
             header |= plate.header()
         raw = survey.framed(f"{begin:%y%m%d}/field.{number:05d}.fts", header, counts)
-        said = {"truth": truth, "injected": _events(truth, raw.header)}
+        said = {"truth": truth, "injected": _events(truth, raw.header, sim.size)}
         yield replace(raw, header={**raw.header, **said})
 
 
@@ -375,11 +375,12 @@ def _sexagesimal(value: float) -> str:
     return f"{int(seconds // 3600):02d} {int(seconds % 3600 // 60):02d} {seconds % 60:05.2f}"
 
 
-def _events(truth: list[RecordDict], facts: Record) -> list[RecordDict]:
-    """Return what a search should find in one frame: the movers, as `vo demo` compares them."""
+def _events(truth: list[RecordDict], facts: Record, size: tuple[int, int]) -> list[RecordDict]:
+    """Return what a search should find in one frame: the movers that are on it, as `vo demo` compares them."""
     half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
     when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}
     return [
         {"kind": "mover", **when, "amplitude": one["mag"], "ra": one["ra"], "dec": one["dec"]}
         for one in truth
+        if 0 <= one["x"] < size[1] and 0 <= one["y"] < size[0]
     ]
