@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 import numpy as np
@@ -83,6 +84,16 @@ def check_names(project):
         "SELECT s.name, p.props->'reduced' AS reduced, s.same_as_id IS NOT NULL AS known FROM properties p "
         "JOIN source s ON s.id = p.source_id WHERE p.analysis = 'periods' AND (p.props->>'n_epochs')::int > 0"
     )
+    page = (ROOT / "docs" / "asteroids.md").read_text(encoding="utf-8")
+    called, secure, complete, residuals, missed = (
+        project.sql(one) for one in re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    )
+    assert sorted(called["called"])[:5] == sorted(found["known_as"].dropna().unique())
+    assert secure.empty  # of an hour
+    assert complete["rate_from"].tolist() == [40]
+    assert complete["completeness"][0] > 0.7
+    assert (np.hypot(*residuals[["east", "north"]].to_numpy(float).T) < 0.3).all()
+    assert missed.empty
     assert len(periods) >= 6
     for row in periods.itertuples():
         assert len(row.reduced) == (3 if row.known else 0)
@@ -123,6 +134,13 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
             "WHERE analysis = 'moving_objects' GROUP BY source ORDER BY rate"
         )
         assert len(movers) <= 3
+        bodies = project.sql(
+            "SELECT source, known_as, count(*) AS n, min(parameters->>'label') AS label FROM detections "
+            "WHERE analysis = 'asteroids' GROUP BY source, known_as"
+        )
+        assert len(bodies) == len(movers)
+        assert bodies["known_as"].isna().all()  # nobody was asked
+        assert bodies["label"].str.fullmatch(r"(AST|UNK)_58568\d{6}").all()
         strong = movers[movers["snr"] > 30]
         np.testing.assert_allclose(strong["rate"], [9.17, 14.89], atol=0.15)
         images = [
