@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -85,33 +85,62 @@ def _bonds(
     paths: Sequence[NightPath], nights: Sequence[str | int], longest: float, scatter: float
 ) -> Iterator[_Bond]:
     order = sorted(range(len(paths)), key=lambda number: paths[number].key)
+    some = _Paths.of([paths[number] for number in order])
     for n, first in enumerate(order):
-        for second in order[n + 1 :]:
-            one, other = paths[first], paths[second]
-            if other.mjd - one.mjd > longest:
-                break
-            if nights[first] == nights[second] or other.first <= one.last:
-                continue
-            chi2 = _misfit(one, other, scatter)
-            if chi2 <= SIGMA**2:
-                yield _Bond(chi2, (one.key, other.key), (first, second))
+        # those that begin after this one's last epoch, as far on as is compared
+        end = int(np.searchsorted(some.mjd, some.mjd[n] + longest, side="right"))
+        later = n + 1 + np.flatnonzero(some.first[n + 1 : end] > paths[first].last)
+        later = later[[nights[order[k]] != nights[first] for k in later.tolist()]]
+        if not later.size:
+            continue
+        chi2 = _misfit(paths[first], some.take(later), scatter)
+        for k in np.flatnonzero(chi2 <= SIGMA**2).tolist():
+            second = order[int(later[k])]
+            yield _Bond(float(chi2[k]), (paths[first].key, paths[second].key), (first, second))
 
 
-def _misfit(one: NightPath, other: NightPath, scatter: float) -> float:
-    """Return chi squared of the way from one path to a later one, infinite where the velocities are not alike."""
-    hours = (other.mjd - one.mjd) * HOURS_PER_DAY
-    away = one.plane(other.ra, other.dec)
-    # an hour further on, which tells the other velocity in the axes of the first plane
-    east, north = other.velocity / ARCSEC_PER_DEGREE
-    later = one.plane(*deproject(east, north, other.ra, other.dec))
-    velocity = later - away
-    if not np.isfinite(away).all():
-        return float("inf")
-    change = float(np.hypot(*(velocity - one.velocity)))
-    unsure = SIGMA * float(np.hypot(*np.hypot(one.velocity_error, other.velocity_error)))
-    if change > max(RATE_CHANGE[0], RATE_CHANGE[1] * max(one.rate, other.rate)) + unsure:
-        return float("inf")
+@dataclass(frozen=True, eq=False)
+class _Paths:
+    """Many paths in order of time: times and first epochs, shape (k,), the rest (k, 2).
+
+    These are places, and places an hour later, degrees; errors as `NightPath` has them.
+    """
+
+    mjd: FloatArray
+    first: FloatArray
+    place: FloatArray
+    later: FloatArray
+    error: FloatArray
+    velocity_error: FloatArray
+
+    @classmethod
+    def of(cls, paths: Sequence[NightPath]) -> _Paths:
+        place = np.array([(one.ra, one.dec) for one in paths]).reshape(-1, 2)
+        east, north = np.array([one.velocity for one in paths]).reshape(-1, 2).T / ARCSEC_PER_DEGREE
+        later = [deproject(*one) for one in zip(east, north, *place.T, strict=True)]
+        pairs = [
+            np.array([getattr(one, name) for one in paths]).reshape(-1, 2)
+            for name in ("error", "velocity_error")
+        ]
+        mjd, first = (np.array([getattr(one, name) for one in paths]) for name in ("mjd", "first"))
+        return cls(mjd, first, place, np.array(later).reshape(-1, 2), *pairs)
+
+    def take(self, rows: NDArray[np.int64]) -> _Paths:
+        return _Paths(*(getattr(self, one.name)[rows] for one in fields(self)))
+
+
+def _misfit(one: NightPath, others: _Paths, scatter: float) -> FloatArray:
+    """Return chi squared of the way from a path to later ones, infinite where the velocities are not alike."""
+    hours = (others.mjd[:, None] - one.mjd) * HOURS_PER_DAY
+    away = one.plane(*others.place.T)
+    # an hour further on, which tells the other velocities in the axes of the first plane
+    velocity = one.plane(*others.later.T) - away
+    change = np.hypot(*(velocity - one.velocity).T)
+    unsure = SIGMA * np.hypot(*np.hypot(one.velocity_error, others.velocity_error).T)
+    limit = np.maximum(RATE_CHANGE[0], RATE_CHANGE[1] * np.maximum(one.rate, np.hypot(*velocity.T))) + unsure
     miss = away - 0.5 * (one.velocity + velocity) * hours
-    variance = one.error**2 + other.error**2 + (scatter * hours) ** 2
-    variance = variance + 0.25 * hours**2 * (one.velocity_error**2 + other.velocity_error**2)
-    return float((miss**2 / variance).sum())
+    variance = one.error**2 + others.error**2 + (scatter * hours) ** 2
+    variance = variance + 0.25 * hours**2 * (one.velocity_error**2 + others.velocity_error**2)
+    chi2 = (miss**2 / variance).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isfinite(chi2) & (change <= limit), chi2, np.inf)
