@@ -61,13 +61,15 @@ class LSSSFiles(Export[ExportSettings]):
         return bool(makers_of(view, "lightcurve", "asteroid"))
 
     def write(self, view: View, path: Path, options: ExportSettings) -> int:  # noqa: ARG002
-        """Write the files; return the number of rows of bodies."""
-        path.mkdir(parents=True, exist_ok=True)
+        """Write the files; return the number of rows of bodies. Without bodies and images there is no folder."""
         fields = {
             group.source for maker in view.makers if maker.kind == "survey" for group in view.groups(maker)
         }
         images = [one for field in sorted(fields) for one in _images(field, view.products(field))]
         rows = _bodies(view, images)
+        if not rows and not images:
+            return 0
+        path.mkdir(parents=True, exist_ok=True)
         name = safe_name(view.project)
         _csv(path / f"ssos_{name}.csv", _SSOS, rows)
         _csv(path / f"calib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), rows)
