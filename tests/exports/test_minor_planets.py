@@ -6,6 +6,7 @@ import importlib
 import io
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from ades import adesutility, packUtil, psvtoxml, valutility
 from support.paths import PLUGINS
@@ -14,7 +15,7 @@ from virtualobserver import Project
 from virtualobserver.ccd.observatory import CCDObservatory
 from virtualobserver.errors import ConfigError
 from virtualobserver.export import Maker
-from virtualobserver.io.mpc.movers import catalogue_name
+from virtualobserver.io.mpc.movers import catalogue_name, observations_of
 from virtualobserver.run.views.ways_out import find_way_out, write
 
 MPC, ADES = find_way_out("mpc"), find_way_out("ades")
@@ -164,3 +165,14 @@ def test_a_camera_says_its_code():
 def test_catalogues_have_the_names_of_ades(known, name):
     assert catalogue_name("", known) == name
     assert catalogue_name("UCAC4", known) == "UCAC4"
+
+
+def test_a_mover_that_is_part_of_a_body_is_sent_once_under_its_name(project):
+    seen = project.detections(simulated=True)
+    once = observations_of(seen, lambda source: [], band=None, flagged=True, longest_band=1)
+    mover = seen[seen["source"] == "AST_1"]
+    body = mover.assign(kind="asteroid", source="A1", known_as="(5945) Roachapproach")
+    both = pd.concat([seen, body.iloc[:2]])
+    found = observations_of(both, lambda source: [], band=None, flagged=True, longest_band=1)
+    assert len(found) == len(once) == 12
+    assert [one.designation.permanent for one in found].count("5945") == 2

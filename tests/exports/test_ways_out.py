@@ -84,13 +84,18 @@ SURVEYS = {
     "ades": ("astep", {"archive": "simulated"}),
     "astep_nights": ("astep", {"archive": "simulated"}),
     "harps_dataset": ("harps", {"archive": "simulated"}),
+    "lsss_files": ("lsss", {"archive": "simulated"}),
+}
+SEARCHES = {
+    "astep": {"moving_objects": {}},
+    "lsss": {"moving_objects": {"method": "link"}, "asteroids": {}},
 }
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_each_writes_nothing_of_a_project_that_has_not_run(name, tmp_path, url):
     survey, given = SURVEYS[name]
-    analyses = {"moving_objects": {}} if survey == "astep" else {}
+    analyses = SEARCHES.get(survey, {})
     settings = CURVES | {"name": "new", "observatories": {survey: given}, "analyses": analyses}
     with Project.open(settings, data=tmp_path / "data", url=url) as project:
         project.import_catalogue()

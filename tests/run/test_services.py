@@ -13,7 +13,9 @@ from support.paths import PLUGINS
 from support.sky import SHAPE, simulate
 
 from virtualobserver import Project
+from virtualobserver.catalog.orbits import SIMULATED
 from virtualobserver.catalog.refcat import Origin, build_refcat
+from virtualobserver.db.engine import Database
 from virtualobserver.errors import CatalogError, ConfigError, PluginError
 from virtualobserver.run.tasks.services import build_services
 
@@ -46,7 +48,7 @@ def test_services_are_those_that_were_asked_for_and_made_once(tmp_path):
 
 def test_what_cannot_be_served_says_why(tmp_path):
     workspace = SimpleNamespace(root=tmp_path)
-    with pytest.raises(PluginError, match="oracle; there are refcat, solver"):
+    with pytest.raises(PluginError, match="oracle; there are refcat, solver, bodies"):
         build_services(workspace, step(("oracle",), refcat="stars@1"))
     with pytest.raises(PluginError, match="no setting refcat"):
         build_services(workspace, step(("refcat",)))
@@ -79,6 +81,24 @@ def test_each_service_has_a_setting_of_its_own(tmp_path):
     assert list(only) == ["solver"]
     with pytest.raises(ConfigError, match="set solver"):
         build_services(workspace, step(("solver",), refcat="stars@1", solver=""))
+
+
+def test_known_bodies_come_from_a_service_or_from_orbits_as_identify_says(tmp_path, url):
+    workspace = SimpleNamespace(root=tmp_path, database=Database(url))
+    shipped = build_services(workspace, step(("bodies",), identify=SIMULATED))["bodies"]
+    assert shipped.label == "orbits simulated@1"
+    assert len(shipped) == 12
+    assert (tmp_path / "orbits" / SIMULATED).is_dir()
+    asked = build_services(workspace, step(("bodies",), identify="skybot"))["bodies"]
+    assert asked.label == "SkyBoT"
+    assert asked.folder.is_relative_to(tmp_path)
+    assert dict(build_services(workspace, step(("bodies",), identify=None))) == {}
+    with pytest.raises(CatalogError, match="vo orbits build mpcorb@1"):
+        build_services(workspace, step(("bodies",), identify="mpcorb@1"))["bodies"]
+    with pytest.raises(ConfigError, match="set identify to skybot, orbits such as"):
+        build_services(workspace, step(("bodies",), identify=""))
+    with pytest.raises(PluginError, match="no setting identify"):
+        build_services(workspace, step(("bodies",)))
 
 
 SEARCH = """

@@ -85,9 +85,17 @@ class KnownBodies(Protocol):
         """Where the knowledge comes from, for the properties of a search."""
 
     def seen(
-        self, mjd: FloatArray, ra: float, dec: float, radius: float, *, site: Site, code: str
+        self, mjd: FloatArray, ra: float, dec: float, radius: float, *, site: Site | None, code: str
     ) -> BodiesSeen:
         """Return the bodies within `radius` (deg) of a position at any of the times (MJD, UTC) of a night.
 
-        `site` and `code`, that of the Minor Planet Center, say whence: parallax is 9 arcsec at 1 au.
+        `site` and `code`, that of the Minor Planet Center, say whence: parallax is 9 arcsec at 1 au. Each source asks
+        for what it needs, the service for the code and orbits for the site.
+
+        Raises
+        ------
+        ConfigError
+            If what it needs is not known.
+        ArchiveError
+            If a service does not answer, or not with all it has.
         """

@@ -6,6 +6,7 @@ J2000, as MPCORB and JPL's small-body database have them.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -27,20 +28,32 @@ from numpy.typing import NDArray
 
 from virtualobserver.catalog.bodies import BodiesSeen
 from virtualobserver.conventions import MJD_ZERO_JD
-from virtualobserver.errors import CatalogError, ChecksumMismatch, InvalidFile
+from virtualobserver.errors import CatalogError, ChecksumMismatch, ConfigError, InvalidFile
 from virtualobserver.io.atomic import new_folder
 from virtualobserver.maths.ephemeris.brightness import SLOPE, magnitude
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of
 from virtualobserver.maths.times import Site
 from virtualobserver.typing import RecordDict, Value
 
-__all__ = ["FOLDER", "LocalOrbits", "build_orbits", "list_orbits", "open_orbits", "read_orbits"]
+__all__ = [
+    "FOLDER",
+    "SIMULATED",
+    "LocalOrbits",
+    "build_orbits",
+    "list_orbits",
+    "open_orbits",
+    "read_orbits",
+    "simulated_orbits",
+]
 
 FOLDER: Final = "orbits"
+SIMULATED: Final = "simulated@1"
+"""Bodies that never were, which come with the package: simulated nights of LSSS show them."""
 PROVENANCE: Final = "provenance.json"
 TABLE: Final = "orbits.parquet"
 FORMAT: Final = 1
 """Raised when older versions could not read what is written."""
+_SHIPPED: Final = Path(__file__).with_name("simulated_orbits.csv")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9_.-]*")
 _COLUMNS: Final = (
     "name", "number", "h", "g", "q", "e", "inclination", "node", "argument", "perihelion", "epoch",
@@ -135,7 +148,7 @@ def build_orbits(path: Path, root: Path, name: str) -> LocalOrbits:
 
 
 def open_orbits(root: Path, name: str) -> LocalOrbits:
-    """Open orbits of the data folder.
+    """Open orbits of the data folder; those that come with the package, `SIMULATED`, are put there.
 
     Raises
     ------
@@ -144,12 +157,20 @@ def open_orbits(root: Path, name: str) -> LocalOrbits:
     """
     _check_name(name)
     target = root / FOLDER / name
+    if name == SIMULATED and not target.exists():
+        with contextlib.suppress(CatalogError):  # another worker was faster
+            build_orbits(_SHIPPED, root, name)
     if not (target / PROVENANCE).is_file():
         there = ", ".join(one.name for one in list_orbits(root)) or "none"
         how = f"`vo orbits build {name} --file FILE`"
         msg = f"there are no orbits {name} in {root / FOLDER} (there: {there}); build them with {how}"
         raise CatalogError(msg)
     return LocalOrbits(target)
+
+
+def simulated_orbits() -> pd.DataFrame:
+    """Return the orbits that come with the package, as `read_orbits` does."""
+    return read_orbits(_SHIPPED)
 
 
 def list_orbits(root: Path) -> list[LocalOrbits]:
@@ -218,12 +239,15 @@ class LocalOrbits:
         dec: float,
         radius: float,
         *,
-        site: Site,
+        site: Site | None,
         code: str,  # noqa: ARG002 - the place is enough
     ) -> BodiesSeen:
         """Return the bodies in a field; see `KnownBodies`."""
         from virtualobserver.maths.ephemeris.seen import Observer, in_field
 
+        if site is None:
+            msg = f"{self.label}: where bodies are seen depends on the telescope's longitude, latitude and height"
+            raise ConfigError(msg)
         rows, found = in_field(self.states, Observer.at(mjd, site), ra, dec, radius)
         if not rows.size:
             return BodiesSeen.none(mjd.size)

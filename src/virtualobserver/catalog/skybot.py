@@ -122,11 +122,12 @@ class SkyBot:
         return parse_bodies(answer.content, "SkyBoT")
 
     def seen(
-        self, mjd: FloatArray, ra: float, dec: float, radius: float, *, site: Site, code: str
+        self, mjd: FloatArray, ra: float, dec: float, radius: float, *, site: Site | None, code: str
     ) -> BodiesSeen:
         """Return the bodies in a field; see `KnownBodies`.
 
-        The service is asked for the first, the middle and the last time; places between are on a parabola.
+        The service is asked for the first, the middle and the last time; places between are on a parabola. Without a
+        site phase angles are those from the middle of the Earth, which differ by less than 0.01 degrees at 0.3 au.
         """
         ends = np.unique([mjd.min(), 0.5 * (mjd.min() + mjd.max()), mjd.max()])
         answers = [self.ask(float(one), ra, dec, radius, code=code) for one in ends]
@@ -183,7 +184,7 @@ def _moved(hits: list[BodiesSeen], known: FloatArray, mjd: FloatArray) -> Bodies
     return BodiesSeen(hits[0].name, hits[0].number, a, b, c, d, e, f, g, h, hits[0].error)
 
 
-def _phased(bodies: BodiesSeen, mjd: FloatArray, site: Site) -> BodiesSeen:
+def _phased(bodies: BodiesSeen, mjd: FloatArray, site: Site | None) -> BodiesSeen:
     """Return the bodies with their phase angles, from the triangle of Sun, body and observer."""
     from virtualobserver.maths.ephemeris.perturbed import Planets
     from virtualobserver.maths.ephemeris.seen import Observer

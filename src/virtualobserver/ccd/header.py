@@ -37,7 +37,6 @@ __all__ = [
     "kind_of",
     "night_of",
     "place_cards",
-    "place_in",
     "place_of",
     "stem_of",
     "unit_of",
@@ -132,15 +131,6 @@ def place_cards(facts: Record) -> RecordDict:
     if site := facts.get("site"):
         cards = {"OBS_LON": site["longitude"], "OBS_LAT": site["latitude"], "OBS_ELEV": site["height"]}
     return cards | ({"MPCCODE": facts["mpc_code"]} if facts.get("mpc_code") else {})
-
-
-def place_in(header: Record) -> RecordDict:
-    """Return the cards of site and observatory's code that a calibrated frame has, for its tables."""
-    return {
-        key: header[key]
-        for key in ("OBS_LON", "OBS_LAT", "OBS_ELEV", "MPCCODE")
-        if header.get(key) is not None
-    }
 
 
 def facts_of(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings
 from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
 from virtualobserver.ccd.stars import (
@@ -26,6 +25,7 @@ from virtualobserver.ccd.stars import (
 )
 from virtualobserver.ccd.zero import aperture_of, measure_zero_point, poor_fit, radius_of, zero_point_product
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data.cards import place_in
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product

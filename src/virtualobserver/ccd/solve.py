@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
 from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data.cards import place_in
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Target

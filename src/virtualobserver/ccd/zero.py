@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-from virtualobserver.ccd.header import place_in
 from virtualobserver.ccd.settings import PhotometrySettings
 from virtualobserver.ccd.stars import SEEING, FrameStars, width_of
 from virtualobserver.conventions import (
@@ -19,6 +18,7 @@ from virtualobserver.conventions import (
     MASK_NONLINEAR,
     MASK_SATURATED,
 )
+from virtualobserver.data.cards import place_in
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table

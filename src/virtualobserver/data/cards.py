@@ -14,10 +14,12 @@ from virtualobserver.data.table import Table
 from virtualobserver.maths.astrometry.tan_sip import replace_world
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["cards_by_unit", "with_cards"]
+__all__ = ["cards_by_unit", "place_in", "with_cards"]
 
 _PLACE: Final = MappingProxyType({"wcs": "wcs", "zeropoint": "cards"})
 """Role of a table, and where in its ``meta`` the cards are."""
+_SITE: Final = ("OBS_LON", "OBS_LAT", "OBS_ELEV", "MPCCODE")
+"""Where the telescope stands, and its code at the Minor Planet Center: cards of images and facts of their tables."""
 
 
 def cards_by_unit(products: Sequence[Handle]) -> dict[str, Record]:
@@ -35,3 +37,11 @@ def with_cards(header: Record, cards: Record | None) -> RecordDict:
     if not cards:
         return dict(header)
     return replace_world(header, cards) if "CTYPE1" in cards else {**header, **cards}
+
+
+def place_in(facts: Record) -> RecordDict:
+    """Return the cards of the telescope's place that a header, or the ``meta`` of a table, has.
+
+    These are ``OBS_LON, OBS_LAT`` (deg), ``OBS_ELEV`` (m) and ``MPCCODE``.
+    """
+    return {key: facts[key] for key in _SITE if facts.get(key) is not None}

@@ -10,7 +10,7 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.export import Export, ExportSettings, View, makers_of
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.mpc.ades import Header, psv_lines
-from virtualobserver.io.mpc.movers import catalogue_name, observations_of, one_code
+from virtualobserver.io.mpc.movers import ROLES, catalogue_name, observations_of, one_code
 
 __all__ = ["ADES", "ADESSettings"]
 
@@ -59,7 +59,7 @@ class ADES(Export[ADESSettings]):
         ConfigError
             If what the header has to say is not known, or a band is none of the Minor Planet Center.
         """
-        searches = makers_of(view, "lightcurve", "mover")
+        searches = {name for role in ROLES for name in makers_of(view, "lightcurve", role)}
         table = view.table("detections")
         found = observations_of(
             table[table["analysis"].isin(searches)], view.products,

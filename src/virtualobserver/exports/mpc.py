@@ -8,7 +8,7 @@ from typing import ClassVar
 from virtualobserver.config.settings import setting
 from virtualobserver.export import Export, ExportSettings, View, makers_of
 from virtualobserver.io.atomic import replacing
-from virtualobserver.io.mpc.movers import catalogue_name, observations_of, one_code
+from virtualobserver.io.mpc.movers import ROLES, catalogue_name, observations_of, one_code
 from virtualobserver.io.mpc.records import CATALOGUES, header_lines, record
 
 __all__ = ["MPC", "MPCSettings"]
@@ -53,7 +53,7 @@ class MPC(Export[MPCSettings]):
         ConfigError
             If the observatory's code is not known, or a band is none of the Minor Planet Center.
         """
-        searches = makers_of(view, "lightcurve", "mover")
+        searches = {name for role in ROLES for name in makers_of(view, "lightcurve", role)}
         table = view.table("detections")
         found = observations_of(
             table[table["analysis"].isin(searches)], view.products,

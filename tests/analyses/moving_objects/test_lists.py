@@ -166,11 +166,14 @@ def test_the_table_of_tracks_is_one_for_all_methods():
     events = [
         Event("mover", t, t, t, 5.0, source="M1", parameters={"position_error": 0.2}) for t in (1.0, 2.0)
     ]
-    (made,) = tracks_table([Product(curve, role="mover", series="M1")], events)
+    said = {"method": "stack", "epochs": [1.0, 2.0], "OBS_LON": 1.0, "MPCCODE": "J75"}
+    (made,) = tracks_table([Product(curve, role="mover", series="M1")], events, said)
+    assert made.data.meta == said
+    assert made.data["snr"].tolist() == [5.0, 5.0]
     assert made.data["rate"].tolist() == [3.0, 3.0]
     assert np.isnan(made.data["pa"]).all()
     np.testing.assert_allclose(made.data["ra_error"], 0.2 / np.sqrt(2))
-    assert tracks_table([], []) == []
+    assert tracks_table([], [], {}) == []
 
 
 def test_movers_put_into_tables_are_found_where_they_are_strong():

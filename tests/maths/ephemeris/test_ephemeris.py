@@ -6,10 +6,12 @@ import pytest
 from support.real import real_data
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.ephemeris.brightness import magnitude
-from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of, two_body
+from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, elements_of, states_of, two_body
 from virtualobserver.maths.ephemeris.perturbed import Planets, perturbed
 from virtualobserver.maths.ephemeris.seen import Observer, ephemeris, in_field
+from virtualobserver.maths.ephemeris.through import state_through
 from virtualobserver.maths.times import Site
 
 SITES = {"X05": Site(-70.74942, -30.24463, 2663.0), "W84": Site(-70.80653, -30.16606, 2215.0)}
@@ -162,3 +164,32 @@ def test_what_cannot_move_is_refused():
         Orbits([1.0, -1.0], [0.1, 0.1], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0])
     with pytest.raises(DataError, match="belongs to an ellipse"):
         Orbits.from_mean_anomaly(2.0, 1.1, 0, 0, 0, mean_anomaly=0, epoch=59000.0)
+
+
+@pytest.mark.parametrize("e", [0.0003, 0.2, 0.97, 1.0, 1.4, 3.0])
+def test_elements_come_back_from_states(e):
+    orbits = Orbits(
+        [2.1, 0.9], [e, e], [12.0, 150.0], [200.0, 3.0], [40.0, 300.0], [60010.0, 59800.0], [60100.0, 59790.0]
+    )
+    found = elements_of(states_of(orbits))
+    for name in ("q", "e", "inclination", "node", "epoch"):
+        np.testing.assert_allclose(getattr(found, name), getattr(orbits, name), rtol=1e-9, atol=1e-9)
+    again, first = states_of(found), states_of(orbits)
+    np.testing.assert_allclose(again.position, first.position, atol=1e-10)
+    np.testing.assert_allclose(again.velocity, first.velocity, atol=1e-12)
+    if e > 0.1:
+        np.testing.assert_allclose(found.argument, orbits.argument, atol=1e-7)
+        np.testing.assert_allclose(found.perihelion, orbits.perihelion, atol=1e-6)
+
+
+def test_a_made_up_body_is_seen_where_it_was_put_and_moves_like_an_asteroid():
+    site = Site(-2.566, 37.983, 1530.0)
+    observer = Observer.at([57809.9], site)
+    rng = np.random.default_rng(4)
+    rates = []
+    for distance in (0.8, 1.3, 2.4):
+        seen = ephemeris(state_through((158.0, 9.0), observer, distance, rng), observer, perturbations=False)
+        assert separation(seen.ra[0, 0], seen.dec[0, 0], 158.0, 9.0) * 3600 < 30
+        assert seen.delta[0, 0] == pytest.approx(distance, abs=1e-4)
+        rates.append(np.hypot(seen.rate_ra[0, 0], seen.rate_dec[0, 0]))
+    assert 20 < rates[2] < rates[1] < rates[0] < 120

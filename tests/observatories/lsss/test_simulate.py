@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from support.lsss import FIELD, first_frame
 
+from virtualobserver.catalog.orbits import SIMULATED, open_orbits
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
-from virtualobserver.data import as_handle
+from virtualobserver.data import Target, as_handle
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.maths.times import Site
 from virtualobserver.observatories.lsss import VirtualLSSS
 from virtualobserver.observatory import Aux
 
@@ -72,3 +74,37 @@ def test_positions_of_movers_scatter_as_their_errors_say():
                 pulls.append((table["y"][row] - mover["y"]) / table["y_error"][row])
     assert len(pulls) > 100
     assert np.median(np.abs(pulls)) * 1.4826 == pytest.approx(1.0, abs=0.2)
+
+
+def test_known_bodies_are_where_their_orbits_put_them_and_have_names(tmp_path):
+    survey = VirtualLSSS(simulation={**NIGHT, "movers": 1, "known": True, "size": (240, 320), "frames": 12})
+    raws = [raw for _, raw in survey.simulate_raw([FIELD], np.random.default_rng(1)) if "truth" in raw.header]
+    mjd = np.array([raw.header["mjd"] for raw in raws])
+    orbits = open_orbits(tmp_path, SIMULATED)
+    place = survey.settings.site
+    site = Site(place.longitude, place.latitude, place.height)
+    seen = orbits.seen(mjd, FIELD.ra, FIELD.dec, 0.3, site=site, code="J75")
+    rows = {str(name): row for row, name in enumerate(seen.name)}
+    truth = [{mover.get("name", ""): mover for mover in raw.header["truth"]} for raw in raws]
+    assert {"Alba", "Brisa", "Cima", ""} <= set(truth[0])
+    assert set(truth[0]) - {""} <= set(rows)
+    for name in set(truth[0]) - {""}:
+        row = rows[name]
+        for k, frame in enumerate(truth):
+            one = frame[name]
+            assert (
+                separation(one["ra"], one["dec"], seen.ra[row, k], seen.dec[row, k]) * ARCSEC_PER_DEGREE
+                < 0.01
+            )
+            assert one["rate"] == pytest.approx(
+                np.hypot(seen.rate_ra[row, k], seen.rate_dec[row, k]), abs=0.05
+            )
+            assert abs(one["mag"] - seen.mag[row, k]) < 0.6
+    on_frame = [raw.header["injected"] for raw in raws]
+    assert all(len(some) <= len(frame) for some, frame in zip(on_frame, truth, strict=True))
+    elsewhere = VirtualLSSS(simulation={**NIGHT, "known": True, "frames": 1})
+    far = Target("far", ra=10.0, dec=-5.0, kind="field")
+    (alone,) = [
+        raw for _, raw in elsewhere.simulate_raw([far], np.random.default_rng(1)) if "truth" in raw.header
+    ]
+    assert len(alone.header["truth"]) == 12

@@ -107,7 +107,8 @@ def read_field(products: Sequence[Handle], *, known_stars: bool) -> FieldLists |
     rows = [_rows(table, known_stars, left_out) for table in tables]
     radius = _radius(tables)
     # frames with too few stars for a zero point shall not leave the field without magnitudes
-    calibrated = 2 * sum("mag" in table for table in tables) > len(tables)
+    with_mags = sum("mag" in table and bool(np.isfinite(table["mag"]).any()) for table in tables)
+    calibrated = 2 * with_mags > len(tables)
     parts = [_columns(table, taken, radius, calibrated) for table, taken in zip(tables, rows, strict=True)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     mag = columns["mag"] if calibrated else columns["instrumental"]

@@ -33,6 +33,7 @@ from virtualobserver.analyses.moving_objects.tracks import linked_result, tracks
 from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data.cards import place_in
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.curve_panels import default_panels, event_facts
 from virtualobserver.data.handles import Handle
@@ -44,7 +45,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.shiftstack.find import Harvest, find_movers
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (
         ("lightcurve", "mover"),
@@ -113,7 +114,8 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
             if linked is None:
                 return Result(properties={"n_images": len(usable_tables(products)), "n_movers": 0})
             asked = settings.method == "ssos" and settings.ssos.fixed_aper_mags
-            return linked_result(linked, colours=settings.ssos.reference_filter if asked else None)
+            colours = settings.ssos.reference_filter if asked else None
+            return linked_result(linked, method=settings.method, colours=colours)
         searched = self._searched(products, settings)
         if searched is None:
             return Result(properties={"n_images": len(usable(products)), "n_movers": 0})
@@ -121,7 +123,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
         made = [product for _, _, some in parts for product in some]
         detections = in_order([event for _, events, _ in parts for event in events])
-        made += tracks_table(made, detections)
+        made += tracks_table(made, detections, _said(night))
         return Result(
             detections=detections,
             properties=properties_of(night, harvest),
@@ -247,6 +249,19 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
             msg = f"{len(products)} images are too few to search for movers; {settings.stack.min_epochs} are needed"
             raise NotEnoughData(msg)
         return night
+
+
+def _said(night: Night) -> RecordDict:
+    """Return what the table of tracks says of the night."""
+    _, ny, nx = night.stack.shape
+    middle = night.sky(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2]))
+    centre = {} if middle is None else {"centre": [float(axis[0]) for axis in middle]}
+    return {
+        "method": "stack",
+        "epochs": night.mjd.tolist(),
+        **centre,
+        **place_in(night.stack.sights[0].header),
+    }
 
 
 def _stack(night: Night, settings: MovingObjectsSettings) -> Harvest:

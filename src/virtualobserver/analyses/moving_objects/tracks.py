@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.moving_objects.colours import colours_of
 from virtualobserver.analyses.moving_objects.engines import Linked
 from virtualobserver.conventions import FLAG_ASTROMETRY
+from virtualobserver.data.cards import place_in
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Found, Result
@@ -30,13 +31,15 @@ _UNITS: Final = {
 _MEASURED: Final = ("mjd", "ra", "dec", "flux", "flux_error", "x", "y")
 
 
-def linked_result(linked: Linked, *, colours: str | None) -> Result:
+def linked_result(linked: Linked, *, method: str, colours: str | None) -> Result:
     """Return what linking found as sources, detections, light curves and the table of tracks.
 
     Parameters
     ----------
     linked
         Tracks of a field.
+    method
+        What found them.
     colours
         Band against which colours of the movers are told; None = they are not.
     """
@@ -46,6 +49,10 @@ def linked_result(linked: Linked, *, colours: str | None) -> Result:
     )
     curves = [curve for _, _, curve in parts]
     lists = linked.field.lists
+    said = {
+        "method": method, "epochs": lists.mjd.tolist(), "centre": list(lists.centre),
+        **place_in(linked.field.tables[0].meta),
+    }  # fmt: skip
     properties: RecordDict = {
         "n_images": len(lists.mjd), "n_movers": len(parts), "area": lists.area / 3600.0**2,
         "time_span": float(np.ptp(lists.mjd)) if len(lists.mjd) else 0.0,
@@ -54,13 +61,18 @@ def linked_result(linked: Linked, *, colours: str | None) -> Result:
     return Result(
         detections=tuple(events),
         properties=properties,
-        products=(*curves, *tracks_table(curves, events)),
+        products=(
+            *curves,
+            *tracks_table(curves, events, said),
+        ),
         sources=tuple(found for found, _, _ in parts),
     )
 
 
-def tracks_table(products: Sequence[Product], events: Sequence[Event]) -> list[Product[Table]]:
+def tracks_table(products: Sequence[Product], events: Sequence[Event], said: Record) -> list[Product[Table]]:
     """Return the table ``tracks`` of a field, a row for each mover and epoch; nothing without movers.
+
+    With the method ``stack`` the epochs of a track are points of one path, not measurements of their own.
 
     Parameters
     ----------
@@ -68,6 +80,9 @@ def tracks_table(products: Sequence[Product], events: Sequence[Event]) -> list[P
         Light curves of movers among them, with ``rate``, ``pa`` and ``chi2`` in their facts where known.
     events
         Their detections, which say how well positions are known where the light curves do not.
+    said
+        What the ``meta`` of the table says of all: the method, ``epochs`` (MJD) and ``centre`` (ra, dec) of what was
+        searched, and where the telescope stood, see `virtualobserver.data.cards.place_in`.
     """
     curves = [
         (one.series, one.data)
@@ -77,6 +92,7 @@ def tracks_table(products: Sequence[Product], events: Sequence[Event]) -> list[P
     if not curves:
         return []
     known = {(event.source, event.peak_mjd): event.parameters.get("position_error") for event in events}
+    strength = {(event.source, event.peak_mjd): event.snr for event in events}
     columns: dict[str, list[Any]] = {"track": []}
     for name, data in curves:
         n, facts = len(data), data.meta
@@ -93,9 +109,14 @@ def tracks_table(products: Sequence[Product], events: Sequence[Event]) -> list[P
         for key in ("rate", "rate_error", "pa", "chi2"):
             value = facts.get(key)
             columns.setdefault(key, []).append(np.full(n, np.nan if value is None else float(value)))
+        columns.setdefault("flags", []).append(data.flags)
+        columns.setdefault("exptime", []).append(data["exptime"] if "exptime" in data else np.full(n, np.nan))
+        columns.setdefault("snr", []).append([strength.get((name, mjd), 0.0) for mjd in data["mjd"].tolist()])
+        columns.setdefault("band", []).append(np.full(n, data.band))
     units = {key: unit for key, unit in _UNITS.items() if key in columns}
     units |= dict.fromkeys(("flux", "flux_error"), curves[0][1].flux_unit)
-    table = Table({key: np.concatenate(parts) for key, parts in columns.items()}, units)
+    made = {key: np.concatenate(parts) for key, parts in columns.items()}
+    table = Table(made, units, said)
     return [Product(table, role="tracks", statistics={"n_tracks": len(curves)})]
 
 

@@ -34,6 +34,7 @@ SAME: Final = 0.01
 RESOLUTION: Final = 0.5
 """Cycles by which two periods part over the span: closer ones have one peak."""
 _LONG: Final = {"d": "days", "h": "hours"}
+_ROLES: Final = ("reduced", "mover", "asteroid")
 _LISTED: Final = 6
 """Candidates in the properties."""
 
@@ -49,9 +50,6 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
     """
 
     name: ClassVar[str] = "periods"
-    requires: ClassVar[tuple[Requirement, ...]] = tuple(
-        Requirement(kind="lightcurve", role=role) for role in ("reduced", "mover", "asteroid")
-    )
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("table", "periodogram"), ("lightcurve", "folded"))
     strength: ClassVar[tuple[str, ...]] = ("amplitude", "period")
@@ -60,6 +58,12 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
         strong={"simulate": {"amplitude": [0.2, 0.5]}},
         noise=lambda rng: [Product(_noise(rng))],
     )
+
+    @property
+    def requires(self) -> tuple[Requirement, ...]:  # type: ignore[override]
+        """Light curves of the roles that are searched."""
+        role = self.settings.role
+        return tuple(Requirement(role=one) for one in (_ROLES if role == "any" else (role,)))
 
     def find(self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings) -> Result:
         """Search all light curves of one source.

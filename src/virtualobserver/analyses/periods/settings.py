@@ -40,6 +40,11 @@ class PeriodsSettings(AnalysisSettings):
         doc="gls: sines, one after the other; asteroid: rotation, by series of harmonics with own offsets of sessions",
         step="analyse",
     )
+    role: Literal["any", "reduced", "mover", "asteroid"] = setting(
+        "any",
+        doc="Which light curves: those of a survey, of movers of one night, of asteroids with all their nights, or any",
+        step="analyse",
+    )
     band: str | None = setting(
         None, doc="Only this band; unset = all, each with a mean of its own", step="analyse"
     )

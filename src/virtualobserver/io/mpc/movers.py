@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from virtualobserver.data.handles import Handle
 
-__all__ = ["catalogue_name", "observations_of", "one_code"]
+__all__ = ["ROLES", "catalogue_name", "observations_of", "one_code"]
 
 Products = Callable[[str], "Sequence[Handle]"]
 
@@ -37,6 +37,8 @@ _BANDS: Final[Mapping[str, str]] = {
 }
 """Bands of surveys that are called otherwise at the Minor Planet Center."""
 _RELEASES: Final[Mapping[str, str]] = {"dr1": "Gaia1", "dr2": "Gaia2", "dr3": "Gaia3", "edr3": "Gaia3E"}
+ROLES: Final = ("mover", "asteroid")
+"""Kinds of detections, and roles of light curves: of movers of one night, and of bodies that were put together."""
 _BRIGHTEST, _FAINTEST = -5.0, 35.0
 """Magnitudes beyond are not taken."""
 
@@ -79,13 +81,15 @@ def observations_of(
 ) -> list[Observation]:
     """Return the detections of movers, body by body, in the order of time.
 
+    Where a mover is part of a body of several nights, or has got a name as such, the body counts.
+
     Parameters
     ----------
     detections
         Rows ``source, source_kind, known_as, kind, peak_mjd, ra, dec, band, quality, parameters``; what was injected,
         and so is found at the field and no source of its own, and movers without a position are left out.
     products
-        Gives the products of a source, its light curves ``mover`` among them.
+        Gives the products of a source, its light curves ``mover`` or ``asteroid`` among them.
     band
         What all bands are called instead; None = the names of the survey.
     flagged
@@ -98,10 +102,12 @@ def observations_of(
     ConfigError
         If a band is no name of the Minor Planet Center.
     """
-    good = (detections["kind"] == "mover") & (detections["source_kind"] == "moving")
+    good = detections["kind"].isin(ROLES) & (detections["source_kind"] == "moving")
     good &= detections["ra"].notna() & detections["dec"].notna()
     good &= flagged | (detections["quality"] == 0)
     rows: list[Any] = list(detections[good].drop_duplicates(["source", "peak_mjd"]).itertuples(index=False))
+    bodies = {(row.peak_mjd, row.ra, row.dec) for row in rows if row.kind != "mover"}
+    rows = [row for row in rows if row.kind != "mover" or (row.peak_mjd, row.ra, row.dec) not in bodies]
     rows.sort(key=lambda row: (row.source, row.peak_mjd))
     known = {row.source: _known(row.known_as) for row in rows}
     short = temporary_names(name for name, body in known.items() if body == UNKNOWN)
@@ -135,7 +141,7 @@ def _light(products: Sequence[Handle]) -> dict[float, tuple[float, float, float,
     """Return errors of places (arcsec), magnitude and its error of each epoch of a body."""
     found: dict[float, tuple[float, float, float, float]] = {}
     for handle in of_kind(products, TimeSeries):
-        if handle.info.role != "mover":
+        if handle.info.role not in ROLES:
             continue
         curve = handle.load()
         mag, error = np.full((2, len(curve)), np.nan)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.errors import DataError
 
-__all__ = ["GM_SUN", "OBLIQUITY", "Orbits", "States", "states_of", "two_body"]
+__all__ = ["GM_SUN", "OBLIQUITY", "Orbits", "States", "elements_of", "states_of", "two_body"]
 
 FloatArray = NDArray[np.float64]
 
@@ -105,6 +105,36 @@ def states_of(orbits: Orbits) -> States:
     return two_body(start, orbits.epoch)
 
 
+def elements_of(states: States) -> Orbits:
+    """Return the osculating elements of bodies, the inverse of `states_of`.
+
+    Of an orbit in the ecliptic the node, and of a circle the perihelion, are anywhere.
+    """
+    c, s = np.cos(OBLIQUITY), np.sin(OBLIQUITY)
+
+    def ecliptic(vector: FloatArray) -> FloatArray:
+        x, y, z = vector.T
+        return np.stack([x, c * y + s * z, c * z - s * y], axis=1)
+
+    position, velocity = ecliptic(states.position), ecliptic(states.velocity)
+    r = np.linalg.norm(position, axis=1)
+    momentum = np.cross(position, velocity)
+    h = np.linalg.norm(momentum, axis=1)
+    inward = np.cross(velocity, momentum) / GM_SUN - position / r[:, None]
+    e = np.linalg.norm(inward, axis=1)
+    q = h**2 / GM_SUN / (1 + e)
+    inclination = np.arccos(np.clip(momentum[:, 2] / h, -1, 1))
+    node = np.arctan2(momentum[:, 0], -momentum[:, 1])
+    ahead = np.stack([np.cos(node), np.sin(node), np.zeros_like(node)], axis=1)
+    up = np.cross(momentum / h[:, None], ahead)
+    argument = np.arctan2(np.einsum("ni,ni->n", inward, up), np.einsum("ni,ni->n", inward, ahead))
+    since = _since_perihelion(position, velocity, r, e, q)
+    return Orbits(
+        q, e, np.degrees(inclination), np.degrees(node) % 360, np.degrees(argument) % 360, states.epoch - since,
+        states.epoch,
+    )  # fmt: skip
+
+
 def two_body(states: States, times: ArrayLike) -> States:
     """Return the states at other times (MJD, TDB), one for each body, moved by the Sun alone.
 
@@ -128,3 +158,25 @@ def _equatorial(vector: FloatArray) -> FloatArray:
     c, s = np.cos(OBLIQUITY), np.sin(OBLIQUITY)
     x, y, z = vector.T
     return np.stack([x, c * y - s * z, s * y + c * z], axis=1)
+
+
+def _since_perihelion(
+    position: FloatArray, velocity: FloatArray, r: FloatArray, e: FloatArray, q: FloatArray
+) -> FloatArray:
+    """Return days since the perihelion: Kepler's equation, or that of a hyperbola or parabola."""
+    outward = np.einsum("ni,ni->n", position, velocity) / np.sqrt(GM_SUN)
+    found = np.empty_like(r)
+    for n in range(r.size):
+        if abs(1 - e[n]) < 1e-9:  # Barker
+            d = outward[n] / np.sqrt(2 * q[n])
+            found[n] = np.sqrt(2 * q[n] ** 3 / GM_SUN) * (d + d**3 / 3)
+            continue
+        a = q[n] / (1 - e[n])
+        mean = np.sqrt(abs(a) ** 3 / GM_SUN)
+        if a > 0:
+            anomaly = np.arctan2(outward[n] / np.sqrt(a), 1 - r[n] / a)
+            found[n] = mean * (anomaly - outward[n] / np.sqrt(a))
+        else:
+            sinh = outward[n] / np.sqrt(-a)
+            found[n] = mean * (sinh - np.arcsinh(sinh / e[n]))
+    return found

@@ -1,1 +1,1 @@
-"""Linking of source lists: what moves evenly from image to image among sources that stay. No pixels, no files."""
+"""Linking of source lists: what moves evenly from image to image, and from night to night. No pixels, no files."""

@@ -91,6 +91,11 @@ class SimulationSettings(Settings):
     )
     colour_term: float = setting(0.1, doc="Of the filter against Gaia G", step="fetch")
     movers: int = setting(6, doc="Moving objects of a night", step="fetch", ge=0)
+    known: bool = setting(
+        False,
+        doc="Show the bodies of the orbits simulated@1, which come with the package, too, where they are in the field",
+        step="fetch",
+    )
     mag: tuple[float, float] = setting(
         (14.0, 17.5), doc="Brightest and faintest mover", unit="mag", step="fetch"
     )

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA, HOURS_PER_DAY, SECONDS_PER_DAY
 from virtualobserver.data.product import Raw, Target
-from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject
+from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject, project
+from virtualobserver.maths.ephemeris.brightness import magnitude
+from virtualobserver.maths.ephemeris.orbits import Orbits, states_of
 from virtualobserver.maths.shiftstack.movers import add_movers
+from virtualobserver.maths.times import Site
 from virtualobserver.observatories.lsss.settings import LSSSSettings, SimulationSettings
 from virtualobserver.typing import Record, RecordDict
 
@@ -29,6 +32,10 @@ HOT_FRACTION: Final = 3e-4
 """Of the pixels. Chosen, not measured."""
 HARMONICS: Final = 4
 """Of a light curve; the second is the largest, as that of a long body."""
+_PERIODS: Final = (2.0, 30.0)
+"""Hours; shortest and longest rotation."""
+_PLACES: Final = 9
+"""Times of a night at which known bodies are worked out; between them they move as a cubic polynomial says."""
 UNIX_MJD: Final = 40587.0
 """1970-01-01."""
 FloatArray = NDArray[np.float64]
@@ -42,16 +49,22 @@ class Sky:
     ----------
     stars
         ra, dec (degrees), mag (Gaia G), colour (BP - RP) of each, shape (n, 4).
-    movers
-        Offsets east and north at the middle of the night (degrees), rate (arcsec/h), position angle (degrees),
-        acceleration along it (arcsec/h^2), mag, period (h) of each, shape (m, 7).
+    paths
+        Where each mover is: coefficients of 1, t, t^2, t^3 (hours from the middle of the night) of its offset east and
+        north of the field (degrees), shape (m, 2, 4).
+    light
+        mag and period (h) of each mover, shape (m, 2).
     curves
         Amplitude (mag) and phase of the harmonics of each mover, shape (m, HARMONICS, 2).
+    names
+        Of those that are known, empty for the others.
     """
 
     stars: FloatArray
-    movers: FloatArray
+    paths: FloatArray
+    light: FloatArray
     curves: FloatArray
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +88,9 @@ class _Chip:
 def simulate(target: Target, rng: np.random.Generator, survey: CCDObservatory[LSSSSettings]) -> Iterator[Raw]:
     """Yield the raw frames of all nights of a target.
 
-    A science frame's header holds ``truth``: for each mover its number, rate (arcsec/h), position angle (deg), and
-    ra, dec, mag, x, y (pixels from 0), flux (ADU) here; and ``injected`` for demonstrations.
+    A science frame's header holds ``truth``: for each mover its number, rate (arcsec/h), position angle (deg),
+    ra, dec, mag, x, y (pixels from 0), flux (ADU) here, and its name if it is a known body; and ``injected`` for
+    demonstrations.
     """
     sim = survey.settings.simulation
     stars = stars_of(target, sim, rng)  # first, so that a generator of the same seed gives them
@@ -86,7 +100,7 @@ def simulate(target: Target, rng: np.random.Generator, survey: CCDObservatory[LS
         start = first + timedelta(days=number)
         night = f"{start:%y%m%d}"
         yield from _masters(night, start, chip, rng, survey)
-        yield from _science(target, start, Sky(stars, *_movers(sim, rng)), chip, rng, survey)
+        yield from _science(target, start, _night_sky(stars, target, start, rng, survey), chip, rng, survey)
 
 
 def stars_of(target: Target, sim: SimulationSettings, rng: np.random.Generator) -> FloatArray:
@@ -130,24 +144,83 @@ def _chip(sim: SimulationSettings, rng: np.random.Generator) -> _Chip:
     return _Chip(flat / np.median(flat), bias, hot)
 
 
-def _movers(sim: SimulationSettings, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _night_sky(
+    stars: FloatArray,
+    target: Target,
+    start: datetime,
+    rng: np.random.Generator,
+    survey: CCDObservatory[LSSSSettings],
+) -> Sky:
+    """Return what is in the field in one night: stars, movers, and where they are wanted known bodies."""
+    sim = survey.settings.simulation
+    paths, light, curves = _movers(sim, rng)
+    names = ("",) * len(paths)
+    if sim.known:
+        begin = start.timestamp() / SECONDS_PER_DAY + UNIX_MJD
+        middle = begin + ((sim.frames - 1) / 2 * sim.cadence + sim.exptime / 2) / SECONDS_PER_DAY
+        known, mags, called = _known(target, sim, middle, _site(survey))
+        n = len(called)
+        own_light = np.stack(
+            [mags, np.exp(rng.uniform(math.log(_PERIODS[0]), math.log(_PERIODS[1]), n))], axis=1
+        )
+        paths, light = np.concatenate([paths, known]), np.concatenate([light, own_light])
+        curves, names = np.concatenate([curves, _curves(n, rng)]), (*names, *called)
+    return Sky(stars, paths, light, curves, names)
+
+
+def _movers(sim: SimulationSettings, rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Draw movers that nobody knows: `Sky.paths`, `Sky.light` and `Sky.curves`."""
     n, hours = sim.movers, sim.frames * sim.cadence / 3600
     low, high = sim.rate
     rate = low * (high / low) ** rng.random(n)
     half = 0.5 * np.array(sim.size[::-1]) * sim.scale / ARCSEC_PER_DEGREE
     room = np.maximum(0.9 * half - (rate * hours / 2 / ARCSEC_PER_DEGREE)[:, None], 0.1 * half)
     spots = rng.uniform(-1, 1, (n, 2)) * room
-    period = 2.0 * 15.0 ** rng.random(n)
-    columns = [
-        *spots.T,
-        rate,
-        rng.uniform(0, 360, n),
-        rng.uniform(-0.5, 0.5, n),
-        rng.uniform(*sim.mag, n),
-        period,
-    ]
+    low, high = _PERIODS
+    period = low * (high / low) ** rng.random(n)
+    angle, acceleration = np.radians(rng.uniform(0, 360, n)), rng.uniform(-0.5, 0.5, n)
+    light = np.stack([rng.uniform(*sim.mag, n), period], axis=1)
+    way = np.stack([np.sin(angle), np.cos(angle)], axis=1)[:, :, None] / ARCSEC_PER_DEGREE
+    along = np.stack([rate, 0.5 * acceleration, np.zeros(n)], axis=1)[:, None, :]
+    return np.concatenate([spots[:, :, None], way * along], axis=2), light, _curves(n, rng)
+
+
+def _curves(n: int, rng: np.random.Generator) -> FloatArray:
     amplitude = rng.uniform(0.02, 0.3, (n, 1)) * np.array([0.2, 1.0, 0.1, 0.15])
-    return np.stack(columns, axis=1), np.stack([amplitude, rng.uniform(0, 2 * np.pi, (n, HARMONICS))], axis=2)
+    return np.stack([amplitude, rng.uniform(0, 2 * np.pi, (n, HARMONICS))], axis=2)
+
+
+def _site(survey: CCDObservatory[LSSSSettings]) -> Site | None:
+    """Return where the telescope stands, as the frames will say."""
+    place = survey.settings.site
+    return None if place is None else Site(place.longitude, place.latitude, place.height)
+
+
+def _known(
+    target: Target, sim: SimulationSettings, mjd: float, site: Site | None
+) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
+    """Return `Sky.paths`, magnitudes and names of the known bodies that cross the frame, about an MJD."""
+    from virtualobserver.catalog.orbits import simulated_orbits
+    from virtualobserver.maths.ephemeris.seen import Observer, in_field
+
+    table = simulated_orbits()
+    columns = ("q", "e", "inclination", "node", "argument", "perihelion", "epoch")
+    states = states_of(Orbits(*(table[name].to_numpy(float) for name in columns)))
+    hours = np.linspace(-0.5, 0.5, _PLACES) * sim.frames * sim.cadence / 3600
+    reach = math.hypot(*sim.size) / 2 * sim.scale / ARCSEC_PER_DEGREE
+    rows, seen = in_field(states, Observer.at(mjd + hours / HOURS_PER_DAY, site), *_middle(target), reach)
+    known = table.iloc[rows]
+    mags = magnitude(
+        known["h"].to_numpy()[:, None],
+        known["g"].to_numpy()[:, None],
+        r=seen.r,
+        delta=seen.delta,
+        alpha=seen.alpha,
+    ).mean(axis=1)
+    offsets = np.stack(project(seen.ra, seen.dec, *_middle(target)), axis=1)  # (k, 2, times)
+    powers = hours[:, None] ** np.arange(4)
+    paths = np.linalg.lstsq(powers, offsets.reshape(-1, _PLACES).T, rcond=None)[0].T
+    return np.asarray(paths, np.float64).reshape(-1, 2, 4), np.asarray(mags), tuple(known["name"].astype(str))
 
 
 def _masters(
@@ -197,13 +270,13 @@ def _science(  # noqa: PLR0917
         if sim.world:
             header |= plate.header()
         raw = survey.framed(f"{begin:%y%m%d}/field.{number:05d}.fts", header, counts)
-        said = {"truth": truth, "injected": _events(truth, raw.header)}
+        said = {"truth": truth, "injected": _events(truth, raw.header, sim.size)}
         yield replace(raw, header={**raw.header, **said})
 
 
 def _scene(
     sky: Sky, plate: TanSip, moment: _Moment, sim: SimulationSettings
-) -> tuple[FloatArray, list[dict[str, float]]]:
+) -> tuple[FloatArray, list[RecordDict]]:
     """Return the light of a frame before the detector, ADU, and where its movers are."""
     ny, nx = sim.size
     y, x = np.mgrid[0:ny, 0:nx]
@@ -228,28 +301,34 @@ def _scene(
     light = add_movers(
         light, x1[:, None], y1[:, None], bright[:, None], sigma=sigma, trail=(trail[0], trail[1])
     )
-    truth = [
+    rate, pa = _motion(sky, moment.hours)
+    truth: list[RecordDict] = [
         {
-            "id": n, "rate": float(sky.movers[n, 2]), "pa": float(sky.movers[n, 3]), "mag": float(mags[n]),
-            "ra": float(ra[n]), "dec": float(dec[n]), "x": float(x1[n]), "y": float(y1[n]), "flux": float(bright[n]),
+            "id": n, "rate": float(rate[n]), "pa": float(pa[n]), "mag": float(mags[n]), "ra": float(ra[n]),
+            "dec": float(dec[n]), "x": float(x1[n]), "y": float(y1[n]), "flux": float(bright[n]),
+            **({"name": name} if name else {}),
         }
-        for n in range(len(sky.movers))
+        for n, name in enumerate(sky.names)
     ]  # fmt: skip
     return np.asarray(light[0], np.float64), truth
 
 
 def _place(sky: Sky, plate: TanSip, hours: float) -> tuple[FloatArray, FloatArray]:
     """Return ra and dec of the movers, so many hours after the middle of the night."""
-    east, north, rate, angle, acceleration = sky.movers[:, :5].T
-    along = (rate * hours + 0.5 * acceleration * hours**2) / ARCSEC_PER_DEGREE
-    turn = np.radians(angle)
-    return deproject(east + along * np.sin(turn), north + along * np.cos(turn), *plate.crval)
+    east, north = np.moveaxis(sky.paths @ hours ** np.arange(4.0), 1, 0)
+    return deproject(east, north, *plate.crval)
+
+
+def _motion(sky: Sky, hours: float) -> tuple[FloatArray, FloatArray]:
+    """Return rates (arcsec/h) and position angles (degrees) of the movers."""
+    east, north = np.moveaxis(sky.paths[:, :, 1:] @ (np.arange(1.0, 4.0) * hours ** np.arange(3.0)), 1, 0)
+    return np.hypot(east, north) * ARCSEC_PER_DEGREE, np.degrees(np.arctan2(east, north)) % 360
 
 
 def _brightness(sky: Sky, hours: float) -> FloatArray:
-    phase = 2 * np.pi * hours / sky.movers[:, 6]
+    phase = 2 * np.pi * hours / sky.light[:, 1]
     waves = [sky.curves[:, k, 0] * np.sin((k + 1) * phase + sky.curves[:, k, 1]) for k in range(HARMONICS)]
-    return np.asarray(sky.movers[:, 5] + sum(waves, np.zeros(len(sky.movers))))
+    return np.asarray(sky.light[:, 0] + sum(waves, np.zeros(len(sky.light))))
 
 
 def _expose(
@@ -296,11 +375,12 @@ def _sexagesimal(value: float) -> str:
     return f"{int(seconds // 3600):02d} {int(seconds % 3600 // 60):02d} {seconds % 60:05.2f}"
 
 
-def _events(truth: list[dict[str, float]], facts: Record) -> list[RecordDict]:
-    """Return what a search should find in one frame: the movers, as `vo demo` compares them."""
+def _events(truth: list[RecordDict], facts: Record, size: tuple[int, int]) -> list[RecordDict]:
+    """Return what a search should find in one frame: the movers that are on it, as `vo demo` compares them."""
     half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
     when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}
     return [
         {"kind": "mover", **when, "amplitude": one["mag"], "ra": one["ra"], "dec": one["dec"]}
         for one in truth
+        if 0 <= one["x"] < size[1] and 0 <= one["y"] < size[0]
     ]

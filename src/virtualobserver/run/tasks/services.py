@@ -2,8 +2,9 @@
 
 A plug-in names those it uses, ``services = ("refcat", "solver")``, and has a setting of the same name for each: the
 reference catalogue, such as ``gaia_dr3@2022``, and that of the solver, which is the first where it has none of its
-own. They arrive in ``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does
-not arrive: the plug-in then does without.
+own. Known bodies of the solar system, ``bodies``, are those that its setting ``identify`` says. They arrive in
+``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does not arrive: the
+plug-in then does without.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from virtualobserver.errors import ConfigError, PluginError
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
+    from virtualobserver.catalog.bodies import KnownBodies
     from virtualobserver.catalog.reference import ReferenceCatalogue
     from virtualobserver.catalog.solver import CatalogueSolver
     from virtualobserver.db.engine import Database
@@ -31,6 +33,11 @@ __all__ = ["KNOWN", "build_services"]
 
 _RATE: Final = 2.0
 """Requests per second to an archive of stars, as surveys have it by default."""
+_BODY_RATE: Final = 1.0
+"""Requests per second to SkyBoT, which bears two at a time; an answer takes it a second or two."""
+_SKYBOT: Final = "skybot"
+_ANSWERS: Final = "cache"
+"""Folder, below the data folder, of what services answered."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +47,14 @@ class Services(Record):
     Parameters
     ----------
     said
-        What the settings say for each: the name of a reference catalogue.
+        What the settings say for each, such as the name of a reference catalogue.
     workspace
         Whose data folder and database they use.
 
     Raises
     ------
     CatalogError
-        When one is asked for, if there is no such reference catalogue.
+        When one is asked for, if there is no such reference catalogue, or no such orbits.
     """
 
     said: Mapping[str, str]
@@ -94,7 +101,7 @@ def _setting_of(step: Step, service: str) -> str | None:
         raise PluginError(msg)
     found = next((value for name in names if (value := getattr(settings, name)) is not None), None)
     if found is not None and not found:
-        msg = f"{step.plugin}: set {names[0]} to a reference catalogue, e.g. gaia_dr3@2022; `vo refcat list` shows them"
+        msg = f"{step.plugin}: set {names[0]} to {KNOWN[service].wanted}"
         raise ConfigError(msg)
     return None if found is None else str(found)
 
@@ -104,13 +111,14 @@ class _SlottedClients:
     """Makes clients that take turns at archive hosts with all workers of a database."""
 
     database: Database
+    rate: float = _RATE
 
     def __call__(self) -> HttpClient:
         # few steps ask an archive, and every worker would import it
         from virtualobserver.io.http.client import HttpClient
         from virtualobserver.io.http.ratelimit import SlotRateLimiter
 
-        return HttpClient(limiter=SlotRateLimiter(_RATE, DatabaseSlots(self.database)))
+        return HttpClient(limiter=SlotRateLimiter(self.rate, DatabaseSlots(self.database)))
 
 
 def _refcat(workspace: Workspace, name: str) -> ReferenceCatalogue:
@@ -131,15 +139,42 @@ def _solver(workspace: Workspace, name: str) -> CatalogueSolver:
     return CatalogueSolver(_refcat(workspace, name))
 
 
+def _bodies(workspace: Workspace, name: str) -> KnownBodies:
+    if name == _SKYBOT:
+        from virtualobserver.catalog.skybot import SkyBot
+
+        return SkyBot(_SlottedClients(workspace.database, _BODY_RATE)(), workspace.root / _ANSWERS / _SKYBOT)
+    return _orbits(workspace.root, name)
+
+
+@lru_cache(maxsize=2)
+def _orbits(root: Path, name: str) -> KnownBodies:
+    from virtualobserver.catalog.orbits import open_orbits
+
+    return open_orbits(root, name)
+
+
 @dataclass(frozen=True)
 class Service:
-    """How a service is made from the workspace and its setting, and whose setting it takes if it has none."""
+    """How a service is made from the workspace and its setting.
+
+    `otherwise` is the setting that is asked where there is none of the service's own name, and `wanted` what to set.
+    """
 
     make: Callable[[Workspace, str], Any]
     otherwise: str = ""
+    wanted: str = "a reference catalogue, e.g. gaia_dr3@2022; `vo refcat list` shows them"
 
 
 KNOWN: Final[Mapping[str, Service]] = MappingProxyType(
-    {"refcat": Service(_refcat), "solver": Service(_solver, otherwise="refcat")}
+    {
+        "refcat": Service(_refcat),
+        "solver": Service(_solver, otherwise="refcat"),
+        "bodies": Service(
+            _bodies,
+            otherwise="identify",
+            wanted="skybot, orbits such as mpcorb@2026-11 (`vo orbits list` shows them), or none",
+        ),
+    }
 )
-"""The services by name; each is also the name of its setting."""
+"""The services by name; each is also the name of its setting, or `Service.otherwise` is."""

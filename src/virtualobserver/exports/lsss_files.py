@@ -1,0 +1,246 @@
+"""Files as the older chain of LSSS (autossos, ssos) wrote them, with its names and columns.
+
+::
+
+    ssos_PROJECT.csv, calib_ssos_PROJECT.csv, validcalib_ssos_PROJECT.csv    a row for each body and epoch
+    Stats.dat, coeff_fit.csv                                                 a row for each image
+    list_outliers.csv, list_notsolved.csv                                    nights with such images, if there are any
+    NAME_period.txt                                                          the period of each body that has one
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
+from virtualobserver.data.handles import Handle, of_kind
+from virtualobserver.data.table import Table
+from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.export import Export, ExportSettings, View, makers_of
+from virtualobserver.io.atomic import replacing
+from virtualobserver.io.names import safe_name
+from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
+from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LSSSFiles"]
+
+_SSOS: Final = (
+    "SOURCE_NUMBER", "CATALOG_NUMBER", "RA", "DEC", "EPOCH", "MAG", "MAGERR", "FLUX", "FLUXERR", "PM", "PMERR", "PMRA",
+    "PMDEC", "MID_EXPOSURE_MJD", "MATCHED", "SKYBOT_NUMBER", "SKYBOT_NAME", "SKYBOT_MAG", "SKYBOT_DELTARA",
+    "SKYBOT_DELTADEC", "EXPTIME", "OBJECT", "FILTER", "IMAGE_FILENAME", "XWIN_IMAGE", "YWIN_IMAGE",
+)  # fmt: skip
+_CALIBRATED: Final = ("MAG_CALIB", "MAG_CALIB_ERR", "R2", "PHOT_OUTLIER")
+_STATS: Final = {
+    "Name": "frame",
+    "Mean": "bkg_mean",
+    "SD": "bkg_sd",
+    "Median": "bkg_median",
+    "MAD": "bkg_mad",
+    "Outlier": "outlier",
+}
+_YEAR: Final = (51544.5, 365.25)
+"""MJD of J2000, and days of a Julian year."""
+
+
+class LSSSFiles(Export[ExportSettings]):
+    """Folder of bodies, images and periods in the files of autossos and ssos."""
+
+    name: ClassVar[str] = "lsss_files"
+    needs: ClassVar[str] = "the analysis asteroids"
+    counts: ClassVar[str] = "rows of bodies"
+
+    def offers(self, view: View) -> bool:
+        """Whether an analysis of the project puts bodies together."""
+        return bool(makers_of(view, "lightcurve", "asteroid"))
+
+    def write(self, view: View, path: Path, options: ExportSettings) -> int:  # noqa: ARG002
+        """Write the files; return the number of rows of bodies. Without bodies and images there is no folder."""
+        fields = {
+            group.source for maker in view.makers if maker.kind == "survey" for group in view.groups(maker)
+        }
+        images = [one for field in sorted(fields) for one in _images(field, view.products(field))]
+        rows = _bodies(view, images)
+        if not rows and not images:
+            return 0
+        path.mkdir(parents=True, exist_ok=True)
+        name = safe_name(view.project)
+        _csv(path / f"ssos_{name}.csv", _SSOS, rows)
+        _csv(path / f"calib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), rows)
+        good = [row for row in rows if row["PHOT_OUTLIER"] is False]
+        _csv(path / f"validcalib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), good)
+        _of_images(path, images)
+        _periods(path, view)
+        return len(rows)
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    import pandas as pd
+
+    with replacing(path) as temporary:
+        pd.DataFrame(list(rows), columns=list(columns)).to_csv(temporary, index=False)
+
+
+def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
+    """Return what is known of each image of a field, in order of time."""
+    tables = of_kind(products, Table)
+    found: dict[str, RecordDict] = {}
+    for handle in tables:
+        if handle.info.role == "sources":
+            meta, unit = handle.load().meta, handle.info.unit
+            found[unit] = {
+                "field": field, "unit": unit, "night": unit.partition("/")[0], "name": unit.rpartition("/")[2],
+                "mjd": meta.get("mjd"), "exptime": meta.get("exptime"), "band": str(meta.get("band") or ""), "fit": {},
+                "flagged": "", "unsolved": False, "quality": {},
+            }  # fmt: skip
+    for handle in tables:
+        one = found.get(handle.info.unit)
+        if one is not None and handle.info.role == "zeropoint":
+            table = handle.load()
+            one["fit"] = {name: float(table[name][0]) for name in table}
+            one["flagged"] = table.meta.get("flagged") or ""
+        elif one is not None and handle.info.role == "wcs":
+            one["unsolved"] = not handle.info.statistics.get("solved", False)
+        elif handle.info.role == "quality":
+            table = handle.load()
+            for n, unit in enumerate(table["unit"].tolist()):
+                if unit in found:
+                    found[unit]["quality"] = {name: table[name][n].item() for name in table}
+    return sorted(found.values(), key=lambda one: (one["mjd"] or 0.0, one["unit"]))
+
+
+def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
+    """Return a row for each body and epoch, body by body; the names of the chain, beside what it has no name for."""
+    table = view.table("detections")
+    table = table[(table["kind"] == "asteroid") & (table["source_kind"] == "moving")]
+    at = {
+        round(one["mjd"], 6): (number, one) for number, one in enumerate(images, 1) if one["mjd"] is not None
+    }
+    rows: list[RecordDict] = []
+    for number, (name, some) in enumerate(table.groupby("source", sort=True), 1):
+        light = _light(view.products(str(name)))
+        epochs: list[Any] = list(some.sort_values("peak_mjd").itertuples(index=False))
+        for one in epochs:
+            catalogue, image = at.get(round(one.peak_mjd, 6), (None, {}))
+            facts = json.loads(one.parameters) if isinstance(one.parameters, str) else dict(one.parameters)
+            flux = light.get(round(one.peak_mjd, 6), {})
+            rows.append(
+                {
+                    "SOURCE_NUMBER": number,
+                    "CATALOG_NUMBER": catalogue,
+                    **_row(one, facts, image),
+                    **_mags(flux, image),
+                }
+            )
+    return rows
+
+
+def _row(one: Any, facts: RecordDict, image: RecordDict) -> RecordDict:
+    """Return place, motion and name of a body in one epoch; proper motions are arcsec/h."""
+    seconds = float(image.get("exptime") or 0.0)
+    known = one.known_as if isinstance(one.known_as, str) else ""
+    numbered, _, name = known.partition(") ") if known.startswith("(") else ("", "", known)
+    rate, pa = (math.nan if facts.get(key) is None else float(facts[key]) for key in ("rate", "pa"))
+    return {
+        "RA": one.ra, "DEC": one.dec,
+        "EPOCH": 2000.0 + (one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY - _YEAR[0]) / _YEAR[1],
+        "PM": rate, "PMERR": facts.get("rate_error"), "PMRA": rate * math.sin(math.radians(pa)),
+        "PMDEC": rate * math.cos(math.radians(pa)), "MID_EXPOSURE_MJD": one.peak_mjd, "MATCHED": bool(known),
+        "SKYBOT_NUMBER": numbered.removeprefix("("), "SKYBOT_NAME": name or facts.get("label"),
+        "SKYBOT_MAG": facts.get("predicted_mag"), "SKYBOT_DELTARA": facts.get("residual_east"),
+        "SKYBOT_DELTADEC": facts.get("residual_north"), "EXPTIME": seconds or None, "OBJECT": image.get("field"),
+        "FILTER": one.band, "IMAGE_FILENAME": image.get("name"), "XWIN_IMAGE": facts.get("x"),
+        "YWIN_IMAGE": facts.get("y"),
+    }  # fmt: skip
+
+
+def _mags(flux: RecordDict, image: RecordDict) -> RecordDict:
+    """Return magnitudes: calibrated ones where the flux is in microjansky, those of the instrument else."""
+    value, error, unit = flux.get("flux", math.nan), flux.get("flux_error", math.nan), flux.get("unit", "")
+    calibrated = unit == "uJy"
+    mag = mag_error = math.nan
+    if value > 0:
+        seconds = float(image.get("exptime") or 1.0)
+        mag = float(mag_from_flux(value)) if calibrated else -2.5 * math.log10(value / seconds)
+        mag_error = float(mag_error_from_flux(value, error))
+    fit = image.get("fit") or {}
+    return {
+        "FLUX": value, "FLUXERR": error, "MAG": math.nan if calibrated else mag, "MAGERR": mag_error,
+        "MAG_CALIB": mag if calibrated else math.nan, "MAG_CALIB_ERR": mag_error if calibrated else math.nan,
+        "R2": fit.get("zero_point_r2"),
+        "PHOT_OUTLIER": not calibrated or bool(image.get("flagged") or (image.get("quality") or {}).get("outlier")),
+    }  # fmt: skip
+
+
+def _light(products: Sequence[Handle]) -> dict[float, RecordDict]:
+    found: dict[float, RecordDict] = {}
+    for handle in of_kind(products, TimeSeries):
+        if handle.info.role == "asteroid":
+            curve = handle.load()
+            for mjd, flux, error in zip(
+                *(curve[key].tolist() for key in ("mjd", "flux", "flux_error")), strict=True
+            ):
+                found[round(mjd, 6)] = {"flux": flux, "flux_error": error, "unit": curve.flux_unit}
+    return found
+
+
+def _of_images(path: Path, images: Sequence[RecordDict]) -> None:
+    """Write what the chain said of each image."""
+    judged = [one for one in images if one["quality"]]
+    stats = [
+        {ours: one["quality"][key] for ours, key in _STATS.items()} | {"Night": one["night"]}
+        for one in judged
+    ]
+    _csv(path / "Stats.dat", (*_STATS, "Night"), stats)
+    fits = [
+        {
+            "Catalog Number": number, "Intercept": one["fit"]["zero_point"], "Int_err": one["fit"]["zero_point_error"],
+            "Slope": 1.0, "Slope_err": 0.0, "R2": one["fit"]["zero_point_r2"], "N fit": one["fit"]["zero_point_n"],
+            "Epoch": one["mjd"],
+        }
+        for number, one in enumerate(images, 1)
+        if "zero_point_r2" in one["fit"]
+    ]  # fmt: skip
+    names = ("Catalog Number", "Intercept", "Int_err", "Slope", "Slope_err", "R2", "N tot", "N fit", "Epoch")
+    _csv(path / "coeff_fit.csv", names, fits)
+    for file, bad in (
+        ("list_outliers.csv", [one for one in judged if one["quality"]["outlier"]]),
+        ("list_notsolved.csv", [one for one in images if one["unsolved"]]),
+    ):
+        nights = {
+            one["night"]: [same["name"] for same in bad if same["night"] == one["night"]] for one in bad
+        }
+        if nights:
+            _csv(
+                path / file, ("Night", "Images"), [{"Night": k, "Images": str(v)} for k, v in nights.items()]
+            )
+
+
+def _periods(path: Path, view: View) -> None:
+    """Write the periods of bodies, in hours; the number before FAP is a per cent."""
+    table: pd.DataFrame = view.table("detections")
+    bodies = set(table.loc[table["kind"] == "asteroid", "source"])
+    labels = {row.source: json.loads(row.parameters)["label"] for row in _first(table, "asteroid")}
+    for row in _first(table, "period"):
+        if row.source in bodies:
+            facts = json.loads(row.parameters)
+            error = facts.get("period_days_error")
+            told = "nan" if error is None else f"{error * HOURS_PER_DAY:.6f}"
+            name = safe_name(labels[row.source])
+            with replacing(path / f"{name}_period.txt") as temporary:
+                line = f"Iteration 1: period {facts['period_hours']:.6f} +- {told} h, FAP {100 * facts['fap']:.4g} %\n"
+                temporary.write_text(line, encoding="utf-8")
+
+
+def _first(table: pd.DataFrame, kind: str) -> list[Any]:
+    """Return the first detection of a kind of each source."""
+    return list(table[table["kind"] == kind].drop_duplicates("source").itertuples(index=False))
