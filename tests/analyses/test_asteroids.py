@@ -226,16 +226,38 @@ def test_bodies_in_the_field_that_were_not_seen_are_listed(tmp_path):
     assert Asteroids(identify="skybot").services == ("bodies",)
 
 
-def test_pictures_show_all_bodies_and_what_known_ones_are_off_by(tmp_path):
+def test_panels_show_all_bodies_and_what_known_ones_are_off_by(tmp_path):
     states = bodies(9, 2)
     search = Asteroids(identify="made@1")
     aux = Aux(FIELD, services={"bodies": orbits_of(tmp_path, states[:1])})
-    (figure,) = search.figures(tables(states), aux, search.settings).values()
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert "(1001) Body0" in texts
-    assert sum(text.startswith("AST_") for text in texts) == 1
-    (points,) = figure.axes[1].lines[:1]
-    assert len(points.get_xdata()) == 30
+    ((sky, off),) = search.source_panels(tables(states), aux, search.settings).values()
+    names = [mark.label for mark in sky.marks]
+    assert "(1001) Body0" in names
+    assert sum(name.startswith("AST_") for name in names) == 1
+    (known,) = off.curves
+    assert (known.label, len(known)) == ("(1001) Body0", 30)
+    assert np.hypot(known.x, known.y).max() < 2
+    assert list(search.figures(tables(states), aux, search.settings)) == ["asteroids"]
+
+
+def test_panels_of_a_detection_point_out_its_body(tmp_path):
+    states = bodies(9, 2)
+    search = Asteroids(identify="made@1")
+    aux = Aux(FIELD, services={"bodies": orbits_of(tmp_path, states[:1])})
+    events = search.find(tables(states), aux, search.settings).detections
+    first = {event.source: event for event in reversed(events)}
+    shown = {}
+    for event in first.values():
+        *panels, facts = search.panels(tables(states), aux, search.settings, event)
+        assert facts.rows[0][0] == "name"
+        shown[facts.rows[0][1]] = panels
+    known, unknown = sorted(shown)
+    assert (known, unknown[:4]) == ("(1001) Body0", "AST_")
+    sky, off = shown[known]
+    assert [mark.label for mark in sky.marks] == [known, "this epoch"]
+    assert len(off.curves[0]) == 30
+    (sky,) = shown[unknown]
+    assert [mark.label for mark in sky.marks] == [unknown, "this epoch"]
 
 
 def test_injected_bodies_come_out_whole_unless_nights_are_too_far_apart():

@@ -191,21 +191,26 @@ def test_an_injected_pulse_changes_the_flux_and_what_is_relative():
     assert not analysis.recovered(other, hits[0])
 
 
-def test_figures_show_the_star_and_the_statistics():
+def test_panels_show_the_star_and_the_statistics():
     table = as_handle(Product(samples(events=[(7, 9.0, 1.0, 1.2)]), role="detrended"))
     analysis = Driftscan()
     (event,) = analysis.find([table], AUX, analysis.settings).detections
-    figure = analysis.event_figure(event, [table], AUX, analysis.settings)
-    above, below = figure.axes
-    assert below.get_xlabel() == "time since the shutter opened (s)"
-    assert "5007" in figure.get_suptitle()
-    form = (
-        above.lines[-2].get_ydata() if len(above.lines[-1].get_ydata()) == 2 else above.lines[-1].get_ydata()
-    )
-    assert np.ptp(form) > 0.2
-    overview = analysis.figures([table], AUX, analysis.settings)["statistics"]
-    assert len(overview.axes[0].lines) == 3
-    assert analysis.figures([], AUX, analysis.settings) == {}
+    star, common, everyone, facts = analysis.panels([table], AUX, analysis.settings, event)
+    assert star.x.label == common.x.label == "time since the shutter opened (s)"
+    assert "5007" in star.title
+    measured, form = star.curves
+    assert np.ptp(form.y) > 0.2
+    assert form.x[np.argmax(form.y)] == pytest.approx(star.marks[0].x, abs=0.6)
+    # the form runs through the samples
+    good = ~measured.flags
+    misfit = measured.y[good] - np.interp(measured.x[good], form.x, form.y)
+    assert np.mean((misfit / measured.y_error[good]) ** 2) < 2
+    assert [curve.label for curve in everyone.curves] == ["pulses", "dips", "noise"]
+    assert everyone.marks[0].x == abs(event.snr)
+    assert facts.title == "detection"
+    overview = analysis.source_panels([table], AUX, analysis.settings)["statistics"]
+    assert [curve.label for curve in overview[0].curves] == ["pulses", "dips", "noise"]
+    assert analysis.source_panels([], AUX, analysis.settings) == {}
 
 
 def test_tables_that_lack_something_say_what():

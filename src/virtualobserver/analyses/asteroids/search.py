@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from virtualobserver.analyses.asteroids.bodies import Body, bodies_of
 from virtualobserver.analyses.asteroids.injection import draw_body, inject_bodies
 from virtualobserver.analyses.asteroids.known import Named, identified
+from virtualobserver.analyses.asteroids.panels import SAME_TIME, body_panels, field_panels
 from virtualobserver.analyses.asteroids.rows import KIND, result_of
 from virtualobserver.analyses.asteroids.settings import AsteroidsSettings
 from virtualobserver.analyses.asteroids.tracks import Night, read_nights
@@ -18,21 +19,17 @@ from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.table import Table
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.typing import Record
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 __all__ = ["Asteroids"]
 
 _SAME_SKY: Final = 5.0
 """arcsec within which two detections at one time are of one body, as movers are compared."""
-_SAME_TIME: Final = 1e-5
-"""Days; the times of images, written with five digits."""
 
 
 class Asteroids(Analysis[Table, AsteroidsSettings]):
@@ -108,7 +105,7 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
             return False
         for place in params["places"]:
             for mjd, ra, dec in zip(place["mjd"], place["ra"], place["dec"], strict=True):
-                if abs(mjd - event.peak_mjd) < _SAME_TIME:
+                if abs(mjd - event.peak_mjd) < SAME_TIME:
                     return float(separation(ra, dec, event.ra, event.dec)) * ARCSEC_PER_DEGREE < _SAME_SKY
         return False
 
@@ -118,16 +115,18 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
         near = len(places) == 4 and float(separation(*places)) * ARCSEC_PER_DEGREE <= _SAME_SKY
         return super().same_event(a, b) and near
 
-    def figures(
-        self, products: Sequence[Handle[Table]], aux: Aux, settings: AsteroidsSettings
-    ) -> Mapping[str, Figure]:
-        """Draw the bodies of the field with their names, and how far known ones are from where they should be."""
-        _, _, bodies, _ = _searched(products, aux, settings)
-        if not bodies:
-            return {}
-        from virtualobserver.analyses.asteroids.figures import field_sheet
+    def panels(
+        self, products: Sequence[Handle[Table]], aux: Aux, settings: AsteroidsSettings, event: Event
+    ) -> Sequence[Panel]:
+        """Return the path of a body among the others, how far it is from a known one's, and what is known of it."""
+        return body_panels(_searched(products, aux, settings)[2], settings, event)
 
-        return {"asteroids": field_sheet(bodies, settings, aux.target.name)}
+    def source_panels(
+        self, products: Sequence[Handle[Table]], aux: Aux, settings: AsteroidsSettings
+    ) -> Mapping[str, Sequence[Panel]]:
+        """Return the bodies of the field with their names, and how far known ones are from where they should be."""
+        bodies = _searched(products, aux, settings)[2]
+        return {"asteroids": field_panels(bodies, settings)} if bodies else {}
 
 
 def _searched(

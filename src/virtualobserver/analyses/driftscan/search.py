@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 
 from virtualobserver.analyses.driftscan.injection import draw_events, inject_events, light_of
+from virtualobserver.analyses.driftscan.panels import event_panels, statistics_panel
 from virtualobserver.analyses.driftscan.samples import Trails, trails_of
 from virtualobserver.analyses.driftscan.settings import DriftscanSettings
 from virtualobserver.analyses.driftscan.spotevents import ToldSpots, no_streaks, spot_events, tell_spots
@@ -18,6 +19,7 @@ from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import FLAG_UNCONFIRMED, SECONDS_PER_DAY
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.table import Table
@@ -25,9 +27,6 @@ from virtualobserver.maths.trails.bank import BANK
 from virtualobserver.maths.trails.search import Best, TrailSearch, search_trails
 from virtualobserver.maths.trails.spotclass import CLASSES
 from virtualobserver.typing import Record, RecordDict
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["Driftscan", "Searched"]
 
@@ -215,22 +214,18 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
             np.hypot(a.parameters["x"] - b.parameters["x"], a.parameters["y"] - b.parameters["y"]) < 3
         )
 
-    def figures(
+    def source_panels(
         self, products: Sequence[Handle[Table]], aux: Aux, settings: DriftscanSettings
-    ) -> Mapping[str, Figure]:
-        """Return the picture of how strong the strongest pulses and dips of all trails are."""
-        from virtualobserver.analyses.driftscan.figures import statistics_figure
-
+    ) -> Mapping[str, Sequence[Panel]]:
+        """Return how strong the strongest pulses and dips of all trails are."""
         searched = search_all(products, aux, settings)
-        return {"statistics": statistics_figure(searched, aux.target.name)} if searched else {}
+        return {"statistics": [statistics_panel(searched)]} if searched else {}
 
-    def event_figure(
-        self, event: Event, products: Sequence[Handle[Table]], aux: Aux, settings: DriftscanSettings
-    ) -> Figure | None:
-        """Return the samples of a star with the form that was found, and what all stars do; None for a spot."""
-        from virtualobserver.analyses.driftscan.figures import event_figure
-
-        return event_figure(event, search_all(products, aux, settings))
+    def panels(
+        self, products: Sequence[Handle[Table]], aux: Aux, settings: DriftscanSettings, event: Event
+    ) -> Sequence[Panel]:
+        """Return the samples of a star with the form that was found, and what all stars do; facts alone of a spot."""
+        return event_panels(event, search_all(products, aux, settings))
 
 
 def search_all(products: Sequence[Handle[Table]], aux: Aux, settings: DriftscanSettings) -> list[Searched]:
