@@ -43,6 +43,7 @@ __all__ = [
     "plain_header",
     "read_astropy_table",
     "read_header",
+    "read_headers",
     "read_image",
     "read_keywords",
     "read_section",
@@ -91,6 +92,23 @@ def read_header(path: Path | MemoryFile, hdu: int | str = 0) -> RecordDict:
     """
     with _opened(path, hdu) as unit:
         return plain_header(unit.header)
+
+
+def read_headers(path: Path | MemoryFile) -> list[RecordDict]:
+    """Read the headers of all HDUs, opening the file once; of a compressed image, those of its table.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS or is cut.
+    """
+    check_structure(path, verify=False)
+    with (
+        quiet(path, 0),
+        path.open("rb") as stream,
+        afits.open(stream, memmap=False, disable_image_compression=True) as units,
+    ):
+        return [plain_header(unit.header) for unit in units]
 
 
 def read_image(path: Path | MemoryFile, hdu: int | str | None = None, *, verify: bool = True) -> Image:
