@@ -1,0 +1,354 @@
+"""Stars of an image by fitting the profile of a point to all of them at once.
+
+P. B. Stetson, 1987, PASP 99, 191: neighbours share their pixels in one linear fit, and positions are improved with
+the slopes of the profile. The profile is R. C. Moffat's (1969, A&A 3, 455), elliptical, one for the whole image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import least_squares
+from scipy.sparse import csr_matrix, diags
+from scipy.sparse.linalg import cg
+
+from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_SATURATED
+from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.images.sources import SourceList
+
+__all__ = ["Moffat", "StarFit", "fit_moffat", "fit_stars"]
+
+FloatArray = NDArray[np.float64]
+BETAS: Final = (2.0, 2.5, 3.0, 3.5, 4.5, 6.0, 10.0)
+"""Slopes of the wings that are tried; 10 is a Gaussian down to a hundredth of its peak."""
+MOST_STARS: Final = 30
+"""The median of 30 stars is good to a quarter of the scatter of one; more only take time."""
+LEAST_SNR: Final = 30.0
+"""Of stars that show the profile."""
+MOVED_SNR: Final = 10.0
+"""Below, a fitted position is worse than where the detection has it, which would bias the flux upwards."""
+LONGEST_STEP: Final = 0.5
+"""Pixels a star may move in one round: beyond, the slope of the profile says nothing."""
+_SETTLED: Final = 1e-8
+"""Relative residual at which the fluxes are solved."""
+
+
+@dataclass(frozen=True)
+class Moffat:
+    """Profile (1 + p x^2 + q y^2 + 2 r x y)^-beta of a point, whose sum over all pixels is 1.
+
+    Parameters
+    ----------
+    p, q, r
+        Inverse squares of its widths, pixels^-2.
+    beta
+        Slope of the wings, above 1.
+    n
+        Stars it was measured with.
+    """
+
+    p: float
+    q: float
+    r: float
+    beta: float
+    n: int = 0
+
+    @property
+    def fwhm(self) -> float:
+        """Geometric mean of the full widths at half maximum, pixels."""
+        return 2 * float(np.sqrt(2 ** (1 / self.beta) - 1)) / float(self.p * self.q - self.r**2) ** 0.25
+
+    @property
+    def norm(self) -> float:
+        """Value at the middle."""
+        return float((self.beta - 1) / np.pi * np.sqrt(self.p * self.q - self.r**2))
+
+    @property
+    def half(self) -> int:
+        """Half side of the box in which a star is fitted, pixels: two and a half widths."""
+        return max(int(np.ceil(2.5 * self.fwhm)), 3)
+
+    def at(self, dx: FloatArray, dy: FloatArray) -> FloatArray:
+        """Return the profile at so many pixels from its middle."""
+        return np.asarray(self.norm * self._base(dx, dy) ** -self.beta)
+
+    def slopes(self, dx: FloatArray, dy: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the profile and how it changes when its middle moves along x and along y."""
+        base = self._base(dx, dy)
+        value = self.norm * base**-self.beta
+        steep = 2 * self.beta * value / base
+        return value, steep * (self.p * dx + self.r * dy), steep * (self.q * dy + self.r * dx)
+
+    def _base(self, dx: FloatArray, dy: FloatArray) -> FloatArray:
+        return np.asarray(1 + self.p * dx**2 + self.q * dy**2 + 2 * self.r * dx * dy)
+
+
+@dataclass(frozen=True, eq=False)
+class StarFit:
+    """Stars as they were fitted, shape (n,).
+
+    Parameters
+    ----------
+    x, y
+        Pixels from 0 at the middle of the first one.
+    flux, flux_error
+        Of all light under the profile, unit of the image; the error knows of neighbours. NaN where a star has no
+        good pixel near its middle.
+    covered
+        Share of the profile's weight that lies on good pixels, 0 to 1.
+    chi2
+        Of the pixels within one width of the middle, for each of them.
+    model
+        Image of all stars together.
+    """
+
+    x: FloatArray
+    y: FloatArray
+    flux: FloatArray
+    flux_error: FloatArray
+    covered: FloatArray
+    chi2: FloatArray
+    model: Array
+
+
+def fit_moffat(image: Array, variance: Array, sources: SourceList, *, most: int = MOST_STARS) -> Moffat:
+    """Measure the profile of points with bright, unsaturated stars that are alone.
+
+    Parameters
+    ----------
+    image
+        Shape (ny, nx), sky subtracted.
+    variance
+        Of its pixels.
+    sources
+        Found in it.
+    most
+        Stars used.
+
+    Raises
+    ------
+    NotEnoughData
+        If fewer than 3 stars can be fitted.
+    """
+    usable = ~sources.blended & ~sources.truncated & (sources.snr > LEAST_SNR)
+    usable &= (sources.flags & (MASK_SATURATED | MASK_COSMIC_RAY)) == 0
+    rows = np.flatnonzero(usable)
+    # what is much wider or sharper than the others is a galaxy or a cosmic ray
+    middle = float(np.median(sources.fwhm[rows])) if len(rows) else 0.0
+    rows = rows[np.abs(sources.fwhm[rows] - middle) < 0.4 * middle][: 2 * most]
+    half = max(int(np.ceil(2.0 * middle)), 4)
+    stamps = [
+        stamp
+        for row in rows
+        if (stamp := _stamp(image, variance, float(sources.x[row]), float(sources.y[row]), half)) is not None
+    ][:most]
+    if len(stamps) < 3:
+        msg = f"only {len(stamps)} of {len(sources)} sources show the profile of a point; 3 are needed"
+        raise NotEnoughData(msg)
+    best: tuple[float, Moffat] | None = None
+    for beta in BETAS:
+        fits = [fit for stamp in stamps if (fit := _fit_one(*stamp, half, middle, beta)) is not None]
+        if len(fits) < 3:
+            continue
+        cost = float(np.median([fit[0] for fit in fits]))
+        p, q, r = np.median([fit[1] for fit in fits], axis=0)
+        if best is None or cost < best[0]:
+            best = cost, Moffat(float(p), float(q), float(r), beta, len(fits))
+    if best is None:
+        msg = f"no profile of a point fits the {len(stamps)} brightest stars that are alone"
+        raise NotEnoughData(msg)
+    return best[1]
+
+
+def fit_stars(
+    image: Array,
+    variance: Array,
+    x: ArrayLike,
+    y: ArrayLike,
+    profile: Moffat,
+    *,
+    mask: Array | None = None,
+    rounds: int = 2,
+) -> StarFit:
+    """Fit the fluxes of all stars at once, and their positions.
+
+    Parameters
+    ----------
+    image
+        Shape (ny, nx), sky subtracted.
+    variance
+        Of its pixels, above 0; others are left out.
+    x, y : array_like, shape (n,)
+        Pixels from 0, to half a pixel.
+    profile
+        Of a point.
+    mask
+        Pixels to leave out, where not 0.
+    rounds
+        How often the positions are improved; 0 = they are kept.
+
+    Raises
+    ------
+    DataError
+        If the planes or the columns differ in shape.
+    """
+    px, py = (np.atleast_1d(np.array(values, float)) for values in (x, y))
+    shapes = {np.shape(plane) for plane in (image, variance, mask) if plane is not None}
+    if len(shapes) > 1 or px.shape != py.shape or px.ndim != 1:
+        msg = f"stars are fitted to planes and columns of one shape, not to {shapes}, {px.shape}, {py.shape}"
+        raise DataError(msg)
+    good = np.isfinite(image) & np.isfinite(variance) & (np.asarray(variance) > 0)
+    if mask is not None:
+        good &= np.asarray(mask) == 0
+    weight = np.where(good, 1 / np.where(good, variance, 1), 0.0)
+    data = np.where(good, image, 0.0)
+    start, flux = (px.copy(), py.copy()), np.zeros(len(px))
+    for _ in range(rounds):
+        patch = _patches(px, py, profile, data.shape)
+        flux, error, _ = _solve(data, weight, patch, len(px), profile)
+        steps = _steps(data, weight, patch, flux, profile, (px, py))
+        sure = flux > MOVED_SNR * np.where(np.isfinite(error), error, np.inf)
+        for place, step, first in zip((px, py), steps, start, strict=True):
+            place[sure] += np.clip(step[sure], -LONGEST_STEP, LONGEST_STEP)
+            lost = np.abs(place - first) > 2 * LONGEST_STEP
+            place[lost] = first[lost]
+    patch = _patches(px, py, profile, data.shape)
+    flux, error, covered = _solve(data, weight, patch, len(px), profile)
+    star, pixel, value = patch
+    model = np.bincount(pixel, value * np.nan_to_num(flux)[star], minlength=data.size).reshape(data.shape)
+    misfit = (weight * (data - model) ** 2).ravel()
+    core = value > profile.norm / 16  # within about one width of the middle
+    used = np.bincount(star[core], (weight.ravel()[pixel[core]] > 0), minlength=len(px))
+    chi2 = np.bincount(star[core], misfit[pixel[core]], minlength=len(px)) / np.maximum(used, 1)
+    return StarFit(px, py, flux, error, covered, np.asarray(chi2), model.astype(np.float32))
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+Patch = tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]
+"""Star, pixel (of the flat image) and value of the profile, of all pixels of all stars."""
+
+
+def _stamp(
+    image: Array, variance: Array, x: float, y: float, half: int
+) -> tuple[FloatArray, FloatArray, float, float] | None:
+    top, left = round(y) - half, round(x) - half
+    if top < 0 or left < 0:
+        return None
+    cut = slice(top, top + 2 * half + 1), slice(left, left + 2 * half + 1)
+    stamp, noise = np.asarray(image[cut], float), np.sqrt(np.asarray(variance[cut], float))
+    if stamp.shape != (2 * half + 1, 2 * half + 1) or not (np.isfinite(stamp) & (noise > 0)).all():
+        return None
+    return stamp, noise, x - left - half, y - top - half
+
+
+def _fit_one(
+    stamp: FloatArray, noise: FloatArray, x: float, y: float, half: int, width: float, beta: float
+) -> tuple[float, FloatArray] | None:
+    """Return chi^2 for each pixel, and p, q, r of one star; None if it is not one."""
+    rows, cols = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
+    # a percent of the peak is how well any profile can fit: else the brightest star alone would decide
+    sigma = np.hypot(noise, 0.01 * stamp.max())
+
+    def misfit(values: FloatArray) -> FloatArray:
+        height, cx, cy, p, q, r, sky = values
+        u, v = cols - cx, rows - cy
+        base = np.maximum(1 + p * u * u + q * v * v + 2 * r * u * v, 0.05)
+        return np.asarray(((height * base**-beta + sky - stamp) / sigma).ravel())
+
+    narrow = 4 * (2 ** (1 / beta) - 1) / width**2
+    start = np.array([stamp.max(), x, y, narrow, narrow, 0.0, 0.0])
+    found = least_squares(misfit, start, method="lm", x_scale=np.maximum(np.abs(start), 0.05), max_nfev=200)
+    height, cx, cy, p, q, r, _ = found.x
+    if not found.success or height <= 0 or p <= 0 or p * q - r * r <= 0 or np.hypot(cx, cy) > half / 2:
+        return None
+    return 2 * float(found.cost) / stamp.size, np.array([p, q, r])
+
+
+def _patches(x: FloatArray, y: FloatArray, profile: Moffat, shape: tuple[int, ...]) -> Patch:
+    ny, nx = shape
+    steps = np.arange(-profile.half, profile.half + 1)
+    cols, rows = np.rint(x).astype(int)[:, None] + steps, np.rint(y).astype(int)[:, None] + steps
+    there = ((rows >= 0) & (rows < ny))[:, :, None] & ((cols >= 0) & (cols < nx))[:, None, :]
+    value = profile.at((cols - x[:, None])[:, None, :], (rows - y[:, None])[:, :, None])
+    star = np.broadcast_to(np.arange(len(x))[:, None, None], value.shape)[there]
+    pixel = (rows[:, :, None] * nx + cols[:, None, :])[there]
+    return star.astype(np.int64), pixel.astype(np.int64), value[there]
+
+
+def _solve(
+    data: Array, weight: Array, patch: Patch, n: int, profile: Moffat
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return fluxes of one linear fit, their errors, and the share of each profile on good pixels."""
+    star, pixel, value = patch
+    shape = csr_matrix((value, (star, pixel)), shape=(n, data.size))
+    flat = weight.ravel()
+    heavy = shape @ diags(flat)
+    normal = (heavy @ shape.T).tocsr()
+    right = heavy @ data.ravel()
+    own = normal.diagonal()
+    whole = np.bincount(star, value**2, minlength=n)
+    covered = np.bincount(star, value**2 * (flat[pixel] > 0), minlength=n) / np.maximum(whole, 1e-30)
+    # off the image there is no pixel: compare with the square of a whole profile
+    covered *= np.minimum(whole / (profile.norm * (profile.beta - 1) / (2 * profile.beta - 1)), 1.0)
+    known = own > 0
+    scale = np.where(known, 1 / np.sqrt(np.where(known, own, 1)), 0.0)
+    scaled = diags(scale) @ normal @ diags(scale)
+    ridge = diags(
+        np.where(known, 1e-9, 1.0)
+    )  # two stars at one place share the light, instead of +inf and -inf
+    found, _ = cg(scaled + ridge, scale * right, rtol=_SETTLED, maxiter=500)
+    flux = np.where(known, found * scale, np.nan)
+    return flux, _errors(normal, known), covered
+
+
+def _errors(normal: csr_matrix, known: NDArray[np.bool_]) -> FloatArray:
+    """Return errors from the inverse of each star with those neighbours that share a twentieth of its light."""
+    own = normal.diagonal()
+    error = np.full(len(own), np.nan)
+    for row in np.flatnonzero(known):
+        near = normal.indices[normal.indptr[row] : normal.indptr[row + 1]]
+        shared = normal.data[normal.indptr[row] : normal.indptr[row + 1]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            close = (np.abs(shared) / np.sqrt(own[row] * own[near]) > 0.05) & (near != row)
+        if not close.any():
+            error[row] = 1 / np.sqrt(own[row])
+            continue
+        block = np.array([row, *near[close]])
+        matrix = normal[block][:, block].toarray()
+        matrix[np.diag_indices(len(block))] *= 1 + 1e-9
+        error[row] = np.sqrt(max(float(np.linalg.pinv(matrix, hermitian=True)[0, 0]), 0.0))
+    return error
+
+
+def _steps(
+    data: Array,
+    weight: Array,
+    patch: Patch,
+    flux: FloatArray,
+    profile: Moffat,
+    places: tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
+    """Return how far the middles of stars are from where they stand, each against the image without the others."""
+    star, pixel, value = patch
+    n, nx = len(flux), data.shape[1]
+    light = np.nan_to_num(flux)
+    rest = data.ravel() - np.bincount(pixel, value * light[star], minlength=data.size)
+    dx, dy = pixel % nx - places[0][star], pixel // nx - places[1][star]
+    _, along, up = profile.slopes(dx, dy)
+    along, up = along * light[star], up * light[star]
+    heavy = weight.ravel()[pixel]
+
+    def total(values: FloatArray) -> FloatArray:
+        return np.asarray(np.bincount(star, heavy * values, minlength=n))
+
+    xx, yy, xy = total(along**2), total(up**2), total(along * up)
+    bx, by = total(along * rest[pixel]), total(up * rest[pixel])
+    determinant = xx * yy - xy**2
+    fine = determinant > 0
+    safe = np.where(fine, determinant, 1.0)
+    return np.where(fine, (yy * bx - xy * by) / safe, 0.0), np.where(fine, (xx * by - xy * bx) / safe, 0.0)
