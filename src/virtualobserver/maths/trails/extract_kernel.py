@@ -1,0 +1,228 @@
+"""Compiled extraction: every pixel of every trail once, straight from the frame."""
+
+# ruff: noqa: PLR0917, C901, PLR0912 - compiled functions take positional arguments only
+
+from __future__ import annotations
+
+import numpy as np
+
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.kernels import jit
+
+__all__ = ["FINE", "add_trails", "design", "fit_columns", "sharp_pixels"]
+
+FINE = 20
+"""Steps of the table of the profile in a pixel: between them it is straight to 1e-4 of its peak."""
+ROWS = 5.5
+"""Pixels to each side of the sum over 11 rows, as published."""
+_SEEN = 0.05
+"""Of the peak of the profile, from which on a masked pixel is named in the flags."""
+
+
+@jit
+def profile_at(table: Array, q: float) -> float:
+    """Return the share of a column's light in a pixel `q` pixels across; the table goes to both sides alike."""
+    at = abs(q) * FINE
+    i = int(at)
+    if i + 1 >= len(table):
+        return 0.0
+    return float(table[i] + (at - i) * (table[i + 1] - table[i]))
+
+
+@jit
+def sky_at(sky: Array, split: float, row: int, col: int) -> float:
+    """Return the sky of one trail in a pixel."""
+    step = 0.0
+    if (col >= split) != (sky[5] >= split):
+        step = sky[3] if col >= split else -sky[3]
+    return float(sky[0] + sky[1] * (col - sky[5]) + sky[2] * (row - sky[6]) + step)
+
+
+@jit
+def span(x: float, ux: float, first: float, last: float, across: float, half: float) -> tuple[int, int]:
+    """Return the first column (or row) of a strip, and the one after its last."""
+    a, b = x + ux * first, x + ux * last
+    room = half * abs(across) + 0.5 * abs(ux)
+    return int(np.ceil(min(a, b) - room)), int(np.floor(max(a, b) + room)) + 1
+
+
+@jit
+def fit_columns(
+    image: Array, good: Array, mask: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
+    first: Array, shift: Array, table: Array, half: float, light: Array, covered: float, out: Array, bits: Array, counts: Array,
+) -> None:  # fmt: skip
+    """Fit the profile to each column of each trail.
+
+    `sky` has the columns value, gradient x, gradient y, step, variance and the middle x, y; `light` is the light
+    expected of each column, which weighs its pixels. Planes of `out`, (planes, n, m): flux, its variance, share of
+    the weight that is good, pixels from the start, sky; and of the 11 rows, where at least `covered` of them is good: sum,
+    share of the light in the pixels summed, variance. `bits` are those of masked pixels, `counts` (n, 32) the pixels of each.
+    """
+    ny, nx = image.shape
+    n, m = light.shape
+    seen = _SEEN * table[0]
+    top, whole, weight = np.empty(m), np.empty(m), np.empty(m)
+    way, ground, area = np.empty(m), np.empty(m), np.empty(m)
+    rows, share, spread, all_rows = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    for k in range(n):
+        for plane in range(out.shape[0]):
+            out[plane, k] = np.nan
+        out[2, k] = 0.0
+        if not (np.isfinite(x[k]) and np.isfinite(y[k])):
+            continue
+        for one in (top, whole, weight, way, ground, area, rows, share, spread, all_rows):
+            one[:] = 0.0
+        end = first[k] + m - 1
+        row0, row1 = span(y[k], uy, first[k], end, ux, half)
+        col0, col1 = span(x[k], ux, first[k], end, uy, half)
+        for row in range(row0, row1):
+            for col in range(col0, col1):
+                dx, dy = col - x[k], row - y[k]
+                along = dx * ux + dy * uy
+                j = int(np.floor(along - first[k] + 0.5))
+                q = dy * ux - dx * uy
+                if j < 0 or j >= m or abs(q) > half:
+                    continue
+                p = profile_at(table, q - shift[k, j])
+                v = sky[k, 4] + max(light[k, j], 0.0) * p
+                whole[j] += p * p / v
+                inside = 0 <= row < ny and 0 <= col < nx
+                if abs(q) <= ROWS:
+                    all_rows[j] += p
+                if not inside or not good[row, col]:
+                    if p >= seen:
+                        found = mask[row, col] if inside else 0
+                        bits[k, j] |= found
+                        for bit in range(31):
+                            if found >> bit & 1:
+                                counts[k, bit] += 1
+                        if not inside:
+                            bits[k, j] |= 1 << 30
+                            counts[k, 30] += 1
+                        elif found == 0:
+                            bits[k, j] |= 1 << 31
+                            counts[k, 31] += 1
+                    continue
+                level = sky_at(sky[k], split, row, col)
+                d = image[row, col] - level
+                top[j] += p * d / v
+                weight[j] += p * p / v
+                way[j] += p * p / v * along
+                ground[j] += level
+                area[j] += 1.0
+                if abs(q) <= ROWS:
+                    rows[j] += d
+                    share[j] += p
+                    spread[j] += v
+        for j in range(m):
+            if weight[j] <= 0.0:
+                continue
+            out[0, k, j] = top[j] / weight[j]
+            out[1, k, j] = 1 / weight[j]
+            out[2, k, j] = weight[j] / whole[j]
+            out[3, k, j] = way[j] / weight[j]
+            out[4, k, j] = ground[j] / area[j]
+            if share[j] >= covered * all_rows[j]:
+                out[5, k, j], out[6, k, j], out[7, k, j] = rows[j], share[j], spread[j]
+
+
+@jit
+def add_trails(
+    plane: Array, x: Array, y: Array, ux: float, uy: float, first: Array, shift: Array, table: Array,
+    half: float, light: Array,
+) -> None:  # fmt: skip
+    """Add the light of the columns of trails to a plane; columns that are not finite add nothing."""
+    ny, nx = plane.shape
+    n, m = light.shape
+    for k in range(n):
+        if not (np.isfinite(x[k]) and np.isfinite(y[k])):
+            continue
+        end = first[k] + m - 1
+        row0, row1 = span(y[k], uy, first[k], end, ux, half)
+        col0, col1 = span(x[k], ux, first[k], end, uy, half)
+        for row in range(max(row0, 0), min(row1, ny)):
+            for col in range(max(col0, 0), min(col1, nx)):
+                dx, dy = col - x[k], row - y[k]
+                at = dx * ux + dy * uy - first[k]
+                j = int(np.floor(at + 0.5))
+                q = dy * ux - dx * uy
+                if 0 <= j < m and abs(q) <= half and np.isfinite(light[k, j]):
+                    plane[row, col] += light[k, j] * profile_at(table, q - shift[k, j])
+
+
+@jit
+def sharp_pixels(
+    image: Array, model: Array, good: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
+    first: Array, m: int, half: float, spread: float, limit: float,
+) -> int:  # fmt: skip
+    """Take from `good` what stands above the model and is sharper than the image of a star; return how many.
+
+    `spread` is the light of a star one pixel beside its middle, of that in the middle.
+    """
+    ny, nx = image.shape
+    found = 0
+    hits = np.empty((int((m + 2 * half + 4) * (m + 2 * half + 4)), 2), np.int64)
+    for k in range(len(x)):
+        if not (np.isfinite(x[k]) and np.isfinite(y[k]) and np.isfinite(sky[k, 0])):
+            continue
+        end = first[k] + m - 1
+        row0, row1 = span(y[k], uy, first[k], end, ux, half)
+        col0, col1 = span(x[k], ux, first[k], end, uy, half)
+        new = 0
+        for row in range(max(row0, 1), min(row1, ny - 1)):
+            for col in range(max(col0, 1), min(col1, nx - 1)):
+                q = (row - y[k]) * ux - (col - x[k]) * uy
+                if abs(q) > half or not good[row, col]:
+                    continue
+                level = sky_at(sky[k], split, row, col)
+                v = sky[k, 4] + max(float(model[row, col]), 0.0)
+                here = image[row, col] - level - model[row, col]
+                if here <= limit * np.sqrt(v):
+                    continue
+                beside, known = 0.0, 0
+                for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                    if good[row + i, col + j]:
+                        beside += image[row + i, col + j] - level - model[row + i, col + j]
+                        known += 1
+                if known == 0:
+                    continue
+                beside = max(beside / known, 0.0) / spread
+                if here - beside > limit * np.sqrt(v * (1 + 1 / (known * spread * spread))):
+                    hits[new, 0], hits[new, 1] = row, col
+                    new += 1
+        for i in range(new):
+            good[hits[i, 0], hits[i, 1]] = False
+        found += new
+    return found
+
+
+@jit
+def design(
+    image: Array, good: Array, model: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
+    first: Array, shift: Array, table: Array, half: float, usable: Array, pixel: Array, unknown: Array,
+    value: Array, data: Array,
+) -> int:  # fmt: skip
+    """List which light is in which pixel, over the noise of the pixel, for the columns that are `usable`."""
+    ny, nx = image.shape
+    n, m = usable.shape
+    total = 0
+    for k in range(n):
+        if not (np.isfinite(x[k]) and np.isfinite(y[k]) and np.isfinite(sky[k, 0])):
+            continue
+        end = first[k] + m - 1
+        row0, row1 = span(y[k], uy, first[k], end, ux, half)
+        col0, col1 = span(x[k], ux, first[k], end, uy, half)
+        for row in range(max(row0, 0), min(row1, ny)):
+            for col in range(max(col0, 0), min(col1, nx)):
+                dx, dy = col - x[k], row - y[k]
+                j = int(np.floor(dx * ux + dy * uy - first[k] + 0.5))
+                q = dy * ux - dx * uy
+                if j < 0 or j >= m or abs(q) > half or not usable[k, j] or not good[row, col]:
+                    continue
+                level = sky_at(sky[k], split, row, col)
+                noise = np.sqrt(sky[k, 4] + max(float(model[row, col]), 0.0))
+                pixel[total], unknown[total] = row * nx + col, k * m + j
+                value[total] = profile_at(table, q - shift[k, j]) / noise
+                data[total] = (image[row, col] - level) / noise
+                total += 1
+    return total
