@@ -53,14 +53,18 @@ def test_a_file_of_many_parts_is_stored_and_hashed_once(tmp_path, url, monkeypat
     hashed, written = [], []
     sha, image = stores._sha256, stores.hdf5.write_file_image
     monkeypatch.setattr(stores, "_sha256", lambda path: hashed.append(path.name) or sha(path))
-    monkeypatch.setattr(stores.hdf5, "write_file_image", lambda blocks: written.extend(blocks) or image(blocks))
+    monkeypatch.setattr(
+        stores.hdf5, "write_file_image", lambda blocks: written.extend(blocks) or image(blocks)
+    )
     monkeypatch.setattr(fetching, "FLUSH_SECONDS", flush)
     with opened(tmp_path, url, way=way) as project:
         project.run(step="fetch")
         moved = [name for name in hashed if name.endswith(".json") and len(name) == len("1058801.json")]
         assert sorted(moved) == ([] if way == "bytes" else [f"{n}.json" for n in (1058801, 1058802, 1059300)])
         assert len(written) == (3 if way == "bytes" else 0)
-        rows = project.sql("SELECT archive_id, key, sha256, file_id, block FROM raw_data ORDER BY archive_id, key")
+        rows = project.sql(
+            "SELECT archive_id, key, sha256, file_id, block FROM raw_data ORDER BY archive_id, key"
+        )
         assert len(rows) == 9
         assert rows.groupby("archive_id")[["sha256", "file_id", "block"]].nunique().max().max() == 1
         assert rows["sha256"].nunique() == 3
@@ -79,7 +83,9 @@ def test_a_file_that_came_again_under_the_same_name_is_another_file(tmp_path):
         temp.write_bytes(content)
         records.append(store.adopt(temp, "raw/x", ".fits"))
         assert store.adopt(temp, "raw/x", ".fits") == records[-1]  # its second part
-    assert [one.sha256 for one in records] == [hashlib.sha256(c).hexdigest() for c in (b"one", b"one", b"two")]
+    assert [one.sha256 for one in records] == [
+        hashlib.sha256(c).hexdigest() for c in (b"one", b"one", b"two")
+    ]
     store.delete(records[-1].path)
     with pytest.raises(FileNotFoundError):  # gone from both places: nothing to take up
         store.adopt(temp, "raw/x", ".fits")

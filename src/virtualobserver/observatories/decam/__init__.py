@@ -18,9 +18,9 @@ from virtualobserver.errors import ArchiveError, InvalidFile
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.observatories.decam.catalogue import choose_masters, file_raws, make_master, unit_of
 from virtualobserver.observatories.decam.folder import Exposure, find_exposures, near, raws_of
-from virtualobserver.observatories.decam.made import FILES, simulated_raws
+from virtualobserver.observatories.decam.made import files_of, simulated_raws
 from virtualobserver.observatories.decam.names import SUFFIXES
-from virtualobserver.observatories.decam.reduce import detrend_exposure, reduce_exposure
+from virtualobserver.observatories.decam.reduce import reduce_exposure
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.observatory import Client, Landed, Site, VirtualObservatory
 
@@ -47,18 +47,23 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         ("table", "forced"),
         ("lightcurve", "trail"),
     )
-    parts: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = {"detrend": (("table", "detrended"),)}
     services: ClassVar[tuple[str, ...]] = ("refcat",)
     batch: ClassVar[int] = 1
     fetch_batch: ClassVar[int] = 1
     contract: ClassVar[SurveyContract] = SurveyContract(
         targets=(Target("EB", ra=92.253, dec=-70.7387),),
         options={
-            "simulation": {"exposures": 1, "ccds": ["N24"], "size": (260, 300), "density": 900.0, "mag": (14.5, 19.0)},
+            "simulation": {
+                "exposures": 1,
+                "ccds": ["N24"],
+                "size": (260, 300),
+                "density": 900.0,
+                "mag": (14.5, 19.0),
+            },
             "drift_astrom": {"fewest": 5},
-            "targets": {"separation_cut": 100.0},
+            "targets": {"separation_cut": 7200.0},  # the nearest star, wherever it is
         },
-        files=FILES,
+        files=files_of,
     )
 
     def __init__(self, settings: DECamSettings | None = None, **options: object) -> None:
@@ -99,7 +104,9 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         """Say which FITS files there are, beside the catalogue, the targets and the list of pointed exposures."""
         own = self.settings
         named = (own.reference_catalogue, own.targets.csv_path, own.pointed_images_yaml_path)
-        found = stamps([*files_below(client.folders, SUFFIXES), *(Path(one) for one in named if one is not None)])
+        found = stamps(
+            [*files_below(client.folders, SUFFIXES), *(Path(one) for one in named if one is not None)]
+        )
         for target in targets:
             yield target, found
 
@@ -107,7 +114,9 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         """Return ``ccd/night/exposure``, such as ``N24/2021-12-11/1058801``, or the key of a master."""
         return unit_of(raw.header)
 
-    def calibrate(self, raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> Sequence[Product[Table]]:
+    def calibrate(
+        self, raws: Sequence[RawRef], aux: Aux, settings: DECamSettings
+    ) -> Sequence[Product[Table]]:
         """Catalogue the stars of a chip in a pointed exposure; read a catalogue or a list of targets.
 
         Raises
@@ -131,12 +140,6 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         """
         return reduce_exposure(raws, aux, settings)
 
-    def refine(
-        self, part: str, products: Sequence[Handle[Table]], aux: Aux, settings: DECamSettings  # noqa: ARG002
-    ) -> Sequence[Product[Table]]:
-        """Take from the samples what all stars of the chip have in common."""
-        return detrend_exposure(products, settings)
-
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator
     ) -> Iterator[tuple[Target, Raw]]:
@@ -150,7 +153,8 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         if self._folders is None or self._folders[0] != folders:
             found = find_exposures(folders, self.settings)
             if not found:
-                msg = f"no file of the Community Pipeline below {', '.join(map(str, folders))}; check the setting archive"
+                where = ", ".join(map(str, folders))
+                msg = f"no file of the Community Pipeline below {where}; check the setting archive"
                 raise InvalidFile(msg)
             self._folders = (folders, found)
         return self._folders[1]

@@ -1,4 +1,4 @@
-"""Where the stars of a drift frame are: its pointing found by votes, a map on top of the pipeline's plate, the track."""
+"""Where the stars of a drift frame are: its pointing by votes, a map on the pipeline's plate, the track."""
 
 from __future__ import annotations
 
@@ -75,7 +75,12 @@ def register(frame: Frame, stars: Table, own: AstromSettings) -> Registered:
     track = _track(frame, own)
     sky = background(frame.data, mask=frame.mask).level
     trails = find_trails(
-        frame.data - sky, frame.variance, track, fwhm=frame.facts["fwhm"], mask=frame.mask, threshold=own.threshold
+        frame.data - sky,
+        frame.variance,
+        track,
+        fwhm=frame.facts["fwhm"],
+        mask=frame.mask,
+        threshold=own.threshold,
     )
     ra, dec = _places(frame, stars)
     px, py = (np.asarray(part, float) for part in frame.wcs.world_to_pixel_values(ra, dec))
@@ -126,8 +131,8 @@ def wcs_table(frame: Frame, found: Registered, own: AstromSettings) -> Table:
     }  # fmt: skip
     units = {
         "offset_x": "pix", "offset_y": "pix", "rotation": "deg", "rms": "pix", "time": "s", "trail_x": "pix",
-        "trail_y": "pix", "speed": "pix / s", "angle": "deg", "pixel_scale": "arcsec / pix", "rate_measured": "arcsec / s",
-        "rate_error": "arcsec / s", "angle_measured": "deg", "angle_error": "deg",
+        "trail_y": "pix", "speed": "pix / s", "angle": "deg", "pixel_scale": "arcsec / pix",
+        "rate_measured": "arcsec / s", "rate_error": "arcsec / s", "angle_measured": "deg", "angle_error": "deg",
     }  # fmt: skip
     keep = ("exposure", "ccd", "night", "mjd_start", "exptime", "solved", "notes")
     meta = {key: frame.facts[key] for key in keep} | {"anchor": own.anchor}
@@ -139,11 +144,11 @@ def wcs_table(frame: Frame, found: Registered, own: AstromSettings) -> Table:
 
 def _track(frame: Frame, own: AstromSettings) -> TrackModel:
     ny, nx = frame.shape
-    boresight = frame.facts["ra0"], frame.facts["dec0"]
-    if None in boresight:
-        boresight = tuple(float(value) for value in frame.wcs.wcs.crval)
+    ra, dec = frame.facts["ra0"], frame.facts["dec0"]
+    if ra is None or dec is None:
+        ra, dec = frame.wcs.wcs.crval
     return TrackModel.from_wcs(
-        frame.wcs, (nx - 1) / 2, (ny - 1) / 2, boresight=boresight, rate=own.track_rate,
+        frame.wcs, (nx - 1) / 2, (ny - 1) / 2, boresight=(float(ra), float(dec)), rate=own.track_rate,
         exptime=float(frame.facts["exptime"]), direction=own.direction, shutter_offset=own.shutter_offset,
     )  # fmt: skip
 
@@ -151,8 +156,8 @@ def _track(frame: Frame, own: AstromSettings) -> TrackModel:
 def _places(frame: Frame, stars: Table) -> tuple[FloatArray, FloatArray]:
     """Return where the stars of the catalogue are at the time of the frame."""
     since = epoch_of(frame) - float(stars.meta.get("epoch") or epoch_of(frame))
-    motion = (np.nan_to_num(np.asarray(stars[name], float)) for name in ("pmra", "pmdec"))
-    ra, dec = move_linear(np.asarray(stars["ra"], float), np.asarray(stars["dec"], float), *motion, since)
+    pmra, pmdec = (np.nan_to_num(np.asarray(stars[name], float)) for name in ("pmra", "pmdec"))
+    ra, dec = move_linear(np.asarray(stars["ra"], float), np.asarray(stars["dec"], float), pmra, pmdec, since)
     return np.asarray(ra, float), np.asarray(dec, float)
 
 

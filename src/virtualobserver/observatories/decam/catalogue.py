@@ -44,7 +44,8 @@ def unit_of(facts: Record) -> str:
         return LIST
     if kind == "catalogue":
         return f"reference/{facts['ccd']}/file"
-    name = f"{facts['ccd']}/{facts['night'] or 'no date'}/{facts['exposure'] if facts['exposure'] is not None else 'no number'}"
+    number = "no number" if facts["exposure"] is None else facts["exposure"]
+    name = f"{facts['ccd']}/{facts['night'] or 'no date'}/{number}"
     return name if facts["drift"] else f"{KINDS.get(str(facts['band']), 'companion')}/{name}"
 
 
@@ -66,7 +67,12 @@ def file_raws(settings: DECamSettings) -> Iterator[Raw]:
     own = settings.targets
     if settings.read_targets and own.csv_path is not None:
         path = Path(own.csv_path)
-        needed = [own.ra_col_name, own.dec_col_name, own.id_col_name, *([own.subset.key] if own.subset else [])]
+        needed = [
+            own.ra_col_name,
+            own.dec_col_name,
+            own.id_col_name,
+            *([own.subset.key] if own.subset else []),
+        ]
         _read_csv(path, needed)
         yield Raw(path.name, "csv", path=path, in_place=True, header={"what": "targets"}, owner=CAMERA)
 
@@ -84,14 +90,20 @@ def make_master(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> li
         return [_master(_targets(raws[0], settings), "targets", {})]
     if facts.get("what") == "catalogue":
         table = _published(raws[0])
-        return [_master(table, "reference", {"ccd": facts["ccd"], "n_stars": len(table), "from": raws[0].archive_id})]
+        return [
+            _master(
+                table, "reference", {"ccd": facts["ccd"], "n_stars": len(table), "from": raws[0].archive_id}
+            )
+        ]
     frame = read_frame(raws)
     table = build_reference(
         frame.image, settings=settings.reference, gaia=aux.services.get("refcat"),
         companions=[handle.load() for name, handle in sorted(aux.masters.items()) if name.startswith("companion")],
     )  # fmt: skip
     aux.note("keywords that were missing or strange in pointed frames", len(frame.facts["notes"]))
-    about = {key: frame.facts[key] for key in ("ccd", "night", "exposure", "ra", "dec", "exptime", "mjd_start")}
+    about = {
+        key: frame.facts[key] for key in ("ccd", "night", "exposure", "ra", "dec", "exptime", "mjd_start")
+    }
     kind = KINDS.get(str(facts["band"]), "companion")
     return [_master(table, kind, {**about, "n_stars": len(table)}, band=str(facts["band"]))]
 
@@ -107,7 +119,9 @@ def choose_masters(masters: Sequence[Handle[Table]], facts: Record) -> dict[str,
     if not facts["drift"]:
         mates = [one for one in near if one.info.series == "companion" and one.info.band == "g"]
         return {f"companion {n}": one for n, one in enumerate(sorted(mates, key=lambda m: m.info.unit), 1)}
-    found = {"targets": one for one in masters if one.info.series == "targets"}
+    found = (
+        {"targets": lists[-1]} if (lists := [one for one in masters if one.info.series == "targets"]) else {}
+    )
     mine = [one for one in near if one.info.series == "reference"]
     if mine:
         found["reference"] = max(mine, key=_rank)
@@ -125,8 +139,10 @@ def _same_place(master: Handle[Table], facts: Record) -> bool:
     about = master.info.statistics
     if about.get("ccd") != facts["ccd"]:
         return False
-    places = [about.get("ra"), about.get("dec"), facts.get("ra"), facts.get("dec")]
-    return None in places or bool(separation(*places) <= _OVERLAP)
+    ra, dec, here, there = about.get("ra"), about.get("dec"), facts.get("ra"), facts.get("dec")
+    if ra is None or dec is None or here is None or there is None:
+        return True  # the catalogue of a file is of all places
+    return bool(separation(ra, dec, here, there) <= _OVERLAP)
 
 
 def _rank(master: Handle[Table]) -> tuple[bool, int, str]:
@@ -154,12 +170,18 @@ def _targets(raw: RawRef, settings: DECamSettings) -> Table:
     """Return name, ra and dec of the targets that are wanted."""
     own = settings.targets
     rows = _read_csv(raw, [own.ra_col_name, own.dec_col_name, own.id_col_name])
-    keep = np.isfinite(rows[own.ra_col_name].astype(float)) & np.isfinite(rows[own.dec_col_name].astype(float))
+    keep = np.isfinite(rows[own.ra_col_name].astype(float)) & np.isfinite(
+        rows[own.dec_col_name].astype(float)
+    )
     if own.subset is not None:
         wanted = {str(value) for value in own.subset.values}
         keep &= np.array([str(value) in wanted for value in rows[own.subset.key]], bool)
     names = np.array([str(value) for value in rows[own.id_col_name][keep]], dtype=np.str_)
-    columns = {"name": names, "ra": rows[own.ra_col_name][keep].astype(float), "dec": rows[own.dec_col_name][keep].astype(float)}
+    columns = {
+        "name": names,
+        "ra": rows[own.ra_col_name][keep].astype(float),
+        "dec": rows[own.dec_col_name][keep].astype(float),
+    }
     return Table(columns, {"ra": "deg", "dec": "deg"}, {"file": raw.archive_id})
 
 
@@ -181,7 +203,15 @@ def _published(raw: RawRef) -> Table:
         "galaxy": np.zeros(n, bool), "gaia": np.full(n, _NO_GAIA), "pmra": nothing, "pmdec": nothing,
         "is_reference": np.ones(n, bool),
     }  # fmt: skip
-    units = {"ra": "deg", "dec": "deg", "x": "pix", "y": "pix", "mag": "mag", "pmra": "mas / yr", "pmdec": "mas / yr"}
+    units = {
+        "ra": "deg",
+        "dec": "deg",
+        "x": "pix",
+        "y": "pix",
+        "mag": "mag",
+        "pmra": "mas / yr",
+        "pmdec": "mas / yr",
+    }
     return Table(columns, units, {"zero_point_from": "none", "file": raw.archive_id})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import ConfigError, InvalidFile
 from virtualobserver.io.fits.files import part_names, read_header, read_headers
+from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.io.listing import files_below
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.header import chip_facts, exposure_facts
@@ -24,7 +25,16 @@ from virtualobserver.observatories.decam.names import (
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["CAMERA", "KINDS", "Exposure", "find_exposures", "near", "pointed_exposures", "raws_of"]
+__all__ = [
+    "CAMERA",
+    "KINDS",
+    "Exposure",
+    "exposures_of",
+    "find_exposures",
+    "near",
+    "pointed_exposures",
+    "raws_of",
+]
 
 CAMERA: Final = Target("DECam", kind="instrument")
 """Whom pointed frames and catalogues belong to."""
@@ -32,6 +42,7 @@ _PLANES: Final = {"image": IMAGE, "dqmask": MASK, "wtmap": WEIGHT, "weight": WEI
 """What PRODTYPE says, where the name of a file does not."""
 _DRIFT_WITHIN: Final = 0.1
 """Of the exposure time of drift frames."""
+File = Path | MemoryFile
 KINDS: Final = {"g": "companion", "r": "reference"}
 """What pointed frames of a band serve for; those of others are companions as well."""
 
@@ -45,13 +56,13 @@ class Exposure:
     facts
         Of the primary header, see `exposure_facts`, with ``drift``: whether its stars are trails.
     files
-        Plane to (path, archive id, version).
+        Plane to (file, archive id, version).
     problem
         Why it cannot be read; empty if it can.
     """
 
     facts: RecordDict
-    files: dict[str, tuple[Path, str, int]] = field(default_factory=dict)
+    files: dict[str, tuple[File, str, int]] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -83,8 +94,7 @@ def find_exposures(folders: Sequence[Path], settings: DECamSettings) -> list[Exp
     highest is taken; ``x.fits.fz`` beside ``x.fits`` is one file. A file that cannot be read is an exposure with a
     problem.
     """
-    pointed = pointed_exposures(settings)
-    joined: dict[tuple[str, object], Exposure] = {}
+    files: list[tuple[File, str]] = []
     names: set[str] = set()
     seen: set[str] = set()
     for folder in folders:
@@ -95,7 +105,16 @@ def find_exposures(folders: Sequence[Path], settings: DECamSettings) -> list[Exp
             seen.add(plain)
             name = _archive_id(path, folder, names)
             names.add(name)
-            _join(path, name, joined, pointed, settings)
+            files.append((path, name))
+    return exposures_of(files, settings)
+
+
+def exposures_of(files: Iterable[tuple[File, str]], settings: DECamSettings) -> list[Exposure]:
+    """Return the exposures of files, each with its name in the archive; see `find_exposures`."""
+    pointed = pointed_exposures(settings)
+    joined: dict[tuple[str, object], Exposure] = {}
+    for file, name in files:
+        _join(file, name, joined, pointed, settings)
     return list(joined.values())
 
 
@@ -112,11 +131,7 @@ def raws_of(exposure: Exposure, settings: DECamSettings) -> Iterator[Raw]:
             for header in read_headers(path)[1:]
             if (facts := chip_facts(header))["ccd"]
         }
-        parts = {
-            plane: part_names(file)
-            for plane, (file, _, _) in exposure.files.items()
-            if plane != IMAGE
-        }
+        parts = {plane: part_names(file) for plane, (file, _, _) in exposure.files.items() if plane != IMAGE}
     except InvalidFile as error:
         exposure.problem = str(error)
         yield from _broken(exposure)
@@ -133,10 +148,10 @@ def raws_of(exposure: Exposure, settings: DECamSettings) -> Iterator[Raw]:
 
 def near(exposure: Exposure, target: Target, settings: DECamSettings) -> bool:
     """Whether an exposure is one of a target's."""
-    ra, dec = exposure.facts.get("ra0"), exposure.facts.get("dec0")
     if settings.fields == "all" or exposure.problem or not exposure.facts["drift"]:
         return True
-    if None in {ra, dec, target.ra, target.dec}:
+    ra, dec = exposure.facts.get("ra0"), exposure.facts.get("dec0")
+    if ra is None or dec is None or target.ra is None or target.dec is None:
         return False
     return bool(separation(ra, dec, target.ra, target.dec) <= settings.field_radius)
 
@@ -159,7 +174,10 @@ def _numbers(value: object, path: Path) -> Iterator[int]:
         return
     elif value is None:
         return
-    msg = f"pointed_images_yaml_path: {path} holds {value!r}, which is no exposure: list numbers, or names such as exp_13253"
+    msg = (
+        f"pointed_images_yaml_path: {path} holds {value!r}, which is no exposure: list numbers, or names such as "
+        "exp_13253"
+    )
     raise ConfigError(msg)
 
 
@@ -172,13 +190,21 @@ def _archive_id(path: Path, folder: Path, taken: set[str]) -> str:
 
 
 def _join(
-    path: Path, name: str, joined: dict[tuple[str, object], Exposure], pointed: frozenset[int], own: DECamSettings
+    path: File,
+    name: str,
+    joined: dict[tuple[str, object], Exposure],
+    pointed: frozenset[int],
+    own: DECamSettings,
 ) -> None:
-    said = parse_name(path.name, image=own.img_keyword, mask=own.mask_keyword, weight=own.weight_keyword)
+    said = parse_name(
+        Path(name).name, image=own.img_keyword, mask=own.mask_keyword, weight=own.weight_keyword
+    )
     try:
         header = read_header(path, 0)
     except (InvalidFile, OSError) as error:
-        problem = Exposure({"exposure": said.exposure, "night": "", "drift": True, "notes": []}, problem=str(error))
+        problem = Exposure(
+            {"exposure": said.exposure, "night": "", "drift": True, "notes": []}, problem=str(error)
+        )
         problem.files[said.plane or IMAGE] = (path, name, said.version)
         joined["", name] = problem
         return
@@ -207,7 +233,7 @@ def _is_drift(facts: Record, pointed: frozenset[int], own: DECamSettings) -> boo
     return wanted is None or abs(facts["exptime"] / wanted - 1) <= _DRIFT_WITHIN
 
 
-def _raw(path: Path, name: str, facts: RecordDict) -> Raw:
+def _raw(file: File, name: str, facts: RecordDict) -> Raw:
     start, exptime = facts["mjd_start"], facts["exptime"]
     obscore: RecordDict = {
         "obs_id": str(facts["exposure"]), "dataproduct_type": "image", "instrument_name": "DECam",
@@ -217,8 +243,12 @@ def _raw(path: Path, name: str, facts: RecordDict) -> Raw:
         obscore |= {"t_min": start, "t_max": start + exptime / 86400}
     owner = None if facts["drift"] else CAMERA
     return Raw(
-        name, "fits", path=path, in_place=True, key=str(facts["ccd"]), obscore=obscore, header=facts, owner=owner
-    )
+        name, "fits", **_held(file), key=str(facts["ccd"]), obscore=obscore, header=facts, owner=owner,
+    )  # fmt: skip
+
+
+def _held(file: File) -> RecordDict:
+    return {"path": file, "in_place": True} if isinstance(file, Path) else {"content": file.content}
 
 
 def _broken(exposure: Exposure) -> Iterator[Raw]:
@@ -226,5 +256,12 @@ def _broken(exposure: Exposure) -> Iterator[Raw]:
     planes = ", ".join(exposure.files)
     problem = exposure.problem or f"an exposure with {planes} and without its image"
     for plane, (path, name, version) in exposure.files.items():
-        facts = {**exposure.facts, "ccd": "none", "plane": plane, "version": version, "problem": problem, "drift": True}
-        yield Raw(name, "fits", path=path, in_place=True, header=facts, obscore={"dataproduct_type": "image"})
+        facts = {
+            **exposure.facts,
+            "ccd": "none",
+            "plane": plane,
+            "version": version,
+            "problem": problem,
+            "drift": True,
+        }
+        yield Raw(name, "fits", **_held(path), header=facts, obscore={"dataproduct_type": "image"})

@@ -56,10 +56,10 @@ def exposure_facts(primary: Record) -> RecordDict:
         notes.append(f"no EXPTIME: {exptime:g} s taken")
     start = _mjd(primary.get("DATE-OBS"))
     mjd = number(primary.get("MJD-OBS"))
-    if mjd is None:
-        mjd = start
-        notes.append("no MJD-OBS: " + ("DATE-OBS taken" if mjd is not None else "the time is not known"))
     opened = _mjd(primary.get("OPENSHUT"))
+    if mjd is None:
+        mjd, source = (start, "DATE-OBS") if start is not None else (opened, "OPENSHUT")
+        notes.append("no MJD-OBS: " + (f"{source} taken" if mjd is not None else "the time is not known"))
     if start is not None and opened is not None and abs(start - opened) * SECONDS_PER_DAY > _SHUTTER:
         notes.append(f"OPENSHUT and DATE-OBS differ by {abs(start - opened) * SECONDS_PER_DAY:.1f} s")
     dark = number(primary.get("DARKTIME"))
@@ -71,7 +71,7 @@ def exposure_facts(primary: Record) -> RecordDict:
         zero = rate + 2.5 * float(np.log10(exptime))
     return {
         "exposure": _whole(primary.get("EXPNUM")),
-        "night": night_of(mjd) if mjd is not None else "",
+        "night": night_of(mjd) if mjd is not None else str(primary.get("DTCALDAT") or ""),
         "mjd_start": mjd,
         "exptime": exptime,
         "filter": text,
@@ -157,7 +157,14 @@ def _low_half(header: Record) -> int | None:
     """Return which amplifier has the lower columns, 0 = A; None where no section says it."""
     starts = []
     for letter in "AB":
-        said = next((header[key] for key in (f"DATASEC{letter}", f"AMPSEC{letter}") if header.get(key)), None)
+        said = next(
+            (
+                header[key]
+                for key in (f"{what}{letter}" for what in ("CCDSEC", "AMPSEC", "DATASEC"))
+                if header.get(key)
+            ),
+            None,
+        )
         found = _SECTION.match(str(said))
         if found is None:
             return None

@@ -61,7 +61,7 @@ _REACH: Final = 2
 
 
 def has_codes(version: str) -> bool | None:
-    """Whether masks of a pipeline version (``V4.8.2a``, ``V5.5LS``, ``DES 2.1``, ``5.0beta``) hold codes; None: unknown."""
+    """Whether masks of a version (``V4.8.2a``, ``V5.5LS``, ``DES 2.1``, ``5.0beta``) hold codes; None: unknown."""
     found = _VERSION.search(version)
     return None if found is None else (int(found[1]), int(found[2])) >= _FIRST_CODES
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatories.decam.reference import ReferenceSettings
+from virtualobserver.observatories.decam.simulate.settings import SimulationSettings
 from virtualobserver.observatory import ObservatorySettings
 
 __all__ = ["AstromSettings", "DECamSettings", "SkySettings", "Subset", "TargetSettings"]
@@ -45,6 +46,13 @@ class SkySettings(Settings):
         None, doc="Half of the inner width of the ring; unset = 2.5 FWHM", unit="pix", step="reduce", gt=0
     )
     pad: float = setting(8.0, doc="Width of the ring", unit="pix", step="reduce", gt=0)
+    cutout_size: float | None = setting(
+        None, doc="Of the published program; understood, without effect: no cut-outs are made", unit="pix", run_only=True
+    )
+    length: float | None = setting(
+        None, doc="Of the published program; understood, without effect: the track says how long trails are",
+        unit="pix", run_only=True,
+    )  # fmt: skip
 
 
 class Subset(Settings):
@@ -92,7 +100,11 @@ class DECamSettings(ObservatorySettings):
     field_radius: float = setting(1.1, doc="How near", unit="deg", step="fetch", gt=0)
     drift_filter: str = setting("VR", doc="Filter of the drift exposures", step="fetch")
     drift_exptime: float | None = setting(
-        20.0, doc="Exposure time of the drift exposures, to a tenth; unset = any", unit="s", step="fetch", gt=0
+        20.0,
+        doc="Exposure time of the drift exposures, to a tenth; unset = any",
+        unit="s",
+        step="fetch",
+        gt=0,
     )
     pointed_images_yaml_path: str | None = setting(
         None, doc="YAML file with a list of exposures that are pointed, whatever their headers say", step="fetch",
@@ -103,12 +115,16 @@ class DECamSettings(ObservatorySettings):
         step="fetch", path=True, aliases=("photometry_cat_path",),
     )  # fmt: skip
     refcat: str | None = setting(
-        None, doc="Gaia catalogue for proper motions and magnitudes, e.g. gaia_dr3@2024; unset = none", step="calibrate"
+        None,
+        doc="Gaia catalogue for proper motions and magnitudes, e.g. gaia_dr3@2024; unset = none",
+        step="calibrate",
     )
     reference: ReferenceSettings = setting(
         ReferenceSettings(), doc="Stars of pointed frames", step="calibrate"
     )
-    drift_astrom: AstromSettings = setting(AstromSettings(), doc="Where the trails are, and whose", step="reduce")
+    drift_astrom: AstromSettings = setting(
+        AstromSettings(), doc="Where the trails are, and whose", step="reduce"
+    )
     extraction: Literal["psf", "box", "joint"] = setting(
         "psf",
         doc="psf = each trail by the profile across it; joint = trails that overlap together; box = sums of 11 rows",
@@ -117,3 +133,6 @@ class DECamSettings(ObservatorySettings):
     drift_skysub: SkySettings = setting(SkySettings(), doc="Sky around the trails", step="reduce")
     read_targets: bool = setting(True, doc="Read the target list, if there is one", step="fetch")
     targets: TargetSettings = setting(TargetSettings(), doc="Stars of interest", step="fetch")
+    simulation: SimulationSettings = setting(
+        SimulationSettings(), doc="Nights that are made up where archive is simulated", step="fetch"
+    )
