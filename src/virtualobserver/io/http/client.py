@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
+from json import dumps
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -163,6 +164,7 @@ class HttpClient:
         *,
         data: Mapping[str, object] | bytes | None = None,
         files: Mapping[str, tuple[str, bytes]] | None = None,
+        json: Mapping[str, object] | None = None,
         params: Mapping[str, object] | None = None,
         check: Check | None = None,
         login: tuple[str, str] | None = None,
@@ -177,6 +179,8 @@ class HttpClient:
             Address and query.
         data, files
             Form fields, and uploads as field → (name, bytes).
+        json
+            Sent as JSON in place of a form.
         check
             Raises when the body is not what was asked for.
         login
@@ -187,9 +191,12 @@ class HttpClient:
         max_bytes
             Longest body that is accepted.
         """
+        headers = {}
+        if json is not None:
+            data, headers = dumps(json).encode(), {"Content-Type": "application/json"}
         return self._ask(
             "POST", url, check, max_bytes,
-            repeat=repeat, params=params, data=data, files=files, headers={}, login=login,
+            repeat=repeat, params=params, data=data, files=files, headers=headers, login=login, told=json,
         )  # fmt: skip
 
     def download(
@@ -335,9 +342,9 @@ class HttpClient:
         """Run an attempt until it succeeds or patience ends; return its result and the number of attempts."""
         started, host = self._clock(), host_of(url)
         asked["headers"] = {"User-Agent": self._agent} | asked["headers"]
-        login = asked.pop("login", None)
+        login, told = asked.pop("login", None), asked.pop("told", None)
         auth = HTTPBasicAuth(*login) if login else self._auth
-        secrets = frozenset(request_secrets(url, auth, asked.get("params"), asked.get("data")))
+        secrets = frozenset(request_secrets(url, auth, asked.get("params"), asked.get("data"), told))
 
         def once() -> T:
             self._limiter.acquire(host)

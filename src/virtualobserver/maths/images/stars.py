@@ -6,6 +6,7 @@ the slopes of the profile. The profile is R. C. Moffat's (1969, A&A 3, 455), ell
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,8 +24,8 @@ from virtualobserver.maths.images.sources import SourceList
 __all__ = ["Moffat", "StarFit", "fit_moffat", "fit_stars"]
 
 FloatArray = NDArray[np.float64]
-BETAS: Final = (2.0, 2.5, 3.0, 3.5, 4.5, 6.0, 10.0)
-"""Slopes of the wings that are tried; 10 is a Gaussian down to a hundredth of its peak."""
+BETAS: Final = (2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 6.0, 10.0, 30.0)
+"""Slopes of the wings that are tried; 30 is a Gaussian down to a thousandth of its peak."""
 MOST_STARS: Final = 30
 """The median of 30 stars is good to a quarter of the scatter of one; more only take time."""
 LEAST_SNR: Final = 30.0
@@ -60,7 +61,7 @@ class Moffat:
     @property
     def fwhm(self) -> float:
         """Geometric mean of the full widths at half maximum, pixels."""
-        return 2 * float(np.sqrt(2 ** (1 / self.beta) - 1)) / float(self.p * self.q - self.r**2) ** 0.25
+        return 2 * math.sqrt(2 ** (1 / self.beta) - 1) / math.sqrt(math.sqrt(self.p * self.q - self.r**2))
 
     @property
     def norm(self) -> float:
@@ -115,7 +116,14 @@ class StarFit:
     model: Array
 
 
-def fit_moffat(image: Array, variance: Array, sources: SourceList, *, most: int = MOST_STARS) -> Moffat:
+def fit_moffat(
+    image: Array,
+    variance: Array,
+    sources: SourceList,
+    *,
+    most: int = MOST_STARS,
+    fitted: tuple[StarFit, Moffat] | None = None,
+) -> Moffat:
     """Measure the profile of points with bright, unsaturated stars that are alone.
 
     Parameters
@@ -128,6 +136,9 @@ def fit_moffat(image: Array, variance: Array, sources: SourceList, *, most: int 
         Found in it.
     most
         Stars used.
+    fitted
+        The same sources as they were fitted, and the profile they were fitted with: their neighbours are taken
+        away, whose light would be wings of the profile.
 
     Raises
     ------
@@ -141,17 +152,23 @@ def fit_moffat(image: Array, variance: Array, sources: SourceList, *, most: int 
     middle = float(np.median(sources.fwhm[rows])) if len(rows) else 0.0
     rows = rows[np.abs(sources.fwhm[rows] - middle) < 0.4 * middle][: 2 * most]
     half = max(int(np.ceil(2.0 * middle)), 4)
-    stamps = [
-        stamp
-        for row in rows
-        if (stamp := _stamp(image, variance, float(sources.x[row]), float(sources.y[row]), half)) is not None
-    ][:most]
+    light = image if fitted is None else image - fitted[0].model
+    stamps = []
+    for row in rows.tolist():
+        stamp = _stamp(light, variance, float(sources.x[row]), float(sources.y[row]), half)
+        if stamp is not None and fitted is not None:
+            whole: FloatArray = np.add(stamp[0], _alone(fitted, row, sources, half))
+            stamp = (whole, *stamp[1:])
+        if stamp is not None:
+            stamps.append(stamp)
+        if len(stamps) == most:
+            break
     if len(stamps) < 3:
         msg = f"only {len(stamps)} of {len(sources)} sources show the profile of a point; 3 are needed"
         raise NotEnoughData(msg)
     best: tuple[float, Moffat] | None = None
     for beta in BETAS:
-        fits = [fit for stamp in stamps if (fit := _fit_one(*stamp, half, middle, beta)) is not None]
+        fits = [fit for stamp in stamps if (fit := _fit_one(stamp, half, middle, beta)) is not None]
         if len(fits) < 3:
             continue
         cost = float(np.median([fit[0] for fit in fits]))
@@ -210,7 +227,7 @@ def fit_stars(
     for _ in range(rounds):
         patch = _patches(px, py, profile, data.shape)
         flux, error, _ = _solve(data, weight, patch, len(px), profile)
-        steps = _steps(data, weight, patch, flux, profile, (px, py))
+        steps = _steps((data, weight), patch, flux, profile, (px, py))
         sure = flux > MOVED_SNR * np.where(np.isfinite(error), error, np.inf)
         for place, step, first in zip((px, py), steps, start, strict=True):
             place[sure] += np.clip(step[sure], -LONGEST_STEP, LONGEST_STEP)
@@ -246,27 +263,39 @@ def _stamp(
     return stamp, noise, x - left - half, y - top - half
 
 
+def _alone(fitted: tuple[StarFit, Moffat], row: int, sources: SourceList, half: int) -> FloatArray:
+    """Return the light of one star as it was fitted, in the stamp of its source."""
+    fit, profile = fitted
+    steps = np.arange(-half, half + 1)
+    dx = round(float(sources.x[row])) + steps - fit.x[row]
+    dy = round(float(sources.y[row])) + steps - fit.y[row]
+    inside = (np.abs(np.rint(dx)) <= profile.half)[None, :] & (np.abs(np.rint(dy)) <= profile.half)[:, None]
+    value = profile.at(dx[None, :], dy[:, None])
+    return np.asarray(np.where(inside, np.nan_to_num(fit.flux[row]) * value, 0.0))
+
+
 def _fit_one(
-    stamp: FloatArray, noise: FloatArray, x: float, y: float, half: int, width: float, beta: float
+    stamp: tuple[FloatArray, FloatArray, float, float], half: int, width: float, beta: float
 ) -> tuple[float, FloatArray] | None:
     """Return chi^2 for each pixel, and p, q, r of one star; None if it is not one."""
+    image, noise, x, y = stamp
     rows, cols = np.mgrid[-half : half + 1, -half : half + 1].astype(float)
     # a percent of the peak is how well any profile can fit: else the brightest star alone would decide
-    sigma = np.hypot(noise, 0.01 * stamp.max())
+    sigma = np.hypot(noise, 0.01 * image.max())
 
     def misfit(values: FloatArray) -> FloatArray:
         height, cx, cy, p, q, r, sky = values
         u, v = cols - cx, rows - cy
         base = np.maximum(1 + p * u * u + q * v * v + 2 * r * u * v, 0.05)
-        return np.asarray(((height * base**-beta + sky - stamp) / sigma).ravel())
+        return np.asarray(((height * base**-beta + sky - image) / sigma).ravel())
 
     narrow = 4 * (2 ** (1 / beta) - 1) / width**2
-    start = np.array([stamp.max(), x, y, narrow, narrow, 0.0, 0.0])
+    start = np.array([image.max(), x, y, narrow, narrow, 0.0, 0.0])
     found = least_squares(misfit, start, method="lm", x_scale=np.maximum(np.abs(start), 0.05), max_nfev=200)
     height, cx, cy, p, q, r, _ = found.x
     if not found.success or height <= 0 or p <= 0 or p * q - r * r <= 0 or np.hypot(cx, cy) > half / 2:
         return None
-    return 2 * float(found.cost) / stamp.size, np.array([p, q, r])
+    return 2 * float(found.cost) / image.size, np.array([p, q, r])
 
 
 def _patches(x: FloatArray, y: FloatArray, profile: Moffat, shape: tuple[int, ...]) -> Patch:
@@ -326,15 +355,14 @@ def _errors(normal: csr_matrix, known: NDArray[np.bool_]) -> FloatArray:
 
 
 def _steps(
-    data: Array,
-    weight: Array,
+    planes: tuple[Array, Array],
     patch: Patch,
     flux: FloatArray,
     profile: Moffat,
     places: tuple[FloatArray, FloatArray],
 ) -> tuple[FloatArray, FloatArray]:
     """Return how far the middles of stars are from where they stand, each against the image without the others."""
-    star, pixel, value = patch
+    (data, weight), (star, pixel, value) = planes, patch
     n, nx = len(flux), data.shape[1]
     light = np.nan_to_num(flux)
     rest = data.ravel() - np.bincount(pixel, value * light[star], minlength=data.size)

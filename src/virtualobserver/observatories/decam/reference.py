@@ -49,6 +49,8 @@ FALLBACK_FWHM: Final = 4.0
 """Pixels, of a header without one: 1.05 arcsec, the usual seeing at Cerro Tololo."""
 SATURATION: Final = 40_000.0
 """ADU, of a header without one; real ones are 37,000 to 50,000."""
+PROFILE_ERROR: Final = 0.005
+"""Of a flux, beside the noise of its pixels: to that the profile of a point is known from 30 stars."""
 EXTENDED: Final = 0.1
 """Light beyond that of a point, of the point's own, from which something is a galaxy: profiles fit to 2 %."""
 SHARP: Final = -0.25
@@ -154,7 +156,8 @@ def build_reference(
     peak = _peaks(data, fit)
     saturated = ((extra.flags & MASK_SATURATED) != 0) | (peak >= facts["saturation"])
     galaxy, sharp = _extended(fit, extra.flux, extra.flux_error, saturated)
-    keep = np.isfinite(fit.flux) & (fit.flux > own.threshold * fit.flux_error) & ~sharp & (fit.covered > 0.3)
+    keep = np.isfinite(fit.flux) & (fit.flux > own.threshold * fit.flux_error) & ~sharp
+    keep &= fit.covered > np.where(saturated, 0.02, 0.3)
     inside = (fit.x > -0.5) & (fit.x < shape[1] - 0.5) & (fit.y > -0.5) & (fit.y < shape[0] - 0.5)
     keep &= inside
     rows = np.flatnonzero(keep)[np.argsort(-fit.flux[keep], kind="stable")]
@@ -162,7 +165,8 @@ def build_reference(
         msg = f"CCD {facts['ccd']}: no star above {own.threshold} standard deviations"
         raise NotEnoughData(msg)
     rate = 1 / (scale * facts["exptime"])
-    flux, error = fit.flux[rows] * rate, fit.flux_error[rows] * rate
+    flux = fit.flux[rows] * rate
+    error = np.hypot(fit.flux_error[rows] * rate, PROFILE_ERROR * flux)
     x, y = fit.x[rows], fit.y[rows]
     ra, dec = (np.asarray(part, float) for part in frame.wcs.pixel_to_world_values(x, y))
     columns: RecordDict = {
@@ -287,7 +291,7 @@ def choose_references(
 def profile_share(profile: Moffat, radius: float) -> float:
     """Return the part of a point's light within a radius, pixels."""
     width = radius**2 * math.sqrt(profile.p * profile.q - profile.r**2)
-    return 1 - (1 + width) ** (1 - profile.beta)
+    return 1 - math.pow(1 + width, 1 - profile.beta)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -375,6 +379,12 @@ def _photometry(
         narrow = 4 * (2 ** (1 / 3.5) - 1) / fwhm**2
         profile = Moffat(narrow, narrow, 0.0, 3.5)
     fit = fit_stars(data - sky, variance, found.x, found.y, profile, mask=mask)
+    try:
+        profile = fit_moffat(data - sky, filled, found, fitted=(fit, profile))
+    except NotEnoughData:
+        pass
+    else:
+        fit = fit_stars(data - sky, variance, fit.x, fit.y, profile, mask=mask, rounds=1)
     left = data - fit.model
     level = background(left, mask=mask)
     more = find_sources(left, filled, mask=mask, threshold=threshold / 2, fwhm=profile.fwhm, sky=level)
@@ -440,8 +450,9 @@ def _pairs(
         return none, none, np.zeros(0)
     ours, theirs = _vectors(ra, dec), _vectors(other_ra, other_dec)
     chord = math.radians(radius / ARCSEC_PER_DEGREE)
-    away, there = cKDTree(theirs).query(ours, distance_upper_bound=chord)
-    _, back = cKDTree(ours).query(theirs)
+    near = cKDTree(theirs).query(ours, distance_upper_bound=chord)
+    away, there = np.asarray(near[0], float), np.asarray(near[1], np.int64)
+    back = np.asarray(cKDTree(ours).query(theirs)[1], np.int64)
     rows = np.flatnonzero(np.isfinite(away))
     rows = rows[back[there[rows]] == rows]
     return rows, there[rows], np.degrees(away[rows]) * ARCSEC_PER_DEGREE
@@ -472,7 +483,7 @@ def _identified(
     return columns
 
 
-def _magnitudes(
+def _magnitudes(  # noqa: PLR0917
     flux: FloatArray,
     error: FloatArray,
     columns: Record,

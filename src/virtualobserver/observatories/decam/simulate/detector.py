@@ -46,8 +46,8 @@ def uses_codes(plver: str) -> bool:
 
 
 def gains_of(number: int) -> tuple[float, float]:
-    """Return electrons per count of the two amplifiers of a CCD, as different as real ones."""
-    return 4.0 + 0.01 * (number % 7), 4.0 + 0.012 * (number % 5)
+    """Return electrons per count of the two amplifiers of a CCD: flat fields leave a thousandth between them."""
+    return 4.0 + 0.002 * (number % 3), 4.0 - 0.002 * (number % 2)
 
 
 def read_out(  # noqa: PLR0917

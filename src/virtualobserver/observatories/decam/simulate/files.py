@@ -11,6 +11,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.fits.headers import fits_header
+from virtualobserver.maths.arrays import Array
 from virtualobserver.observatories.decam.simulate.headers import moment_of
 from virtualobserver.observatories.decam.simulate.night import SimulatedExposure
 
@@ -66,7 +67,7 @@ def write_exposure(exposure: SimulatedExposure, folder: Path) -> dict[str, Path]
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _packed(data: np.ndarray, header: afits.Header, name: str, seed: int) -> afits.CompImageHDU:  # type: ignore[type-arg]
+def _packed(data: Array, header: afits.Header, name: str, seed: int) -> afits.CompImageHDU:
     tile = (min(_TILE, data.shape[0]), data.shape[1])
     if data.dtype.kind == "f":
         # a seed of its own, so that nothing depends on the clock; the second method keeps weights of 0

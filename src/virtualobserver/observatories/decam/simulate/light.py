@@ -114,16 +114,16 @@ class Unrest:
 
 
 def unrest_of(sim: SimulationSettings, rng: np.random.Generator, exptime: float, scale: float) -> Unrest:
-    """Return an Ornstein-Uhlenbeck process of image motion with shaking, clearness and width; `scale` is arcsec/pixel."""
+    """Return image motion (an Ornstein-Uhlenbeck process), shaking, clearness and width; `scale` is arcsec/pixel."""
     n = max(round(sim.steps * exptime), 1)
     step = exptime / n
-    time = (np.arange(n) + 0.5) * step
+    time: FloatArray = np.asarray((np.arange(n) + 0.5) * step, np.float64)
     common = np.stack([_process(rng, n, step / sim.motion_time) for _ in range(2)]) * sim.motion
     for axis in range(2):
         common[axis] += sim.shake * np.sin(2 * np.pi * (rng.uniform(*WIND) * time + rng.random()))
     slopes = np.stack([[_process(rng, n, step / sim.motion_time) for _ in range(2)] for _ in range(2)])
     clear = 1 + sim.transparency * _process(rng, n, step / CLEAR_TIME)
-    width = 1 + sim.seeing_drift * (2 * time / exptime - 1)
+    width: FloatArray = 1 + sim.seeing_drift * (2 * time / exptime - 1)
     return Unrest(time, common / scale, slopes * sim.motion_local / scale, np.maximum(clear, 0), width)
 
 

@@ -71,7 +71,7 @@ class Field:
         return self.r + {"g": 1.0, "r": 0.0, "VR": VR_COLOUR}[band] * self.g_r
 
     def gaia(self, *, faintest: float = 20.7, first: int = 1) -> ReferenceStars:
-        """Return those stars that Gaia would have, without motion, numbered from `first`; G is r, BP - RP from g - r."""
+        """Return what Gaia would have of them, without motion, numbered from `first`; G is r, BP - RP from g - r."""
         rows = np.flatnonzero(self.r < faintest)
         columns = {
             "source_id": first + rows, "ra": self.ra[rows], "dec": self.dec[rows], "mag": self.r[rows],
