@@ -45,6 +45,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         ("table", "wcs"),
         ("table", "samples"),
         ("table", "forced"),
+        ("table", "spots"),
         ("lightcurve", "trail"),
     )
     services: ClassVar[tuple[str, ...]] = ("refcat",)

@@ -18,6 +18,7 @@ from virtualobserver.observatories.decam.astrometry import Registered, epoch_of,
 from virtualobserver.observatories.decam.header import AMPLIFIERS, SHAPE
 from virtualobserver.observatories.decam.reader import Frame, read_frame
 from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.observatories.decam.spots import spots_table
 from virtualobserver.observatories.decam.tables import (
     Measured,
     facts_of,
@@ -44,7 +45,8 @@ def reduce_exposure(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -
     Returns
     -------
     list of Product
-        Tables ``wcs`` (one row), ``samples`` (one row a sample), ``forced`` (one row a trail), and a light curve
+        Tables ``wcs`` (one row), ``samples`` (one row a sample), ``forced`` (one row a trail), ``spots``
+        (what is left beside the trails), and a light curve
         ``trail`` for each target that has a star.
 
     Raises
@@ -68,6 +70,7 @@ def reduce_exposure(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -
     measured = Measured(_extract(frame, found, rows, settings), rows, stars, found, str(reference.info.unit))
     facts = facts_of(frame, measured)
     samples, forced = samples_table(measured, facts), forced_table(measured, facts)
+    spots = spots_table(frame, measured, facts, threshold=settings.spot_threshold)
     band = str(frame.facts["band"])
     about = {"trails": len(rows), "seeing": facts["seeing"]}
     products: list[Product[Table]] = [
@@ -75,6 +78,7 @@ def reduce_exposure(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -
             wcs_table(frame, found, settings.drift_astrom), role="wcs", band=band, statistics=_summary(found)
         ),
         Product(samples, role="samples", band=band, statistics=about),
+        Product(spots, role="spots", band=band, statistics={"spots": len(spots)}),
         Product(forced, role="forced", band=band, statistics={"detected": int(forced["detected"].sum())}),
     ]
     aux.note("keywords that were missing or strange", len(frame.facts["notes"]))

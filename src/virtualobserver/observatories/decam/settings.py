@@ -47,7 +47,10 @@ class SkySettings(Settings):
     )
     pad: float = setting(8.0, doc="Width of the ring", unit="pix", step="reduce", gt=0)
     cutout_size: float | None = setting(
-        None, doc="Of the published program; understood, without effect: no cut-outs are made", unit="pix", run_only=True
+        None,
+        doc="Of the published program; understood, without effect: no cut-outs are made",
+        unit="pix",
+        run_only=True,
     )
     length: float | None = setting(
         None, doc="Of the published program; understood, without effect: the track says how long trails are",
@@ -131,6 +134,9 @@ class DECamSettings(ObservatorySettings):
         step="reduce",
     )
     drift_skysub: SkySettings = setting(SkySettings(), doc="Sky around the trails", step="reduce")
+    spot_threshold: float = setting(
+        6.0, doc="Of what is left beside the trails, standard deviations", step="reduce", gt=0
+    )
     read_targets: bool = setting(True, doc="Read the target list, if there is one", step="fetch")
     targets: TargetSettings = setting(TargetSettings(), doc="Stars of interest", step="fetch")
     simulation: SimulationSettings = setting(
