@@ -1,0 +1,345 @@
+"""What the air and the telescope did to all stars alike, and light curves without it.
+
+Image motion along a trail squeezes and stretches its light: 5 % a column in 0.1 arcsec, many times the photon noise of a
+bright star. It is the same for all, at the same time; where each trail has its pixels differs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_BACKGROUND, FLAG_COSMIC_RAY, FLAG_SATURATED
+from virtualobserver.errors import DataError
+from virtualobserver.maths.trails.align import PHASES, resampled
+from virtualobserver.maths.trails.components import fit_components, weighted_components
+from virtualobserver.maths.trails.extract import TrailSamples
+
+__all__ = ["DETREND_MODES", "Detrended", "detrend", "reference_trails"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+DETREND_MODES: Final = ("median", "pca")
+FEWEST: Final = 15
+"""References whose median is better than a third of one of them, and which no event of one star moves."""
+BRIGHT: Final = 20.0
+"""S/N of a column of a reference: its own noise is a twentieth, and that of the median of 15 about a fiftieth."""
+ALONE: Final = 0.05
+"""Light of neighbours over its own that a reference may have: it dilutes what the air does by as much."""
+WHOLE: Final = 0.98
+"""Of a reference's light whose columns were measured."""
+HEAVIEST: Final = 0.2
+"""Of all weights that one reference may have, so that no single star is the trend."""
+RADII: Final = (500.0, 1000.0, 2000.0, 4000.0, np.inf)
+"""Pixels that are tried for the radius: 2 to 17 arcmin, about the 1 to 2 arcmin in which image motion by the air is alike,
+and the whole chip, if it is the telescope that moves."""
+RISEN: Final = 0.2
+"""Share of a column that a steady star must fill: below, a tenth of a pixel of image motion is a trend of 1.4."""
+_FAINT: Final = 1.0
+"""S/N of a column, below which no median of a star's light is a scale to divide by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detrended:
+    """Light curves without what is common to all, shape (n, m) as the samples.
+
+    Parameters
+    ----------
+    trend
+        What all stars did at the time and place of each sample, 1 if nothing; NaN where it is unknown.
+    relative, relative_error
+        Flux over mean, response and trend; NaN where one of them is unknown or the star is too faint for a mean. The
+        error holds that of the trend.
+    mean
+        Electrons/s, shape (n,): the median of what is left of the flat samples.
+    n_references
+        Of each star, itself not among them, shape (n,).
+    detrended
+        Whether there were enough; else the trend is 1 and `relative` is the flux over its mean.
+    references
+        Rows of the reference stars.
+    rank
+        Components of `pca`, 0 for the median alone.
+    radius
+        Pixels within which references count most.
+    mode
+        `median`, `pca`.
+    """
+
+    trend: FloatArray
+    relative: FloatArray
+    relative_error: FloatArray
+    mean: FloatArray
+    n_references: IntArray
+    detrended: BoolArray
+    references: IntArray
+    rank: int
+    radius: float
+    mode: str
+
+
+def reference_trails(samples: TrailSamples, *, excluded: ArrayLike | None = None) -> IntArray:
+    """Return rows of the trails that show what the air did: not saturated, clean, alone, S/N of a column above 20.
+
+    Parameters
+    ----------
+    samples
+        Of a chip.
+    excluded
+        Shape (n,), True for stars not to be taken, such as variable ones.
+    """
+    totals = samples.totals
+    spoilt = (samples.flags & (FLAG_SATURATED | FLAG_COSMIC_RAY | FLAG_ARCHIVE | FLAG_BACKGROUND)) != 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = np.where(samples.flat & np.isfinite(samples.flux), samples.flux / samples.flux_error, np.nan)
+        good = _median(snr) > BRIGHT
+        good &= (totals.isolation < ALONE) & (totals.covered > WHOLE)
+    good &= ~np.any(spoilt & (samples.response > RISEN), axis=1)
+    if excluded is not None:
+        good &= ~np.asarray(excluded, bool)
+    return np.flatnonzero(good)
+
+
+def detrend(
+    samples: TrailSamples,
+    *,
+    mode: str = "median",
+    radius: float | None = None,
+    window: ArrayLike | None = None,
+    references: ArrayLike | None = None,
+    fewest: int = FEWEST,
+) -> Detrended:
+    """Divide light curves by what all stars have in common.
+
+    References are moved onto the grid of each star by the phase of its samples. The trend of a star is their median,
+    weighed by exp(-(r / radius)²) / sigma², the star itself left out, or (`pca`) that of all references times up to
+    three weighted principal components of its logarithm (Bailey 2012, PASP 124, 1015), of which the number is that which
+    best predicts what was held back, and the coefficients are those of the star.
+
+    Parameters
+    ----------
+    samples
+        Of all stars of a chip.
+    mode
+        `median` or `pca`.
+    radius
+        Pixels; by default that of `RADII` under which references are predicted best.
+    window
+        Shape (n, m), True for samples that are kept out of means and coefficients, such as those of an event.
+    references
+        Rows of the references; `reference_trails` by default.
+    fewest
+        References without which a star is not detrended.
+
+    Raises
+    ------
+    DataError
+        If the mode is unknown, or the window has another shape than the samples.
+    """
+    if mode not in DETREND_MODES:
+        msg = f"mode of a detrending must be one of {', '.join(DETREND_MODES)}, not {mode!r}"
+        raise DataError(msg)
+    kept = np.ones(samples.flux.shape, np.bool_)
+    if window is not None:
+        if np.shape(window) != kept.shape:
+            msg = f"a window has the shape of the samples, {kept.shape}, not {np.shape(window)}"
+            raise DataError(msg)
+        kept = ~np.asarray(window, bool)
+    chosen = reference_trails(samples) if references is None else np.asarray(references, np.int64).ravel()
+    n = len(samples)
+    trend, spread = np.ones(samples.flux.shape), np.zeros(samples.flux.shape)
+    count = np.full(n, len(chosen))
+    count[chosen] -= 1
+    done = (count >= fewest) & np.isfinite(samples.totals.x_start)
+    best, rank = np.inf if radius is None else float(radius), 0
+    if done.any():
+        common = _Common(samples, chosen)
+        best = common.radius() if radius is None else best
+        trend[done], spread[done] = common.medians(np.flatnonzero(done), best)
+        if mode == "pca":
+            rank = common.add_components(trend, np.flatnonzero(done), kept, best)
+    return _divided(samples, kept, trend, spread, count, done, chosen, rank, best, mode)
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _median(values: FloatArray) -> FloatArray:
+    """Return the medians of rows, NaN of those that have no value."""
+    out = np.full(len(values), np.nan)
+    some = np.isfinite(values).any(axis=1)
+    out[some] = np.nanmedian(values[some], axis=1)
+    return out
+
+
+def _bins(samples: TrailSamples) -> IntArray:
+    """Return the phase of each trail in steps; the samples of one begin half a step from it at most."""
+    start = samples.along[:, samples.along.shape[1] // 2]
+    phase = np.where(np.isfinite(start), start - np.floor(start), 0.0)
+    return np.asarray(np.floor(phase * PHASES).astype(int) % PHASES)
+
+
+class _Common:
+    """References on the grids of all phases."""
+
+    def __init__(self, samples: TrailSamples, chosen: IntArray) -> None:
+        self.samples, self.chosen = samples, chosen
+        totals = samples.totals
+        self.x, self.y = 0.5 * (totals.x_start + totals.x_end), 0.5 * (totals.y_start + totals.y_end)
+        light = samples.flux[chosen]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.relative = light / totals.flux[chosen][:, None]
+            noise = samples.flux_error[chosen] / totals.flux[chosen][:, None]
+        self.noise = np.where(np.isfinite(noise), noise, np.inf)
+        flat = np.where(samples.flat[chosen], noise, np.nan)
+        self.sigma = np.nan_to_num(_median(flat), nan=np.inf)
+        self.bins = _bins(samples)
+        middle = samples.along.shape[1] // 2
+        self.begin = samples.along[:, middle] - middle
+        self._grids: dict[int, tuple[FloatArray, FloatArray]] = {}
+
+    def grid(self, bin_: int) -> tuple[FloatArray, FloatArray]:
+        """Return references, and their noise, at the samples of trails of a phase, over what a steady star has there."""
+        if bin_ not in self._grids:
+            # where the samples of such a trail begin: as those of any, at 2 FWHM before the start and up to 1 pixel on
+            first = (bin_ + 0.5) / PHASES
+            lowest = np.floor(np.nanmin(self.begin))
+            start = lowest + first
+            move = start - self.begin[self.chosen]
+            moved = resampled(self.relative, np.clip(move, -1, 1))
+            along = start + np.arange(moved.shape[1])
+            response = self.response(along)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(response > RISEN, moved / response, np.nan)
+            self._grids[bin_] = ratio, along
+        return self._grids[bin_]
+
+    def response(self, along: FloatArray) -> FloatArray:
+        from virtualobserver.maths.trails.track import line_spread
+
+        length = self.samples.track.length
+        return np.asarray(length * line_spread(along, length, self.samples.profile.sigma))
+
+    def on_grid(self, rows: IntArray, bin_: int) -> IntArray:
+        """Return by how many whole samples trails of a phase begin after the grid of that phase."""
+        _, along = self.grid(bin_)
+        return np.asarray(np.rint(self.begin[rows] - along[0]).astype(int))
+
+    def weights(self, rows: IntArray, radius: float) -> FloatArray:
+        """Return the weights of references for stars, none of them of the star itself, none more than its share."""
+        near = np.ones((len(rows), len(self.chosen)))
+        if np.isfinite(radius):
+            r2 = (self.x[rows][:, None] - self.x[self.chosen]) ** 2
+            r2 += (self.y[rows][:, None] - self.y[self.chosen]) ** 2
+            near = np.exp(-r2 / radius**2)
+        weight = near / self.sigma**2
+        weight[rows[:, None] == self.chosen] = 0.0
+        for _ in range(4):
+            weight = np.minimum(weight, HEAVIEST * weight.sum(axis=1, keepdims=True))
+        total = weight.sum(axis=1, keepdims=True)
+        return np.asarray(weight / np.where(total > 0, total, 1.0))
+
+    def medians(self, rows: IntArray, radius: float) -> tuple[FloatArray, FloatArray]:
+        """Return the weighted medians of the references, and their errors, at the samples of stars."""
+        from virtualobserver.maths.trails.detrend_kernel import weighted_medians
+
+        m = self.samples.flux.shape[1]
+        trend, spread = np.full((len(rows), m), np.nan), np.full((len(rows), m), np.nan)
+        for bin_ in np.unique(self.bins[rows]):
+            here = np.flatnonzero(self.bins[rows] == bin_)
+            ratio, _ = self.grid(int(bin_))
+            weight = self.weights(rows[here], radius)
+            order = np.argsort(ratio, axis=0, kind="stable").T.copy()  # NaN last
+            value = np.full((len(here), m), np.nan)
+            weighted_medians(ratio, order, weight, FEWEST // 2, value)
+            noise = np.sqrt(0.5 * np.pi * np.sum(weight**2 * np.minimum(self.sigma, 1.0) ** 2, axis=1))
+            shift = self.on_grid(rows[here], int(bin_))
+            trend[here] = _shifted(value, shift)
+            spread[here] = np.where(np.isfinite(trend[here]), noise[:, None], np.nan)
+        return trend, spread
+
+    def radius(self) -> float:
+        """Return the radius under which references are predicted best."""
+        best, least = np.inf, np.inf
+        samples = self.samples
+        light = samples.flux[self.chosen] / samples.totals.flux[self.chosen][:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            light = np.where(samples.flat[self.chosen], light / samples.response[self.chosen], np.nan)
+        for radius in RADII[::-1]:
+            if np.isfinite(radius) and radius > 4 * max(
+                np.ptp(self.x[self.chosen]), np.ptp(self.y[self.chosen])
+            ):
+                continue
+            weight = self.weights(self.chosen, radius)
+            if np.min(1 / np.sum(weight**2, axis=1)) < 4:  # next to nobody is near
+                continue
+            trend, _ = self.medians(self.chosen, radius)
+            off = (light - trend) / self.sigma[:, None]
+            score = float(np.nanmean(np.minimum(off**2, 25.0)))
+            if score < 0.99 * least:
+                best, least = radius, score
+        return best
+
+    def add_components(self, trend: FloatArray, rows: IntArray, kept: BoolArray, radius: float) -> int:
+        """Multiply trends by the components that the star itself shows; return how many there are."""
+        ratio, along = self.grid(PHASES // 2)
+        inner = (along > 0) & (along < self.samples.track.length)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = np.log(np.where(ratio > 0, ratio, np.nan))[:, inner]
+            weight = np.where(np.isfinite(logs), 1 / self.sigma[:, None] ** 2, 0.0)
+        mean, _ = self.medians(self.chosen, radius)
+        del mean
+        components = weighted_components(np.nan_to_num(logs), weight)
+        if not len(components.vectors):
+            return 0
+        for row in rows:
+            at = self.samples.along[row]
+            own = np.flatnonzero(self.chosen == row)
+            vectors = components.without(int(own[0])) if len(own) else components.vectors
+            basis = np.stack([np.interp(at, along[inner], one, left=np.nan, right=np.nan) for one in vectors])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                level = self.samples.flux[row] / (self.samples.response[row] * trend[row])
+                scale = (
+                    np.nanmedian(level[self.samples.flat[row]])
+                    if np.isfinite(level[self.samples.flat[row]]).any()
+                    else np.nan
+                )
+                error = self.samples.flux_error[row] / (scale * self.samples.response[row] * trend[row])
+                rest = level / scale - 1
+            use = kept[row] & self.samples.flat[row] & np.isfinite(rest) & np.isfinite(basis).all(axis=0)
+            if not scale > 0 or use.sum() < 2 * len(vectors) + 2:
+                continue
+            factors = fit_components(basis[:, use], rest[use], error[use])
+            gain = np.exp(factors @ np.nan_to_num(basis))
+            trend[row] *= gain
+        return len(components.vectors)
+
+
+def _shifted(values: FloatArray, shift: IntArray) -> FloatArray:
+    """Return rows moved by whole samples, NaN where there is nothing."""
+    m = values.shape[1]
+    at = np.arange(m)[None, :] + shift[:, None]
+    inside = (at >= 0) & (at < m)
+    return np.where(inside, np.take_along_axis(values, np.clip(at, 0, m - 1), axis=1), np.nan)
+
+
+def _divided(
+    samples: TrailSamples, kept: BoolArray, trend: FloatArray, spread: FloatArray, count: IntArray, done: BoolArray,
+    chosen: IntArray, rank: int, radius: float, mode: str,
+) -> Detrended:  # fmt: skip
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steady = np.where(samples.response > RISEN, samples.response, np.nan) * trend
+        level, error = samples.flux / steady, samples.flux_error / steady
+        mean = _median(np.where(samples.flat & kept, level, np.nan))
+        typical = _median(np.where(samples.flat & kept, error, np.nan))
+        faint = ~(mean > _FAINT * typical)
+        scale = np.where(faint, np.nan, mean)[:, None]
+        relative = level / scale
+        relative_error = np.hypot(error / scale, relative * spread / trend)
+    return Detrended(
+        trend, relative, relative_error, mean, count, done, chosen, rank, radius, mode
+    )  # fmt: skip
