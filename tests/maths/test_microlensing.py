@@ -50,7 +50,9 @@ def test_a_disc_is_the_mean_of_its_points():
 def test_a_disc_whose_limb_passes_the_lens_has_its_closed_form(rho):
     # Witt & Mao 1994, ApJ 430, 505
     angle = np.pi / 2 + np.arcsin((rho**2 - 1) / (rho**2 + 1))
-    assert magnification_disc(rho, rho) == pytest.approx((2 / rho + (1 + rho**2) / rho**2 * angle) / np.pi, rel=1e-7)
+    assert magnification_disc(rho, rho) == pytest.approx(
+        (2 / rho + (1 + rho**2) / rho**2 * angle) / np.pi, rel=1e-7
+    )
 
 
 @pytest.mark.parametrize("rho", RHO)

@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 Shape = Literal["unresolved", "tophat", "gaussian", "pspl", "finite"]
 
 UNRESOLVED: Final = 0.05
-"""Seconds: of what is much shorter than the image of a star takes to pass; only amplitude times duration is measured."""
+"""Seconds: of what is much shorter than the image of a star takes to pass: only amplitude times duration is told."""
 _IMPACT: Final = 0.3
 """Closest approach of the point lens of the bank, Einstein radii; wings and width go with it, and widths are given."""
 _RADIUS: Final = 1.0
@@ -68,7 +68,7 @@ def intrinsic(shape: Shape, since: ArrayLike, duration: float) -> FloatArray:
         msg = f"an event lasts longer than 0 s, not {duration}"
         raise DataError(msg)
     if shape in {"unresolved", "tophat"}:
-        return np.asarray(0.5 * ((t < duration / 2) + (t <= duration / 2)))
+        return np.asarray(np.where(t < duration / 2, 1.0, np.where(t == duration / 2, 0.5, 0.0)))
     if shape == "gaussian":
         return np.asarray(np.exp2(-4 * (t / duration) ** 2))
     rho, u0 = (_RADIUS, 0.0) if shape == "finite" else (0.0, _IMPACT)

@@ -1,0 +1,135 @@
+"""Why an event of one trail may be none of its star: reasons by name; nothing is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import pdtrc
+from scipy.stats import chi2
+
+from virtualobserver.analyses.driftscan.samples import Trails
+from virtualobserver.analyses.driftscan.settings import DriftscanSettings
+from virtualobserver.conventions import FLAG_SATURATED
+from virtualobserver.maths.trails.bank import BANK, spread
+from virtualobserver.maths.trails.search import Best
+
+__all__ = ["Streaks", "form_of", "reasons_of"]
+
+FloatArray = NDArray[np.float64]
+
+_FAINT: Final = 2.5
+"""S of a trail that counts when many do something at once: noise alone has one above it in six trails."""
+_FEWEST: Final = 5
+"""Trails that make a crowd."""
+_CROWD: Final = 1e-4
+"""Chance of as many trails with their strongest event at the time of this one."""
+_NEAR: Final = 0.6
+"""Seconds about an event in which others count: the error of the time of faint ones."""
+_NOISY: Final = 1e-4
+"""Chance of a chi² as large in the samples less the event."""
+_SPIKE: Final = 4.5
+"""Standard deviations of one sample off the form: the image of a star spreads light over four."""
+_MOVED: Final = 3.0
+"""Standard deviations by which the trail moves across or widens during an event."""
+_AMPLIFIER: Final = 3.0
+"""Pixels off the edge of an amplifier."""
+_STREAK: Final = 3.0
+"""Standard deviations of the image of a star off a streak."""
+
+
+@dataclass(frozen=True)
+class Streaks:
+    """Straight lines across a CCD: a point and a direction (unit vector) of each, shape (n, 2), pixels."""
+
+    point: FloatArray
+    direction: FloatArray
+
+    def distance(self, x: float, y: float) -> float:
+        """Return how far the nearest one is, pixels; infinite without any."""
+        dx, dy = x - self.point[:, 0], y - self.point[:, 1]
+        away = np.abs(dx * self.direction[:, 1] - dy * self.direction[:, 0])
+        return float(away.min()) if len(away) else float("inf")
+
+
+def form_of(trails: Trails, best: Best, number: int) -> FloatArray:
+    """Return the form of the event of a trail at its samples, 1 at the highest before it is drawn out."""
+    samples = trails.rows.shape[1]
+    line = spread(
+        BANK[int(best.shape[number])], step=trails.step, sigma=trails.sigma, reach=samples + 2, per_step=8
+    )
+    lag = np.arange(samples) - (best.time[number] - trails.start[number]) / trails.step
+    return np.asarray(np.interp(lag, np.arange(-8 * (samples + 2), 8 * (samples + 2) + 1) / 8, line))
+
+
+def reasons_of(
+    trails: Trails, best: Best, number: int, settings: DriftscanSettings, streaks: Streaks
+) -> list[str]:
+    """Return what speaks against an event of a trail: names that docs/driftscan.md explains."""
+    found = []
+    if _crowded(trails, best, number):
+        found.append("common")
+    time, half = float(best.time[number]), 0.5 * max(float(best.duration[number]), 2.355 * trails.sigma)
+    times = trails.start[number] + trails.step * np.arange(trails.rows.shape[1])
+    during = np.abs(times - time) <= half
+    if best.coverage[number] < settings.coverage or not trails.good[number][during].all():
+        found.append("masked")
+    if best.dof[number] > 0 and chi2.sf(best.chi2[number], best.dof[number]) < _NOISY:
+        found.append("noisy")
+    if _spiky(trails, best, number):
+        found.append("spike")
+    rows = trails.rows[number][trails.rows[number] >= 0]
+    if np.any(np.asarray(trails.table["flags"])[rows] & FLAG_SATURATED):
+        found.append("saturated")
+    found += [name for name in ("shift", "width") if _moved(trails, number, during, name)]
+    if "x" in trails.table and "y" in trails.table:
+        x, y = (trails.at(name, number, time) for name in ("x", "y"))
+        if settings.amplifier_edge is not None and abs(x - settings.amplifier_edge) <= _AMPLIFIER:
+            found.append("amplifier")
+        if streaks.distance(x, y) <= _STREAK * trails.sigma / trails.step:
+            found.append("streak")
+    return found
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _crowded(trails: Trails, best: Best, number: int) -> bool:
+    """Return whether more trails than chance allows have their strongest event at this time."""
+    loud = best.statistic > _FAINT
+    loud[number] = False
+    count = int((np.abs(best.time[loud] - best.time[number]) <= _NEAR).sum())
+    span = trails.step * max(float(np.median(trails.good.sum(axis=1))), 1.0)
+    # no more than noise has of these: if all trails are loud at once, that is no reason to expect it
+    expected = min(loud.sum(), 0.3 * len(trails)) * 2 * _NEAR / span
+    return count >= _FEWEST and float(pdtrc(count - 1, expected)) < _CROWD
+
+
+def _spiky(trails: Trails, best: Best, number: int) -> bool:
+    """Return whether one sample alone is off the form."""
+    form, good = form_of(trails, best, number)[trails.good[number]], trails.good[number]
+    rows = trails.rows[number][good]
+    value, error = (np.asarray(trails.table[name], float)[rows] for name in ("relative", "relative_error"))
+    rest = value - best.amplitude[number] * form
+    pull = (rest - np.median(rest)) / error
+    return bool(np.max(np.abs(pull), initial=0.0) > _SPIKE)
+
+
+def _moved(trails: Trails, number: int, during: NDArray[np.bool_], name: str) -> bool:
+    """Return whether the trail lies elsewhere, or is wider, during the event; False if nobody measured."""
+    if name not in trails.table or f"{name}_error" not in trails.table:
+        return False
+    rows, good = trails.rows[number], trails.good[number]
+    means: Sequence[tuple[float, float]] = []
+    for part in (good & during, good & ~during):
+        value, error = (np.asarray(trails.table[one], float)[rows[part]] for one in (name, f"{name}_error"))
+        known = np.isfinite(value) & (error > 0)
+        if not known.any():
+            return False
+        weight = 1 / error[known] ** 2
+        means = [*means, (float(np.average(value[known], weights=weight)), float(1 / np.sqrt(weight.sum())))]
+    (inside, a), (outside, b) = means
+    return bool(abs(inside - outside) > _MOVED * np.hypot(a, b))

@@ -1,0 +1,226 @@
+"""Pulses of stars, spots and what speaks against them: found, named, told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from virtualobserver.analyses.driftscan import Driftscan
+from virtualobserver.conventions import FLAG_COSMIC_RAY, FLAG_SATURATED, FLAG_UNCONFIRMED
+from virtualobserver.data import Product, Table, Target, as_handle
+from virtualobserver.errors import DataError, NotEnoughData
+from virtualobserver.maths.trails.bank import Template, spread
+from virtualobserver.maths.trails.spots import SPOT_COLUMNS
+from virtualobserver.observatory import Aux
+
+AUX = Aux(Target("field"))
+SPEED, SIGMA, SAMPLES, MEAN, ERROR = 1.9, 1.7, 32, 4000.0, 200.0
+
+
+def samples(n=60, *, events=(), seed=1, **columns):
+    """Return the samples of steady stars of 5 % errors; events are (star, t0, duration, amplitude)."""
+    rng = np.random.default_rng(seed)
+    star = np.repeat(np.arange(n), SAMPLES)
+    time = 1.5 + (np.tile(np.arange(SAMPLES), n) + rng.uniform(0, 1, n)[star]) / SPEED
+    light = np.ones(len(star))
+    for number, t0, duration, amplitude in events:
+        line = spread(Template("tophat", duration), step=1 / SPEED, sigma=SIGMA / SPEED, reach=60, per_step=8)
+        own = star == number
+        light[own] += amplitude * np.interp((time[own] - t0) * SPEED, np.arange(-480, 481) / 8, line)
+    trend = 1 + 0.05 * np.sin(time)
+    flux = MEAN * trend * light + ERROR * rng.normal(size=len(star))
+    made = {
+        "star_id": star + 5000, "trail": star, "mjd": 59559.1 + time / 86400, "time": time, "flux": flux,
+        "flux_error": np.full(len(star), ERROR), "sky": np.zeros(len(star)), "flags": np.zeros(len(star), np.int64),
+        "phase": np.zeros(len(star)), "flat": np.ones(len(star), bool), "trend": trend,
+        "relative": flux / (MEAN * trend),
+        "relative_error": ERROR / (MEAN * trend), "x": 300 + SPEED * time + 20 * (star % 40), "y": 100.0 + 9 * star,
+        "ra": 92.0 + star / 100, "dec": np.full(len(star), -70.7), "mag": 17.0 + star / 50,
+    }  # fmt: skip
+    meta = {"ccd": "N24", "exptime": 20.0, "mjd_start": 59559.1, "speed": SPEED, "sigma": SIGMA, "band": "VR"}
+    return Table(made | {name: make(star, time) for name, make in columns.items()}, meta=meta)
+
+
+def spots(**columns):
+    """Return a table of a flash on the trail of a star, a cosmic ray and a satellite."""
+    n = 14
+    usual = {
+        "x": np.r_[400.0, 600.0, 100 + 30.0 * np.arange(12)], "y": np.r_[200.0, 300.0, 500 + 20.0 * np.arange(12)],
+        "ra": np.full(n, 92.5), "dec": np.full(n, -70.6), "flux": np.full(n, 6e3), "flux_error": np.full(n, 150.0),
+        "snr": np.full(n, 40.0), "elongation": np.r_[1.04, 3.0, np.full(12, 6.0)],
+        "sharpness": np.r_[1.0, 9.0, np.full(12, 0.7)],
+        "angle": np.r_[0.0, 40, np.full(12, 34.0)], "width": np.r_[1.0, 0.3, np.full(12, 1.0)],
+        "host": np.r_[5003, -1, np.full(12, -1)], "host_time": np.r_[7.5, np.nan, np.full(12, np.nan)],
+        "segment_x": np.full(n, 362.0), "segment_y": np.full(n, 200.0),
+    }  # fmt: skip
+    meta = {
+        "ccd": "N24",
+        "exptime": 20.0,
+        "mjd_start": 59559.1,
+        "speed": SPEED,
+        "sigma": SIGMA,
+        "angle": 0.14,
+    }
+    units = {name: unit for name, unit in SPOT_COLUMNS.items() if unit and name in usual}
+    return Table(usual | columns, units, meta)
+
+
+def found(*tables, **options):
+    analysis = Driftscan(**options)
+    handles = [as_handle(Product(one, role="spots" if "sharpness" in one else "detrended")) for one in tables]
+    return analysis.find(handles, AUX, analysis.settings)
+
+
+def stars(result):
+    return [event for event in result.detections if event.kind in {"pulse", "dip"}]
+
+
+def test_a_pulse_has_its_star_time_strength_and_control():
+    result = found(samples(events=[(7, 9.0, 1.0, 1.2)]))
+    (event,) = result.detections
+    facts = event.parameters
+    assert (event.kind, event.source, facts["star_id"]) == ("pulse", "field_5007", 5007)
+    assert [one.target.name for one in result.sources] == ["field_5007"]
+    assert (result.sources[0].target.ra, result.sources[0].target.mag) == (92.07, 17.14)
+    assert facts["mag"] == pytest.approx(17.14)
+    assert facts["time"] == pytest.approx(9.0, abs=0.3)
+    assert event.peak_mjd == pytest.approx(59559.1 + facts["time"] / 86400, abs=1e-7)
+    assert facts["fluence"] == pytest.approx(1.2, rel=0.3)
+    assert event.snr > 10 > 4 > facts["control"]
+    assert facts["p_global"] < 1e-10
+    assert (facts["class"], facts["reasons"], facts["coincident"], event.quality) == ("candidate", [], 0, 0)
+    assert result.properties["threshold"] == pytest.approx(4.5, abs=0.2)
+    assert result.properties["n_searched"] == 60
+
+
+def test_dips_are_found_and_can_be_left_out():
+    table = samples(events=[(3, 12.0, 0.8, -0.95)])
+    (event,) = found(table).detections
+    assert (event.kind, event.snr < -5, event.parameters["amplitude"] < 0) == ("dip", True, True)
+    assert found(table, dips=False).detections == () or not found(table, dips=False).detections
+
+
+def test_two_stars_at_once_are_both_kept_and_many_are_what_all_do():
+    two = stars(found(samples(events=[(7, 9.0, 1.0, 1.2), (30, 9.1, 1.0, 1.2), (40, 14.0, 1.0, 1.2)])))
+    assert {event.parameters["star_id"]: event.parameters["coincident"] for event in two} == {
+        5007: 1,
+        5030: 1,
+        5040: 0,
+    }
+    assert all(event.parameters["class"] == "candidate" for event in two)
+    many = stars(found(samples(events=[(k, 9.0, 1.0, 1.0) for k in range(20)])))
+    assert len(many) >= 18
+    assert all("common" in event.parameters["reasons"] for event in many)
+    assert {event.quality for event in many} == {FLAG_UNCONFIRMED}
+    faint = stars(found(samples(events=[(0, 9.0, 1.0, 1.2), *((k, 9.0, 1.0, 0.35) for k in range(1, 50))])))
+    assert all("common" in event.parameters["reasons"] for event in faint)
+
+
+def moved(star, time):
+    return np.where((star == 7) & (np.abs(time - 9) < 1.2), 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "columns", "options"),
+    [
+        ("saturated", {"flags": lambda s, t: np.where((s == 7) & (t < 3), FLAG_SATURATED, 0)}, {}),
+        ("masked", {"flags": lambda s, t: np.where((s == 7) & (np.abs(t - 9.8) < 0.3), FLAG_COSMIC_RAY, 0)}, {}),
+        ("shift", {"shift": moved, "shift_error": lambda s, t: np.full(len(s), 0.2)}, {}),
+        ("width", {"width": moved, "width_error": lambda s, t: np.full(len(s), 0.2)}, {}),
+        ("amplifier", {}, {"amplifier_edge": 300 + SPEED * 9 + 140}),
+    ],
+)  # fmt: skip
+def test_what_speaks_against_a_pulse_is_named_and_it_is_kept(reason, columns, options):
+    (event,) = stars(found(samples(events=[(7, 9.0, 1.0, 1.5)], **columns), **options))
+    assert event.parameters["reasons"] == [reason]
+    assert event.parameters["class"] == "doubtful"
+
+
+def test_one_sample_alone_is_no_pulse_of_a_star():
+    table = samples()
+    relative = table["relative"].copy()
+    relative[7 * SAMPLES + 15] += 1.0
+    (event,) = stars(found(table.with_columns(relative=relative)))
+    assert {"spike", "noisy"} <= set(event.parameters["reasons"])
+
+
+def test_spots_are_told_and_a_satellite_speaks_against_pulses_under_it():
+    # star 47 is at y = 523 when the satellite's line is there
+    table = samples(events=[(47, 9.0, 1.0, 1.5)], x=lambda s, t: 134.5 + SPEED * (t - 9.0), seed=2)
+    result = found(table, spots())
+    (flash,) = [event for event in result.detections if event.kind == "flash"]
+    assert flash.parameters["host"] == 5003
+    assert flash.peak_mjd == pytest.approx(59559.1 + 7.5 / 86400)
+    assert flash.parameters["segment"] == [362.0, 200.0]
+    assert (flash.ra, flash.parameters["probabilities"]["flash"] > 0.5) == (92.5, True)
+    assert result.properties["spots"]["streak"] == 12
+    assert result.properties["spots"]["cosmic_ray"] == 1
+    (pulse,) = stars(result)
+    assert "streak" in pulse.parameters["reasons"]
+    kept = found(spots(), spots=["cosmic_ray"]).detections
+    assert [event.kind for event in kept] == ["cosmic_ray"]
+    assert not {"lensing", "microlensing"} & {event.kind for event in result.detections}
+
+
+def test_an_injected_pulse_changes_the_flux_and_what_is_relative():
+    analysis = Driftscan(simulate={"snr": [15, 15], "duration": [1, 1], "dips": 0.0, "shapes": ["tophat"]})
+    quiet = [as_handle(Product(samples(), role="detrended"))]
+    event = analysis.draw(np.random.default_rng(4), quiet, analysis.settings)
+    assert event["ideal_snr"] == pytest.approx(15)
+    assert event["exposure"] == pytest.approx(60 * SAMPLES / SPEED / 3600)
+    (loud,) = analysis.inject(quiet, [event], np.random.default_rng(5))
+    before, after = quiet[0].load(), loud.load()
+    added = after["flux"] - before["flux"]
+    own = before["trail"] == event["trail"]
+    assert np.abs(added[~own]).max() == 0
+    assert added[own].sum() / SPEED == pytest.approx(event["amplitude"] * MEAN, rel=0.15)
+    # relative to the mean with the event in it
+    assert np.mean(after["relative"][own]) == pytest.approx(np.mean(before["relative"][own]), abs=0.01)
+    assert (after["flux_error"][own] >= before["flux_error"][own]).all()
+    assert analysis.covered(event, [loud])
+    hidden = after.with_columns(flat=after["flat"] & ~(own & (np.abs(after["time"] - event["t0"]) < 2)))
+    assert not analysis.covered(event, [as_handle(Product(hidden, role="detrended"))])
+    hits = [
+        one
+        for one in analysis.find([loud], AUX, analysis.settings).detections
+        if analysis.recovered(event, one)
+    ]
+    assert len(hits) == 1
+    assert abs(hits[0].snr) > 9
+    other = {**event, "trail": event["trail"] + 1}
+    assert not analysis.recovered(other, hits[0])
+
+
+def test_figures_show_the_star_and_the_statistics():
+    table = as_handle(Product(samples(events=[(7, 9.0, 1.0, 1.2)]), role="detrended"))
+    analysis = Driftscan()
+    (event,) = analysis.find([table], AUX, analysis.settings).detections
+    figure = analysis.event_figure(event, [table], AUX, analysis.settings)
+    above, below = figure.axes
+    assert below.get_xlabel() == "time since the shutter opened (s)"
+    assert "5007" in figure.get_suptitle()
+    form = (
+        above.lines[-2].get_ydata() if len(above.lines[-1].get_ydata()) == 2 else above.lines[-1].get_ydata()
+    )
+    assert np.ptp(form) > 0.2
+    overview = analysis.figures([table], AUX, analysis.settings)["statistics"]
+    assert len(overview.axes[0].lines) == 3
+    assert analysis.figures([], AUX, analysis.settings) == {}
+
+
+def test_tables_that_lack_something_say_what():
+    columns = {name: values for name, values in samples(2).columns.items() if name != "trend"}
+    with pytest.raises(DataError, match="lacks trend, sigma"):
+        found(Table(columns, meta={"speed": 1.9}))
+    with pytest.raises(DataError, match="lacks snr"):
+        found(
+            Table(
+                {name: values for name, values in spots().columns.items() if name != "snr"}, meta=spots().meta
+            )
+        )
+    none = as_handle(Product(samples(2).with_columns(flat=np.zeros(2 * SAMPLES, bool)), role="detrended"))
+    with pytest.raises(NotEnoughData, match="nothing can be injected"):
+        Driftscan().draw(np.random.default_rng(1), [none], Driftscan().settings)
+    aux = Aux(Target("field"))
+    assert not Driftscan().find([none], aux, Driftscan().settings).detections
+    assert aux.notes == {"trails with too few good samples to be searched": 2}
