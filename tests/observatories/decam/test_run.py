@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from sqlalchemy import select
 from support.real import real_data
 
 from virtualobserver import Project
-from virtualobserver.data.product import RawRef
+from virtualobserver.data.handles import MemoryHandle, as_handle
+from virtualobserver.data.product import Aux, RawRef, Target
 from virtualobserver.data.table import Table
 from virtualobserver.models import Product
+from virtualobserver.observatories.decam import VirtualDECam
 from virtualobserver.observatories.decam.astrometry import register
+from virtualobserver.observatories.decam.detrend import samples_of
 from virtualobserver.observatories.decam.folder import find_exposures, raws_of
 from virtualobserver.observatories.decam.reader import read_frame
-from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.observatories.decam.settings import DECamSettings, DetrendSettings
 
 GAIN = 4.0
 
@@ -149,6 +153,86 @@ def test_world_coordinates_on_top_of_the_pipelines_put_stars_where_they_open(tmp
         assert world["time"][0] == 10.0
         assert np.median(x - truth["x"]) == pytest.approx(27.4 + half, abs=0.7)
         assert np.median(y - truth["y"]) == pytest.approx(-11.8, abs=0.7)
+
+
+@pytest.fixture(scope="module")
+def first():
+    """What is made of the first simulated exposure, by role."""
+    survey = VirtualDECam(detrend={"fewest": 10})
+    masters, found = [], {}
+    exposures = find_exposures([real_data("decam", "sim")], survey.settings)
+    for one in sorted(exposures, key=lambda exposure: exposure.facts["band"]):
+        raws = [RawRef.of(raw) for raw in raws_of(one, survey.settings)]
+        unit = survey.unit(raws[0])
+        if unit.startswith("reference"):
+            aux = Aux(Target("DECam", kind="instrument"), masters=survey.choose(masters, raws[0]))
+            (product,) = survey.calibrate(raws, aux, survey.settings)
+            handle = as_handle(product)
+            masters.append(MemoryHandle(handle.load(), replace(handle.info, unit=unit)))
+    raws = [
+        RawRef.of(raw)
+        for one in exposures
+        if one.facts["exposure"] == 1058801
+        for raw in raws_of(one, survey.settings)
+    ]
+    aux = Aux(Target("field", kind="field"), masters=survey.choose(masters, raws[0]))
+    products = survey.reduce(raws, aux, survey.settings)
+    handles = [as_handle(product) for product in products]
+    more = survey.refine("detrend", handles, aux, survey.settings)
+    found = {product.role: product.data for product in [*products, *more]}
+    return survey, handles, found
+
+
+def test_what_all_stars_have_in_common_is_taken_from_each(first):
+    survey, handles, tables = first
+    table, forced = tables["detrended"], tables["forced"]
+    assert len(table) == len(tables["samples"])
+    assert table.meta["detrended"]
+    assert table.meta["n_references"] >= 11
+    before, after, floor = [], [], []
+    for row in np.flatnonzero((forced["mag"] < 18) & (forced["isolation"] < 0.1) & (forced["flags"] == 0)):
+        mine = (table["trail"] == row) & table["flat"] & (table["flags"] == 0)
+        before.append(np.std(table["flux"][mine]) / np.mean(table["flux"][mine]))
+        after.append(np.std(table["relative"][mine]))
+        floor.append(np.median(table["relative_error"][mine]))
+    assert len(after) > 6
+    assert np.median(before) > 0.05
+    assert np.median(after) < 0.02
+    assert np.median(after) < 1.6 * np.median(floor)
+    # where too few stars tell it, nothing is divided by, and the facts say so
+    (alone,) = survey.refine("detrend", handles, Aux(Target("f")), survey.settings.model_copy(
+        update={"detrend": DetrendSettings(fewest=200)}))  # fmt: skip
+    assert not alone.data.meta["detrended"]
+    assert (alone.data["trend"] == 1).all()
+
+
+def test_samples_come_back_from_their_table_as_they_were(first):
+    _, _, tables = first
+    table = tables["samples"]
+    again = samples_of(table, tables["forced"])
+    rows = again.rows()
+    assert np.array_equal(rows["star"], table["trail"])
+    for name in ("time", "flux", "flux_error", "flags", "flat", "phase"):
+        assert np.array_equal(rows[name], table[name], equal_nan=True), name
+
+
+def test_flashes_are_left_beside_the_trails_and_cosmic_rays_are_sharper(first, truth):
+    _, _, tables = first
+    spots = tables["spots"]
+    (exposure,) = (one for one in truth["meta"]["exposures"] if one["expnum"] == 1058801)
+    for flash in exposure["flashes"]:
+        away = np.hypot(spots["x"] - flash["x"], spots["y"] - flash["y"])
+        row = int(away.argmin())
+        assert away[row] < 1.0  # the air moves a flash by 0.3 pixels
+        assert spots["flux"][row] == pytest.approx(flash["flux_e"], rel=0.1)
+        assert spots["sharpness"][row] == pytest.approx(1.0, abs=0.15)
+        # of its declination only the stretch of a trail is known
+        length = 3600 * np.hypot((spots["segment_ra"][row] - spots["ra"][row]) * np.cos(np.radians(-70.74)),
+                                 spots["segment_dec"][row] - spots["dec"][row])  # fmt: skip
+        assert length == pytest.approx(10.0, abs=0.1)
+    rays = spots["n_cosmic_ray"] >= 3
+    assert rays.sum() >= 10
+    assert np.median(spots["sharpness"][rays]) > 2
 
 
 def test_a_published_catalogue_takes_the_place_of_pointed_frames(tmp_path, url, truth):

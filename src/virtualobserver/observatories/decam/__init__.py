@@ -17,6 +17,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import ArchiveError, InvalidFile
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.observatories.decam.catalogue import choose_masters, file_raws, make_master, unit_of
+from virtualobserver.observatories.decam.detrend import detrend_products
 from virtualobserver.observatories.decam.folder import Exposure, find_exposures, near, raws_of
 from virtualobserver.observatories.decam.made import files_of, simulated_raws
 from virtualobserver.observatories.decam.names import SUFFIXES
@@ -48,6 +49,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         ("table", "spots"),
         ("lightcurve", "trail"),
     )
+    parts: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = {"detrend": (("table", "detrended"),)}
     services: ClassVar[tuple[str, ...]] = ("refcat",)
     batch: ClassVar[int] = 1
     fetch_batch: ClassVar[int] = 1
@@ -140,6 +142,16 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
             If files cannot be read, there is no catalogue, or the stars cannot be told.
         """
         return reduce_exposure(raws, aux, settings)
+
+    def refine(
+        self,
+        part: str,  # noqa: ARG002 - there is one
+        products: Sequence[Handle[Table]],
+        aux: Aux,  # noqa: ARG002
+        settings: DECamSettings,
+    ) -> Sequence[Product[Table]]:
+        """Take from the samples what all stars of the chip have in common."""
+        return detrend_products(products, settings.detrend)
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator

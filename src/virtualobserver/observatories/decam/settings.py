@@ -9,7 +9,7 @@ from virtualobserver.observatories.decam.reference import ReferenceSettings
 from virtualobserver.observatories.decam.simulate.settings import SimulationSettings
 from virtualobserver.observatory import ObservatorySettings
 
-__all__ = ["AstromSettings", "DECamSettings", "SkySettings", "Subset", "TargetSettings"]
+__all__ = ["AstromSettings", "DECamSettings", "DetrendSettings", "SkySettings", "Subset", "TargetSettings"]
 
 
 class AstromSettings(Settings):
@@ -56,6 +56,23 @@ class SkySettings(Settings):
         None, doc="Of the published program; understood, without effect: the track says how long trails are",
         unit="pix", run_only=True,
     )  # fmt: skip
+
+
+class DetrendSettings(Settings):
+    """What all stars of a chip have in common, and how it is taken from each."""
+
+    mode: Literal["median", "pca"] = setting(
+        "median",
+        doc="median = of aligned reference stars, each star left out of its own; pca = with principal components",
+        step="reduce.detrend",
+    )
+    radius: float | None = setting(
+        None, doc="Within which references count most; unset = that which predicts best", unit="pix",
+        step="reduce.detrend", gt=0,
+    )  # fmt: skip
+    fewest: int = setting(
+        15, doc="References, without which nothing is divided by", step="reduce.detrend", ge=3
+    )
 
 
 class Subset(Settings):
@@ -134,6 +151,9 @@ class DECamSettings(ObservatorySettings):
         step="reduce",
     )
     drift_skysub: SkySettings = setting(SkySettings(), doc="Sky around the trails", step="reduce")
+    detrend: DetrendSettings = setting(
+        DetrendSettings(), doc="What all stars of a chip have in common", step="reduce.detrend"
+    )
     spot_threshold: float = setting(
         6.0, doc="Of what is left beside the trails, standard deviations", step="reduce", gt=0
     )

@@ -25,7 +25,7 @@ _BRIGHT: Final = 20.0
 _FEWEST: Final = 5
 """Trails whose median still is one if two of them have neighbours."""
 _WRONG: Final = 0.05
-"""Of the light of a trail in a pixel: what its model may be amiss by. Image motion of 0.1 arcsec changes it by so much."""
+"""Of the light of a trail in a pixel: what its model may be amiss by: 0.1 arcsec of image motion do as much."""
 
 
 def common_light(samples: TrailSamples) -> FloatArray:

@@ -83,6 +83,13 @@ def facts_of(frame: Frame, measured: Measured) -> RecordDict:
         "read_noise": frame.facts["read_noise"],
         "n_trails": len(measured.rows),
         "epoch": epoch_of(frame),
+        "shape": list(frame.shape),
+        "n_columns": samples.flux.shape[1],
+        "rate": found.track.rate,
+        "scale": found.track.scale,
+        "angle": found.track.angle,
+        "direction": found.track.direction,
+        "shutter_offset": found.track.shutter_offset,
         "own_cosmic_rays": samples.own_cosmic_rays,
         "fwhm": samples.profile.fwhm,
         "avsky": frame.facts["avsky"],
@@ -91,8 +98,17 @@ def facts_of(frame: Frame, measured: Measured) -> RecordDict:
 
 
 def samples_table(measured: Measured, facts: RecordDict) -> Table:
-    """Return one row a sample: ``star_id, trail, mjd, time, flux, flux_error, sky, flags, phase, flat``."""
-    found = measured.samples.rows()
+    """Return one row a sample: ``star_id, trail, mjd, time, flux, flux_error, sky, flags, phase, flat``.
+
+    ``column`` numbers the samples of a trail from the first, ``along`` is pixels from its start, and ``response`` the
+    share of a column that a steady star fills.
+    """
+    samples = measured.samples
+    found = samples.rows()
+    # the same samples as those of the rows: on the chip, of stars that have a place
+    keep = np.isfinite(samples.along) & (np.isfinite(samples.flux) | (samples.flags & FLAG_EDGE == 0))
+    found["column"] = np.nonzero(keep)[1].astype(np.int64)
+    found |= {"along": samples.along[keep], "response": samples.response[keep]}
     trail = found.pop("star").astype(np.int64)
     start = facts["mjd_start"]
     mjd = np.full(len(trail), np.nan) if start is None else float(start) + found["time"] / SECONDS_PER_DAY
@@ -109,6 +125,7 @@ def samples_table(measured: Measured, facts: RecordDict) -> Table:
         "flux_error": "electron / s",
         "sky": "electron",
         "phase": "pix",
+        "along": "pix",
     }
     return Table(columns, units, facts)
 
