@@ -23,6 +23,7 @@ from virtualobserver.observatories.decam.made import files_of, simulated_raws
 from virtualobserver.observatories.decam.names import SUFFIXES
 from virtualobserver.observatories.decam.reduce import reduce_exposure
 from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.observatories.decam.tables import OWN_COLUMNS
 from virtualobserver.observatory import Client, Landed, Site, VirtualObservatory
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
             "targets": {"separation_cut": 7200.0},  # the nearest star, wherever it is
         },
         files=files_of,
+        own_columns=OWN_COLUMNS,
     )
 
     def __init__(self, settings: DECamSettings | None = None, **options: object) -> None:

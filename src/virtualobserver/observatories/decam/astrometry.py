@@ -132,7 +132,7 @@ def wcs_table(frame: Frame, found: Registered, own: AstromSettings) -> Table:
     units = {
         "offset_x": "pix", "offset_y": "pix", "rotation": "deg", "rms": "pix", "time": "s", "trail_x": "pix",
         "trail_y": "pix", "speed": "pix / s", "angle": "deg", "pixel_scale": "arcsec / pix",
-        "rate_measured": "arcsec / s", "rate_error": "arcsec / s", "angle_measured": "deg", "angle_error": "deg",
+        "rate_measured": "arcsec / s", "rate_measured_error": "arcsec / s", "angle_measured": "deg", "angle_error": "deg",
     }  # fmt: skip
     keep = ("exposure", "ccd", "night", "mjd_start", "exptime", "solved", "notes")
     meta = {key: frame.facts[key] for key in keep} | {"anchor": own.anchor}
@@ -163,7 +163,7 @@ def _places(frame: Frame, stars: Table) -> tuple[FloatArray, FloatArray]:
 
 def _measured(frame: Frame, found: Registered) -> RecordDict:
     """Return the motion that the trails show, with the image motion that all of them have in common."""
-    names = ("rate_measured", "rate_error", "angle_measured", "angle_error")
+    names = ("rate_measured", "rate_measured_error", "angle_measured", "angle_error")
     sky = background(frame.data, mask=frame.mask).level
     image = np.where(frame.mask == 0, frame.data - sky, 0.0)
     try:

@@ -31,7 +31,16 @@ from virtualobserver.observatories.decam.astrometry import Registered, epoch_of
 from virtualobserver.observatories.decam.reader import Frame
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["RADIUS", "Measured", "facts_of", "forced_table", "samples_table", "target_curves", "wanted_stars"]
+__all__ = [
+    "OWN_COLUMNS",
+    "RADIUS",
+    "Measured",
+    "facts_of",
+    "forced_table",
+    "samples_table",
+    "target_curves",
+    "wanted_stars",
+]
 
 RADIUS: Final = 5
 """Name of the aperture in the columns of ``forced``: half of 11 rows, as many as the published program sums."""
@@ -40,6 +49,17 @@ _COUNTED: Final = {
     "n_streak": MASK_STREAK, "n_no_data": MASK_NO_DATA,
 }  # fmt: skip
 """Columns of ``forced`` that count masked pixels of a trail, a column for each bit."""
+OWN_COLUMNS: Final = (
+    "along", "angle", "angle_error", "angle_measured", "cd1_1", "cd1_2", "cd2_1", "cd2_2", "column", "crpix1",
+    "crpix2", "detrended", "elongation_error", "flat", "host", "host_offset", "host_share", "host_time",
+    "is_reference", "isolation", "n_bad", "n_bleed", "n_cosmic_ray", "n_hosts", "n_masked", "n_no_data", "n_pixels",
+    "n_saturated", "n_streak", "n_trails", "offset_x", "offset_y", "pixel_scale", "rate_measured",
+    "rate_measured_error", "relative", "relative_error", "response", "rms", "rotation", "scale", "segment_dec",
+    "segment_ra", "segment_x", "segment_y", "sharpness", "sharpness_error", "sky_clipped", "sky_error",
+    "sky_masked", "sky_used", "speed", "star_id", "strength", "time", "trail_x", "trail_y", "trend", "x_end",
+    "x_start", "y_end", "y_start",
+)  # fmt: skip
+"""Columns that tables of trails alone have."""
 _WHOLE: Final = 0.7
 """Share of a trail's light in measured columns, below which its flux is flagged."""
 
