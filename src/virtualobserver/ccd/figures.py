@@ -54,8 +54,8 @@ _COLOURS: Final = {
 }  # fmt: skip
 """Bits that lie on top of others come last in `_order`."""
 _order: Final = (
-    MASK_LOW_WEIGHT, MASK_INTERPOLATED, MASK_HALO, MASK_LOW_FLAT, MASK_NO_DATA, MASK_HOT, MASK_UNSTABLE, MASK_BAD, MASK_NONLINEAR, MASK_BLEED,
-    MASK_SATURATED, MASK_STREAK, MASK_COSMIC_RAY,
+    MASK_LOW_WEIGHT, MASK_INTERPOLATED, MASK_HALO, MASK_LOW_FLAT, MASK_NO_DATA, MASK_HOT, MASK_UNSTABLE, MASK_BAD,
+    MASK_NONLINEAR, MASK_BLEED, MASK_SATURATED, MASK_STREAK, MASK_COSMIC_RAY,
 )  # fmt: skip
 _MOST_PIXELS: Final = 512
 """Most points along an axis of a picture: panels are up to 5 inches wide, at 100 to 150 dots per inch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from virtualobserver.typing import RecordDict
 __all__ = ["Registered", "epoch_of", "register", "wcs_table"]
 
 FloatArray = NDArray[np.float64]
-_MJD_2000 = 51544.5
+_MJD_2000: Final = 51544.5
+"""J2000.0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +134,8 @@ def wcs_table(frame: Frame, found: Registered, own: AstromSettings) -> Table:
     units = {
         "offset_x": "pix", "offset_y": "pix", "rotation": "deg", "rms": "pix", "time": "s", "trail_x": "pix",
         "trail_y": "pix", "speed": "pix / s", "angle": "deg", "pixel_scale": "arcsec / pix",
-        "rate_measured": "arcsec / s", "rate_measured_error": "arcsec / s", "angle_measured": "deg", "angle_error": "deg",
+        "rate_measured": "arcsec / s", "rate_measured_error": "arcsec / s", "angle_measured": "deg",
+        "angle_error": "deg",
     }  # fmt: skip
     keep = ("exposure", "ccd", "night", "mjd_start", "exptime", "solved", "notes")
     meta = {key: frame.facts[key] for key in keep} | {"anchor": own.anchor}

@@ -22,7 +22,7 @@ from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import CAMERA, KINDS
 from virtualobserver.observatories.decam.reader import read_frame
-from virtualobserver.observatories.decam.reference import build_reference
+from virtualobserver.observatories.decam.reference import NO_GAIA, build_reference
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.typing import Record, RecordDict
 
@@ -34,7 +34,6 @@ LIST: Final = "reference/targets/list"
 """Key of the list of targets."""
 _OVERLAP: Final = 0.1
 """Degrees between the middles of one chip in two exposures up to which they show the same stars: a third of a chip."""
-_NO_GAIA: Final = -1
 
 
 def unit_of(facts: Record) -> str:
@@ -200,7 +199,7 @@ def _published(raw: RawRef) -> Table:
         "ra": rows["ra"].astype(float), "dec": rows["dec"].astype(float), "x": rows["x"].astype(float),
         "y": rows["y"].astype(float), "flux": flux, "flux_error": nothing, "mag": -2.5 * mag, "mag_error": nothing,
         "g_r": nothing, "g_r_error": nothing, "isolation": nothing, "saturated": np.zeros(n, bool),
-        "galaxy": np.zeros(n, bool), "gaia": np.full(n, _NO_GAIA), "pmra": nothing, "pmdec": nothing,
+        "galaxy": np.zeros(n, bool), "gaia": np.full(n, NO_GAIA), "pmra": nothing, "pmdec": nothing,
         "is_reference": np.ones(n, bool),
     }  # fmt: skip
     units = {

@@ -25,8 +25,9 @@ SHAPE: Final = (4094, 2046)
 AMPLIFIERS: Final = 1023
 """First column of the second amplifier of such a chip."""
 GAIN: Final = 4.0
+"""Electrons/ADU; headers have 3.6 to 4.3. Taken where a header has none, and told."""
 READ_NOISE: Final = 6.0
-"""Electrons; usual values of gain (electron/ADU) and noise, for headers that have none."""
+"""Electrons; most headers have 5.7 to 6.5. Taken where a header has none, and told."""
 _NOON: Final = 2 / 3
 """Days until 16 h UT, noon at Cerro Tololo: a night is called by the date on which it begins there, as the archive does
 (caldat)."""

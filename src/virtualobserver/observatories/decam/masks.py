@@ -55,6 +55,7 @@ BITS: Final = MappingProxyType(
 )
 """Before version 3.5."""
 _FIRST_CODES: Final = (3, 5)
+"""Version of the pipeline from which on masks hold codes: its data handbook."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 _REACH: Final = 2
 """Pixels by which saturation is grown before a bleed has to touch it."""
