@@ -222,7 +222,9 @@ def test_the_profile_is_measured_where_trails_are_bright_and_alone():
     assert found.profile.fwhm == pytest.approx(1.4 * 2.3548, abs=0.03)
     assert found.profile.fwhm_error < 0.03
     assert np.abs(found.profile.shift).max() < 0.05
-    shifted = extract_trails(image, variance, TRACK, *(np.transpose(LATTICE) + [[0], [0.4]]), fwhm=4.5)
+    shifted = extract_trails(
+        image, variance, TRACK, *(np.transpose(LATTICE) + np.array([[0], [0.4]])), fwhm=4.5
+    )
     assert np.median(shifted.profile.shift) == pytest.approx(-0.4, abs=0.03)
     assert shifted.totals.flux == pytest.approx(found.totals.flux, rel=2e-3)
 

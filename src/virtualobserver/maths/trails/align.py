@@ -11,8 +11,8 @@ __all__ = ["PHASES", "resampled"]
 
 FloatArray = NDArray[np.float64]
 PHASES: Final = 16
-"""Steps of the phase in a pixel: a 32nd of a pixel is the most a trail is off, and moves a light curve that the image of
-a star has smoothed over 1.7 pixels by 1 % of its slope."""
+"""Steps of the phase in a pixel: a 32nd of a pixel is the most a trail is off, and moves a light curve that the image
+of a star has smoothed over 1.7 pixels by 1 % of its slope."""
 _HALF: Final = 4
 """Samples to each side that an interpolated one is made of."""
 

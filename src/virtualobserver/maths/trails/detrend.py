@@ -1,7 +1,7 @@
 """What the air and the telescope did to all stars alike, and light curves without it.
 
-Image motion along a trail squeezes and stretches its light: 5 % a column in 0.1 arcsec, many times the photon noise of a
-bright star. It is the same for all, at the same time; where each trail has its pixels differs.
+Image motion along a trail squeezes and stretches its light: 5 % a column in 0.1 arcsec, many times the photon noise of
+a bright star. It is the same for all, at the same time; where each trail has its pixels differs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_BACKGROUND, FLAG_COSMIC_RAY, FLAG_SATURATED
+from virtualobserver.conventions import (
+    FLAG_ARCHIVE,
+    FLAG_BACKGROUND,
+    FLAG_COSMIC_RAY,
+    FLAG_SATURATED,
+    MAD_TO_SIGMA,
+)
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.align import PHASES, resampled
 from virtualobserver.maths.trails.components import fit_components, weighted_components
@@ -35,10 +41,16 @@ WHOLE: Final = 0.98
 HEAVIEST: Final = 0.2
 """Of all weights that one reference may have, so that no single star is the trend."""
 RADII: Final = (500.0, 1000.0, 2000.0, 4000.0, np.inf)
-"""Pixels that are tried for the radius: 2 to 17 arcmin, about the 1 to 2 arcmin in which image motion by the air is alike,
-and the whole chip, if it is the telescope that moves."""
+"""Pixels that are tried for the radius: 2 to 17 arcmin, about the 1 to 2 arcmin in which image motion by the air is
+alike, and the whole chip, if it is the telescope that moves."""
 RISEN: Final = 0.2
 """Share of a column that a steady star must fill: below, a tenth of a pixel of image motion is a trend of 1.4."""
+EVENT: Final = 5.0
+"""S/N under the image of a star, from which on samples of a reference are its own affair: one in 2e6 by chance."""
+_NEAR: Final = 0.1
+"""Of the smoothed mark of an event: what lies within 1.3 widths of its edge goes as well."""
+_ROUNDS: Final = 2
+"""Of scaling and clipping: the second sees what events of others had hidden."""
 _FAINT: Final = 1.0
 """S/N of a column, below which no median of a star's light is a scale to divide by."""
 
@@ -117,8 +129,8 @@ def detrend(
 
     References are moved onto the grid of each star by the phase of its samples. The trend of a star is their median,
     weighed by exp(-(r / radius)²) / sigma², the star itself left out, or (`pca`) that of all references times up to
-    three weighted principal components of its logarithm (Bailey 2012, PASP 124, 1015), of which the number is that which
-    best predicts what was held back, and the coefficients are those of the star.
+    three weighted principal components of its logarithm (Bailey 2012, PASP 124, 1015), of which the number is that
+    which best predicts what was held back, and the coefficients are those of the star.
 
     Parameters
     ----------
@@ -158,10 +170,12 @@ def detrend(
     best, rank = np.inf if radius is None else float(radius), 0
     if done.any():
         common = _Common(samples, chosen)
+        for _ in range(_ROUNDS):
+            common.settle(np.inf if radius is None else best)
         best = common.radius() if radius is None else best
         trend[done], spread[done] = common.medians(np.flatnonzero(done), best)
         if mode == "pca":
-            rank = common.add_components(trend, np.flatnonzero(done), kept, best)
+            rank = common.add_components(trend, np.flatnonzero(done), kept)
     return _divided(samples, kept, trend, spread, count, done, chosen, rank, best, mode)
 
 
@@ -202,15 +216,41 @@ class _Common:
         self.begin = samples.along[:, middle] - middle
         self._grids: dict[int, tuple[FloatArray, FloatArray]] = {}
 
+    def settle(self, radius: float) -> None:
+        """Scale references to their trends, and take from them the samples that differ: they have events, too."""
+        from scipy.ndimage import gaussian_filter1d
+
+        samples, chosen = self.samples, self.chosen
+        trend, spread = self.medians(chosen, radius)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            level = samples.flux[chosen] / np.where(
+                samples.response[chosen] > RISEN, samples.response[chosen] * trend, np.nan
+            )
+            scale = _median(np.where(samples.flat[chosen], level, np.nan))[:, None]
+            noise = samples.flux_error[chosen] / (scale * samples.response[chosen] * trend)
+            pull = (level / scale - 1) / np.hypot(noise, spread)
+            known = np.isfinite(pull)
+            # what the air leaves in all of them is no event of one
+            pull /= np.maximum(MAD_TO_SIGMA * np.nanmedian(np.abs(pull[known])) if known.any() else 1.0, 1.0)
+        width = samples.profile.sigma
+        top = gaussian_filter1d(np.where(known, pull, 0.0), width, axis=1, mode="constant")
+        base = gaussian_filter1d(known * 1.0, width, axis=1, mode="constant")
+        # of a sum under a Gaussian, the noise of one over the square root of 2 sqrt(pi) widths
+        strength = np.abs(top) * np.sqrt(2 * np.sqrt(np.pi) * width) / np.maximum(base, 0.2)
+        event = gaussian_filter1d((strength > EVENT) * 1.0, width, axis=1, mode="constant") > _NEAR
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.relative = np.where(event, np.nan, samples.flux[chosen] / scale)
+        self._grids.clear()
+
     def grid(self, bin_: int) -> tuple[FloatArray, FloatArray]:
-        """Return references, and their noise, at the samples of trails of a phase, over what a steady star has there."""
+        """Return references at the samples of trails of a phase, over a steady star, and where those samples are."""
         if bin_ not in self._grids:
             # where the samples of such a trail begin: as those of any, at 2 FWHM before the start and up to 1 pixel on
             first = (bin_ + 0.5) / PHASES
             lowest = np.floor(np.nanmin(self.begin))
             start = lowest + first
             move = start - self.begin[self.chosen]
-            moved = resampled(self.relative, np.clip(move, -1, 1))
+            moved = resampled(self.relative, move)
             along = start + np.arange(moved.shape[1])
             response = self.response(along)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -284,15 +324,13 @@ class _Common:
                 best, least = radius, score
         return best
 
-    def add_components(self, trend: FloatArray, rows: IntArray, kept: BoolArray, radius: float) -> int:
+    def add_components(self, trend: FloatArray, rows: IntArray, kept: BoolArray) -> int:
         """Multiply trends by the components that the star itself shows; return how many there are."""
         ratio, along = self.grid(PHASES // 2)
         inner = (along > 0) & (along < self.samples.track.length)
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(np.where(ratio > 0, ratio, np.nan))[:, inner]
             weight = np.where(np.isfinite(logs), 1 / self.sigma[:, None] ** 2, 0.0)
-        mean, _ = self.medians(self.chosen, radius)
-        del mean
         components = weighted_components(np.nan_to_num(logs), weight)
         if not len(components.vectors):
             return 0
@@ -327,7 +365,7 @@ def _shifted(values: FloatArray, shift: IntArray) -> FloatArray:
     return np.where(inside, np.take_along_axis(values, np.clip(at, 0, m - 1), axis=1), np.nan)
 
 
-def _divided(
+def _divided(  # noqa: PLR0917
     samples: TrailSamples, kept: BoolArray, trend: FloatArray, spread: FloatArray, count: IntArray, done: BoolArray,
     chosen: IntArray, rank: int, radius: float, mode: str,
 ) -> Detrended:  # fmt: skip

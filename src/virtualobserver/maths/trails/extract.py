@@ -355,7 +355,7 @@ def _on_trails(
     return plane
 
 
-def _believe(
+def _believe(  # noqa: PLR0917
     good: NDArray[np.bool_], codes: Array, image: Array, variance: Array, suspects: int, track: TrackModel,
     x: FloatArray, y: FloatArray, fwhm: float,
 ) -> None:  # fmt: skip

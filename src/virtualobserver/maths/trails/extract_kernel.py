@@ -1,6 +1,6 @@
 """Compiled extraction: every pixel of every trail once, straight from the frame."""
 
-# ruff: noqa: PLR0917, C901, PLR0912 - compiled functions take positional arguments only
+# ruff: noqa: PLR0917, C901, PLR0912, PLR0915 - compiled functions take positional arguments only
 
 from __future__ import annotations
 
@@ -49,14 +49,16 @@ def span(x: float, ux: float, first: float, last: float, across: float, half: fl
 @jit
 def fit_columns(
     image: Array, good: Array, mask: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
-    first: Array, shift: Array, table: Array, half: float, light: Array, covered: float, out: Array, bits: Array, counts: Array,
+    first: Array, shift: Array, table: Array, half: float, light: Array, covered: float,
+    out: Array, bits: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Fit the profile to each column of each trail.
 
     `sky` has the columns value, gradient x, gradient y, step, variance and the middle x, y; `light` is the light
     expected of each column, which weighs its pixels. Planes of `out`, (planes, n, m): flux, its variance, share of
-    the weight that is good, pixels from the start, sky; and of the 11 rows, where at least `covered` of them is good: sum,
-    share of the light in the pixels summed, variance. `bits` are those of masked pixels, `counts` (n, 32) the pixels of each.
+    the weight that is good, pixels from the start, sky; and of the 11 rows, where at least `covered` of them is good:
+    sum, share of the light in the pixels summed, variance. `bits` are those of masked pixels, `counts` (n, 32) the
+    pixels of each.
     """
     ny, nx = image.shape
     n, m = light.shape

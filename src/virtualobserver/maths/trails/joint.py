@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
@@ -63,8 +63,8 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
     places, first, row = np.unique(pixel, return_index=True, return_inverse=True)
     shape = len(places), len(names)
     matrix = coo_array((value, (row, column)), shape=shape).tocsc()
-    normal = (matrix.T @ matrix).tocsr()
-    right = matrix.T @ data[first]
+    normal = csr_array(matrix.T @ matrix)
+    right = np.asarray(matrix.T @ data[first])
     alone = 1 / normal.diagonal()
     flux, variance = _solved(normal, right)
     columns.flux.ravel()[names] = flux
@@ -75,7 +75,7 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _solved(normal: coo_array, right: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _solved(normal: csr_array, right: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the solution and its variances, one group of unknowns that touch each other after the other."""
     flux, variance = np.empty(len(right)), np.empty(len(right))
     n_groups, group = connected_components(normal, directed=False)
@@ -108,7 +108,7 @@ def _solved(normal: coo_array, right: FloatArray) -> tuple[FloatArray, FloatArra
 
 
 def _sparse(
-    normal: coo_array, right: FloatArray, members: NDArray[np.int64], flux: FloatArray, variance: FloatArray
+    normal: csr_array, right: FloatArray, members: NDArray[np.int64], flux: FloatArray, variance: FloatArray
 ) -> None:
     part = normal[members][:, members].tocsc()
     part.setdiag(part.diagonal() * (1 + _RIDGE))

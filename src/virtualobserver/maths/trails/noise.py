@@ -17,8 +17,8 @@ OBSERVATORY: Final = 2215.0
 SCALE_HEIGHT: Final = 8000.0
 """Metres, of the turbulence that scintillates (Young 1967, AJ 72, 747; Osborn et al. 2015, MNRAS 452, 1707, eq. 7)."""
 C_Y: Final = 1.42
-"""Of a site, times Young's own formula: Osborn et al. 2015 measure medians of 1.4 to 1.6 at large observatories and find
-1 too low for all."""
+"""Of a site, times Young's own formula: Osborn et al. 2015 measure medians of 1.4 to 1.6 at large observatories and
+find 1 too low for all."""
 YOUNG: Final = 1e-5
 """Coefficient of the variance for metres and seconds (Osborn et al. 2015, eq. 7)."""
 

@@ -31,7 +31,7 @@ _TABLE: Final = 20
 _BETTER: Final = 10.0
 """Of chi square, by which wings must be better than a Gaussian: by chance once in 600."""
 _UNEVEN: Final = 0.02
-"""Of the peak of a profile: what image motion along the trail leaves of a column's light, and no width should follow."""
+"""Of the peak of a profile: image motion leaves that of a column's light, which no width should follow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ class TransverseProfile:
         return np.asarray(np.interp(np.asarray(along, float), self.shift_along, self.shift))
 
 
-def measure_profile(
+def measure_profile(  # noqa: PLR0917 - all of one chip
     image: Array,
     good: NDArray[np.bool_],
     track: TrackModel,
@@ -121,7 +121,7 @@ def measure_profile(
     """
     half = max(2.0 * fwhm, 4.0)
     taken = [
-        _strip(image, good, track, sky, places, int(k), half) + (float(flux[k]), float(sky.variance[k]))
+        (*_strip(image, good, track, sky, places, int(k), half), float(flux[k]), float(sky.variance[k]))
         for k in chosen[:BRIGHTEST]
     ]
     taken = [one for one in taken if len(one[0]) > 10 * track.length**0.5]
@@ -147,7 +147,7 @@ Strip = tuple[FloatArray, FloatArray, float, float]
 """Pixels across, their light, light of a column of the trail, variance of the sky."""
 
 
-def _strip(
+def _strip(  # noqa: PLR0917
     image: Array, good: NDArray[np.bool_], track: TrackModel, sky: TrailSky,
     places: tuple[FloatArray, FloatArray], k: int, half: float,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:  # fmt: skip

@@ -195,7 +195,7 @@ def _plain(plane: Array) -> Array:
     return np.ascontiguousarray(values, np.float32 if single else np.float64)
 
 
-def _reach(
+def _reach(  # noqa: PLR0917
     expected: ArrayLike | None,
     n: int,
     variance: Array,

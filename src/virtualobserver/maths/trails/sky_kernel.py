@@ -13,6 +13,7 @@ from virtualobserver.maths.kernels import jit
 __all__ = ["paint", "ring_sky"]
 
 CLIP = 3.0
+"""Scatters from the median, beyond which a pixel is no sky: 0.3 % of it goes by chance."""
 ROUNDS = 20
 """Rounds of clipping: it converges in five on most rings."""
 

@@ -1,0 +1,156 @@
+"""Trails of a drifting telescope: a chip from pixels to detrended samples, a loop over stars, direct convolution.
+
+Usage: python benchmarks/bench_trails.py [stars] [most]
+Growth goes up to `most` stars. Memory is the highest of the process above that after imports and the frame.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from scipy.ndimage import convolve
+from scipy.special import ndtr
+
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.images.background import background
+from virtualobserver.maths.trails.detect import find_trails
+from virtualobserver.maths.trails.detrend import detrend
+from virtualobserver.maths.trails.extract import TrailSamples, extract_trails, model_image
+from virtualobserver.maths.trails.profile import TransverseProfile
+from virtualobserver.maths.trails.track import TrackModel, line_spread
+
+SHAPE = (4094, 2046)
+TRACK = TrackModel(0.5, 20.0, 0.2633, 0.14)
+SIGMA = 1.7
+PROFILE = TransverseProfile(SIGMA * 2.35482)
+LOOPED = 100
+
+
+def chip(stars: int) -> tuple[Array, Array, Array, Array]:
+    """Return electrons, variance and places of stars from 15 to 22 mag."""
+    rng = np.random.default_rng(1)
+    light = np.full(SHAPE, 400.0, np.float32)
+    x, y = rng.uniform(10, SHAPE[1] - 60, stars), rng.uniform(20, SHAPE[0] - 20, stars)
+    mag = 22 + np.log10(rng.uniform(10 ** (-0.3 * 7), 1, stars)) / 0.3
+    flux = 10 ** (-0.4 * (mag - 27.43))
+    for k in range(stars):
+        rows, cols = slice(int(y[k]) - 10, int(y[k]) + 12), slice(max(int(x[k]) - 9, 0), int(x[k]) + 50)
+        row, col = np.mgrid[rows, cols]
+        q, s = TRACK.across(col - x[k], row - y[k]), TRACK.along(col - x[k], row - y[k])
+        share = ndtr((q + 0.5) / SIGMA) - ndtr((q - 0.5) / SIGMA)
+        light[rows, cols] += (flux[k] * 20 * share * line_spread(s, TRACK.length, SIGMA)).astype(np.float32)
+    image = (light + rng.normal(0, 1, SHAPE) * np.sqrt(light + 36)).astype(np.float32)
+    return image, np.maximum(image, 1) + np.float32(36), x, y
+
+
+def timed(work: Callable[[], object]) -> tuple[float, object]:
+    start = time.process_time()
+    out = work()
+    return time.process_time() - start, out
+
+
+def memory() -> float:
+    """Return the highest memory of the process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def ring(image: Array, lit: Array, x: float, y: float) -> tuple[float, Array]:
+    """Return the level at a place and the slopes of the sky about a trail, clipped."""
+    row, col = np.mgrid[max(int(y) - 20, 0) : int(y) + 21, max(int(x) - 20, 0) : int(x) + 60]
+    inside = (row < SHAPE[0]) & (col < SHAPE[1])
+    row, col = row[inside], col[inside]
+    s = np.clip(TRACK.along(col - x, row - y), 0, TRACK.length)
+    (vx, vy), speed = TRACK.vector, TRACK.speed
+    away = np.hypot(col - x - s * vx / speed, row - y - s * vy / speed)
+    use = (away > 10) & (away <= 18) & ~lit[row, col]
+    row, col = row[use], col[use]
+    value = image[row, col].astype(float)
+    design = np.stack([np.ones(len(row)), col - x, row - y], axis=1)
+    keep, fit = np.ones(len(row), bool), np.zeros(3)
+    for _ in range(10):
+        fit = np.linalg.lstsq(design[keep], value[keep], rcond=None)[0]
+        rest = value - design @ fit
+        middle = np.median(rest[keep])
+        now = np.abs(rest - middle) < 3 * np.std(rest[keep])
+        if np.array_equal(now, keep):
+            break
+        keep = now
+    return float(fit[0] + middle), fit[1:]
+
+
+def loop(image: Array, samples: TrailSamples, stars: int) -> Array:
+    """Fit columns of trails as one writes it down: star by star, ring and columns."""
+    out = np.full((stars, samples.flux.shape[1]), np.nan)
+    lit = (
+        model_image(SHAPE, samples, flux=np.maximum(samples.flux, 0)) > 2
+    )  # neighbours: a tenth of the noise
+    for k in range(stars):
+        x, y = samples.totals.x_start[k], samples.totals.y_start[k]
+        level, tilt = ring(image, lit, x, y)
+        for j, along in enumerate(samples.along[k]):
+            col = round(x + along)
+            middle = y + along * np.tan(np.radians(TRACK.angle))
+            rows = np.arange(round(middle) - 6, round(middle) + 7)
+            sky = level + tilt[0] * (col - x) + tilt[1] * (rows - y)
+            p = ndtr((rows - middle + 0.5) / SIGMA) - ndtr((rows - middle - 0.5) / SIGMA)
+            v = samples.background.variance[k] + p * max(samples.totals.flux[k] / TRACK.speed, 0)
+            out[k, j] = np.sum(p * (image[rows, col] - sky) / v) / np.sum(p * p / v) * TRACK.speed
+    return out
+
+
+def main() -> None:
+    stars = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    most = int(sys.argv[2]) if len(sys.argv) > 2 else 50000
+    small = chip(50)
+    extract_trails(*small[:2], TRACK, *small[2:], fwhm=4.0)  # compiled
+    image, variance, x, y = chip(stars)
+    before = memory()
+
+    sky, plane = timed(lambda: image - background(image).level)
+    found, trails = timed(lambda: find_trails(plane, variance, TRACK, fwhm=4.0))
+    print(f"{'sky of the frame':34} {sky:7.2f} s")
+    print(f"{'find_trails':34} {found:7.2f} s   {len(trails)} trails")
+    first, samples = timed(lambda: extract_trails(image, variance, TRACK, x, y, fwhm=4.2))
+    print(f"{'extract, width measured':34} {first:7.2f} s   width {samples.profile.fwhm:.3f} px")
+    joint, _ = timed(
+        lambda: extract_trails(image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE, mode="joint")
+    )
+    print(f"{'extract, joint':34} {joint:7.2f} s")
+    for mode in ("median", "pca"):
+        spent, out = timed(lambda mode=mode: detrend(samples, mode=mode))
+        print(f"{'detrend ' + mode:34} {spent:7.2f} s   {len(out.references)} references, rank {out.rank}")
+    spent, _ = timed(lambda: model_image(SHAPE, samples))
+    print(f"{'model image':34} {spent:7.2f} s")
+    print(f"{'memory above inputs':34} {memory() - before:7.0f} MB")
+
+    part = image[:256, :256]
+    for name, rows, columns in (("13 x 38", 13, 38), ("73 x 73, as published", 73, 73)):
+        direct, _ = timed(
+            lambda rows=rows, columns=columns: convolve(part, np.ones((rows, columns)), mode="constant")
+        )
+        direct *= image.size / part.size
+        print(f"{'direct, ' + name:34} {direct:7.2f} s   {direct / found:.1f} x find_trails")
+    whole, _ = timed(lambda: extract_trails(image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE))
+    slow, looped = timed(lambda: loop(image, samples, LOOPED))
+    slow *= stars / LOOPED
+    inner = samples.flat[:LOOPED] & np.isfinite(looped)
+    off = np.nanmedian(np.abs(looped - samples.flux[:LOOPED])[inner] / samples.flux_error[:LOOPED][inner])
+    print(f"{'loop over stars, one round':34} {slow:7.2f} s   {off:.3f} sigma from ours in the median")
+    print(f"{'extract, two rounds, width given':34} {whole:7.2f} s   {slow / whole:.1f} x")
+
+    count = 500
+    while count <= most:
+        image, variance, x, y = chip(count)
+        spent, _ = timed(lambda: extract_trails(image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE))  # noqa: B023
+        print(
+            f"{count:6d} stars: extract {spent:7.2f} s, {1e3 * spent / count:.3f} ms a star; {memory():.0f} MB"
+        )
+        count *= 10
+
+
+if __name__ == "__main__":
+    main()
