@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -50,7 +51,7 @@ FALLBACK_FWHM: Final = 4.0
 SATURATION: Final = 40_000.0
 """ADU, of a header without one; real ones are 37,000 to 50,000."""
 PROFILE_ERROR: Final = 0.005
-"""Of a flux, beside the noise of its pixels: to that the profile of a point is known from 30 stars."""
+"""Of a flux, beside the noise of its pixels, from star to star; a scale that all have is the zero point's."""
 EXTENDED: Final = 0.1
 """Light beyond that of a point, of the point's own, from which something is a galaxy: profiles fit to 2 %."""
 SHARP: Final = -0.25
@@ -65,6 +66,10 @@ GAIA_TO: Final[dict[str, tuple[float, ...]]] = {
 """G minus the SDSS band as a polynomial of BP - RP: Gaia EDR3 documentation, section 5.5.1, table 5.7."""
 COLOURS: Final = (0.3, 2.0)
 """BP - RP in which all of these hold."""
+LEAST_COVERED: Final = 0.02
+"""Of the profile of a saturated star on good pixels, below which no fit can tell its light."""
+FIRST_STARS: Final = 10
+"""Stars of the first profile, which only has to be good enough to take neighbours away for the second."""
 FEWEST_ZERO: Final = 8
 """Stars of a zero point, as for every camera of ours."""
 
@@ -157,7 +162,15 @@ def build_reference(
     saturated = ((extra.flags & MASK_SATURATED) != 0) | (peak >= facts["saturation"])
     galaxy, sharp = _extended(fit, extra.flux, extra.flux_error, saturated)
     keep = np.isfinite(fit.flux) & (fit.flux > own.threshold * fit.flux_error) & ~sharp
-    keep &= fit.covered > np.where(saturated, 0.02, 0.3)
+    keep &= fit.covered > 0.3
+    # of a star whose middle is lost there is what lies around it: less than it has, but there it is
+    lost = saturated & ~(fit.covered > LEAST_COVERED) & (found.flux > 0)
+    fit = replace(
+        fit,
+        flux=np.where(lost, found.flux, fit.flux),
+        flux_error=np.where(lost, found.flux_error, fit.flux_error),
+    )
+    keep |= lost | (saturated & (fit.covered > LEAST_COVERED) & (fit.flux > own.threshold * fit.flux_error))
     inside = (fit.x > -0.5) & (fit.x < shape[1] - 0.5) & (fit.y > -0.5) & (fit.y < shape[0] - 0.5)
     keep &= inside
     rows = np.flatnonzero(keep)[np.argsort(-fit.flux[keep], kind="stable")]
@@ -343,6 +356,9 @@ def _planes(
             raise BadKeyword(msg)
         scale = float(facts["gain"])
     facts["saturation"] *= scale
+    if not (np.isfinite(data) & (mask == 0)).any():
+        msg = f"CCD {facts['ccd']}: there is no good pixel"
+        raise NotEnoughData(msg)
     if frame.variance is None:
         level = background(data, mask=mask)
         gain = 1.0 if frame.unit == "electron" else facts["gain"] or 4.0
@@ -373,7 +389,7 @@ def _photometry(
     found = find_sources(data, filled, mask=mask, threshold=threshold / 2, fwhm=fwhm, sky=level)
     sky = np.asarray(level.level, float)
     try:
-        profile = fit_moffat(data - sky, filled, found)
+        profile = fit_moffat(data - sky, filled, found, most=FIRST_STARS)
     except NotEnoughData:
         # a few faint stars: a round profile of the header's width does
         narrow = 4 * (2 ** (1 / 3.5) - 1) / fwhm**2
