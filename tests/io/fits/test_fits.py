@@ -222,7 +222,7 @@ def test_parts_are_known_by_name_whatever_their_order(mosaic, tmp_path):
         afits.HDUList([units[0], units[3], units[1]]).writeto(tmp_path / "o.fits.fz")
     assert part_names(tmp_path / "o.fits.fz") == {"N24": 1, "S29": 2}
     assert read_header(tmp_path / "o.fits.fz", "N24")["GAINA"] == 6.0
-    with pytest.raises(InvalidFile, match="no HDU of the name S30; there are .*N24, S29"):
+    with pytest.raises(InvalidFile, match=r"no HDU of the name S30; there are .*N24, S29"):
         read_image(tmp_path / "o.fits.fz", "S30")
 
 

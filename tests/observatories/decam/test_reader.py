@@ -257,3 +257,21 @@ def test_exposures_are_pointed_by_header_or_by_list(tmp_path):
         pointed_exposures(own)
     kept = DECamSettings(read_mask=False)
     assert {plane for one in find_exposures([folder], kept) for plane in one.files} == {"image"}
+
+
+def test_keys_of_the_published_demonstration_are_understood():
+    published = {
+        "drifts_dirs": ["night1", "night2"], "photometry_cat_path": "master_catalogue.csv", "ccd": ["N24", "N22"],
+        "pointed_images_yaml_path": "pointed.yaml", "img_keyword": "image", "mask_keyword": "dqmask", "read_mask": True,
+        "drift_astrom": {"track_rate": 0.5, "anchor": "m"}, "read_targets": True,
+        "drift_skysub": {"cutout_size": 100, "length": 40, "radius": 7, "pad": 5},
+        "targets": {"csv_path": "rrlyrae.csv", "ra_col_name": "RAJ2000", "dec_col_name": "DEJ2000", "separation_cut": 1.0,
+                    "subset": {"key": "Type", "values": ["RRab"]}},
+    }  # fmt: skip
+    own = DECamSettings(**published)
+    assert own.archive == ["night1", "night2"]
+    assert own.reference_catalogue == "master_catalogue.csv"
+    assert (own.drift_skysub.radius, own.drift_skysub.pad) == (7, 5)
+    assert own.targets.subset.values == ["RRab"]
+    with pytest.raises(ValueError, match="pdf_output"):
+        DECamSettings(**published, pdf_output="demo.pdf")
