@@ -265,8 +265,8 @@ def test_keys_of_the_published_demonstration_are_understood():
         "pointed_images_yaml_path": "pointed.yaml", "img_keyword": "image", "mask_keyword": "dqmask", "read_mask": True,
         "drift_astrom": {"track_rate": 0.5, "anchor": "m"}, "read_targets": True,
         "drift_skysub": {"cutout_size": 100, "length": 40, "radius": 7, "pad": 5},
-        "targets": {"csv_path": "rrlyrae.csv", "ra_col_name": "RAJ2000", "dec_col_name": "DEJ2000", "separation_cut": 1.0,
-                    "subset": {"key": "Type", "values": ["RRab"]}},
+        "targets": {"csv_path": "rrlyrae.csv", "ra_col_name": "RAJ2000", "dec_col_name": "DEJ2000",
+                    "separation_cut": 1.0, "subset": {"key": "Type", "values": ["RRab"]}},
     }  # fmt: skip
     own = DECamSettings(**published)
     assert own.archive == ["night1", "night2"]
