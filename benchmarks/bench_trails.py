@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import convolve
@@ -47,7 +48,7 @@ def chip(stars: int) -> tuple[Array, Array, Array, Array]:
     return image, np.maximum(image, 1) + np.float32(36), x, y
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     out = work()
     return time.process_time() - start, out
