@@ -129,6 +129,10 @@ MASK_HALO: Final = 32
 MASK_LOW_FLAT: Final = 64
 MASK_UNSTABLE: Final = 128
 MASK_NONLINEAR: Final = 256
+MASK_BLEED: Final = 512
+MASK_STREAK: Final = 1024
+MASK_INTERPOLATED: Final = 2048
+MASK_LOW_WEIGHT: Final = 4096
 
 MASK_NAMES: Final = MappingProxyType(
     {
@@ -141,6 +145,10 @@ MASK_NAMES: Final = MappingProxyType(
         MASK_LOW_FLAT: "vignetted: low in the flat",
         MASK_UNSTABLE: "differs from one dark to the next",
         MASK_NONLINEAR: "above the linear range",
+        MASK_BLEED: "bleed of a saturated star",
+        MASK_STREAK: "streak of a satellite, or what a pipeline took for one",
+        MASK_INTERPOLATED: "made up from its neighbours",
+        MASK_LOW_WEIGHT: "low weight, or unlike other exposures of the place",
     }
 )
 """What each bit of the mask plane of an image says; 0 is a good pixel."""

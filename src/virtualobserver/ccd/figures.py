@@ -14,14 +14,18 @@ from virtualobserver.ccd.masters import choose_masters
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.conventions import (
     MASK_BAD,
+    MASK_BLEED,
     MASK_COSMIC_RAY,
     MASK_HALO,
     MASK_HOT,
+    MASK_INTERPOLATED,
     MASK_LOW_FLAT,
+    MASK_LOW_WEIGHT,
     MASK_NAMES,
     MASK_NO_DATA,
     MASK_NONLINEAR,
     MASK_SATURATED,
+    MASK_STREAK,
     MASK_UNSTABLE,
 )
 from virtualobserver.data.handles import Handle
@@ -45,12 +49,13 @@ _ORANGE: Final = "#e07b00"
 _COLOURS: Final = {
     MASK_BAD: "#d62728", MASK_HOT: "#ff9e2c", MASK_SATURATED: "#f7e017", MASK_COSMIC_RAY: "#17becf",
     MASK_NO_DATA: "#7f7f7f", MASK_HALO: "#9ecae1", MASK_LOW_FLAT: "#9467bd", MASK_UNSTABLE: "#2ca02c",
-    MASK_NONLINEAR: "#e377c2",
+    MASK_NONLINEAR: "#e377c2", MASK_BLEED: "#bcbd22", MASK_STREAK: "#1a55a8", MASK_INTERPOLATED: "#c49c94",
+    MASK_LOW_WEIGHT: "#c7c7c7",
 }  # fmt: skip
 """Bits that lie on top of others come last in `_order`."""
 _order: Final = (
-    MASK_HALO, MASK_LOW_FLAT, MASK_NO_DATA, MASK_HOT, MASK_UNSTABLE, MASK_BAD, MASK_NONLINEAR, MASK_SATURATED,
-    MASK_COSMIC_RAY,
+    MASK_LOW_WEIGHT, MASK_INTERPOLATED, MASK_HALO, MASK_LOW_FLAT, MASK_NO_DATA, MASK_HOT, MASK_UNSTABLE, MASK_BAD,
+    MASK_NONLINEAR, MASK_BLEED, MASK_SATURATED, MASK_STREAK, MASK_COSMIC_RAY,
 )  # fmt: skip
 _MOST_PIXELS: Final = 512
 """Most points along an axis of a picture: panels are up to 5 inches wide, at 100 to 150 dots per inch."""

@@ -105,6 +105,7 @@ class Store:
         self._links: list[Path] | None = None
         self._local = threading.local()
         self._registered: dict[Path, tuple[tuple[int, int], FileRecord]] = {}
+        self._adopted: dict[Path, FileRecord] = {}
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -148,7 +149,13 @@ class Store:
         return Written(record, [BlockRef(record.path, "", image.kind, "fits", record.sha256)])
 
     def adopt(self, temp: Path, folder: str, suffix: str) -> FileRecord:
-        """Move a downloaded file to its place, named by its content."""
+        """Move a downloaded file to its place, named by its content.
+
+        A file of many parts comes once for each part: what was moved away already is where it was moved to.
+        """
+        known = self._adopted.get(temp)
+        if known is not None and not temp.exists() and self.resolve(known.path).exists():
+            return known
         digest = _sha256(temp)
         path = self._place(f"{folder}/{digest[:_NAME_DIGITS]}{safe_name(suffix) if suffix else ''}")
         size = temp.stat().st_size
@@ -161,7 +168,8 @@ class Store:
                 else:
                     shutil.copyfile(temp, place)
         temp.unlink(missing_ok=True)
-        return self._record(path, digest)
+        self._adopted[temp] = record = self._record(path, digest)
+        return record
 
     def register(self, path: Path) -> FileRecord:
         """Describe a file of an archive folder, which stays where it is and is never written.

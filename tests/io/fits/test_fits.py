@@ -10,6 +10,7 @@ from virtualobserver.data import Image
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits.files import (
     Keyword,
+    part_names,
     read_header,
     read_image,
     read_keywords,
@@ -198,3 +199,56 @@ def test_fault_15_absent_or_singular_coordinates(changes):
         warnings.simplefilter("error")
         with pytest.raises(BadKeyword, match=r"f\.fits, HDU 0"):
             read_wcs(GOOD | changes, "f.fits")
+
+
+# -- files of many parts ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mosaic(tmp_path):
+    units = [afits.PrimaryHDU()]
+    for number, name in enumerate(("S29", "S30", "N24")):
+        units.append(afits.CompImageHDU(PIXELS + 1000 * number, name=name, quantize_level=-0.01))
+        units[-1].header["GAINA"] = 4.0 + number
+    afits.HDUList(units).writeto(tmp_path / "m.fits.fz", checksum=True)
+    return tmp_path / "m.fits.fz"
+
+
+def test_parts_are_known_by_name_whatever_their_order(mosaic, tmp_path):
+    assert part_names(mosaic) == {"S29": 1, "S30": 2, "N24": 3}
+    assert read_header(mosaic, "N24")["GAINA"] == 6.0
+    assert read_image(mosaic, "N24").data == pytest.approx(PIXELS + 2000, abs=0.011)
+    with afits.open(mosaic) as units:
+        afits.HDUList([units[0], units[3], units[1]]).writeto(tmp_path / "o.fits.fz")
+    assert part_names(tmp_path / "o.fits.fz") == {"N24": 1, "S29": 2}
+    assert read_header(tmp_path / "o.fits.fz", "N24")["GAINA"] == 6.0
+    with pytest.raises(InvalidFile, match=r"no HDU of the name S30; there are .*N24, S29"):
+        read_image(tmp_path / "o.fits.fz", "S30")
+
+
+def test_names_of_parts_are_listed_without_their_pixels(mosaic, monkeypatch):
+    def pixels(self):
+        raise AssertionError("read")
+
+    monkeypatch.setattr(afits.CompImageHDU, "data", property(pixels))
+    monkeypatch.setattr(afits.BinTableHDU, "data", property(pixels))
+    assert list(part_names(mosaic)) == ["S29", "S30", "N24"]
+
+
+def test_two_parts_of_one_name_are_refused(tmp_path):
+    afits.HDUList([afits.PrimaryHDU(), *(afits.ImageHDU(PIXELS, name="N1") for _ in range(2))]).writeto(
+        tmp_path / "t.fits"
+    )
+    with pytest.raises(InvalidFile, match="a second HDU of the name N1; the first is HDU 1"):
+        part_names(tmp_path / "t.fits")
+
+
+def test_a_damaged_part_is_refused_and_its_neighbours_are_read(mosaic):
+    with afits.open(mosaic, disable_image_compression=True) as units:
+        place = units[2].fileinfo()["datLoc"] + units[2].header["NAXIS1"] * units[2].header["NAXIS2"] + 50
+    content = bytearray(mosaic.read_bytes())
+    content[place] ^= 0xFF
+    mosaic.write_bytes(bytes(content))
+    assert read_image(mosaic, "S29").data.shape == PIXELS.shape
+    with pytest.raises(InvalidFile, match="HDU S30: DATASUM is wrong"):
+        read_image(mosaic, "S30")

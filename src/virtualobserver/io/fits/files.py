@@ -20,7 +20,14 @@ from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.fits.headers import fits_header, lines_of, plain_header, structural
 from virtualobserver.io.fits.keywords import Keyword, read_keywords, read_wcs
 from virtualobserver.io.fits.planes import KIND, as_variance, check_shape, find_planes, say_unknown
-from virtualobserver.io.fits.structure import MemoryFile, check_structure, first_image, plane_of, quiet
+from virtualobserver.io.fits.structure import (
+    MemoryFile,
+    check_structure,
+    first_image,
+    plane_of,
+    quiet,
+    wrong_sums,
+)
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
 
@@ -31,10 +38,12 @@ __all__ = [
     "Keyword",
     "check_structure",
     "image_bytes",
+    "part_names",
     "pixel_unit",
     "plain_header",
     "read_astropy_table",
     "read_header",
+    "read_headers",
     "read_image",
     "read_keywords",
     "read_section",
@@ -45,8 +54,36 @@ __all__ = [
 ]
 
 
-def read_header(path: Path | MemoryFile, hdu: int = 0) -> RecordDict:
-    """Read the header of one HDU; HISTORY and COMMENT become lists of lines.
+def part_names(path: Path | MemoryFile) -> dict[str, int]:
+    """Return the names (EXTNAME) of the HDUs of a file and their numbers; only headers are read.
+
+    HDUs without a name are left out. Files of one camera need not have the same parts in the same order: a part is
+    known by its name.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS or cut, or two HDUs have one name.
+    """
+    check_structure(path, verify=False)
+    found: dict[str, int] = {}
+    with (
+        quiet(path, 0),
+        path.open("rb") as stream,
+        afits.open(stream, memmap=False, disable_image_compression=True) as units,
+    ):
+        for number, unit in enumerate(units):
+            name = str(unit.header.get("EXTNAME", "")).strip()
+            if name in found:
+                msg = f"{path}, HDU {number}: a second HDU of the name {name}; the first is HDU {found[name]}"
+                raise InvalidFile(msg)
+            if name:
+                found[name] = number
+    return found
+
+
+def read_header(path: Path | MemoryFile, hdu: int | str = 0) -> RecordDict:
+    """Read the header of one HDU, by its number or name; HISTORY and COMMENT become lists of lines.
 
     Raises
     ------
@@ -57,7 +94,24 @@ def read_header(path: Path | MemoryFile, hdu: int = 0) -> RecordDict:
         return plain_header(unit.header)
 
 
-def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool = True) -> Image:
+def read_headers(path: Path | MemoryFile) -> list[RecordDict]:
+    """Read the headers of all HDUs, opening the file once; of a compressed image, those of its table.
+
+    Raises
+    ------
+    InvalidFile
+        If the file is not FITS or is cut.
+    """
+    check_structure(path, verify=False)
+    with (
+        quiet(path, 0),
+        path.open("rb") as stream,
+        afits.open(stream, memmap=False, disable_image_compression=True) as units,
+    ):
+        return [plain_header(unit.header) for unit in units]
+
+
+def read_image(path: Path | MemoryFile, hdu: int | str | None = None, *, verify: bool = True) -> Image:
     """Read an image, with its variance and mask if they are there.
 
     The variance is the extension VARIANCE, or UNCERT as astropy writes it: of the kind its UTYPE says. One of an
@@ -68,24 +122,27 @@ def read_image(path: Path | MemoryFile, hdu: int | None = None, *, verify: bool 
     path
         FITS, plain, gzipped or tile-compressed.
     hdu
-        Number of the HDU; by default the first that has two axes.
+        Number of the HDU, or its name; by default the first that has two axes.
     verify
-        Check CHECKSUM and DATASUM where present.
+        Check CHECKSUM and DATASUM where present; of a part asked for by its name, those of that part.
 
     Raises
     ------
     InvalidFile
         If the file is not FITS, is cut, or a checksum is wrong.
     """
-    sizes = check_structure(path, verify=verify)
+    sizes = check_structure(path, verify=verify and not isinstance(hdu, str))
     number = first_image(path, sizes) if hdu is None else hdu
+    if verify and isinstance(number, str):
+        _check_part(path, number)
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         unit = _pick(path, units, number)
         if unit.data is None or getattr(unit, "is_image", False) is False or not plane_of(unit.data.shape):
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
         header = plain_header(unit.header)
-        planes = find_planes(units)
+        # a part asked for by name is one of many, and none of its file's other parts is about it
+        planes = find_planes(units if not isinstance(number, str) else afits.HDUList())
         data = _native(unit.data).reshape(plane_of(unit.data.shape))
         variance = _plane(path, units, planes.variance, data.shape)
         mask = _plane(path, units, planes.mask, data.shape)
@@ -203,18 +260,34 @@ def image_bytes(image: Image, *, history: Sequence[str] = ()) -> bytes:
     return stream.getvalue()
 
 
+def _check_part(path: Path | MemoryFile, name: str) -> None:
+    """Check the sums of one part of a file, without those of the others."""
+    with (
+        quiet(path, name),
+        path.open("rb") as stream,
+        afits.open(stream, memmap=False, disable_image_compression=True) as units,
+    ):
+        for _, key in wrong_sums([_pick(path, units, name)]):
+            msg = f"{path}, HDU {name}: {key} is wrong, the bytes have changed; fetch it again"
+            raise InvalidFile(msg)
+
+
 @contextmanager
-def _opened(path: Path | MemoryFile, hdu: int) -> Iterator[afits.HDUList]:
+def _opened(path: Path | MemoryFile, hdu: int | str) -> Iterator[afits.HDUList]:
     check_structure(path, verify=False)
     with quiet(path, hdu), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
         yield _pick(path, units, hdu)
 
 
-def _pick(path: Path | MemoryFile, units: afits.HDUList, number: int) -> afits.ImageHDU:
+def _pick(path: Path | MemoryFile, units: afits.HDUList, number: int | str) -> afits.ImageHDU:
     try:
         return units[number]
     except IndexError as error:
         msg = f"{path}: no HDU {number}; the file has {len(units)}"
+        raise InvalidFile(msg) from error
+    except KeyError as error:
+        names = ", ".join(unit.name for unit in units if unit.name) or "none that has a name"
+        msg = f"{path}: no HDU of the name {number}; there are {names}"
         raise InvalidFile(msg) from error
 
 

@@ -23,7 +23,7 @@ from virtualobserver.conventions import (
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.trails.profile import TransverseProfile, measure_profile
-from virtualobserver.maths.trails.sky import TrailSky, good_pixels, trail_sky
+from virtualobserver.maths.trails.sky import WIDTH, TrailSky, good_pixels, trail_sky
 from virtualobserver.maths.trails.track import TrackModel, line_spread
 
 __all__ = ["MODES", "TrailSamples", "TrailTotals", "extract_trails", "model_image"]
@@ -166,6 +166,8 @@ def extract_trails(
     split: int | None = None,
     scintillation: float = 0.0,
     suspects: int = MASK_COSMIC_RAY,
+    inner: float | None = None,
+    width: float = WIDTH,
     keep_annulus: bool = False,
 ) -> TrailSamples:
     """Extract the light curves of all stars of a chip.
@@ -202,6 +204,8 @@ def extract_trails(
         Relative, of one sample; see `noise.scintillation`.
     suspects
         Bits of the mask that a pipeline may have set because it took a trail for a cosmic ray or a streak.
+    inner, width
+        Of the ring of sky; see `trail_sky`.
     keep_annulus
         Keep the pixels of the sky.
 
@@ -224,6 +228,7 @@ def extract_trails(
     for turn in range(2):  # the second time with the light of the neighbours known
         sky = trail_sky(
             frame.image, variance, track, px, py, fwhm=rough.fwhm, mask=clean, expected=light, split=split,
+            inner=inner, width=width,
             keep_annulus=keep_annulus and bool(turn),
         )  # fmt: skip
         first = _Columns(frame, sky, rough, np.zeros((len(px), 1)))

@@ -51,10 +51,16 @@ class _Link(NamedTuple):
 
 @dataclass
 class _Landing:
-    """Raw data that have landed and are not stored yet, and what is known of each task."""
+    """Raw data that have landed and are not stored yet, and what is known of each task.
+
+    ``content`` is the latest file that came as bytes, and ``written`` where it was stored: the parts of a file come
+    one after the other, and it is stored once.
+    """
 
     raws: list[tuple[Claim, Raw]] = field(default_factory=list)
     size: int = 0
+    content: bytes | None = None
+    written: tuple[FileRecord, str, str] | None = None
     since: float = field(default_factory=time.monotonic)
     links: dict[int, list[_Link]] = field(default_factory=dict)
     errors: dict[int, BaseException] = field(default_factory=dict)
@@ -139,7 +145,9 @@ def _land(
             landing.links.setdefault(claim.task_id, []).append(link)
             continue
         landing.raws.append((claim, thing))
-        landing.size += len(thing.content or b"")
+        if thing.content is not None and thing.content is not landing.content:
+            landing.content, landing.written = thing.content, None
+            landing.size += len(thing.content)
         if landing.due():
             _store(workspace, job, landing)
 
@@ -198,7 +206,7 @@ def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
     if not landing.raws:
         return
     raws, landing.raws, landing.size, landing.since = landing.raws, [], 0, time.monotonic()
-    placed = _write(workspace.store, job.step, raws)
+    placed = _write(workspace.store, job.step, raws, landing)
     with workspace.database.session() as session, session.begin():
         ids = _insert(session, job.step, raws, placed)
         owners = _insert_owners(session, job.step, raws)
@@ -231,14 +239,20 @@ def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw
     return dict(zip(owners, (row[0] for row in rows), strict=True))
 
 
-def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[tuple[FileRecord, str, str]]:
+def _write(
+    store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]], landing: _Landing
+) -> list[tuple[FileRecord, str, str]]:
     """Return (file, dataset, sha256 of the bytes) of each piece of raw data."""
     folder = f"raw/{step.plugin}/{_cell(raws[0][0])}"
     blocks: list[tuple[str, bytes]] = []
     places: list[QueryRow] = []
     for number, (claim, raw) in enumerate(raws):
         if raw.content is not None:
-            blocks.append((f"{safe_name(claim.target.name)}/{number:06d}", raw.content))
+            if raw.content is landing.content and landing.written is not None:
+                places.append(landing.written)
+                continue
+            if not blocks or raw.content is not blocks[-1][1]:  # not another part of the file before
+                blocks.append((f"{safe_name(claim.target.name)}/{number:06d}", raw.content))
             places.append(len(blocks) - 1)
             continue
         assert raw.path is not None
@@ -251,6 +265,8 @@ def _write(store: Store, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> list[
     if blocks:
         written = store.write_blocks(folder, blocks)
         refs = [(written.file, ref.key, ref.checksum or "") for ref in written.blocks]
+        if blocks[-1][1] is landing.content:
+            landing.written = refs[-1]
         return [refs[p] if isinstance(p, int) else p for p in places]
     return places
 

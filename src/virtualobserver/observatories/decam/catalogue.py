@@ -1,0 +1,219 @@
+"""Masters of this survey: catalogues of pointed frames, a catalogue that was published, the list of targets.
+
+Keys of masters are ``companion/N24/2021-12-12/12923`` and ``reference/N24/2021-12-12/13253``; of files that are no
+frames ``reference/N24/file`` and ``reference/targets/list``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from virtualobserver.data.handles import Handle
+from virtualobserver.data.product import Aux, Product, Raw, RawRef
+from virtualobserver.data.table import Table
+from virtualobserver.errors import InvalidFile
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.observatories.decam.folder import CAMERA, KINDS
+from virtualobserver.observatories.decam.reader import read_frame
+from virtualobserver.observatories.decam.reference import NO_GAIA, build_reference
+from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.typing import Record, RecordDict
+
+__all__ = ["LIST", "PUBLISHED", "choose_masters", "file_raws", "make_master", "unit_of"]
+
+PUBLISHED: Final = ("chp", "ref_star_id", "x", "y", "flux", "ra", "dec")
+"""Columns of a catalogue of the published program that are needed."""
+LIST: Final = "reference/targets/list"
+"""Key of the list of targets."""
+_OVERLAP: Final = 0.1
+"""Degrees between the middles of one chip in two exposures up to which they show the same stars: a third of a chip."""
+
+
+def unit_of(facts: Record) -> str:
+    """Return ``ccd/night/exposure`` of a drift frame, or the key of a master."""
+    kind = facts.get("what", "frame")
+    if kind == "targets":
+        return LIST
+    if kind == "catalogue":
+        return f"reference/{facts['ccd']}/file"
+    number = "no number" if facts["exposure"] is None else facts["exposure"]
+    name = f"{facts['ccd']}/{facts['night'] or 'no date'}/{number}"
+    return name if facts["drift"] else f"{KINDS.get(str(facts['band']), 'companion')}/{name}"
+
+
+def file_raws(settings: DECamSettings) -> Iterator[Raw]:
+    """Yield the published catalogue, a part for each chip, and the list of targets, if settings name them.
+
+    Raises
+    ------
+    InvalidFile
+        If a file is not there, or lacks columns.
+    """
+    if settings.reference_catalogue is not None:
+        path = Path(settings.reference_catalogue)
+        rows = _read_csv(path, PUBLISHED)
+        for ccd in sorted({str(name) for name in rows["chp"]}):
+            if settings.ccd is None or ccd in settings.ccd:
+                facts = {"what": "catalogue", "ccd": ccd}
+                yield Raw(path.name, "csv", path=path, in_place=True, key=ccd, header=facts, owner=CAMERA)
+    own = settings.targets
+    if settings.read_targets and own.csv_path is not None:
+        path = Path(own.csv_path)
+        needed = [
+            own.ra_col_name,
+            own.dec_col_name,
+            own.id_col_name,
+            *([own.subset.key] if own.subset else []),
+        ]
+        _read_csv(path, needed)
+        yield Raw(path.name, "csv", path=path, in_place=True, header={"what": "targets"}, owner=CAMERA)
+
+
+def make_master(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> list[Product[Table]]:
+    """Return the catalogue of a chip in a pointed frame, of a published file, or the list of targets.
+
+    Raises
+    ------
+    DataError
+        If a frame or a file cannot be read, or has no stars.
+    """
+    facts = raws[0].header
+    if facts.get("what") == "targets":
+        return [_master(_targets(raws[0], settings), "targets", {})]
+    if facts.get("what") == "catalogue":
+        table = _published(raws[0])
+        return [
+            _master(
+                table, "reference", {"ccd": facts["ccd"], "n_stars": len(table), "from": raws[0].archive_id}
+            )
+        ]
+    frame = read_frame(raws)
+    table = build_reference(
+        frame.image, settings=settings.reference, gaia=aux.services.get("refcat"),
+        companions=[handle.load() for name, handle in sorted(aux.masters.items()) if name.startswith("companion")],
+    )  # fmt: skip
+    aux.note("keywords that were missing or strange in pointed frames", len(frame.facts["notes"]))
+    about = {
+        key: frame.facts[key] for key in ("ccd", "night", "exposure", "ra", "dec", "exptime", "mjd_start")
+    }
+    kind = KINDS.get(str(facts["band"]), "companion")
+    return [_master(table, kind, {**about, "n_stars": len(table)}, band=str(facts["band"]))]
+
+
+def choose_masters(masters: Sequence[Handle[Table]], facts: Record) -> dict[str, Handle[Table]]:
+    """Return ``reference`` and ``targets`` for a drift frame, ``companion 1`` ... for a pointed one in r.
+
+    Of several catalogues the published one is taken, else the deepest of the chip at that place.
+    """
+    if facts.get("what") or facts.get("problem"):
+        return {}
+    near = [one for one in masters if _same_place(one, facts)]
+    if not facts["drift"]:
+        mates = [one for one in near if one.info.series == "companion" and one.info.band == "g"]
+        return {f"companion {n}": one for n, one in enumerate(sorted(mates, key=lambda m: m.info.unit), 1)}
+    found = (
+        {"targets": lists[-1]} if (lists := [one for one in masters if one.info.series == "targets"]) else {}
+    )
+    mine = [one for one in near if one.info.series == "reference"]
+    if mine:
+        found["reference"] = max(mine, key=_rank)
+    return found
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _master(table: Table, series: str, about: RecordDict, *, band: str = "") -> Product[Table]:
+    return Product(table, role="master", series=series, band=band, statistics=about)
+
+
+def _same_place(master: Handle[Table], facts: Record) -> bool:
+    about = master.info.statistics
+    if about.get("ccd") != facts["ccd"]:
+        return False
+    ra, dec, here, there = about.get("ra"), about.get("dec"), facts.get("ra"), facts.get("dec")
+    if ra is None or dec is None or here is None or there is None:
+        return True  # the catalogue of a file is of all places
+    return bool(separation(ra, dec, here, there) <= _OVERLAP)
+
+
+def _rank(master: Handle[Table]) -> tuple[bool, int, str]:
+    about = master.info.statistics
+    return "from" in about, int(about.get("n_stars") or 0), master.info.unit
+
+
+def _read_csv(source: Path | RawRef, needed: Sequence[str]) -> dict[str, Array]:
+    import pandas as pd
+
+    name = str(source) if isinstance(source, Path) else source.archive_id
+    try:
+        frame = pd.read_csv(source if isinstance(source, Path) else io.BytesIO(source.read()))
+    except (OSError, ValueError) as error:
+        msg = f"{name}: cannot be read as CSV ({error})"
+        raise InvalidFile(msg) from error
+    if missing := [column for column in needed if column not in frame.columns]:
+        there = ", ".join(map(str, frame.columns))
+        msg = f"{name}: no column {', '.join(missing)}; there are {there}"
+        raise InvalidFile(msg)
+    return {str(column): frame[column].to_numpy() for column in frame.columns}
+
+
+def _targets(raw: RawRef, settings: DECamSettings) -> Table:
+    """Return name, ra and dec of the targets that are wanted."""
+    own = settings.targets
+    rows = _read_csv(raw, [own.ra_col_name, own.dec_col_name, own.id_col_name])
+    keep = np.isfinite(rows[own.ra_col_name].astype(float)) & np.isfinite(
+        rows[own.dec_col_name].astype(float)
+    )
+    if own.subset is not None:
+        wanted = {str(value) for value in own.subset.values}
+        keep &= np.array([str(value) in wanted for value in rows[own.subset.key]], bool)
+    names = np.array([str(value) for value in rows[own.id_col_name][keep]], dtype=np.str_)
+    columns = {
+        "name": names,
+        "ra": rows[own.ra_col_name][keep].astype(float),
+        "dec": rows[own.dec_col_name][keep].astype(float),
+    }
+    return Table(columns, {"ra": "deg", "dec": "deg"}, {"file": raw.archive_id})
+
+
+def _published(raw: RawRef) -> Table:
+    """Return the rows of one chip of a published catalogue in our columns; its fluxes have no zero point."""
+    rows = _read_csv(raw, PUBLISHED)
+    rows = {name: values[rows["chp"].astype(str) == raw.key] for name, values in rows.items()}
+    n = len(rows["ra"])
+    flux = rows["flux"].astype(float)
+    mag = np.full(n, np.nan)
+    np.log10(flux, out=mag, where=flux > 0)
+    names = [str(name) for name in rows["ref_star_id"]]
+    nothing = np.full(n, np.nan)
+    columns: RecordDict = {
+        "star_id": np.array([_number(name) for name in names], np.int64), "name": np.array(names, dtype=np.str_),
+        "ra": rows["ra"].astype(float), "dec": rows["dec"].astype(float), "x": rows["x"].astype(float),
+        "y": rows["y"].astype(float), "flux": flux, "flux_error": nothing, "mag": -2.5 * mag, "mag_error": nothing,
+        "g_r": nothing, "g_r_error": nothing, "isolation": nothing, "saturated": np.zeros(n, bool),
+        "galaxy": np.zeros(n, bool), "gaia": np.full(n, NO_GAIA), "pmra": nothing, "pmdec": nothing,
+        "is_reference": np.ones(n, bool),
+    }  # fmt: skip
+    units = {
+        "ra": "deg",
+        "dec": "deg",
+        "x": "pix",
+        "y": "pix",
+        "mag": "mag",
+        "pmra": "mas / yr",
+        "pmdec": "mas / yr",
+    }
+    return Table(columns, units, {"zero_point_from": "none", "file": raw.archive_id})
+
+
+def _number(name: str) -> int:
+    """Return a number for a name, the same in every run: 62 bits of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 2

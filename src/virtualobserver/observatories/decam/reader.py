@@ -1,0 +1,195 @@
+"""One chip of one exposure from its Community Pipeline planes: electrons, variance, mask, world coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.conventions import MASK_NO_DATA
+from virtualobserver.data.image import Image
+from virtualobserver.data.product import RawRef
+from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.io.fits.files import read_header, read_image
+from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.images.background import background
+from virtualobserver.observatories.decam.header import AMPLIFIERS, SHAPE, chip_facts, exposure_facts
+from virtualobserver.observatories.decam.masks import has_codes, read_mask
+from virtualobserver.observatories.decam.names import IMAGE, MASK, WEIGHT
+from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+__all__ = ["Frame", "read_frame"]
+
+FloatPlane = NDArray[np.float32]
+_FIRST: Final = frozenset({"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "CHECKSUM", "DATASUM", "NEXTEND"})
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A chip in one exposure.
+
+    Parameters
+    ----------
+    image
+        Electrons, sky included; variance in electrons squared, infinite where the weight is 0; mask of this package.
+    facts
+        What headers say, see `exposure_facts` and `chip_facts`; ``notes`` of both.
+    """
+
+    image: Image
+    facts: Record
+
+    @property
+    def data(self) -> Array:
+        """Electrons, shape (ny, nx)."""
+        return self.image.data
+
+    @property
+    def variance(self) -> Array:
+        """Electrons squared, shape (ny, nx)."""
+        assert self.image.variance is not None
+        return self.image.variance
+
+    @property
+    def mask(self) -> Array:
+        """Bits, shape (ny, nx)."""
+        assert self.image.mask is not None
+        return self.image.mask
+
+    @property
+    def header(self) -> Record:
+        """Keywords of the chip, and those of the exposure that it lacks."""
+        return self.image.header
+
+    @property
+    def wcs(self) -> WCS:
+        """World coordinates of the pipeline, distortion (TPV) included; of a trailed frame often the pointing only."""
+        return self.image.wcs
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return int(self.data.shape[0]), int(self.data.shape[1])
+
+
+def read_frame(raws: Sequence[RawRef]) -> Frame:
+    """Read the planes of one chip of one exposure.
+
+    Parameters
+    ----------
+    raws
+        Image, and mask and weight where there are some; ``key`` is the name of the chip in each file. Of several
+        versions the highest is taken.
+
+    Raises
+    ------
+    DataError
+        If there is no image, a plane cannot be read or does not lie on the image, or there are no world coordinates.
+    """
+    planes: dict[str, RawRef] = {}
+    for raw in sorted(raws, key=lambda one: (int(one.header.get("version") or 0), one.archive_id)):
+        planes[str(raw.header["plane"])] = raw
+    if IMAGE not in planes:
+        names = ", ".join(sorted(raw.archive_id for raw in raws)) or "nothing"
+        msg = f"an exposure without its image: there is {names}"
+        raise DataError(msg)
+    for raw in planes.values():
+        if raw.header.get("problem"):
+            raise InvalidFile(str(raw.header["problem"]))
+    raw = planes[IMAGE]
+    file = _file(raw)
+    found = read_image(file, raw.key)
+    first = {key: value for key, value in read_header(file, 0).items() if key not in _FIRST}
+    exposure = exposure_facts(first)
+    header = {**first, **found.header, "EXTNAME": raw.key}
+    ny, nx = found.data.shape
+    chip = chip_facts({**header, "NAXIS1": nx, "NAXIS2": ny, "ZIMAGE": None})
+    notes = [*exposure.pop("notes"), *chip.pop("notes")]
+    gain, noise = _amplifiers((ny, nx), chip)
+    adu = np.asarray(found.data, np.float32)
+    mask, said = _mask(planes, (ny, nx), exposure["plver"])
+    notes += said
+    mask[~np.isfinite(adu)] |= np.uint16(MASK_NO_DATA)
+    if chip["avsky"] is None:
+        chip["avsky"] = _median(adu, mask)
+    variance = _variance(planes, adu, (gain, noise), mask)
+    image = Image(adu * gain, variance, mask, header, unit="electron")
+    if not image.wcs.has_celestial:
+        msg = f"{raw.archive_id}, {raw.key}: no world coordinates in its header; fetch the file again"
+        raise DataError(msg)
+    return Frame(image, {**exposure, **chip, "notes": notes})
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _file(raw: RawRef) -> Path | MemoryFile:
+    return raw.path if raw.path is not None else MemoryFile(raw.read(), raw.archive_id)
+
+
+def _amplifiers(shape: tuple[int, int], chip: RecordDict) -> tuple[FloatPlane, FloatPlane]:
+    """Return gain and read noise of each column; of a part of a chip nobody knows where its amplifiers meet."""
+    halves = np.asarray(chip["amplifiers"], np.float32)
+    if shape != SHAPE:
+        halves[:] = [chip["gain"], chip["read_noise"]]
+    rows = (np.arange(shape[1]) >= AMPLIFIERS).astype(int)
+    return halves[rows, 0], halves[rows, 1]
+
+
+def _median(adu: FloatPlane, mask: Array) -> float:
+    good = adu[mask == 0]
+    if not good.size:
+        return 0.0
+    for _ in range(3):
+        middle = float(np.median(good))
+        spread = float(np.median(np.abs(good - middle))) * 1.4826
+        good = good[np.abs(good - middle) <= 3 * spread + 1e-6]
+    return float(np.median(good))
+
+
+def _plane(raw: RawRef, shape: tuple[int, int]) -> Array:
+    """Read mask or weight; some weights have the edge of a pixel that images have not."""
+    values = read_image(_file(raw), raw.key).data
+    if values.shape == (shape[0] + 2, shape[1] + 2):
+        values = values[1:-1, 1:-1]
+    if values.shape != shape:
+        msg = f"{raw.archive_id}, {raw.key}: of shape {values.shape}, its image of {shape}; fetch both again"
+        raise DataError(msg)
+    return values
+
+
+def _mask(
+    planes: dict[str, RawRef], shape: tuple[int, int], version: str
+) -> tuple[NDArray[np.uint16], list[str]]:
+    if MASK not in planes:
+        return np.zeros(shape, np.uint16), ["no mask"]
+    values = _plane(planes[MASK], shape)
+    unknown = has_codes(version) is None
+    return read_mask(values, version), [f"PLVER {version!r} is no version"] if unknown else []
+
+
+def _variance(
+    planes: dict[str, RawRef], adu: FloatPlane, amplifiers: tuple[FloatPlane, FloatPlane], mask: Array
+) -> FloatPlane:
+    """Return the variance of the pixels in electrons squared: of the weights, or of sky and read noise."""
+    gain, noise = amplifiers
+    out = np.full(adu.shape, np.inf, np.float32)
+    if WEIGHT in planes:
+        weight = np.asarray(_plane(planes[WEIGHT], (adu.shape[0], adu.shape[1])), np.float32)
+        good = np.isfinite(weight) & (weight > 0)
+        np.divide(gain**2, weight, out=out, where=good)
+        return out
+    good = np.isfinite(adu) & (mask == 0)
+    if good.any():
+        level = background(np.where(good, adu, 0.0), mask=~good).level
+        sky = np.maximum(np.asarray(level, np.float32), 0) * gain + noise**2
+        np.copyto(out, np.broadcast_to(sky, out.shape), where=good)
+    return out

@@ -1,0 +1,94 @@
+"""What is left on a drift frame beside its trails: the table ``spots``."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.conventions import MASK_COSMIC_RAY
+from virtualobserver.data.table import Table
+from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.mapping import PixelMap
+from virtualobserver.maths.trails.extract import TrailSamples, model_image
+from virtualobserver.maths.trails.spots import SPOT_COLUMNS, Hosts, find_spots
+from virtualobserver.observatories.decam.reader import Frame
+from virtualobserver.observatories.decam.tables import Measured
+from virtualobserver.typing import RecordDict
+
+__all__ = ["common_light", "spots_table"]
+
+FloatArray = NDArray[np.float64]
+_BRIGHT: Final = 20.0
+"""Signal over noise of a sample, from which on it shows what the air does to all of them."""
+_FEWEST: Final = 5
+"""Trails whose median still is one if two of them have neighbours."""
+_WRONG: Final = 0.05
+"""Of the light of a trail in a pixel: what its model may be amiss by: 0.1 arcsec of image motion do as much."""
+
+
+def common_light(samples: TrailSamples) -> FloatArray:
+    """Return the light of all trails with what they have in common, electrons/s: their mean times a median of them.
+
+    A star's own changes stay out of it, shape (n, m).
+    """
+    steady = np.nan_to_num(samples.totals.flux)[:, None] * samples.response
+    with np.errstate(divide="ignore", invalid="ignore"):
+        good = (samples.flux / samples.flux_error > _BRIGHT) & (samples.flags == 0) & samples.flat
+        relative = np.where(good, samples.flux / steady, np.nan)
+    enough = good.sum(axis=0) >= _FEWEST
+    trend = np.ones(steady.shape[1])
+    if enough.any():
+        trend[enough] = np.nanmedian(relative[:, enough], axis=0)
+    return np.asarray(steady * trend)
+
+
+def spots_table(frame: Frame, measured: Measured, facts: RecordDict, *, threshold: float) -> Table:
+    """Return one row a spot: its form, its light, the star whose trail it lies on, and where on the sky it was.
+
+    ``ra, dec`` hold for a star that flashed when the shutter opened, ``segment_ra, segment_dec`` for one that flashed
+    when it closed: a star of which nothing else is seen lies between the two.
+    """
+    samples, found = measured.samples, measured.found
+    good = (frame.mask == 0) & np.isfinite(frame.variance)
+    model = model_image(frame.shape, samples, flux=common_light(samples))
+    left = frame.data - model
+    left = left - background(left, mask=~good).level
+    ground = background(np.where(good, frame.variance, 0.0), mask=~good).level
+    # a pixel that the pipeline took for a cosmic ray has no weight, and may be a flash
+    known = np.isfinite(frame.data) & (np.isfinite(frame.variance) | ((frame.mask & MASK_COSMIC_RAY) != 0))
+    variance = np.where(known, ground + np.maximum(model, 0) + (_WRONG * model) ** 2, np.inf)
+    star_ids = np.asarray(measured.stars["star_id"], np.int64)[measured.rows]
+    hosts = Hosts(star_ids, samples.totals.x_start, samples.totals.y_start, samples.totals.flux)
+    spots = find_spots(
+        left,
+        variance,
+        frame.mask,
+        sigma=samples.profile.sigma,
+        track=samples.track,
+        hosts=hosts,
+        threshold=threshold,
+    )
+    columns: RecordDict = spots.columns()
+    for prefix, x, y in (("", spots.x, spots.y), ("segment_", spots.segment_x, spots.segment_y)):
+        places = frame.wcs.pixel_to_world_values(*_on_plate(found.match.to_frame, x, y)) if len(x) else (x, y)
+        columns |= {
+            f"{prefix}{name}": np.asarray(part, float)
+            for name, part in zip(("ra", "dec"), places, strict=True)
+        }
+    units = {name: unit for name, unit in SPOT_COLUMNS.items() if unit}
+    units |= {f"{prefix}{name}": "deg" for prefix in ("", "segment_") for name in ("ra", "dec")}
+    return Table(columns, units, {**facts, "threshold": threshold})
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _on_plate(to_frame: PixelMap, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return where the plate has what is at pixels of the frame: the map is a shift and a little turn."""
+    px, py = x, y
+    for _ in range(3):
+        there = to_frame(px, py)
+        px, py = px + x - there[0], py + y - there[1]
+    return px, py
