@@ -13,10 +13,13 @@ from virtualobserver.config.project import AnalysisSettings, SimulateSettings
 from virtualobserver.config.settings import Configured
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.coverage import seen_between
+from virtualobserver.data.curve_panels import default_panels
 from virtualobserver.data.handles import Container, Handle, as_handle
 from virtualobserver.data.histogram import Histogram
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event, Result
+from virtualobserver.hooks import draw
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
@@ -154,28 +157,38 @@ class Analysis(Configured, ABC, Generic[C, S]):
         """Whether `event` is the injected one: it overlaps it in time."""
         return bool(event.start_mjd <= params["end_mjd"] and params["start_mjd"] <= event.end_mjd)
 
-    def figures(
+    def panels(
+        self,
+        products: Sequence[Handle[C]],
+        aux: Aux,  # noqa: ARG002
+        settings: S,  # noqa: ARG002
+        event: Event,
+    ) -> Sequence[Panel]:
+        """Return what a person should see of one detection to judge it, the most telling panel first.
+
+        Pure, and plain data: see `virtualobserver.data.panels`. By default light curves near the event and whole, and
+        what is known of it.
+
+        Parameters
+        ----------
+        products
+            Those it was found in, with the injection in them if there was one.
+        """
+        return default_panels(products, event)
+
+    def source_panels(
         self,
         products: Sequence[Handle[C]],  # noqa: ARG002
         aux: Aux,  # noqa: ARG002
         settings: S,  # noqa: ARG002
-    ) -> Mapping[str, Figure]:
-        """Return Matplotlib figures of one source by name, the most telling one first; none by default."""
+    ) -> Mapping[str, Sequence[Panel]]:
+        """Return sheets of panels of one source by name, the most telling one first; none by default."""
         return {}
 
-    def event_figure(
-        self,
-        event: Event,  # noqa: ARG002
-        products: Sequence[Handle[C]],  # noqa: ARG002
-        aux: Aux,  # noqa: ARG002
-        settings: S,  # noqa: ARG002
-    ) -> Figure | None:
-        """Return a Matplotlib figure of one detection, marked and near to, from the products it was found in.
-
-        By default None: then the light curve that the event was seen in, or that the analysis made of its source,
-        is drawn around it.
-        """
-        return None
+    def figures(self, products: Sequence[Handle[C]], aux: Aux, settings: S) -> Mapping[str, Figure]:
+        """Return `source_panels` as Matplotlib figures of one source, by name."""
+        sheets = self.source_panels(products, aux, settings)
+        return {name: draw(panels, title=aux.target.name) for name, panels in sheets.items()}
 
     def prepared(self, products: Sequence[Handle[C]], settings: S) -> Sequence[C]:  # noqa: ARG002
         """Return what is searched of one unit, as `find` sees it after all it does beforehand.
@@ -198,14 +211,14 @@ class Analysis(Configured, ABC, Generic[C, S]):
         return ()
 
     @staticmethod
-    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure | None:  # noqa: ARG004
-        """Return a Matplotlib figure of the injections of a whole sample, or None."""
-        return None
+    def population_panels(outcomes: pd.DataFrame) -> Sequence[Panel]:  # noqa: ARG004
+        """Return what to see of the injections of a whole sample; nothing by default."""
+        return ()
 
     @staticmethod
-    def sample_figure(properties: pd.DataFrame, *, title: str = "") -> Figure | None:  # noqa: ARG004
-        """Return a Matplotlib figure of all sources by their properties, or None; see `population` for the table."""
-        return None
+    def sample_panels(properties: pd.DataFrame) -> Sequence[Panel]:  # noqa: ARG004
+        """Return what to see of all sources by their properties; nothing by default. The table is `population`."""
+        return ()
 
     def apply(self, source: object) -> Result:
         """Search one source without any queue, and save nothing.

@@ -382,6 +382,9 @@ class ImageStack:
             if len(getattr(self, name)) != n:
                 msg = f"{what} has {n} images and {name} for {len(getattr(self, name))}"
                 raise DataError(msg)
+        if self.start and not 0 <= self.start < n:
+            msg = f"{what} has {n} images, counted from 0, and none of number {self.start}"
+            raise DataError(msg)
         masks = {
             str(name): _copy(f"mask {name} of {what}", mask, np.bool_) for name, mask in self.masks.items()
         }

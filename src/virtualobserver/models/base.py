@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import QueryContext
     from sqlalchemy.types import TypeEngine
 
+    from virtualobserver.data.panels import Panel
+
 __all__ = ["Base", "Scope", "created_at", "json_dict", "key", "table_of"]
 
 CONVENTION = {
@@ -49,6 +51,8 @@ class Scope:
         Makes what an analysis may ask besides its products, given its name.
     draw
         Draws a detection, given its id, as the analysis that found it does.
+    panels
+        Returns what to see of a detection, given its id, as plain data.
     """
 
     project: int
@@ -56,6 +60,7 @@ class Scope:
     upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     services: Callable[[str], Record] | None = None
     draw: Callable[..., Figure] | None = None
+    panels: Callable[..., list[Panel]] | None = None
 
 
 class Base(DeclarativeBase):

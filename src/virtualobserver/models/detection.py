@@ -13,6 +13,7 @@ from virtualobserver.models.base import Base, created_at, json_dict, key
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from virtualobserver.data.panels import Panel
     from virtualobserver.models.product import Product
     from virtualobserver.models.source import Source
 
@@ -87,14 +88,32 @@ class Detection(Base):
     source: Mapped[Source] = relationship(viewonly=True)
     product: Mapped[Product | None] = relationship(viewonly=True)
 
+    def panels(self, *, told: bool = True) -> list[Panel]:
+        """Return what to see of this detection as plain data, an injected one with what was put in.
+
+        Parameters
+        ----------
+        told
+            Whether, of an injected event, the last panel says what was injected.
+
+        Raises
+        ------
+        DataError
+            If the row came from no project.
+        """
+        if self._scope is None or self._scope.panels is None:
+            msg = f"only a project knows what detection {self.id} was found in: `project.panels({self.id})`"
+            raise DataError(msg)
+        return self._scope.panels(self.id, told=told)
+
     def plot(self, **options: object) -> Figure:
-        """Draw the event; one that came from a project as its analysis draws it, an injected one with what was put in.
+        """Draw the event; one that came from a project as its panels, an injected one with what was put in.
 
         Parameters
         ----------
         **options
-            Of `virtualobserver.plot.detection`: ``curve`` draws the event in that light curve, the others tell
-            how light curves are drawn.
+            ``title`` and ``figsize`` (inches). With ``curve``, a light curve, the event is drawn in that one: all
+            options are then of `virtualobserver.plot.detection`.
 
         Raises
         ------

@@ -10,17 +10,21 @@ from matplotlib.figure import Figure
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.data.image import Image
+from virtualobserver.data.panels import Facts, Heatmap, ImageStack, Series
 from virtualobserver.data.result import Event
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError
 from virtualobserver.plot.curves import detection, lightcurve
+from virtualobserver.plot.panels import draw_panels
 from virtualobserver.plot.pixels import image, spectrum
 from virtualobserver.plot.searches import searches
 from virtualobserver.plot.statistics import efficiency, histogram
 from virtualobserver.simulate import SearchEfficiency
 
 __all__ = ["plot"]
+
+_PANELS = (Series, Heatmap, ImageStack, Facts)
 
 
 def plot(thing: Any, **options: Any) -> Figure:
@@ -30,20 +34,26 @@ def plot(thing: Any, **options: Any) -> Figure:
     ----------
     thing
         A container, a list of light curves, a handle, a row with ``.data``, an `Event` (with the option
-        `curve`), a `Histogram`, a table of efficiencies, or a list of what searches find.
+        `curve`), a `Histogram`, a table of efficiencies, a list of what searches find, or panels.
     **options
         Of the function for that kind of thing: `lightcurve`, `detection`, `histogram`, `efficiency`,
-        `searches`, `spectrum`, `image`.
+        `searches`, `spectrum`, `image`, `draw_panels`.
 
     Raises
     ------
     DataError
         If nothing here can draw it.
     """
-    if isinstance(thing, list | tuple) and thing and all(isinstance(one, TimeSeries) for one in thing):
-        return lightcurve(thing, **options)
-    if isinstance(thing, list | tuple) and thing and all(isinstance(one, SearchEfficiency) for one in thing):
-        return searches(thing, **options)
+    if isinstance(thing, _PANELS):
+        thing = [thing]
+    if isinstance(thing, list | tuple) and thing:
+        for kinds, together in (
+            (TimeSeries, lightcurve),
+            (SearchEfficiency, searches),
+            (_PANELS, draw_panels),
+        ):
+            if all(isinstance(one, kinds) for one in thing):
+                return together(thing, **options)
     if isinstance(thing, Handle) and not isinstance(thing, Image):
         thing = thing.load()
     if isinstance(thing, Histogram):

@@ -13,12 +13,37 @@ if TYPE_CHECKING:
 
     from virtualobserver.maths.arrays import Array
 
-__all__ = ["FLAGGED", "MARK", "PLAIN", "UNITS", "edges", "new_figure", "stretch"]
+__all__ = ["FLAGGED", "MARK", "PLAIN", "UNITS", "edges", "new_figure", "role_colour", "stretch"]
 
 PLAIN: Final = "#1f4e79"
 FLAGGED: Final = "#9a9a9a"
 MARK: Final = "#e07b00"
 UNITS: Final = {"uJy": "µJy", "Angstrom": "Å"}
+
+_ROLES: Final = {
+    "data": "#0072b2",
+    "second": "#009e73",
+    "third": "#cc79a7",
+    "model": "#d55e00",
+    "reference": "#a6341b",
+    "event": "#e07b00",
+    "flagged": FLAGGED,
+    "context": "#b8b8b8",
+}
+"""Colours of roles, after Okabe & Ito: people who do not see red and green apart see these apart."""
+_BANDS: Final = {
+    "u": "#5b3a9d",
+    "g": "#009e73",
+    "r": "#d55e00",
+    "i": "#cc79a7",
+    "z": "#56b4e9",
+    "y": "#222222",
+    "B": "#0072b2",
+    "V": "#009e73",
+    "R": "#d55e00",
+    "I": "#cc79a7",
+}
+_IN_TURN: Final = ("data", "second", "third", "model")
 
 
 def new_figure(
@@ -30,6 +55,15 @@ def new_figure(
     if title:
         axes.set_title(title)
     return figure, axes
+
+
+def role_colour(role: str | None, number: int) -> str:
+    """Return the colour of a role of a panel (see `virtualobserver.data.panels`), or that of the curve of a number."""
+    if role is None or role == "band ":
+        return _ROLES[_IN_TURN[number % len(_IN_TURN)]]
+    if role.startswith("band "):
+        return _BANDS.get(role[-1:], _ROLES[_IN_TURN[number % len(_IN_TURN)]])
+    return _ROLES[role]
 
 
 def edges(centers: Array) -> Array:

@@ -25,6 +25,7 @@ from virtualobserver.run.opened import Opened
 from virtualobserver.run.views import efficiency as searches
 from virtualobserver.run.views import figures as pictures
 from virtualobserver.run.views import tables as results
+from virtualobserver.run.views.event_figures import detection_panels
 from virtualobserver.run.views.stored import scope_of
 from virtualobserver.run.views.survey_figures import survey_figures
 from virtualobserver.run.workspace import Workspace
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from virtualobserver.config.load import Resolved
     from virtualobserver.data.histogram import Histogram
+    from virtualobserver.data.panels import Panel
     from virtualobserver.db.engine import Session
 
 __all__ = ["Project"]
@@ -217,6 +219,23 @@ class Project(Opened):
             msg = f"project {self.name} has no detection {number}; p.detections(simulated=True) lists them"
             raise KeyError(msg)
         return row
+
+    def panels(self, detection: int, *, told: bool = True) -> list[Panel]:
+        """Return what to see of a detection as plain data, the most telling panel first; see `Analysis.panels`.
+
+        Parameters
+        ----------
+        detection
+            Its number, ``id`` in `detections`.
+        told
+            Whether, of an injected event, the last panel says what was injected.
+
+        Raises
+        ------
+        KeyError
+            If the project has no such detection.
+        """
+        return detection_panels(self, self.detection(detection).id, told=told)
 
     def detections(self, *, simulated: bool = False) -> pd.DataFrame:
         """Return the current detections; with ``simulated`` those in simulated data and injections too."""

@@ -12,6 +12,12 @@ from virtualobserver.analyses.exocomets.injection import draw_comet, inject_come
 from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE
 from virtualobserver.analyses.exocomets.matched.rates import completeness_map
 from virtualobserver.analyses.exocomets.matched.star import StarSearch, search_matched
+from virtualobserver.analyses.exocomets.panels import (
+    completeness_panels,
+    event_panels,
+    sample_panel,
+    star_panels,
+)
 from virtualobserver.analyses.exocomets.published.search import KIND, published_events, search_published
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star, line_of, stars_of
@@ -24,7 +30,9 @@ from virtualobserver.analyses.exocomets.summary import (
 from virtualobserver.analyses.exocomets.trial import CONTRACT
 from virtualobserver.analysis import Analysis, AnalysisContract, Requirement
 from virtualobserver.conventions import HOURS_PER_DAY
+from virtualobserver.data.curve_panels import default_panels
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.spectrum import SpectrumSet
@@ -32,7 +40,6 @@ from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 __all__ = ["Exocomets"]
 
@@ -126,37 +133,27 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         wide = max(float(one.parameters.get("fwhm") or self.settings.resolution) for one in (a, b))
         return apart <= wide
 
-    def figures(
-        self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings | None = None
-    ) -> dict[str, Figure]:
-        """Return the diagnostic figure of one star (key ``star``, one for each survey that observed it)."""
-        from virtualobserver.analyses.exocomets.figures import star_figure
-
-        settings = settings or self.settings
+    def source_panels(
+        self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings
+    ) -> dict[str, list[Panel]]:
+        """Return all that is known of one star (sheet ``star``, one for each survey that observed it)."""
+        sheets = {}
         stars = stars_of(products, aux.target, line=settings.line, snr_cut=settings.snr_cut)
-        figures = {}
         for number, star in enumerate(stars):
             search = search_matched(star, settings)
             events = events_of(search, aux.target, settings)
-            figures["star" if number == 0 else f"star_{number + 1}"] = star_figure(search, events, aux.target)
-        return figures
+            sheets["star" if number == 0 else f"star_{number + 1}"] = star_panels(search, events, aux.target)
+        return sheets
 
-    def event_figure(
-        self,
-        event: Event,
-        products: Sequence[Handle[SpectrumSet]],
-        aux: Aux,
-        settings: ExocometsSettings | None = None,
-    ) -> Figure | None:
-        """Draw the spectra of the night of one event near its velocity, beside those of the other nights."""
-        from virtualobserver.analyses.exocomets.event_figure import event_figure
-
-        settings = settings or self.settings
+    def panels(
+        self, products: Sequence[Handle[SpectrumSet]], aux: Aux, settings: ExocometsSettings, event: Event
+    ) -> list[Panel]:
+        """Return the spectra of the night of one event near its velocity, the residuals around it, and the star."""
         stars = stars_of(products, aux.target, line=settings.line, snr_cut=settings.snr_cut)
         for star in stars:
             if event.parameters.get("instrument", star.instrument) == star.instrument:
-                return event_figure(search_matched(star, settings), event)
-        return None
+                return event_panels(search_matched(star, settings), event, aux.target)
+        return default_panels(products, event)
 
     def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
         """Return completeness and comet rate of each star, each spectral class and all of them.
@@ -169,14 +166,12 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         return population_table(properties, outcomes)
 
     @staticmethod
-    def sample_figure(properties: pd.DataFrame, *, title: str = "") -> Figure:
-        """Return the Hertzsprung-Russell diagram of all stars, in the colour of their class."""
-        from virtualobserver.analyses.exocomets.figures import sample_figure
-
-        return sample_figure(properties, title=title)
+    def sample_panels(properties: pd.DataFrame) -> list[Panel]:
+        """Return the Hertzsprung-Russell diagram of all stars, by class."""
+        return [sample_panel(properties)]
 
     @staticmethod
-    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
+    def population_panels(outcomes: pd.DataFrame) -> list[Panel]:
         """Return the completeness by depth, width and velocity of a table of injections of all stars.
 
         Parameters
@@ -184,8 +179,6 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
         outcomes : pandas.DataFrame
             With the columns ``depth, fwhm, velocity, found``, as `virtualobserver.simulate.outcome_table` makes it.
         """
-        from virtualobserver.analyses.exocomets.figures import completeness_figure
-
         depth, fwhm, velocity, found = (outcomes[name] for name in ("depth", "fwhm", "velocity", "found"))
         cells = completeness_map(
             depth,
@@ -196,7 +189,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
             fwhm_edges=np.geomspace(3.0, 150.0, 7),
             velocity_edges=[-300.0, -50.0, -10.0, 10.0, 50.0, 300.0],
         )
-        return completeness_figure(cells, title=title)
+        return list(completeness_panels(cells))
 
 
 def _published(stars: Sequence[Star], target: Target, settings: ExocometsSettings) -> Result:

@@ -76,9 +76,9 @@ class Star:
 
     @property
     def axis(self) -> str:
-        """What an axis of velocities is called."""
+        """What an axis of velocities, in km/s, is called."""
         frame = "in the star's frame" if self.v_known else "from the barycentre (star's unknown)"
-        return f"velocity {frame} [km/s]"
+        return f"velocity {frame}"
 
 
 def stars_of(

@@ -24,7 +24,7 @@ from virtualobserver.maths.shiftstack.grids import arcsec_per_hour
 from virtualobserver.maths.shiftstack.stamps import coadd
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["KIND", "properties_of", "rows_of"]
+__all__ = ["KIND", "in_order", "physical", "properties_of", "rows_of"]
 
 KIND: Final = "mover"
 _STAMP_RADIUS: Final = 10
@@ -41,7 +41,7 @@ def rows_of(night: Night, mover: Mover, *, stamp: bool) -> tuple[Found, list[Eve
     ra, dec = sky if sky is not None else (np.full(len(tau), np.nan),) * 2
     target = _target(night, mover, ra, dec)
     rows = np.flatnonzero(light.phi > 0)
-    flux, error, unit = _flux(night, light)
+    flux, error, unit = physical(night, light.flux, light.flux_error)
     events = [
         _event(
             night,
@@ -186,18 +186,24 @@ def _event(  # noqa: PLR0917
     )
 
 
-def _flux(night: Night, light: Light) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
-    """Flux and error of each epoch, in uJy where most images have a zero point.
+def physical(
+    night: Night, flux: NDArray[np.float64], error: NDArray[np.float64], rows: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str]:
+    """Return flux and error of images, in uJy where most images have a zero point, else in the unit of the images.
 
     An image without one takes that between its neighbours in time; the photometry of a few frames with too few
     stars shall not leave a whole night without magnitudes.
+
+    Parameters
+    ----------
+    rows
+        Which images; by default all.
     """
-    flux, error = light.flux, light.flux_error
     known = np.isfinite(night.zero_point)
     if 2 * known.sum() <= known.size:
         return flux, error, night.unit
     zero_point = np.interp(night.mjd, night.mjd[known], night.zero_point[known])
-    factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - zero_point))
+    factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - (zero_point if rows is None else zero_point[rows])))
     return flux * factor, error * factor, "uJy"
 
 

@@ -17,17 +17,27 @@ from virtualobserver.analyses.moving_objects.listinjection import (
     track_recovered,
 )
 from virtualobserver.analyses.moving_objects.night import Night, aligned_images, load_night, usable
+from virtualobserver.analyses.moving_objects.panels import (
+    FACTS,
+    UNITS,
+    event_panels,
+    night_panels,
+    recall_panels,
+)
 from virtualobserver.analyses.moving_objects.photometry import measured
 from virtualobserver.analyses.moving_objects.recall import recall_table, truth_of
 from virtualobserver.analyses.moving_objects.rows import KIND, in_order, properties_of, rows_of
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
+from virtualobserver.analyses.moving_objects.trackpanels import field_panel, track_panels
 from virtualobserver.analyses.moving_objects.tracks import linked_result, tracks_table
 from virtualobserver.analyses.moving_objects.trial import CONTRACT
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.contract import AnalysisContract
+from virtualobserver.data.curve_panels import default_panels, event_facts
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.table import Table
@@ -38,7 +48,6 @@ from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 __all__ = ["MovingObjects"]
 
@@ -193,53 +202,35 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         night = load_night(products, settings)
         return () if night is None else aligned_images(night)
 
-    def figures(
-        self,
-        products: Sequence[Handle],
-        aux: Aux,
-        settings: MovingObjectsSettings,
-    ) -> Mapping[str, Figure]:
-        """Draw the stamps of the movers, or where source lists have them."""
+    def panels(
+        self, products: Sequence[Handle], aux: Aux, settings: MovingObjectsSettings, event: Event
+    ) -> Sequence[Panel]:
+        """Return the mover of one detection: images along its path, S/N, light, and how far it is off its path."""
         if (engine := ENGINES.get(settings.method)) is not None:
-            from virtualobserver.analyses.moving_objects.trackfigures import track_map
-
             linked = engine.tracks(products, aux, settings)
-            return {} if linked is None else {"movers": track_map(linked)}
-        from virtualobserver.analyses.moving_objects.figures import stamp_sheet
+            made = [] if linked is None else track_panels(linked, event)
+            return made or [event_facts(event, units=UNITS, only=FACTS)]
+        night = load_night(products, settings)
+        return default_panels(products, event) if night is None else event_panels(night, event)
 
+    def source_panels(
+        self, products: Sequence[Handle], aux: Aux, settings: MovingObjectsSettings
+    ) -> Mapping[str, Sequence[Panel]]:
+        """Return the movers of a night, or where source lists have them (sheet ``movers``)."""
+        if (engine := ENGINES.get(settings.method)) is not None:
+            linked = engine.tracks(products, aux, settings)
+            return {} if linked is None else {"movers": [field_panel(linked)]}
         searched = self._searched(products, settings)
-        if searched is None:
-            return {}
-        night, harvest = searched
-        return {"movers": stamp_sheet(night.stack, harvest)}
+        return {} if searched is None else {"movers": night_panels(*searched)}
 
     def population(self, properties: pd.DataFrame, outcomes: pd.DataFrame) -> Any:  # noqa: ARG002
         """Return the part of the injected movers that is found, of all nights; see `recall_table`."""
         return recall_table(truth_of(outcomes)) if len(outcomes) else ()
 
-    def event_figure(
-        self,
-        event: Event,
-        products: Sequence[Handle],
-        aux: Aux,  # noqa: ARG002
-        settings: MovingObjectsSettings,
-    ) -> Figure | None:
-        """Draw the mover of one detection along its path, and that epoch by itself; the night is not searched again."""
-        if settings.method in ENGINES:
-            return None
-        from virtualobserver.analyses.moving_objects.figures import event_sheet
-
-        night = load_night(products, settings)
-        return None if night is None else event_sheet(night.stack, event)
-
     @staticmethod
-    def population_figure(outcomes: pd.DataFrame, *, title: str = "") -> Figure:
-        """Draw the recall of the injections of all nights."""
-        from virtualobserver.analyses.moving_objects.figures import recall_curve
-
-        figure = recall_curve(truth_of(outcomes))
-        figure.suptitle(title)
-        return figure
+    def population_panels(outcomes: pd.DataFrame) -> Sequence[Panel]:
+        """Return the recall of the injections of all nights."""
+        return recall_panels(truth_of(outcomes))
 
     def _searched(
         self, products: Sequence[Handle], settings: MovingObjectsSettings

@@ -19,7 +19,7 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.linking.track import Track
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["linked_result", "tracks_table"]
+__all__ = ["curve_of", "linked_result", "tracks_table"]
 
 FloatArray = NDArray[np.float64]
 _KIND: Final = "mover"
@@ -97,6 +97,11 @@ def tracks_table(products: Sequence[Product], events: Sequence[Event]) -> list[P
     units |= dict.fromkeys(("flux", "flux_error"), curves[0][1].flux_unit)
     table = Table({key: np.concatenate(parts) for key, parts in columns.items()}, units)
     return [Product(table, role="tracks", statistics={"n_tracks": len(curves)})]
+
+
+def curve_of(linked: Linked, track: Track) -> TimeSeries:
+    """Return the light curve of one track."""
+    return _rows_of(linked, track, None)[2].data
 
 
 def _rows_of(

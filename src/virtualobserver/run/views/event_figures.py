@@ -1,4 +1,4 @@
-"""The picture of one detection, from the products it was found in: with what was put into them, if it was injected."""
+"""What to see of one detection, from the products it was found in: with what was put into them, if it was injected."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select, text
 
+from virtualobserver.data.curve_panels import curve_panels
+from virtualobserver.data.panels import Facts, Panel, Series
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event
@@ -19,7 +21,7 @@ from virtualobserver.models.product import product_handle
 from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.simulate import Simulator
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
-__all__ = ["detection_figure"]
+__all__ = ["detection_figure", "detection_panels"]
 
 
 @dataclass(frozen=True)
@@ -45,16 +47,16 @@ class _Scene:
     own: Handle | None = None  # the light curve that the analysis made of what it discovered
 
 
-def detection_figure(project: Opened, number: int, **options: object) -> Figure:
-    """Return the figure of one detection: the event, marked and near to, as the analysis that found it draws it.
+def detection_panels(project: Opened, number: int, *, told: bool = True) -> list[Panel]:
+    """Return what to see of one detection, as the analysis that found it says: `Analysis.panels`.
 
     The analysis has the settings with which the event was found, also when these are not current any more.
     An injected event is put into the stored products again, from its seed.
 
     Parameters
     ----------
-    **options
-        Of `virtualobserver.plot.detection`, where a light curve is drawn.
+    told
+        Whether, of an injected event, the last panel says what was injected; without it nobody can tell.
 
     Raises
     ------
@@ -64,15 +66,25 @@ def detection_figure(project: Opened, number: int, **options: object) -> Figure:
         If what the event was found in is gone, or is not what it was when the event was injected.
     """
     with project.session() as session:
+        scene = _scene(project, session, session.get_one(Detection, number))
+    return _panels(scene, told=told)
+
+
+def detection_figure(project: Opened, number: int, **options: object) -> Figure:
+    """Return the panels of one detection as a figure; see `detection_panels`.
+
+    Parameters
+    ----------
+    **options
+        Of `virtualobserver.plot.draw_panels`.
+    """
+    with project.session() as session:
         detection = session.get_one(Detection, number)
         scene = _scene(project, session, detection)
         source, stale = _where(session, number)
-        injected = " (injected)" if detection.injection_id is not None else ""
+    injected = " (injected)" if scene.params is not None else ""
     title = f"{source}, {scene.event.kind}{injected}{', stale: its data changed or are damaged' * stale}"
-    figure = _drawn(scene, {"title": title} | options)
-    if figure.get_suptitle() == "":
-        figure.suptitle(title)
-    return figure
+    return draw(_panels(scene), **{"title": title} | options)
 
 
 def _where(session: Session, number: int) -> tuple[str, bool]:
@@ -179,20 +191,21 @@ def _event(row: Detection, products: Sequence[Handle]) -> Event:
     )
 
 
-def _drawn(scene: _Scene, options: RecordDict) -> Figure:
-    """Draw as the analysis does, else the light curve about the event, else what the analysis draws of the source."""
+def _panels(scene: _Scene, *, told: bool = True) -> list[Panel]:
+    """Return the panels of the analysis; in front the light curve made of what it discovered, if it shows none."""
     analysis: Analysis = scene.step.instance
-    event = scene.event
-    figure: Figure | None = analysis.event_figure(event, scene.products, scene.aux, analysis.settings)
-    if figure is not None:
-        return figure
-    curve = _curve(scene)
-    if curve is not None:
-        return draw(event, curve=curve, **options)
-    figures = analysis.figures(scene.products, scene.aux, analysis.settings)
-    if figures:
-        return next(iter(figures.values()))
-    return draw(scene.products[event.product or 0].load(), title=options["title"])
+    panels = list(analysis.panels(scene.products, scene.aux, analysis.settings, scene.event))
+    if not any(isinstance(panel, Series) for panel in panels) and (curve := _curve(scene)) is not None:
+        panels = curve_panels([(curve.band, curve)], scene.event) + panels
+    if scene.params is not None and told:
+        panels.append(_put_in_facts(scene.params))
+    return panels
+
+
+def _put_in_facts(params: Record) -> Facts:
+    facts = {name: value for name, value in params.items() if isinstance(value, str | bool | int | float)}
+    units = {"t_peak": "MJD", "start_mjd": "MJD", "end_mjd": "MJD"}
+    return Facts("what was injected", [(name, value, units.get(name, "")) for name, value in facts.items()])
 
 
 def _curve(scene: _Scene) -> TimeSeries | None:

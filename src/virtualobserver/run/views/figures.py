@@ -128,11 +128,11 @@ def population_figure(project: Opened, analysis: str | None = None, *, title: st
     if table.empty:
         msg = f"nothing was injected for {chosen.name} in project {project.name}: `vo simulate {project.name}` first"
         raise ConfigError(msg)
-    figure = chosen.population_figure(table, title=title or f"{project.name}, {len(table)} injections")
-    if figure is None:
+    panels = list(chosen.population_panels(table))
+    if not panels:
         msg = f"the analysis {chosen.name} draws no figure of a whole sample"
         raise ConfigError(msg)
-    return figure
+    return draw(panels, title=title or f"{project.name}, {len(table)} injections")
 
 
 def sample_figure(
@@ -151,11 +151,11 @@ def sample_figure(
         hint = "" if simulated else "; simulated ones are left out (--simulated takes them in)"
         msg = f"{chosen.name} says nothing of any source of project {project.name}{hint}"
         raise ConfigError(msg)
-    figure = chosen.sample_figure(table, title=title or f"{project.name}, {counted(len(table), 'source')}")
-    if figure is None:
+    panels = list(chosen.sample_panels(table))
+    if not panels:
         msg = f"the analysis {chosen.name} draws no figure of all sources"
         raise ConfigError(msg)
-    return figure
+    return draw(panels, title=title or f"{project.name}, {counted(len(table), 'source')}")
 
 
 def outcomes(project: Opened, analysis: str | None = None) -> pd.DataFrame:

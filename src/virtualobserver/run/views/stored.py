@@ -16,7 +16,7 @@ from virtualobserver.models.raw_data import raw_ref
 from virtualobserver.run.tasks.batch import load_products
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.run.tasks.task import Claim
-from virtualobserver.run.views.event_figures import detection_figure
+from virtualobserver.run.views.event_figures import detection_figure, detection_panels
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def scope_of(project: Opened) -> Scope:
         upstream={name: tuple(above for above, _ in step.upstream) for name, step in analyses.items()},
         services=lambda name: build_services(project.workspace, analyses[name]),
         draw=partial(detection_figure, project),
+        panels=partial(detection_panels, project),
     )
 
 

@@ -1,0 +1,401 @@
+"""Panels as still pictures: one in a pair of axes, or several on a sheet."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from matplotlib.colors import AsinhNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from virtualobserver.data.panels import Axis, Curve, Facts, Heatmap, ImageStack, Mark, Panel, Series
+from virtualobserver.plot.style import FLAGGED, role_colour, stretch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.gridspec import SubplotSpec
+
+    from virtualobserver.maths.arrays import Array
+
+__all__ = ["draw_panel", "draw_panels", "said"]
+
+_WIDTH: Final = 12.0
+"""Inches of a sheet with two columns: its letters are read on a screen and on a page."""
+_SERIES, _MAP, _STRIP, _LINE = 3.1, 3.4, 2.1, 0.19
+"""Inches of height of a row with curves, with a map, of images, and of one fact."""
+_SHOWN: Final = 8
+"""Images of a stack side by side; more are too small to judge."""
+_NOTE: Final = 95
+"""Letters of a line below a panel of one column."""
+_MARKERS: Final = "os^Dv<>p"
+"""One for each curve, since colours alone do not tell them apart for everybody."""
+_MANY: Final = 300
+"""Points from which on they are drawn smaller."""
+
+
+def draw_panels(
+    panels: Sequence[Panel], *, title: str = "", figsize: tuple[float, float] | None = None
+) -> Figure:
+    """Draw panels on one sheet, two in a row; a stack of images takes a row for itself.
+
+    The first panel is as wide as the sheet if one would be left over.
+
+    Parameters
+    ----------
+    panels
+        The most telling one first.
+    title
+        Above the sheet.
+    figsize
+        Width and height in inches; by default what the panels need.
+    """
+    rows = _rows(panels)
+    heights = [max(_height(panel) for panel in row) for row in rows] or [1.0]
+    size = figsize or (_WIDTH, sum(heights) + (0.4 if title else 0.1))
+    figure = Figure(figsize=size, layout="constrained")
+    if title:
+        figure.suptitle(_plain(title), fontsize=12)
+    grid = figure.add_gridspec(len(rows) or 1, 2, height_ratios=heights)
+    for number, row in enumerate(rows):
+        for column, panel in enumerate(row):
+            place = grid[number, :] if len(row) == 1 else grid[number, column]
+            if isinstance(panel, ImageStack):
+                _strip(figure, place, panel)
+            else:
+                draw_panel(figure.add_subplot(place), panel)
+    return figure
+
+
+def draw_panel(axis: Axes, panel: Panel) -> None:
+    """Draw one panel in a pair of axes; of a stack the image that is shown first."""
+    if isinstance(panel, Series):
+        _series(axis, panel)
+    elif isinstance(panel, Heatmap):
+        _heatmap(axis, panel)
+    elif isinstance(panel, ImageStack):
+        _image(axis, panel, panel.start, _norm(panel.images, panel.stretch, panel.value))
+        axis.set(xlabel=panel.x.label, ylabel=panel.y.label)
+    else:
+        _facts(axis, panel)
+
+
+def said(value: object) -> str:
+    """Return a value as it is read: six digits of a number, and all that a time of a day has."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".") if 1e4 <= abs(value) < 1e6 else f"{value:.6g}"
+    return str(value)
+
+
+# --- the sheet --------------------------------------------------------------------------------------------
+
+
+def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Return panels in rows; a stack waits until the row before it is full."""
+    single = [panel for panel in panels if not isinstance(panel, ImageStack)]
+    rows: list[list[Panel]] = []
+    half: list[Panel] = []
+    waiting: list[Panel] = []
+    for panel in panels:
+        if isinstance(panel, ImageStack):
+            waiting.append(panel)
+        elif panel is single[0] and len(single) % 2:
+            rows.append([panel])
+        else:
+            half.append(panel)
+        if len(half) == 2:
+            rows.append(half)
+            half = []
+        if not half:
+            rows += [[stack] for stack in waiting]
+            waiting = []
+    return rows + [[stack] for stack in waiting]
+
+
+def _height(panel: Panel) -> float:
+    if isinstance(panel, Facts):
+        return 0.5 + _LINE * (len(panel.rows) + len(textwrap.wrap(panel.note, _NOTE)))
+    more = 0.16 * len(textwrap.wrap(panel.note, _NOTE))
+    return more + (
+        _STRIP if isinstance(panel, ImageStack) else _MAP if isinstance(panel, Heatmap) else _SERIES
+    )
+
+
+def _strip(figure: Figure, place: SubplotSpec, panel: ImageStack) -> None:
+    """Draw some images of a stack side by side, that of the event among them."""
+    n = len(panel)
+    numbers = np.unique(np.linspace(0, n - 1, min(n, _SHOWN)).astype(int)) if n else np.array([], int)
+    if n and panel.start not in numbers:
+        numbers[int(np.argmin(np.abs(numbers - panel.start)))] = panel.start
+    norm = _norm(panel.images, panel.stretch, panel.value)
+    inner = place.subgridspec(1, max(len(numbers), 1))
+    for column, number in enumerate(numbers):
+        axis = figure.add_subplot(inner[0, column])
+        _image(axis, panel, int(number), norm)
+        if column == 0:
+            axis.set(xlabel=panel.x.label, ylabel=panel.y.label)
+            axis.set_title(f"{_plain(panel.title)}\n{_plain(panel.labels[number])}", loc="left", fontsize=9)
+        else:
+            axis.tick_params(labelleft=False, labelbottom=False)
+            axis.set_title(_plain(panel.labels[number]), loc="left", fontsize=9)
+        axis.tick_params(labelsize=8)
+
+
+# --- kinds ------------------------------------------------------------------------------------------------
+
+
+def _series(axis: Axes, panel: Series) -> None:
+    shown = [curve for curve in panel.curves if not curve.hidden]
+    for number, curve in enumerate(shown):
+        _curve(axis, curve, number)
+    _scales(axis, panel.x, panel.y)
+    if panel.x.limits is not None and panel.y.limits is None:
+        _fit(axis, shown, panel.x.limits)
+    for mark in panel.marks:
+        _mark(axis, mark)
+    _turn(axis, panel.x, panel.y)
+    if panel.equal:
+        axis.set_aspect("equal", adjustable="datalim")
+    _words(axis, panel.title, panel.x, panel.y, panel.note)
+    handles, labels = axis.get_legend_handles_labels()
+    if labels:
+        axis.set_title(_plain(panel.title), loc="left", fontsize=10, pad=18)
+        axis.legend(
+            handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(labels), 6), frameon=False,
+            fontsize=8, borderaxespad=0.1, handletextpad=0.4, columnspacing=1.2,
+        )  # fmt: skip
+
+
+def _curve(axis: Axes, curve: Curve, number: int) -> None:
+    colour = role_colour(curve.colour, number)
+    label = _plain(curve.label) or None
+    good = np.ones(len(curve), bool) if curve.flags is None else ~curve.flags
+    behind = 1 if curve.colour == "context" else 3 if curve.colour in ("event", "model") else 2
+    if curve.style == "line":
+        width = 1.2 if curve.colour != "context" else 0.6 if len(curve) > _MANY else 3.0
+        axis.plot(
+            curve.x,
+            curve.y,
+            color=colour,
+            lw=width,
+            label=label,
+            zorder=behind,
+            rasterized=len(curve) > _MANY,
+        )
+    elif curve.style == "steps":
+        axis.step(curve.x, curve.y, where="mid", color=colour, lw=1.0, label=label, zorder=behind)
+    elif curve.style == "bars":
+        steps = np.diff(np.unique(curve.x[np.isfinite(curve.x)]))
+        width = float(steps.min()) if steps.size else 1.0
+        axis.bar(curve.x, curve.y, width=width, color=colour, label=label, zorder=behind, yerr=curve.y_error)
+    else:
+        size = 2.6 if len(curve) > _MANY else 4.0
+        marker = "." if curve.colour == "context" else _MARKERS[number % len(_MARKERS)]
+        error = None if curve.y_error is None else np.nan_to_num(curve.y_error[good], nan=0.0, posinf=0.0)
+        axis.errorbar(
+            curve.x[good], curve.y[good], error, fmt=marker, ms=size, mew=0, lw=0, elinewidth=0.7, color=colour,
+            label=label, zorder=behind,
+        )  # fmt: skip
+    if not good.all():
+        axis.plot(curve.x[~good], curve.y[~good], "o", ms=4, mfc="none", mec=FLAGGED, mew=0.8, zorder=1)
+
+
+def _fit(axis: Axes, curves: Sequence[Curve], limits: tuple[float, float]) -> None:
+    """Let heights suit what is seen between two x."""
+    ends: list[float] = []
+    for curve in curves:
+        inside = (curve.x >= limits[0]) & (curve.x <= limits[1]) & np.isfinite(curve.y)
+        if curve.flags is not None and bool((inside & ~curve.flags).any()):
+            inside &= ~curve.flags
+        if inside.any():
+            error = (
+                0.0 if curve.y_error is None else np.nan_to_num(curve.y_error[inside], nan=0.0, posinf=0.0)
+            )
+            ends += [float((curve.y[inside] - error).min()), float((curve.y[inside] + error).max())]
+    if ends and axis.get_yscale() == "linear":
+        pad = 0.08 * (max(ends) - min(ends)) or 1.0
+        axis.set_ylim(min(ends) - pad, max(ends) + pad)
+
+
+def _heatmap(axis: Axes, panel: Heatmap) -> None:
+    norm = _norm(panel.values, panel.stretch, panel.value)
+    colours = "RdBu" if panel.stretch == "symmetric" else "viridis"
+    axis.set_facecolor("0.93")
+    mesh = axis.pcolormesh(
+        panel.x_edges, panel.y_edges, panel.values, norm=norm, cmap=colours, rasterized=True
+    )
+    _scales(axis, panel.x, panel.y)
+    if panel.text is not None:
+        _cells(axis, panel, norm)
+    for mark in panel.marks:
+        _mark(axis, mark)
+    _turn(axis, panel.x, panel.y)
+    extend = "both" if panel.value.limits is not None and panel.stretch != "linear" else "neither"
+    bar = axis.figure.colorbar(mesh, ax=axis, shrink=0.9, extend=extend)
+    bar.set_label(_plain(panel.value.label), fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    _words(axis, panel.title, panel.x, panel.y, panel.note)
+
+
+def _cells(axis: Axes, panel: Heatmap, norm: Normalize) -> None:
+    x, y = (_middles(edges, one.scale) for edges, one in ((panel.x_edges, panel.x), (panel.y_edges, panel.y)))
+    for row, texts in enumerate(panel.text or ()):
+        for column, text in enumerate(texts):
+            value = panel.values[row, column]
+            dark = np.isfinite(value) and norm(value) < 0.6
+            axis.text(
+                x[column],
+                y[row],
+                _plain(text),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="w" if dark else "k",
+            )
+
+
+def _middles(edges: Array, scale: str) -> Array:
+    return np.asarray(np.sqrt(edges[1:] * edges[:-1]) if scale == "log" else (edges[1:] + edges[:-1]) / 2)
+
+
+def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> None:
+    if not len(panel):
+        axis.set_axis_off()
+        return
+    axis.set_facecolor("0.85")
+    axis.imshow(
+        panel.images[number],
+        origin="lower",
+        cmap="gray",
+        norm=norm,
+        interpolation="nearest",
+        extent=panel.extent,
+    )
+    for mark in panel.marks[number]:
+        _mark(axis, mark)
+    axis.set(xlim=panel.extent[:2], ylim=panel.extent[2:])
+    axis.set_title(_plain(panel.labels[number]), loc="left", fontsize=9)
+    _turn(axis, panel.x, panel.y)
+
+
+def _facts(axis: Axes, panel: Facts) -> None:
+    axis.set_axis_off()
+    axis.set_title(_plain(panel.title), loc="left", fontsize=10)
+    rows = [(name.replace("_", " "), f"{said(value)} {unit}".strip()) for name, value, unit in panel.rows]
+    rows += [(line, "") for line in textwrap.wrap(panel.note, _NOTE)]
+    style: dict[str, Any] = {
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "va": "top",
+        "fontsize": 9,
+    }
+    for number, (name, text) in enumerate(rows):
+        down = (0, -72 * _LINE * number)
+        axis.annotate(_plain(name), (0.0, 1.0), down, color="#555555", **style)
+        axis.annotate(_plain(textwrap.shorten(text, 62, placeholder=" …")), (0.42, 1.0), down, **style)
+
+
+# --- parts ------------------------------------------------------------------------------------------------
+
+
+def _norm(values: Array, kind: str, value: Axis) -> Normalize:
+    """Return how values become colours: all images of a stack in the same way."""
+    low, high = value.limits or stretch(values, sky=kind == "zscale")
+    if kind == "symmetric":
+        high = max(abs(low), abs(high))
+        low = -high
+    if kind == "asinh":
+        return AsinhNorm(linear_width=max((high - low) / 20, 1e-30), vmin=low, vmax=high)
+    return Normalize(low, high)
+
+
+def _scales(axis: Axes, x: Axis, y: Axis) -> None:
+    for one, set_scale, line, set_limits in (
+        (x, axis.set_xscale, axis.xaxis, axis.set_xlim),
+        (y, axis.set_yscale, axis.yaxis, axis.set_ylim),
+    ):
+        if one.scale == "log":
+            set_scale("log")
+            line.set_major_locator(
+                LogLocator(subs=(1, 3) if _decades(line.get_view_interval()) < 3 else (1,))
+            )
+            line.set_major_formatter("{x:g}")
+            line.set_minor_formatter(NullFormatter())
+        else:
+            line.set_major_locator(MaxNLocator(5 if one.scale == "time" else 7))
+            line.get_major_formatter().set_useOffset(False)  # type: ignore[attr-defined]
+        if one.limits is not None:
+            set_limits(*one.limits)
+
+
+def _decades(ends: Sequence[float]) -> float:
+    low, high = float(min(ends)), float(max(ends))
+    return float(np.log10(high / low)) if low > 0 and high > 0 else 9.0
+
+
+def _turn(axis: Axes, x: Axis, y: Axis) -> None:
+    if (x.reverse or x.scale == "magnitude") and not axis.xaxis_inverted():
+        axis.invert_xaxis()
+    if (y.reverse or y.scale == "magnitude") and not axis.yaxis_inverted():
+        axis.invert_yaxis()
+
+
+def _words(axis: Axes, title: str, x: Axis, y: Axis, note: str) -> None:
+    axis.set_title(_plain(title), loc="left", fontsize=10)
+    lines = [x.label, *textwrap.wrap(note, _NOTE)]
+    axis.set_xlabel(_plain("\n".join(lines)), fontsize=9)
+    axis.set_ylabel(_plain(y.label), fontsize=9)
+    axis.tick_params(labelsize=8)
+
+
+def _mark(axis: Axes, mark: Mark) -> None:
+    colour = role_colour(mark.colour, 0)
+    x, x_end, y, y_end = (np.nan if one is None else one for one in (mark.x, mark.x_end, mark.y, mark.y_end))
+    if mark.kind == "span" and mark.x is not None:
+        axis.axvspan(x, x_end, color=colour, alpha=0.16, lw=0, zorder=0)
+    elif mark.kind == "span":
+        axis.axhspan(y, y_end, color=colour, alpha=0.16, lw=0, zorder=0)
+    elif mark.kind == "box":
+        axis.add_patch(Rectangle((x, y), x_end - x, y_end - y, fill=False, ec=colour, lw=1.6, zorder=4))
+    elif mark.kind == "point":
+        axis.plot(x, y, "o", ms=12, mfc="none", mec="w", mew=2.6, zorder=4)
+        axis.plot(x, y, "o", ms=12, mfc="none", mec=colour, mew=1.4, zorder=5)
+    elif mark.x is None:
+        axis.axhline(y, color=colour, lw=0.9, ls="--", zorder=1)
+    elif mark.y is None:
+        axis.axvline(x, color=colour, lw=0.9, ls="--", zorder=1)
+    else:
+        axis.plot([x, x_end], [y, y_end], color=colour, lw=1.2, zorder=4)
+    if mark.label:
+        _beside(axis, mark, _plain(mark.label))
+
+
+def _beside(axis: Axes, mark: Mark, label: str) -> None:
+    """Write the name of a mark where it hides little: at the border of the axes where it reaches it."""
+    style: dict[str, Any] = {"fontsize": 7, "color": "#333333", "zorder": 6, "clip_on": True}
+    if mark.kind in ("line", "span") and mark.y is None and mark.x is not None:
+        end = mark.x if mark.x_end is None else (mark.x + mark.x_end) / 2
+        along = axis.get_xaxis_transform()
+        axis.text(end, 0.98, label, transform=along, rotation=90, ha="right", va="top", **style)
+    elif mark.kind in ("line", "span") and mark.x is None and mark.y is not None:
+        middle = mark.y if mark.y_end is None else (mark.y + mark.y_end) / 2
+        beside = style | {"clip_on": False}
+        axis.text(
+            1.005, middle, label, transform=axis.get_yaxis_transform(), ha="left", va="center", **beside
+        )
+    elif mark.x is not None and mark.y is not None:
+        axis.annotate(
+            label, (mark.x, mark.y), xytext=(7, 7), textcoords="offset points", fontsize=7, zorder=6
+        )
+
+
+def _plain(text: str) -> str:
+    """Return a text that Matplotlib writes as it stands: a dollar begins no formula."""
+    return text.replace("$", r"\$")
