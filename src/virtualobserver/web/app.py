@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,10 +18,11 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 
 from virtualobserver.conventions import VERDICTS
-from virtualobserver.data.panels import Facts
+from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import DataError, VirtualObserverError
 from virtualobserver.run.verdicts import give_verdict_once
 from virtualobserver.run.views.reviewers import disagreements, reviewers
+from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
 from virtualobserver.web.candidate import Candidate, candidate, metadata, neighbours, siblings
@@ -44,6 +45,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "candidate": "candidate", "other": "real, but no candidate", "artefact": "junk", "unsure": "flagged",
 }  # fmt: skip
 """What the page calls them, unless the analysis has its own words."""
+_SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
 LONGEST_NOTE: Final = 4000
 _FRESH: Final = 20.0
 """Seconds for which the numbers beside filters are shown as they were counted, unless I judged since."""
@@ -173,8 +175,10 @@ class _Desk:
         except KeyError as error:
             raise DataError(str(error.args[0])) from None
         rows = siblings(self.project, self.viewer, source.id)
-        figures = [] if rows else list(self.pictures.of_source(source))
-        return HTMLResponse(self._html("source.html", source=source, rows=rows, figures=figures))
+        panels, figures = self.pictures.of_source(source)
+        return HTMLResponse(
+            self._html("source.html", source=source, rows=rows, panels=panels, figures=f"[{', '.join(figures)}]", **_split(panels))
+        )
 
     def people(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
@@ -190,7 +194,7 @@ class _Desk:
 
     def candidate_data(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        figures = self.pictures.figures(one.number)  # JSON already: put together as text
+        figures = self.pictures.figures(one.number, told=bool(one.injected))  # JSON already: put together as text
         told = {
             "id": one.number, "source": one.row["source"], "html": self._candidate_html(one),
             "before": max([said["id"] for said in one.said if said["user"] == self.viewer.user], default=0),
@@ -201,21 +205,20 @@ class _Desk:
         return Response(body, media_type="application/json")
 
     def _candidate_html(self, one: Candidate) -> str:
-        panels = self.pictures.panels(one.number)
+        panels = self.pictures.panels(one.number, told=bool(one.injected))
         return self._html(
             "_candidate.html", one=one, without=panels if isinstance(panels, str) else "",
-            facts=[panel for panel in panels if isinstance(panel, Facts)],
-            pictures=[(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts | str)],
+            **_split([] if isinstance(panels, str) else panels),
             near=neighbours(self.project, one),
             words=self._words(one.row["analysis"]),
         )  # fmt: skip
 
     def figure(self, request: Request) -> Response:
         number, n = (request.path_params[name] for name in ("number", "n"))
-        candidate(self.project, self.viewer, number)  # is it to be seen at all?
+        one = candidate(self.project, self.viewer, number)
         view = _view(request.query_params)
         try:
-            return Response(self.pictures.figure(number, n, view), media_type="application/json")
+            return Response(self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json")
         except IndexError:
             msg = f"detection {number} has no panel {n}"
             raise DataError(msg) from None
@@ -274,6 +277,15 @@ class _Desk:
 
 _MOST_COUNTED: Final = 100
 """Filters whose numbers are kept: bounds the memory."""
+
+
+def _split(panels: Sequence[Panel]) -> RecordDict:
+    """Return the panels that are tables, without what the page says anyhow, and the others with their places among all."""
+    tables = [replace(one, rows=[row for row in one.rows if row[0] not in _SAID]) for one in panels if isinstance(one, Facts)]
+    return {
+        "facts": [one for one in tables if one.rows],
+        "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],
+    }
 
 
 def _view(given: Mapping[str, str]) -> View:

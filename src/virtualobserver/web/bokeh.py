@@ -15,6 +15,7 @@ import numpy as np
 from virtualobserver.conventions import ZERO_POINT_AB_UJY
 from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
 from virtualobserver.maths.arrays import Array
+from virtualobserver.plot.style import FLAGGED, MARK, role_colour, stretch
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -27,13 +28,6 @@ MOST_POINTS: Final = 20_000
 MOST_PIXELS: Final = 600
 """Pixels along a side of an image that are sent: a panel on a screen has fewer."""
 
-COLOURS: Final = {
-    "data": "#0b62a4", "second": "#b8480a", "third": "#14785a", "model": "#111111", "reference": "#6b6b6b",
-    "event": "#c8102e", "flagged": "#9a9a9a", "context": "#c4c9cf",
-}  # fmt: skip
-"""Of each role; dark enough to be read on white."""
-BANDS: Final = {"u": "#6a3d9a", "g": "#14785a", "r": "#c0392b", "i": "#8a4b08", "z": "#5d4037", "y": "#7f6000"}
-_NEXT: Final = ("#0b62a4", "#b8480a", "#14785a", "#7b3294", "#8a6d00", "#b03060", "#00707a", "#555555")
 _LIGHT: Final = {"background_fill_color": "#ffffff", "border_fill_color": "#ffffff"}
 
 
@@ -147,7 +141,7 @@ def _series(panel: Series, view: View) -> Figure:
     figure = _figure(panel.title, panel.x, panel.y, match_aspect=panel.equal)
     labelled, count = 0, 0
     for curve in panel.curves:
-        colour = _colour(curve.colour, count)
+        colour = role_colour(curve.colour, count)
         count += curve.colour is None
         labelled += bool(curve.label)
         _curve(figure, curve, colour)
@@ -197,12 +191,12 @@ def _curve(figure: Figure, curve: Curve, colour: str) -> None:
         return
     if curve.y_error is not None:
         error = curve.y_error[rows]
-        for which, tint in ((~bad, colour), (bad, COLOURS["flagged"])):
+        for which, tint in ((~bad, colour), (bad, FLAGGED)):
             some = which & np.isfinite(error)
             figure.segment(x[some], (y - error)[some], x[some], (y + error)[some], color=tint, alpha=0.4, **shown)
     for which, look in (
         (~bad, {"fill_color": colour, "line_color": colour, "fill_alpha": 0.75}),
-        (bad, {"fill_color": None, "line_color": COLOURS["flagged"]}),
+        (bad, {"fill_color": None, "line_color": FLAGGED}),
     ):
         if which.any():
             source = {name: np.asarray(values, dtype=object)[which].tolist() if name == "text" else values[which]
@@ -242,16 +236,6 @@ def _thinned(x: Array, y: Array) -> Array:
     return np.unique(kept)
 
 
-def _colour(role: str | None, count: int) -> str:
-    if role is None:
-        return _NEXT[count % len(_NEXT)]
-    if role in COLOURS:
-        return COLOURS[role]
-    band = role.removeprefix("band ")
-    letter = band.removeprefix("ZTF_").removeprefix("z" if len(band) == 2 else "")[:1].lower()
-    return BANDS.get(letter, COLOURS["data"])
-
-
 def _legend(figure: Figure, labelled: int) -> None:
     if not labelled or not figure.legend:
         return
@@ -273,7 +257,7 @@ def _marks(figure: Figure, marks: Sequence[Mark]) -> None:
     from bokeh.models import BoxAnnotation, Span
 
     for mark in marks:
-        colour = _colour(mark.colour, 0)
+        colour = role_colour(mark.colour, 0)
         if mark.kind == "span" or mark.kind == "box":
             figure.add_layout(
                 BoxAnnotation(
@@ -296,7 +280,7 @@ def _mark_labels(figure: Figure, marks: Sequence[Mark]) -> None:
     from bokeh.models import Label
 
     for n, mark in enumerate(marks[:_MOST_LABELS]):
-        colour = _colour(mark.colour, 0)
+        colour = role_colour(mark.colour, 0)
         look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": 3}
         across = mark.x is None
         y: Any = mark.y if mark.y is not None else 4 + 12 * (n % 3)
@@ -360,7 +344,7 @@ def _film(panel: ImageStack) -> tuple[Figure, list[Any]]:
     marked.name = "marks"
     now = points[start] if points else ([], [])
     ring = figure.scatter("x", "y", source=_source({"x": now[0], "y": now[1]}), size=18, fill_color=None,
-                          line_color=COLOURS["event"], line_width=1.6)  # fmt: skip
+                          line_color=MARK, line_width=1.6)  # fmt: skip
     ring.data_source.name = "marked"
     for name, mask in panel.masks.items():
         _mask(figure, panel, name, mask, start)
@@ -424,20 +408,19 @@ _SOFTENING: Final = 10.0
 """How much brighter than the bend the brightest is, as DS9 has it by default."""
 
 
-def _limits(values: Array, given: tuple[float, float] | None, stretch: str) -> list[Any]:
+def _limits(values: Array, given: tuple[float, float] | None, wanted: str) -> list[Any]:
     """Return name, lowest and highest value of each way to see an image, the first as the panel wants it."""
     good = values[np.isfinite(values)]
     if not good.size:
         return [("all", 0.0, 1.0)]
-    parts = {"99.5 %": (0.25, 99.75), "98 %": (1.0, 99.0), "90 %": (5.0, 95.0), "all": (0.0, 100.0)}
+    parts = {"99.5 %": (1.0, 99.5), "98 %": (1.0, 98.0), "90 %": (5.0, 90.0), "all": (0.0, 100.0)}
     found = {name: tuple(np.percentile(good, part)) for name, part in parts.items()}
-    middle, spread = np.median(good), np.median(np.abs(good - np.median(good)))
-    found["faint"] = (middle - 3 * spread, middle + 8 * spread)
-    first = {"zscale": "faint", "linear": "all", "asinh": "99.5 %", "symmetric": "99.5 %"}[stretch]
+    found["faint"] = stretch(good, sky=True)
+    first = {"zscale": "faint", "linear": "all", "asinh": "99.5 %", "symmetric": "99.5 %"}[wanted]
     named = [(name, *map(float, found[name])) for name in dict.fromkeys([first, *found])]
     if given is not None:
         named.insert(0, ("as measured", *given))
-    if stretch == "symmetric" and given is None:
+    if wanted == "symmetric" and given is None:
         named = [(name, -max(abs(low), abs(high)), max(abs(low), abs(high))) for name, low, high in named]
     return [(name, low, high if high > low else low + 1.0) for name, low, high in named]
 

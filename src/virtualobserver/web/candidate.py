@@ -121,8 +121,7 @@ class Candidate:
             told.append(("known as", row["known_as"]))
         if (row["props"] or {}).get("class") and self.injected is not None:
             told.append(("class", str(row["props"]["class"])))
-        return told + [(name.replace("_", " "), _word(value)) for name, value in (row["parameters"] or {}).items()
-                       if isinstance(value, str | int | float)]  # fmt: skip
+        return told
 
     @property
     def links(self) -> list[tuple[str, str]]:
@@ -245,7 +244,3 @@ def _span(days: float) -> str:
     if days >= 1:
         return f"{days:.2f} d"
     return f"{days * 24:.2f} h" if days >= 1 / 24 else f"{days * 1440:.1f} min"
-
-
-def _word(value: str | float) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

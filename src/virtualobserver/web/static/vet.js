@@ -280,7 +280,7 @@ async function picture(scene, figure, n) {
   place.dataset.drawn = "yes";
   const tools = place.parentElement.querySelector(".tools");
   tools.replaceChildren();
-  if (figure.scales.length || figure.folds) curves(tools, figure, scene, n);
+  if (scene.id !== null && (figure.scales.length || figure.folds)) curves(tools, figure, scene, n);
   if (figure.limits.length) stretches(tools, figure, view);
   if (figure.kind === "imagestack" && figure.labels.length > 1) film(tools, figure, one);
 }
@@ -489,7 +489,7 @@ async function begin() {
   send();
   if (page.figures) {
     const scene = { id: null, pictures: new Map() };
-    for (const [n, figure] of JSON.parse(page.figures).entries()) await picture(scene, figure, n);
+    for (const [n, figure] of JSON.parse(page.figures).entries()) if (figure) await picture(scene, figure, n);
     return;
   }
   if (!by("stage")) return;
