@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from support.cli import PROGRAM
+from support.paths import ROOT
 
 from virtualobserver import Project
 from virtualobserver.web.app import make_app
@@ -37,7 +38,9 @@ def settings() -> dict[str, Any]:
         "observatories": {
             "demo": {"n_epochs": 60, "flare_fraction": 1.0, "dip_fraction": 0.0, "flare_amplitude": 2.0}
         },
-        "analyses": {"transients": {"snr_threshold": 5, "simulate": {"number": 2, "amplitude": [15.0, 30.0]}}},
+        "analyses": {
+            f"{ROOT}/tests/plugins/shown.py": {}, "transients": {"snr_threshold": 5, "simulate": {"number": 2, "amplitude": [15.0, 30.0]}}
+        },
     }
 
 

@@ -25,7 +25,7 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
-from virtualobserver.web.candidate import Candidate, candidate, metadata, neighbours, siblings
+from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
 
@@ -104,7 +104,7 @@ def _page(make: Callable[[Request], Response]) -> Callable[[Request], Any]:
         try:
             return await run_in_threadpool(make, request)
         except DataError as error:
-            return PlainTextResponse(str(error), status_code=404 if "no detection" in str(error) else 400)
+            return PlainTextResponse(str(error), status_code=404 if isinstance(error, Absent) else 400)
         except VirtualObserverError as error:
             return PlainTextResponse(str(error), status_code=503)
         except DBAPIError:
@@ -173,7 +173,7 @@ class _Desk:
         try:
             source = self.project.source(name)
         except KeyError as error:
-            raise DataError(str(error.args[0])) from None
+            raise Absent(str(error.args[0])) from None
         rows = siblings(self.project, self.viewer, source.id)
         panels, figures = self.pictures.of_source(source)
         return HTMLResponse(
@@ -221,7 +221,7 @@ class _Desk:
             return Response(self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json")
         except IndexError:
             msg = f"detection {number} has no panel {n}"
-            raise DataError(msg) from None
+            raise Absent(msg) from None
 
     def ahead(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params).but()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
     from virtualobserver.web.queue import Viewer
 
-__all__ = ["Candidate", "candidate", "metadata", "neighbours", "siblings"]
+__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings"]
 
 NEAR: Final = 30.0
 """Arcsec within which another source of the database is named: some pixels of the coarsest survey."""
@@ -57,6 +57,10 @@ _SIBLINGS: Final = """
     JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.project_id = :project
     WHERE d.source_id = :source AND c.current AND (:blind OR d.injection_id IS NULL)
     ORDER BY d.peak_mjd, d.id LIMIT 200"""
+
+
+class Absent(DataError):
+    """What was asked for is not there, or not for this person."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +146,14 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
 
     Raises
     ------
-    DataError
+    Absent
         If the project has no such detection, or `viewer` is not to see it.
     """
     with project.session() as session:
         found = session.execute(text(_ROW), {"id": number, "project": project.name}).mappings().one_or_none()
         if found is None or (found["injection_id"] is not None and not viewer.blind):
             msg = f"project {project.name} has no detection {number} to judge"
-            raise DataError(msg)
+            raise Absent(msg)
         row = dict(found)
         said = [dict(one) for one in session.execute(text(_SAID), {"id": number}).mappings()]
         before: list[RecordDict] = []
