@@ -72,7 +72,7 @@ def test_the_manuals_analysis_finds_what_it_injects_and_nothing_else() -> None:
 
 
 PAGES = ["README.md", "docs/first_search.md", "docs/database.md", "docs/products.md", "docs/add_survey.md"]
-PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md"]
+PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md", "docs/vetting.md"]
 
 
 def commands() -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def verdicts(
         typer.Option(
             "--import",
             metavar="FILE.csv",
-            help="Add those of a file with the columns detection and verdict (candidate, other, artefact or unsure), "
+            help="Add those of a file with the columns detection and verdict (candidate, other, artefact, unsure or withdrawn), "
             "possibly user, note and created.",
         ),
     ] = None,
