@@ -27,6 +27,7 @@ ALARMS = "test_raises_no_more_false_alarms_on_noise_than_it_states"
 RECOVERS = "test_recovers_strong_injections_and_repeats_them"
 WHOLE = "test_detections_are_whole_finite_and_in_order"
 COLUMNS = "test_every_column_has_an_entry"
+PANELS = "test_panels_show_what_was_found"
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,13 @@ FAULTS = (
     Fault("knows_none_of_its_own", "search", "    def inject(", "    def recovered(self, params, event):\n"
           "        return False\n\n    def inject(", (RECOVERS,)),
     Fault("does_not_say_when", "search", '{"t_peak": t, "start_mjd"', '{"t": t, "start_mjd"',
-          (INPUTS, RECOVERS, WHOLE, STORE, COLUMNS)),
+          (INPUTS, RECOVERS, WHOLE, STORE, COLUMNS, PANELS)),
     Fault("finds_nameless_things", "search", 'Event("odd", ', 'Event("", ', (WHOLE,)),
     Fault("points_beside_its_products", "search", "snr, product=number)", "snr, product=7)", (WHOLE,)),
     Fault("reports_nan", "search", '{"n_odd": len(events)}', '{"n_odd": len(events), "odd": float("inf")}', (WHOLE,)),
     Fault("makes_another_role", "search", 'role="levelled", series', 'role="flat", series', (STORE,)),
+    Fault("shows_nothing", "search", "    def inject(", "    def panels(self, products, aux, settings, event):\n"
+          "        return []\n\n    def inject(", (PANELS,)),
     Fault("has_columns_of_its_own", "search", ', own_columns=("oddity",)', "", (COLUMNS,)),
 )  # fmt: skip
 

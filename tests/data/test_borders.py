@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import warnings
 from functools import partial
@@ -25,7 +26,9 @@ from support.containers import (
 from support.real import real_data
 
 from virtualobserver import Project
-from virtualobserver.data import Image, SpectrumSet, Table, TimeSeries
+from virtualobserver.catalog.table import Catalog
+from virtualobserver.data import Image, Raw, SpectrumSet, Table, TimeSeries
+from virtualobserver.data.contract import noise_of
 from virtualobserver.data.histogram import Axis, Histogram
 from virtualobserver.data.world import has_world
 from virtualobserver.errors import DataError, InvalidFile, LostFact
@@ -742,7 +745,7 @@ def test_missing_counts_that_others_cannot_hold_are_named():
 # -- how they show themselves ---------------------------------------------------------------------------------
 
 
-@often
+@settings(often, max_examples=6)  # each draws three pictures
 @given(images(), curves(), spectra(), tables())
 def test_containers_show_themselves_in_a_line_and_in_notebooks(image, series, several, table):
     for one in (image, series, several, table):
@@ -753,6 +756,29 @@ def test_containers_show_themselves_in_a_line_and_in_notebooks(image, series, se
 
 def test_texts_in_notebooks_are_escaped():
     assert "<script>" not in Image(np.ones((2, 2)), header={"OBJECT": "<script>"})._repr_html_()
+
+
+def test_names_of_targets_are_escaped():
+    name = "<script>alert(1)</script>"
+    shown = Catalog.from_rows([{"name": name, "ra": 10.0, "dec": 20.0}], name=name)._repr_html_()
+    assert "<script>" not in shown
+    assert shown.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 2
+
+
+def test_what_can_be_drawn_has_a_small_picture_in_notebooks():
+    counts = Histogram((Axis.fixed("mag", 10, 20, 1),)).fill(mag=np.linspace(11, 19, 50))
+    picture = Image(np.arange(1200.0 * 900).reshape(1200, 900))
+    for one in (
+        counts,
+        picture,
+        *map(partial(noise_of, rng=np.random.default_rng(1)), ("lightcurve", "spectrum")),
+    ):
+        shown = one._repr_html_()
+        start = shown.index("data:image/png;base64,") + len("data:image/png;base64,")
+        held = base64.b64decode(shown[start : shown.index('"', start)])
+        assert held.startswith(b"\x89PNG")
+        assert 2_000 < len(held) < 60_000
+    assert len(repr(Raw("a", "csv", content=b"x" * 10_000))) < 300
 
 
 def test_a_project_shows_itself_in_notebooks(tmp_path):

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -355,7 +356,7 @@ class Catalog:
         return self.frame.copy()
 
     def _repr_html_(self) -> str:
-        return f"<p>{self.name}: {len(self)} targets</p>" + str(self.frame.head(20).to_html())
+        return f"<p>{escape(self.name)}: {len(self)} targets</p>" + str(self.frame.head(20).to_html())
 
     @cached_property
     def _number_of(self) -> dict[str, int]:

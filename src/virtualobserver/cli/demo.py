@@ -160,11 +160,20 @@ def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
         )
 
 
+def _telling(found: pd.DataFrame) -> str:
+    """Return the number of the strongest detection that was not injected: its picture shows something."""
+    if found.empty:
+        return "1"
+    own = found[found["injection_id"].isna()]
+    shown = own if len(own) else found
+    return str(shown.iloc[int(shown["snr"].abs().to_numpy().argmax())]["id"])
+
+
 def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
     """Yield commands that make sense after a demonstration, and what each is for."""
     with open_project(name, data=data) as project:
         found = project.detections(simulated=True)
-        number = "1" if found.empty else str(found.iloc[0]["id"])
+        number = _telling(found)
         source = shlex.quote(project.sources[0].name)
         analysis, chosen = next(iter(project.settings.analyses.items()))
         threshold = getattr(chosen, "snr_threshold", None)
@@ -172,7 +181,7 @@ def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
         f"vo detections {name} --simulated",
         "all detections; what is simulated is shown only when asked for",
     )
-    yield f"vo plot {name} --detection {number} --out event.png", "a picture of one"
+    yield f"vo plot {name} --detection {number} --out event.png", "a picture of the strongest"
     yield f"vo plot {name} {source} --out source.png", "all there is of a source"
     yield f"vo vet {name}", "judge them one by one in a browser on this machine"
     yield (

@@ -110,7 +110,8 @@ def event_facts(
     ]
     if event.end_mjd > event.start_mjd:
         rows.append(("duration", float(event.end_mjd - event.start_mjd), "d"))
-    if event.score is not None and event.score != abs(event.snr):
+    told = {abs(event.snr), *(one for one in event.parameters.values() if isinstance(one, float))}
+    if event.score is not None and event.score not in told:
         rows.append(("score", float(event.score), ""))
     if event.band:
         rows.append(("filter", event.band, ""))

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.data.axis import FIRST_BIN, NAN_BIN, OVERFLOW_BIN, UNDERFLOW_BIN, Axis
 from virtualobserver.data.bins import MAX_COUNT, Codes, Counts, collect, no_wrap
 from virtualobserver.data.packing import axes_of, packed, unpacked
-from virtualobserver.data.show import facts_html
+from virtualobserver.data.show import facts_html, picture_html
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
@@ -31,6 +31,8 @@ __all__ = ["Axis", "Histogram", "SparseCounts"]
 
 DENSE_LIMIT = 1 << 27
 """Cells (1 GB of counts) beyond which a dense array is refused: keep it sparse."""
+_SMALL: Final = (6.0, 3.0)
+"""Inches of the picture in a notebook."""
 CF: Final = "CF-1.11"
 """Conventions that datasets of counts keep."""
 
@@ -373,7 +375,7 @@ class Histogram:
             axis.name: f"{len(axis)} bins, {self.missing(axis.name)} missing, {self.underflow(axis.name)} below, "
             f"{self.overflow(axis.name)} above" for axis in self.axes
         }  # fmt: skip
-        return facts_html(repr(self), facts)
+        return facts_html(repr(self), facts) + picture_html(self, figsize=_SMALL)
 
     def to_xarray(self, *, attrs: Record | None = None) -> xarray.Dataset:
         """`xarray.Dataset` with variable ``counts`` over the regular bins, see `variables`; `from_xarray` reads it.

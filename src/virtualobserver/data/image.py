@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from virtualobserver.data.show import facts_html
+from virtualobserver.data.show import facts_html, picture_html
 from virtualobserver.data.table import freeze
 from virtualobserver.data.world import moved, world_of
 from virtualobserver.errors import DataError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = ["Image"]
+
+_SMALL: Final = 400
+"""Pixels along the longer side of the picture in a notebook, about those of the screen."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +74,21 @@ class Image:
     def _repr_html_(self) -> str:
         shown = ("OBJECT", "DATE-OBS", "EXPTIME", "FILTER", "INSTRUME", "TELESCOP")
         cards = {key: self.header[key] for key in shown if self.header.get(key) is not None}
-        return facts_html(repr(self), cards)
+        return facts_html(repr(self), cards) + self._small()
+
+    def _small(self) -> str:
+        """Return a small picture in pixels, of a large image every so manieth one."""
+        from virtualobserver.data.panels import ImageStack
+
+        if not self.data.size or self.data.ndim != 2:
+            return ""
+        ny, nx = self.data.shape
+        step = max(1, max(ny, nx) // _SMALL)
+        seen = self.data[::step, ::step].astype(float)
+        if self.mask is not None:
+            seen[self.mask[::step, ::step] != 0] = float("nan")
+        extent = (-0.5, nx - 0.5, -0.5, ny - 0.5)
+        return picture_html(ImageStack("", seen[None], [""], extent=extent), figsize=(4.5, 4.0))
 
     @property
     def wcs(self) -> WCS:

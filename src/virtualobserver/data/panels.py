@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 
-__all__ = ["ROLES", "Axis", "Curve", "Facts", "Heatmap", "ImageStack", "Mark", "Panel", "Series"]
+__all__ = ["ROLES", "Axis", "Curve", "Facts", "Heatmap", "ImageStack", "Mark", "Panel", "Series", "Style"]
 
 Scale: TypeAlias = Literal["linear", "log", "magnitude", "time"]
 Style: TypeAlias = Literal["points", "line", "steps", "bars"]
@@ -91,7 +91,7 @@ class Axis:
         return f"{self.name} ({unit})" if unit else self.name
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Curve:
     """Values over an axis.
 
@@ -155,6 +155,9 @@ class Curve:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        return f"<Curve {self.label!r} of {len(self)} {self.style}>"
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class Raw:
 
     archive_id: str
     format: str
-    content: bytes | None = None
+    content: bytes | None = field(default=None, repr=False)
     path: Path | None = None
     in_place: bool = False
     key: str = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
-from virtualobserver.data.show import facts_html
+from virtualobserver.data.show import facts_html, picture_html
 from virtualobserver.data.table import Table, freeze
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import xarray
 
 __all__ = ["SpectrumSet"]
+
+_SMALL: Final = (6.0, 3.0)
+"""Inches of the picture in a notebook."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -90,7 +93,8 @@ class SpectrumSet:
     def _repr_html_(self) -> str:
         facts = {name: value for name, value in self.meta.items() if isinstance(value, str | int | float)}
         facts |= {"flux unit": self.flux_unit or "none"}
-        return facts_html(repr(self), facts) + self.epochs.to_pandas().head(20).to_html()
+        picture = picture_html(self, figsize=_SMALL) if self.flux.size else ""
+        return facts_html(repr(self), facts) + picture + self.epochs.to_pandas().head(20).to_html()
 
     def to_specutils(self, number: int | None = None) -> specutils.Spectrum:
         """Return all spectra as one `specutils.Spectrum` with two axes (needs the extra ``specutils``).

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.data.show import picture_html
 from virtualobserver.data.table import Table
 from virtualobserver.data.units import same_unit
 from virtualobserver.errors import DataError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeSeries"]
 
+_SMALL: Final = (7.0, 3.0)
+"""Inches of the picture in a notebook."""
 _REQUIRED = ("mjd", "flux", "flux_error", "flags")
 
 
@@ -75,6 +78,10 @@ class TimeSeries(Table):
         good = int(np.sum(self.flags == 0))
         unit = self.flux_unit or "no unit"
         return f"<TimeSeries of {len(self)} epochs ({good} good) in {self.band or 'no band'}{span}, flux in {unit}>"
+
+    def _repr_html_(self) -> str:
+        picture = picture_html(self, figsize=_SMALL) if len(self) else ""
+        return picture + super()._repr_html_()
 
     @property
     def mjd(self) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from virtualobserver.errors import DataError
+from virtualobserver.data.show import facts_html, figure_html
+from virtualobserver.errors import DataError, VirtualObserverError
 from virtualobserver.models.base import Base, created_at, json_dict, key
 
 if TYPE_CHECKING:
@@ -130,6 +131,21 @@ class Detection(Base):
         if self.product is not None:
             options = {"curve": self.product.data} | options
         return draw(self, **options)
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "analysis": self.analysis,
+            "kind": self.kind,
+            "peak": f"{self.peak_mjd:.5f} MJD (UTC)",
+            "S/N": f"{self.snr:.2f}",
+            "filter": self.band,
+        }
+        title = f"Detection {self.id}" + (" (injected)" if self.injection_id is not None else "")
+        shown = facts_html(title, {name: value for name, value in facts.items() if value})
+        try:
+            return shown + figure_html(self.plot())
+        except VirtualObserverError:
+            return shown  # what it was found in is gone
 
 
 class Classification(Base):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -130,9 +131,8 @@ class Product(Base):
         return draw(self.data, **options)
 
     def _repr_html_(self) -> str:
-        return (
-            f"<p>{self.kind} <b>{self.role}/{self.series}</b>: {self.n} epochs, band {self.band or '-'}</p>"
-        )
+        name = escape(f"{self.role}/{self.series}")
+        return f"<p>{escape(self.kind)} <b>{name}</b>: {self.n} epochs, band {escape(self.band or '-')}</p>"
 
 
 def product_info(row: QueryRow) -> ProductInfo:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+import contextlib
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
@@ -10,8 +11,8 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column, object_sessio
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from virtualobserver.data.product import Aux, Target
-from virtualobserver.data.show import facts_html
-from virtualobserver.errors import ConfigError
+from virtualobserver.data.show import facts_html, picture_html
+from virtualobserver.errors import ConfigError, StoreError
 from virtualobserver.models.base import Base, created_at, json_dict, key, table_of
 from virtualobserver.models.detection import Detection
 from virtualobserver.models.product import Image, Lightcurve, Product, Spectrum, Table
@@ -32,6 +33,8 @@ __all__ = ["Membership", "Source"]
 
 _Row = TypeVar("_Row", Product, Lightcurve, Spectrum, Image, Table, Detection, Properties)
 
+_CURVES: Final = 12
+"""Light curves in the small picture of a notebook; more hide each other."""
 KINDS = ("object", "field", "moving", "instrument")
 
 
@@ -239,7 +242,12 @@ class Source(Base):
             facts["magnitude"] = f"{self.mag:.2f} {self.mag_band or ''}".strip()
         if self.aliases:
             facts["also"] = ", ".join(self.aliases)
-        return facts_html(f"Source {self.name} of {self.namespace}", facts)
+        picture = ""
+        if object_session(self) is not None:
+            reduced = [one for one in self.lightcurves if one.role == "reduced"][:_CURVES]
+            with contextlib.suppress(StoreError):  # a file that was dropped has no picture
+                picture = picture_html([one.data for one in reduced], figsize=(7.0, 3.0)) if reduced else ""
+        return facts_html(f"Source {self.name} of {self.namespace}", facts) + picture
 
     @property
     def session(self) -> Session | None:

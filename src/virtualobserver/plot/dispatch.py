@@ -47,12 +47,12 @@ def plot(thing: Any, **options: Any) -> Figure:
     if isinstance(thing, _PANELS):
         thing = [thing]
     if isinstance(thing, list | tuple) and thing:
-        for kinds, together in (
+        for of, together in (
             (TimeSeries, lightcurve),
             (SearchEfficiency, searches),
             (_PANELS, draw_panels),
         ):
-            if all(isinstance(one, kinds) for one in thing):
+            if all(isinstance(one, of) for one in thing):
                 return together(thing, **options)
     if isinstance(thing, Handle) and not isinstance(thing, Image):
         thing = thing.load()

@@ -25,8 +25,12 @@ __all__ = ["draw_panel", "draw_panels", "said"]
 
 _WIDTH: Final = 12.0
 """Inches of a sheet with two columns: its letters are read on a screen and on a page."""
-_SERIES, _MAP, _STRIP, _LINE = 3.1, 3.4, 2.1, 0.19
-"""Inches of height of a row with curves, with a map, of images, and of one fact."""
+_ALONE: Final = 8.0
+"""Inches of a sheet with one panel."""
+_SERIES, _SKY, _MAP, _STRIP, _LINE = 3.1, 4.2, 3.4, 2.0, 0.19
+"""Inches of height of a row with curves, with the sky, with a map, of a film, and of one fact."""
+_FEW: Final = 3
+"""Images that stand side by side in one column."""
 _SHOWN: Final = 8
 """Images of a stack side by side; more are too small to judge."""
 _NOTE: Final = 95
@@ -40,9 +44,9 @@ _MANY: Final = 300
 def draw_panels(
     panels: Sequence[Panel], *, title: str = "", figsize: tuple[float, float] | None = None
 ) -> Figure:
-    """Draw panels on one sheet, two in a row; a stack of images takes a row for itself.
+    """Draw panels on one sheet, two in a row; a film takes a row for itself.
 
-    The first panel is as wide as the sheet if one would be left over.
+    Where one would be left over, the first is as wide as the sheet.
 
     Parameters
     ----------
@@ -55,7 +59,8 @@ def draw_panels(
     """
     rows = _rows(panels)
     heights = [max(_height(panel) for panel in row) for row in rows] or [1.0]
-    size = figsize or (_WIDTH, sum(heights) + (0.4 if title else 0.1))
+    alone = len(panels) == 1 and not _is_film(panels[0])
+    size = figsize or (_ALONE if alone else _WIDTH, sum(heights) + (0.4 if title else 0.1))
     figure = Figure(figsize=size, layout="constrained")
     if title:
         figure.suptitle(_plain(title), fontsize=12)
@@ -84,32 +89,43 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
 
 
 def said(value: object) -> str:
-    """Return a value as it is read: six digits of a number, and all that a time of a day has."""
+    """Return a value as it is read: five digits of a number, and all that a time of a day has."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".") if 1e4 <= abs(value) < 1e6 else f"{value:.6g}"
+        return f"{value:.6f}".rstrip("0").rstrip(".") if 1e4 <= abs(value) < 1e6 else f"{value:.5g}"
     return str(value)
 
 
 # --- the sheet --------------------------------------------------------------------------------------------
 
 
+def _is_film(panel: Panel) -> bool:
+    """Whether a panel is a stack of more images than one column has room for."""
+    return isinstance(panel, ImageStack) and len(panel) > _FEW
+
+
 def _rows(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Return panels in rows; a stack waits until the row before it is full."""
-    single = [panel for panel in panels if not isinstance(panel, ImageStack)]
+    """Return panels in rows; a film waits until the row before it is full."""
+    single = [panel for panel in panels if not _is_film(panel)]
+    lone = None
+    if len(single) % 2:  # where images come first, the last is left over: they need no width
+        lone = len(single) - 1 if isinstance(single[0], ImageStack) else 0
+    singles = 0
     rows: list[list[Panel]] = []
     half: list[Panel] = []
     waiting: list[Panel] = []
     for panel in panels:
-        if isinstance(panel, ImageStack):
+        if _is_film(panel):
             waiting.append(panel)
-        elif panel is single[0] and len(single) % 2:
-            rows.append([panel])
         else:
-            half.append(panel)
+            if singles == lone:
+                rows.append([panel])
+            else:
+                half.append(panel)
+            singles += 1
         if len(half) == 2:
             rows.append(half)
             half = []
@@ -139,13 +155,14 @@ def _strip(figure: Figure, place: SubplotSpec, panel: ImageStack) -> None:
     for column, number in enumerate(numbers):
         axis = figure.add_subplot(inner[0, column])
         _image(axis, panel, int(number), norm)
+        axis.tick_params(labelsize=7)
+        title = f"{_plain(panel.title)}\n" if column == 0 else ""
+        axis.set_title(f"{title}{_plain(panel.labels[number])}", loc="left", fontsize=8)
         if column == 0:
-            axis.set(xlabel=panel.x.label, ylabel=panel.y.label)
-            axis.set_title(f"{_plain(panel.title)}\n{_plain(panel.labels[number])}", loc="left", fontsize=9)
+            axis.set_xlabel(panel.x.label, fontsize=7)
+            axis.set_ylabel(panel.y.label, fontsize=7)
         else:
             axis.tick_params(labelleft=False, labelbottom=False)
-            axis.set_title(_plain(panel.labels[number]), loc="left", fontsize=9)
-        axis.tick_params(labelsize=8)
 
 
 # --- kinds ------------------------------------------------------------------------------------------------
@@ -197,7 +214,7 @@ def _curve(axis: Axes, curve: Curve, number: int) -> None:
         axis.bar(curve.x, curve.y, width=width, color=colour, label=label, zorder=behind, yerr=curve.y_error)
     else:
         size = 2.6 if len(curve) > _MANY else 4.0
-        marker = "." if curve.colour == "context" else _MARKERS[number % len(_MARKERS)]
+        marker = "," if curve.colour == "context" and len(curve) > _MANY else _MARKERS[number % len(_MARKERS)]
         error = None if curve.y_error is None else np.nan_to_num(curve.y_error[good], nan=0.0, posinf=0.0)
         axis.errorbar(
             curve.x[good], curve.y[good], error, fmt=marker, ms=size, mew=0, lw=0, elinewidth=0.7, color=colour,
@@ -279,10 +296,21 @@ def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> None:
         extent=panel.extent,
     )
     for mark in panel.marks[number]:
-        _mark(axis, mark)
+        if mark.kind == "point" and mark.x is not None and mark.y is not None:
+            _pointer(axis, panel, mark.x, mark.y, role_colour(mark.colour, 0))
+        else:
+            _mark(axis, mark)
     axis.set(xlim=panel.extent[:2], ylim=panel.extent[2:])
     axis.set_title(_plain(panel.labels[number]), loc="left", fontsize=9)
     _turn(axis, panel.x, panel.y)
+
+
+def _pointer(axis: Axes, panel: ImageStack, x: float, y: float, colour: str) -> None:
+    """Point at a place in an image from both sides, so that what is there stays visible."""
+    left, right, _, _ = panel.extent
+    near, far = 0.16 * (right - left), 0.3 * (right - left)
+    for side in (-1, 1):
+        axis.plot([x + side * near, x + side * far], [y, y], color=colour, lw=1.2)
 
 
 def _facts(axis: Axes, panel: Facts) -> None:

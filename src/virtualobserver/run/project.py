@@ -375,4 +375,5 @@ class Project(Opened):
             "steps": ", ".join(step.name for step in self.steps),
             "data": str(self.workspace.root),
         }
-        return facts_html(f"Project {self.name}", {key: value for key, value in facts.items() if value})
+        shown = facts_html(f"Project {self.name}", {key: value for key, value in facts.items() if value})
+        return shown + self.status().to_html(index=False)

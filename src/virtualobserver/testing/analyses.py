@@ -16,6 +16,7 @@ from virtualobserver import plugins
 from virtualobserver.data.contract import fingerprint, noise_of
 from virtualobserver.data.handles import Handle, as_handle
 from virtualobserver.data.histogram import Histogram
+from virtualobserver.data.panels import Facts, Heatmap, ImageStack, Panel, Series
 from virtualobserver.data.result import Result
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
@@ -118,6 +119,27 @@ class AnalysisSuite(Suite):
         for histogram in result.histograms.values():
             assert Histogram.from_bytes(histogram.to_bytes()) == histogram
 
+    def test_panels_show_what_was_found(self, strong: Analysis) -> None:
+        """What to see of each detection is plain data that goes to another process, and is no other the next time.
+
+        Those of other data, too: a detection stays when its data are reduced anew.
+        """
+        quiet = noise(strong, 1)
+        loud = injected(strong, quiet)
+        events = searched(strong, loud).detections
+        assert events
+        before = prints(loud)
+        for event in (events[0], events[-1]):
+            shown = strong.panels(loud, strong.contract.aux, strong.settings, event)
+            assert_panels(shown)
+            again = strong.panels(loud, strong.contract.aux, strong.settings, event)
+            assert pickle.dumps(list(again)) == pickle.dumps(list(shown))
+        assert prints(loud) == before, "panels changed their input"
+        assert_panels(strong.panels(quiet, strong.contract.aux, strong.settings, events[0]))
+        for name, sheet in strong.source_panels(loud, strong.contract.aux, strong.settings).items():
+            assert name.isidentifier()
+            assert_panels(sheet)
+
     def test_products_survive_the_store(self, strong: Analysis, tmp_path: Path) -> None:
         """What it makes is what it says it makes, and reads back as it was written."""
         result = searched(strong, injected(strong, noise(strong, 1)))
@@ -129,6 +151,26 @@ class AnalysisSuite(Suite):
         """Columns are called what they are called everywhere; others are named in ``contract.own_columns``."""
         result = searched(strong, injected(strong, noise(strong, 1)))
         assert columns_without_entry(result.products, strong.contract.own_columns) == set()
+
+
+def assert_panels(panels: Sequence[Panel]) -> None:
+    """Assert that panels are known kinds that have a title, show something, and say what their axes are."""
+    assert panels
+    for panel in panels:
+        assert isinstance(panel, Series | Heatmap | ImageStack | Facts)
+        assert panel.title
+        assert pickle.loads(pickle.dumps(panel)).title == panel.title  # noqa: S301 - our own bytes
+        if isinstance(panel, Facts):
+            assert panel.rows
+            continue
+        assert panel.x.name
+        assert panel.y.name
+        if isinstance(panel, Series):
+            seen = [np.isfinite(curve.x) & np.isfinite(curve.y) for curve in panel.curves]
+            assert any(one.any() for one in seen), f"{panel.title} shows nothing"
+        else:
+            values = panel.values if isinstance(panel, Heatmap) else panel.images
+            assert np.isfinite(values).any(), f"{panel.title} shows nothing"
 
 
 def noise(analysis: Analysis, seed: int) -> list[Handle]:

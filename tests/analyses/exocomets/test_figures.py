@@ -8,7 +8,9 @@ from support.exocomets import gaussian, handle, noisy, photosphere, spectra, vel
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.analyses.exocomets.population import colour_and_magnitude
 from virtualobserver.data import Target
+from virtualobserver.data.panels import Facts
 from virtualobserver.observatory import Aux
+from virtualobserver.plot import draw_panels
 from virtualobserver.simulate import InjectionOutcome, outcome_table
 
 
@@ -24,37 +26,70 @@ def sets(comet=True):
     return [handle(one) for one in made]
 
 
+def facts(panels):
+    return {name: value for panel in panels if isinstance(panel, Facts) for name, value, _ in panel.rows}
+
+
 @pytest.mark.parametrize("comet", [True, False])
 def test_star_has_all_panels(tmp_path, comet):
     target = Target("HD 1", ra=10.0, dec=-5.0, parallax=50.0, mag=4.0, extra={"bp_rp": 0.2, "sptype": "A6V"})
-    figure = Exocomets().figures(sets(comet), Aux(target))["star"]
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[0].startswith("HD 1")
-    assert sum(title.startswith("Ca II") for title in titles) == 2
-    assert sum(title.startswith("residual") for title in titles) == 2
-    assert "Hertzsprung-Russell diagram" in titles
-    text = figure.axes[0].texts[0].get_text()
-    assert ("1 exocomet candidate" in text) == comet
-    assert "12 spectra, 11 searched in 11 nights" in text
+    search = Exocomets()
+    panels = search.source_panels(sets(comet), Aux(target), search.settings)["star"]
+    titles = [panel.title for panel in panels]
+    assert titles[:4] == ["Ca II K", "Ca II H", "residuals of Ca II K", "residuals of Ca II H"]
+    assert titles[-1].startswith("HD 1")
+    diagram = panels[titles.index("Hertzsprung-Russell diagram")]
+    assert (diagram.y.scale, diagram.curves[1].x.tolist()) == ("magnitude", [0.2])
+    told = facts(panels)
+    assert told["events"] == ("1 exocomet candidate" if comet else "none")
+    assert told["spectra"] == "12, 11 searched in 11 nights"
+    assert told["spectral type"] == "A6V"
     path = tmp_path / "star.png"
-    figure.savefig(path, dpi=40)
+    search.figures(sets(comet), Aux(target), search.settings)["star"].savefig(path, dpi=40)
     assert path.stat().st_size > 10_000
 
 
 def test_star_that_cannot_be_searched_has_a_picture_too(tmp_path):
     short = [handle(spectra(one.load().flux[:1], line)) for one, line in zip(sets(), "KH", strict=True)]
-    figure = Exocomets().figures(short, Aux(Target("HD 2")))["star"]
-    figure.savefig(tmp_path / "star.png", dpi=40)
-    assert "0 searched" in figure.axes[0].texts[0].get_text()
+    search = Exocomets()
+    assert (
+        "0 searched"
+        in facts(search.source_panels(short, Aux(Target("HD 2")), search.settings)["star"])["spectra"]
+    )
+    search.figures(short, Aux(Target("HD 2")), search.settings)["star"].savefig(tmp_path / "star.png", dpi=40)
+
+
+def test_an_event_is_shown_deeper_than_the_reference_where_its_mark_is():
+    search, aux = Exocomets(), Aux(Target("HD 1"))
+    (event,) = search.find(sets(), aux, search.settings).detections
+    panels = search.panels(sets(), aux, search.settings, event)
+    for panel in panels[:2]:
+        (span,) = panel.marks
+        night, reference = (one for one in panel.curves if one.label in ("with the event", "reference"))
+        inside = (reference.x > span.x) & (reference.x < span.x_end)
+        deep = night.y[: len(reference)][inside] / reference.y[inside]
+        assert np.nanmedian(deep) == pytest.approx(0.85, abs=0.05)
+        assert span.x < 40 < span.x_end
+    for panel in panels[2:4]:
+        (box,) = panel.marks
+        assert (box.y, box.y_end) == (3.5, 4.5)
+        middles = (panel.x_edges[1:] + panel.x_edges[:-1]) / 2
+        inside = (middles > box.x) & (middles < box.x_end)
+        assert np.nanmedian(panel.values[4, inside]) < -5  # red
+        assert abs(np.nanmedian(panel.values[5, inside])) < 1
+    told = facts(panels)
+    assert told["velocity"] == pytest.approx(40, abs=2)
+    assert told["kind"] == "exocomet candidate"
 
 
 def test_completeness_shows_counts_of_every_cell(tmp_path):
     outcomes = [
         InjectionOutcome(number, {"depth": 0.05, "fwhm": 20.0, "velocity": 0.0}) for number in range(3)
     ]
-    figure = Exocomets.population_figure(outcome_table(outcomes), title="all stars")
-    figure.savefig(tmp_path / "population.png", dpi=40)
-    assert "0/3" in [text.get_text() for axes in figure.axes for text in axes.texts]
+    panels = Exocomets.population_panels(outcome_table(outcomes))
+    draw_panels(panels, title="all stars").savefig(tmp_path / "population.png", dpi=40)
+    (cell,) = [text for panel in panels for row in panel.text for text in row if text]
+    assert cell == "0/3"
 
 
 def test_processed_products_hold_the_residuals():
@@ -79,17 +114,20 @@ def test_the_sample_stands_in_the_diagram_by_class_and_who_has_no_place_is_count
     )
     table.loc[[0, 1], "bp_rp"] = None
     table.loc[2, "absolute_mag"] = 17.0
-    figure = Exocomets.sample_figure(table, title="all stars")
+    (panel,) = Exocomets.sample_panels(table)
+    figure = draw_panels([panel], title="all stars")
     figure.savefig(tmp_path / "sample.png", dpi=60)
-    (axes,) = figure.axes
-    assert axes.get_title() == "all stars"
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["quiet (18)", "activity (5)", "unknown (1)", "exocomet candidate (4)"]
-    assert [text.get_text() for text in axes.texts] == ["2 stars without colour or parallax not shown"]
-    bottom, top = axes.get_ylim()
+    assert [curve.label for curve in panel.curves[1:]] == [
+        "quiet (18)",
+        "activity (5)",
+        "unknown (1)",
+        "exocomet candidate (4)",
+    ]
+    assert panel.note == "2 stars without colour or parallax not shown"
+    bottom, top = figure.axes[0].get_ylim()
     assert bottom > 17.0 > top
-    nothing = Exocomets.sample_figure(pd.DataFrame({"class": ["quiet"]}))
-    assert nothing.axes[0].texts[0].get_text() == "1 star without colour or parallax not shown"
+    (nothing,) = Exocomets.sample_panels(pd.DataFrame({"class": ["quiet"]}))
+    assert nothing.note == "1 star without colour or parallax not shown"
 
 
 def test_the_place_in_the_diagram_is_of_the_catalogue_else_of_gaia():

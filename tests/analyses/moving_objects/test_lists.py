@@ -197,9 +197,16 @@ def test_movers_put_into_tables_are_found_where_they_are_strong():
 def test_pictures_of_linked_fields():
     products, _ = handles()
     search, result = searched(products)
-    (figure,) = search.figures(products, AUX, search.settings).values()
-    assert "6 movers" in figure.axes[0].get_title()
-    assert search.event_figure(result.detections[0], products, AUX, search.settings) is None
+    ((sky,),) = search.source_panels(products, AUX, search.settings).values()
+    assert "6 movers" in sky.title
+    event = result.detections[0]
+    near, motion, light, facts = search.panels(products, AUX, search.settings, event)
+    assert near.x.reverse
+    east = next(curve for curve in motion.curves if curve.label == "east")
+    at = int(np.argmin(np.abs(east.x - event.peak_mjd)))
+    assert east.y[at] == pytest.approx(event.parameters["residual_east"], abs=1e-9)
+    assert light.curves[0].y[at] == pytest.approx(event.parameters["epoch_flux"])
+    assert ("rate", event.parameters["rate"], "arcsec/h") in facts.rows
     assert len(search.prepared(products, search.settings)) == len(products)
 
 

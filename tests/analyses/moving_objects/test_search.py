@@ -275,7 +275,7 @@ def test_the_part_that_is_found_is_told_by_magnitude_and_rate():
     assert by_mag["injected"].sum() == by_rate["injected"].sum() == 24
     assert by_mag["efficiency"].iloc[0] > by_mag["efficiency"].iloc[-1]
     assert table["efficiency"].between(table["efficiency_low"], table["efficiency_high"]).all()
-    assert len(analysis.population_figure(outcomes).axes) == 2
+    assert len(analysis.population_panels(outcomes)) == 2
     assert len(analysis.population(pd.DataFrame(), outcomes.iloc[:0])) == 0
 
 
@@ -361,9 +361,9 @@ def test_injections_made_one_by_one_are_drawn_as_a_population():
             "found": [True, True, False],
         }
     )
-    figure = MovingObjects.population_figure(outcomes, title="three")
-    assert figure.get_suptitle() == "three"
-    assert figure.axes[0].get_xlabel() == "magnitude"
+    first, second = MovingObjects.population_panels(outcomes)
+    assert (first.x.name, second.x.label, second.title) == ("magnitude", "rate (arcsec/h)", "2 of 3 found")
+    assert first.curves[-1].y.tolist() == [1, 1, 0]
 
 
 def test_magnitudes_can_be_drawn_where_there_is_a_zero_point():
@@ -375,12 +375,34 @@ def test_magnitudes_can_be_drawn_where_there_is_a_zero_point():
     assert drawn["flux"][0] == pytest.approx(10 ** (-0.4 * (drawn["mag"] - 25.0)))
 
 
-def test_figures_show_the_movers_and_survive_an_empty_night():
+def test_panels_show_the_movers_and_survive_an_empty_night():
     analysis = search()
-    drawn = analysis.figures(night(flux=60.0), AUX, analysis.settings)
-    assert list(drawn) == ["movers"]
-    assert "false alarms: 0 inverted, 0 shuffled" in drawn["movers"].get_suptitle()
-    assert "no mover" in analysis.figures(night(), AUX, analysis.settings)["movers"].get_suptitle()
+    handles = night(flux=60.0)
+    (name, panels), *others = analysis.source_panels(handles, AUX, analysis.settings).items()
+    assert (name, others) == ("movers", [])
+    along, rest, snr, facts = panels
+    assert along.images[0][10, 10] > 5 * rest.images[0].std()
+    assert len(snr.curves[0]) == 12
+    told = {name: value for name, value, _ in facts.rows}
+    assert (told["movers"], told["false alarms, inverted"], told["false alarms, shuffled"]) == (1, 0, 0)
+    (nothing,) = analysis.source_panels(night(), AUX, analysis.settings)["movers"]
+    assert ("movers", 0, "") in nothing.rows
+
+
+def test_a_mover_is_shown_on_its_path_in_every_image():
+    analysis = search()
+    handles = night(flux=60.0)
+    event = analysis.find(handles, AUX, analysis.settings).detections[3]
+    panels = {panel.title: panel for panel in analysis.panels(handles, AUX, analysis.settings, event)}
+    film = panels["images along the path"]
+    assert (len(film), film.start) == (12, 3)
+    assert film.images[:, 10, 10].mean() > 5 * abs(film.images[:, :3, :3].mean())
+    light = panels["light along the path"].curves[0]
+    assert light.y[3] / light.y_error[3] == pytest.approx(event.snr, rel=0.02)
+    off = panels["off the path"]
+    for curve in off.curves:
+        assert np.abs(curve.y / curve.y_error).max() < 4
+        assert np.abs(curve.y).max() < 1.5 * SCALE
 
 
 def test_night_knows_area_shift_and_profile():

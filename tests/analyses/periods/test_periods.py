@@ -101,8 +101,14 @@ def test_an_asteroid_as_observed_has_the_period_of_the_database():
     powers, folded = result.products
     assert powers.data["frequency"][np.argmax(powers.data["power"])] > 0
     assert np.all((folded.data["phase"] >= 0) & (folded.data["phase"] < 1))
-    figure = search.figures(parts, AUX, search.settings)["period"]
-    assert "P = 5.1" in figure.axes[1].get_title()
+    light, folded, powers, facts = search.panels(parts, AUX, search.settings, event)
+    assert "P = 5.1" in folded.title
+    assert light.fold == pytest.approx(event.parameters["period_days"])
+    model = folded.curves[-1]
+    off = [curve.y - np.interp(curve.x, model.x, model.y) for curve in folded.curves[:-1]]
+    assert np.median(np.abs(np.concatenate(off))) < 0.02
+    assert powers.curves[0].x[np.argmax(powers.curves[0].y)] == pytest.approx(24 / real.period, rel=0.01)
+    assert ("period_hours", event.parameters["period_hours"], "h") in facts.rows
 
 
 @pytest.mark.real

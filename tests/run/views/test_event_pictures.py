@@ -12,6 +12,7 @@ from support.paths import PLUGINS
 
 from virtualobserver import Project
 from virtualobserver.cli import main, show
+from virtualobserver.data.panels import Facts
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.models import Detection
 
@@ -66,6 +67,21 @@ def test_an_injected_event_is_drawn_with_what_was_put_in(stars):
         assert low <= row.start_mjd <= row.end_mjd <= high
 
 
+def test_what_was_injected_is_told_unless_the_reviewer_is_blind(stars):
+    number = int(injected(stars).iloc[0]["id"])
+    told, blind = stars.panels(number), stars.panels(number, told=False)
+    assert (told[-1].title, len(told)) == ("what was injected", len(blind) + 1)
+    words = [str(value) for panel in blind if isinstance(panel, Facts) for row in panel.rows for value in row]
+    assert not any("inject" in word for word in words + [panel.title for panel in blind])
+    near = blind[0]
+    (curve,) = near.curves
+    (ring,) = [mark for mark in near.marks if mark.kind == "point"]
+    assert curve.y[np.argmin(np.abs(curve.x - ring.x))] == ring.y
+    assert [panel.title for panel in stars.detection(number).panels()] == [panel.title for panel in told]
+    with stars.session() as session, pytest.raises(DataError, match=r"project\.panels"):
+        session.get_one(Detection, number).panels()
+
+
 def test_an_event_of_earlier_settings_is_drawn_as_it_was_found(stars, tmp_path, url):
     row = injected(stars).iloc[0]
     before = drawn_flux(stars.detection(int(row["id"])).plot(), row["peak_mjd"])
@@ -104,11 +120,15 @@ def test_a_mover_is_drawn_along_its_path_with_the_epoch_ringed(tmp_path, url):
         project.run()
         row = project.detections().iloc[4]
         figure = project.detection(int(row["id"])).plot()
-        epoch, along, rest, snr = figure.axes
-        assert f"{row['peak_mjd']:.5f}" in epoch.get_title()
-        assert along.images[0].get_array()[10, 10] > 5 * rest.images[0].get_array().std()
-        ring = snr.lines[-1].get_data()
-        assert ring[1] == pytest.approx(row["snr"], rel=0.05)
+        panels = {panel.title: panel for panel in project.panels(int(row["id"]))}
+        along, rest = panels["sum along the path, and at rest"].images
+        assert along[10, 10] > 5 * rest.std()
+        film = panels["images along the path"]
+        assert film.labels[film.start] == f"MJD {row['peak_mjd']:.5f}"
+        snr = panels["S/N of each image along the path"]
+        (ring,) = [mark for mark in snr.marks if mark.kind == "point"]
+        assert ring.y == pytest.approx(row["snr"], rel=0.05)
+        assert any(axes.get_title("left") == snr.title for axes in figure.axes)
         # the field where something moves has a picture with movers in it, the other night is empty
         assert project.figure("field") is not None
 
@@ -129,7 +149,7 @@ def test_a_comet_is_drawn_near_its_velocity_in_the_spectra_of_its_night(tmp_path
             low, high = axes.get_xlim()
             assert low < velocity < high
             assert high - low < 250
-            assert sum(line.get_color() == "k" for line in axes.lines) >= 1
+            assert "with the event" in [line.get_label() for line in axes.lines]
 
 
 def test_the_command_draws_the_event_and_refuses_what_is_not_there(stars, tmp_path, monkeypatch, capsys):
@@ -201,5 +221,5 @@ def test_a_source_without_a_curve_of_its_own_shows_the_strongest_of_what_was_fou
         table = project.detections()
         best = table.loc[table["snr"].abs().idxmax()]
         figure = project.figure("field")
-        assert f"{best['peak_mjd']:.4f}" in figure.axes[0].get_title()
+        assert f"{best['peak_mjd']:.4f}" in figure.axes[0].get_title("left")
         assert figure.get_suptitle() == "field, frame"

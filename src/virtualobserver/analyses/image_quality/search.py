@@ -14,7 +14,9 @@ from virtualobserver.analyses.image_quality.settings import QualitySettings
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.data.contract import AnalysisContract
+from virtualobserver.data.curve_panels import MJD, event_facts
 from virtualobserver.data.handles import Handle, MemoryHandle
+from virtualobserver.data.panels import Axis, Curve, Mark, Panel, Series
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.table import Table
@@ -33,6 +35,10 @@ _UNITS: Final = {
 _WORDS: Final = {
     "separation": "stars off the reference", "bkg_mean": "background", "bkg_median": "background",
     "bkg_sd": "background", "bkg_mad": "background", "zero_point": "zero point", "fwhm": "width of stars",
+}  # fmt: skip
+_SHOWN: Final = {
+    "fwhm": "width of stars", "bkg_median": "background", "bkg_sd": "scatter of the background",
+    "zero_point": "zero point", "separation": "stars off the reference",
 }  # fmt: skip
 
 
@@ -144,6 +150,27 @@ class ImageQuality(Analysis[Table, QualitySettings]):
                 brighter = replace(table, meta={**table.meta, "header": header})
                 changed[number] = MemoryHandle(brighter, handle.info)
         return changed
+
+    def panels(
+        self,
+        products: Sequence[Handle[Table]],
+        aux: Aux,  # noqa: ARG002
+        settings: QualitySettings,  # noqa: ARG002
+        event: Event,
+    ) -> list[Panel]:
+        """Return the numbers of all images of the night over time, that of the detection marked, and what is known."""
+        rows = [row for row in image_rows(products) if row["band"] == event.band]
+        ring = Mark("line", x=event.peak_mjd)
+        shown: list[Panel] = []
+        for name, words in _SHOWN.items():
+            values = np.array([row[name] for row in rows], dtype=np.float64)
+            if np.isfinite(values).any():
+                said = [str(row["frame"]) for row in rows]
+                curve = Curve(
+                    "", np.array([row["mjd"] for row in rows]), values, colour=f"band {event.band}", text=said
+                )
+                shown.append(Series(words, MJD, Axis(words, _UNITS.get(name, "")), [curve], [ring]))
+        return [*shown, event_facts(event, title=str(event.parameters.get("frame", "image")), units=_UNITS)]
 
 
 # --- inside -----------------------------------------------------------------------------------------------

@@ -60,15 +60,24 @@ def event_panels(night: Night, event: Event) -> list[Panel]:
     since = stack.mjd - path["mjd0"]
     x, y = path["x0"] + path["vx"] * since, path["y0"] + path["vy"] * since
     frame = int(np.argmin(np.abs(stack.mjd - event.peak_mjd)))
-    psi, phi = likelihood_along(open_likelihoods(stack), x, y)
+    psi, phi = (np.asarray(part, np.float64) for part in likelihood_along(open_likelihoods(stack), x, y))
     seen = np.flatnonzero(phi > 0)
     peak = Mark("line", x=float(stack.mjd[frame]))
+    rings = (
+        [Mark("point", x=float(stack.mjd[frame]), y=psi[frame] / phi[frame] ** 0.5)] if phi[frame] > 0 else []
+    )
     title = f"{path['likelihood']:.1f} in {path['n_obs']} images, {path['rate']:.1f} arcsec/h"
     flux, error, unit = physical(night, psi[seen] / phi[seen], phi[seen] ** -0.5, seen)
     panels: list[Panel] = [
         _sums(stack, [(x, y, frame)], [f"likelihood {title}"]),
         _film(stack, x, y, frame, seen),
-        _strengths("S/N of each image along the path", stack.mjd[seen], {"": psi[seen] / np.sqrt(phi[seen])}, peak),
+        Series(
+            "S/N of each image along the path",
+            MJD,
+            Axis("S/N"),
+            [Curve("", stack.mjd[seen], psi[seen] / np.sqrt(phi[seen]))],
+            [peak, *rings, Mark("line", y=0.0, colour="context")],
+        ),
         Series(
             "light along the path", MJD, Axis("flux", unit),
             [Curve("", stack.mjd[seen], flux, error, colour=f"band {night.band}")],
@@ -206,11 +215,6 @@ def _box() -> tuple[float, float, float, float]:
     return -end, end, -end, end
 
 
-def _strengths(title: str, mjd: FloatArray, curves: dict[str, FloatArray], peak: Mark) -> Series:
-    drawn = [Curve(name, mjd, snr) for name, snr in curves.items()]
-    return Series(title, MJD, Axis("S/N"), drawn, [peak, Mark("line", y=0.0, colour="context")])
-
-
 def _residuals(night: Night, x: FloatArray, y: FloatArray, psi: FloatArray, phi: FloatArray) -> Series | None:
     """Return how far the source is off its path in the images that show it by themselves.
 
@@ -228,8 +232,8 @@ def _residuals(night: Night, x: FloatArray, y: FloatArray, psi: FloatArray, phi:
     for one in strong.tolist():
         with np.errstate(all="ignore"):
             chance = np.where(near.phi[one] > 0, near.psi[one] / np.sqrt(near.phi[one]), -np.inf)
-        row, column = np.unravel_index(int(np.argmax(chance[1:-1, 1:-1])), (size - 2, size - 2))
-        row, column = int(row) + 1, int(column) + 1
+        row, column = divmod(int(np.argmax(chance[1:-1, 1:-1])), size - 2)
+        row, column = row + 1, column + 1
         at = (
             corner[one, 0] + column + _vertex(chance[row, column - 1 : column + 2]) - x[one],
             corner[one, 1] + row + _vertex(chance[row - 1 : row + 2, column]) - y[one],

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.engines import Linked
 from virtualobserver.analyses.moving_objects.panels import FACTS, UNITS
 from virtualobserver.analyses.moving_objects.tracks import curve_of
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.curve_panels import MJD, curve_panels, event_facts
-from virtualobserver.data.panels import Axis, Curve, Mark, Panel, Series
+from virtualobserver.data.panels import Axis, Curve, Mark, Panel, Series, Style
 from virtualobserver.data.result import Event
 from virtualobserver.maths.linking.track import Track
 
@@ -55,12 +56,12 @@ def field_panel(linked: Linked) -> Series:
     """Return all sources of a field, and the paths of its movers with their sources."""
     lists = linked.field.lists
     hours = np.linspace(0, float(lists.hours[-1]), 30)
-    curves = [Curve("sources", *(lists.place.T / 60), colour="context")]
+    curves = [_places("sources", lists.place / 60, colour="context")]
     marks = []
     for number, track in enumerate(linked.tracks, 1):
         path = track.at(hours) / 60
-        curves.append(Curve("", *path.T, style="line", colour="event"))
-        curves.append(Curve("", *(lists.place[track.rows].T / 60), colour="event"))
+        curves.append(_places("", path, style="line", colour="event"))
+        curves.append(_places("", lists.place[track.rows] / 60, colour="event"))
         label = f"{number}: {track.rate:.1f}"
         marks.append(Mark("point", x=path[0, 0], y=path[0, 1], label=label))
     return Series(
@@ -91,13 +92,18 @@ def _sky(linked: Linked, track: Track, event: Event) -> Series:
         f"{track.rate:.1f} arcsec/h towards {track.pa:.0f}°",
         *_sky_axes(linked, "arcsec"),
         [
-            Curve("sources", *lists.place[near].T, colour="context"),
-            Curve("path", *path.T, style="line", colour="model"),
-            Curve("of the track", *own.T, colour="data"),
+            _places("sources", lists.place[near], colour="context"),
+            _places("path", path, style="line", colour="model"),
+            _places("of the track", own, colour="data"),
         ],
         [Mark("point", x=own[at, 0], y=own[at, 1])],
         equal=True,
     )
+
+
+def _places(label: str, place: NDArray[np.float64], *, colour: str, style: Style = "points") -> Curve:
+    """Return places east and north, shape (n, 2), as a curve."""
+    return Curve(label, place[:, 0], place[:, 1], style=style, colour=colour)
 
 
 def _sky_axes(linked: Linked, unit: str) -> tuple[Axis, Axis]:

@@ -7,14 +7,16 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from virtualobserver.analyses.periods import figures
 from virtualobserver.analyses.periods.curve import Merged, merge
 from virtualobserver.analyses.periods.injection import draw_period, inject_periods
+from virtualobserver.analyses.periods.panels import rotation_panels, sine_panels
 from virtualobserver.analyses.periods.settings import LONGEST, SHORTEST, PeriodsSettings
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.contract import AnalysisContract
+from virtualobserver.data.curve_panels import event_facts
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.result import Event, Result
 from virtualobserver.data.table import Table
@@ -31,6 +33,7 @@ SAME: Final = 0.01
 """Two periods closer than this fraction are one, as are halves and doubles of an injected one."""
 RESOLUTION: Final = 0.5
 """Cycles by which two periods part over the span: closer ones have one peak."""
+_LONG: Final = {"d": "days", "h": "hours"}
 _LISTED: Final = 6
 """Candidates in the properties."""
 
@@ -110,18 +113,37 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
         ratio = a.parameters["period_hours"] / b.parameters["period_hours"]
         return super().same_event(a, b) and abs(ratio - 1) < SAME
 
-    def figures(self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings) -> Record:
-        """Return the picture of the light curve, folded and not, and its periodogram."""
-        merged = merge(products, settings)
-        if merged is None:
-            return {}
-        try:
-            if settings.method == "asteroid":
-                best, sessions = _rotated(merged, settings), merged.sessions(settings.sessions)
-                return {"period": figures.rotation_sheet(merged, best, sessions, aux.target.name)}
-            return {"period": figures.sine_sheet(merged, _powers(merged, settings)[0], aux.target.name)}
-        except NotEnoughData:
-            return {}
+    def panels(
+        self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings, event: Event
+    ) -> list[Panel]:
+        """Return the light curve, folded and not, the periodogram, and what is known of the period."""
+        del aux
+        units = {name: unit for unit in ("d", "h") for name in event.parameters if f"_{_LONG[unit]}" in name}
+        facts = event_facts(event, units=units | {"amplitude": "mag"})
+        return [*_sheet(products, settings), facts]
+
+    def source_panels(
+        self, products: Sequence[Handle[TimeSeries]], aux: Aux, settings: PeriodsSettings
+    ) -> dict[str, list[Panel]]:
+        """Return the light curve, folded and not, and its periodogram (sheet ``period``)."""
+        del aux
+        made = _sheet(products, settings)
+        return {"period": made} if made else {}
+
+
+def _sheet(products: Sequence[Handle[TimeSeries]], settings: PeriodsSettings) -> list[Panel]:
+    """Return the three panels of the best period, none where there is too little to search."""
+    merged = merge(products, settings)
+    if merged is None:
+        return []
+    bands = [handle.info.band or handle.info.series for handle in products]
+    try:
+        if settings.method == "asteroid":
+            best, sessions = _rotated(merged, settings), merged.sessions(settings.sessions)
+            return list(rotation_panels(merged, best, sessions, bands))
+        return list(sine_panels(merged, _powers(merged, settings)[0], bands))
+    except NotEnoughData:
+        return []
 
 
 def _noise(rng: np.random.Generator) -> TimeSeries:

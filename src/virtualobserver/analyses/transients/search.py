@@ -10,6 +10,7 @@ import numpy as np
 from virtualobserver.analyses.transients.block import Block, search_block
 from virtualobserver.analyses.transients.injection import draw_events, inject_events
 from virtualobserver.analyses.transients.matched import search_stars
+from virtualobserver.analyses.transients.panels import event_panels
 from virtualobserver.analyses.transients.published import search_curves
 from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.analyses.transients.summary import (
@@ -23,6 +24,7 @@ from virtualobserver.analyses.transients.verdict import Evidence, Span, Verdict
 from virtualobserver.analysis import Analysis, AnalysisContract
 from virtualobserver.conventions import FLAG_UNCONFIRMED, ZERO_POINT_AB_UJY
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.result import Event, Result
@@ -111,6 +113,16 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     ) -> Sequence[Handle[TimeSeries]]:
         """Add events to real light curves, and take out what fades below the limit; see `draw` for the parameters."""
         return inject_events(products, params, rng, limit_snr=self.settings.simulate.limit_snr)
+
+    def panels(
+        self,
+        products: Sequence[Handle[TimeSeries]],
+        aux: Aux,  # noqa: ARG002
+        settings: TransientsSettings,  # noqa: ARG002
+        event: Event,
+    ) -> list[Panel]:
+        """Return light curves near the event and whole, positions, quality of the profile, and what is known."""
+        return event_panels(products, event)
 
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` overlaps the injected one in time and goes the same way."""
