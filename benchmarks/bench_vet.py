@@ -27,16 +27,22 @@ CANDIDATES = 100_000
 STARS = 200
 JUDGED = 0.3  # of the candidates have been judged
 KEYS = 12
+DRAWN = """() => queue.length > 1 && ready.has(queue[0])
+  && document.querySelectorAll('.unseen .picture[data-drawn]').length > 1"""
+NEXT = """async () => { const old = now.id, begin = performance.now(); judge("other");
+  while (!now || now.id === old || !now.place.querySelector("[data-drawn]")) await new Promise(requestAnimationFrame);
+  return (performance.now() - begin) / 1000; }"""
 COPY = """
-INSERT INTO detection (source_id, task_id, product_id, event, analysis, kind, start_mjd, peak_mjd, end_mjd, ra, dec, band,
-  snr, score, quality, parameters, simulated)
-SELECT d.source_id, d.task_id, d.product_id, 1000 + n, d.analysis, (ARRAY['flare', 'dip'])[1 + n % 2], d.start_mjd, d.peak_mjd,
-  d.end_mjd, d.ra, d.dec, d.band, 5 + 20 * random() ^ 3, random(), 0, d.parameters, d.simulated
+INSERT INTO detection (source_id, task_id, product_id, event, analysis, kind, start_mjd, peak_mjd, end_mjd, ra, dec,
+  band, snr, score, quality, parameters, simulated)
+SELECT d.source_id, d.task_id, d.product_id, 1000 + n, d.analysis, (ARRAY['flare', 'dip'])[1 + n % 2], d.start_mjd,
+  d.peak_mjd, d.end_mjd, d.ra, d.dec, d.band, 5 + 20 * random() ^ 3, random(), 0, d.parameters, d.simulated
 FROM (SELECT DISTINCT ON (task_id) * FROM detection WHERE injection_id IS NULL ORDER BY task_id, id) d,
   generate_series(1, CAST(:each AS int)) n"""
 JUDGE = """
 INSERT INTO classification (detection_id, source_id, label, "user", digest, source_name, analysis, kind)
-SELECT d.id, d.source_id, (ARRAY['candidate', 'artefact'])[1 + d.id % 2], (ARRAY['ann', 'bob'])[1 + d.id % 2], '', '', d.analysis, d.kind
+SELECT d.id, d.source_id, (ARRAY['candidate', 'artefact'])[1 + d.id % 2], (ARRAY['ann', 'bob'])[1 + d.id % 2], '', '',
+  d.analysis, d.kind
 FROM detection d WHERE random() < :part"""
 
 
@@ -46,7 +52,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vo_bench_") as folder:
         file, data = Path(folder) / "vet.yaml", Path(folder) / "data"
         file.write_text(
-            f"name: vet\ncatalog:\n  test: {STARS}\nobservatories:\n  demo: {{n_epochs: 100, flare_fraction: 1.0, dip_fraction: 0.0}}\n"
+            f"name: vet\ncatalog:\n  test: {STARS}\nobservatories:\n"
+            "  demo: {n_epochs: 100, flare_fraction: 1.0, dip_fraction: 0.0}\n"
             "analyses:\n  transients: {snr_threshold: 5}\n"
         )
         with Project.open(file, data=data) as project:
@@ -105,16 +112,16 @@ def look(file: Path, data: Path) -> None:
         for n in range(2 * KEYS):
             prepared = n < KEYS
             if prepared:
-                tab.wait_for_function("() => queue.length > 1 && ready.has(queue[0]) && document.querySelectorAll('.unseen .picture[data-drawn]').length > 1")
+                tab.wait_for_function(DRAWN)
                 tab.wait_for_timeout(300)
-            seconds = tab.evaluate(
-                """async (key) => { const old = now.id, begin = performance.now(); judge("other");
-                while (!now || now.id === old || !now.place.querySelector("[data-drawn]")) await new Promise(requestAnimationFrame);
-                return (performance.now() - begin) / 1000; }"""
-            )
+            seconds = tab.evaluate(NEXT)
             (ready if prepared else hurried).append(seconds)
-        print(f"{'next candidate after a key':<32} {statistics.median(ready):7.3f} s, at most {max(ready):.3f}")
-        print(f"{'the same, keys without a pause':<32} {statistics.median(hurried):7.3f} s, at most {max(hurried):.3f}")
+        print(
+            f"{'next candidate after a key':<32} {statistics.median(ready):7.3f} s, at most {max(ready):.3f}"
+        )
+        print(
+            f"{'the same, keys without a pause':<32} {statistics.median(hurried):7.3f} s, at most {max(hurried):.3f}"
+        )
         print(f"{'memory of the server':<32} {psutil.Process(server.pid).memory_info().rss // 2**20:7d} MB")
         chrome.close()
         server.terminate()

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+
 from support.cli import PROGRAM
 from support.paths import ROOT
-
 from virtualobserver import Project
 from virtualobserver.web.app import make_app
 from virtualobserver.web.queue import Viewer
@@ -33,13 +33,17 @@ def settings() -> dict[str, Any]:
         "name": "vetted",
         "catalog": {
             "name": "stars",
-            "rows": [{"name": name, "ra": 10.0 + n, "dec": 20.0, "mag": 13.0 + n / 2} for n, name in enumerate(names)],
+            "rows": [
+                {"name": name, "ra": 10.0 + n, "dec": 20.0, "mag": 13.0 + n / 2}
+                for n, name in enumerate(names)
+            ],
         },
         "observatories": {
             "demo": {"n_epochs": 60, "flare_fraction": 1.0, "dip_fraction": 0.0, "flare_amplitude": 2.0}
         },
         "analyses": {
-            f"{ROOT}/tests/plugins/shown.py": {}, "transients": {"snr_threshold": 5, "simulate": {"number": 2, "amplitude": [15.0, 30.0]}}
+            f"{ROOT}/tests/plugins/shown.py": {},
+            "transients": {"snr_threshold": 5, "simulate": {"number": 2, "amplitude": [15.0, 30.0]}},
         },
     }
 
@@ -57,7 +61,9 @@ def client(project: Project, user: str = "ann", *, blind: bool = False, entered:
 
     keys = Keys(PORT)
     made = TestClient(
-        make_app(project, Viewer(user, blind=blind), keys), base_url=f"http://127.0.0.1:{PORT}", follow_redirects=False
+        make_app(project, Viewer(user, blind=blind), keys),
+        base_url=f"http://127.0.0.1:{PORT}",
+        follow_redirects=False,
     )
     made.keys = keys
     if entered:
@@ -77,7 +83,9 @@ def judge(made: Any, number: int, label: str, *, note: str = "", before: int = 0
 def vetting(config: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run ``vo vet`` in a process of its own; give its first address."""
     command = [sys.executable, "-c", PROGRAM, "vet", str(config), *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as running:
         try:
             address = running.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:"), running.stderr.read()
@@ -103,7 +111,12 @@ def browser() -> Iterator[Any]:
     program = chromium()
     from playwright.sync_api import sync_playwright
 
-    words = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-gpu"]
+    words = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+        "--disable-gpu",
+    ]
     words += ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as play:
         opened = play.chromium.launch(executable_path=program, args=words)

@@ -34,11 +34,17 @@ def person(chrome, address, *, width=1440, height=900, failing=False):
     """Open a browser window of its own; in the end its console has to be empty, and nothing was asked outside."""
     context = chrome.new_context(viewport={"width": width, "height": height})
     said, outside = [], []
-    context.on("console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None)
+    context.on(
+        "console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None
+    )
     context.on("weberror", lambda error: said.append(str(error.error)))
     context.on(
         "request",
-        lambda request: None if request.url.startswith(("http://127.0.0.1:", "data:", "blob:")) else outside.append(request.url),
+        lambda request: (
+            None
+            if request.url.startswith(("http://127.0.0.1:", "data:", "blob:"))
+            else outside.append(request.url)
+        ),
     )
     page = context.new_page()
     page.goto(address)
@@ -70,7 +76,9 @@ def press(page, key):
     """Press a key that leads to another candidate; return its number."""
     before = page.url
     page.keyboard.press(key)
-    page.wait_for_function("old => location.href !== old && document.querySelector('.scene:not(.unseen)')", arg=before)
+    page.wait_for_function(
+        "old => location.href !== old && document.querySelector('.scene:not(.unseen)')", arg=before
+    )
     page.wait_for_selector(SHOWN)
     return current(page)
 
@@ -90,7 +98,9 @@ def test_the_first_address_leads_in_and_shows_no_token(page, served):
 
 def test_keys_judge_and_the_next_candidate_comes(page, project, numbers):
     assert begin(page) == numbers[0]
-    for n, (key, label) in enumerate({"y": "candidate", "n": "other", "j": "artefact", "w": "unsure"}.items()):
+    for n, (key, label) in enumerate(
+        {"y": "candidate", "n": "other", "j": "artefact", "w": "unsure"}.items()
+    ):
         assert press(page, key) == numbers[n + 1], key
         saved(page)
         assert said(project)[-1] == (numbers[n], label, "ann", "")
@@ -225,7 +235,10 @@ def test_a_second_tab_sees_what_the_first_one_said_and_both_count(page, project,
 
 
 def test_two_people_at_once_and_where_they_differ(chrome, page, place, project, numbers):
-    with vetting(place / "vetted.yaml", "--user", "bob", "--data", str(place / "data")) as (address, _), person(chrome, address) as bob:
+    with (
+        vetting(place / "vetted.yaml", "--user", "bob", "--data", str(place / "data")) as (address, _),
+        person(chrome, address) as bob,
+    ):
         assert begin(page) == begin(bob) == numbers[0]
         press(page, "y")
         press(bob, "j")
@@ -241,7 +254,9 @@ def test_two_people_at_once_and_where_they_differ(chrome, page, place, project, 
         bob.screenshot(path=PICTURES / "people.png")
 
 
-def test_a_verdict_given_to_a_killed_server_is_called_unsaved_and_comes_with_the_next_one(chrome, place, project, numbers):
+def test_a_verdict_given_to_a_killed_server_is_called_unsaved_and_comes_with_the_next_one(
+    chrome, place, project, numbers
+):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -250,6 +265,7 @@ def test_a_verdict_given_to_a_killed_server_is_called_unsaved_and_comes_with_the
         context = chrome.new_context()
         page = context.new_page()
         page.goto(address)
+        page.wait_for_selector(".queue")
         begin(page)
         page.wait_for_function(f"() => ready.has({numbers[1]})")
         page.wait_for_timeout(1500)
@@ -278,7 +294,9 @@ def test_a_server_killed_at_any_moment_loses_no_verdict_that_it_called_saved(chr
             time.sleep(pause)
             running.kill()
             running.wait()
-            page.wait_for_function("() => /^saved|NOT SAVED/.test(document.querySelector('#unsaved').textContent)")
+            page.wait_for_function(
+                "() => /^saved|NOT SAVED/.test(document.querySelector('#unsaved').textContent)"
+            )
             kept = any(row[0] == number for row in said(project))
             if page.inner_text("#unsaved").startswith("saved"):
                 assert kept
@@ -294,7 +312,9 @@ def test_a_candidate_is_seen_without_scrolling(chrome, served, project, width, h
         begin(page)
         page.wait_for_timeout(700)
         page.screenshot(path=PICTURES / f"candidate_{width}.png")
-        assert page.evaluate("document.querySelector('main').scrollHeight <= document.querySelector('main').clientHeight")
+        assert page.evaluate(
+            "document.querySelector('main').scrollHeight <= document.querySelector('main').clientHeight"
+        )
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         for place in page.locator(".scene:not(.unseen) .panel").all():
             box = place.bounding_box()
@@ -318,7 +338,11 @@ def test_contrast_and_names_for_those_who_cannot_see_well(page, project, numbers
         if "candidate" in path:
             page.wait_for_selector(SHOWN)
         told = Axe().run(page).response["violations"]
-        serious = [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in told if one["impact"] in {"serious", "critical"}]
+        serious = [
+            (one["id"], [node["html"][:120] for node in one["nodes"]])
+            for one in told
+            if one["impact"] in {"serious", "critical"}
+        ]
         assert serious == [], path
 
 

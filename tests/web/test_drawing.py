@@ -34,7 +34,14 @@ def models(told, kind):
 
 def series(**options):
     curve = Curve("R", X, 100.0 + X, np.full(50, 2.0), flags=X > 45, colour="band r")
-    return Series("light curve", Axis("time", "d", "time"), Axis("flux", "uJy"), [curve], [Mark("line", x=10.0)], **options)
+    return Series(
+        "light curve",
+        Axis("time", "d", "time"),
+        Axis("flux", "uJy"),
+        [curve],
+        [Mark("line", x=10.0)],
+        **options,
+    )
 
 
 def test_a_figure_is_json_for_the_element_it_was_made_for():
@@ -95,7 +102,9 @@ def test_uneven_cells_are_where_they_belong():
 
 def test_colours_of_a_map_begin_and_end_as_it_says():
     values = np.linspace(-2.0, 8.0, 100).reshape(10, 10)
-    (mapper, *_) = models(drawn(Heatmap("", Axis("x"), Axis("y"), values, stretch="symmetric"), "x"), "LinearColorMapper")
+    (mapper, *_) = models(
+        drawn(Heatmap("", Axis("x"), Axis("y"), values, stretch="symmetric"), "x"), "LinearColorMapper"
+    )
     assert mapper["low"] == -mapper["high"]
     limited = Heatmap("", Axis("x"), Axis("y"), values, value=Axis("S/N", limits=(-5.0, 5.0)))
     told = drawn(limited, "x")
@@ -107,7 +116,9 @@ def test_colours_of_a_map_begin_and_end_as_it_says():
 def test_a_film_has_all_its_images_marks_and_masks():
     images = np.arange(3 * 4 * 5.0).reshape(3, 4, 5)
     marks = [[Mark("point", x=1.0, y=2.0)], [], [Mark("box", x=0.0, x_end=2.0, y=1.0, y_end=3.0)]]
-    told = drawn(ImageStack("film", images, ["a", "b", "c"], marks=marks, masks={"hot": images > 50}, start=1), "x")
+    told = drawn(
+        ImageStack("film", images, ["a", "b", "c"], marks=marks, masks={"hot": images > 50}, start=1), "x"
+    )
     assert told["kind"] == "imagestack"
     assert (told["labels"], told["start"]) == (["a", "b", "c"], 1)
     named = {one.get("name"): one for one in models(told, "ColumnDataSource")}
@@ -125,7 +136,9 @@ def test_curves_of_every_style_and_marks_of_every_kind_are_drawn(style):
         Mark("span", x=1.0, x_end=2.0), Mark("span", y=1.0, y_end=2.0), Mark("point", x=1.0, y=1.0),
         Mark("box", x=1.0, x_end=2.0, y=1.0, y_end=2.0),
     ]  # fmt: skip
-    told = drawn(Series("", Axis("x"), Axis("y", scale="log"), [Curve("c", X, X + 1, style=style)], marks), "x")
+    told = drawn(
+        Series("", Axis("x"), Axis("y", scale="log"), [Curve("c", X, X + 1, style=style)], marks), "x"
+    )
     assert len(models(told, "BoxAnnotation")) >= 3
     assert len(models(told, "Span")) == 2
     glyph = {"points": "Scatter", "line": "Line", "steps": "Step", "bars": "VBar"}[style]

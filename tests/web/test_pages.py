@@ -35,8 +35,14 @@ def test_a_verdict_is_a_row_with_who_when_and_what_about_and_none_replaces_anoth
     second = judge(ann, numbers[0], "artefact", before=first).json()["saved"]
     assert second > first
     given = project.verdicts()
-    assert given[["verdict", "user", "note"]].to_numpy().tolist() == [["candidate", "ann", "fast #rise"], ["artefact", "ann", ""]]
-    assert given["digest"].tolist() == [project.detections(simulated=True).set_index("id").loc[numbers[0], "digest"]] * 2
+    assert given[["verdict", "user", "note"]].to_numpy().tolist() == [
+        ["candidate", "ann", "fast #rise"],
+        ["artefact", "ann", ""],
+    ]
+    assert (
+        given["digest"].tolist()
+        == [project.detections(simulated=True).set_index("id").loc[numbers[0], "digest"]] * 2
+    )
     told = data(ann, numbers[0])
     assert told["mine"] == {"label": "artefact", "note": ""}
     assert told["before"] == second
@@ -81,7 +87,9 @@ def test_taking_a_verdict_back_makes_the_candidate_open_again(project, numbers):
 
 def test_verdicts_of_the_page_go_through_a_file_and_back(project, numbers, tmp_path):
     ann = client(project)
-    for n, (number, label) in enumerate(zip(numbers, ("candidate", "other", "artefact", "unsure", "withdrawn"), strict=False)):
+    for n, (number, label) in enumerate(
+        zip(numbers, ("candidate", "other", "artefact", "unsure", "withdrawn"), strict=False)
+    ):
         judge(ann, number, label, note=f"=cmd() {n}")
     first, second = tmp_path / "first.csv", tmp_path / "second.csv"
     assert export_verdicts(project, first) == 5
@@ -114,7 +122,11 @@ def test_what_was_said_under_other_settings_is_shown_and_not_counted_as_said(pro
     assert told["inherited"] == [{"label": "candidate", "note": "seen before"}]
     assert told["mine"] is None
     assert "under other settings" in told["html"]
-    others = [number for number in numbers if project.detection(number).source_id != project.detection(numbers[0]).source_id]
+    others = [
+        number
+        for number in numbers
+        if project.detection(number).source_id != project.detection(numbers[0]).source_id
+    ]
     assert data(client(project), others[0])["inherited"] == []
 
 
@@ -126,7 +138,9 @@ def test_a_verdict_on_an_injected_event_is_inherited_by_nothing(project, numbers
     with project.session() as session, session.begin():
         row = project.detection(real)
         session.execute(
-            text("UPDATE classification SET detection_id = NULL, kind = :k, start_mjd = :a, end_mjd = :b, ra = NULL"),
+            text(
+                "UPDATE classification SET detection_id = NULL, kind = :k, start_mjd = :a, end_mjd = :b, ra = NULL"
+            ),
             {"k": row.kind, "a": row.start_mjd, "b": row.end_mjd},
         )
     assert data(client(project), real)["inherited"] == []
@@ -137,12 +151,18 @@ def test_blind_nothing_tells_an_injected_event_until_it_is_judged(project, numbe
     assert open_eyes.get(f"/data/candidate/{injected[0]}").status_code == 404
     assert judge(open_eyes, injected[0], "candidate").status_code == 400
     before = data(blind, injected[0])
-    words = before["html"] + blind.get(f"/data/metadata/{injected[0]}").text + blind.get(f"/candidate/{injected[0]}").text
+    words = (
+        before["html"]
+        + blind.get(f"/data/metadata/{injected[0]}").text
+        + blind.get(f"/candidate/{injected[0]}").text
+    )
     assert "inject" not in words.lower()
     assert "inject" not in str(before["figures"]).lower()
     assert "simulated" not in before["html"]
     real = data(blind, numbers[0])
-    assert [set(figure or ()) for figure in real["figures"]] == [set(figure or ()) for figure in before["figures"]]
+    assert [set(figure or ()) for figure in real["figures"]] == [
+        set(figure or ()) for figure in before["figures"]
+    ]
     judge(blind, injected[0], "candidate")
     after = data(blind, injected[0])["html"]
     assert "injected" in after
@@ -206,7 +226,9 @@ def test_a_picture_is_drawn_anew_as_magnitudes_and_folded(project, numbers):
     assert ann.get("/data/figure/987654/0").status_code == 404
 
 
-def test_a_database_that_does_not_answer_is_said_and_the_verdict_is_not_called_saved(project, numbers, monkeypatch):
+def test_a_database_that_does_not_answer_is_said_and_the_verdict_is_not_called_saved(
+    project, numbers, monkeypatch
+):
     from sqlalchemy.exc import OperationalError
 
     def gone(*_, **__):

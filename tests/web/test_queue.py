@@ -91,7 +91,13 @@ def test_judged_is_told_by_the_last_word_of_each_person(project, numbers):
 
 @pytest.mark.parametrize(
     "asked",
-    [Filter(), Filter(judged="all", kind="flare"), Filter(snr=6.5), Filter(faint=16.0, bright=13.7), Filter(judged="candidate")],
+    [
+        Filter(),
+        Filter(judged="all", kind="flare"),
+        Filter(snr=6.5),
+        Filter(faint=16.0, bright=13.7),
+        Filter(judged="candidate"),
+    ],
     ids=lambda asked: asked.address or "all",
 )
 def test_the_number_beside_each_filter_is_that_of_what_it_leads_to(project, numbers, asked):
@@ -101,8 +107,12 @@ def test_the_number_beside_each_filter_is_that_of_what_it_leads_to(project, numb
     assert told["judged"]
     for entries in told.values():
         for value, _, number, leads in entries:
-            chosen = value and getattr(asked, "class_" if leads.class_ != asked.class_ else "kind", None) == value
-            off = leads.snr is None and asked.snr is not None or leads.faint is None and asked.faint is not None
+            chosen = (
+                value and getattr(asked, "class_" if leads.class_ != asked.class_ else "kind", None) == value
+            )
+            off = (leads.snr is None and asked.snr is not None) or (
+                leads.faint is None and asked.faint is not None
+            )
             if not chosen and not off:
                 assert number == len(pages(project, leads, rows=100)), leads.address
 
@@ -131,7 +141,9 @@ def test_what_cannot_be_asked_is_refused(given, told):
         Filter.read(given)
 
 
-@pytest.mark.parametrize("after", ["x", "1", "1,", ",1", "1,x", "nan,1", "1,99999999999999999999", "1,1 OR true"])
+@pytest.mark.parametrize(
+    "after", ["x", "1", "1,", ",1", "1,x", "nan,1", "1,99999999999999999999", "1,1 OR true"]
+)
 def test_a_place_that_no_page_gave_is_refused(project, after):
     with pytest.raises(DataError, match="not where a page"):
         page(project, ANN, Filter(after=after))

@@ -12,7 +12,13 @@ PAGES = ("/", "/people", "/source?name=star_01", "/data/ahead", "/data/end")
 
 def test_without_the_token_nothing_is_shown(project, numbers):
     stranger = client(project, entered=False)
-    for path in (*PAGES, f"/candidate/{numbers[0]}", f"/data/candidate/{numbers[0]}", "/static/vet.js", "/bokeh/bokeh.min.js"):
+    for path in (
+        *PAGES,
+        f"/candidate/{numbers[0]}",
+        f"/data/candidate/{numbers[0]}",
+        "/static/vet.js",
+        "/bokeh/bokeh.min.js",
+    ):
         answer = stranger.get(path)
         assert answer.status_code == 403, path
         assert "star_" not in answer.text
@@ -33,11 +39,11 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_do_not_get(proj
 
 def test_the_first_page_leads_to_this_server_only(project):
     visitor = client(project, entered=False)
-    for path in ("//elsewhere.org/", "/\"><script>x</script>", "/source?name=%22%3E%3Cscript%3E"):
+    for path in ("//elsewhere.org/", '/"><script>x</script>', "/source?name=%22%3E%3Cscript%3E"):
         joined = f"{path}{'&' if '?' in path else '?'}token={visitor.keys.token}"
         answer = visitor.get(f"http://127.0.0.1:{PORT}{joined}")
         assert "<script>" not in answer.text
-        assert 'url=//' not in answer.text
+        assert "url=//" not in answer.text
 
 
 def test_every_answer_forbids_what_is_from_outside_and_tells_nobody_where_one_came_from(project, numbers):
@@ -70,7 +76,9 @@ def test_no_other_page_can_judge(project, numbers, wrong):
     assert project.verdicts().empty
 
 
-@pytest.mark.parametrize("host", ["evil.org", f"evil.org:{PORT}", f"127.0.0.1:{PORT + 1}", f"127.0.0.1:{PORT}.evil.org", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.org", f"evil.org:{PORT}", f"127.0.0.1:{PORT + 1}", f"127.0.0.1:{PORT}.evil.org", ""]
+)
 def test_another_name_for_this_machine_is_refused(project, host):
     visitor = client(project)
     assert visitor.get("/", headers={"host": host}).status_code == 421
@@ -98,7 +106,11 @@ def test_only_the_files_of_the_page_are_served(project, path):
 )  # fmt: skip
 def test_what_is_no_verdict_is_refused(project, given):
     visitor = client(project)
-    headers = {"origin": f"http://127.0.0.1:{PORT}", "x-vo-csrf": visitor.keys.csrf, "content-type": "application/json"}
+    headers = {
+        "origin": f"http://127.0.0.1:{PORT}",
+        "x-vo-csrf": visitor.keys.csrf,
+        "content-type": "application/json",
+    }
     assert visitor.post("/verdict", content=given, headers=headers).status_code == 400
     assert project.verdicts().empty
 
@@ -164,5 +176,7 @@ def test_the_server_listens_on_this_machine_only(project, place):
     from support.vetting import vetting
 
     with vetting(place / "vetted.yaml", "--user", "ann", "--data", str(place / "data")) as (_, running):
-        listening = [one.laddr.ip for one in psutil.Process(running.pid).net_connections() if one.status == "LISTEN"]
+        listening = [
+            one.laddr.ip for one in psutil.Process(running.pid).net_connections() if one.status == "LISTEN"
+        ]
     assert listening == ["127.0.0.1"]

@@ -44,7 +44,9 @@ def test_the_commands_of_the_manual_do_what_it_says(flares, project, monkeypatch
             cookie = answer.headers["set-cookie"].split(";")[0]
             leads = re.search(r'href="([^"]*)"', answer.read().decode())[1]
         base = re.match(r"http://[^/]*", address)[0]
-        with urllib.request.urlopen(urllib.request.Request(base + leads, headers={"cookie": cookie})) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(base + leads, headers={"cookie": cookie})
+        ) as answer:
             page = answer.read().decode()
     assert ("star_1" if "--source" in words else "in the queue") in page
     assert ("blind" in page) == ("--simulated" in words)
@@ -117,6 +119,8 @@ def test_nothing_of_the_page_is_loaded_before_it_is_asked_for():
 
 
 def test_without_the_extra_the_command_says_what_to_install(place, monkeypatch, capsys):
-    monkeypatch.setattr("virtualobserver.cli.vet.find_spec", lambda name: None if name == "uvicorn" else object())
+    monkeypatch.setattr(
+        "virtualobserver.cli.vet.find_spec", lambda name: None if name == "uvicorn" else object()
+    )
     assert main(["vet", str(place / "vetted.yaml"), "--data", str(place / "data")]) == 2
     assert "virtualobserver[web]" in capsys.readouterr().err

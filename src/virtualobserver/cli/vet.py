@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command("vet")(vet)
@@ -44,7 +45,9 @@ def vet(
     ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="DIR", help="Folder of the report; default results/CandidateReport/NAME."),
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="Folder of the report; default results/CandidateReport/NAME."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     overrides: Set = None,
@@ -66,7 +69,9 @@ def vet(
 
             folder = out or Path("results") / "CandidateReport" / project.name
             if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise typer.BadParameter(f"{folder} is there already; --force replaces it", param_hint="--out")
+                raise typer.BadParameter(
+                    f"{folder} is there already; --force replaces it", param_hint="--out"
+                )
             number = write_report(project, folder, simulated=simulated)
             typer.echo(f"{counted(number, 'judged detection')} in {folder / 'index.html'}")
             return

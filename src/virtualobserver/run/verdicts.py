@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
-__all__ = ["COLUMNS", "export_verdicts", "give_verdict", "give_verdict_once", "import_verdicts", "verdicts", "who"]
+__all__ = [
+    "COLUMNS",
+    "export_verdicts",
+    "give_verdict",
+    "give_verdict_once",
+    "import_verdicts",
+    "verdicts",
+    "who",
+]
 
 COLUMNS: Final = (
     "detection", "verdict", "user", "note", "created", "digest", "source", "analysis", "kind", "start_mjd", "end_mjd",
@@ -99,13 +107,15 @@ def give_verdict_once(
     values = {"id": detection, "user": given.user}
     with project.session() as session, session.begin():
         # one asker at a time: the second try may come while the first is being written
-        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :id))"), {"name": given.user, "id": detection})
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :id))"),
+            {"name": given.user, "id": detection},
+        )
         there = session.execute(last, values).one_or_none()
         if there is None or there.id <= after or (there.label, there.note) != (given.verdict, given.note):
             _add(session, project, [given])
             there = session.execute(last, values).one()
-        number = int(there.id)
-    return number
+    return int(there.id)
 
 
 def export_verdicts(project: Opened, path: Path) -> int:

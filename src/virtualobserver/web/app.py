@@ -14,7 +14,13 @@ import jinja2
 from sqlalchemy.exc import DBAPIError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
 from starlette.routing import Route
 
 from virtualobserver.conventions import VERDICTS
@@ -67,7 +73,7 @@ def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
     """
     desk = _Desk(project, viewer, keys)
     routes = [
-        Route("/", _page(desk.queue)),
+        Route("/", _page(desk.listing)),
         Route("/candidate/{number:int}", _page(desk.candidate)),
         Route("/source", _page(desk.source)),
         Route("/people", _page(desk.people)),
@@ -85,14 +91,20 @@ def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
 
 def _files() -> dict[str, Path]:
     """Return the files that are served, each by its address; no address is ever taken for a path."""
-    ours = {f"/static/{path.name}": path for path in (_HERE / "static").iterdir() if path.suffix in {".js", ".css", ".svg"}}
+    ours = {
+        f"/static/{path.name}": path
+        for path in (_HERE / "static").iterdir()
+        if path.suffix in {".js", ".css", ".svg"}
+    }
     asked_unasked = {"/favicon.ico": _HERE / "static" / "icon.svg"}  # by browsers
     return ours | asked_unasked | {"/bokeh/bokeh.min.js": scripts_folder() / "bokeh.min.js"}
 
 
 def _file(path: Path) -> Callable[[Request], Any]:
     async def answer(_: Request) -> Response:
-        return FileResponse(path, headers={"Cache-Control": _YEAR if path.name.startswith("bokeh") else "no-cache"})
+        return FileResponse(
+            path, headers={"Cache-Control": _YEAR if path.name.startswith("bokeh") else "no-cache"}
+        )
 
     return answer
 
@@ -114,7 +126,9 @@ def _page(make: Callable[[Request], Response]) -> Callable[[Request], Any]:
 
 
 async def _broken(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(f"The server could not do this: {type(error).__name__}. Its terminal says more.", status_code=500)
+    return PlainTextResponse(
+        f"The server could not do this: {type(error).__name__}. Its terminal says more.", status_code=500
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ class _Desk:
         return Pictures(self.project)
 
     @cached_property
-    def _counted(self) -> dict[str, tuple[float, Any]]:
+    def _counted(self) -> dict[str, tuple[float, dict[str, Any]]]:
         return {}
 
     @cached_property
@@ -151,12 +165,13 @@ class _Desk:
 
     def _words(self, analysis: str) -> Mapping[str, str]:
         """Return what an analysis calls the verdicts."""
-        own = next((s.instance.verdicts for s in self.project.steps if s.kind == "analyse" and s.plugin == analysis), {})
+        searches = {step.plugin: step.instance for step in self.project.steps if step.kind == "analyse"}
+        own: Mapping[str, str] = searches[analysis].verdicts if analysis in searches else {}
         return {**_WORDS, **own}
 
     # -- pages ------------------------------------------------------------------------------------------------
 
-    def queue(self, request: Request) -> Response:
+    def listing(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
         rows, after = queue.page(self.project, self.viewer, asked)
         counts = self._counts(asked)
@@ -177,7 +192,14 @@ class _Desk:
         rows = siblings(self.project, self.viewer, source.id)
         panels, figures = self.pictures.of_source(source)
         return HTMLResponse(
-            self._html("source.html", source=source, rows=rows, panels=panels, figures=f"[{', '.join(figures)}]", **_split(panels))
+            self._html(
+                "source.html",
+                source=source,
+                rows=rows,
+                panels=panels,
+                figures=f"[{', '.join(figures)}]",
+                **_split(panels),
+            )
         )
 
     def people(self, request: Request) -> Response:
@@ -194,7 +216,9 @@ class _Desk:
 
     def candidate_data(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        figures = self.pictures.figures(one.number, told=bool(one.injected))  # JSON already: put together as text
+        figures = self.pictures.figures(
+            one.number, told=bool(one.injected)
+        )  # JSON already: put together as text
         told = {
             "id": one.number, "source": one.row["source"], "html": self._candidate_html(one),
             "before": max([said["id"] for said in one.said if said["user"] == self.viewer.user], default=0),
@@ -218,7 +242,9 @@ class _Desk:
         one = candidate(self.project, self.viewer, number)
         view = _view(request.query_params)
         try:
-            return Response(self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json")
+            return Response(
+                self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json"
+            )
         except IndexError:
             msg = f"detection {number} has no panel {n}"
             raise Absent(msg) from None
@@ -266,13 +292,13 @@ class _Desk:
 
     def _counts(self, asked: queue.Filter) -> dict[str, Any]:
         key = asked.but().address
-        then, counted = self._counted.get(key, (0.0, None))
-        if counted is None or time.monotonic() - then > _FRESH:
-            counted = queue.counts(self.project, self.viewer, asked)
+        then, told = self._counted.get(key, (0.0, {}))
+        if not told or time.monotonic() - then > _FRESH:
+            told = queue.counts(self.project, self.viewer, asked)
             if len(self._counted) > _MOST_COUNTED:
                 self._counted.clear()
-            self._counted[key] = (time.monotonic(), counted)
-        return counted
+            self._counted[key] = (time.monotonic(), told)
+        return told
 
 
 _MOST_COUNTED: Final = 100
@@ -280,8 +306,12 @@ _MOST_COUNTED: Final = 100
 
 
 def _split(panels: Sequence[Panel]) -> RecordDict:
-    """Return the panels that are tables, without what the page says anyhow, and the others with their places among all."""
-    tables = [replace(one, rows=[row for row in one.rows if row[0] not in _SAID]) for one in panels if isinstance(one, Facts)]
+    """Return the panels that are tables, without what the page says anyhow, and the others with their places."""
+    tables = [
+        replace(one, rows=[row for row in one.rows if row[0] not in _SAID])
+        for one in panels
+        if isinstance(one, Facts)
+    ]
     return {
         "facts": [one for one in tables if one.rows],
         "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],

@@ -54,7 +54,7 @@ def scripts_folder() -> Path:
     return Path(bokeh.__file__).parent / "server" / "static" / "js"
 
 
-def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()) -> RecordDict:  # noqa: B008 - frozen
+def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()) -> RecordDict:
     """Return a panel as Bokeh's script takes it.
 
     Parameters
@@ -67,8 +67,8 @@ def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()
     Returns
     -------
     dict
-        ``item`` for ``Bokeh.embed.embed_item``, ``kind`` of the panel, ``scales`` that y can have, ``folds`` whether it may
-        be folded, and of images ``limits``: name, lowest and highest value of each stretch.
+        ``item`` for ``Bokeh.embed.embed_item``, ``kind`` of the panel, ``scales`` that y can have, ``folds`` whether it
+        may be folded, and of images ``limits``: name, lowest and highest value of each stretch.
     """
     from bokeh.document import Document
 
@@ -84,7 +84,9 @@ def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()
     document = Document()
     document.add_root(figure)
     # what `bokeh.embed.json_item` returns, which goes through the figure three times
-    return told | {"item": {"target_id": target, "root_id": figure.id, "doc": document.to_json(deferred=False)}}
+    return told | {
+        "item": {"target_id": target, "root_id": figure.id, "doc": document.to_json(deferred=False)}
+    }
 
 
 def _figure(title: str, x: Axis, y: Axis, **options: Any) -> Figure:
@@ -179,9 +181,16 @@ def _curve(figure: Figure, curve: Curve, colour: str) -> None:
 
     rows = _thinned(curve.x, curve.y)
     x, y = curve.x[rows], curve.y[rows]
-    columns = {"x": x, "y": y, "text": [""] * len(x) if curve.text is None else [curve.text[n] for n in rows]}
+    columns: RecordDict = {
+        "x": x,
+        "y": y,
+        "text": [""] * len(x) if curve.text is None else [curve.text[n] for n in rows],
+    }
     shown = {"visible": not curve.hidden} | ({"legend_label": curve.label} if curve.label else {})
-    tips = [(figure.xaxis[0].axis_label or "x", "@x{0.[00000]}"), (figure.yaxis[0].axis_label or "y", "@y{0.[0000]}")]
+    tips = [
+        (figure.xaxis[0].axis_label or "x", "@x{0.[00000]}"),
+        (figure.yaxis[0].axis_label or "y", "@y{0.[0000]}"),
+    ]
     if curve.text is not None:
         tips.append(("", "@text"))
     bad = np.zeros(len(x), dtype=bool) if curve.flags is None else curve.flags[rows]
@@ -193,7 +202,9 @@ def _curve(figure: Figure, curve: Curve, colour: str) -> None:
         error = curve.y_error[rows]
         for which, tint in ((~bad, colour), (bad, FLAGGED)):
             some = which & np.isfinite(error)
-            figure.segment(x[some], (y - error)[some], x[some], (y + error)[some], color=tint, alpha=0.4, **shown)
+            figure.segment(
+                x[some], (y - error)[some], x[some], (y + error)[some], color=tint, alpha=0.4, **shown
+            )
     for which, look in (
         (~bad, {"fill_color": colour, "line_color": colour, "fill_alpha": 0.75}),
         (bad, {"fill_color": None, "line_color": FLAGGED}),
@@ -258,7 +269,7 @@ def _marks(figure: Figure, marks: Sequence[Mark]) -> None:
 
     for mark in marks:
         colour = role_colour(mark.colour, 0)
-        if mark.kind == "span" or mark.kind == "box":
+        if mark.kind in {"span", "box"}:
             figure.add_layout(
                 BoxAnnotation(
                     left=mark.x, right=mark.x_end, bottom=mark.y, top=mark.y_end, fill_color=colour, line_color=colour,
@@ -266,7 +277,9 @@ def _marks(figure: Figure, marks: Sequence[Mark]) -> None:
                 )
             )  # fmt: skip
         elif mark.kind == "point":
-            figure.scatter([mark.x], [mark.y], size=14, marker="circle", fill_color=None, line_color=colour, line_width=2)
+            figure.scatter(
+                [mark.x], [mark.y], size=14, marker="circle", fill_color=None, line_color=colour, line_width=2
+            )
         elif mark.x_end is not None:
             figure.segment([mark.x], [mark.y], [mark.x_end], [mark.y_end], color=colour, line_width=1.5)
         else:
@@ -307,7 +320,11 @@ def _heatmap(panel: Heatmap) -> tuple[Figure, list[Any]]:
     limits = _limits(values, panel.value.limits, panel.stretch)
     mapper = _mapper(limits[0], panel.stretch, images=False)
     glyph = _image(figure, values, extent, mapper)
-    tips = [(panel.x.label, "$x{0.[000]}"), (panel.y.label, "$y{0.[000]}"), (panel.value.label, "@image{0.[0000]}")]
+    tips = [
+        (panel.x.label, "$x{0.[000]}"),
+        (panel.y.label, "$y{0.[000]}"),
+        (panel.value.label, "@image{0.[0000]}"),
+    ]
     figure.add_tools(HoverTool(renderers=[glyph], tooltips=tips, visible=False))
     if panel.text is not None:
         _cell_texts(figure, panel)
@@ -371,7 +388,9 @@ def _mask(figure: Figure, panel: ImageStack, name: str, mask: Array, start: int)
     from bokeh.models import LinearColorMapper
 
     one = mask[start] if mask.ndim == 3 else mask
-    mapper = LinearColorMapper(palette=["#ff8c00"], low=0.5, high=1.0, low_color="rgba(0, 0, 0, 0)", nan_color="rgba(0, 0, 0, 0)")
+    mapper = LinearColorMapper(
+        palette=["#ff8c00"], low=0.5, high=1.0, low_color="rgba(0, 0, 0, 0)", nan_color="rgba(0, 0, 0, 0)"
+    )
     left, right, bottom, top = panel.extent
     figure.image(image=[_smaller(one[None].astype(np.float64))[0]], x=left, y=bottom, dw=right - left, dh=top - bottom,
                  color_mapper=mapper, alpha=0.6, visible=False, legend_label=name)  # fmt: skip
@@ -401,7 +420,9 @@ def _mapper(limits: Sequence[Any], stretch: str, *, images: bool) -> Any:
     if stretch == "asinh":
         steps = np.arcsinh(np.linspace(0, _SOFTENING, 256)) / np.arcsinh(_SOFTENING)
         palette = [palette[n] for n in np.rint(255 * steps).astype(int)]
-    return LinearColorMapper(palette=palette, low=limits[1], high=limits[2], nan_color="#dfe6ee", name="colours")
+    return LinearColorMapper(
+        palette=palette, low=limits[1], high=limits[2], nan_color="#dfe6ee", name="colours"
+    )
 
 
 _SOFTENING: Final = 10.0
@@ -414,10 +435,12 @@ def _limits(values: Array, given: tuple[float, float] | None, wanted: str) -> li
     if not good.size:
         return [("all", 0.0, 1.0)]
     parts = {"99.5 %": (1.0, 99.5), "98 %": (1.0, 98.0), "90 %": (5.0, 90.0), "all": (0.0, 100.0)}
-    found = {name: tuple(np.percentile(good, part)) for name, part in parts.items()}
-    found["faint"] = stretch(good, sky=True)
+    found: dict[str, tuple[float, float]] = {"faint": stretch(good, sky=True)}
+    for name, part in parts.items():
+        low, high = np.percentile(good, part)
+        found[name] = (float(low), float(high))
     first = {"zscale": "faint", "linear": "all", "asinh": "99.5 %", "symmetric": "99.5 %"}[wanted]
-    named = [(name, *map(float, found[name])) for name in dict.fromkeys([first, *found])]
+    named = [(name, *found[name]) for name in dict.fromkeys([first, *parts, "faint"])]
     if given is not None:
         named.insert(0, ("as measured", *given))
     if wanted == "symmetric" and given is None:

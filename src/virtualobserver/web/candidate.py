@@ -120,7 +120,9 @@ class Candidate:
         if row["score"] is not None:
             told.append(("score", f"{row['score']:.3g}"))
         if row["quality"]:
-            told.append(("flags", "; ".join(said for bit, said in FLAG_NAMES.items() if row["quality"] & bit)))
+            told.append(
+                ("flags", "; ".join(said for bit, said in FLAG_NAMES.items() if row["quality"] & bit))
+            )
         if row["known_as"]:
             told.append(("known as", row["known_as"]))
         if (row["props"] or {}).get("class") and self.injected is not None:
@@ -135,7 +137,10 @@ class Candidate:
         ra, dec = self.position
         place = quote(f"{ra:.6f} {dec:+.6f}")
         return [
-            ("SIMBAD", f"https://simbad.cds.unistra.fr/simbad/sim-coo?Coord={place}&Radius=30&Radius.unit=arcsec"),
+            (
+                "SIMBAD",
+                f"https://simbad.cds.unistra.fr/simbad/sim-coo?Coord={place}&Radius=30&Radius.unit=arcsec",
+            ),
             ("VizieR", f"https://vizier.cds.unistra.fr/viz-bin/VizieR?-c={place}&-c.rs=30"),
             ("Aladin", f"https://aladin.cds.unistra.fr/AladinLite/?target={place}&fov=0.08"),
         ]
@@ -216,7 +221,7 @@ def _last_words(said: Sequence[RecordDict]) -> list[RecordDict]:
 
 
 def _same(project: Opened, row: RecordDict, before: RecordDict) -> bool:
-    """Whether an earlier verdict is about this event, as the analysis tells while both are there, else by time and place."""
+    """Whether an earlier verdict is about this event: the analysis tells if both are there, else time and place do."""
     if before["start_mjd"] is None or before["end_mjd"] is None:
         return False
     if before["parameters"] is not None:
@@ -229,7 +234,11 @@ def _same(project: Opened, row: RecordDict, before: RecordDict) -> bool:
         return False
     places = [one[name] for one in (row, before) for name in ("ra", "dec")]
     apart = 0.0 if None in places else float(separation(*places)) * ARCSEC_PER_DEGREE
-    return row["start_mjd"] <= before["end_mjd"] and before["start_mjd"] <= row["end_mjd"] and apart <= _SAME_PLACE
+    return (
+        row["start_mjd"] <= before["end_mjd"]
+        and before["start_mjd"] <= row["end_mjd"]
+        and apart <= _SAME_PLACE
+    )
 
 
 def _event(row: RecordDict) -> Event:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from virtualobserver.config.log import get_logger
+from virtualobserver.data.curve_panels import default_panels
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import VirtualObserverError
-from virtualobserver.data.curve_panels import default_panels
 from virtualobserver.run.views.event_figures import detection_panels
 from virtualobserver.web.bokeh import View, drawn
 
@@ -59,7 +59,9 @@ class Pictures:
         """Return all pictures of a detection as JSON texts, in their order; of what are only facts ``null``."""
         with self._lock:
             panels = self._made(number, told)
-            return [] if isinstance(panels, str) else [self._figure(number, told, n) for n in range(len(panels))]
+            return (
+                [] if isinstance(panels, str) else [self._figure(number, told, n) for n in range(len(panels))]
+            )
 
     def figure(self, number: int, n: int, view: View, *, told: bool) -> str:
         """Return one picture of a detection as a JSON text, shown as asked for.
@@ -80,7 +82,10 @@ class Pictures:
             for step in self._project.steps:
                 if step.kind == "analyse" and not panels:
                     parts, aux = source.parts(step.instance), source.aux(step.instance)
-                    sheets = [step.instance.source_panels(some, aux, step.instance.settings) for some in parts.values()]
+                    sheets = [
+                        step.instance.source_panels(some, aux, step.instance.settings)
+                        for some in parts.values()
+                    ]
                     panels = [panel for sheet in sheets for some in sheet.values() for panel in some]
             if not panels:
                 panels = default_panels([one for one in source.handles() if one.info.role == "reduced"])

@@ -224,7 +224,9 @@ def page(project: Opened, viewer: Viewer, asked: Filter, *, rows: int = ROWS) ->
     return found[:rows], "" if more is None else f"{more['key']},{more['id']}"
 
 
-def ahead(project: Opened, viewer: Viewer, asked: Filter, number: int | None, *, rows: int = ROWS) -> list[int]:
+def ahead(
+    project: Opened, viewer: Viewer, asked: Filter, number: int | None, *, rows: int = ROWS
+) -> list[int]:
     """Return the numbers of the candidates that follow one in the queue, whether or not it is in it; the first if None.
 
     Raises
@@ -236,7 +238,7 @@ def ahead(project: Opened, viewer: Viewer, asked: Filter, number: int | None, *,
         key, _ = _key(asked)
         with project.session() as session:
             place = session.execute(
-                text(f"SELECT {key} FROM detection d JOIN source s ON s.id = d.source_id WHERE d.id = :id"),  # noqa: S608
+                text(f"SELECT {key} FROM detection d JOIN source s ON s.id = d.source_id WHERE d.id = :id"),
                 {"id": number},
             ).scalar()
         if place is None:
@@ -248,11 +250,13 @@ def ahead(project: Opened, viewer: Viewer, asked: Filter, number: int | None, *,
 
 
 def counts(project: Opened, viewer: Viewer, asked: Filter) -> dict[str, list[tuple[str, str, int, Filter]]]:
-    """Return for each part of a filter what it may be: its value, its name, how many there are, the filter that asks so.
+    """Return for each part of a filter what it may be: its value, its name, how many there are, what asks for it.
 
     Each part counts what the other parts let through. The part ``total`` has one entry, what the filter lets through.
     """
-    conditions, values = _conditions(Filter(source=asked.source, tag=asked.tag, judged="all"))  # the rest is counted
+    conditions, values = _conditions(
+        Filter(source=asked.source, tag=asked.tag, judged="all")
+    )  # the rest is counted
     snr = _edges(SNR_STEPS, asked.snr)
     mag = _edges(MAG_STEPS, asked.bright, asked.faint)
     cells = _ask(
@@ -271,7 +275,7 @@ def counts(project: Opened, viewer: Viewer, asked: Filter) -> dict[str, list[tup
 
 @dataclass(frozen=True)
 class _Cells:
-    """Numbers of candidates by everything that a filter may ask for, and the borders of the steps in S/N and magnitude."""
+    """Numbers of candidates by all that a filter may ask for, and the borders of the steps in S/N and magnitude."""
 
     rows: Sequence[Record]
     snr: Sequence[float]
@@ -289,7 +293,9 @@ class _Cells:
             wanted = _value(asked, name)
             return lambda row: wanted in ("", row[name])
         if name == "judged":
-            state = _STATE.get(asked.judged, lambda mine, _: mine == asked.judged)
+            state = _STATE.get(asked.judged)
+            if state is None:
+                return lambda row: bool(row["mine"] == asked.judged)
             return lambda row: state(row["mine"], row["theirs"])
         if name == "snr":
             least = 0 if asked.snr is None else self.snr.index(asked.snr) + 1
@@ -310,10 +316,12 @@ def _told(asked: Filter, cells: _Cells) -> dict[str, list[tuple[str, str, int, F
         chosen = _value(asked, name)
         known = sorted({value for value in numbers if value} | ({chosen} if chosen else set()))
         told[name] = [
-            (value, value, numbers[value], asked.but(**{field: "" if value == chosen else value})) for value in known
+            (value, value, numbers[value], asked.but(**{field: "" if value == chosen else value}))
+            for value in known
         ]
     told["judged"] = [
-        (key, said, _total(cells.passing(asked.but(judged=key))), asked.but(judged=key)) for key, said in JUDGED.items()
+        (key, said, _total(cells.passing(asked.but(judged=key))), asked.but(judged=key))
+        for key, said in JUDGED.items()
     ]
     told["snr"] = [
         (f"{edge:g}", f"≥ {edge:g}", _total(cells.passing(asked.but(snr=edge))),
@@ -348,13 +356,19 @@ def _conditions(asked: Filter) -> tuple[str, RecordDict]:
                          ("class_", _CLASS), ("data", _DATA)):  # fmt: skip
         if value := getattr(asked, name):
             told.append((f"{column} = :{name}", {name: value}))
-    for name, condition in (("snr", "abs(d.snr) >= :snr"), ("bright", "s.mag >= :bright"), ("faint", "s.mag < :faint")):
+    for name, condition in (
+        ("snr", "abs(d.snr) >= :snr"),
+        ("bright", "s.mag >= :bright"),
+        ("faint", "s.mag < :faint"),
+    ):
         if (number := getattr(asked, name)) is not None:
             told.append((condition, {name: number}))
     if asked.source:
         told.append(("starts_with(s.name, :source)", {"source": asked.source}))
     if asked.tag:
-        told.append(("regexp_split_to_array(mine.note, '[\\s,;]+') @> ARRAY['#' || :tag]", {"tag": asked.tag}))
+        told.append(
+            ("regexp_split_to_array(mine.note, '[\\s,;]+') @> ARRAY['#' || :tag]", {"tag": asked.tag})
+        )
     if asked.judged != "all":
         label = {} if asked.judged in _STATE_SQL else {"label": asked.judged}
         told.append((_STATE_SQL.get(asked.judged, "mine.label = :label"), label))
@@ -369,8 +383,9 @@ def _ask(project: Opened, viewer: Viewer, query: str, values: Record) -> list[Re
     bound = {"project": project.id, "me": viewer.user, "blind": viewer.blind, **values}
     bound |= {} if alone is None else {"alone": alone}
     with project.session() as session:
-        # translating the query to machine code takes longer than the query
-        session.execute(text("SET LOCAL jit = off"))
+        # translating the query to machine code takes longer than the query, and how many were judged cannot be guessed:
+        # where few are expected, each candidate would be compared with each verdict
+        session.execute(text("SET LOCAL jit = off; SET LOCAL enable_nestloop = off"))
         return [dict(row) for row in session.execute(text(begin + query), bound).mappings()]
 
 

@@ -68,17 +68,24 @@ def write_report(project: Project, folder: Path, *, simulated: bool = False) -> 
     for number in numbers:
         one = candidate(project, Viewer("", blind=simulated), number)
         rows.append(_row(one))
-        shown = {"one": one, "row": rows[-1], "near": neighbours(project, one), "without": _picture(project, number, inside)}
+        shown = {
+            "one": one,
+            "row": rows[-1],
+            "near": neighbours(project, one),
+            "without": _picture(project, number, inside),
+        }
         page = pages.get_template("candidate.html").render(project=project.name, **shown)
         write_bytes(inside / f"{number}.html", page.encode())
     for path in inside.iterdir():
         if _OURS.fullmatch(path.name) and int(path.stem) not in set(numbers):
             path.unlink()
     export_verdicts(project, folder / "verdicts.csv")
+    real = [row for row in rows if not row["injected"]]
     index = pages.get_template("index.html").render(
-        project=project.name, description=project.settings.description, rows=[row for row in rows if not row["injected"]],
-        injected=[row for row in rows if row["injected"]], tally=Counter(row["verdict"] for row in rows if not row["injected"]),
-        people=reviewers(project).to_dict("records") if simulated else [], written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        project=project.name, description=project.settings.description, rows=real,
+        injected=[row for row in rows if row["injected"]], tally=Counter(row["verdict"] for row in real),
+        people=reviewers(project).to_dict("records") if simulated else [],
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
     write_bytes(folder / "index.html", index.encode())
     write_bytes(folder / "report.css", (_HERE / "pages" / "report" / "report.css").read_bytes())

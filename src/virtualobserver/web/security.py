@@ -28,8 +28,8 @@ POLICY: Final = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'nonce-{nonce}'; style-src-attr 'none'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Pictures draw icons from ``data:`` and are saved as ``blob:``; their style sheets, which a script makes, carry a nonce
-that is new for each server. No script is allowed but files of this server, and no code from text."""
+"""Pictures draw icons from ``data:`` and are saved as ``blob:``; their style sheets, which a script makes, carry a
+nonce that is new for each server. No script is allowed but files of this server, and no code from text."""
 
 _HEADERS: Final = (
     (b"referrer-policy", b"no-referrer"),
@@ -96,7 +96,9 @@ class Doorkeeper:
             return
         if scope["type"] != "http":  # pages open no other connections
             return
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]
+        }
         sending = self._guarded(send)
         if headers.get("host", "") not in self.keys.hosts:
             await _say(sending, 421, "This server answers to its own address only.")
@@ -115,7 +117,11 @@ class Doorkeeper:
             return
         cookie = f"{self.keys.cookie_name}={self.keys.cookie}; HttpOnly; SameSite=Strict; Path=/"
         # not a redirection: a cookie that is strict does not follow one that began on another page
-        rest = [(name, word) for name, word in parse_qsl(scope["query_string"].decode("latin-1")) if name != "token"]
+        rest = [
+            (name, word)
+            for name, word in parse_qsl(scope["query_string"].decode("latin-1"))
+            if name != "token"
+        ]
         to = quote(scope["path"]) + (f"?{urlencode(rest)}" if rest else "")
         page = _ENTER.format(to=escape(to if to.startswith("/") and not to.startswith("//") else "/"))
         await _say(send, 200, page, [(b"set-cookie", cookie.encode())], kind="text/html")
@@ -169,9 +175,17 @@ def _bounded(receive: Receive) -> Receive:
 
 
 async def _say(
-    send: Send, status: int, words: str, headers: Iterable[tuple[bytes, bytes]] = (), *, kind: str = "text/plain"
+    send: Send,
+    status: int,
+    words: str,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+    *,
+    kind: str = "text/plain",
 ) -> None:
     body = words.encode()
-    start = [(b"content-type", f"{kind}; charset=utf-8".encode()), (b"content-length", str(len(body)).encode())]
+    start = [
+        (b"content-type", f"{kind}; charset=utf-8".encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
     await send({"type": "http.response.start", "status": status, "headers": [*start, *headers]})
     await send({"type": "http.response.body", "body": body})

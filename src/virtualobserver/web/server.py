@@ -21,7 +21,9 @@ AT_ONCE: Final = 48
 """Requests and connections at a time: more than a few tabs have; those beyond are told to come again."""
 
 
-def serve(project: Project, viewer: Viewer, *, port: int = 0, when_up: Callable[[Keys], None] = lambda _: None) -> None:
+def serve(
+    project: Project, viewer: Viewer, *, port: int = 0, when_up: Callable[[Keys], None] = lambda _: None
+) -> None:
     """Serve the candidates of a project on the loopback interface, until the process is interrupted.
 
     Parameters

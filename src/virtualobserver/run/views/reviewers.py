@@ -55,8 +55,8 @@ def reviewers(project: Opened, by: Sequence[str] = ("kind",)) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``user``, the groups, ``judged``, ``accepted`` (as candidates), ``flagged`` (to be looked at again), ``efficiency``
-        with ``low`` and ``high``, Wilson's interval of one standard deviation.
+        ``user``, the groups, ``judged``, ``accepted`` (as candidates), ``flagged`` (to be looked at again),
+        ``efficiency`` with ``low`` and ``high``, Wilson's interval of one standard deviation.
     """
     with project.session() as session:
         said = read_frame(session, _INJECTED, {"project": project.id})
@@ -64,7 +64,9 @@ def reviewers(project: Opened, by: Sequence[str] = ("kind",)) -> pd.DataFrame:
     columns = ["user", *by]
     if "snr" in by:
         names = [f"{low:g} to {high:g}" for low, high in pairwise(SNR_BORDERS)]
-        said = said.assign(snr=pd.cut(said["snr"].abs().astype(float), SNR_BORDERS, right=False, labels=names))
+        said = said.assign(
+            snr=pd.cut(said["snr"].abs().astype(float), SNR_BORDERS, right=False, labels=names)
+        )
     table = (
         said.assign(accepted=said["label"] == "candidate", flagged=said["label"] == "unsure")
         .groupby(columns, sort=True, observed=True)
