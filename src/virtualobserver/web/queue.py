@@ -26,7 +26,7 @@ JUDGED: Final[Mapping[str, str]] = {
     "mine": "by me",
     **{label: f"by me: {label}" for label in VERDICTS if label != WITHDRAWN},
     "others": "by others",
-    "all": "or not",
+    "all": "or not at all",
 }
 """What may be asked of the verdicts on a candidate, and how a page says it."""
 
@@ -53,7 +53,7 @@ _LONGEST: Final = 200  # characters of a value in an address
 # What was made under the current configurations, once for each task; then what I, and what others, last said.
 _WITH = """
 WITH part AS MATERIALIZED (
-  SELECT t.id, {survey} AS survey, (SELECT r.props->>'class' FROM properties r WHERE r.task_id = t.id LIMIT 1) AS class
+  SELECT t.id, {survey} AS survey, {of_class} AS class
   FROM configuration c
   JOIN task t ON t.step = c.step AND t.digest = c.digest
   JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
@@ -67,19 +67,34 @@ mine AS MATERIALIZED (
 theirs AS MATERIALIZED (
   SELECT DISTINCT detection_id FROM said WHERE "user" <> :me AND label <> 'withdrawn')
 """
-_FROM = """
-FROM part JOIN detection d ON d.task_id = part.id
-JOIN source s ON s.id = d.source_id
-LEFT JOIN mine ON mine.detection_id = d.id
-LEFT JOIN theirs ON theirs.detection_id = d.id
-WHERE (:blind OR d.injection_id IS NULL)"""
+_JOINS: Final[Mapping[str, str]] = {
+    "s": " JOIN source s ON s.id = d.source_id",
+    "mine": " LEFT JOIN mine ON mine.detection_id = d.id",
+    "theirs": " LEFT JOIN theirs ON theirs.detection_id = d.id",
+}
+_SEEN: Final = "(:blind OR d.injection_id IS NULL)"
 # of several surveys that of the first product that was searched
 _SURVEY = """
   coalesce((SELECT split_part(u.step, ':', 2) FROM task_input i JOIN product p ON p.id = i.product_id
     JOIN task u ON u.id = p.task_id WHERE i.task_id = t.id ORDER BY i.id LIMIT 1), '')"""
 _DATA = "CASE WHEN :blind THEN '' WHEN d.simulated THEN 'simulated' ELSE 'real' END"
 # what the data were made from says more than the sort of star, and would tell which events were put in
-_CLASS = "CASE WHEN :blind THEN '' ELSE coalesce(part.class, '') END"
+_CLASS = """
+  CASE WHEN :blind THEN '' ELSE
+    coalesce((SELECT r.props->>'class' FROM properties r WHERE r.task_id = t.id ORDER BY r.id LIMIT 1), '') END"""
+_DETAILS = """
+SELECT d.id, s.name AS source, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score, s.mag, {survey} AS survey,
+  {of_class} AS class, {data} AS data, mine.label AS mine, mine.note, theirs.said IS NOT NULL AS theirs
+FROM detection d JOIN task t ON t.id = d.task_id JOIN source s ON s.id = d.source_id
+LEFT JOIN LATERAL (
+  SELECT q.label, q.note FROM (SELECT label, note FROM classification
+    WHERE detection_id = d.id AND "user" = :me ORDER BY created DESC, id DESC LIMIT 1) q
+  WHERE q.label <> 'withdrawn') mine ON true
+LEFT JOIN LATERAL (
+  SELECT true AS said FROM (SELECT DISTINCT ON ("user") label FROM classification
+    WHERE detection_id = d.id AND "user" <> :me ORDER BY "user", created DESC, id DESC) q
+  WHERE q.label <> 'withdrawn' LIMIT 1) theirs ON true
+WHERE d.id = ANY(:ids)"""
 _STATE: Final[Mapping[str, Callable[[str, bool], bool]]] = {
     "open": lambda mine, _: mine == "",
     "nobody": lambda mine, theirs: mine == "" and not theirs,
@@ -204,24 +219,18 @@ def page(project: Opened, viewer: Viewer, asked: Filter, *, rows: int = ROWS) ->
     DataError
         If `Filter.after` is not what an earlier page said.
     """
-    key, falling = _key(asked)
-    conditions, values = _conditions(asked)
-    if asked.after:
-        sign = "<" if falling else ">"
-        conditions += f" AND ({key}, d.id) {sign} (CAST(:key AS {_type(key)}), CAST(:last AS bigint))"
-        values |= _place(asked.after, key)
-    way = "DESC" if falling else "ASC"
-    found = _ask(
-        project,
-        viewer,
-        f"""SELECT {key} AS key, d.id, s.name AS source, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score, s.mag,
-          part.survey, {_CLASS} AS class, {_DATA} AS data, mine.label AS mine, mine.note,
-          theirs.detection_id IS NOT NULL AS theirs
-        {_FROM} {conditions} ORDER BY {key} {way}, d.id {way} LIMIT :rows""",
-        values | {"rows": rows + 1},
+    places, after = _places(project, viewer, asked, rows)
+    numbers = [number for _, number in places]
+    alone = _only_survey(project)
+    query = _DETAILS.format(
+        survey=_SURVEY if alone is None else "CAST(:alone AS text)", of_class=_CLASS, data=_DATA
     )
-    more = found[rows - 1] if len(found) > rows else None
-    return found[:rows], "" if more is None else f"{more['key']},{more['id']}"
+    values = {"ids": numbers, "me": viewer.user, "blind": viewer.blind} | (
+        {} if alone is None else {"alone": alone}
+    )
+    with project.session() as session:
+        found = {row["id"]: dict(row) for row in session.execute(text(query), values).mappings()}
+    return [found[number] | {"key": key} for key, number in places if number in found], after
 
 
 def ahead(
@@ -245,8 +254,35 @@ def ahead(
             msg = f"there is no detection {number}"
             raise DataError(msg)
         asked = replace(asked, after=f"{place},{number}")
-    found, _ = page(project, viewer, asked, rows=rows)
-    return [int(row["id"]) for row in found]
+    places, _ = _places(project, viewer, asked, rows)
+    return [found for _, found in places]
+
+
+def _places(project: Opened, viewer: Viewer, asked: Filter, rows: int) -> tuple[list[tuple[Value, int]], str]:
+    """Return key and number of the candidates of one page, and where the next page begins.
+
+    Only what decides the order is read: all candidates are gone through, few are shown.
+    """
+    key, falling = _key(asked)
+    conditions, values = _conditions(asked)
+    if asked.after:
+        sign = "<" if falling else ">"
+        conditions += f" AND ({key}, d.id) {sign} (CAST(:key AS {_type(key)}), CAST(:last AS bigint))"
+        values |= _place(asked.after, key)
+    way = "DESC" if falling else "ASC"
+    joined = "".join(join for name, join in _JOINS.items() if f"{name}." in key + conditions)
+    found = _ask(
+        project,
+        viewer,
+        f"""SELECT {key} AS key, d.id FROM part JOIN detection d ON d.task_id = part.id {joined}
+        WHERE {_SEEN} {conditions} ORDER BY {key} {way}, d.id {way} LIMIT :rows""",
+        values | {"rows": rows + 1},
+    )
+    places = [(row["key"], int(row["id"])) for row in found]
+    if len(places) <= rows:
+        return places, ""
+    key_of_last, last = places[rows - 1]
+    return places[:rows], f"{key_of_last},{last}"
 
 
 def counts(project: Opened, viewer: Viewer, asked: Filter) -> dict[str, list[tuple[str, str, int, Filter]]]:
@@ -262,12 +298,13 @@ def counts(project: Opened, viewer: Viewer, asked: Filter) -> dict[str, list[tup
     cells = _ask(
         project,
         viewer,
-        f"""SELECT d.analysis, d.kind, part.survey, {_CLASS} AS class, {_DATA} AS data,
+        f"""SELECT d.analysis, d.kind, part.survey, part.class, {_DATA} AS data,
           coalesce(mine.label, '') AS mine, theirs.detection_id IS NOT NULL AS theirs,
           width_bucket(abs(d.snr), CAST(:snr_edges AS float8[])) AS snr,
           CASE WHEN s.mag IS NULL THEN NULL ELSE width_bucket(s.mag, CAST(:mag_edges AS float8[])) END AS mag,
           count(*) AS n
-        {_FROM} {conditions} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9""",
+        FROM part JOIN detection d ON d.task_id = part.id {"".join(_JOINS.values())}
+        WHERE {_SEEN} {conditions} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9""",
         values | {"snr_edges": snr, "mag_edges": mag},
     )
     return _told(asked, _Cells(cells, snr, mag))
@@ -353,7 +390,7 @@ def _conditions(asked: Filter) -> tuple[str, RecordDict]:
     """Return what a filter asks for as conditions whose values are bound, and these values."""
     told: list[tuple[str, RecordDict]] = []
     for name, column in (("analysis", "d.analysis"), ("kind", "d.kind"), ("survey", "part.survey"),
-                         ("class_", _CLASS), ("data", _DATA)):  # fmt: skip
+                         ("class_", "part.class"), ("data", _DATA)):  # fmt: skip
         if value := getattr(asked, name):
             told.append((f"{column} = :{name}", {name: value}))
     for name, condition in (
@@ -377,9 +414,8 @@ def _conditions(asked: Filter) -> tuple[str, RecordDict]:
 
 
 def _ask(project: Opened, viewer: Viewer, query: str, values: Record) -> list[RecordDict]:
-    surveys = list(project.observatories)
-    alone = surveys[0] if len(surveys) == 1 else None
-    begin = _WITH.format(survey=_SURVEY if alone is None else "CAST(:alone AS text)")
+    alone = _only_survey(project)
+    begin = _WITH.format(survey=_SURVEY if alone is None else "CAST(:alone AS text)", of_class=_CLASS)
     bound = {"project": project.id, "me": viewer.user, "blind": viewer.blind, **values}
     bound |= {} if alone is None else {"alone": alone}
     with project.session() as session:
@@ -387,6 +423,12 @@ def _ask(project: Opened, viewer: Viewer, query: str, values: Record) -> list[Re
         # where few are expected, each candidate would be compared with each verdict
         session.execute(text("SET LOCAL jit = off; SET LOCAL enable_nestloop = off"))
         return [dict(row) for row in session.execute(text(begin + query), bound).mappings()]
+
+
+def _only_survey(project: Opened) -> str | None:
+    """Return the survey of a project that has one: it need not be looked up for each candidate."""
+    surveys = list(project.observatories)
+    return surveys[0] if len(surveys) == 1 else None
 
 
 def _key(asked: Filter) -> tuple[str, bool]:
