@@ -71,6 +71,16 @@ def test_the_manuals_analysis_finds_what_it_injects_and_nothing_else() -> None:
     assert analysis.recovered(spike, event)
 
 
+def test_the_panels_of_the_manual_are_drawn() -> None:
+    text = (ROOT / "docs" / "add_analysis.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if "draw_panels" in block)
+    names: dict[str, Any] = {}
+    exec(compile(block, "add_analysis.md", "exec"), names)
+    titles = [axes.get_title("left") for axes in names["figure"].axes]
+    assert titles == ["flare at MJD 58040.0000, S/N +40.0", "whole light curve", "detection", "background"]
+
+
 PAGES = ["README.md", "docs/first_search.md", "docs/database.md", "docs/products.md", "docs/add_survey.md"]
 PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md", "docs/vetting.md"]
 

@@ -357,7 +357,7 @@ def _scales(axis: Axes, x: Axis, y: Axis) -> None:
             line.set_major_formatter("{x:g}")
             line.set_minor_formatter(NullFormatter())
         else:
-            line.set_major_locator(MaxNLocator(5 if one.scale == "time" else 7))
+            line.set_major_locator(MaxNLocator(5 if one.scale == "time" else 7, steps=[1, 2, 5, 10]))
             line.get_major_formatter().set_useOffset(False)  # type: ignore[attr-defined]
         if one.limits is not None:
             set_limits(*one.limits)

@@ -178,8 +178,8 @@ def test_injections_give_completeness_and_rates_of_stars_classes_and_the_sample(
 
 def test_plot_of_a_star_is_the_figure_of_the_analysis(demo, tmp_path):
     (figure,) = demo.figures("Comet 1").values()
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[0].startswith("Comet 1")
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert figure.get_suptitle() == "Comet 1"
     assert "Hertzsprung-Russell diagram" in titles
     number = demo.detections(simulated=True).query("source == 'Comet 1'")["id"].iloc[0]
     for words in (["Comet 1"], ["--detection", str(number)]):

@@ -156,7 +156,7 @@ def star_facts(search: StarSearch, target: Target, **more: str) -> Facts:
         ("threshold of candidates", search.candidate, "S/N"),
         ("velocity of the star", star.v_star if star.v_known else "unknown", "km/s" if star.v_known else ""),
         ("emission core", features["emission_core"], ""),
-        ("features upwards, downwards", f"{features['n_emission']}, {features['n_absorption']}", ""),
+        ("features up, down", f"{features['n_emission']}, {features['n_absorption']}", ""),
         ("shifts of the line", features["rv_scatter"], "km/s"),
         ("variability by shifts", 100 * features["shift_share"], "%"),
         ("instrument", star.instrument, ""),

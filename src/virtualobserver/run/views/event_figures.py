@@ -83,7 +83,8 @@ def detection_figure(project: Opened, number: int, **options: object) -> Figure:
         scene = _scene(project, session, detection)
         source, stale = _where(session, number)
     injected = " (injected)" if scene.params is not None else ""
-    title = f"{source}, {scene.event.kind}{injected}{', stale: its data changed or are damaged' * stale}"
+    kind = scene.event.kind.replace("_", " ")
+    title = f"{source}, {kind}{injected}{', stale: its data changed or are damaged' * stale}"
     return draw(_panels(scene), **{"title": title} | options)
 
 
