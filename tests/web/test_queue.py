@@ -170,6 +170,8 @@ def test_injected_events_are_mixed_in_only_for_who_judges_blind(project, numbers
     blind = pages(project, Filter(judged="all"), Viewer("ann", blind=True))
     assert {row["id"] for row in blind} == {*numbers, *injected}
     told = {(row["data"], row["class"], row["survey"], row["analysis"]) for row in blind}
-    assert told == {("", "", "demo", name) for name in ("shown", "transients")}, "nothing tells which were put in"
+    assert told == {("", "", "demo", name) for name in ("shown", "transients")}, (
+        "nothing tells which were put in"
+    )
     names = counts(project, Viewer("ann", blind=True), Filter())
     assert names["data"] == names["class"] == []

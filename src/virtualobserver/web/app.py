@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from virtualobserver.config.log import get_logger
 from virtualobserver.conventions import VERDICTS
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import DataError, VirtualObserverError
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KEYS", "make_app"]
 
+_log = get_logger(__name__)
 _HERE: Final = Path(__file__).parent
 KEYS: Final[Mapping[str, str]] = {"candidate": "y", "other": "n", "artefact": "j", "unsure": "w"}
 """The key of each verdict."""
@@ -53,6 +56,7 @@ _WORDS: Final[Mapping[str, str]] = {
 """What the page calls them, unless the analysis has its own words."""
 _SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
 LONGEST_NOTE: Final = 4000
+"""Letters of a note, two pages of text: longer ones are pasted by mistake."""
 _FRESH: Final = 20.0
 """Seconds for which the numbers beside filters are shown as they were counted, unless I judged since."""
 _AWAY: Final = "The database does not answer; nothing was changed."
@@ -126,9 +130,9 @@ def _page(make: Callable[[Request], Response]) -> Callable[[Request], Any]:
 
 
 async def _broken(_: Request, error: Exception) -> Response:
-    return PlainTextResponse(
-        f"The server could not do this: {type(error).__name__}. Its terminal says more.", status_code=500
-    )
+    _log.error("page failed", error=repr(error), trace="".join(traceback.format_exception(error)))
+    words = f"The server could not do this: {type(error).__name__}. `vo -v vet` says more."
+    return PlainTextResponse(words, status_code=500)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
 """By what the queue may be sorted: the expression, and what the column is called."""
 
 SNR_STEPS: Final = (5.0, 7.0, 10.0, 20.0, 50.0)
+"""Least S/N that is offered: where searches begin, where they are believed, and what nobody doubts."""
 MAG_STEPS: Final = (12.0, 14.0, 16.0, 18.0, 20.0)
+"""Magnitudes that are offered, from what spectra are taken of to what surveys just see."""
 ROWS: Final = 50
 """Rows of a page: a screen and a half."""
 _FACETS: Final = ("analysis", "kind", "survey", "class", "data")

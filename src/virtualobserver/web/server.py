@@ -43,7 +43,7 @@ def serve(
     with closing(_listening(port)) as listener:
         keys = Keys(listener.getsockname()[1])
         config = uvicorn.Config(
-            make_app(project, viewer, keys), log_level="warning", access_log=False, limit_concurrency=AT_ONCE,
+            make_app(project, viewer, keys), log_level="critical", access_log=False, limit_concurrency=AT_ONCE,
             timeout_keep_alive=30, timeout_graceful_shutdown=2, server_header=False, ws="none", lifespan="off",
             proxy_headers=False, h11_max_incomplete_event_size=16 * 1024,
         )  # fmt: skip
