@@ -1,9 +1,11 @@
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.ztf import Client, reduced
 
+from virtualobserver.cli.demo import _telling
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.observatories.demo import VirtualDemo
@@ -113,3 +115,10 @@ def test_fetch_and_reduce_cost_milliseconds_of_processor_time():
     for raw in fetched(survey, *targets):
         reduced(survey, [raw], TARGET)
     assert time.process_time() - begin < 2.0
+
+
+def test_the_picture_proposed_is_of_the_strongest_find_that_was_not_injected():
+    found = pd.DataFrame({"id": [4, 5, 6], "snr": [3.0, -9.0, 50.0], "injection_id": [np.nan, np.nan, 7.0]})
+    assert _telling(found) == "5"
+    assert _telling(found.iloc[2:]) == "6"
+    assert _telling(found.iloc[:0]) == "1"

@@ -166,7 +166,7 @@ def _telling(found: pd.DataFrame) -> str:
         return "1"
     own = found[found["injection_id"].isna()]
     shown = own if len(own) else found
-    return str(shown.iloc[int(shown["snr"].abs().to_numpy().argmax())]["id"])
+    return str(shown["id"].iloc[int(shown["snr"].abs().to_numpy().argmax())])
 
 
 def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.hooks import draw
 from virtualobserver.typing import Record
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["facts_html", "figure_html", "picture_html"]
 
@@ -36,8 +33,8 @@ def picture_html(thing: object, **options: object) -> str:
         return ""  # the facts beside it stand by themselves
 
 
-def figure_html(figure: Figure) -> str:
-    """Return a figure as a small picture inside the page."""
+def figure_html(figure: Any) -> str:
+    """Return a figure, as `hooks.draw` makes it, as a small picture inside the page."""
     held = io.BytesIO()
     figure.savefig(held, format="png", dpi=_DPI)
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}">'
