@@ -68,6 +68,9 @@ class Analysis(Configured, ABC, Generic[C, S]):
     rate_unit: ClassVar[str] = "d"
     """What rates of events count in: a day of one source, or what ``exposure`` of an injection says."""
 
+    verdicts: ClassVar[Mapping[str, str]] = {}
+    """What the vetting page calls verdicts, by their names in the database, where the common words do not fit."""
+
     contract: ClassVar[AnalysisContract] = AnalysisContract()
 
     Settings: ClassVar[type[AnalysisSettings]] = AnalysisSettings

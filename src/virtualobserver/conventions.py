@@ -202,6 +202,7 @@ BANDS: Final = MappingProxyType(
 """Shortest and longest wavelength in metres that a band lets through; the names of each survey are its own."""
 
 # ---------------------------------------------------------------------------------------------- verdicts
-VERDICTS: Final = ("candidate", "other", "artefact", "unsure")
+VERDICTS: Final = ("candidate", "other", "artefact", "unsure", "withdrawn")
 """What people say of a detection: what the search looks for; real, but something else; made by instrument or
-processing; to be looked at again."""
+processing; to be looked at again; nothing any more, the verdict before is taken back."""
+WITHDRAWN: Final = VERDICTS[-1]

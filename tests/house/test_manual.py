@@ -83,7 +83,7 @@ def test_the_panels_of_the_manual_are_drawn() -> None:
 
 PAGES = ["README.md", "docs/first_search.md", "docs/database.md", "docs/products.md", "docs/add_survey.md"]
 PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md", "docs/folder.md", "docs/asteroids.md"]
-PAGES += ["docs/decam.md"]
+PAGES += ["docs/decam.md", "docs/vetting.md"]
 
 
 def commands() -> list[tuple[str, str]]:

@@ -183,6 +183,7 @@ def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
     )
     yield f"vo plot {name} --detection {number} --out event.png", "a picture of the strongest"
     yield f"vo plot {name} {source} --out source.png", "all there is of a source"
+    yield f"vo vet {name}", "judge them one by one in a browser on this machine"
     yield (
         'vo sql "SELECT kind, count(*), max(snr) FROM detection GROUP BY kind"',
         "any question to the database",

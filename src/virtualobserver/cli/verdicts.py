@@ -27,8 +27,8 @@ def verdicts(
         typer.Option(
             "--import",
             metavar="FILE.csv",
-            help="Add those of a file with the columns detection and verdict (candidate, other, artefact or unsure), "
-            "possibly user, note and created.",
+            help="Add those of a file with the columns detection and verdict (candidate, other, artefact, unsure or "
+            "withdrawn), possibly user, note and created.",
         ),
     ] = None,
     out: Annotated[

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
-__all__ = ["COLUMNS", "export_verdicts", "give_verdict", "import_verdicts", "verdicts"]
+__all__ = [
+    "COLUMNS",
+    "export_verdicts",
+    "give_verdict",
+    "give_verdict_once",
+    "import_verdicts",
+    "verdicts",
+    "who",
+]
 
 COLUMNS: Final = (
     "detection", "verdict", "user", "note", "created", "digest", "source", "analysis", "kind", "start_mjd", "end_mjd",
@@ -79,9 +87,35 @@ def verdicts(project: Opened) -> pd.DataFrame:
 def give_verdict(project: Opened, detection: int, verdict: str, *, user: str = "", note: str = "") -> None:
     """Add one verdict; see `virtualobserver.Project.judge`."""
     place = f"detection {detection}"
-    given = _Given(place, detection, _known(verdict, place), _who(user), _plain(note, place), None, {})
+    given = _Given(place, detection, _known(verdict, place), who(user), _plain(note, place), None, {})
     with project.session() as session, session.begin():
         _add(session, project, [given])
+
+
+def give_verdict_once(
+    project: Opened, detection: int, verdict: str, *, user: str, note: str = "", after: int = 0
+) -> int:
+    """Add one verdict unless it is there already, and return the number of its row once it is committed.
+
+    Who hears no answer may ask again: nothing is added if the last word of `user` on the detection came after the row
+    `after`, the last that the asker knew of (0 if none), and says the same.
+    """
+    place = f"detection {detection}"
+    given = _Given(place, detection, _known(verdict, place), who(user), _plain(note, place), None, {})
+    last = text("""SELECT id, label, note FROM classification WHERE detection_id = :id AND "user" = :user
+        ORDER BY id DESC LIMIT 1""")
+    values = {"id": detection, "user": given.user}
+    with project.session() as session, session.begin():
+        # one asker at a time: the second try may come while the first is being written
+        session.execute(
+            text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :id))"),
+            {"name": given.user, "id": detection},
+        )
+        there = session.execute(last, values).one_or_none()
+        if there is None or there.id <= after or (there.label, there.note) != (given.verdict, given.note):
+            _add(session, project, [given])
+            there = session.execute(last, values).one()
+    return int(there.id)
 
 
 def export_verdicts(project: Opened, path: Path) -> int:
@@ -196,7 +230,7 @@ def _read(row: Mapping[str, str], place: str, user: str) -> _Given:
         place=place,
         detection=int(number),
         verdict=_known(row["verdict"], place),
-        user=_plain(row.get("user", "").strip(), place) or _who(user),
+        user=_plain(row.get("user", "").strip(), place) or who(user),
         note=_plain(row.get("note", ""), place),
         created=_time(row.get("created", "").strip(), place),
         said={name: row[name] for name in _CHECKED if row.get(name)},
@@ -233,7 +267,14 @@ def _time(words: str, place: str) -> datetime | None:
     return time
 
 
-def _who(user: str) -> str:
+def who(user: str) -> str:
+    """Return the name that verdicts are given under: `user`, or who is logged in.
+
+    Raises
+    ------
+    DataError
+        If there is neither.
+    """
     if user.strip():
         return user.strip()
     try:

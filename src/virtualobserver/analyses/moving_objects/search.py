@@ -84,6 +84,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
+    verdicts: ClassVar[Mapping[str, str]] = {"candidate": "mover, unknown", "other": "known asteroid"}
 
     @property
     def requires(self) -> tuple[Requirement, ...]:  # type: ignore[override]

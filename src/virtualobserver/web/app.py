@@ -1,0 +1,348 @@
+"""The pages and what they ask the server for."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from sqlalchemy.exc import DBAPIError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    Response,
+)
+from starlette.routing import Route
+
+from virtualobserver.config.log import get_logger
+from virtualobserver.conventions import VERDICTS
+from virtualobserver.data.panels import Facts, Panel
+from virtualobserver.errors import DataError, VirtualObserverError
+from virtualobserver.run.verdicts import give_verdict_once
+from virtualobserver.run.views.reviewers import disagreements, reviewers
+from virtualobserver.typing import RecordDict
+from virtualobserver.web import queue
+from virtualobserver.web.bokeh import View, scripts_folder
+from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings
+from virtualobserver.web.pictures import Pictures
+from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from virtualobserver.run.project import Project
+    from virtualobserver.web.queue import Viewer
+
+__all__ = ["KEYS", "make_app"]
+
+_log = get_logger(__name__)
+_HERE: Final = Path(__file__).parent
+KEYS: Final[Mapping[str, str]] = {"candidate": "y", "other": "n", "artefact": "j", "unsure": "w"}
+"""The key of each verdict."""
+_WORDS: Final[Mapping[str, str]] = {
+    "candidate": "candidate", "other": "real, but no candidate", "artefact": "junk", "unsure": "flagged",
+}  # fmt: skip
+"""What the page calls them, unless the analysis has its own words."""
+_SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
+LONGEST_NOTE: Final = 4000
+"""Letters of a note, two pages of text: longer ones are pasted by mistake."""
+_FRESH: Final = 20.0
+"""Seconds for which the numbers beside filters are shown as they were counted, unless I judged since."""
+_AWAY: Final = "The database does not answer; nothing was changed."
+_YEAR: Final = "private, max-age=31536000, immutable"
+
+
+def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
+    """Return the application that shows the candidates of a project to one person.
+
+    Parameters
+    ----------
+    project
+        Opened; the caller closes it.
+    viewer
+        Who judges.
+    keys
+        The secrets of this server.
+    """
+    desk = _Desk(project, viewer, keys)
+    routes = [
+        Route("/", _page(desk.listing)),
+        Route("/candidate/{number:int}", _page(desk.candidate)),
+        Route("/source", _page(desk.source)),
+        Route("/people", _page(desk.people)),
+        Route("/data/candidate/{number:int}", _page(desk.candidate_data)),
+        Route("/data/figure/{number:int}/{n:int}", _page(desk.figure)),
+        Route("/data/ahead", _page(desk.ahead)),
+        Route("/data/end", _page(desk.end)),
+        Route("/data/siblings/{number:int}", _page(desk.siblings)),
+        Route("/data/metadata/{number:int}", _page(desk.metadata)),
+        Route("/verdict", desk.verdict, methods=["POST"]),
+        *(Route(address, _file(path)) for address, path in _files().items()),
+    ]
+    return Doorkeeper(Starlette(routes=routes, exception_handlers={Exception: _broken}), keys)
+
+
+def _files() -> dict[str, Path]:
+    """Return the files that are served, each by its address; no address is ever taken for a path."""
+    ours = {
+        f"/static/{path.name}": path
+        for path in (_HERE / "static").iterdir()
+        if path.suffix in {".js", ".css", ".svg"}
+    }
+    asked_unasked = {"/favicon.ico": _HERE / "static" / "icon.svg"}  # by browsers
+    return ours | asked_unasked | {"/bokeh/bokeh.min.js": scripts_folder() / "bokeh.min.js"}
+
+
+def _file(path: Path) -> Callable[[Request], Any]:
+    async def answer(_: Request) -> Response:
+        return FileResponse(
+            path, headers={"Cache-Control": _YEAR if path.name.startswith("bokeh") else "no-cache"}
+        )
+
+    return answer
+
+
+def _page(make: Callable[[Request], Response]) -> Callable[[Request], Any]:
+    """Return what answers with a page that is made in a thread; an error of ours is said in one sentence."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await run_in_threadpool(make, request)
+        except DataError as error:
+            return PlainTextResponse(str(error), status_code=404 if isinstance(error, Absent) else 400)
+        except VirtualObserverError as error:
+            return PlainTextResponse(str(error), status_code=503)
+        except DBAPIError:
+            return PlainTextResponse(_AWAY, status_code=503)
+
+    return answer
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    _log.error("page failed", error=repr(error), trace="".join(traceback.format_exception(error)))
+    words = f"The server could not do this: {type(error).__name__}. `vo -v vet` says more."
+    return PlainTextResponse(words, status_code=500)
+
+
+@dataclass(frozen=True)
+class _Desk:
+    """What the pages of one person are made from."""
+
+    project: Project
+    viewer: Viewer
+    keys: Keys
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        return Pictures(self.project)
+
+    @cached_property
+    def _counted(self) -> dict[str, tuple[float, dict[str, Any]]]:
+        return {}
+
+    @cached_property
+    def _pages(self) -> jinja2.Environment:
+        # made from a folder of ours; every value is escaped unless a page says otherwise, and none does
+        pages = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_HERE / "pages"), autoescape=True, undefined=jinja2.StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        pages.globals |= {
+            "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
+            "nonce": self.keys.nonce, "keys": KEYS, "words": _WORDS, "columns": queue.COLUMNS,
+        }  # fmt: skip
+        return pages
+
+    def _html(self, name: str, **values: object) -> str:
+        return self._pages.get_template(name).render(**values)
+
+    def _words(self, analysis: str) -> Mapping[str, str]:
+        """Return what an analysis calls the verdicts."""
+        searches = {step.plugin: step.instance for step in self.project.steps if step.kind == "analyse"}
+        own: Mapping[str, str] = searches[analysis].verdicts if analysis in searches else {}
+        return {**_WORDS, **own}
+
+    # -- pages ------------------------------------------------------------------------------------------------
+
+    def listing(self, request: Request) -> Response:
+        asked = queue.Filter.read(request.query_params)
+        with ThreadPoolExecutor(1) as beside:  # the server of the database has more than one core
+            counting = beside.submit(self._counts, asked)
+            rows, after = queue.page(self.project, self.viewer, asked)
+            counts = counting.result()
+        return HTMLResponse(self._html("queue.html", asked=asked, rows=rows, after=after, counts=counts))
+
+    def candidate(self, request: Request) -> Response:
+        asked = queue.Filter.read(request.query_params)
+        number = request.path_params["number"]
+        one = candidate(self.project, self.viewer, number)
+        return HTMLResponse(self._html("candidate.html", asked=asked, one=one, body=None))
+
+    def source(self, request: Request) -> Response:
+        name = request.query_params.get("name", "")
+        try:
+            source = self.project.source(name)
+        except KeyError as error:
+            raise Absent(str(error.args[0])) from None
+        rows = siblings(self.project, self.viewer, source.id)
+        panels, figures = self.pictures.of_source(source)
+        return HTMLResponse(
+            self._html(
+                "source.html",
+                source=source,
+                rows=rows,
+                panels=panels,
+                figures=f"[{', '.join(figures)}]",
+                **_split(panels),
+            )
+        )
+
+    def people(self, request: Request) -> Response:
+        asked = queue.Filter.read(request.query_params)
+        return HTMLResponse(
+            self._html(
+                "people.html", asked=asked, differing=disagreements(self.project, simulated=self.viewer.blind),
+                by_kind=reviewers(self.project).to_dict("records"),
+                by_snr=reviewers(self.project, by=("snr",)).to_dict("records"),
+            )
+        )  # fmt: skip
+
+    # -- what pages ask for -----------------------------------------------------------------------------------
+
+    def candidate_data(self, request: Request) -> Response:
+        one = candidate(self.project, self.viewer, request.path_params["number"])
+        figures = self.pictures.figures(
+            one.number, told=bool(one.injected)
+        )  # JSON already: put together as text
+        told = {
+            "id": one.number, "source": one.row["source"], "html": self._candidate_html(one),
+            "before": max([said["id"] for said in one.said if said["user"] == self.viewer.user], default=0),
+            "mine": None if one.mine is None else {name: one.mine[name] for name in ("label", "note")},
+            "inherited": [{name: said[name] for name in ("label", "note")} for said in one.inherited],
+        }  # fmt: skip
+        body = f'{json.dumps(told)[:-1]}, "figures": [{", ".join(figures)}]}}'
+        return Response(body, media_type="application/json")
+
+    def _candidate_html(self, one: Candidate) -> str:
+        panels = self.pictures.panels(one.number, told=bool(one.injected))
+        return self._html(
+            "_candidate.html", one=one, without=panels if isinstance(panels, str) else "",
+            **_split([] if isinstance(panels, str) else panels),
+            near=neighbours(self.project, one),
+            words=self._words(one.row["analysis"]),
+        )  # fmt: skip
+
+    def figure(self, request: Request) -> Response:
+        number, n = (request.path_params[name] for name in ("number", "n"))
+        one = candidate(self.project, self.viewer, number)
+        view = _view(request.query_params)
+        try:
+            return Response(
+                self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json"
+            )
+        except IndexError:
+            msg = f"detection {number} has no panel {n}"
+            raise Absent(msg) from None
+
+    def ahead(self, request: Request) -> Response:
+        asked = queue.Filter.read(request.query_params).but()
+        number = request.query_params.get("behind", "")
+        behind = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
+        ids = queue.ahead(self.project, self.viewer, asked, behind)
+        return JSONResponse({"ids": ids, "left": self._counts(asked)["total"][0][2]})
+
+    def end(self, request: Request) -> Response:
+        asked = queue.Filter.read(request.query_params).but()
+        self._counted.clear()
+        again = {name: self._counts(asked.but(judged=name))["total"][0][2] for name in ("open", "unsure")}
+        return JSONResponse({"html": self._html("_end.html", asked=asked, again=again)})
+
+    def siblings(self, request: Request) -> Response:
+        one = candidate(self.project, self.viewer, request.path_params["number"])
+        rows = siblings(self.project, self.viewer, one.row["source_id"])
+        return JSONResponse({"html": self._html("_siblings.html", one=one, rows=rows)})
+
+    def metadata(self, request: Request) -> Response:
+        one = candidate(self.project, self.viewer, request.path_params["number"])
+        return JSONResponse({"html": self._html("_metadata.html", one=one, rows=metadata(self.project, one))})
+
+    async def verdict(self, request: Request) -> Response:
+        """Keep a verdict; the answer comes after it is committed."""
+        try:
+            number, label, note, before = _verdict(await request.json())
+            kept = await run_in_threadpool(self._keep, number, label, note, before)
+        except (ValueError, RecursionError) as error:  # DataError is one
+            return JSONResponse({"error": str(error)[:500]}, status_code=400)
+        except VirtualObserverError as error:
+            return JSONResponse({"error": str(error)}, status_code=503)
+        except DBAPIError:
+            return JSONResponse({"error": _AWAY}, status_code=503)
+        return JSONResponse({"saved": kept})
+
+    def _keep(self, number: int, label: str, note: str, before: int) -> int:
+        candidate(self.project, self.viewer, number)
+        kept = give_verdict_once(self.project, number, label, user=self.viewer.user, note=note, after=before)
+        self._counted.clear()
+        return kept
+
+    def _counts(self, asked: queue.Filter) -> dict[str, Any]:
+        key = asked.but().address
+        then, told = self._counted.get(key, (0.0, {}))
+        if not told or time.monotonic() - then > _FRESH:
+            told = queue.counts(self.project, self.viewer, asked)
+            if len(self._counted) > _MOST_COUNTED:
+                self._counted.clear()
+            self._counted[key] = (time.monotonic(), told)
+        return told
+
+
+_MOST_COUNTED: Final = 100
+"""Filters whose numbers are kept: bounds the memory."""
+
+
+def _split(panels: Sequence[Panel]) -> RecordDict:
+    """Return the panels that are tables, without what the page says anyhow, and the others with their places."""
+    tables = [
+        replace(one, rows=[row for row in one.rows if row[0] not in _SAID])
+        for one in panels
+        if isinstance(one, Facts)
+    ]
+    return {
+        "facts": [one for one in tables if one.rows],
+        "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],
+    }
+
+
+def _view(given: Mapping[str, str]) -> View:
+    scale, fold = given.get("scale", ""), given.get("fold", "")
+    try:
+        period = float(fold) if fold else None
+    except ValueError:
+        period = -1.0
+    if scale not in ("", "log", "mag") or (period is not None and not 0 < period < float("inf")):
+        msg = "a picture has the scale log or mag, and is folded by a positive number"
+        raise DataError(msg)
+    return View(scale, period)  # type: ignore[arg-type] # one of those
+
+
+def _verdict(given: object) -> tuple[int, str, str, int]:
+    """Return number, verdict, note and the last row that the page knew of, or say what is wrong with what was sent."""
+    if isinstance(given, dict):
+        number, label, note, before = (given.get(name) for name in ("id", "label", "note", "before"))
+        whole = all(type(one) is int and 0 <= one < 2**63 for one in (number, before))
+        if whole and label in VERDICTS and isinstance(note, str) and len(note) <= LONGEST_NOTE:
+            return number, label, note, before  # type: ignore[return-value] # as was seen
+    msg = f"a verdict has id, label ({', '.join(VERDICTS)}), note (at most {LONGEST_NOTE} letters) and before"
+    raise DataError(msg)

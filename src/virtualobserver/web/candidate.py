@@ -1,0 +1,259 @@
+"""One candidate: what is known of it, what people said, what lies beside it on the sky, where to look further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from sqlalchemy import text
+
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_NAMES, WITHDRAWN
+from virtualobserver.data.result import Event
+from virtualobserver.db.sky import cone_search
+from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.typing import RecordDict
+
+if TYPE_CHECKING:
+    from virtualobserver.run.opened import Opened
+    from virtualobserver.web.queue import Viewer
+
+__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings"]
+
+NEAR: Final = 30.0
+"""Arcsec within which another source of the database is named: some pixels of the coarsest survey."""
+_MJD_ZERO: Final = datetime(1858, 11, 17)  # noqa: DTZ001 - UTC, as all times here
+MOST: Final = 12
+"""Neighbours shown, the nearest: a dense field has hundreds."""
+_SAME_PLACE: Final = 5.0
+"""Arcsec within which two positions of one event lie; as of moving objects."""
+
+_ROW: Final = """
+    SELECT d.*, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props
+    FROM detections_all d JOIN source s ON s.id = d.source_id
+    LEFT JOIN properties r ON r.task_id = d.task_id AND r.source_id = d.source_id
+    WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""
+_SAID: Final = """
+    SELECT id, "user", label, note, created FROM classification WHERE detection_id = :id
+    ORDER BY created, id"""
+# What was said of this source when other settings had found it; of what was injected nothing carries over.
+_BEFORE: Final = """
+    SELECT c."user", c.label, c.note, c.created, c.kind, c.start_mjd, c.end_mjd, c.ra, c.dec, c.detection_id,
+      d.parameters, d.snr, d.peak_mjd
+    FROM classification c LEFT JOIN detection d ON d.id = c.detection_id
+    WHERE c.analysis = :analysis AND c.source_name = :source AND c.digest <> :digest
+      AND (c.detection_id IS NULL OR c.detection_id <> :id)
+      AND NOT EXISTS (SELECT FROM configuration k WHERE k.digest = c.digest AND k.step LIKE 'simulate:%')
+    ORDER BY c.created, c.id"""
+_SURVEYS: Final = """
+    SELECT source_id, array_agg(DISTINCT split_part(step, ':', 2)) AS surveys FROM task
+    WHERE source_id = ANY(:ids) AND step LIKE 'reduce%' AND status IN ('done', 'stale') GROUP BY source_id"""
+_SIBLINGS: Final = """
+    SELECT d.id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, c.current FROM detection d
+    JOIN task t ON t.id = d.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.project_id = :project
+    WHERE d.source_id = :source AND c.current AND (:blind OR d.injection_id IS NULL)
+    ORDER BY d.peak_mjd, d.id LIMIT 200"""
+
+
+class Absent(DataError):
+    """What was asked for is not there, or not for this person."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A detection as its page shows it.
+
+    Parameters
+    ----------
+    row
+        Of the view ``detections_all``, with what the catalogue says of its source.
+    said
+        Verdicts on it, the oldest first; those of others are left out as long as they would sway a blind test.
+    mine
+        What I said last, with its note; None if nothing, or if I took it back.
+    inherited
+        The last word of each person on the same event as other settings found it.
+    injected
+        Whether it was put in; None as long as that is not to be told.
+    """
+
+    row: RecordDict
+    said: Sequence[RecordDict]
+    mine: RecordDict | None
+    inherited: Sequence[RecordDict]
+    injected: bool | None
+
+    @property
+    def number(self) -> int:
+        """Of the detection."""
+        return int(self.row["id"])
+
+    @property
+    def position(self) -> tuple[float, float] | None:
+        """Right ascension and declination of the event, else of its source, degrees."""
+        for names in (("ra", "dec"), ("source_ra", "source_dec")):
+            ra, dec = (self.row[name] for name in names)
+            if ra is not None and dec is not None:
+                return float(ra), float(dec)
+        return None
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Name and value of what is known, the most telling first."""
+        row = self.row
+        told = [
+            ("S/N", f"{row['snr']:.1f}"),
+            ("peak", f"{row['peak_mjd']:.5f}"),
+            ("", _utc(row["peak_mjd"])),
+            ("lasts", _span(row["end_mjd"] - row["start_mjd"])),
+        ]
+        if row["mag"] is not None:
+            told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f}"))
+        if (place := self.position) is not None:
+            told += [("RA", f"{place[0]:.6f}°"), ("Dec", f"{place[1]:+.6f}°")]
+        if row["band"]:
+            told.append(("band", row["band"]))
+        if row["score"] is not None:
+            told.append(("score", f"{row['score']:.3g}"))
+        if row["quality"]:
+            told.append(
+                ("flags", "; ".join(said for bit, said in FLAG_NAMES.items() if row["quality"] & bit))
+            )
+        if row["known_as"]:
+            told.append(("known as", row["known_as"]))
+        if (row["props"] or {}).get("class") and self.injected is not None:
+            told.append(("class", str(row["props"]["class"])))
+        return told
+
+    @property
+    def links(self) -> list[tuple[str, str]]:
+        """Name and address of what archives say of the place; nothing is opened unless a person does."""
+        if self.position is None:
+            return []
+        ra, dec = self.position
+        place = quote(f"{ra:.6f} {dec:+.6f}")
+        return [
+            (
+                "SIMBAD",
+                f"https://simbad.cds.unistra.fr/simbad/sim-coo?Coord={place}&Radius=30&Radius.unit=arcsec",
+            ),
+            ("VizieR", f"https://vizier.cds.unistra.fr/viz-bin/VizieR?-c={place}&-c.rs=30"),
+            ("Aladin", f"https://aladin.cds.unistra.fr/AladinLite/?target={place}&fov=0.08"),
+        ]
+
+
+def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
+    """Return what is known of a detection.
+
+    Raises
+    ------
+    Absent
+        If the project has no such detection, or `viewer` is not to see it.
+    """
+    with project.session() as session:
+        found = session.execute(text(_ROW), {"id": number, "project": project.name}).mappings().one_or_none()
+        if found is None or (found["injection_id"] is not None and not viewer.blind):
+            msg = f"project {project.name} has no detection {number} to judge"
+            raise Absent(msg)
+        row = dict(found)
+        said = [dict(one) for one in session.execute(text(_SAID), {"id": number}).mappings()]
+        before: list[RecordDict] = []
+        if row["injection_id"] is None:
+            values = {name: row[name] for name in ("analysis", "source", "digest", "id")}
+            before = [dict(one) for one in session.execute(text(_BEFORE), values).mappings()]
+    mine = next((one for one in reversed(said) if one["user"] == viewer.user), None)
+    mine = None if mine is None or mine["label"] == WITHDRAWN else mine
+    hidden = viewer.blind and mine is None
+    return Candidate(
+        row=row,
+        said=[one for one in said if not hidden or one["user"] == viewer.user],
+        mine=mine,
+        inherited=[] if hidden else _last_words([one for one in before if _same(project, row, one)]),
+        injected=None if hidden else row["injection_id"] is not None,
+    )
+
+
+def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
+    """Return the sources of the whole database within `NEAR` of a candidate, the nearest first, with their surveys."""
+    if one.position is None:
+        return []
+    with project.session() as session:
+        near = [
+            dict(row._mapping)  # noqa: SLF001 - the public name of SQLAlchemy
+            for row in cone_search(
+                session, *one.position, NEAR, columns=("id", "name", "namespace", "kind", "mag", "mag_band")
+            )
+            if row.id != one.row["source_id"]
+        ][:MOST]
+        found = session.execute(text(_SURVEYS), {"ids": [row["id"] for row in near]})
+        surveys = {row.source_id: row.surveys for row in found}
+    return [row | {"surveys": ", ".join(surveys.get(row["id"], []))} for row in near]
+
+
+def siblings(project: Opened, viewer: Viewer, source: int) -> list[RecordDict]:
+    """Return the detections of a source under the current configurations, at most 200, in order of time."""
+    with project.session() as session:
+        values = {"project": project.id, "source": source, "blind": viewer.blind}
+        return [dict(row) for row in session.execute(text(_SIBLINGS), values).mappings()]
+
+
+def metadata(project: Opened, one: Candidate) -> list[RecordDict]:
+    """Return what is known of each product that a candidate was found in, at most 200: unit, times, numbers, path."""
+    with project.session() as session:
+        rows = session.execute(
+            text("""
+            SELECT p.kind, p.role, u.step, u.unit, p.series, p.band, p.n, p.t_min, p.t_max, f.path
+            FROM task_input i JOIN product p ON p.id = i.product_id JOIN task u ON u.id = p.task_id
+            LEFT JOIN file f ON f.id = p.file_id WHERE i.task_id = :task
+            ORDER BY p.t_min, u.unit COLLATE "C", p.id LIMIT 200"""),
+            {"task": one.row["task_id"]},
+        )
+        return [dict(row) for row in rows.mappings()]
+
+
+def _last_words(said: Sequence[RecordDict]) -> list[RecordDict]:
+    last = {one["user"]: one for one in said}
+    return [one for one in last.values() if one["label"] != WITHDRAWN]
+
+
+def _same(project: Opened, row: RecordDict, before: RecordDict) -> bool:
+    """Whether an earlier verdict is about this event: the analysis tells if both are there, else time and place do."""
+    if before["start_mjd"] is None or before["end_mjd"] is None:
+        return False
+    if before["parameters"] is not None:
+        try:
+            analysis = project.analysis(row["analysis"])
+        except ConfigError:
+            return False
+        return bool(analysis.same_event(_event(row), _event(before)))
+    if row["kind"] != before["kind"]:
+        return False
+    places = [one[name] for one in (row, before) for name in ("ra", "dec")]
+    apart = 0.0 if None in places else float(separation(*places)) * ARCSEC_PER_DEGREE
+    return (
+        row["start_mjd"] <= before["end_mjd"]
+        and before["start_mjd"] <= row["end_mjd"]
+        and apart <= _SAME_PLACE
+    )
+
+
+def _event(row: RecordDict) -> Event:
+    names = ("kind", "peak_mjd", "start_mjd", "end_mjd", "snr", "ra", "dec", "parameters")
+    return Event(**{name: row[name] for name in names})
+
+
+def _utc(mjd: float) -> str:
+    try:
+        return f"{_MJD_ZERO + timedelta(days=mjd):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:  # thousands of years away, which simulated data may be
+        return ""
+
+
+def _span(days: float) -> str:
+    if days >= 1:
+        return f"{days:.2f} d"
+    return f"{days * 24:.2f} h" if days >= 1 / 24 else f"{days * 1440:.1f} min"

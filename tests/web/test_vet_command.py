@@ -1,0 +1,126 @@
+"""The command, its report, and what its page of the manual says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+import yaml
+from support.paths import ROOT
+from support.vetting import EVIL, settings, vetting
+
+from virtualobserver.cli import main
+from virtualobserver.web.report import write_report
+
+MANUAL = (ROOT / "docs" / "vetting.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def flares(place, opened):
+    """Return a folder with the configuration that the manual speaks of, which was run."""
+    (place / "configs").mkdir(exist_ok=True)
+    # its two names are those that the manual uses
+    words = settings() | {"name": "flares"}
+    (place / "configs" / "flares.yaml").write_text(yaml.safe_dump(words).replace("star_01", "star_1"))
+    assert main(["run", str(place / "configs" / "flares.yaml"), "--data", str(place / "data")]) == 0
+    return place
+
+
+@pytest.mark.parametrize("line", re.findall(r"^\$ vo (.*?)\s*(?:#.*)?$", MANUAL, re.MULTILINE))
+def test_the_commands_of_the_manual_do_what_it_says(flares, project, monkeypatch, capsys, line):
+    monkeypatch.chdir(flares)
+    monkeypatch.setenv("VO_DATA", str(flares / "data"))
+    name, config, *words = shlex.split(line)
+    if name == "verdicts" or "--export" in words:
+        assert main([name, config, *words, *(["--force"] if "--force" not in words else [])]) == 0
+        assert capsys.readouterr().out
+        return
+    with vetting("flares", *words) as (address, _):
+        with urllib.request.urlopen(address) as answer:
+            cookie = answer.headers["set-cookie"].split(";")[0]
+            leads = re.search(r'href="([^"]*)"', answer.read().decode())[1]
+        base = re.match(r"http://[^/]*", address)[0]
+        with urllib.request.urlopen(
+            urllib.request.Request(base + leads, headers={"cookie": cookie})
+        ) as answer:
+            page = answer.read().decode()
+    assert ("star_1" if "--source" in words else "in the queue") in page
+    assert ("blind" in page) == ("--simulated" in words)
+    if "--port" in words:
+        assert ":8123/" in address
+        assert ">ann" in page
+
+
+def test_a_report_is_read_without_a_server_and_shows_what_was_said(project, numbers, injected, tmp_path):
+    evil = next(n for n in numbers if project.detection(n).source.name == EVIL)
+    project.judge(evil, "candidate", user="ann", note="=cmd() <b>bold</b>")
+    project.judge(numbers[1], "artefact", user="ann")
+    project.judge(numbers[1], "other", user="bob")
+    project.judge(numbers[2], "other", user="bob")
+    project.judge(numbers[2], "withdrawn", user="bob")
+    project.judge(injected[0], "candidate", user="ann")
+    folder = tmp_path / "report"
+    (folder / "candidates").mkdir(parents=True)
+    (folder / "candidates" / "999999.html").write_text("of an earlier report")
+    (folder / "candidates" / "mine.txt").write_text("not of any")
+    assert write_report(project, folder) == 2
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in index
+    assert "=cmd() &lt;b&gt;bold&lt;/b&gt;" in index
+    assert "<script" not in index
+    assert "different" in index
+    assert (folder / "candidates" / f"{evil}.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in (folder / "candidates").iterdir()} == {
+        *(f"{n}.{end}" for n in (evil, numbers[1]) for end in ("html", "png")), "mine.txt"
+    }  # fmt: skip
+    for path in [folder / "index.html", *(folder / "candidates").glob("*.html")]:
+        for kind, leads in re.findall(r'(href|src)="([^"]*)"', path.read_text(encoding="utf-8")):
+            assert (path.parent / leads).exists() or (kind == "href" and leads.startswith("https://")), leads
+    assert len((folder / "verdicts.csv").read_text().splitlines()) > 5
+    assert write_report(project, folder, simulated=True) == 3
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    assert "Injected events" in index
+    assert "1.00" in index
+
+
+def test_a_folder_with_something_in_it_is_not_written_into_unasked(project, place, tmp_path, capsys):
+    (tmp_path / "x").write_text("mine")
+    words = ["vet", str(place / "vetted.yaml"), "--data", str(place / "data")]
+    assert main([*words, "--export", "--out", str(tmp_path)]) == 2
+    assert "--force" in re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert main([*words, "--out", str(tmp_path)]) == 2
+    assert main([*words, "--source", "nobody"]) == 2
+
+
+def test_a_port_that_is_taken_is_said(project, place, capsys):
+    with vetting(place / "vetted.yaml", "--data", str(place / "data")) as (address, _):
+        port = re.search(r":(\d+)/", address)[1]
+        assert main(["vet", str(place / "vetted.yaml"), "--data", str(place / "data"), "--port", port]) == 2
+    assert f"port {port} cannot be had" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_server_as_asked(project, place):
+    import signal
+
+    with vetting(place / "vetted.yaml", "--data", str(place / "data")) as (_, running):
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=20) in (0, 130)
+        assert "Traceback" not in running.stderr.read()
+
+
+def test_nothing_of_the_page_is_loaded_before_it_is_asked_for():
+    code = "import sys, virtualobserver.cli.entry; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"starlette", "uvicorn", "jinja2", "bokeh"} & set(done.stdout.split()) == set()
+
+
+def test_without_the_extra_the_command_says_what_to_install(place, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "virtualobserver.cli.vet.find_spec", lambda name: None if name == "uvicorn" else object()
+    )
+    assert main(["vet", str(place / "vetted.yaml"), "--data", str(place / "data")]) == 2
+    assert "virtualobserver[web]" in capsys.readouterr().err
