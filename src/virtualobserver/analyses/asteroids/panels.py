@@ -24,7 +24,9 @@ _CROSS: Final = (Mark("line", x=0.0, colour="context"), Mark("line", y=0.0, colo
 
 def field_panels(bodies: Sequence[Body], settings: AsteroidsSettings) -> list[Panel]:
     """Return the paths of all bodies on the sky, each named at its first epoch, and the residuals of the known ones."""
-    return [_sky(bodies, settings, f"{len(bodies)} bodies"), _residuals(bodies, settings)]
+    known = [body for body in bodies if any(part.identity is not None for part in body.parts)]
+    sky = _sky(bodies, settings, f"{len(bodies)} bodies, {len(known)} known")
+    return [sky, *([_residuals(known, settings)] if known else [])]
 
 
 def body_panels(bodies: Sequence[Body], settings: AsteroidsSettings, event: Event) -> list[Panel]:
@@ -83,7 +85,7 @@ def _residuals(bodies: Sequence[Body], settings: AsteroidsSettings) -> Series:
             off = np.concatenate(known)
             curves.append(Curve(_name(body, settings), off[:, 0], off[:, 1]))
     return Series(
-        "measured less ephemeris" if curves else "no known body",
+        "measured less ephemeris",
         Axis("east", "arcsec", reverse=True), Axis("north", "arcsec"), curves, _CROSS, equal=True,
     )  # fmt: skip
 
