@@ -254,10 +254,11 @@ def test_panels_of_a_detection_point_out_its_body(tmp_path):
     known, unknown = sorted(shown)
     assert (known, unknown[:4]) == ("(1001) Body0", "AST_")
     sky, off = shown[known]
-    assert [mark.label for mark in sky.marks] == [known, "this epoch"]
+    assert sky.title.startswith(known)
+    assert [mark.label for mark in sky.marks] == ["this epoch"]
     assert len(off.curves[0]) == 30
     (sky,) = shown[unknown]
-    assert [mark.label for mark in sky.marks] == [unknown, "this epoch"]
+    assert [mark.label for mark in sky.marks] == ["this epoch"]
 
 
 def test_injected_bodies_come_out_whole_unless_nights_are_too_far_apart():

@@ -71,6 +71,17 @@ def test_a_series_has_units_legend_errors_and_hollow_flagged_points():
     assert {text.get_text() for text in axes.texts} == {"t0", "level", "band", "here"}
 
 
+def test_a_legend_of_many_long_names_stays_within_its_panel():
+    curves = [Curve(f"(90000{n}) Asteroid", np.arange(3.0), np.arange(3.0) + n) for n in range(6)]
+    figure = draw_panels([series(), Series("residuals", Axis("east"), Axis("north"), curves)])
+    figure.draw_without_rendering()
+    axes = figure.axes[1]
+    legend = axes.get_legend()
+    assert len(legend.get_texts()) == 6
+    assert legend.get_window_extent().x1 <= axes.get_window_extent().x1 + 1
+    assert legend.get_window_extent().y1 <= axes._left_title.get_window_extent().y0 + 3
+
+
 def test_heights_suit_what_is_seen_between_limits_of_x():
     x = np.arange(10.0)
     y = np.where(x < 5, x, 1000.0)

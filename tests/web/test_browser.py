@@ -204,6 +204,17 @@ def test_films_stretches_masks_magnitudes_and_folding(page, project):
     page.screenshot(path=PICTURES / "panels.png")
 
 
+def test_buttons_stand_above_the_picture_not_on_its_title(page):
+    begin(page)
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.scene:not(.unseen) .panel')].map(panel =>
+        [panel.querySelector('.tools').getBoundingClientRect(), panel.querySelector('.picture').getBoundingClientRect()]
+        ).filter(([tools]) => tools.height > 0).map(([tools, picture]) => [tools.bottom, picture.top])"""
+    )
+    assert boxes
+    assert all(bottom <= top + 1 for bottom, top in boxes)
+
+
 def test_hovering_tells_values_as_text(page):
     page.goto(page.url + "?analysis=shown")
     begin(page)

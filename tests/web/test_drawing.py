@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
 from virtualobserver.web import bokeh as web
@@ -106,6 +107,9 @@ def test_colours_of_a_map_begin_and_end_as_it_says():
         drawn(Heatmap("", Axis("x"), Axis("y"), values, stretch="symmetric"), "x"), "LinearColorMapper"
     )
     assert mapper["low"] == -mapper["high"]
+    lowest, highest = (to_rgb(mapper["palette"][n]) for n in (0, -1))
+    assert lowest[0] > lowest[2]  # red, as in pictures of Matplotlib
+    assert highest[2] > highest[0]
     limited = Heatmap("", Axis("x"), Axis("y"), values, value=Axis("S/N", limits=(-5.0, 5.0)))
     told = drawn(limited, "x")
     assert told["limits"][0] == ("as measured", -5.0, 5.0)

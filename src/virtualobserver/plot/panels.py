@@ -35,6 +35,10 @@ _SHOWN: Final = 8
 """Images of a stack side by side; more are too small to judge."""
 _NOTE: Final = 95
 """Letters of a line below a panel of one column."""
+_LEGEND: Final = 64
+"""Letters of a line of the legend, so that it stays within its column of the sheet."""
+_KEY: Final = 6
+"""Letters of which a sign of the legend takes the room."""
 _MARKERS: Final = "os^Dv<>p"
 """One for each curve, since colours alone do not tell them apart for everybody."""
 _MANY: Final = 300
@@ -183,9 +187,11 @@ def _series(axis: Axes, panel: Series) -> None:
     _words(axis, panel.title, panel.x, panel.y, panel.note)
     handles, labels = axis.get_legend_handles_labels()
     if labels:
-        axis.set_title(_plain(panel.title), loc="left", fontsize=10, pad=18)
+        columns = max(1, min(len(labels), 6, _LEGEND // (max(map(len, labels)) + _KEY)))
+        rows = -(-len(labels) // columns)
+        axis.set_title(_plain(panel.title), loc="left", fontsize=10, pad=6 + 12 * rows)
         axis.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=min(len(labels), 6), frameon=False,
+            handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
             fontsize=8, borderaxespad=0.1, handletextpad=0.4, columnspacing=1.2,
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ from virtualobserver.config.log import get_logger
 from virtualobserver.conventions import VERDICTS
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import DataError, VirtualObserverError
+from virtualobserver.plot.panels import said
 from virtualobserver.run.verdicts import give_verdict_once
 from virtualobserver.run.views.reviewers import disagreements, reviewers
 from virtualobserver.typing import RecordDict
@@ -159,6 +160,7 @@ class _Desk:
             loader=jinja2.FileSystemLoader(_HERE / "pages"), autoescape=True, undefined=jinja2.StrictUndefined,
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
+        pages.filters["said"] = said
         pages.globals |= {
             "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
             "nonce": self.keys.nonce, "keys": KEYS, "words": _WORDS, "columns": queue.COLUMNS,

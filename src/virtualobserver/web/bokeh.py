@@ -412,7 +412,7 @@ def _mapper(limits: Sequence[Any], stretch: str, *, images: bool) -> Any:
     from bokeh.palettes import Cividis256, Greys256, RdBu11, interp_palette
 
     if stretch == "symmetric":
-        palette = list(interp_palette(RdBu11, 256))
+        palette = list(interp_palette(RdBu11[::-1], 256))  # the lowest is red, as Matplotlib has it
     elif images:
         palette = list(Greys256)
     else:

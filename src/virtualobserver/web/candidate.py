@@ -109,8 +109,9 @@ class Candidate:
             ("S/N", f"{row['snr']:.1f}"),
             ("peak", f"{row['peak_mjd']:.5f}"),
             ("", _utc(row["peak_mjd"])),
-            ("lasts", _span(row["end_mjd"] - row["start_mjd"])),
         ]
+        if row["end_mjd"] > row["start_mjd"]:
+            told.append(("lasts", _span(row["end_mjd"] - row["start_mjd"])))
         if row["mag"] is not None:
             told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f}"))
         if (place := self.position) is not None:

@@ -127,6 +127,7 @@ def moved(star, time):
         ("masked", {"flags": lambda s, t: np.where((s == 7) & (np.abs(t - 9.8) < 0.3), FLAG_COSMIC_RAY, 0)}, {}),
         ("shift", {"shift": moved, "shift_error": lambda s, t: np.full(len(s), 0.2)}, {}),
         ("width", {"width": moved, "width_error": lambda s, t: np.full(len(s), 0.2)}, {}),
+        ("neighbour", {"isolation": lambda s, t: np.full(len(s), 6.0)}, {}),
         ("amplifier", {}, {"amplifier_edge": 300 + SPEED * 9 + 140}),
     ],
 )  # fmt: skip
@@ -134,6 +135,12 @@ def test_what_speaks_against_a_pulse_is_named_and_it_is_kept(reason, columns, op
     (event,) = stars(found(samples(events=[(7, 9.0, 1.0, 1.5)], **columns), **options))
     assert event.parameters["reasons"] == [reason]
     assert event.parameters["class"] == "doubtful"
+
+
+def test_a_neighbour_of_which_a_third_is_less_than_the_pulse_is_no_reason():
+    beside = samples(events=[(7, 9.0, 1.0, 1.5)], isolation=lambda s, t: np.full(len(s), 0.9))
+    (event,) = stars(found(beside))
+    assert event.parameters["class"] == "candidate"
 
 
 def test_one_sample_alone_is_no_pulse_of_a_star():
@@ -208,6 +215,8 @@ def test_panels_show_the_star_and_the_statistics():
     assert [curve.label for curve in everyone.curves] == ["pulses", "dips", "noise"]
     assert everyone.marks[0].x == abs(event.snr)
     assert facts.title == "detection"
+    units = {name: unit for name, _, unit in facts.rows}
+    assert (units["time"], units["time_error"], units["fluence"], units["trail"]) == ("s", "s", "s", "")
     overview = analysis.source_panels([table], AUX, analysis.settings)["statistics"]
     assert [curve.label for curve in overview[0].curves] == ["pulses", "dips", "noise"]
     assert analysis.source_panels([], AUX, analysis.settings) == {}

@@ -83,6 +83,29 @@ def test_with_fewer_than_fifteen_references_nothing_is_divided_and_it_is_said():
     assert detrend(field(16)).detrended.all()
 
 
+def test_errors_hold_what_stars_do_each_by_itself():
+    samples = field()
+    before = detrend(samples)
+    phase = np.random.default_rng(5).uniform(0, 2 * np.pi, len(samples))
+    samples.flux[:] *= 1 + 0.05 * np.sin(2 * np.pi * samples.time / 5 + phase[:, None])
+    found = detrend(samples)
+    use = samples.flat
+    plain = (found.relative - 1)[use] / before.relative_error[use]
+    pull = ((found.relative - 1) / found.relative_error)[use]
+    assert np.std(plain) > 2.0 > 1.3 > np.std(pull) > 0.7
+    photons_ = samples.flux_error / samples.totals.flux[:, None]
+    assert np.median(before.relative_error[use]) == pytest.approx(np.median(photons_[use]), rel=0.25)
+
+
+def test_errors_of_stars_that_nothing_was_taken_from_hold_what_the_air_did():
+    samples = field(15)
+    found = detrend(samples)
+    assert not found.detrended.any()
+    pull = ((found.relative - 1) / found.relative_error)[samples.flat]
+    photons_ = ((found.relative - 1) * samples.totals.flux[:, None] / samples.flux_error)[samples.flat]
+    assert np.std(photons_) > 2.0 > 1.3 > np.std(pull) > 0.7
+
+
 def test_faint_stars_have_a_trend_and_no_relative_flux():
     samples = field(faint=3)
     samples.flux[0] -= 500.0  # a sky that is amiss: the median is below 0

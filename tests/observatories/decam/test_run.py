@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sqlalchemy import select
+from support.paths import ROOT
 from support.real import real_data
 
 from virtualobserver import Project
+from virtualobserver.cli.demo import compare
 from virtualobserver.data.handles import MemoryHandle, as_handle
 from virtualobserver.data.product import Aux, RawRef, Target
 from virtualobserver.data.table import Table
@@ -266,3 +268,19 @@ def test_frames_without_a_catalogue_fail_and_say_what_to_do(tmp_path, url):
         summary = project.run()
         assert summary.failed == 1
         assert "add a pointed frame in r, or set reference_catalogue" in str(summary.failures[0])
+
+
+def test_the_demonstration_finds_the_pulses_and_dips_put_in(tmp_path, url):
+    with Project.open(ROOT / "configs" / "decam_demo.yaml", data=tmp_path / "data", url=url) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        put_in = project.sql(
+            "SELECT '' AS source, e.value->>'kind' AS kind, (e.value->>'start_mjd')::float8 AS start_mjd, "
+            "(e.value->>'end_mjd')::float8 AS end_mjd, (e.value->>'ra')::float8 AS ra, "
+            "(e.value->>'dec')::float8 AS dec FROM raw_data CROSS JOIN LATERAL "
+            "jsonb_array_elements(header->'injected') e WHERE header ? 'injected'"
+        )
+        assert len(put_in) == 8
+        found = project.detections(simulated=True)
+        hits, _ = compare(put_in, found)
+        assert sum(hits) >= 7

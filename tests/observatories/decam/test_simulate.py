@@ -219,6 +219,13 @@ def test_what_demonstrations_compare_are_the_events_in_time():
     for one in told:
         assert drift.mjd < one["t_peak"] < drift.mjd + 20 / 86400
         assert one["start_mjd"] < one["t_peak"] < one["end_mjd"]
+    forms = {event["ra"]: event for event in ccd.truth["events"]}
+    for one in told:
+        event = forms[one["ra"]]
+        assert (one["kind"], one["form"]) == ("dip" if event["kind"] == "dip" else "pulse", event["kind"])
+        u2 = event["amplitude"] ** 2
+        height = (u2 + 2) / (u2 * (u2 + 4)) ** 0.5 - 1 if event["kind"] == "pspl" else event["amplitude"]
+        assert one["amplitude"] == pytest.approx(height)
 
 
 # ------------------------------------------------------------------------------------------- driftify

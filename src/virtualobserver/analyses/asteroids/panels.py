@@ -66,12 +66,11 @@ def _sky(
         colour = None if chosen is None else "event" if body is chosen else "context"
         text = [f"{name}, MJD {one:.5f}" for one in mjd]
         curves.append(Curve("", places[:, 0], places[:, 1], style="line", colour=colour, text=text))
-        if chosen is None or body is chosen:
-            role = "data" if chosen is None else "event"
-            marks.append(Mark("point", x=places[0, 0], y=places[0, 1], label=name, colour=role))
+        if chosen is None:
+            marks.append(Mark("point", x=places[0, 0], y=places[0, 1], label=name, colour="data"))
     if event is not None and event.ra is not None and event.dec is not None:
         x, y = np.ravel(middle.plane(event.ra, event.dec)) / 60
-        marks.append(Mark("point", x=x, y=y, label="this epoch", colour="reference"))
+        marks.append(Mark("point", x=x, y=y, label="this epoch", colour="event"))
     east = Axis(f"east of {middle.ra:.4f}°", "arcmin", reverse=True)
     north = Axis(f"north of {middle.dec:+.4f}°", "arcmin")
     return Series(title, east, north, curves, marks, equal=True)

@@ -47,6 +47,7 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
     per: ClassVar[str] = "source"
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("rate", "distance")
+    verdicts: ClassVar[Mapping[str, str]] = {"candidate": "body, unknown", "other": "known body"}
     contract: ClassVar[AnalysisContract] = CONTRACT
 
     @property

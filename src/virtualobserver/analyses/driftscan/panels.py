@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["event_panels", "statistics_panel"]
 
 _TIME = Axis("time since the shutter opened", "s")
+_UNITS: Final = dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s") | {"trail": ""}
+"""Of parameters; the number of a trail is no length."""
 
 
 def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
@@ -26,7 +28,7 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
 
     Samples that were left out are flagged. Of a spot there are facts alone.
     """
-    facts = event_facts(event)
+    facts = event_facts(event, units=_UNITS)
     wanted = [one for one in searched if one.product == event.product and event.kind in {"pulse", "dip"}]
     if not wanted:
         return [facts]

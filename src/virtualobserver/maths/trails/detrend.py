@@ -51,6 +51,8 @@ _NEAR: Final = 0.1
 """Of the smoothed mark of an event: what lies within 1.3 widths of its edge goes as well."""
 _ROUNDS: Final = 2
 """Of scaling and clipping: the second sees what events of others had hidden."""
+JUDGES: Final = 4
+"""References from which on their scatter about the trend is measured: of fewer, one event is all of it."""
 _FAINT: Final = 1.0
 """S/N of a column, below which no median of a star's light is a scale to divide by."""
 
@@ -65,7 +67,8 @@ class Detrended:
         What all stars did at the time and place of each sample, 1 if nothing; NaN where it is unknown.
     relative, relative_error
         Flux over mean, response and trend; NaN where one of them is unknown or the star is too faint for a mean. The
-        error holds that of the trend.
+        error holds that of the trend, and by how much references differ from theirs at the time: where nothing was
+        divided by, from 1.
     mean
         Electrons/s, shape (n,): the median of what is left of the flat samples.
     n_references
@@ -168,6 +171,7 @@ def detrend(
     count[chosen] -= 1
     done = (count >= fewest) & np.isfinite(samples.totals.x_start)
     best, rank = np.inf if radius is None else float(radius), 0
+    wrong, calm = np.zeros(samples.flux.shape), samples.flux[chosen]
     if done.any():
         common = _Common(samples, chosen)
         for _ in range(_ROUNDS):
@@ -176,6 +180,12 @@ def detrend(
         trend[done], spread[done] = common.medians(np.flatnonzero(done), best)
         if mode == "pca":
             rank = common.add_components(trend, np.flatnonzero(done), kept)
+        calm = np.where(np.isfinite(common.relative), calm, np.nan)  # events of references are no error
+        base, noise = common.medians(chosen, best)
+        base = np.where(done[chosen][:, None], trend[chosen], base)
+        wrong[done] = _scatter(samples, chosen, calm, base, noise)
+    wrong[~done] = _scatter(samples, chosen, calm, 1.0, 0.0)
+    spread = np.hypot(spread, wrong * trend)
     return _divided(samples, kept, trend, spread, count, done, chosen, rank, best, mode)
 
 
@@ -355,6 +365,37 @@ class _Common:
             gain = np.exp(factors @ np.nan_to_num(basis))
             trend[row] *= gain
         return len(components.vectors)
+
+
+def _scatter(
+    samples: TrailSamples,
+    chosen: IntArray,
+    light: FloatArray,
+    trend: FloatArray | float,
+    error: FloatArray | float,
+) -> FloatArray:
+    """Return by how much references differ from their trends in each column, beyond their noise, shape (m,).
+
+    Columns of all trails are of the same time to a pixel; image motion lasts as long as the image of a star is.
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    if len(chosen) < JUDGES:
+        return np.zeros(samples.flux.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steady = np.where(samples.response[chosen] > RISEN, samples.response[chosen], np.nan) * trend
+        level, noise = light / steady, samples.flux_error[chosen] / steady
+        scale = _median(np.where(samples.flat[chosen], level, np.nan))[:, None]
+        variance = (noise / scale) ** 2 + (error / trend) ** 2
+        rest = (level / scale - 1) ** 2 - variance
+        known = np.isfinite(rest) & np.isfinite(variance)
+        weight = np.where(known, 1 / variance, 0.0)
+    width = samples.profile.sigma
+    top, base = (
+        gaussian_filter1d(part.sum(axis=0), width, mode="nearest")
+        for part in (weight * np.where(known, rest, 0.0), weight)
+    )
+    return np.asarray(np.sqrt(np.maximum(np.divide(top, base, out=np.zeros_like(top), where=base > 0), 0.0)))
 
 
 def _shifted(values: FloatArray, shift: IntArray) -> FloatArray:

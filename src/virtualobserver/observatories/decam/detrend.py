@@ -46,7 +46,7 @@ def detrend_products(products: Sequence[Handle[Table]], own: DetrendSettings) ->
     columns["detrended"] = found.detrended[at[0]]
     # where a sample lies on the chip, and whose it is: what is asked of an event in it
     x, y = samples.track.place_of(forced["x_start"][at[0]], forced["y_start"][at[0]], table["time"])
-    columns |= {"x": x, "y": y, **{name: forced[name][at[0]] for name in ("ra", "dec", "mag")}}
+    columns |= {"x": x, "y": y, **{name: forced[name][at[0]] for name in ("ra", "dec", "mag", "isolation")}}
     units = {**table.units, "x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "mag": "mag"}
     facts = {
         **table.meta,

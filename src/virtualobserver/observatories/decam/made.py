@@ -21,17 +21,23 @@ __all__ = ["files_of", "simulated_raws"]
 
 
 def simulated_raws(target: Target, rng: np.random.Generator, settings: DECamSettings) -> Iterator[Raw]:
-    """Yield the planes of all chips of simulated nights; ``truth`` in the header of an image says what is in it."""
+    """Yield the planes of all chips of simulated nights.
+
+    In the header of an image ``truth`` says what is in it, and ``injected`` what a search should find.
+    """
     for exposure in simulate(target, rng, settings.simulation):
         files = [
             (MemoryFile(content, f"{exposure.night}/{name}"), f"{exposure.night}/{name}")
             for name, content in exposure_files(exposure).values()
         ]
-        truth = {ccd.name: _told(ccd.truth) for ccd in exposure.ccds}
+        told = {
+            ccd.name: {"truth": _told(ccd.truth), "injected": plain(exposure.injected(ccd))}
+            for ccd in exposure.ccds
+        }
         for found in exposures_of(files, settings):
             for raw in raws_of(found, settings):
                 if raw.header["plane"] == "image":
-                    yield replace(raw, header={**raw.header, "truth": truth[raw.key]})
+                    yield replace(raw, header={**raw.header, **told[raw.key]})
                 else:
                     yield raw
 

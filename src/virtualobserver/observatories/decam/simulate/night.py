@@ -45,6 +45,8 @@ BRIGHT_EVENTS: Final = 18.5
 """Events are on stars brighter than this (VR): on others nobody could see them."""
 FAINT_STEPS: Final = 4
 """Steps that are one for fainter stars: 0.3 pixels, a box whose variance is 0.3 % of that of a star."""
+_FORM: Final = ("kind", "t0", "duration", "amplitude")
+"""What an `Event` is made of."""
 DEFAULT_FIELD: Final = (92.253, -70.7387)
 """Degrees; a field of the real drift exposures in the Large Magellanic Cloud."""
 
@@ -96,16 +98,23 @@ class SimulatedExposure:
         return f"{moment:%Y-%m-%d}"
 
     def injected(self, ccd: SimulatedCCD) -> list[RecordDict]:
-        """Return what a search should find on a CCD, as `vo demo` compares it: times are MJD."""
+        """Return what a search should find on a CCD, as `vo demo` compares it: times are MJD.
+
+        Kinds are those of the analysis: a ``pulse`` makes a star brighter for a time, a ``dip`` fainter. A star that
+        differs all through the exposure is neither.
+        """
         found = []
         for event in ccd.truth["events"]:
             if event["kind"] == "constant":
                 continue
             peak = self.mjd + event["t0"] / SECONDS_PER_DAY
             half = max(event["duration"], 1.0) / SECONDS_PER_DAY
+            # of a lens the amplitude is its least distance, which is none of its light
+            height = float(Event(*(event[name] for name in _FORM)).light(np.array([event["t0"]]))[0]) - 1
             found.append(
-                {"kind": event["kind"], "t_peak": peak, "start_mjd": peak - half, "end_mjd": peak + half,
-                 "amplitude": event["amplitude"], "ra": event["ra"], "dec": event["dec"]}
+                {"kind": "dip" if height < 0 else "pulse", "form": event["kind"], "t_peak": peak,
+                 "start_mjd": peak - half, "end_mjd": peak + half, "amplitude": height, "ra": event["ra"],
+                 "dec": event["dec"]}
             )  # fmt: skip
         return found
 
