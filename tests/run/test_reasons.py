@@ -204,7 +204,11 @@ def test_every_survey_says_why_a_target_is_empty(tmp_path, open_project, name):
     for row in found.values():
         assert row.status in {"empty", "failed"} or row.status == "done"
         assert row.status != "empty" or row.reason
-    if name not in {"kbmod", "lsss", "decam"}:  # stacks, and files that do not say where they look, are everybody's
+    if name not in {
+        "kbmod",
+        "lsss",
+        "decam",
+    }:  # stacks, and files that do not say where they look, are everybody's
         assert found["nowhere", f"fetch:{name}"].status in {"empty", "failed"}
 
 
