@@ -212,8 +212,8 @@ def search_trails(
     }
     scale, calibrated = 1.0, False
     if calibrate and searched.sum() >= CALIBRATING:
-        # the median of both signs: no event moves it
-        both = np.concatenate([columns[sign]["statistic"][searched] for sign in (1, -1)])
+        # the median of both signs: no event moves it; before anything strong was taken out, as wide noise seems strong
+        both = np.concatenate([columns[sign]["whole"][searched] for sign in (1, -1)])
         scale, calibrated = max(float(np.median(both)) / null.median, 1.0), True
     found = {
         sign: _best(
@@ -280,6 +280,8 @@ def _searched(
     What is left of a strong event's mean looks like one of the other sign: that is looked for without the event.
     """
     found = _strongest(forms, flux, noise, usable)
+    for one in found.values():
+        one["whole"] = one["statistic"].copy()
     for sign in (1, -1):
         mine = found[sign]
         loud = np.flatnonzero((mine["statistic"] > _LOUD) & (mine["statistic"] >= found[-sign]["statistic"]))
