@@ -12,7 +12,7 @@ import time
 
 import pandas as pd
 import pytest
-from support.cli import PROGRAM, search, searched
+from support.cli import PROGRAM, search
 from support.paths import ROOT
 
 from virtualobserver import __version__
@@ -20,28 +20,6 @@ from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 
 CONFIG = search("cli_test")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Return a folder with a configuration that was run once; its server stays up for the module."""
-    folder = tmp_path_factory.mktemp("cli")
-    (folder / "search.yaml").write_text(CONFIG)
-    with searched(folder, folder / "search.yaml"):
-        yield folder
-
-
-@pytest.fixture
-def vo(place, monkeypatch, capsys):
-    """Return a function that runs a command and gives exit code, output and messages."""
-    monkeypatch.chdir(place)
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_version_and_help_end_well_without_scientific_imports():

@@ -8,21 +8,11 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pytest
-from support.cli import search, searched
+from support.cli import search
 
-from virtualobserver.cli import main
 from virtualobserver.io.tables import read_any
 
 CONFIG = search("samp_test")
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Return a folder with a configuration that was run once."""
-    folder = tmp_path_factory.mktemp("samp")
-    (folder / "search.yaml").write_text(CONFIG)
-    with searched(folder, folder / "search.yaml"):
-        yield folder
 
 
 @pytest.fixture
@@ -84,19 +74,6 @@ def program(hub):
     yield start
     for one in started:
         one.client.disconnect()
-
-
-@pytest.fixture
-def vo(place, monkeypatch, capsys):
-    """Return a function that runs a command and gives exit code, output and messages."""
-    monkeypatch.chdir(place)
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 def test_detections_are_loaded_by_the_programs_that_are_meant(vo, program):

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
-from support.cli import PROGRAM, search, searched
+from support.cli import PROGRAM, search
 
 from virtualobserver import Project
-from virtualobserver.cli import main
 from virtualobserver.cli.progress import state
 from virtualobserver.cli.show import to_json
 
@@ -39,26 +38,7 @@ class Broken(Analysis):
 """
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Return a folder with a configuration that was run once; its server stays up for the module."""
-    folder = tmp_path_factory.mktemp("shell")
-    (folder / "search.yaml").write_text(search("shell_test"))
-    with searched(folder, folder / "search.yaml"):
-        yield folder
-
-
-@pytest.fixture
-def vo(place, monkeypatch, capsys):
-    """Return a function that runs a command and gives exit code, output and messages."""
-    monkeypatch.chdir(place)
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+CONFIG = search("shell_test")
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,11 @@ def test_names_are_written_as_they_stand():
         [Curve(name, np.arange(2.0), np.arange(2.0))],
         [Mark("line", x=1, label=name)],
     )
-    drawn(draw_panels([panel, Facts(name, [(name, name, name)]), film(1)], title=name))
+    figure = draw_panels([panel, Facts(name, [(name, name, name)]), film(1)], title=name)
+    drawn(figure)
+    first = figure.axes[0]
+    written = [figure.get_suptitle(), first.get_title("left"), first.get_xlabel(), first.get_ylabel()]
+    assert all(name in text.replace(r"\$", "$") for text in written if text != TIME.label), written
 
 
 def test_numbers_are_read_at_a_glance():

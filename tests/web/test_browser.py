@@ -326,7 +326,7 @@ def test_a_candidate_is_seen_without_scrolling(chrome, served, project, width, h
         page.wait_for_timeout(700)
         page.screenshot(path=PICTURES / f"candidate_{width}.png")
         # pictures take their size some time after they are there: what counts is how they end
-        page.wait_for_function(
+        fits = page.wait_for_function(
             """([width, height]) => {
                 const main = document.querySelector("main");
                 const boxes = [...document.querySelectorAll(".scene:not(.unseen) .panel")].map(one => one.getBoundingClientRect());
@@ -337,6 +337,7 @@ def test_a_candidate_is_seen_without_scrolling(chrome, served, project, width, h
             arg=[width, height],
             timeout=20_000,
         )
+        assert fits.json_value() is True
 
 
 def test_contrast_and_names_for_those_who_cannot_see_well(page, project, numbers):
