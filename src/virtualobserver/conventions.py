@@ -64,6 +64,10 @@ SCALE_TDB: Final = "tdb"
 TIME_SCALES: Final = (SCALE_UTC, SCALE_TAI, SCALE_TT, SCALE_TDB)
 MJD_ZERO_JD: Final = 2_400_000.5
 """Julian date of MJD 0, days."""
+MJD_J2000: Final = 51_544.5
+"""MJD of Julian year 2000, days."""
+DAYS_PER_YEAR: Final = 365.25
+"""Of a Julian year, by definition."""
 SECONDS_PER_DAY: Final = 86_400.0
 """Of UTC without a leap second."""
 MINUTES_PER_DAY: Final = 1440.0

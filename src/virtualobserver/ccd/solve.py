@@ -21,6 +21,7 @@ from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.fits.keywords import number, read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
 from virtualobserver.maths.images.sources import SourceList, find_sources
+from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def scale_of(wcs: WCS) -> float:
 
 def epoch_of(image: Image) -> float:
     """Return the Julian year of the middle of the exposure."""
-    return 2000.0 + (float(image.header["MJD-MID"]) - 51544.5) / 365.25
+    return julian_year(float(image.header["MJD-MID"]))
 
 
 # --- inside -----------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from virtualobserver.export import Export, ExportSettings, View, makers_of
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.names import safe_name
 from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
+from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -45,8 +46,6 @@ _STATS: Final = {
     "MAD": "bkg_mad",
     "Outlier": "outlier",
 }
-_YEAR: Final = (51544.5, 365.25)
-"""MJD of J2000, and days of a Julian year."""
 
 
 class LSSSFiles(Export[ExportSettings]):
@@ -152,7 +151,7 @@ def _row(one: Any, facts: RecordDict, image: RecordDict) -> RecordDict:
     rate, pa = (math.nan if facts.get(key) is None else float(facts[key]) for key in ("rate", "pa"))
     return {
         "RA": one.ra, "DEC": one.dec,
-        "EPOCH": 2000.0 + (one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY - _YEAR[0]) / _YEAR[1],
+        "EPOCH": julian_year(one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY),
         "PM": rate, "PMERR": facts.get("rate_error"), "PMRA": rate * math.sin(math.radians(pa)),
         "PMDEC": rate * math.cos(math.radians(pa)), "MID_EXPOSURE_MJD": one.peak_mjd, "MATCHED": bool(known),
         "SKYBOT_NUMBER": numbered.removeprefix("("), "SKYBOT_NAME": name or facts.get("label"),

@@ -11,12 +11,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
+from virtualobserver.conventions import DAYS_PER_YEAR, MJD_J2000, MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import DataError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "barycentric_velocity",
     "bjd_tdb",
     "hjd_utc",
+    "julian_year",
     "light_travel_days",
     "mid_exposure",
     "mjd_at_telescope",
@@ -32,6 +33,15 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
+Days = TypeVar("Days", float, FloatArray)
+
+
+def julian_year(mjd: Days) -> Days:
+    """Return the Julian year of a time (MJD), such as 2016.0, the epoch of Gaia DR3.
+
+    Motions need no better: UTC stands for TDB, which is 4e-6 years off at most.
+    """
+    return 2000.0 + (mjd - MJD_J2000) / DAYS_PER_YEAR
 
 
 @dataclass(frozen=True, slots=True)

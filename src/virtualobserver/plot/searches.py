@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from virtualobserver.conventions import DAYS_PER_YEAR
 from virtualobserver.plot.style import UNITS
 from virtualobserver.typing import Record
 
@@ -35,7 +36,6 @@ _SIDE_BY_SIDE: Final = 0.035
 """Step between lines in dex, so that their error bars do not hide one another. Chosen, not tuned."""
 _DENSE, _SPARSE = 1.3, 2.5
 """Decades up to which an axis says 1, 2, 5, and up to which it says 1, 3; more would run into one another."""
-_YEAR: Final = 365.25  # d, Julian
 
 
 def searches(told: Sequence[SearchEfficiency], *, title: str = "") -> Figure:
@@ -146,7 +146,9 @@ def _facts(facts: Record) -> list[str]:
     ]
     if not np.isfinite(facts.get("rate", np.nan)):
         return [*said, f"{facts['found']} in the data"]
-    factor, unit = (_YEAR, "yr") if facts["unit"] == "d" else (1.0, UNITS.get(facts["unit"], facts["unit"]))
+    factor, unit = (
+        (DAYS_PER_YEAR, "yr") if facts["unit"] == "d" else (1.0, UNITS.get(facts["unit"], facts["unit"]))
+    )
     rate, low, high, limit = (factor * facts[f"rate{end}"] for end in ("", "_low", "_high", "_limit"))
     of = f"{facts['sources']} source{'s' if facts['sources'] != 1 else ''}"
     units = unit if unit in ("yr", "h", "s") else f"{unit}s"

@@ -21,6 +21,7 @@ from virtualobserver.maths.linking.chain_settings import ELSEWHERE
 from virtualobserver.maths.linking.link import link
 from virtualobserver.maths.linking.track import Track
 from virtualobserver.maths.linking.vetoes import near_bright
+from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
@@ -137,6 +138,6 @@ def _stars(found: FieldLists, aux: Aux, limits: tuple[float | None, float]) -> F
     if catalogue is None or not len(lists):
         return np.zeros((0, 3))
     reach = float(np.hypot(*np.abs(lists.place).max(axis=0))) / ARCSEC_PER_DEGREE + 0.05
-    epoch = 2000.0 + (float(lists.mjd[0]) - 51544.5) / 365.25
+    epoch = julian_year(float(lists.mjd[0]))
     stars = catalogue.cone(*lists.centre, reach, epoch, brightest=limits[0], faintest=limits[1])
     return np.stack([np.asarray(stars.ra), np.asarray(stars.dec), np.asarray(stars.mag)], axis=1)

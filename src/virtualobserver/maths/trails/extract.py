@@ -143,12 +143,13 @@ class TrailSamples:
     def rows(self) -> dict[str, Array]:
         """Return one row a sample: star (row of the catalogue), time, flux, flux_error, sky, flags, phase, flat.
 
-        Samples of stars without a place, and samples off the chip, are left out.
+        And its column from the first of the trail, along and response. Samples of stars without a place, and samples
+        off the chip, are left out.
         """
         keep = np.isfinite(self.along) & (np.isfinite(self.flux) | (self.flags & FLAG_EDGE == 0))
-        star = np.broadcast_to(np.arange(len(self))[:, None], self.flux.shape)
-        names = ("time", "flux", "flux_error", "sky", "flags", "phase", "flat")
-        return {"star": star[keep]} | {name: getattr(self, name)[keep] for name in names}
+        star, column = np.nonzero(keep)
+        names = ("time", "flux", "flux_error", "sky", "flags", "phase", "flat", "along", "response")
+        return {"star": star, "column": column} | {name: getattr(self, name)[keep] for name in names}
 
 
 def extract_trails(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.images.background import background
+from virtualobserver.maths.times import julian_year
 from virtualobserver.maths.trails.detect import TrailList, find_trails
 from virtualobserver.maths.trails.offset import StarMatch, best_offset, match_trails, offset_votes
 from virtualobserver.maths.trails.rate import fit_track
@@ -23,8 +23,6 @@ from virtualobserver.typing import RecordDict
 __all__ = ["Registered", "epoch_of", "register", "wcs_table"]
 
 FloatArray = NDArray[np.float64]
-_MJD_2000: Final = 51544.5
-"""J2000.0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,7 @@ class Registered:
 def epoch_of(frame: Frame) -> float:
     """Return the Julian year of a frame; 2000 where its time is not known."""
     mjd = frame.facts["mjd_start"]
-    return 2000.0 if mjd is None else 2000 + (float(mjd) - _MJD_2000) / 365.25
+    return 2000.0 if mjd is None else julian_year(float(mjd))
 
 
 def register(frame: Frame, stars: Table, own: AstromSettings) -> Registered:

@@ -29,6 +29,7 @@ from virtualobserver.maths.images.background import background
 from virtualobserver.maths.images.sources import SourceList, find_sources, measure_apertures
 from virtualobserver.maths.images.stars import Moffat, StarFit, fit_moffat, fit_stars
 from virtualobserver.maths.images.zeropoint import fit_zero_point
+from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
@@ -337,7 +338,7 @@ def _facts(frame: Image) -> RecordDict:
         zero = magzero - 2.5 * math.log10(exptime)
     return {
         "ccd": ccd, "expnum": header.get("EXPNUM"), "band": str(header.get("FILTER") or "").split(" ")[0],
-        "exptime": exptime, "mjd": middle, "epoch": 2000 + (middle - 51544.5) / 365.25,
+        "exptime": exptime, "mjd": middle, "epoch": julian_year(middle),
         "fwhm": _number(header, "FWHM") or FALLBACK_FWHM, "gain": _number(header, "GAINA", "GAINB"),
         "header_zero": zero, "saturation": _number(header, "SATURATA", "SATURATB") or SATURATION,
     }  # fmt: skip

@@ -26,6 +26,7 @@ from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Product, Target
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.maths.astrometry.sphere import separation as angle_between
 from virtualobserver.maths.trails.extract import TrailSamples
 from virtualobserver.observatories.decam.astrometry import Registered, epoch_of
 from virtualobserver.observatories.decam.reader import Frame
@@ -125,11 +126,7 @@ def samples_table(measured: Measured, facts: RecordDict) -> Table:
     """
     samples = measured.samples
     found = samples.rows()
-    # the same samples as those of the rows: on the chip, of stars that have a place
-    keep = np.isfinite(samples.along) & (np.isfinite(samples.flux) | (samples.flags & FLAG_EDGE == 0))
-    found["column"] = np.nonzero(keep)[1].astype(np.int64)
-    found |= {"along": samples.along[keep], "response": samples.response[keep]}
-    trail = found.pop("star").astype(np.int64)
+    trail = found.pop("star")
     start = facts["mjd_start"]
     mjd = np.full(len(trail), np.nan) if start is None else float(start) + found["time"] / SECONDS_PER_DAY
     columns: RecordDict = {
@@ -224,8 +221,7 @@ def target_curves(
     """
     products: list[Product[Table]] = []
     for target, (ra, dec) in wanted:
-        east = ((forced["ra"] - ra + 180) % 360 - 180) * np.cos(np.radians(dec))
-        away = np.hypot(east, forced["dec"] - dec) * ARCSEC_PER_DEGREE
+        away = angle_between(forced["ra"], forced["dec"], ra, dec) * ARCSEC_PER_DEGREE
         nearest = int(np.argmin(away)) if len(away) else -1
         if nearest < 0 or not away[nearest] <= separation:
             continue

@@ -18,7 +18,7 @@ from virtualobserver.conventions import MJD_ZERO_JD, SECONDS_PER_DAY
 from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits.keywords import Keyword, read_keywords
 from virtualobserver.maths.spectra import flags
-from virtualobserver.maths.times import Site, barycentric_velocity
+from virtualobserver.maths.times import Site, barycentric_velocity, julian_year
 from virtualobserver.observatories.harps.names import classify_name
 from virtualobserver.observatories.harps.packed import open_plain
 from virtualobserver.observatories.harps.scale import text_angle
@@ -79,7 +79,7 @@ class Facts:
     @property
     def year(self) -> float:
         """Julian year of the exposure."""
-        return 2000.0 + (self.mjd - 51544.5) / 365.25
+        return julian_year(self.mjd)
 
 
 class _Asker:

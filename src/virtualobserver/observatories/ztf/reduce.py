@@ -23,7 +23,7 @@ from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.cadence import circular_mean, seasons, tangent_offsets
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import align_offsets, flux_error_from_mag, flux_from_mag
-from virtualobserver.maths.times import Site, bjd_tdb, mid_exposure
+from virtualobserver.maths.times import Site, bjd_tdb, julian_year, mid_exposure
 from virtualobserver.observatories.ztf.settings import ZTFSettings
 from virtualobserver.observatories.ztf.table import Columns
 from virtualobserver.typing import RecordDict
@@ -39,8 +39,6 @@ __all__ = [
 
 PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
 _PER_EPOCH = ("chi", "sharp", "airmass", "clrcoeff", "expid", "field")
-_MJD_OF_J2000 = 51544.5
-"""2000-01-01 12:00."""
 _ERROR_SCALE = {"zg": (1.15, 0.004), "zr": (1.15, 0.004), "zi": (1.0, 0.007)}
 """Factor and floor (mag) of the errors of each filter."""
 
@@ -205,7 +203,7 @@ def _is_at_place(rows: Columns, target: Target, settings: ZTFSettings) -> bool:
     assert target.ra is not None
     assert target.dec is not None
     east, north = tangent_offsets(rows["ra"], rows["dec"], target.ra, target.dec)
-    years = 2000.0 + (rows["mjd"] - _MJD_OF_J2000) / 365.25 - target.epoch
+    years = julian_year(rows["mjd"]) - target.epoch
     pmra, pmdec = target.pmra or 0.0, target.pmdec or 0.0
     east, north = east - pmra * years / 1000.0, north - pmdec * years / 1000.0
     # not <=, so that a position on the far half of the sky (NaN) is out
