@@ -58,11 +58,11 @@ def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[P
         If the reference catalogue cannot be asked.
     """
     solver: Solver | None = aux.services.get("solver")
+    frames = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
     if solver is None:
+        aux.note("frames that keep the world coordinates of their headers: refcat is not set", len(frames))
         return []
-    images = [
-        (one.load(), one.info.band) for one in of_kind(products, Image) if one.info.role == "calibrated"
-    ]
+    images = [(one.load(), one.info.band) for one in frames]
     made = []
     for image, band in images:
         if settings.solve.refine is False and world_of(image.header) is not None:

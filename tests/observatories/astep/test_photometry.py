@@ -166,6 +166,9 @@ def test_without_a_catalogue_nothing_is_solved_and_sources_are_measured():
     assert plugin.settings.refcat is None
     bare = Aux(FIELD)
     assert plugin.refine("solve", [calibrated(frame(stars))], bare, plugin.settings) == []
+    ((cause, number),) = bare.notes.items()
+    assert "refcat is not set" in cause
+    assert number == 1
     (only,) = plugin.refine("photometry", [calibrated(frame(stars))], bare, plugin.settings)
     assert only.role == "sources"
     assert "ra" not in only.data

@@ -149,11 +149,14 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         self,
         part: str,  # noqa: ARG002 - there is one
         products: Sequence[Handle[Table]],
-        aux: Aux,  # noqa: ARG002
+        aux: Aux,
         settings: DECamSettings,
     ) -> Sequence[Product[Table]]:
         """Take from the samples what all stars of the chip have in common."""
-        return detrend_products(products, settings.detrend)
+        made = detrend_products(products, settings.detrend)
+        if not made:
+            aux.note("chips without a sample of any trail")
+        return made
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator
