@@ -75,6 +75,9 @@ def test_the_demo_tells_what_it_found_and_missed_and_what_to_try_next(tmp_path):
     assert int(told[0][2]) > 0
     assert int(re.search(r"belong to none of them: (\d+)\.", done.stdout)[1]) <= 2
     assert "Injection and recovery" in done.stdout
+    silent = "SELECT count(*) AS n FROM task WHERE status = 'empty' AND reason LIKE '%does not say why'"
+    asked = in_a_process("sql", silent, "--json", VO_DATA=str(tmp_path / "data"), VO_DATABASE_URL="")
+    assert json.loads(asked.stdout) == [{"n": 0}], asked.stderr
     commands = re.findall(r"^  vo (.*)$", done.stdout, re.MULTILINE)
     assert len(commands) >= 5
     # every command it advises works as printed, from here on with nothing to wait for
