@@ -12,7 +12,7 @@ from astropy.time import Time
 
 from virtualobserver import Project
 from virtualobserver.cli import main
-from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_NOT_FINITE, MJD_ZERO_JD
+from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_NOT_FINITE, FLAG_RANGE, MJD_ZERO_JD
 from virtualobserver.data.product import RawRef, Target
 from virtualobserver.errors import BadKeyword, ConfigError, InvalidFile
 from virtualobserver.maths.times import GEOCENTRE, Site, bjd_tdb, hjd_utc, mjd_at_telescope
@@ -214,6 +214,22 @@ def test_magnitudes_become_fluxes(tmp_path):
     assert product.data.flux_error[3] / product.data.flux[3] == pytest.approx(0.00921, rel=1e-3)
 
 
+def test_values_that_cannot_be_are_taken_out_flagged_and_counted(tmp_path):
+    mag = np.linspace(14, 15, 30)
+    mag[[3, 7]] = 99.0, -99.0
+    frame = table(mag=mag, mag_error=0.01).drop(columns=["flux", "flux_error"])
+    frame.loc[9, "mjd"] = 2458009.5
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    (product,), notes = reduced(tmp_path)
+    assert len(product.data) == 29  # one has no time
+    odd = (product.data.flags & FLAG_RANGE) != 0
+    assert np.flatnonzero(odd).tolist() == [3, 7]
+    assert np.isnan(product.data.flux[odd]).all()
+    assert (product.data.flags[odd] & FLAG_NOT_FINITE).all()
+    assert product.statistics["mag_brightest"] == pytest.approx(14)
+    assert notes["epochs with a value that cannot be, taken out"] == 3
+
+
 def test_errors_may_come_from_the_scatter_of_neighbours(tmp_path):
     flux = 100 + np.linspace(0, 50, 400) + np.random.default_rng(1).normal(0, 2, 400)
     frame = pd.DataFrame({"mjd": 58000.0 + np.arange(400), "flux": flux})
@@ -249,6 +265,12 @@ def test_rows_that_repeat_are_left_out_and_counted(tmp_path):
         (table(flux="a"), {"units": {"flux": "uJy"}}, "'flux' for flux is text, not numbers, such as 'a'"),
         (table(), {"units": {"flux": "uJy"}, "time": {"scale": "utc", "moment": "end"}}, "exposure time"),
         (table()[["mjd"]], {}, "no column 'flux' for flux; there are mjd"),
+        (
+            table(mjd=2458000.0 + np.arange(30)),
+            {"units": {"flux": "uJy"}},
+            "star.csv: .*these are Julian dates",
+        ),
+        (table(ra=-999.0, dec=20.0), {"units": {"flux": "uJy"}}, "star.csv: column ra holds -999"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(tmp_path, frame, settings, says):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.columns import units_of
+from virtualobserver.columns import possible, units_of
 from virtualobserver.conventions import (
     FLAG_NOT_FINITE,
+    FLAG_RANGE,
     MAD_TO_SIGMA,
     MAG_TO_FLUX,
     MJD_ZERO_JD,
@@ -69,22 +70,25 @@ class Layout:
 def curves_of(raw: RawRef, aux: Aux, settings: FolderSettings) -> Iterator[tuple[str, str, TimeSeries]]:
     """Yield series, band and light curve for each of them in a piece of raw data.
 
-    Epochs without a time are left out, those without a flux flagged, and those out of order sorted; `aux` counts
-    them.
+    Epochs without a time are left out, those without a flux flagged, and those out of order sorted; values that
+    cannot be, such as a magnitude of 99, are taken out and their epochs flagged. `aux` counts them.
 
     Raises
     ------
     InvalidFile
         If the file is none that can be read.
     BadKeyword
-        If a column is missing or is text, or a unit is not known or not one of its kind.
+        If a column is missing or is text, holds something else, such as Julian dates for modified ones, or a unit is
+        not known or not one of its kind.
     """
     frame = frame_of(raw, settings.columns.object)
     layout = Layout.of(settings)
-    table = _Table(frame, layout, settings, raw.archive_id)
+    table = _Table(frame, layout, settings, raw.archive_id, np.zeros(len(frame), dtype=bool))
     columns, unit = table.columns()
     meta: RecordDict = {"flux": "total", "file": raw.archive_id}
     columns |= table.times(aux, meta)
+    columns["flags"] = columns["flags"] | np.where(table.odd, FLAG_RANGE, 0)
+    aux.note("epochs with a value that cannot be, taken out", int(table.odd.sum()))
     bands = table.labels("band", str(raw.header.get("band", "")) or layout.band)
     series = table.labels("series", str(raw.header.get("series", "")))
     timed = np.isfinite(columns["mjd"])
@@ -140,6 +144,8 @@ class _Table:
     layout: Layout
     settings: FolderSettings
     name: str
+    odd: NDArray[np.bool_]
+    """Rows of which a value was taken out; marked as columns are read."""
 
     def labels(self, what: str, otherwise: str) -> NDArray[np.str_]:
         column = self.layout.column(self.frame, what)
@@ -188,7 +194,8 @@ class _Table:
 
     def _from_mags(self) -> tuple[FloatArray, FloatArray, str, dict[str, Array]]:
         mag = numbers(self.frame, self.layout.column(self.frame, "mag") or "mag", "mag", self.name)
-        error = self._error("mag", mag)
+        mag = self._possible("mag", mag)
+        error = self._possible("mag_error", self._error("mag", mag))
         if self.settings.magnitudes == "ab":
             return (
                 flux_from_mag(mag),
@@ -233,7 +240,17 @@ class _Table:
     def _converted(self, column: str, what: str) -> FloatArray:
         values = numbers(self.frame, column, what, self.name)
         unit = self._unit(what, column)
-        return values if not unit else values * self._factor(unit, _WANTED[what], what)
+        return self._possible(what, values if not unit else values * self._factor(unit, _WANTED[what], what))
+
+    def _possible(self, what: str, values: FloatArray) -> FloatArray:
+        """Return values of one of our columns with NaN for those that cannot be, and mark their rows."""
+        try:
+            columns, rows, _ = possible({what: values})
+        except BadKeyword as error:
+            msg = f"{self.name}: {error}"
+            raise BadKeyword(msg) from None
+        np.logical_or(self.odd, rows, out=self.odd)
+        return columns[what]
 
     def _flags(self, flux: FloatArray, error: FloatArray) -> NDArray[np.int64]:
         flags = np.where(np.isfinite(flux) & np.isfinite(error), 0, FLAG_NOT_FINITE).astype(np.int64)
@@ -285,13 +302,16 @@ class _Table:
 
     def _mjd(self, column: str, how: TimeSettings, scale: str) -> FloatArray:
         if how.format == "iso":
-            return self._mjd_of_text(texts(self.frame, column, "time", self.name), column, scale)
+            read = self._mjd_of_text(texts(self.frame, column, "time", self.name), column, scale)
+            return self._possible("mjd", read)
         values = numbers(self.frame, column, "time", self.name)
         unit = dict(self.settings.units).get("time")
         if unit:
             values = values * self._factor(known_unit(unit, "time", self.name), "d", "time")
         # the zero first: a Julian date as one float is good to 40 µs only
-        return np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
+        return self._possible(
+            "mjd", np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
+        )
 
     def _mjd_of_text(self, values: NDArray[np.str_], column: str, scale: str) -> FloatArray:
         found = np.full(len(values), np.nan)
