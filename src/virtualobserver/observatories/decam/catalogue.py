@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from virtualobserver.columns import out_of_range
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef
 from virtualobserver.data.table import Table
@@ -27,6 +29,8 @@ from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["LIST", "PUBLISHED", "choose_masters", "file_raws", "make_master", "unit_of"]
+
+FloatArray = NDArray[np.float64]
 
 PUBLISHED: Final = ("chp", "ref_star_id", "x", "y", "flux", "ra", "dec")
 """Columns of a catalogue of the published program that are needed."""
@@ -169,17 +173,16 @@ def _targets(raw: RawRef, settings: DECamSettings) -> Table:
     """Return name, ra and dec of the targets that are wanted."""
     own = settings.targets
     rows = _read_csv(raw, [own.ra_col_name, own.dec_col_name, own.id_col_name])
-    keep = np.isfinite(rows[own.ra_col_name].astype(float)) & np.isfinite(
-        rows[own.dec_col_name].astype(float)
-    )
+    ra, dec = (_numbers(rows, name, raw.archive_id) for name in (own.ra_col_name, own.dec_col_name))
+    keep = np.isfinite(ra) & np.isfinite(dec) & ~out_of_range("ra", ra) & ~out_of_range("dec", dec)
     if own.subset is not None:
         wanted = {str(value) for value in own.subset.values}
         keep &= np.array([str(value) in wanted for value in rows[own.subset.key]], bool)
     names = np.array([str(value) for value in rows[own.id_col_name][keep]], dtype=np.str_)
     columns = {
         "name": names,
-        "ra": rows[own.ra_col_name][keep].astype(float),
-        "dec": rows[own.dec_col_name][keep].astype(float),
+        "ra": ra[keep],
+        "dec": dec[keep],
     }
     return Table(columns, {"ra": "deg", "dec": "deg"}, {"file": raw.archive_id})
 
@@ -189,15 +192,15 @@ def _published(raw: RawRef) -> Table:
     rows = _read_csv(raw, PUBLISHED)
     rows = {name: values[rows["chp"].astype(str) == raw.key] for name, values in rows.items()}
     n = len(rows["ra"])
-    flux = rows["flux"].astype(float)
+    flux, ra, dec, x, y = (_numbers(rows, name, raw.archive_id) for name in ("flux", "ra", "dec", "x", "y"))
     mag = np.full(n, np.nan)
     np.log10(flux, out=mag, where=flux > 0)
     names = [str(name) for name in rows["ref_star_id"]]
     nothing = np.full(n, np.nan)
     columns: RecordDict = {
         "star_id": np.array([_number(name) for name in names], np.int64), "name": np.array(names, dtype=np.str_),
-        "ra": rows["ra"].astype(float), "dec": rows["dec"].astype(float), "x": rows["x"].astype(float),
-        "y": rows["y"].astype(float), "flux": flux, "flux_error": nothing, "mag": -2.5 * mag, "mag_error": nothing,
+        "ra": ra, "dec": dec, "x": x, "y": y,
+        "flux": flux, "flux_error": nothing, "mag": -2.5 * mag, "mag_error": nothing,
         "g_r": nothing, "g_r_error": nothing, "isolation": nothing, "saturated": np.zeros(n, bool),
         "galaxy": np.zeros(n, bool), "gaia": np.full(n, NO_GAIA), "pmra": nothing, "pmdec": nothing,
         "is_reference": np.ones(n, bool),
@@ -212,6 +215,14 @@ def _published(raw: RawRef) -> Table:
         "pmdec": "mas / yr",
     }
     return Table(columns, units, {"zero_point_from": "none", "file": raw.archive_id})
+
+
+def _numbers(rows: Mapping[str, Array], name: str, where: str) -> FloatArray:
+    try:
+        return np.asarray(rows[name], dtype=float)
+    except (ValueError, TypeError) as error:
+        msg = f"{where}: column {name} holds what is no number ({error}); positions are decimal degrees"
+        raise InvalidFile(msg) from error
 
 
 def _number(name: str) -> int:
