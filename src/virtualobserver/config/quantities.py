@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from virtualobserver.errors import ConfigError
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["plain_row"]
 
@@ -31,7 +31,7 @@ def plain_row(row: Record) -> RecordDict:
         if "dec" in found:
             msg = f"{_named(row)}: a SkyCoord as ra stands for ra and dec, so leave dec out"
             raise ConfigError(msg)
-        place: Any = found["ra"].icrs
+        place: Value = found["ra"].icrs
         found |= {"ra": place.ra, "dec": place.dec}
     if hasattr(found.get("epoch"), "jyear"):
         found["epoch"] = float(found["epoch"].jyear)

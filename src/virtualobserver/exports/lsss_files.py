@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
 from virtualobserver.data.handles import Handle, of_kind
@@ -25,7 +25,7 @@ from virtualobserver.io.atomic import replacing
 from virtualobserver.io.names import safe_name
 from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
 from virtualobserver.maths.times import julian_year
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import QueryRow, Record, RecordDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ class LSSSFiles(Export[ExportSettings]):
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def _csv(path: Path, columns: Sequence[str], rows: Sequence[Record]) -> None:
     import pandas as pd
 
     with replacing(path) as temporary:
@@ -127,7 +127,7 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
     rows: list[RecordDict] = []
     for number, (name, some) in enumerate(table.groupby("source", sort=True), 1):
         light = _light(view.products(str(name)))
-        epochs: list[Any] = list(some.sort_values("peak_mjd").itertuples(index=False))
+        epochs: list[QueryRow] = list(some.sort_values("peak_mjd").itertuples(index=False))
         for one in epochs:
             catalogue, image = at.get(round(one.peak_mjd, 6), (None, {}))
             facts = json.loads(one.parameters) if isinstance(one.parameters, str) else dict(one.parameters)
@@ -143,7 +143,7 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
     return rows
 
 
-def _row(one: Any, facts: RecordDict, image: RecordDict) -> RecordDict:
+def _row(one: QueryRow, facts: RecordDict, image: RecordDict) -> RecordDict:
     """Return place, motion and name of a body in one epoch; proper motions are arcsec/h."""
     seconds = float(image.get("exptime") or 0.0)
     known = one.known_as if isinstance(one.known_as, str) else ""
@@ -240,6 +240,6 @@ def _periods(path: Path, view: View) -> None:
                 temporary.write_text(line, encoding="utf-8")
 
 
-def _first(table: pd.DataFrame, kind: str) -> list[Any]:
+def _first(table: pd.DataFrame, kind: str) -> list[QueryRow]:
     """Return the first detection of a kind of each source."""
     return list(table[table["kind"] == kind].drop_duplicates("source").itertuples(index=False))

@@ -77,7 +77,7 @@ def light_curve(time: ArrayLike, *, t0: float, t_e: float, u0: float, rho: float
     Parameters
     ----------
     time
-        Any shape; unit of `t0` and `t_e`.
+        Of any shape; unit of `t0` and `t_e`.
     t0
         Of the closest approach.
     t_e

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.colors import AsinhNorm, Normalize
@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from virtualobserver.data.panels import Axis, Curve, Facts, Heatmap, ImageStack, Mark, Panel, Series
 from virtualobserver.plot.style import FLAGGED, role_colour, stretch
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -324,7 +325,7 @@ def _facts(axis: Axes, panel: Facts) -> None:
     axis.set_title(_plain(panel.title), loc="left", fontsize=10)
     rows = [(name.replace("_", " "), f"{said(value)} {unit}".strip()) for name, value, unit in panel.rows]
     rows += [(line, "") for line in textwrap.wrap(panel.note, _NOTE)]
-    style: dict[str, Any] = {
+    style: RecordDict = {
         "xycoords": "axes fraction",
         "textcoords": "offset points",
         "va": "top",
@@ -413,7 +414,7 @@ def _mark(axis: Axes, mark: Mark) -> None:
 
 def _beside(axis: Axes, mark: Mark, label: str) -> None:
     """Write the name of a mark where it hides little: at the border of the axes where it reaches it."""
-    style: dict[str, Any] = {"fontsize": 7, "color": "#333333", "zorder": 6, "clip_on": True}
+    style: RecordDict = {"fontsize": 7, "color": "#333333", "zorder": 6, "clip_on": True}
     if mark.kind in ("line", "span") and mark.y is None and mark.x is not None:
         end = mark.x if mark.x_end is None else (mark.x + mark.x_end) / 2
         along = axis.get_xaxis_transform()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import jinja2
 from sqlalchemy.exc import DBAPIError
@@ -106,7 +106,7 @@ def _files() -> dict[str, Path]:
     return ours | asked_unasked | {"/bokeh/bokeh.min.js": scripts_folder() / "bokeh.min.js"}
 
 
-def _file(path: Path) -> Callable[[Request], Any]:
+def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
     async def answer(_: Request) -> Response:
         return FileResponse(
             path, headers={"Cache-Control": _YEAR if path.name.startswith("bokeh") else "no-cache"}
@@ -115,7 +115,7 @@ def _file(path: Path) -> Callable[[Request], Any]:
     return answer
 
 
-def _page(make: Callable[[Request], Response]) -> Callable[[Request], Any]:
+def _page(make: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
     """Return what answers with a page that is made in a thread; an error of ours is said in one sentence."""
 
     async def answer(request: Request) -> Response:
@@ -150,7 +150,7 @@ class _Desk:
         return Pictures(self.project)
 
     @cached_property
-    def _counted(self) -> dict[str, tuple[float, dict[str, Any]]]:
+    def _counted(self) -> dict[str, tuple[float, RecordDict]]:
         return {}
 
     @cached_property
@@ -299,7 +299,7 @@ class _Desk:
         self._counted.clear()
         return kept
 
-    def _counts(self, asked: queue.Filter) -> dict[str, Any]:
+    def _counts(self, asked: queue.Filter) -> RecordDict:
         key = asked.but().address
         then, told = self._counted.get(key, (0.0, {}))
         if not told or time.monotonic() - then > _FRESH:

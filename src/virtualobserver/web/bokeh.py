@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -16,12 +16,16 @@ from virtualobserver.conventions import ZERO_POINT_AB_UJY
 from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
 from virtualobserver.maths.arrays import Array
 from virtualobserver.plot.style import FLAGGED, MARK, role_colour, stretch
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 if TYPE_CHECKING:
+    from bokeh.models import ColorMapper, ColumnDataSource, GlyphRenderer, Range
     from bokeh.plotting import figure as Figure  # noqa: N812 - a class by another name
 
 __all__ = ["View", "drawn", "scripts_folder"]
+
+Limits = tuple[str, float, float]
+"""A way to see an image: what it is called, the lowest and the highest value."""
 
 MOST_POINTS: Final = 20_000
 """Points of a curve that are sent to a page; of longer ones the lowest and highest of each stretch."""
@@ -89,7 +93,7 @@ def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()
     }
 
 
-def _figure(title: str, x: Axis, y: Axis, **options: Any) -> Figure:
+def _figure(title: str, x: Axis, y: Axis, **options: Value) -> Figure:
     from bokeh.models import BasicTickFormatter
     from bokeh.plotting import figure
 
@@ -116,7 +120,7 @@ def _figure(title: str, x: Axis, y: Axis, **options: Any) -> Figure:
     return made
 
 
-def _range(axis: Axis) -> Any:
+def _range(axis: Axis) -> Range:
     from bokeh.models import DataRange1d, Range1d
 
     backwards = axis.scale == "magnitude" or axis.reverse
@@ -217,7 +221,7 @@ def _curve(figure: Figure, curve: Curve, colour: str) -> None:
             figure.add_tools(HoverTool(renderers=[glyph], tooltips=tips, mode="mouse", visible=False))
 
 
-def _line(figure: Figure, curve: Curve, columns: RecordDict, colour: str, shown: RecordDict) -> Any:
+def _line(figure: Figure, curve: Curve, columns: RecordDict, colour: str, shown: RecordDict) -> GlyphRenderer:
     source = _source(columns)
     if curve.style == "bars":
         steps = np.diff(np.unique(curve.x[np.isfinite(curve.x)]))
@@ -228,7 +232,7 @@ def _line(figure: Figure, curve: Curve, columns: RecordDict, colour: str, shown:
     return figure.line("x", "y", source=source, color=colour, line_width=1.4, **shown)
 
 
-def _source(columns: RecordDict) -> Any:
+def _source(columns: RecordDict) -> ColumnDataSource:
     from bokeh.models import ColumnDataSource
 
     return ColumnDataSource(columns)
@@ -296,7 +300,7 @@ def _mark_labels(figure: Figure, marks: Sequence[Mark]) -> None:
         colour = role_colour(mark.colour, 0)
         look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": 3}
         across = mark.x is None
-        y: Any = mark.y if mark.y is not None else 4 + 12 * (n % 3)
+        y = mark.y if mark.y is not None else 4 + 12 * (n % 3)
         figure.add_layout(
             Label(
                 x=4 if across else mark.x, y=y, x_units="screen" if across else "data",
@@ -312,7 +316,7 @@ _MOST_LABELS: Final = 12
 # --- images ------------------------------------------------------------------------------------------------
 
 
-def _heatmap(panel: Heatmap) -> tuple[Figure, list[Any]]:
+def _heatmap(panel: Heatmap) -> tuple[Figure, list[Limits]]:
     from bokeh.models import ColorBar, HoverTool
 
     values, extent = _even(panel)
@@ -343,7 +347,7 @@ def _cell_texts(figure: Figure, panel: Heatmap) -> None:
                 text_font_size="10px", text_color="#ffffff", text_outline_color="#222222")  # fmt: skip
 
 
-def _film(panel: ImageStack) -> tuple[Figure, list[Any]]:
+def _film(panel: ImageStack) -> tuple[Figure, list[Limits]]:
     from bokeh.models import HoverTool
 
     images = _smaller(panel.images)
@@ -396,7 +400,9 @@ def _mask(figure: Figure, panel: ImageStack, name: str, mask: Array, start: int)
                  color_mapper=mapper, alpha=0.6, visible=False, legend_label=name)  # fmt: skip
 
 
-def _image(figure: Figure, values: Array, extent: tuple[float, float, float, float], mapper: Any) -> Any:
+def _image(
+    figure: Figure, values: Array, extent: tuple[float, float, float, float], mapper: ColorMapper
+) -> GlyphRenderer:
     left, right, bottom, top = extent
     source = _source({"image": [values.astype(np.float32)]})
     return figure.image(image="image", source=source, x=left, y=bottom, dw=right - left, dh=top - bottom,
@@ -407,7 +413,7 @@ def _tight(axis: Axis, ends: tuple[float, float]) -> Axis:
     return axis if axis.limits is not None or axis.scale == "log" else replace(axis, limits=ends)
 
 
-def _mapper(limits: Sequence[Any], stretch: str, *, images: bool) -> Any:
+def _mapper(limits: Limits, stretch: str, *, images: bool) -> ColorMapper:
     from bokeh.models import LinearColorMapper
     from bokeh.palettes import Cividis256, Greys256, RdBu11, interp_palette
 
@@ -429,7 +435,7 @@ _SOFTENING: Final = 10.0
 """How much brighter than the bend the brightest is, as DS9 has it by default."""
 
 
-def _limits(values: Array, given: tuple[float, float] | None, wanted: str) -> list[Any]:
+def _limits(values: Array, given: tuple[float, float] | None, wanted: str) -> list[Limits]:
     """Return name, lowest and highest value of each way to see an image, the first as the panel wants it."""
     good = values[np.isfinite(values)]
     if not good.size:

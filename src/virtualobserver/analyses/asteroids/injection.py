@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.ephemeris.orbits import States
 from virtualobserver.maths.ephemeris.seen import Observer, ephemeris
 from virtualobserver.maths.ephemeris.through import state_through
+from virtualobserver.maths.times import Site
 from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["draw_body", "inject_bodies"]
@@ -108,7 +109,7 @@ def _centre(night: Night) -> tuple[float, float] | None:
 
 
 def _place(
-    state: States, mjd: FloatArray, site: Any
+    state: States, mjd: FloatArray, site: Site | None
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return ra, dec (deg) and rates (arcsec/h) at times; by the Sun alone, which a few days do not show."""
     seen = ephemeris(state, Observer.at(mjd, site), perturbations=False)

@@ -101,7 +101,7 @@ def _drawn(
     amplitude = snr / max(unit, 1e-9)
     if dip:  # no star loses more light than it has
         amplitude = max(-amplitude, -1.0)
-    half = 0.5 * max(duration, 2.355 * trails.sigma)
+    half = trails.half_of(duration)
     mjd = trails.at("mjd", number, t0)
     return event | {
         "amplitude": amplitude, "ideal_snr": abs(amplitude) * unit, "exposure": hours, "t_peak": mjd,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.conventions import SIGMA_TO_FWHM
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Value
 
 __all__ = ["COLUMNS", "Trails", "trails_of"]
 
@@ -60,12 +62,16 @@ class Trails:
         """Name of the CCD."""
         return str(self.table.meta.get("ccd") or "")
 
+    def half_of(self, duration: float) -> float:
+        """Return half the time, s, for which an event is seen: its own, at least that of the image of a star."""
+        return 0.5 * max(duration, SIGMA_TO_FWHM * self.sigma)
+
     def grid(self, name: str) -> FloatArray:
         """Return a column, shape (n, samples), NaN where there is no sample."""
         values = np.asarray(self.table[name], float)
         return np.where(self.rows >= 0, values[np.maximum(self.rows, 0)] if len(values) else 0.0, np.nan)
 
-    def fact(self, name: str, number: int) -> Any:
+    def fact(self, name: str, number: int) -> Value:
         """Return a fact of a star that stands in each of its rows, None without one."""
         if name not in self.table:
             return None

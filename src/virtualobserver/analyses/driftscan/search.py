@@ -259,7 +259,7 @@ def _event(
     best, (coincident, reasons) = one.best(kind), judged
     table = one.trails.table
     time, duration = float(best.time[number]), float(best.duration[number])
-    half = 0.5 * max(duration, 2.355 * one.trails.sigma)
+    half = one.trails.half_of(duration)
     mjd = one.trails.at("mjd", number, time)
     statistic, amplitude = float(best.statistic[number]), float(best.amplitude[number])
     parameters: RecordDict = {

@@ -74,7 +74,7 @@ def reasons_of(
     found = []
     if _crowded(trails, best, number):
         found.append("common")
-    time, half = float(best.time[number]), 0.5 * max(float(best.duration[number]), 2.355 * trails.sigma)
+    time, half = float(best.time[number]), trails.half_of(float(best.duration[number]))
     times = trails.start[number] + trails.step * np.arange(trails.rows.shape[1])
     during = np.abs(times - time) <= half
     if best.coverage[number] < settings.coverage or not trails.good[number][during].all():

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from virtualobserver.conventions import SIGMA_TO_FWHM
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
@@ -40,7 +41,8 @@ def _noise(rng: np.random.Generator) -> list[Product[Table]]:
         axis = np.full(len(snr), 1.0)
         columns = {
             "x": x, "y": y, "ra": ra, "dec": dec, "snr": snr, "flux_3": 50.0 * snr,
-            "flux_error_3": np.full(len(snr), 50.0), "fwhm": 2.35 * axis, "a": axis, "b": axis, "theta": 0.0 * axis,
+            "flux_error_3": np.full(len(snr), 50.0), "fwhm": SIGMA_TO_FWHM * axis,
+            "a": axis, "b": axis, "theta": 0.0 * axis,
             **dict.fromkeys(("ra_error", "dec_error"), error * _SCALE * 3600.0),
         }  # fmt: skip
         meta = {

@@ -69,7 +69,7 @@ def takes_sky(*, radius: str = "deg", many: bool = False) -> Callable[[Callable[
     return decorate
 
 
-def _check_once(function: str, called: Signature, values: list[Any], named: dict[str, object]) -> None:
+def _check_once(function: str, called: Signature, values: list[object], named: dict[str, object]) -> None:
     """Refuse a `SkyCoord` beside a declination, for which there is no room."""
     try:
         if hasattr(named.get("ra"), "icrs"):

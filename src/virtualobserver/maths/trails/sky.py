@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.trails.track import TrackModel
@@ -208,7 +209,7 @@ def _reach(  # noqa: PLR0917
         return np.full(n, NEIGHBOUR * fwhm)
     light = np.broadcast_to(np.asarray(expected, float), (n,))
     noise = np.sqrt(float(np.median(np.asarray(variance)[::4, ::4][good[::4, ::4]]))) if good.any() else 1.0
-    sigma = fwhm / 2.3548
+    sigma = fwhm * FWHM_TO_SIGMA
     peak = np.where(np.isfinite(light), light, 0.0) / (track.length * sigma * np.sqrt(2 * np.pi))
     ratio = np.maximum(peak / (_FAINT * noise), 1.0)
     return np.asarray(np.minimum(sigma * np.sqrt(2 * np.log(ratio)), 2 * NEIGHBOUR * fwhm))

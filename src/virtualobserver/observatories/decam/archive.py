@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import requests
 from requests.auth import AuthBase
@@ -35,7 +35,7 @@ from virtualobserver.io.http.answers import Answer, expect_fits, not_html
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.names import safe_name
 from virtualobserver.secrets import scrub
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
     "ARCHIVE_URL",
@@ -65,6 +65,9 @@ _VERSION: Final = re.compile(r"_v(\d+)\.")
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIELD_HALF: Final = 1.1
 """Degrees from the middle of the camera to its edge."""
+
+
+_Ends = TypeVar("_Ends", int, float, str)
 
 
 class Proprietary(ArchiveRefused):
@@ -185,7 +188,7 @@ def build_search(settings: ArchiveSettings, *, cone: tuple[float, float, float] 
     ConfigError
         If a night is no date, a range is the wrong way round, or the cone is none.
     """
-    conditions: list[list[Any]] = [["instrument", settings.instrument], ["proc_type", settings.proc_type]]
+    conditions: list[list[Value]] = [["instrument", settings.instrument], ["proc_type", settings.proc_type]]
     conditions.append(["prod_type", *PRODUCTS])
     if settings.band is not None:
         conditions.append(["ifilter", settings.band, "contains"])
@@ -486,19 +489,19 @@ class NOIRLabArchive:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _rising(values: tuple[Any, Any], name: str) -> tuple[Any, Any]:
+def _rising(values: tuple[_Ends, _Ends], name: str) -> tuple[_Ends, _Ends]:
     if values[0] > values[1]:
         msg = f"{name}: the first of {list(values)} is larger than the second"
         raise ConfigError(msg)
     return values
 
 
-def _box(ra: float, dec: float, radius: float) -> list[list[Any]]:
+def _box(ra: float, dec: float, radius: float) -> list[list[Value]]:
     """Return the conditions of a box around a cone; at a pole or across 0 h, right ascension is left open."""
     if not (math.isfinite(ra) and abs(dec) <= 90 and 0 < radius <= 30):
         msg = f"a cone needs ra, dec (-90 to 90) and a radius (0 to 30) in degrees, not {ra}, {dec}, {radius}"
         raise ConfigError(msg)
-    conditions: list[list[Any]] = [["dec_center", max(dec - radius, -90.0), min(dec + radius, 90.0)]]
+    conditions: list[list[Value]] = [["dec_center", max(dec - radius, -90.0), min(dec + radius, 90.0)]]
     highest = abs(dec) + radius
     if highest < 89.0:
         half = radius / math.cos(math.radians(highest))

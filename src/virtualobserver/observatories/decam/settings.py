@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatories.decam.reference import ReferenceSettings
 from virtualobserver.observatories.decam.simulate.settings import SimulationSettings
 from virtualobserver.observatory import ObservatorySettings
+from virtualobserver.typing import Value
 
 __all__ = ["AstromSettings", "DECamSettings", "DetrendSettings", "SkySettings", "Subset", "TargetSettings"]
 
@@ -79,7 +80,7 @@ class Subset(Settings):
     """Rows of a target list."""
 
     key: str = setting(..., doc="Column", step="fetch")
-    values: list[Any] = setting(..., doc="Values of the rows that are wanted", step="fetch")
+    values: list[Value] = setting(..., doc="Values of the rows that are wanted", step="fetch")
 
 
 class TargetSettings(Settings):

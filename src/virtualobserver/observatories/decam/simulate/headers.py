@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.conventions import MAD_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def primary_cards(
 
 
 def ccd_cards(
-    ccd: str, sim: SimulationSettings, good: NDArray[Any], *, gains: tuple[float, float], fwhm: float
+    ccd: str, sim: SimulationSettings, good: Array, *, gains: tuple[float, float], fwhm: float
 ) -> RecordDict:
     """Return the cards of an extension beside world coordinates; `good` are the pixels that are not masked."""
     from virtualobserver.observatories.decam.simulate.sky import CCD_NUMBERS
 
     middle = float(np.median(good)) if good.size else 0.0
-    spread = 1.4826 * float(np.median(np.abs(good - middle))) if good.size else 0.0
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(good - middle))) if good.size else 0.0
     return {
         "EXTNAME": ccd, "DETPOS": ccd, "CCDNUM": CCD_NUMBERS[ccd], "LTV1": -1.0, "LTV2": -1.0, "GAINA": gains[0],
         "GAINB": gains[1], "RDNOISEA": sim.read_noise, "RDNOISEB": sim.read_noise, "SATURATA": sim.saturation,

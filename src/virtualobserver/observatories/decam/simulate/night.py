@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.conventions import SECONDS_PER_DAY, SIGMA_TO_FWHM
 from virtualobserver.data.product import Target
 from virtualobserver.data.world import world_of
 from virtualobserver.observatories.decam.simulate.detector import gains_of, read_out
@@ -260,7 +261,7 @@ def _frame(  # noqa: PLR0917
     }
     truth["cosmic_rays"] = [{name: ray[name] for name in ("x", "y", "electrons", "told")} for ray in rays]
     plate = plate_cards(ccd, sim.size, boresight, distorted=sim.distorted)
-    fwhm = width * (1.0 if unrest is None else math.hypot(1.0, 2.355 * sim.motion / sim.seeing))
+    fwhm = width * (1.0 if unrest is None else math.hypot(1.0, SIGMA_TO_FWHM * sim.motion / sim.seeing))
     header = ccd_cards(ccd, sim, data[mask == 0], gains=gains, fwhm=fwhm) | plate
     return SimulatedCCD(ccd, header, data, mask, weight, truth)
 
@@ -271,7 +272,7 @@ def _drifting(  # noqa: PLR0917
     places: tuple[FloatArray, FloatArray],
     flux: FloatArray,
     boresight: tuple[float, float],
-    wcs: Any,
+    wcs: WCS,
     unrest: Unrest,
     events: Mapping[int, Event],
     sim: SimulationSettings,
