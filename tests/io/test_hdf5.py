@@ -75,6 +75,20 @@ def test_checksum_tells_values_names_units_and_meta_apart():
     assert len({hdf5.checksum(table) for table in [base, *others]}) == 6
 
 
+def test_files_in_memory_may_be_made_at_the_same_time():
+    blocks = [("a", hdf5.encode(b"some bytes"))]
+
+    class Meanwhile(list):
+        """Blocks that are asked for while another file is made, as in another thread."""
+
+        def __iter__(self):
+            assert hdf5.write_file_image(blocks) == whole
+            return super().__iter__()
+
+    whole = hdf5.write_file_image(blocks)
+    assert hdf5.write_file_image(Meanwhile(blocks)) == whole
+
+
 def test_same_content_gives_the_same_bytes_and_little_of_them():
     blocks = [(f"lc{i}", hdf5.encode(lightcurve(i))) for i in range(100)]
     image = hdf5.write_file_image(blocks)

@@ -6,6 +6,7 @@ half the time of the high-level ones.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ __all__ = ["Block", "OpenFile", "checksum", "encode", "load_block", "read_block"
 _ATTRIBUTE: Final = "vo"
 _PIECE: Final = 60_000  # an attribute of an HDF5 object header holds less than 64 kB
 _WHOLE: Final = 16_000_000  # bytes; HDF5 reads a block in a dozen small pieces, and a file of a batch in one
+_NUMBERS: Final = itertools.count()
 _FEW: Final = 4  # blocks of a file that are looked up one by one; for more of them all its links are listed
 
 
@@ -46,7 +48,9 @@ def write_file_image(blocks: Sequence[tuple[str, Block]]) -> bytes:
         If a key is empty, used twice, or would not be found again under its name.
     """
     _check_keys([key for key, _ in blocks])
-    with h5py.File("image", "w", driver="core", backing_store=False, block_size=1 << 20) as file:
+    # HDF5 knows open files by their names, those in memory too: runs in several threads write at once
+    name = f"image {next(_NUMBERS)}"
+    with h5py.File(name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
         for key, block in blocks:
             if block.kind == "spectrum":
                 group = h5py.h5g.create(file.id, key.encode(), lcpl=_parents())
