@@ -34,6 +34,8 @@ MOVED_SNR: Final = 10.0
 """Below, a fitted position is worse than where the detection has it, which would bias the flux upwards."""
 LONGEST_STEP: Final = 0.5
 """Pixels a star may move in one round: beyond, the slope of the profile says nothing."""
+_LEAST_BASE: Final = 0.05
+"""Where a trial profile has no width in some direction, its power is kept finite; no fit ends there."""
 _SETTLED: Final = 1e-8
 """Relative residual at which the fluxes are solved."""
 
@@ -286,12 +288,24 @@ def _fit_one(
     def misfit(values: FloatArray) -> FloatArray:
         height, cx, cy, p, q, r, sky = values
         u, v = cols - cx, rows - cy
-        base = np.maximum(1 + p * u * u + q * v * v + 2 * r * u * v, 0.05)
+        base = np.maximum(1 + p * u * u + q * v * v + 2 * r * u * v, _LEAST_BASE)
         return np.asarray(((height * base**-beta + sky - image) / sigma).ravel())
+
+    def slopes(values: FloatArray) -> FloatArray:
+        height, cx, cy, p, q, r, _ = values
+        u, v = cols - cx, rows - cy
+        whole = 1 + p * u * u + q * v * v + 2 * r * u * v
+        base = np.maximum(whole, _LEAST_BASE)
+        shape = base**-beta
+        inner = np.where(whole > _LEAST_BASE, -beta * height * shape / base, 0.0)
+        by = (shape, -2 * inner * (p * u + r * v), -2 * inner * (q * v + r * u))
+        by += (inner * u * u, inner * v * v, 2 * inner * u * v, np.ones_like(shape))
+        return np.stack([(plane / sigma).ravel() for plane in by], axis=1)
 
     narrow = 4 * (2 ** (1 / beta) - 1) / width**2
     start = np.array([image.max(), x, y, narrow, narrow, 0.0, 0.0])
-    found = least_squares(misfit, start, method="lm", x_scale=np.maximum(np.abs(start), 0.05), max_nfev=200)
+    scale = np.maximum(np.abs(start), 0.05)
+    found = least_squares(misfit, start, slopes, method="lm", x_scale=scale, max_nfev=200)
     height, cx, cy, p, q, r, _ = found.x
     if not found.success or height <= 0 or p <= 0 or p * q - r * r <= 0 or np.hypot(cx, cy) > half / 2:
         return None
