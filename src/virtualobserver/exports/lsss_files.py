@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
+from virtualobserver.data.called import called, last_verdicts
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
@@ -37,6 +38,7 @@ _SSOS: Final = (
     "PMDEC", "MID_EXPOSURE_MJD", "MATCHED", "SKYBOT_NUMBER", "SKYBOT_NAME", "SKYBOT_MAG", "SKYBOT_DELTARA",
     "SKYBOT_DELTADEC", "EXPTIME", "OBJECT", "FILTER", "IMAGE_FILENAME", "XWIN_IMAGE", "YWIN_IMAGE",
 )  # fmt: skip
+_INSPECTED: Final = ("INSPECTED", "ASTEROID", "UNKNOWN")
 _CALIBRATED: Final = ("MAG_CALIB", "MAG_CALIB_ERR", "R2", "PHOT_OUTLIER")
 _STATS: Final = {
     "Name": "frame",
@@ -70,10 +72,11 @@ class LSSSFiles(Export[ExportSettings]):
             return 0
         path.mkdir(parents=True, exist_ok=True)
         name = safe_name(view.project)
-        _csv(path / f"ssos_{name}.csv", _SSOS, rows)
-        _csv(path / f"calib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), rows)
+        _csv(path / f"ssos_{name}.csv", (*_SSOS, *_INSPECTED), rows)
+        whole = (*_SSOS, *_INSPECTED, *_CALIBRATED)
+        _csv(path / f"calib_ssos_{name}.csv", whole, rows)
         good = [row for row in rows if row["PHOT_OUTLIER"] is False]
-        _csv(path / f"validcalib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), good)
+        _csv(path / f"validcalib_ssos_{name}.csv", whole, good)
         _of_images(path, images)
         _periods(path, view)
         return len(rows)
@@ -121,6 +124,7 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
     """Return a row for each body and epoch, body by body; the names of the chain, beside what it has no name for."""
     table = view.table("detections")
     table = table[(table["kind"] == "asteroid") & (table["source_kind"] == "moving")]
+    judged = last_verdicts(table, view.verdicts())
     at = {
         round(one["mjd"], 6): (number, one) for number, one in enumerate(images, 1) if one["mjd"] is not None
     }
@@ -131,6 +135,8 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
         for one in epochs:
             catalogue, image = at.get(round(one.peak_mjd, 6), (None, {}))
             facts = json.loads(one.parameters) if isinstance(one.parameters, str) else dict(one.parameters)
+            verdict = judged.get(str(name))
+            facts["label"] = called(facts, verdict)
             flux = light.get(round(one.peak_mjd, 6), {})
             rows.append(
                 {
@@ -138,6 +144,9 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
                     "CATALOG_NUMBER": catalogue,
                     **_row(one, facts, image),
                     **_mags(flux, image),
+                    "INSPECTED": verdict is not None,
+                    "ASTEROID": facts["label"].startswith("AST_"),
+                    "UNKNOWN": facts["label"].startswith("UNK_"),
                 }
             )
     return rows
@@ -228,7 +237,11 @@ def _periods(path: Path, view: View) -> None:
     """Write the periods of bodies, in hours; the number before FAP is a per cent."""
     table: pd.DataFrame = view.table("detections")
     bodies = set(table.loc[table["kind"] == "asteroid", "source"])
-    labels = {row.source: json.loads(row.parameters)["label"] for row in _first(table, "asteroid")}
+    judged = last_verdicts(table[table["kind"] == "asteroid"], view.verdicts())
+    labels = {
+        row.source: called(json.loads(row.parameters), judged.get(row.source))
+        for row in _first(table, "asteroid")
+    }
     for row in _first(table, "period"):
         if row.source in bodies:
             facts = json.loads(row.parameters)

@@ -64,9 +64,20 @@ def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url)
         (quality,) = data(project, "quality")
         assert len(quality) == 12
         assert np.isfinite(quality["bkg_sd"]).all()
+        (tracks,) = data(project, "tracks")
+        assert len(tracks.meta["footprints"]) == 12
+        check_footprint(tracks.meta["footprints"][0])
         check_names(project)
         again = project.run()
         assert again.worked == 0
+
+
+def check_footprint(said):
+    """Assert that a frame of 320 x 240 pixels of 2.226 arcsec is as large as it is, but for ten pixels at its edges."""
+    (a, d), (b, e), (c, f), _ = said["corners"]
+    sides = separation(a, d, b, e) * ARCSEC_PER_DEGREE, separation(b, e, c, f) * ARCSEC_PER_DEGREE
+    assert sides == pytest.approx((299 * 2.226, 219 * 2.226), rel=0.01)
+    assert said["limit"] is None  # no catalogue, no magnitudes
 
 
 def check_names(project):
