@@ -8,7 +8,7 @@ import numpy as np
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, WITHDRAWN
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.typing import Record
+from virtualobserver.typing import QueryRow, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,20 +38,11 @@ def last_verdicts(detections: pd.DataFrame, verdicts: pd.DataFrame) -> dict[str,
     """
     sources = dict(zip(detections["id"].tolist(), detections["source"].tolist(), strict=True))
     last: dict[str, str] = {}
-    for row in verdicts.itertuples(index=False):
-        source = sources.get(row.detection)
+    given: list[QueryRow] = list(verdicts.itertuples(index=False))
+    for row in given:
+        source = sources.get(row.detection) or _source_at(detections, row)
         if source is None:
-            now = detections[
-                (detections["analysis"] == row.analysis)
-                & ((detections["peak_mjd"] - row.start_mjd).abs() < _SAME_TIME)
-                & detections["ra"].notna()
-            ]
-            if not len(now) or not np.isfinite(np.array([row.ra, row.dec], np.float64)).all():
-                continue
-            away = separation(now["ra"].to_numpy(float), now["dec"].to_numpy(float), row.ra, row.dec)
-            if away.min() * ARCSEC_PER_DEGREE > _SAME_SKY:
-                continue
-            source = str(now["source"].iloc[int(np.argmin(away))])
+            continue
         if row.verdict == WITHDRAWN:
             last.pop(source, None)
         else:
@@ -73,3 +64,22 @@ def called(facts: Record, verdict: str | None) -> str:
     if facts.get("class") == "known" or word is None:
         return str(facts.get("label") or "")
     return f"{word}_{facts['number']}"
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _source_at(detections: pd.DataFrame, verdict: QueryRow) -> str | None:
+    """Return the source with a detection when and where a verdict was given on one, None if there is none."""
+    place = np.array([verdict.start_mjd, verdict.ra, verdict.dec], np.float64)
+    if not np.isfinite(place).all():
+        return None
+    mjd, ra, dec = (detections[name].to_numpy(np.float64) for name in ("peak_mjd", "ra", "dec"))
+    now = np.flatnonzero(
+        (detections["analysis"].to_numpy(str) == verdict.analysis)
+        & (np.abs(mjd - place[0]) < _SAME_TIME) & np.isfinite(ra) & np.isfinite(dec)
+    )  # fmt: skip
+    if not now.size:
+        return None
+    away = separation(ra[now], dec[now], place[1], place[2]) * ARCSEC_PER_DEGREE
+    return str(detections["source"].iloc[int(now[np.argmin(away)])]) if away.min() <= _SAME_SKY else None

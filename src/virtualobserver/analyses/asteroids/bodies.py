@@ -143,10 +143,12 @@ def _seen_from(parts: Sequence[Part], settings: AsteroidsSettings) -> list[Night
     """Return the paths of movers with what the turn of the Earth does to them, where the telescope's place is known."""
     paths = [part.track.path for part in parts]
     sites = [place_of(part.night, settings)[0] for part in parts]
-    for site in set(sites) - {None}:
+    for site in {one for one in sites if one is not None}:
         own = [number for number, one in enumerate(sites) if one == site]
         spots = np.array([(paths[number].mjd, paths[number].ra, paths[number].dec) for number in own])
-        for number, *moved in zip(own, *parallax_at(*spots.T, site), strict=True):
+        for number, *moved in zip(
+            own, *parallax_at(spots[:, 0], spots[:, 1], spots[:, 2], site), strict=True
+        ):
             paths[number] = replace(paths[number], parallax=(moved[0], moved[1]))
     return paths
 

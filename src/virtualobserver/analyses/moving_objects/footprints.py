@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.data.plain import finite
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip
@@ -75,4 +74,4 @@ def _limit(table: Table) -> float | None:
         if not faint.any():
             return None
         limits = table["mag"][faint] + 2.5 * np.log10(table["snr"][faint] / _LIMIT)
-    return finite(float(np.median(limits)))
+    return float(np.median(limits))

@@ -132,7 +132,13 @@ class _Paths:
         mjd, first = (np.array([getattr(one, name) for one in paths]) for name in ("mjd", "first"))
         parallax = [np.full(4, np.nan) if one.parallax is None else np.ravel(one.parallax) for one in paths]
         return cls(
-            mjd, first, place, np.array(later).reshape(-1, 2), *pairs, np.array(parallax).reshape(-1, 4)
+            mjd,
+            first,
+            place,
+            np.array(later).reshape(-1, 2),
+            pairs[0],
+            pairs[1],
+            np.array(parallax).reshape(-1, 4),
         )
 
     def take(self, rows: NDArray[np.int64]) -> _Paths:
