@@ -50,9 +50,9 @@ class Analysis(Configured, ABC, Generic[C, S]):
     ``class Mine(Analysis[TimeSeries, MySettings])``. `find` is pure: products in, `Result` out. `draw` and `inject`
     serve injection and recovery; `same_event` says which verdicts carry over; `contract` states the rate of false
     alarms and what the contract suite needs to try the analysis. With `requires_any` it is enough that the project
-    makes one of the products it works on. `services` names what arrives in ``aux.services``. `requires`, `per` and
-    `services` are asked of an instance: where they depend on its settings they are properties, such as ``return
-    ("refcat",) if self.settings.match else ()``.
+    makes one of the products it works on. `services` names what arrives in ``aux.services``. `requires`, `per`,
+    `services` and `holds` are asked of an instance: where they depend on its settings they are properties, such as
+    ``return ("refcat",) if self.settings.match else ()``.
     """
 
     name: ClassVar[str]
@@ -62,6 +62,9 @@ class Analysis(Configured, ABC, Generic[C, S]):
     produces: ClassVar[tuple[tuple[str, str], ...]] = ()
     per: ClassVar[str] = "source"
     services: ClassVar[tuple[str, ...]] = ()
+    holds: ClassVar[bool] = False
+    """Whether what works on its products waits where it failed, rather than go on without them."""
+
     batch: ClassVar[int] = 200
     strength: ClassVar[tuple[str, ...]] = ("amplitude", "width")
     """Parameters of injected events by which the part that is found is told."""

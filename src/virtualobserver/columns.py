@@ -277,6 +277,7 @@ _JUDGED: Final = (
     _of("outlier", "", "meta.code.qual", "Whether it is unlike the others of its night"),
     _of("use", "", "meta.code", "Whether searches use it"),
     _of("n_matched", "", "meta.number", "Stars of the catalogue that were found", _POSITIVE),
+    _of("tries", "", "meta.number", "Neighbours by which it was solved anew, 0 = it was not", _POSITIVE),
     _of("separation", UNIT_ARCSEC, "pos.angDistance;stat.median", "Of stars from the reference, median", _POSITIVE),
     _of("bkg_mean", "adu", "instr.background;stat.mean", "Background, mean without sources"),
     _of("bkg_median", "adu", "instr.background;stat.median", "Background, median without sources"),

@@ -102,6 +102,10 @@ class View(Protocol):
         """
         ...
 
+    def verdicts(self) -> pd.DataFrame:
+        """Return what people said of detections, the oldest first, as `virtualobserver.Project.verdicts` does."""
+        ...
+
     def target(self, source: str) -> Target:
         """Return position and magnitude of a source, by name or alias.
 

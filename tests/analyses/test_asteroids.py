@@ -155,6 +155,39 @@ def test_nobody_asked_is_said_and_nights_may_stay_apart():
     assert searched(products, longest_gap=0.5).properties["n_bodies"] == 12
 
 
+class Given:
+    """Numbers that were given before."""
+
+    def __init__(self, result):
+        self.rows = [(one.peak_mjd, one.ra, one.dec, one.parameters["number"]) for one in result.detections]
+
+    def before(self, target):
+        assert target.name == "field"
+        return self.rows
+
+
+def test_a_number_stays_when_an_earlier_night_joins_and_no_number_means_two_bodies():
+    products = tables(bodies(4))
+    later = searched(products[1:])
+    kept = {one.parameters["tracks"][0]: one.parameters["number"] for one in later.detections}
+    fresh = {one.parameters["number"] for one in searched(products).detections}
+    assert not fresh & set(kept.values())  # of the earlier night
+    aux = Aux(FIELD, services={"numbers": Given(later)})
+    whole = searched(products, aux=aux)
+    assert {one.parameters["n_nights"] for one in whole.detections} == {3}
+    assert {one.parameters["tracks"][1]: one.parameters["number"] for one in whole.detections} == kept
+    assert {one.parameters["number"] for one in searched(products, aux=aux, numbers=None).detections} == fresh
+    apart = searched(products, aux=aux, nights="separate")
+    numbers = {one.source: one.parameters["number"] for one in apart.detections}
+    assert len(numbers) == len(set(numbers.values())) == 12
+    assert set(kept.values()) < set(numbers.values())
+    merged = searched(products, aux=Aux(FIELD, services={"numbers": Given(apart)}))
+    # of the three numbers of a body it has the oldest
+    assert {one.parameters["number"] for one in merged.detections} == {
+        one.parameters["number"] for one in apart.detections if one.parameters["night"] == "170224"
+    }
+
+
 def test_names_and_numbers_do_not_depend_on_order_on_other_bodies_or_on_later_nights(tmp_path):
     states = bodies(4)
     products = tables(states)
@@ -214,16 +247,50 @@ def test_known_bodies_need_a_place_on_the_earth(tmp_path):
         searched([bare], service("http://127.0.0.1:9/cone", tmp_path))
 
 
-def test_bodies_in_the_field_that_were_not_seen_are_listed(tmp_path):
+def test_bodies_that_should_have_been_seen_and_were_not_are_listed(tmp_path):
     states = bodies(8, 3)
     orbits = orbits_of(tmp_path, states)
-    result = searched(tables(states, nights=1, missing={(0, 2)}), orbits)
-    missed = {one["name"] for one in result.properties["missed"]}
-    assert missed <= {"(1003) Body2"}
-    assert result.properties["known_in_field"] == 2 + len(missed)
+    handle = tables(states, nights=1, missing={(0, 2)})[0]
+    observer = Observer.at(handle.load().meta["epochs"], SITE)
+    lost = ephemeris(states[2], observer)
+    ra, dec = float(lost.ra.mean()), float(lost.dec.mean())
+
+    def properties(corners, limit, *, movers=True):
+        table = handle.load()
+        feet = [{"corners": corners, "limit": limit}] * 10
+        table = replace(
+            table.take(np.arange(len(table) if movers else 0)), meta={**table.meta, "footprints": feet}
+        )
+        return searched([MemoryHandle(table, handle.info)], orbits).properties
+
+    def box(half, ra=ra):
+        return [
+            [ra - half, dec - half],
+            [ra + half, dec - half],
+            [ra + half, dec + half],
+            [ra - half, dec + half],
+        ]
+
+    told = properties(box(0.5), None)
+    assert (told["n_missed"], told["n_too_faint"], told["known_in_field"]) == (1, 0, 3)
+    (one,) = told["missed"]
+    assert (one["name"], one["images"]) == ("(1003) Body2", 10)
+    assert one["mag"] == pytest.approx(18, abs=4)
+    assert properties(box(0.5), one["mag"] + 1)["n_missed"] == 1
+    faint = properties(box(0.5), one["mag"] - 1)
+    assert (faint["n_missed"], faint["n_too_faint"]) == (0, 1)
+    beside = properties(box(0.1, ra + 0.2), None)  # within the circle of the movers, and on no image
+    assert beside["n_missed"] == beside["n_too_faint"] == 0
+    nothing = properties(box(0.5), None, movers=False)  # a night without movers has missed all
+    assert nothing["n_missed"] == nothing["known_in_field"] == 3
+    circle = searched([handle], orbits).properties  # of tables that do not say where the images were
+    assert {(one["name"], one["images"]) for one in circle["missed"]} <= {("(1003) Body2", None)}
+
+
+def test_services_are_what_settings_ask_for():
     assert Asteroids(identify="NONE").settings.identify is None
-    assert Asteroids(identify="none").services == ()
-    assert Asteroids(identify="skybot").services == ("bodies",)
+    assert Asteroids(identify="none", numbers=None).services == ()
+    assert Asteroids(identify="skybot").services == ("bodies", "numbers")
 
 
 def test_panels_show_all_bodies_and_what_known_ones_are_off_by(tmp_path):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 from support.paths import PLUGINS, ROOT
 
 from virtualobserver import Project
 from virtualobserver.catalog.orbits import simulated_orbits
+from virtualobserver.errors import DataError
+from virtualobserver.run.verdicts import import_verdicts
+from virtualobserver.run.views.ways_out import find_way_out, write
 
 SETTINGS = {
     "name": "asteroids",
@@ -27,14 +31,36 @@ QUESTIONS = re.findall(
 
 @pytest.fixture
 def opened(tmp_path, url):
-    def of(**options):
-        changed = {**SETTINGS, "analyses": {**SETTINGS["analyses"], "asteroids": options}}
+    def of(tracked=None, **options):
+        analyses = {**SETTINGS["analyses"], str(PLUGINS / "tracked.py"): tracked or {}, "asteroids": options}
+        changed = {**SETTINGS, "analyses": analyses}
         return Project.open(changed, data=tmp_path / "data", url=url)
 
     return of
 
 
-def test_nights_become_sources_with_periods_and_names_that_verdicts_change(opened):
+def exported(project, folder):
+    """Return the names of bodies in the files of the older chain."""
+    write(project, find_way_out("lsss_files"), folder, simulated=True)
+    return set(pd.read_csv(folder / "ssos_asteroids.csv")["SKYBOT_NAME"])
+
+
+def test_a_body_keeps_its_number_when_an_earlier_night_is_there_later(opened):
+    late = {"first": 1}
+    with opened(tracked=late) as project:
+        assert not project.run().failed
+        before = project.sql(QUESTIONS[0])
+    with opened() as project:
+        assert not project.run().failed
+        after = project.sql(QUESTIONS[0])
+        assert after["detections"].tolist() == [120, 120]
+        assert set(after["called"]) == set(before["called"])
+        assert set(after["source"]) != set(before["source"])
+        assert not project.run(redo=True, step="analyse").failed
+        assert set(project.sql(QUESTIONS[0])["called"]) == set(before["called"])
+
+
+def test_nights_become_sources_with_periods_and_names_that_verdicts_change(opened, tmp_path):
     with opened() as project:
         assert not project.run().failed
         found = project.detections(simulated=True)
@@ -50,14 +76,24 @@ def test_nights_become_sources_with_periods_and_names_that_verdicts_change(opene
         assert residuals.empty
         assert missed.empty
         source = called["source"][0]
-        first = int(found[found["source"] == source]["id"].iloc[0])
+        first, second = (int(one) for one in found[found["source"] == source]["id"].iloc[:2])
         project.judge(first, "unsure")
         doubted = project.sql(QUESTIONS[0])
         assert doubted["called"][0] == called["called"][0].replace("AST", "UNK")
         assert doubted["called"][1] == called["called"][1]
         assert doubted["detections"].tolist() == [120, 120]
-        project.judge(first, "candidate")
+        file = tmp_path / "verdicts.csv"
+        file.write_text(f"detection,verdict\n{first},Asteroid\n", encoding="utf-8")
+        assert import_verdicts(project, file, user="ann") == (1, 0)
         assert project.sql(QUESTIONS[0])["called"].tolist() == called["called"].tolist()
+        file.write_text(f"detection,verdict\n{second},unknown\n", encoding="utf-8")
+        assert import_verdicts(project, file, user="eve") == (1, 0)
+        assert exported(project, tmp_path / "files") == set(doubted["called"])
+        file.write_text(f"detection,verdict\n{first},heap\n", encoding="utf-8")
+        with pytest.raises(DataError, match="line 2: 'heap' is no verdict"):
+            import_verdicts(project, file)
+        project.judge(second, "withdrawn")
+        assert exported(project, tmp_path / "files") == set(called["called"])
         assert project.run().worked == 0
         numbers = dict(zip(called["source"], called["called"], strict=True))
     with opened(nights="separate") as project:

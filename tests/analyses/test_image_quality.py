@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from virtualobserver.analyses.image_quality import ImageQuality
+from virtualobserver.analyses.moving_objects.fieldlists import read_field
 from virtualobserver.analyses.moving_objects.night import usable
 from virtualobserver.data import Image, Product, Table, Target, as_handle
+from virtualobserver.data.cards import cards_by_unit
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import DataError
+from virtualobserver.maths.astrometry.tan_sip import TanSip, read_tan_sip
 from virtualobserver.observatory import Aux
 
 AUX = Aux(Target("field"))
@@ -128,3 +133,85 @@ def test_stop_fails_the_night_with_the_images_and_how_to_go_on():
     ):
         found(night(spoil={"FWHM": 4.0}), action="stop")
     assert found(night(), action="stop")[0].properties["n_outliers"] == 0
+
+
+def sky_night(n=6, stars=60, seed=5):
+    """Return a night of frames with world coordinates: the fourth one's are 3 arcsec off, the last one has none."""
+    rng = np.random.default_rng(seed)
+    ra, dec = 150 + rng.uniform(-0.1, 0.1, stars), 20 + rng.uniform(-0.07, 0.07, stars)
+    mag = rng.uniform(11, 15, stars)
+    own = {"FWHM": 2.5, "BKGMEAN": 900.0, "BKGMED": 900.0, "BKGSD": 40.0, "BKGMAD": 27.0}
+    none = np.zeros((0, 0))
+    made, plates = [], []
+    for k in range(n):
+        cd = np.array([[-2.226, 0.0], [0.0, 2.226]]) / 3600
+        plates.append(TanSip((150 + 0.003 * k, 20 - 0.002 * k), (150.0, 100.0), cd, *([none] * 4)))
+        x, y = plates[-1].to_pixel(ra, dec)
+        on = (x > 0) & (x < 300) & (y > 0) & (y < 200)
+        place = {"ra": ra[on], "dec": dec[on], "mag": mag[on], "source_id": np.flatnonzero(on)}
+        x, y = x[on] + rng.normal(0, 0.03, on.sum()), y[on] + rng.normal(0, 0.03, on.sum())
+        there = plates[-1].to_sky(x, y + (3 / 2.226 if k == 3 else 0))
+        error = np.full(len(x), 0.03)
+        light = 10 ** (-0.4 * (mag[on] - 20))
+        sources = {"x": x, "y": y, "x_error": error, "y_error": error, "snr": light, "flux_3": light}
+        sources |= {"fwhm": np.full(len(x), 2.5)}
+        if k < n - 1:
+            sources |= {"ra": there[0], "dec": there[1], "ra_error": error, "dec_error": error}
+            sources |= {"source_id": place["source_id"]}
+        meta = {"mjd": 57809.9 + k / 300, "exptime": 60.0, "header": own, "band": "NONE", "shape": [200, 300],
+                "radii": [3.0]}  # fmt: skip
+        cards = plates[-1].header() if k < n - 1 else {}
+        tables = {"sources": (sources, meta), "wcs": ({}, {"wcs": cards})}
+        if k < n - 1:
+            tables["forced"] = (place, meta)
+        for role, (columns, said) in tables.items():
+            table = Table(columns, meta=said)
+            info = as_handle(Product(table, role=role, statistics={"solved": k < n - 1})).info
+            made.append(MemoryHandle(table, replace(info, unit=f"170225/f{k}")))
+    return made, plates
+
+
+def test_images_whose_stars_are_off_are_solved_anew_with_what_their_neighbours_know_and_searched():
+    products, plates = sky_night()
+    dropped, table = found(products, action="drop")
+    assert dropped.properties == {"n_images": 6, "n_outliers": 2, "dropped": 2}
+    assert table["tries"].tolist() == [0] * 6
+    result, table = found(products, action="retry(2)")
+    assert result.properties == {"n_images": 6, "n_outliers": 0, "dropped": 0, "n_solved_again": 2}
+    assert table["use"].all()
+    assert table["tries"].tolist() == [0, 0, 0, 1, 0, 1]
+    assert table["solved"].all()
+    assert table["separation"].max() < 0.2
+    field = read_field([*products, as_handle(result.products[0])], known_stars=False)
+    assert len(field.tables) == 6
+    for k in (3, 5):
+        placed = field.tables[k]
+        ra, dec = plates[k].to_sky(placed["x"], placed["y"])
+        assert np.abs((placed["ra"] - ra) * np.cos(np.radians(20))).max() * 3600 < 0.3
+        assert np.abs(placed["dec"] - dec).max() * 3600 < 0.3
+        assert placed["ra_error"] == pytest.approx(0.03 * 2.226, rel=0.01)
+    cards = cards_by_unit([*products, as_handle(result.products[0])])
+    assert read_tan_sip(cards["170225/f5"]).scale == pytest.approx(2.226, rel=1e-3)
+
+
+def test_an_image_of_another_field_stays_left_out_however_often_it_is_tried():
+    products, _ = sky_night()
+    rng = np.random.default_rng(9)
+    lost = [
+        n for n, one in enumerate(products) if one.info.unit.endswith("f5") and one.info.role == "sources"
+    ]
+    table = products[lost[0]].load()
+    moved = {"x": rng.uniform(0, 300, len(table)), "y": rng.uniform(0, 200, len(table))}
+    products[lost[0]] = MemoryHandle(
+        replace(table, columns={**table.columns, **moved}), products[lost[0]].info
+    )
+    result, table = found(products, action="retry(5)")
+    assert table["use"].tolist() == [True] * 5 + [False]
+    assert table["reason"][5].startswith("not solved")
+    assert result.properties["n_solved_again"] == 1
+
+
+@pytest.mark.parametrize("said", ["retry", "retry(0)", "retry(x)", "ask"])
+def test_actions_that_are_none_are_refused_with_those_there_are(said):
+    with pytest.raises(ValueError, match=r"no action; there are drop, keep, stop and retry\(n\)"):
+        ImageQuality(outliers={"action": said})

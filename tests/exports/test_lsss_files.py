@@ -10,7 +10,12 @@ import pytest
 from support.paths import PLUGINS, ROOT
 
 from virtualobserver import Project
+from virtualobserver.data.handles import as_handle
+from virtualobserver.data.table import Table
 from virtualobserver.exports.lsss_files import LSSSFiles
+from virtualobserver.exports.lsss_files.frames import match_columns
+from virtualobserver.exports.lsss_files.write import of_images
+from virtualobserver.io.fits.files import read_image
 from virtualobserver.run.views.ways_out import find_way_out, write
 
 WAY = find_way_out("lsss_files")
@@ -22,7 +27,8 @@ def test_bodies_and_images_of_a_simulated_night(tmp_path, url):
         found = project.detections(simulated=True)
         found = found[found["kind"] == "asteroid"]
         folder = tmp_path / "files"
-        assert write(project, WAY, folder, simulated=True) == len(found)
+        options = {"cutouts": True, "cutout_size": 16}
+        assert write(project, WAY, folder, simulated=True, options=options) == len(found)
     names = {path.name for path in folder.iterdir()}
     assert {f"{kind}ssos_lsss_demo.csv" for kind in ("", "calib_", "validcalib_")} < names
     rows = pd.read_csv(folder / "calib_ssos_lsss_demo.csv")
@@ -45,6 +51,7 @@ def test_bodies_and_images_of_a_simulated_night(tmp_path, url):
     assert rate == pytest.approx(alba["PMDEC"].iloc[0], abs=0.3)
     year = 2000 + (alba["MID_EXPOSURE_MJD"] - 30 / 86400 - 51544.5) / 365.25
     np.testing.assert_allclose(alba["EPOCH"], year, atol=1e-9)  # the start of the exposure
+    check_windows(rows, folder)
     # no catalogue, no zero points: magnitudes are those of the instrument, and no row is valid
     assert rows["MAG"].notna().all()
     assert rows["MAG_CALIB"].isna().all()
@@ -55,6 +62,54 @@ def test_bodies_and_images_of_a_simulated_night(tmp_path, url):
     assert set(stats["Night"]) == {170225}
     assert pd.read_csv(folder / "coeff_fit.csv").empty
     assert "list_outliers.csv" not in names
+
+
+def check_windows(rows, folder):
+    """Assert that rows say what the tables of their images do, and that the body is in the middle of its box."""
+    assert (rows["AWIN_IMAGE"] >= rows["BWIN_IMAGE"]).all()
+    assert rows["AWIN_IMAGE"].between(0.5, 6).all()
+    assert (rows["ERRAWIN_IMAGE"] < rows["AWIN_IMAGE"]).all()
+    assert (rows["ERRA_WORLD"] * 3600).between(0.001, 2).all()
+    assert rows["RA_IMAGE"].sub(150).abs().max() < 0.05
+    assert rows["DEC_IMAGE"].sub(20).abs().max() < 0.05
+    start = pd.to_datetime(rows["DATE-OBS"]).map(lambda one: one.timestamp()) / 86400 + 40587
+    np.testing.assert_allclose(rows["MID_EXPOSURE_MJD"] - start, 30 / 86400, atol=2e-8)
+    known = rows[rows["MATCHED"]]
+    across = np.cos(np.radians(known["DEC"]))
+    np.testing.assert_allclose(
+        (known["RA"] - known["SKYBOT_RA"]) * across * 3600, known["SKYBOT_DELTARA"], atol=1e-3
+    )
+    np.testing.assert_allclose(known["SKYBOT_PMDEC"], known["PMDEC"], atol=1.5)
+    strong = rows.loc[rows["FLUX"].idxmax()]
+    box = read_image(folder / "cutouts" / f"{strong['SOURCE_NUMBER']}_{strong['CATALOG_NUMBER']:02d}.fits")
+    assert box.header["OBJECT"] == strong["SKYBOT_NAME"]
+    assert len(list((folder / "cutouts").iterdir())) == len(rows)
+    ny, nx = box.data.shape
+    row, column = np.unravel_index(np.argmax(box.data), (ny, nx))
+    assert abs(row - ny // 2) <= 2
+    assert abs(column - nx // 2) <= 2
+
+
+def test_stars_that_images_show_are_matched_with_their_separations():
+    stars = Table({"source_id": np.array([7, 8, 9]), "ra": np.array([10.0, 10.1, 10.2]), "dec": np.zeros(3),
+                   "mag": np.array([12.0, 13.0, 14.0])})  # fmt: skip
+    off = np.array([0.2, 3.0, 0.1]) / 3600
+    sources = Table(
+        {"source_id": np.array([7, 8, -1]), "ra": np.array([10.0, 10.1, 10.2]), "dec": off, "x": np.arange(3.0),
+         "y": np.arange(3.0), "flux_4": np.full(3, 6000.0), "flux_error_4": np.full(3, 60.0),
+         "blended": np.array([True, False, False])},
+        meta={"mjd": 51544.5, "exptime": 60.0},
+    )  # fmt: skip
+    image = {"sources": as_handle(sources, role="sources"), "forced": as_handle(stars, role="forced")}
+    columns, counts = match_columns([{**image, "forced": None}, image])
+    assert counts == {2: 1}  # the second star is 3 arcsec off, the third source is no star
+    assert columns["source_number"].tolist() == [7]
+    assert columns["CATALOG_NUMBER"].tolist() == [2]
+    assert columns["Sep"] == pytest.approx(0.2)
+    assert columns["MAG"] == pytest.approx(-5.0)
+    assert columns["X_IMAGE"].tolist() == [1.0]
+    assert columns["FLAGS_EXTRACTION"].tolist() == [2]
+    assert columns["EPOCH"] == pytest.approx(2000.0)
 
 
 def test_periods_of_bodies_are_told_in_hours_by_their_names(tmp_path, url):
@@ -80,8 +135,6 @@ def test_periods_of_bodies_are_told_in_hours_by_their_names(tmp_path, url):
 
 
 def test_nights_with_bad_images_are_listed(tmp_path):
-    from virtualobserver.exports.lsss_files import _of_images
-
     quality = {"frame": "a", "bkg_mean": 1.0, "bkg_sd": 1.0, "bkg_median": 1.0, "bkg_mad": 1.0}
     fit = {"zero_point": 25.0, "zero_point_error": 0.01, "zero_point_r2": 0.99, "zero_point_n": 30.0}
     images = [
@@ -89,9 +142,11 @@ def test_nights_with_bad_images_are_listed(tmp_path):
          "quality": quality | {"outlier": k < 2}}
         for k in range(3)
     ]  # fmt: skip
-    _of_images(tmp_path, images)
+    of_images(tmp_path, images, {2: 31})
     listed = pd.read_csv(tmp_path / "list_outliers.csv")
     assert ast.literal_eval(listed["Images"][0]) == ["f0", "f1"]
     assert ast.literal_eval(pd.read_csv(tmp_path / "list_notsolved.csv")["Images"][0]) == ["f2"]
-    assert pd.read_csv(tmp_path / "coeff_fit.csv")["Catalog Number"].tolist() == [2, 3]
+    fits = pd.read_csv(tmp_path / "coeff_fit.csv")
+    assert fits["Catalog Number"].tolist() == [2, 3]
+    assert fits["N tot"].iloc[0] == 31
     assert not LSSSFiles().offers(type("V", (), {"makers": ()})())

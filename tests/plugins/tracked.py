@@ -18,6 +18,7 @@ RATES = ((20.0, 5.0), (-8.0, 30.0))
 class TrackedSettings(AnalysisSettings):
     """What is made."""
 
+    first: int = setting(0, doc="Number of the first night that is there")
     nights: int = setting(4, doc="Nights")
     epochs: int = setting(30, doc="Epochs of a night")
 
@@ -33,6 +34,8 @@ class Tracked(Analysis[TimeSeries, TrackedSettings]):
         made = []
         for night in range(settings.nights):
             mjd = 57809.9 + night + np.linspace(0, 0.3, settings.epochs)
+            if night < settings.first:
+                continue
             parts = [_rows(k, mjd, rng) for k in range(len(RATES))]
             columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
             meta = {

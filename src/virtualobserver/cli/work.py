@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,7 +60,7 @@ def run(
         if as_json:
             print_json(_as_dict(summary, seconds))
         else:
-            _print_summary(summary, seconds)
+            _print_summary(summary, seconds, config, overrides or ())
         _warn_unknown(project, only or ())
     if not summary.complete:
         raise typer.Exit(1)
@@ -100,10 +102,12 @@ def _as_dict(summary: Summary, seconds: float) -> RecordDict:
     }
 
 
-def _print_summary(summary: Summary, seconds: float) -> None:
+def _print_summary(summary: Summary, seconds: float, config: str, overrides: Sequence[str] = ()) -> None:
+    """Say what was done; commands that messages give run this project, with the settings of this run."""
+    again = shlex.join(["vo", "run", config, *(word for one in overrides for word in ("--set", one))])
     for failure in summary.failures:
         unit = f" {failure['unit']}" if failure["unit"] else ""
-        reason = (str(failure["error"] or "").splitlines() or ["?"])[0]
+        reason = (str(failure["error"] or "").splitlines() or ["?"])[0].replace("vo run CONFIG", again)
         where = f"{failure['source']}{unit}, {failure['step']}"
         typer.echo(f"failed: {where}: {reason} (task {failure['task']})")
     for step, counter in summary.counts.items():
@@ -147,7 +151,7 @@ def simulate(
         if as_json:
             print_json({**_as_dict(summary, seconds), "efficiency": table, "population": sample})
         else:
-            _print_summary(summary, seconds)
+            _print_summary(summary, seconds, config, overrides or ())
             if table.empty:
                 note("No injections: give --number, and run the project first.")
             else:

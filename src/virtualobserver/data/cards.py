@@ -14,7 +14,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.maths.astrometry.tan_sip import replace_world
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["cards_by_unit", "place_in", "with_cards"]
+__all__ = ["cards_by_unit", "place_in", "solved_again", "with_cards"]
 
 _PLACE: Final = MappingProxyType({"wcs": "wcs", "zeropoint": "cards"})
 """Role of a table, and where in its ``meta`` the cards are."""
@@ -23,13 +23,28 @@ _SITE: Final = ("OBS_LON", "OBS_LAT", "OBS_ELEV", "MPCCODE")
 
 
 def cards_by_unit(products: Sequence[Handle]) -> dict[str, Record]:
-    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``)."""
+    """Return header cards by unit: solved world coordinates (tables ``wcs``) and zero points (``zeropoint``).
+
+    World coordinates that a table ``quality`` has found anew count more.
+    """
     found: dict[str, RecordDict] = {}
     for one in of_kind(products, Table):
         key = _PLACE.get(one.info.role)
         if key is not None and (cards := one.load().meta.get(key)):
             found.setdefault(one.info.unit, {}).update(cards)
+    for unit, cards in solved_again(products).items():
+        found[unit] = with_cards(found.get(unit, {}), cards)
     return dict(found)
+
+
+def solved_again(products: Sequence[Handle]) -> dict[str, Record]:
+    """Return the world coordinates of images, by unit, that were found when all of a night were compared."""
+    return {
+        unit: cards
+        for one in of_kind(products, Table)
+        if one.info.role == "quality"
+        for unit, cards in one.load().meta.get("wcs", {}).items()
+    }
 
 
 def with_cards(header: Record, cards: Record | None) -> RecordDict:

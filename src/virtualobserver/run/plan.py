@@ -50,7 +50,8 @@ _ASKED_ANALYSE = f"""
 SELECT u.source_id, :step, {GROUP}, :digest
 FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
 GROUP BY 1, 3
-HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running'))"""
+HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running')
+  OR (u.status = 'failed' AND up.step = ANY(CAST(:gates AS text[]))))"""
 
 _ASKED_ANALYSE_OF_FOUND = f"""
 SELECT DISTINCT p.source_id, :step, {GROUP}, :digest
@@ -148,6 +149,7 @@ def _parameters(step: Step, project_id: int, **more: object) -> dict[str, object
         "steps": [name for name, _ in step.upstream],
         "digests": [key for _, key in step.upstream],
         "depths": list(step.depths),
+        "gates": list(step.gates),
         "kinds": [kind for kind, _ in step.wanted],
         "roles": [role for _, role in step.wanted],
         **more,

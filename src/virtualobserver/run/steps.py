@@ -41,7 +41,8 @@ class Step:
     ``archive`` says which archive the raw data come from: its folders or addresses, one a
     line. ``upstream`` are the (step, digest) pairs whose products (or raw data) it works on. ``levels`` name the
     parts of its units, e.g. ``("night", "frame")``; ``depths`` say how many of the parts of each upstream's
-    units an analysis groups by. ``masters`` is the step that makes the survey's masters. ``part`` is the name
+    units an analysis groups by. ``gates`` are the upstreams that have to have succeeded: where one failed nothing is
+    planned that works on its products. ``masters`` is the step that makes the survey's masters. ``part`` is the name
     of a named part of the reduction.
     """
 
@@ -60,6 +61,7 @@ class Step:
     analysis_digest: str = ""
     levels: tuple[str, ...] = ()
     depths: tuple[int, ...] = ()
+    gates: tuple[str, ...] = ()
     masters: tuple[str, str] | None = None
     part: str = ""
 
@@ -237,6 +239,7 @@ def _analysis_steps(entry: str, settings: AnalysisSettings, makers: Sequence[Mad
         "wanted": wanted,
         "upstream": upstream,
         "depths": depths,
+        "gates": tuple(step.name for step in above if step.kind == "analyse" and step.instance.holds),
         "levels": max((step.levels[:depth] for step, depth in zip(above, depths, strict=True)), key=len),
         "batch": plugin.batch,
         "seed": settings.simulate.seed,

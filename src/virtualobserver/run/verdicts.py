@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -87,7 +88,8 @@ def verdicts(project: Opened) -> pd.DataFrame:
 def give_verdict(project: Opened, detection: int, verdict: str, *, user: str = "", note: str = "") -> None:
     """Add one verdict; see `virtualobserver.Project.judge`."""
     place = f"detection {detection}"
-    given = _Given(place, detection, _known(verdict, place), who(user), _plain(note, place), None, {})
+    word = _known(verdict, place, _own_words(project))
+    given = _Given(place, detection, word, who(user), _plain(note, place), None, {})
     with project.session() as session, session.begin():
         _add(session, project, [given])
 
@@ -136,7 +138,8 @@ def import_verdicts(project: Opened, path: Path, *, user: str = "") -> tuple[int
     Parameters
     ----------
     path
-        With the columns ``detection`` and ``verdict``, and any others of `COLUMNS`.
+        With the columns ``detection`` and ``verdict``, and any others of `COLUMNS`. A verdict may be called as the
+        analysis calls it (`virtualobserver.analysis.Analysis.verdicts`).
     user
         Who judged, where a row does not say so; by default who is logged in.
 
@@ -159,7 +162,8 @@ def import_verdicts(project: Opened, path: Path, *, user: str = "") -> tuple[int
         new = [
             (place, row) for place, row in lines if tuple(row.get(name, "") for name in COLUMNS) not in stored
         ]
-        given = [_read(row, place, user) for place, row in new]
+        words = _own_words(project)
+        given = [_read(row, place, user, words) for place, row in new]
         _refuse_twice(given)
         _add(session, project, given)
     return len(given), len(lines) - len(given)
@@ -216,7 +220,16 @@ def _header(cells: Sequence[str], place: str) -> list[str]:
     return names
 
 
-def _read(row: Mapping[str, str], place: str, user: str) -> _Given:
+def _own_words(project: Opened) -> dict[str, dict[str, str]]:
+    """Return what analyses call the verdicts: by analysis and word, the name in the database."""
+    return {
+        step.plugin: {word.lower(): name for name, word in step.instance.verdicts.items()}
+        for step in project.steps
+        if step.kind == "analyse"
+    }
+
+
+def _read(row: Mapping[str, str], place: str, user: str, words: Mapping[str, Mapping[str, str]]) -> _Given:
     number = row["detection"].strip()
     if not re.fullmatch(r"[0-9]{1,18}", number):  # more do not fit into the database
         what = (
@@ -229,7 +242,7 @@ def _read(row: Mapping[str, str], place: str, user: str) -> _Given:
     return _Given(
         place=place,
         detection=int(number),
-        verdict=_known(row["verdict"], place),
+        verdict=_known(row["verdict"], place, words),
         user=_plain(row.get("user", "").strip(), place) or who(user),
         note=_plain(row.get("note", ""), place),
         created=_time(row.get("created", "").strip(), place),
@@ -237,9 +250,10 @@ def _read(row: Mapping[str, str], place: str, user: str) -> _Given:
     )
 
 
-def _known(verdict: str, place: str) -> str:
+def _known(verdict: str, place: str, words: Mapping[str, Mapping[str, str]] = MappingProxyType({})) -> str:
+    """Return a verdict in small letters, refused if no analysis of `words` calls one so."""
     name = verdict.strip().lower()
-    if name not in VERDICTS:
+    if name not in VERDICTS and not any(name in own for own in words.values()):
         msg = f"{place}: {verdict!r} is no verdict; there are {', '.join(VERDICTS)}"
         raise DataError(msg)
     return name
@@ -303,7 +317,7 @@ def _add(session: Session, project: Opened, given: Sequence[_Given]) -> None:
     numbers = [one.detection for one in given]
     found = session.execute(text(_JUDGED), {"name": project.name, "numbers": numbers})
     judged: dict[int, RecordDict] = {row["id"]: dict(row) for row in found.mappings()}
-    rows = []
+    rows, words = [], _own_words(project)
     for one in given:
         row = judged.get(one.detection)
         if row is None:
@@ -313,15 +327,19 @@ def _add(session: Session, project: Opened, given: Sequence[_Given]) -> None:
             if value != row[name]:
                 msg = f"{one.place}: {name} is {value!r}, and detection {one.detection} has {row[name]!r}: another one?"
                 raise DataError(msg)
-        rows.append(_row(one, row, one.created or now))
+        label = one.verdict if one.verdict in VERDICTS else words.get(row["analysis"], {}).get(one.verdict)
+        if label is None:
+            msg = f"{one.place}: {row['analysis']} has no verdict {one.verdict!r}; there are {', '.join(VERDICTS)}"
+            raise DataError(msg)
+        rows.append(_row(one, row, label, one.created or now))
     copy_rows(session, table_of(Classification), {name: [row[name] for row in rows] for name in rows[0]})
 
 
-def _row(one: _Given, judged: RecordDict, created: datetime) -> RecordDict:
+def _row(one: _Given, judged: RecordDict, label: str, created: datetime) -> RecordDict:
     copied = ("source_id", "analysis", "kind", "digest", "start_mjd", "end_mjd", "ra", "dec")
     return {
         "detection_id": one.detection,
-        "label": one.verdict,
+        "label": label,
         "user": one.user,
         "note": one.note,
         "created": created,

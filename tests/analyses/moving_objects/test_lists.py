@@ -1,11 +1,12 @@
 """Movers from source lists: rows, tables, colours, what depends on settings, injections, a project."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.paths import PLUGINS
+from support.paths import PLUGINS, ROOT
 from truth.sourcelists import field_of
 
 from virtualobserver import Project
@@ -187,6 +188,10 @@ def test_movers_put_into_tables_are_found_where_they_are_strong():
     assert all(one.load() is table for one, table in zip(products, before, strict=True))
     rng = np.random.default_rng(0)
     drawn = search.draw(rng, products, search.settings)
+    # as bright as a source of the field of the same strength
+    table = products[0].load()
+    like = int(np.argmin(np.abs(np.log(table["snr"] / drawn["snr"]))))
+    assert drawn["mag"] == pytest.approx(table["mag"][like], abs=0.4)
     loud = search.inject(products, [drawn], rng)
     grown = [len(b.load()) - len(a.load()) for a, b in zip(products, loud, strict=True)]
     assert set(grown) <= {0, 1}
@@ -221,7 +226,9 @@ def test_a_project_links_the_tables_of_a_survey(tmp_path, url):
             "rows": [{"name": "field", "ra": 131.97, "dec": 12.3, "kind": "field"}],
         },
         "observatories": {str(PLUGINS / "listed.py"): {}},
-        "analyses": {"moving_objects": {"method": "link"}},
+        "analyses": {
+            "moving_objects": {"method": "link", "simulate": {"snr": [1.0, 80.0], "rate": [10.0, 80.0]}}
+        },
     }
     with Project.open(settings, data=tmp_path / "data", url=url) as project:
         assert not project.run().failed
@@ -233,3 +240,21 @@ def test_a_project_links_the_tables_of_a_survey(tmp_path, url):
         found = project.sql("SELECT kind FROM source WHERE name LIKE 'M58584%'")
         assert set(found["kind"]) == {"moving"}
         assert project.run().worked == 0
+    with Project.open(
+        settings, data=tmp_path / "data", url=url, overrides=["analyses.moving_objects.simulate.number=40"]
+    ) as project:
+        assert not project.run().failed
+        table = project.efficiency("moving_objects", by=("mag", "rate"))
+        assert table["injected"].sum() == 40
+        (question,) = [
+            one for one in re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "lsss.md").read_text("utf-8"), re.DOTALL)
+            if "injection" in one
+        ]  # fmt: skip
+        answer = project.sql(question)
+        assert answer["injected"].sum() == 40
+        assert set(answer["rate_from"]) <= {10, 20, 40}
+        bright, faint = (answer[answer["mag"] == end(answer["mag"])] for end in (min, max))
+        share = [
+            (one["completeness"] * one["injected"]).sum() / one["injected"].sum() for one in (bright, faint)
+        ]
+        assert share[0] > 0.8 > share[1]

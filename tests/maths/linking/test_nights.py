@@ -1,5 +1,7 @@
 """Movers of different nights, and known bodies: found by what they predict, whatever the order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,9 +9,12 @@ from hypothesis import strategies as st
 
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.astrometry.tan_sip import deproject
+from virtualobserver.maths.ephemeris.seen import Observer, ephemeris, parallax_at
+from virtualobserver.maths.ephemeris.through import state_through
 from virtualobserver.maths.linking.identify import FARTHEST, BodyTrack, identify
 from virtualobserver.maths.linking.nights import join_nights
 from virtualobserver.maths.linking.paths import FLOOR, path_of
+from virtualobserver.maths.times import Site
 
 CENTRE = (359.98, 62.0)  # across RA 0, where meridians converge
 
@@ -112,6 +117,47 @@ def test_nearly_all_bodies_come_out_whole():
         right += len(groups & truth)
         whole += len(truth)
     assert right >= 0.97 * whole
+
+
+def near_the_earth(distance, seed=0, bodies=6, *, known):
+    """Return paths of bodies in three nights, their nights and owners; `known` tells where the telescope is."""
+    rng = np.random.default_rng(seed)
+    site = Site(-2.566, 37.983, 1530.0)
+    middle = Observer.at([57810.9], site)
+    states = [
+        state_through((158 + rng.uniform(-0.2, 0.2), 9 + rng.uniform(-0.2, 0.2)), middle, rng.uniform(*distance), rng)
+        for _ in range(bodies)
+    ]  # fmt: skip
+    paths = []
+    for night in range(3):
+        mjd = 57809.9 + night + np.arange(8) * 0.015
+        observer = Observer.at(mjd, site)
+        for state in states:
+            seen = ephemeris(state, observer, perturbations=False)
+            off = rng.normal(0, 0.1, (2, 8)) / 3600
+            ra = seen.ra[0] + off[0] / np.cos(np.radians(seen.dec[0]))
+            paths.append(path_of(mjd, ra, seen.dec[0] + off[1], (np.full(8, 0.1),) * 2))
+    if known:
+        place, rate = parallax_at(*np.array([(one.mjd, one.ra, one.dec) for one in paths]).T, site)
+        paths = [replace(one, parallax=each) for one, *each in zip(paths, place, rate, strict=True)]
+    return paths, np.repeat(range(3), bodies), np.tile(range(bodies), 3)
+
+
+@pytest.mark.parametrize("distance", [(0.12, 0.2), (0.2, 0.5), (0.9, 2.0)])
+def test_what_passes_the_earth_closely_is_joined_by_what_its_turn_does_to_the_motion(distance):
+    paths, nights, owner = near_the_earth(distance, known=True)
+    groups = join_nights(paths, nights.tolist(), longest=3.5)
+    assert sorted(owner[some].tolist() for some in groups) == [[k] * 3 for k in range(6)]
+    blind, *_ = near_the_earth(distance, known=False)
+    whole = [some for some in join_nights(blind, nights.tolist(), longest=3.5) if len(some) == 3]
+    assert (len(whole) == 6) == (distance[0] > 0.5)  # the main belt needs no place of the telescope
+
+
+def test_the_telescope_moves_what_is_near_by_its_distance_from_the_middle_of_the_earth():
+    place, rate = parallax_at([57809.9], [158.0], [9.0], Site(-2.566, 37.983, 0.0))
+    assert np.hypot(*place[0]) < 8.8  # the parallax of the Earth's radius at 1 au
+    later, _ = parallax_at([57809.9 + 1 / 240], [158.0], [9.0], Site(-2.566, 37.983, 0.0))
+    np.testing.assert_allclose((later - place)[0] * 10, rate[0], atol=0.05)
 
 
 def test_what_moves_otherwise_or_was_seen_too_long_ago_stays_alone():

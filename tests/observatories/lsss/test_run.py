@@ -8,12 +8,14 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sqlalchemy import select
 from support.paths import ROOT
 from support.real import real_data
 
 from virtualobserver import Project
 from virtualobserver.catalog.refcat import Origin, build_refcat
+from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.maths.astrometry.sphere import separation
@@ -28,10 +30,14 @@ NIGHT = {
     "observatories": {
         "lsss": {
             "archive": "simulated",
-            "simulation": {"frames": 5, "size": (120, 160), "stars": 40, "movers": 0, "fwhm": (2.2, 4.0)},
+            "simulation": {"frames": 5, "size": [120, 160], "stars": 40, "movers": 0, "fwhm": [2.2, 4.0]},
         }
     },
-    "analyses": {"image_quality": {"outliers": {"action": "stop", "limit": 0.5}}},
+    "analyses": {
+        "image_quality": {"outliers": {"action": "stop", "limit": 0.5}},
+        "moving_objects": {"method": "link"},
+        "asteroids": {},
+    },
 }
 
 
@@ -58,9 +64,20 @@ def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url)
         (quality,) = data(project, "quality")
         assert len(quality) == 12
         assert np.isfinite(quality["bkg_sd"]).all()
+        (tracks,) = data(project, "tracks")
+        assert len(tracks.meta["footprints"]) == 12
+        check_footprint(tracks.meta["footprints"][0])
         check_names(project)
         again = project.run()
         assert again.worked == 0
+
+
+def check_footprint(said):
+    """Assert that a frame of 320 x 240 pixels of 2.226 arcsec is as large as it is, but for ten pixels at its edges."""
+    (a, d), (b, e), (c, f), _ = said["corners"]
+    sides = separation(a, d, b, e) * ARCSEC_PER_DEGREE, separation(b, e, c, f) * ARCSEC_PER_DEGREE
+    assert sides == pytest.approx((299 * 2.226, 219 * 2.226), rel=0.01)
+    assert said["limit"] is None  # no catalogue, no magnitudes
 
 
 def check_names(project):
@@ -99,19 +116,33 @@ def check_names(project):
         assert len(row.reduced) == (3 if row.known else 0)
 
 
-def test_stop_ends_a_run_with_the_images_and_edited_settings_resume_it(tmp_path, url):
+def test_stop_ends_a_run_with_the_images_and_edited_settings_resume_it(tmp_path, url, monkeypatch, capsys):
+    config = tmp_path / "nights.yaml"
+    config.write_text(yaml.safe_dump(NIGHT), encoding="utf-8")
+    monkeypatch.setenv("VO_DATABASE_URL", url)
+    assert main(["run", str(config), "--data", str(tmp_path / "data"), "--set", "run.workers=1"]) == 1
+    resume = f"vo run {config} --set run.workers=1 --set analyses.image_quality.outliers.action=drop"
+    assert resume in capsys.readouterr().out
     with Project.open(NIGHT, data=tmp_path / "data", url=url) as project:
         summary = project.run()
         assert summary.failed == 1
         (failure,) = summary.failures
         assert failure["step"] == "analyse:image_quality"
         assert "vo run CONFIG --set analyses.image_quality.outliers.action=drop" in failure["error"]
+        assert not summary.counts["analyse:moving_objects"]  # and what comes after waits
+        assert not summary.counts["analyse:asteroids"]
     with Project.open(
         NIGHT, data=tmp_path / "data", url=url, overrides=["analyses.image_quality.outliers.action=drop"]
     ) as project:
         summary = project.run()
         assert not summary.failed
-        assert summary.worked == 1
+        assert summary.counts["analyse:image_quality"] == {"done": 1}
+        assert (
+            summary.counts["analyse:moving_objects"].total()
+            == summary.counts["analyse:asteroids"].total()
+            == 1
+        )
+        assert summary.worked == 3
         (quality,) = data(project, "quality")
         assert 0 < (~quality["use"]).sum() < 5
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from virtualobserver.analyses.asteroids.bodies import Body, label_of
+from virtualobserver.analyses.asteroids.bodies import SAME_TIME, Body, label_of
 from virtualobserver.analyses.asteroids.rows import residual_of
 from virtualobserver.analyses.asteroids.settings import AsteroidsSettings
 from virtualobserver.data.curve_panels import event_facts
@@ -15,10 +15,8 @@ from virtualobserver.data.panels import Axis, Curve, Facts, Mark, Panel, Series
 from virtualobserver.data.result import Event
 from virtualobserver.maths.astrometry.sphere import separation
 
-__all__ = ["SAME_TIME", "body_panels", "field_panels"]
+__all__ = ["body_panels", "field_panels"]
 
-SAME_TIME: Final = 1e-5
-"""Days; the times of images, written with five digits."""
 _CROSS: Final = (Mark("line", x=0.0, colour="context"), Mark("line", y=0.0, colour="context"))
 
 

@@ -55,13 +55,15 @@ def result_of(
     facts = {body.name: _facts(body, settings) for body in bodies}
     events = [event for body in bodies for event in _events(body, facts[body.name])]
     kinds = [body.kind(settings) for body in bodies]
-    missed = [(night.name, *one) for night, those in zip(nights, named, strict=True) for one in those.missed]
+    missed = [(night.name, one) for night, those in zip(nights, named, strict=True) for one in those.missed]
     properties: RecordDict = {
         "n_nights": len(nights), "n_tracks": sum(len(night.tracks) for night in nights), "n_bodies": len(bodies),
         "n_known": kinds.count("known"), "n_asteroids": kinds.count("asteroid"), "n_unknown": kinds.count("unknown"),
         "identified_by": asked or None, "known_in_field": sum(one.bodies for one in named) if asked else None,
+        "n_missed": len(missed), "n_too_faint": sum(one.faint for one in named),
         "missed": [
-            {"night": night, "name": name, "mag": finite(round(mag, 2))} for night, name, mag in missed[:_LISTED]
+            {"night": night, "name": one.name, "mag": finite(round(one.mag, 2)), "images": one.images}
+            for night, one in missed[:_LISTED]
         ],
     }  # fmt: skip
     if not asked:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import numpy as np
 
-from virtualobserver.analyses.asteroids.bodies import Body, bodies_of
+from virtualobserver.analyses.asteroids.bodies import SAME_SKY, SAME_TIME, Body, Numbers, bodies_of
 from virtualobserver.analyses.asteroids.injection import draw_body, inject_bodies
 from virtualobserver.analyses.asteroids.known import Named, identified
-from virtualobserver.analyses.asteroids.panels import SAME_TIME, body_panels, field_panels
+from virtualobserver.analyses.asteroids.panels import body_panels, field_panels
 from virtualobserver.analyses.asteroids.rows import KIND, result_of
 from virtualobserver.analyses.asteroids.settings import AsteroidsSettings
 from virtualobserver.analyses.asteroids.tracks import Night, read_nights
@@ -28,9 +28,6 @@ from virtualobserver.typing import Record
 
 __all__ = ["Asteroids"]
 
-_SAME_SKY: Final = 5.0
-"""arcsec within which two detections at one time are of one body, as movers are compared."""
-
 
 class Asteroids(Analysis[Table, AsteroidsSettings]):
     """Bodies of the solar system among the movers of all nights of a field.
@@ -41,19 +38,24 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
     """
 
     name: ClassVar[str] = "asteroids"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement(kind="table", role="tracks"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "asteroid"),)
     per: ClassVar[str] = "source"
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("rate", "distance")
-    verdicts: ClassVar[Mapping[str, str]] = {"candidate": "body, unknown", "other": "known body"}
+    verdicts: ClassVar[Mapping[str, str]] = {
+        "candidate": "asteroid",
+        "unsure": "unknown",
+        "other": "known body",
+    }
     contract: ClassVar[AnalysisContract] = CONTRACT
 
     @property
     def services(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The known bodies, where somebody is to be asked."""
-        return ("bodies",) if self.settings.identify is not None else ()
+        """The known bodies, where somebody is to be asked, and the numbers that were given before."""
+        bodies = ("bodies",) if self.settings.identify is not None else ()
+        return (*bodies, "numbers") if self.settings.numbers is not None else bodies
 
     def find(self, products: Sequence[Handle[Table]], aux: Aux, settings: AsteroidsSettings) -> Result:
         """Name the movers of one field and put its nights together.
@@ -94,8 +96,8 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
         return inject_bodies(products, params)
 
     def injection_settings(self, settings: AsteroidsSettings) -> AsteroidsSettings:
-        """Return the settings without a service: nobody knows a body that was made up."""
-        return settings.model_copy(update={"identify": None})
+        """Return the settings without services: nobody knows a body that was made up."""
+        return settings.model_copy(update={"identify": None, "numbers": None})
 
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether the event is the injected body at one of its epochs, and all nights of it are one source."""
@@ -107,13 +109,13 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
         for place in params["places"]:
             for mjd, ra, dec in zip(place["mjd"], place["ra"], place["dec"], strict=True):
                 if abs(mjd - event.peak_mjd) < SAME_TIME:
-                    return float(separation(ra, dec, event.ra, event.dec)) * ARCSEC_PER_DEGREE < _SAME_SKY
+                    return float(separation(ra, dec, event.ra, event.dec)) * ARCSEC_PER_DEGREE < SAME_SKY
         return False
 
     def same_event(self, a: Event, b: Event) -> bool:
         """Whether two detections are of one body: at one time and within 5 arcsec."""
         places = [one for one in (a.ra, a.dec, b.ra, b.dec) if one is not None]
-        near = len(places) == 4 and float(separation(*places)) * ARCSEC_PER_DEGREE <= _SAME_SKY
+        near = len(places) == 4 and float(separation(*places)) * ARCSEC_PER_DEGREE <= SAME_SKY
         return super().same_event(a, b) and near
 
     def panels(
@@ -141,4 +143,6 @@ def _searched(
     else:
         named = [identified(night, service, settings) for night in nights]
     asked = "" if service is None else str(service.label)
-    return nights, named, bodies_of(nights, named, settings), asked
+    numbers: Numbers | None = aux.services.get("numbers") if settings.numbers is not None else None
+    before = numbers.before(aux.target) if numbers is not None and nights else ()
+    return nights, named, bodies_of(nights, named, settings, before), asked

@@ -49,6 +49,12 @@ class AsteroidsSettings(AnalysisSettings):
         step="analyse",
         gt=0,
     )
+    numbers: Literal["asteroids"] | None = setting(
+        "asteroids",
+        doc="Whose numbers are kept: what has one keeps it, also where an earlier night joins; none = the number is "
+        "that of the first mover, whatever was said before",
+        step="analyse",
+    )
     certain: int = setting(
         5,
         doc="Detections from which a mover that is not known is called an asteroid (AST) before anybody looked "

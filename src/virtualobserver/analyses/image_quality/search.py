@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.image_quality.again import Again, solved_again
 from virtualobserver.analyses.image_quality.night import NUMBERS, image_rows
 from virtualobserver.analyses.image_quality.settings import QualitySettings
 from virtualobserver.analysis import Analysis, Requirement
@@ -23,11 +24,12 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.outliers import find_outliers
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["ImageQuality"]
 
 KIND: Final = "poor_image"
+_UNSOLVED: Final = "not solved"
 _UNITS: Final = {
     "mjd": "d", "separation": "arcsec", "bkg_mean": "adu", "bkg_median": "adu", "bkg_sd": "adu", "bkg_mad": "adu",
     "zero_point": "mag", "fwhm": "pix",
@@ -59,11 +61,12 @@ class ImageQuality(Analysis[Table, QualitySettings]):
     """How good each image of a night is, and which are unlike the others.
 
     The table ``quality`` has a row an image; searches that ask for it leave out the images whose ``use`` is false.
-    Nothing is deleted. Each image that stands out is a detection of kind ``poor_image``.
+    Nothing is deleted. Each image that stands out is a detection of kind ``poor_image``. World coordinates that were
+    found anew are facts of the table (``wcs``), which searches take instead of the older ones.
     """
 
     name: ClassVar[str] = "image_quality"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
         Requirement(kind="table", role="forced"),
@@ -79,6 +82,11 @@ class ImageQuality(Analysis[Table, QualitySettings]):
         false_alarms=0.05, trials=40, noise=_noise, strong={"outliers": {"action": "keep"}}
     )
 
+    @property
+    def holds(self) -> bool:  # type: ignore[override]
+        """Searches wait for somebody to look, if that is what is set."""
+        return self.settings.outliers.action == "stop"
+
     def find(self, products: Sequence[Handle[Table]], aux: Aux, settings: QualitySettings) -> Result:
         """Compare the images of one night, those of each filter among themselves.
 
@@ -87,7 +95,8 @@ class ImageQuality(Analysis[Table, QualitySettings]):
         Result
             Table ``quality``: ``frame, unit, mjd, solved, n_matched``, the median ``separation`` of stars from the
             reference (arcsec), background ``bkg_mean, bkg_median, bkg_sd, bkg_mad`` (ADU), ``zero_point`` (mag),
-            ``fwhm`` (pixels), ``outlier``, ``reason``, ``use``. Properties ``n_images``, ``n_outliers``, ``dropped``.
+            ``fwhm`` (pixels), ``tries`` (neighbours by which it was solved anew; 0 = it was not), ``outlier``,
+            ``reason``, ``use``. Properties ``n_images``, ``n_outliers``, ``dropped``, with retries ``n_solved_again``.
 
         Raises
         ------
@@ -97,17 +106,23 @@ class ImageQuality(Analysis[Table, QualitySettings]):
         rows = image_rows(products)
         if not rows:
             return Result(properties={"n_images": 0, "n_outliers": 0})
-        reasons = _reasons(rows, settings)
+        rows, reasons, again = _retried(products, rows, settings)
         outlier = np.array([bool(reason) for reason in reasons])
         poor = [f"{row['frame']} ({reason})" for row, reason in zip(rows, reasons, strict=True) if reason]
         if poor and settings.outliers.action == "stop":
             raise DataError(_how_to_go_on(aux.target.name, poor, len(rows)))
-        use = ~outlier if settings.outliers.action == "drop" else np.ones(len(rows), dtype=bool)
+        keep = settings.outliers.action in {"keep", "stop"}
+        use = np.ones(len(rows), dtype=bool) if keep else ~outlier
         events = [_event(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason]
         return Result(
             detections=sorted(events, key=lambda event: event.peak_mjd),
-            properties={"n_images": len(rows), "n_outliers": len(poor), "dropped": int((~use).sum())},
-            products=(_table(rows, reasons, outlier, use),),
+            properties={
+                "n_images": len(rows),
+                "n_outliers": len(poor),
+                "dropped": int((~use).sum()),
+                **({"n_solved_again": len(again)} if settings.outliers.tries else {}),
+            },
+            products=(_table(rows, reasons, outlier, use, again),),
         )
 
     def draw(
@@ -176,10 +191,36 @@ class ImageQuality(Analysis[Table, QualitySettings]):
 # --- inside -----------------------------------------------------------------------------------------------
 
 
+def _retried(
+    products: Sequence[Handle[Table]], rows: list[RecordDict], settings: QualitySettings
+) -> tuple[list[RecordDict], list[str], dict[str, Again]]:
+    """Return the rows of images, what is wrong with each, and those that were solved anew and are better for it."""
+    reasons = _reasons(rows, settings)
+    tries = settings.outliers.tries
+    if not tries:
+        return rows, reasons, {}
+    bad = [_UNSOLVED in reason or _WORDS["separation"] in reason for reason in reasons]
+    wanted = {row["unit"]: row["mjd"] for row, off in zip(rows, bad, strict=True) if off}
+    good = {row["unit"]: row["mjd"] for row, reason in zip(rows, reasons, strict=True) if not reason}
+    found = {
+        unit: one
+        for unit, one in solved_again(products, wanted, good, tries).items()
+        for row in rows
+        if row["unit"] == unit and not one.separation >= row["separation"]
+    }
+    better = [
+        {**row, "solved": True, "separation": one.separation, "n_matched": one.n, "tries": one.tries}
+        if (one := found.get(row["unit"])) is not None
+        else row
+        for row in rows
+    ]
+    return better, _reasons(better, settings), found
+
+
 def _reasons(rows: Sequence[Record], settings: QualitySettings) -> list[str]:
     """Return what is wrong with each image, empty for a good one."""
     own = settings.outliers
-    said: list[list[str]] = [["not solved"] if row["solved"] is False else [] for row in rows]
+    said: list[list[str]] = [[_UNSOLVED] if row["solved"] is False else [] for row in rows]
     for band in sorted({row["band"] for row in rows}):
         mine = [number for number, row in enumerate(rows) if row["band"] == band]
         if len(mine) < own.fewest:
@@ -194,8 +235,8 @@ def _reasons(rows: Sequence[Record], settings: QualitySettings) -> list[str]:
 def _how_to_go_on(target: str, poor: Sequence[str], n: int) -> str:
     return (
         f"{len(poor)} of {n} images of {target} are unlike the others: {'; '.join(poor)}; look at them, list those to "
-        "leave out under `ignored` or change other settings, and go on with "
-        "`vo run CONFIG --set analyses.image_quality.outliers.action=drop` (or keep)"
+        "leave out under `ignored` or change other settings; searches wait, and `vo run CONFIG --set "
+        "analyses.image_quality.outliers.action=drop` goes on (or keep, or retry(3))"
     )
 
 
@@ -204,6 +245,7 @@ def _table(
     reasons: Sequence[str],
     outlier: NDArray[np.bool_],
     use: NDArray[np.bool_],
+    again: Mapping[str, Again],
 ) -> Product:
     columns: dict[str, Array] = {
         name: np.array([row[name] for row in rows], dtype=np.str_) for name in ("frame", "unit")
@@ -212,11 +254,13 @@ def _table(
         "mjd": np.array([row["mjd"] for row in rows]),
         "solved": np.array([bool(row["solved"]) for row in rows]),
         "n_matched": np.array([row["n_matched"] for row in rows], dtype=np.int64),
+        "tries": np.array([row.get("tries", 0) for row in rows], dtype=np.int64),
     }
     columns |= {name: np.array([row[name] for row in rows], dtype=np.float64) for name in NUMBERS}
     columns |= {"outlier": outlier, "use": use, "reason": np.array(reasons, dtype=np.str_)}
     statistics = {"n_images": len(rows), "n_outliers": int(outlier.sum()), "dropped": int((~use).sum())}
-    return Product(Table(columns, _UNITS), role="quality", statistics=statistics)
+    meta = {"wcs": {unit: dict(one.cards) for unit, one in again.items()}} if again else {}
+    return Product(Table(columns, _UNITS, meta), role="quality", statistics=statistics)
 
 
 def _span(row: Record) -> tuple[float, float]:

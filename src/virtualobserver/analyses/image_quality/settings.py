@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Final, Literal
+
+import pydantic
 
 from virtualobserver.analysis import AnalysisSettings
 from virtualobserver.config.settings import Settings, setting
 
 __all__ = ["OutlierSettings", "QualitySettings"]
+
+_ACTIONS: Final = re.compile(r"drop|keep|stop|retry\(([1-9])\)")
+
+
+def _action(said: str) -> str:
+    """Refuse what is no action."""
+    word = said.strip().lower()
+    if not _ACTIONS.fullmatch(word):
+        msg = f"{said!r} is no action; there are drop, keep, stop and retry(n) with n from 1 to 9"
+        raise ValueError(msg)
+    return word
 
 
 class OutlierSettings(Settings):
@@ -20,12 +34,20 @@ class OutlierSettings(Settings):
         step="analyse",
     )
     limit: float = setting(4.0, doc="Of the robust rule", unit="sigma", step="analyse", gt=0)
-    action: Literal["drop", "keep", "stop"] = setting(
+    action: Annotated[str, pydantic.AfterValidator(_action)] = setting(
         "drop",
-        doc="Outliers are left out of searches, or only marked, or the night fails until somebody has looked",
+        doc="drop: outliers are left out of searches; keep: only marked; stop: the night fails, and searches wait, "
+        "until somebody has looked; retry(n): those whose stars are off, or that have no world coordinates, are solved "
+        "anew with the pointing and the stars of up to n neighbours, and dropped if they still stand out",
         step="analyse",
     )
     fewest: int = setting(4, doc="Images of one filter that are compared", step="analyse", ge=3)
+
+    @property
+    def tries(self) -> int:
+        """How often an image is solved anew."""
+        found = _ACTIONS.fullmatch(self.action)
+        return int(found.group(1) or 0) if found else 0
 
 
 class QualitySettings(AnalysisSettings):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import ZERO_POINT_AB_UJY
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, ZERO_POINT_AB_UJY
+from virtualobserver.data.cards import solved_again
 from virtualobserver.data.dropped import dropped_units
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
+from virtualobserver.maths.astrometry.tan_sip import read_tan_sip
 from virtualobserver.maths.linking.lists import SourceLists
+from virtualobserver.typing import Record
 
 __all__ = ["FieldLists", "read_field", "usable_tables"]
 
@@ -91,8 +94,11 @@ def read_field(products: Sequence[Handle], *, known_stars: bool) -> FieldLists |
     """
     left_out: Counter[str] = Counter()
     found = []
+    again = solved_again(products)
     for number in usable_tables(products):
         table = cast("Table", products[number].load())
+        if (cards := again.get(products[number].info.unit)) is not None:
+            table = _placed(table, cards)
         mjd = table.meta.get("mjd")
         if mjd is None:
             left_out["images without a time"] += 1
@@ -122,6 +128,17 @@ def read_field(products: Sequence[Handle], *, known_stars: bool) -> FieldLists |
     bands = [str(table.meta.get("band") or products[number].info.band) for _, number, table in found]
     unit = "uJy" if calibrated else str(tables[0].units.get(f"flux_{radius:g}", ""))
     return FieldLists(lists, handles, tables, np.concatenate(rows), columns, unit, bands, dict(left_out))
+
+
+def _placed(table: Table, cards: Record) -> Table:
+    """Return a table of sources with other world coordinates; which are stars is then not known."""
+    plate = read_tan_sip(cards)
+    ra, dec = plate.to_sky(table["x"], table["y"])
+    variance = np.stack([table["x_error"], table["y_error"]]) ** 2
+    east, north = np.sqrt((plate.cd * ARCSEC_PER_DEGREE) ** 2 @ variance)
+    columns = {"ra": ra, "dec": dec, "ra_error": east, "dec_error": north}
+    columns |= {"source_id": np.full(len(table), _NO_STAR)} if "source_id" in table else {}
+    return replace(table, columns={**table.columns, **columns})
 
 
 def _rows(table: Table, known_stars: bool, left_out: Counter[str]) -> IntArray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from virtualobserver.analyses.moving_objects.engines import ENGINES
 from virtualobserver.analyses.moving_objects.fieldlists import usable_tables
+from virtualobserver.analyses.moving_objects.footprints import footprint_of_grid
 from virtualobserver.analyses.moving_objects.injection import draw_movers, inject_movers, room
 from virtualobserver.analyses.moving_objects.listinjection import (
     draw_tracks,
@@ -73,7 +74,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (
         ("lightcurve", "mover"),
@@ -260,6 +261,10 @@ def _said(night: Night) -> RecordDict:
     return {
         "method": "stack",
         "epochs": night.mjd.tolist(),
+        "footprints": [
+            footprint_of_grid(one.wcs, one.shape) if "CTYPE1" in one.header else None
+            for one in night.stack.sights
+        ],
         **centre,
         **place_in(night.stack.sights[0].header),
     }

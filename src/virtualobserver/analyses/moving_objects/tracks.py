@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.colours import colours_of
 from virtualobserver.analyses.moving_objects.engines import Linked
+from virtualobserver.analyses.moving_objects.footprints import footprint_of_list
 from virtualobserver.conventions import FLAG_ASTROMETRY
 from virtualobserver.data.cards import place_in
 from virtualobserver.data.plain import finite
@@ -51,6 +52,7 @@ def linked_result(linked: Linked, *, method: str, colours: str | None) -> Result
     lists = linked.field.lists
     said = {
         "method": method, "epochs": lists.mjd.tolist(), "centre": list(lists.centre),
+        "footprints": [footprint_of_list(table) for table in linked.field.tables],
         **place_in(linked.field.tables[0].meta),
     }  # fmt: skip
     properties: RecordDict = {
@@ -81,7 +83,8 @@ def tracks_table(products: Sequence[Product], events: Sequence[Event], said: Rec
     events
         Their detections, which say how well positions are known where the light curves do not.
     said
-        What the ``meta`` of the table says of all: the method, ``epochs`` (MJD) and ``centre`` (ra, dec) of what was
+        What the ``meta`` of the table says of all: the method, ``epochs`` (MJD) with their ``footprints`` (see
+        `footprint_of_list`) and ``centre`` (ra, dec) of what was
         searched, and where the telescope stood, see `virtualobserver.data.cards.place_in`.
     """
     curves = [

@@ -17,7 +17,16 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["TanSip", "count_terms", "deproject", "fit_tan_sip", "project", "replace_world", "world_cards"]
+__all__ = [
+    "TanSip",
+    "count_terms",
+    "deproject",
+    "fit_tan_sip",
+    "project",
+    "read_tan_sip",
+    "replace_world",
+    "world_cards",
+]
 
 FloatArray = NDArray[np.float64]
 _WORLD: Final = re.compile(
@@ -153,6 +162,29 @@ class TanSip:
         return cards
 
 
+def read_tan_sip(cards: Record) -> TanSip:
+    """Return what `TanSip.header` wrote, or world coordinates of the same kind with a CD matrix.
+
+    Raises
+    ------
+    DataError
+        If they are of another kind, or a card is missing.
+    """
+    if not str(cards.get("CTYPE1", "")).startswith("RA---TAN"):
+        msg = (
+            f"world coordinates of type {cards.get('CTYPE1')}: only TAN and TAN-SIP with a CD matrix are read"
+        )
+        raise DataError(msg)
+    try:
+        cd = np.array([[float(cards[f"CD{i}_{j}"]) for j in (1, 2)] for i in (1, 2)])
+        pole = float(cards["CRVAL1"]), float(cards["CRVAL2"])
+        centre = float(cards["CRPIX1"]) - 1, float(cards["CRPIX2"]) - 1
+    except KeyError as error:
+        msg = f"world coordinates without {error}"
+        raise DataError(msg) from error
+    return TanSip(pole, centre, cd, *(_terms(cards, name) for name in ("A", "B", "AP", "BP")))
+
+
 def replace_world(header: Record, cards: Record) -> RecordDict:
     """Return a header with other world coordinates: nothing of the old ones, and of their distortion, is left."""
     kept = {key: value for key, value in header.items() if not _WORLD.fullmatch(key)}
@@ -271,6 +303,14 @@ def _evaluate(terms: FloatArray, u: FloatArray, v: FloatArray) -> FloatArray:
     if not len(terms):
         return np.zeros(np.broadcast(u, v).shape)
     return np.asarray(np.polynomial.polynomial.polyval2d(u, v, terms))
+
+
+def _terms(cards: Record, name: str) -> FloatArray:
+    """Return the polynomial of one name, shape (order + 1, order + 1), or (0, 0)."""
+    size = int(cards[f"{name}_ORDER"]) + 1 if f"{name}_ORDER" in cards else 0
+    return np.array(
+        [[float(cards.get(f"{name}_{i}_{j}", 0.0)) for j in range(size)] for i in range(size)]
+    ).reshape(size, size)
 
 
 def _assemble(

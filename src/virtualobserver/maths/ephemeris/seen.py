@@ -15,7 +15,7 @@ from virtualobserver.maths.ephemeris.orbits import GM_SUN, States, two_body
 from virtualobserver.maths.ephemeris.perturbed import LIGHT_AU_PER_DAY, Planets, perturbed
 from virtualobserver.maths.times import Site, offline_astropy
 
-__all__ = ["Ephemeris", "Observer", "ephemeris", "in_field"]
+__all__ = ["Ephemeris", "Observer", "ephemeris", "in_field", "parallax_at"]
 
 FloatArray = NDArray[np.float64]
 
@@ -72,6 +72,34 @@ class Ephemeris:
     delta: FloatArray
     alpha: FloatArray
     elongation: FloatArray
+
+
+def parallax_at(mjd: ArrayLike, ra: ArrayLike, dec: ArrayLike, site: Site) -> tuple[FloatArray, FloatArray]:
+    """Return by how much a telescope's place on the Earth moves bodies at 1 au, and how fast.
+
+    Parameters
+    ----------
+    mjd, ra, dec
+        Times (MJD, UTC) and places (ICRS degrees), shape (n,).
+    site
+        Of the telescope.
+
+    Returns
+    -------
+    place, rate
+        arcsec and arcsec/h towards east and north, shape (n, 2); for other distances divided by these, in au.
+    """
+    here, centre = Observer.at(mjd, site), Observer.at(mjd, None)
+    a, d = (np.radians(np.atleast_1d(np.asarray(one, dtype=np.float64))) for one in (ra, dec))
+    east = np.stack([-np.sin(a), np.cos(a), np.zeros_like(a)], axis=1)
+    north = np.stack([-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], axis=1)
+    arcsec = np.degrees(1.0) * ARCSEC_PER_DEGREE
+    off, speed = here.position - centre.position, here.velocity - centre.velocity
+    place, rate = (
+        -np.stack([(each * axis).sum(axis=1) for axis in (east, north)], axis=1) * arcsec
+        for each in (off, speed)
+    )
+    return place, rate / HOURS_PER_DAY
 
 
 def ephemeris(

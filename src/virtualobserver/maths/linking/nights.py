@@ -23,6 +23,11 @@ RATE_SCATTER: Final = 0.8
 """arcsec/h by which the mean motion from one night to the next differs from what the nights themselves show, one
 standard deviation: at 1 au the turning Earth makes up to 2.3 arcsec/h of the motion seen at the meridian, and nothing
 of that between the same hours of two nights."""
+FOLLOWED: Final = 0.15
+"""arcsec/h that stays of it at 1 au, in the measure of the nearness, once the turn of the Earth is taken out: what
+the distance changes by, and rates that do not change evenly."""
+NEAR: Final = 3.0
+"""One over au; one standard deviation of how near bodies are thought to be before they are compared."""
 RATE_CHANGE: Final = (2.0, 0.2)
 """arcsec/h, and part of the rate, by which velocities of two nights differ at most: those by which a mover and an
 ephemeris of it are compared."""
@@ -103,7 +108,8 @@ def _bonds(
 class _Paths:
     """Many paths in order of time: times and first epochs, shape (k,), the rest (k, 2).
 
-    These are places, and places an hour later, degrees; errors as `NightPath` has them.
+    These are places, and places an hour later, degrees; errors as `NightPath` has them; its parallax in one row of
+    four, NaN where it is not known.
     """
 
     mjd: FloatArray
@@ -112,6 +118,7 @@ class _Paths:
     later: FloatArray
     error: FloatArray
     velocity_error: FloatArray
+    parallax: FloatArray
 
     @classmethod
     def of(cls, paths: Sequence[NightPath]) -> _Paths:
@@ -123,24 +130,68 @@ class _Paths:
             for name in ("error", "velocity_error")
         ]
         mjd, first = (np.array([getattr(one, name) for one in paths]) for name in ("mjd", "first"))
-        return cls(mjd, first, place, np.array(later).reshape(-1, 2), *pairs)
+        parallax = [np.full(4, np.nan) if one.parallax is None else np.ravel(one.parallax) for one in paths]
+        return cls(
+            mjd,
+            first,
+            place,
+            np.array(later).reshape(-1, 2),
+            pairs[0],
+            pairs[1],
+            np.array(parallax).reshape(-1, 4),
+        )
 
     def take(self, rows: NDArray[np.int64]) -> _Paths:
         return _Paths(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
+def _turned(one: NightPath, others: _Paths, vectors: FloatArray) -> FloatArray:
+    """Return vectors at other places (arcsec east and north, shape (k, 2)) in the axes of the plane of a path."""
+    small = vectors.T / ARCSEC_PER_DEGREE
+    ends = [deproject(*pair) for pair in zip(*small, *others.place.T, strict=True)]
+    return one.plane(*np.array(ends).reshape(-1, 2).T) - one.plane(*others.place.T)
+
+
 def _misfit(one: NightPath, others: _Paths, scatter: float) -> FloatArray:
-    """Return chi squared of the way from a path to later ones, infinite where the velocities are not alike."""
+    """Return chi squared of the way from a path to later ones, infinite where the velocities are not alike.
+
+    Where the telescope's place is known, the nearness (one over the distance) that fits best is found first: it says
+    how much of the motion seen is the turn of the Earth. What has to be very near to fit counts less.
+    """
     hours = (others.mjd[:, None] - one.mjd) * HOURS_PER_DAY
     away = one.plane(*others.place.T)
     # an hour further on, which tells the other velocities in the axes of the first plane
     velocity = one.plane(*others.later.T) - away
-    change = np.hypot(*(velocity - one.velocity).T)
+    miss = away - 0.5 * (one.velocity + velocity) * hours
+    variance = one.error**2 + others.error**2
+    variance = variance + 0.25 * hours**2 * (one.velocity_error**2 + others.velocity_error**2)
+    nearness, turn, swing = _nearness(one, others, (miss, variance, hours))
+    known = np.isfinite(nearness)
+    near = np.where(known, nearness, 0.0)
+    left = np.where(known, FOLLOWED * np.maximum(near, 1.0), scatter)
+    variance = variance + (left[:, None] * hours) ** 2
+    change = np.hypot(*(velocity - one.velocity - near[:, None] * swing).T)
     unsure = SIGMA * np.hypot(*np.hypot(one.velocity_error, others.velocity_error).T)
     limit = np.maximum(RATE_CHANGE[0], RATE_CHANGE[1] * np.maximum(one.rate, np.hypot(*velocity.T))) + unsure
-    miss = away - 0.5 * (one.velocity + velocity) * hours
-    variance = one.error**2 + others.error**2 + (scatter * hours) ** 2
-    variance = variance + 0.25 * hours**2 * (one.velocity_error**2 + others.velocity_error**2)
-    chi2 = (miss**2 / variance).sum(axis=1)
+    chi2 = ((miss - near[:, None] * turn) ** 2 / variance).sum(axis=1) + (near / NEAR) ** 2
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(chi2) & (change <= limit), chi2, np.inf)
+
+
+def _nearness(
+    one: NightPath, others: _Paths, fit: tuple[FloatArray, FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the nearness (1/au) at which the way fits best, NaN where it cannot be told, shape (k,).
+
+    And by how much a body at 1 au would miss, and its rates differ, because the Earth turns (arcsec, arcsec/h), shape
+    (k, 2); `fit` has what is missed, its variance and the hours between.
+    """
+    miss, variance, hours = fit
+    if one.parallax is None:
+        nothing = np.zeros_like(miss)
+        return np.full(len(miss), np.nan), nothing, nothing
+    place, rate = (_turned(one, others, each) for each in (others.parallax[:, :2], others.parallax[:, 2:]))
+    turn = place - one.parallax[0] - 0.5 * (rate + one.parallax[1]) * hours
+    weight = 1 / (variance + (FOLLOWED * hours) ** 2)
+    best = (miss * turn * weight).sum(axis=1) / ((turn**2 * weight).sum(axis=1) + 1 / NEAR**2)
+    return np.maximum(best, 0.0), np.nan_to_num(turn), np.nan_to_num(rate - one.parallax[1])

@@ -45,6 +45,9 @@ class NightPath:
         Their number.
     chi2
         Of the fit over its degrees of freedom; NaN where epochs are no measurements of their own.
+    parallax
+        By how much the telescope's place on the Earth moves a body at 1 au, and how fast: arcsec and arcsec/h towards
+        east and north, shape (2,) each; None = nobody said where the telescope stands.
     """
 
     mjd: float
@@ -57,6 +60,7 @@ class NightPath:
     last: float
     epochs: int
     chi2: float = float("nan")
+    parallax: tuple[FloatArray, FloatArray] | None = None
 
     @property
     def rate(self) -> float:

@@ -2,7 +2,8 @@
 
 A plug-in names those it uses, ``services = ("refcat", "solver")``, and has a setting of the same name for each: the
 reference catalogue, such as ``gaia_dr3@2022``, and that of the solver, which is the first where it has none of its
-own. Known bodies of the solar system, ``bodies``, are those that its setting ``identify`` says. They arrive in
+own. Known bodies of the solar system, ``bodies``, are those that its setting ``identify`` says; ``numbers`` are those
+that what it finds was given before, of the analysis that its setting names. They arrive in
 ``aux.services``, each made when it is first asked for. One whose setting may be None, and is, does not arrive: the
 plug-in then does without.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Database
     from virtualobserver.io.http.client import HttpClient
     from virtualobserver.run.steps import Step
+    from virtualobserver.run.tasks.numbers import StoredNumbers
     from virtualobserver.run.workspace import Workspace
 
 __all__ = ["KNOWN", "build_services"]
@@ -154,6 +156,12 @@ def _orbits(root: Path, name: str) -> KnownBodies:
     return open_orbits(root, name)
 
 
+def _numbers(workspace: Workspace, analysis: str) -> StoredNumbers:
+    from virtualobserver.run.tasks.numbers import StoredNumbers
+
+    return StoredNumbers(workspace.database, analysis)
+
+
 @dataclass(frozen=True)
 class Service:
     """How a service is made from the workspace and its setting.
@@ -175,6 +183,7 @@ KNOWN: Final[Mapping[str, Service]] = MappingProxyType(
             otherwise="identify",
             wanted="skybot, orbits such as mpcorb@2026-11 (`vo orbits list` shows them), or none",
         ),
+        "numbers": Service(_numbers, wanted="the name of the analysis whose numbers are kept"),
     }
 )
 """The services by name; each is also the name of its setting, or `Service.otherwise` is."""

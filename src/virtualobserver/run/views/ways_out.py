@@ -18,6 +18,7 @@ from virtualobserver.errors import ConfigError
 from virtualobserver.export import Export, Group, Maker
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.task import target_of
+from virtualobserver.run.verdicts import verdicts
 from virtualobserver.run.views import export as tables
 from virtualobserver.run.views.stored import current_products, stored_groups
 from virtualobserver.typing import Record
@@ -57,6 +58,10 @@ class ProjectView:
     def table(self, what: str) -> pd.DataFrame:
         """Return one of the tables that every project has."""
         return tables.table(self._project, what, simulated=self.simulated)
+
+    def verdicts(self) -> pd.DataFrame:
+        """Return what people said of detections, the oldest first."""
+        return verdicts(self._project)
 
     def target(self, source: str) -> Target:
         """Return position and magnitude of a source, by name or alias."""

@@ -1,28 +1,28 @@
-"""Files as the older chain of LSSS (autossos, ssos) wrote them, with its names and columns.
-
-::
-
-    ssos_PROJECT.csv, calib_ssos_PROJECT.csv, validcalib_ssos_PROJECT.csv    a row for each body and epoch
-    Stats.dat, coeff_fit.csv                                                 a row for each image
-    list_outliers.csv, list_notsolved.csv                                    nights with such images, if there are any
-    NAME_period.txt                                                          the period of each body that has one
-"""
+"""From a project to the files of autossos and ssos."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY
+import numpy as np
+
+from virtualobserver.config.settings import setting
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_ASTROMETRY, HOURS_PER_DAY, SECONDS_PER_DAY
+from virtualobserver.data.called import called, last_verdicts
 from virtualobserver.data.handles import Handle, of_kind
+from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.export import Export, ExportSettings, View, makers_of
+from virtualobserver.exports.lsss_files.frames import add_windows, match_columns, write_cutouts
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.names import safe_name
+from virtualobserver.maths.astrometry.tan_sip import project
 from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
 from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import QueryRow, Record, RecordDict
@@ -30,13 +30,17 @@ from virtualobserver.typing import QueryRow, Record, RecordDict
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LSSSFiles"]
+__all__ = ["LSSSFiles", "LSSSFilesSettings"]
 
 _SSOS: Final = (
     "SOURCE_NUMBER", "CATALOG_NUMBER", "RA", "DEC", "EPOCH", "MAG", "MAGERR", "FLUX", "FLUXERR", "PM", "PMERR", "PMRA",
-    "PMDEC", "MID_EXPOSURE_MJD", "MATCHED", "SKYBOT_NUMBER", "SKYBOT_NAME", "SKYBOT_MAG", "SKYBOT_DELTARA",
-    "SKYBOT_DELTADEC", "EXPTIME", "OBJECT", "FILTER", "IMAGE_FILENAME", "XWIN_IMAGE", "YWIN_IMAGE",
+    "PMRA_ERR", "PMDEC", "PMDEC_ERR", "MID_EXPOSURE_MJD", "MATCHED", "SKYBOT_NUMBER", "SKYBOT_NAME", "SKYBOT_CLASS",
+    "SKYBOT_MAG", "SKYBOT_RA", "SKYBOT_DEC", "SKYBOT_PMRA", "SKYBOT_PMDEC", "SKYBOT_DELTARA", "SKYBOT_DELTADEC",
+    "DATE-OBS", "EXPTIME", "OBJECT", "FILTER", "RA_IMAGE", "DEC_IMAGE", "IMAGE_FILENAME", "EXTENSION", "XWIN_IMAGE",
+    "YWIN_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE",
+    "ERRA_WORLD", "ERRB_WORLD", "ERRTHETA_WORLD", "FLAGS_EXTRACTION", "FLAGS_SCAMP", "FLAGS_IMA", "FLAGS_SSOS",
 )  # fmt: skip
+_INSPECTED: Final = ("INSPECTED", "ASTEROID", "UNKNOWN")
 _CALIBRATED: Final = ("MAG_CALIB", "MAG_CALIB_ERR", "R2", "PHOT_OUTLIER")
 _STATS: Final = {
     "Name": "frame",
@@ -48,7 +52,14 @@ _STATS: Final = {
 }
 
 
-class LSSSFiles(Export[ExportSettings]):
+class LSSSFilesSettings(ExportSettings):
+    """What is written beside the tables."""
+
+    cutouts: bool = setting(False, doc="Write a box about each body in each epoch, as FITS")
+    cutout_size: int = setting(256, doc="Side of a box", unit="pix", ge=1)
+
+
+class LSSSFiles(Export[LSSSFilesSettings]):
     """Folder of bodies, images and periods in the files of autossos and ssos."""
 
     name: ClassVar[str] = "lsss_files"
@@ -59,7 +70,7 @@ class LSSSFiles(Export[ExportSettings]):
         """Whether an analysis of the project puts bodies together."""
         return bool(makers_of(view, "lightcurve", "asteroid"))
 
-    def write(self, view: View, path: Path, options: ExportSettings) -> int:  # noqa: ARG002
+    def write(self, view: View, path: Path, options: LSSSFilesSettings) -> int:
         """Write the files; return the number of rows of bodies. Without bodies and images there is no folder."""
         fields = {
             group.source for maker in view.makers if maker.kind == "survey" for group in view.groups(maker)
@@ -69,13 +80,18 @@ class LSSSFiles(Export[ExportSettings]):
         if not rows and not images:
             return 0
         path.mkdir(parents=True, exist_ok=True)
+        add_windows(rows, images)
+        totals = _matches(path, sorted(fields), images)
         name = safe_name(view.project)
-        _csv(path / f"ssos_{name}.csv", _SSOS, rows)
-        _csv(path / f"calib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), rows)
+        _csv(path / f"ssos_{name}.csv", (*_SSOS, *_INSPECTED), rows)
+        whole = (*_SSOS, *_INSPECTED, *_CALIBRATED)
+        _csv(path / f"calib_ssos_{name}.csv", whole, rows)
         good = [row for row in rows if row["PHOT_OUTLIER"] is False]
-        _csv(path / f"validcalib_ssos_{name}.csv", (*_SSOS, *_CALIBRATED), good)
-        _of_images(path, images)
+        _csv(path / f"validcalib_ssos_{name}.csv", whole, good)
+        of_images(path, images, totals)
         _periods(path, view)
+        if options.cutouts:
+            write_cutouts(path / "cutouts", rows, images, options.cutout_size)
         return len(rows)
 
 
@@ -99,10 +115,15 @@ def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
             found[unit] = {
                 "field": field, "unit": unit, "night": unit.partition("/")[0], "name": unit.rpartition("/")[2],
                 "mjd": meta.get("mjd"), "exptime": meta.get("exptime"), "band": str(meta.get("band") or ""), "fit": {},
-                "flagged": "", "unsolved": False, "quality": {},
+                "flagged": "", "unsolved": False, "quality": {}, "sources": handle, "forced": None, "image": None,
             }  # fmt: skip
+    for picture in of_kind(products, Image):
+        if picture.info.role == "calibrated" and picture.info.unit in found:
+            found[picture.info.unit]["image"] = picture
     for handle in tables:
         one = found.get(handle.info.unit)
+        if one is not None and handle.info.role == "forced":
+            one["forced"] = handle
         if one is not None and handle.info.role == "zeropoint":
             table = handle.load()
             one["fit"] = {name: float(table[name][0]) for name in table}
@@ -121,16 +142,20 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
     """Return a row for each body and epoch, body by body; the names of the chain, beside what it has no name for."""
     table = view.table("detections")
     table = table[(table["kind"] == "asteroid") & (table["source_kind"] == "moving")]
+    judged = last_verdicts(table, view.verdicts())
     at = {
         round(one["mjd"], 6): (number, one) for number, one in enumerate(images, 1) if one["mjd"] is not None
     }
     rows: list[RecordDict] = []
     for number, (name, some) in enumerate(table.groupby("source", sort=True), 1):
         light = _light(view.products(str(name)))
+        begin = len(rows)
         epochs: list[QueryRow] = list(some.sort_values("peak_mjd").itertuples(index=False))
         for one in epochs:
             catalogue, image = at.get(round(one.peak_mjd, 6), (None, {}))
             facts = json.loads(one.parameters) if isinstance(one.parameters, str) else dict(one.parameters)
+            verdict = judged.get(str(name))
+            facts["label"] = called(facts, verdict)
             flux = light.get(round(one.peak_mjd, 6), {})
             rows.append(
                 {
@@ -138,8 +163,14 @@ def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
                     "CATALOG_NUMBER": catalogue,
                     **_row(one, facts, image),
                     **_mags(flux, image),
+                    "INSPECTED": verdict is not None,
+                    "ASTEROID": facts["label"].startswith("AST_"),
+                    "UNKNOWN": facts["label"].startswith("UNK_"),
+                    "x": facts.get("x"),
+                    "y": facts.get("y"),
                 }
             )
+        _rates(rows[begin:])
     return rows
 
 
@@ -150,16 +181,54 @@ def _row(one: QueryRow, facts: RecordDict, image: RecordDict) -> RecordDict:
     numbered, _, name = known.partition(") ") if known.startswith("(") else ("", "", known)
     rate, pa = (math.nan if facts.get(key) is None else float(facts[key]) for key in ("rate", "pa"))
     return {
-        "RA": one.ra, "DEC": one.dec,
+        "RA": one.ra, "DEC": one.dec, "night": facts.get("night"), **_predicted(one, facts),
+        "PMRA_ERR": facts.get("rate_error"), "PMDEC_ERR": facts.get("rate_error"),
+        "DATE-OBS": _iso(one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY), "EXTENSION": 0,
+        "FLAGS_SCAMP": 0, "FLAGS_IMA": 0, "FLAGS_SSOS": int(bool(int(one.quality) & FLAG_ASTROMETRY)),
         "EPOCH": julian_year(one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY),
         "PM": rate, "PMERR": facts.get("rate_error"), "PMRA": rate * math.sin(math.radians(pa)),
         "PMDEC": rate * math.cos(math.radians(pa)), "MID_EXPOSURE_MJD": one.peak_mjd, "MATCHED": bool(known),
         "SKYBOT_NUMBER": numbered.removeprefix("("), "SKYBOT_NAME": name or facts.get("label"),
         "SKYBOT_MAG": facts.get("predicted_mag"), "SKYBOT_DELTARA": facts.get("residual_east"),
         "SKYBOT_DELTADEC": facts.get("residual_north"), "EXPTIME": seconds or None, "OBJECT": image.get("field"),
-        "FILTER": one.band, "IMAGE_FILENAME": image.get("name"), "XWIN_IMAGE": facts.get("x"),
-        "YWIN_IMAGE": facts.get("y"),
+        "FILTER": one.band, "IMAGE_FILENAME": image.get("name"), "XWIN_IMAGE": _from_one(facts.get("x")),
+        "YWIN_IMAGE": _from_one(facts.get("y")),
     }  # fmt: skip
+
+
+def _iso(mjd: float) -> str:
+    """Return a time as headers have it, to a millisecond."""
+    return (datetime(1858, 11, 17) + timedelta(days=mjd)).isoformat(timespec="milliseconds")  # noqa: DTZ001 - UTC
+
+
+def _from_one(pixel: float | None) -> float | None:
+    """Return a pixel counted from 1, as FITS and the chain count."""
+    return None if pixel is None else pixel + 1
+
+
+def _predicted(one: QueryRow, facts: RecordDict) -> RecordDict:
+    """Return where a known body should be, degrees."""
+    east, north = facts.get("residual_east"), facts.get("residual_north")
+    if east is None or north is None:
+        return {}
+    across = math.cos(math.radians(one.dec)) * ARCSEC_PER_DEGREE
+    return {"SKYBOT_RA": (one.ra - east / across) % 360.0, "SKYBOT_DEC": one.dec - north / ARCSEC_PER_DEGREE}
+
+
+def _rates(rows: Sequence[RecordDict]) -> None:
+    """Write into the rows of a body how fast it should be in each night, arcsec/h."""
+    for night in {row["night"] for row in rows}:
+        mine = [row for row in rows if row["night"] == night and "SKYBOT_RA" in row]
+        if len({row["MID_EXPOSURE_MJD"] for row in mine}) < 2:
+            continue
+        hours = np.array([row["MID_EXPOSURE_MJD"] for row in mine]) * HOURS_PER_DAY
+        places = [row["SKYBOT_RA"] for row in mine], [row["SKYBOT_DEC"] for row in mine]
+        plane = project(*places, places[0][0], places[1][0])
+        east, north = (
+            float(np.polyfit(hours - hours.mean(), axis, 1)[0]) * ARCSEC_PER_DEGREE for axis in plane
+        )
+        for row in mine:
+            row.update({"SKYBOT_PMRA": east, "SKYBOT_PMDEC": north})
 
 
 def _mags(flux: RecordDict, image: RecordDict) -> RecordDict:
@@ -192,8 +261,24 @@ def _light(products: Sequence[Handle]) -> dict[float, RecordDict]:
     return found
 
 
-def _of_images(path: Path, images: Sequence[RecordDict]) -> None:
-    """Write what the chain said of each image."""
+def _matches(path: Path, fields: Sequence[str], images: Sequence[RecordDict]) -> dict[int, int]:
+    """Write the stars of the catalogue of each field; return how many each image shows, by its number."""
+    from astropy.table import Table as AstropyTable
+
+    totals: dict[int, int] = {}
+    for number, field in enumerate(fields, 1):
+        # numbers of images are those of all fields
+        mine = [one if one["field"] == field else {**one, "forced": None} for one in images]
+        columns, counts = match_columns(mine)
+        totals |= counts
+        if columns:
+            with replacing(path / f"match_full_{number}.cat") as temporary:
+                AstropyTable(columns).write(temporary, format="fits", overwrite=True)
+    return totals
+
+
+def of_images(path: Path, images: Sequence[RecordDict], totals: Mapping[int, int]) -> None:
+    """Write what the chain said of each image; `totals` are the stars of the catalogue that it shows, by number."""
     judged = [one for one in images if one["quality"]]
     stats = [
         {ours: one["quality"][key] for ours, key in _STATS.items()} | {"Night": one["night"]}
@@ -203,7 +288,8 @@ def _of_images(path: Path, images: Sequence[RecordDict]) -> None:
     fits = [
         {
             "Catalog Number": number, "Intercept": one["fit"]["zero_point"], "Int_err": one["fit"]["zero_point_error"],
-            "Slope": 1.0, "Slope_err": 0.0, "R2": one["fit"]["zero_point_r2"], "N fit": one["fit"]["zero_point_n"],
+            "Slope": 1.0, "Slope_err": 0.0, "R2": one["fit"]["zero_point_r2"], "N tot": totals.get(number),
+            "N fit": one["fit"]["zero_point_n"],
             "Epoch": one["mjd"],
         }
         for number, one in enumerate(images, 1)
@@ -228,7 +314,11 @@ def _periods(path: Path, view: View) -> None:
     """Write the periods of bodies, in hours; the number before FAP is a per cent."""
     table: pd.DataFrame = view.table("detections")
     bodies = set(table.loc[table["kind"] == "asteroid", "source"])
-    labels = {row.source: json.loads(row.parameters)["label"] for row in _first(table, "asteroid")}
+    judged = last_verdicts(table[table["kind"] == "asteroid"], view.verdicts())
+    labels = {
+        row.source: called(json.loads(row.parameters), judged.get(row.source))
+        for row in _first(table, "asteroid")
+    }
     for row in _first(table, "period"):
         if row.source in bodies:
             facts = json.loads(row.parameters)

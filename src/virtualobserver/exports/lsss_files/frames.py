@@ -1,0 +1,175 @@
+"""What the files of one image hold: windows of bodies, stars of the catalogue, cut-outs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED
+from virtualobserver.data.table import Table
+from virtualobserver.errors import DataError
+from virtualobserver.io.fits.files import write_image
+from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip
+from virtualobserver.maths.times import julian_year
+from virtualobserver.typing import Record, RecordDict
+
+__all__ = ["WINDOW", "add_windows", "match_columns", "write_cutouts"]
+
+WINDOW: Final = (
+    "RA_IMAGE", "DEC_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE",
+    "ERRTHETAWIN_IMAGE", "ERRA_WORLD", "ERRB_WORLD", "ERRTHETA_WORLD", "FLAGS_EXTRACTION",
+)  # fmt: skip
+_SAME: Final = 2.0
+"""Pixels within which a source of the table is the one of the detection; movers of summed images are off so much."""
+_MATCH: Final = 1.0
+"""arcsec within which a source is a star of the catalogue, as the chain had it."""
+_FLAGGED: Final = ("near_star", "blended", "flags", "truncated")
+_NEIGHBOURS, _BLENDED, _SATURATED, _TRUNCATED = 1, 2, 4, 8
+"""Bits of FLAGS_EXTRACTION as SExtractor has them."""
+
+
+def add_windows(rows: Sequence[RecordDict], images: Sequence[Record]) -> None:
+    """Write into rows what the table of sources of their image says of them; one table is in memory at a time.
+
+    Rows have ``CATALOG_NUMBER`` and pixels ``x, y`` counted from 0; places of the middles of images and ellipses of
+    windows are added, in degrees and pixels.
+    """
+    for number, image in enumerate(images, 1):
+        mine = [row for row in rows if row["CATALOG_NUMBER"] == number]
+        if not mine:
+            continue
+        table = image["sources"].load()
+        middle = _middle(table)
+        for row in mine:
+            row["RA_IMAGE"], row["DEC_IMAGE"] = middle
+            x, y = row.get("x"), row.get("y")
+            if x is None or y is None or not len(table):
+                continue
+            away = np.hypot(table["x"] - x, table["y"] - y)
+            nearest = int(np.argmin(away))
+            if away[nearest] <= _SAME:
+                row.update(_window({name: table[name][nearest] for name in table}))
+
+
+def match_columns(images: Sequence[Record]) -> tuple[dict[str, Array], dict[int, int]]:
+    """Return the stars of the catalogue that images show, and how many each shows, by number of the image.
+
+    Reference columns are in small letters, those of the image in capitals; ``Sep`` is arcsec.
+    """
+    parts: list[dict[str, Array]] = []
+    counts: dict[int, int] = {}
+    for number, image in enumerate(images, 1):
+        if image["forced"] is None:
+            continue
+        part = _matched(image["sources"].load(), image["forced"].load(), number)
+        if part is not None:
+            parts.append(part)
+            counts[number] = len(part["Sep"])
+    return (
+        {name: np.concatenate([one[name] for one in parts]) for name in parts[0]} if parts else {}
+    ), counts
+
+
+def write_cutouts(folder: Path, rows: Sequence[Record], images: Sequence[Record], size: int) -> int:
+    """Write a box about each body in each epoch, with its world coordinates; return how many."""
+    done = 0
+    for row in rows:
+        handle = None if row["CATALOG_NUMBER"] is None else images[row["CATALOG_NUMBER"] - 1]["image"]
+        if handle is None or row.get("x") is None or row.get("y") is None:
+            continue
+        middle = math.floor(row["y"] + 0.5), math.floor(row["x"] + 0.5)
+        box = [slice(max(one - size // 2, 0), max(one + size - size // 2, 0)) for one in middle]
+        try:
+            image = handle.section(*box)
+        except DataError:  # off the frame
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"OBJECT": str(row["SKYBOT_NAME"] or ""), "MJD-MID": row["MID_EXPOSURE_MJD"]}
+        name = f"{row['SOURCE_NUMBER']}_{row['CATALOG_NUMBER']:02d}.fits"
+        write_image(folder / name, replace(image, header={**image.header, **facts}))
+        done += 1
+    return done
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _middle(table: Table) -> tuple[float | None, float | None]:
+    shape = table.meta.get("shape")
+    if shape is None or "ra" not in table:
+        return None, None
+    try:
+        plate = fit_tan_sip(
+            table["x"], table["y"], table["ra"], table["dec"], shape=(int(shape[0]), int(shape[1])), order=1,
+            inverse=False,
+        )  # fmt: skip
+    except DataError:
+        return None, None
+    ra, dec = plate.to_sky((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+    return float(ra), float(dec)
+
+
+def _window(source: Mapping[str, np.generic]) -> RecordDict:
+    """Return the ellipses of a source and of its errors: as wide as the light, over the signal-to-noise ratio."""
+    a, b, snr = (float(source.get(name, np.float64(np.nan))) for name in ("a", "b", "snr"))
+    theta = float(source.get("theta", np.float64(np.nan)))
+    narrow = math.sqrt(2.0) * snr if snr > 0 else math.nan
+    found: RecordDict = {
+        "AWIN_IMAGE": a, "BWIN_IMAGE": b, "THETAWIN_IMAGE": theta, "ERRAWIN_IMAGE": a / narrow,
+        "ERRBWIN_IMAGE": b / narrow,
+        "ERRTHETAWIN_IMAGE": math.degrees(a * b / (a * a - b * b) / snr) if a > b and snr > 0 else math.nan,
+        "FLAGS_EXTRACTION": _flags(source),
+    }  # fmt: skip
+    if "ra_error" in source:
+        east, north = float(source["ra_error"]), float(source["dec_error"])
+        found |= {
+            "ERRA_WORLD": max(east, north) / ARCSEC_PER_DEGREE, "ERRB_WORLD": min(east, north) / ARCSEC_PER_DEGREE,
+            "ERRTHETA_WORLD": 0.0 if east >= north else 90.0,
+        }  # fmt: skip
+    return found
+
+
+def _flags(source: Mapping[str, np.generic]) -> int:
+    told = {
+        _NEIGHBOURS: bool(source.get("near_star", False)), _BLENDED: bool(source.get("blended", False)),
+        _SATURATED: bool(int(source.get("flags", 0)) & FLAG_SATURATED),
+        _TRUNCATED: bool(source.get("truncated", False)),
+    }  # fmt: skip
+    return sum(bit for bit, there in told.items() if there)
+
+
+def _matched(sources: Table, stars: Table, number: int) -> dict[str, Array] | None:
+    """Return the stars of one image, None if it shows none."""
+    if "source_id" not in sources or "ra" not in sources or not len(stars):
+        return None
+    known, first = np.unique(np.asarray(stars["source_id"]), return_index=True)
+    rows = np.flatnonzero((np.asarray(sources["source_id"]) >= 0) & np.isin(sources["source_id"], known))
+    listed = first[np.searchsorted(known, sources["source_id"][rows])]
+    apart = separation(sources["ra"][rows], sources["dec"][rows], stars["ra"][listed], stars["dec"][listed])
+    near = np.asarray(apart) * ARCSEC_PER_DEGREE <= _MATCH
+    rows, listed, apart = rows[near], listed[near], np.asarray(apart)[near]
+    if not rows.size:
+        return None
+    light = next(name for name in sources if name.startswith("flux_"))
+    flux, error = sources[light][rows], sources[light.replace("flux_", "flux_error_")][rows]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mag = -2.5 * np.log10(np.where(flux > 0, flux, np.nan) / float(sources.meta.get("exptime") or 1.0))
+        mag_error = 2.5 / np.log(10.0) * error / flux
+    flags = [
+        _flags({name: sources[name][row] for name in _FLAGGED if name in sources}) for row in rows.tolist()
+    ]
+    return {
+        "source_number": np.asarray(stars["source_id"])[listed], "alpha_j2000": stars["ra"][listed],
+        "delta_j2000": stars["dec"][listed], "mag": stars["mag"][listed], "SOURCE_NUMBER": rows + 1,
+        "CATALOG_NUMBER": np.full(rows.size, number), "X_IMAGE": sources["x"][rows] + 1,
+        "Y_IMAGE": sources["y"][rows] + 1, "ALPHA_J2000": sources["ra"][rows], "DELTA_J2000": sources["dec"][rows],
+        "EPOCH": np.full(rows.size, julian_year(float(sources.meta["mjd"]))), "MAG": mag, "MAGERR": mag_error,
+        "FLAGS_EXTRACTION": np.array(flags, np.int64), "Sep": apart * ARCSEC_PER_DEGREE,
+    }  # fmt: skip
