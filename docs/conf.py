@@ -14,6 +14,7 @@ root_doc = "index"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+suppress_warnings = ["ref.python"]  # words in types of parameters, such as shape, are attributes of several classes too
 
 napoleon_google_docstring = False
 napoleon_numpy_docstring = True
