@@ -93,7 +93,12 @@ def api_names(told: Told) -> None:
 
 def api_page() -> list[str]:
     """Return the page of the public names, each once, under the module that defines it."""
-    lines = ["# Python interface", "", "What can be imported. The mathematics has [a page of its own](maths.md).", ""]
+    lines = [
+        "# Python interface",
+        "",
+        "What can be imported. The mathematics has [a page of its own](maths.md).",
+        "",
+    ]
     lines += ["## virtualobserver", ""]
     told, rows = Told(), {}
     for name, thing in root_names():
@@ -118,7 +123,11 @@ def maths_page() -> list[str]:
     api_names(told)
     for found in pkgutil.walk_packages(maths.__path__, "virtualobserver.maths."):
         module = import_module(found.name)
-        named = [(name, thing) for name, thing in names_of(module) if getattr(thing, "__module__", "") == found.name]
+        named = [
+            (name, thing)
+            for name, thing in names_of(module)
+            if getattr(thing, "__module__", "") == found.name
+        ]
         if named:
             lines += [f"## {found.name.removeprefix('virtualobserver.')}", "", first_paragraph(module), ""]
             for name, thing in named:

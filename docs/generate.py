@@ -1,7 +1,7 @@
 """Write the pages of the manual that come from the code: settings, schema, columns, methods of plug-ins, public names.
 
-Run before Sphinx: ``python docs/generate.py``. Nothing is written elsewhere than in ``docs/generated``. The pictures of the first
-page are drawn last, by ``docs/pictures.py``.
+Run before Sphinx: ``PYTHONPATH=docs python docs/generate.py``. Nothing is written elsewhere than in
+``docs/generated``. The pictures of the first page are drawn last, by ``docs/pictures.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 

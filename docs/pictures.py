@@ -1,7 +1,8 @@
 """Draw the pictures of the manual's first page: five searches, on simulated data, in a folder that is thrown away.
 
-Run by ``docs/generate.py``. A picture shows what ``vo plot NAME --detection ID`` shows, the first panels of it. The searches
-are the demonstrations that come along, made smaller, so that all five together take a minute of one processor.
+Run by ``docs/generate.py``. A picture shows what ``vo plot NAME --detection ID`` shows, the first panels of it. The
+searches are the demonstrations that come along, made smaller, so that all five together take half a minute of one
+processor.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ PAGE = (ROOT / "docs" / "backup.md").read_text(encoding="utf-8")
 SETTINGS = {
     "name": "kept",
     "catalog": {"rows": [{"name": "star", "ra": 10.0, "dec": 5.0}]},
-    "observatories": {"demo": {"n_epochs": 60, "flare_fraction": 1.0, "flare_amplitude": 5.0, "dip_fraction": 0.0}},
+    "observatories": {
+        "demo": {"n_epochs": 60, "flare_fraction": 1.0, "flare_amplitude": 5.0, "dip_fraction": 0.0}
+    },
     "analyses": {"transients": {}},
 }
 
@@ -60,7 +62,12 @@ def run(lines: list[str], folder: Path, **environment: str) -> str:
     env = {name: value for name, value in os.environ.items() if name not in ("VO_DATABASE_URL", "VO_DATA")}
     command = ["bash", "-c", script]
     done = subprocess.run(
-        command, cwd=folder, env=env | {"PATH": path} | environment, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=env | {"PATH": path} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -103,6 +110,9 @@ def test_the_embedded_server_is_dumped_while_somebody_keeps_it_up(
     with Workspace(tmp_path / "data"):
         run([line], tmp_path)
     listed = subprocess.run(
-        [find_binaries().folder / "pg_restore", "--list", tmp_path / "vo.dump"], capture_output=True, text=True, check=True
+        [find_binaries().folder / "pg_restore", "--list", tmp_path / "vo.dump"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "TABLE DATA public classification" in listed.stdout

@@ -58,7 +58,9 @@ def test_links_inside_lead_to_a_page_and_a_place_in_it(path: Path) -> None:
             continue
         assert target.is_relative_to(ROOT), f"{path.name}: {link} leads out of the repository"
         assert target.exists(), f"{path.name}: there is no {name}"
-        assert not place or place in places(target), f"{path.name}: {link}: no such place; {sorted(places(target))}"
+        assert not place or place in places(target), (
+            f"{path.name}: {link}: no such place; {sorted(places(target))}"
+        )
 
 
 @pytest.mark.parametrize("link", sorted(outside()))
@@ -72,7 +74,9 @@ def test_addresses_outside_have_the_form_of_one(link: str) -> None:
 
 
 def test_every_page_is_in_the_table_of_contents_once() -> None:
-    trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", (DOCS / "index.md").read_text("utf-8"), re.M | re.S)
+    trees = re.findall(
+        r"^```\{toctree\}\n(.*?)^```$", (DOCS / "index.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     named = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
     assert len(named) == len(set(named))
     pages = {path.stem for path in DOCS.glob("*.md") if path.name not in NOT_PAGES} - {"index"}
@@ -81,6 +85,8 @@ def test_every_page_is_in_the_table_of_contents_once() -> None:
 
 def test_what_is_looked_for_would_be_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("(here)=\n# One `two`: three\n## Same\n## Same\n```\n# no\n[x](y.md)\n```\n[a](b.md#c) `[d](e)`\n")
+    page.write_text(
+        "(here)=\n# One `two`: three\n## Same\n## Same\n```\n# no\n[x](y.md)\n```\n[a](b.md#c) `[d](e)`\n"
+    )
     assert places(page) == {"here", "one-two-three", "same", "same-1"}
     assert links(page) == ["b.md#c"]

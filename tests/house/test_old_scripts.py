@@ -116,7 +116,10 @@ def test_names_of_python_are_there() -> None:
 def test_old_keys_of_the_framework_are_understood() -> None:
     old = {"threshold": 6.0, "snr_threshold_sidebands": 3.0, "max_det_per_lc": 2, "abs_snr": False}
     old["remove_failed"] = True
-    given = {"analyses": {"transients": old}, "observatories": {"ztf": {"drop_bad": True, "cone_search_radius": 2}}}
+    given = {
+        "analyses": {"transients": old},
+        "observatories": {"ztf": {"drop_bad": True, "cone_search_radius": 2}},
+    }
     base = {"name": "old", "catalog": {"rows": [{"name": "a", "ra": 1, "dec": 2}]}}
     settings = load(base | given, resolve=plugins.settings_of).settings
     assert settings.analyses["transients"].snr_threshold == 6.0  # type: ignore[attr-defined]
