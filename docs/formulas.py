@@ -23,7 +23,7 @@ def drawing(formula: str) -> tuple[str, float]:
     """Return a formula as SVG in the colour of the text, and how far it reaches below the line, in points."""
     source = " ".join(formula.split())
     file = io.BytesIO()
-    with rc_context({"mathtext.fontset": "cm", "svg.hashsalt": "formulas", "svg.fonttype": "path"}):
+    with rc_context({"mathtext.fontset": "cm", "svg.hashsalt": "formulas", "savefig.facecolor": "none"}):
         font = FontProperties(size=SIZE)
         depth = mathtext.math_to_image(f"${source}$", file, prop=font, dpi=72, format="svg")
     text = file.getvalue().decode()
@@ -31,7 +31,7 @@ def drawing(formula: str) -> tuple[str, float]:
     # names in one page must differ from drawing to drawing
     mark = f"f{zlib.crc32(source.encode()):x}"
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{mark}", text)
-    return text.replace("#000000", "currentColor"), float(depth)
+    return text.replace("<svg ", '<svg fill="currentColor" ', 1), float(depth)
 
 
 def inline(translator: Any, node: nodes.math) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -112,3 +115,31 @@ def test_formulas_are_drawn_or_refused(builder: Any) -> None:
     assert formulas.drawing(r"\frac{a}{b}") == (drawn, depth)
     with pytest.raises(ValueError, match="Unknown symbol"):
         formulas.drawing(r"\nothing")
+
+
+@pytest.mark.parametrize(
+    ("failing", "code"),
+    [("", 0), ("docs", 2), ("lint", 2), ("test", 2)],
+    ids=["nothing", "docs", "lint", "test"],
+)
+def test_all_that_a_change_has_to_pass_is_run_and_the_tests_have_the_last_word(
+    tmp_path: Path, failing: str, code: int
+) -> None:
+    make = (
+        f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\necho "= $1 done ="\n[ "$1" != "{failing}" ] || exit 2\n'
+    )
+    for name, text in {"make": make, "chromium": "#!/bin/sh\n"}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [ROOT / ".ci" / "run"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert (tmp_path / "asked").read_text().split() == ["lint", "docs", "test"]
+    assert done.stdout.splitlines()[-1] == "= test done ="
