@@ -48,7 +48,7 @@ def inline(translator: Any, node: nodes.math) -> None:
 def display(translator: Any, node: nodes.math_block) -> None:
     """Write a formula of its own; ``\\`` begins another line."""
     for part in node.astext().split(r"\\"):
-        drawn, _ = drawing(part)
+        drawn, _ = drawing(part.replace(r"\frac", r"\dfrac"))
         said = html.escape(part, quote=True)
         translator.body.append(f'<div class="formula" role="img" aria-label="{said}">{drawn}</div>')
     raise nodes.SkipNode
