@@ -38,7 +38,7 @@ format: $(VENV)/.developer  ## put the style right where a program can
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.developer  ## the manual, in docs/_build/html
-	$(BIN)/python docs/generate.py
+	PYTHONPATH=docs $(BIN)/python docs/generate.py
 	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 bench: $(VENV)/.developer  ## every benchmark

@@ -1,19 +1,26 @@
 """How the manual is built; needs no network and opens no database."""
 
+import sys as _sys
 from importlib.metadata import version as _version
+from pathlib import Path as _Path
+
+_sys.path.insert(0, str(_Path(__file__).parent))  # the extension beside this file
 
 project = "virtualobserver"
 author = "The virtualobserver developers"
 project_copyright = "2026, The virtualobserver developers"
 release = version = _version("virtualobserver")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "formulas"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "truth_table.md"]  # part of truth.md
 root_doc = "index"
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+suppress_warnings = [
+    "ref.python"
+]  # words in types of parameters, such as shape, are attributes of several classes too
 
 napoleon_google_docstring = False
 napoleon_numpy_docstring = True
@@ -21,6 +28,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
 
+html_math_renderer = "mathtext"
+html_static_path = ["static"]
+html_css_files = ["formulas.css"]
 html_theme = "furo"
 html_title = f"virtualobserver {release}"
 html_show_sourcelink = False

@@ -1,6 +1,7 @@
 """Write the pages of the manual that come from the code: settings, schema, columns, methods of plug-ins, public names.
 
-Run before Sphinx: ``python docs/generate.py``. Nothing is written elsewhere than in ``docs/generated``.
+Run before Sphinx: ``PYTHONPATH=docs python docs/generate.py``. Nothing is written elsewhere than in
+``docs/generated``. The pictures of the first page are drawn last, by ``docs/pictures.py``.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import api
+import pictures
 import typer
+from markdown_text import cell, first_paragraph, table
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sqlalchemy import CheckConstraint, Column, Index, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.schema import Constraint
 
-import virtualobserver
 from virtualobserver import plugins
 from virtualobserver.analysis import Analysis
 from virtualobserver.cli.entry import app
@@ -44,24 +47,6 @@ TYPE_NAMES = {
 }
 CALLED = {"apply", "with_band_names"}  # methods that a plug-in has and does not write
 KINDS: tuple[plugins.Kind, ...] = ("observatories", "analyses")
-
-
-def cell(text: object) -> str:
-    """Return `text` for one cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|")
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> list[str]:
-    """Return a Markdown table, or nothing where there are no rows."""
-    body = ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
-    names = list(head)
-    return ["| " + " | ".join(names) + " |", "|" + "---|" * len(names), *body, ""] if body else []
-
-
-def first_paragraph(thing: object) -> str:
-    """Return the first paragraph of a docstring that is the thing's own."""
-    own = vars(thing).get("__doc__") if isinstance(thing, type) else getattr(thing, "__doc__", None)
-    return inspect.cleandoc(own).split("\n\n")[0].replace("`", "") if own else ""
 
 
 # -- commands -----------------------------------------------------------------------------------------------
@@ -352,51 +337,8 @@ def hooks_page() -> list[str]:
     return lines
 
 
-# -- public names -------------------------------------------------------------------------------------------
-
-
-def is_row(thing: object) -> bool:
-    """Whether a class maps a table: the schema page shows those."""
-    return hasattr(thing, "__table__")
-
-
-def api_page() -> list[str]:
-    """Return the page of the public names, each once, under the module that defines it."""
-    lines = ["# Python interface", "", "All of these are imported from `virtualobserver`.", ""]
-    rows, seen = [], set()
-    for name in sorted(getattr(virtualobserver, "__all__", ())):
-        thing = getattr(virtualobserver, name)
-        if not inspect.isclass(thing) or thing in seen:
-            continue
-        seen.add(thing)
-        if is_row(thing):
-            rows.append((f"`{name}`", f"`{thing.__tablename__}`", first_paragraph(thing)))
-            continue
-        path = f"{thing.__module__}.{thing.__qualname__}"
-        members = [] if issubclass(thing, BaseModel) else ["   :members:"]
-        lines += [f"## {name}", "", "```{eval-rst}", f".. autoclass:: {path}", *members, "```", ""]
-    if rows:
-        lines += [
-            "## Rows",
-            "",
-            "One class for each table; the columns are on the [schema page](schema.md).",
-            "",
-        ]
-        lines += table(("name", "table", "meaning"), rows)
-    return [
-        *lines,
-        "## Errors",
-        "",
-        "```{eval-rst}",
-        ".. automodule:: virtualobserver.errors",
-        "   :members:",
-        "```",
-        "",
-    ]
-
-
 def main() -> None:
-    """Write all pages."""
+    """Write all pages, and draw all pictures."""
     GENERATED.mkdir(exist_ok=True)
     pages = {
         "commands": commands_page,
@@ -404,10 +346,12 @@ def main() -> None:
         "schema": schema_page,
         "columns": columns_page,
         "hooks": hooks_page,
-        "api": api_page,
+        "api": api.api_page,
+        "maths": api.maths_page,
     }
     for name, page in pages.items():
         (GENERATED / f"{name}.md").write_text("\n".join(page()) + "\n", encoding="utf-8")
+    pictures.main(GENERATED)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,8 @@ def test_the_panels_of_the_manual_are_drawn() -> None:
 
 PAGES = ["README.md", "docs/first_search.md", "docs/database.md", "docs/products.md", "docs/add_survey.md"]
 PAGES += ["docs/add_analysis.md", "docs/add_export.md", "docs/lsss.md", "docs/folder.md", "docs/asteroids.md"]
-PAGES += ["docs/decam.md", "docs/vetting.md"]
+PAGES += ["docs/decam.md", "docs/vetting.md", "docs/archives.md", "docs/server.md", "docs/cluster.md"]
+PAGES += ["docs/backup.md", "docs/comparison.md", "docs/old_scripts.md"]
 
 
 def commands() -> list[tuple[str, str]]:
@@ -131,7 +132,7 @@ def test_python_of_the_guide_runs(tmp_path: Path, url: str, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VO_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("VO_DATABASE_URL", url)
-    pages = ["first_search.md", "database.md", "products.md", "folder.md"]
+    pages = ["first_search.md", "database.md", "products.md", "folder.md", "cluster.md"]
     ran = []
     for page in pages:
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
