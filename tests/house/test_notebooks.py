@@ -25,9 +25,14 @@ def sources(path):
 
 
 def runs():
-    """Each notebook with the real data, and those that look for them without them, too."""
+    """Each notebook with the real data, and those that look for them without them, too.
+
+    Those about five surveys take the star of the first notebook, and run in the way that most people run them.
+    """
     for path in NOTEBOOKS:
-        yield path, "present"
+        about_five = any("SMALL = {" in source for source in sources(path))
+        if not about_five:
+            yield path, "present"
         if any("VO_REAL_DATA" in source for source in sources(path)):
             yield path, "absent"
 
