@@ -78,15 +78,26 @@ def new_url(server: EmbeddedServer, request: pytest.FixtureRequest) -> Iterator[
     made: list[str] = []
 
     def make(*, empty: bool = False) -> str:
-        name = f"vo_test_{next(_NUMBERS)}"
-        source = "template0" if empty else request.getfixturevalue("template")
-        _statement(server, f"CREATE DATABASE {name} TEMPLATE {source} OWNER vo_owner")
-        made.append(name)
-        return _url(server, name)
+        made.append(_create(server, "template0" if empty else request.getfixturevalue("template")))
+        return _url(server, made[-1])
 
     yield make
     for name in made:
         _statement(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _create(server: EmbeddedServer, source: str) -> str:
+    name = f"vo_test_{next(_NUMBERS)}"
+    _statement(server, f"CREATE DATABASE {name} TEMPLATE {source} OWNER vo_owner")
+    return name
+
+
+@pytest.fixture(scope="module")
+def module_url(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """URL of a fresh database with the schema, for all tests of a module."""
+    name = _create(server, template)
+    yield _url(server, name)
+    _statement(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture

@@ -97,3 +97,9 @@ def test_a_project_in_python_takes_them(tmp_path, url):
         assert project.run().complete
         star = project.source("v")
         assert (star.ra, star.dec) == (10.0, 20.0)
+        near = SkyCoord(10.0003, 20.0, unit="deg")
+        assert [one.name for one in project.sources_near(near.galactic)] == ["v"]
+        assert [one.name for one in project.sources_near(10.0003, 20.0, 2.0)] == ["v"]
+        assert project.sources_near(near, 0.5 * u.arcsec) == []
+        with pytest.raises(DataError, match="leave dec out"):
+            project.sources_near(near, dec=20.0)

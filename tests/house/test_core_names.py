@@ -11,6 +11,7 @@ PACKAGE = ROOT / "src" / "virtualobserver"
 FOLDERS = ("observatories", "analyses", "exports")
 EXEMPT = {
     "": {"demo"},  # comes with the core: `vo demo`, and `VirtualDemoObs`
+    "cli": {"skyportal"},  # the server that `vo upload` sends to; the way out writes a file for it
     "maths": {"kbmod"},  # the published method that this value of `masked` is named after
 }
 

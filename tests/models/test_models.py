@@ -28,7 +28,7 @@ from virtualobserver.models import (
     Task,
     TaskInput,
 )
-from virtualobserver.models.product import Lightcurve
+from virtualobserver.models.product import Image, Lightcurve, Table
 
 TABLES = sorted(Base.metadata.tables)
 MJDS = {"start_mjd": 1.0, "peak_mjd": 2.0, "end_mjd": 3.0}
@@ -369,6 +369,7 @@ def test_a_product_reads_its_container_only_when_asked_for(workspace, monkeypatc
         np.testing.assert_array_equal(row.mjds, curve.mjd)
         assert row.times.dtype.kind == "M"
         assert len(loads) == 1
+        assert "data:image/png;base64," in row._repr_html_()
 
 
 def test_a_source_shows_itself_in_notebooks():
@@ -378,3 +379,23 @@ def test_a_source_shows_itself_in_notebooks():
     assert "10.000000, -5.000000 deg" in shown
     assert "12.30 G" in shown
     assert "<b>" not in shown
+
+
+@pytest.mark.parametrize(
+    ("model", "word"), [(Lightcurve, "3 epochs"), (Image, "3 pixels"), (Table, "3 rows")]
+)
+def test_a_product_shows_itself_in_notebooks_without_its_file_too(model, word):
+    shown = model(role="reduced", series="<script>", n=3, band="<i>")._repr_html_()
+    assert word in shown
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+    assert "<i>" not in shown
+
+
+def test_a_detection_shows_its_names_as_text():
+    shown = Detection(
+        id=1, analysis="a", kind="<script>", peak_mjd=58000.0, snr=5.0, band="<i>"
+    )._repr_html_()
+    assert "&lt;script&gt;" in shown
+    assert "<script>" not in shown
+    assert "<i>" not in shown

@@ -16,7 +16,20 @@ from typing import Any
 
 import typer
 
-from virtualobserver.cli import admin, create, demo, listing, look, orbits, refcat, send, verdicts, vet, work
+from virtualobserver.cli import (
+    admin,
+    create,
+    demo,
+    listing,
+    look,
+    orbits,
+    refcat,
+    send,
+    upload,
+    verdicts,
+    vet,
+    work,
+)
 from virtualobserver.errors import CatalogError, ConfigError, PluginError, VirtualObserverError
 
 __all__ = ["app", "run"]
@@ -64,7 +77,7 @@ def options(
         context.call_on_close(lambda: log.hide(handler))
 
 
-for module in (work, look, send, vet, verdicts, demo, listing, create, refcat, orbits, admin):
+for module in (work, look, send, upload, vet, verdicts, demo, listing, create, refcat, orbits, admin):
     module.register(app)
 
 

@@ -7,7 +7,7 @@ series_name, series_obj_id, exp_time (s), ra, dec (deg), filter and time_stamp_a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -19,6 +19,7 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.export import Export, ExportSettings, View
 from virtualobserver.io.atomic import replacing
+from virtualobserver.io.skyportal.payload import FILTERS
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from virtualobserver.data.product import Target
 
 __all__ = ["FILTERS", "SkyPortal", "SkyPortalSettings"]
-
-FILTERS: Final[Mapping[str, str]] = {"zg": "ztfg", "zr": "ztfr", "zi": "ztfi"}
-"""Names of bands in SkyPortal (those of sncosmo) where ours differ."""
 
 _SUFFIXES: Final = (".h5", ".hdf5")
 _UNIT: Final = "uJy"

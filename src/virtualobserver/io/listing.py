@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["files_below", "stamps"]
+__all__ = ["files_below", "folders_below", "stamps"]
 
 
 def stamps(paths: Iterable[Path]) -> dict[str, str]:
@@ -29,3 +29,8 @@ def files_below(folders: Sequence[Path], suffixes: tuple[str, ...] = ()) -> list
             directories.sort()
             found += [Path(where, n) for n in sorted(names) if not suffixes or n.lower().endswith(suffixes)]
     return found
+
+
+def folders_below(folders: Sequence[Path]) -> list[Path]:
+    """Return the folders and all folders below them; the time of change of one changes when a file comes or goes."""
+    return [Path(where) for folder in folders for where, _, _ in os.walk(folder)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,7 +13,8 @@ from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstrai
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from virtualobserver.data.handles import Handle, ProductInfo
-from virtualobserver.errors import ProductDropped
+from virtualobserver.data.show import picture_html
+from virtualobserver.errors import ProductDropped, StoreError
 from virtualobserver.models.base import Base, created_at, json_dict, key
 from virtualobserver.models.raw_data import File
 from virtualobserver.models.run import Task
@@ -55,6 +57,12 @@ STATISTICS = (
     "mag_brightest",
     "mag_faintest",
 )
+
+
+_COUNTED = {"lightcurve": "epochs", "spectrum": "spectra", "image": "pixels"}
+"""What the number of a product counts."""
+_DRAWN = frozenset(_COUNTED)
+"""Kinds of which a notebook shows a small picture; a table has none, and is not read for it."""
 
 
 class Product(Base):
@@ -131,8 +139,12 @@ class Product(Base):
         return draw(self.data, **options)
 
     def _repr_html_(self) -> str:
-        name = escape(f"{self.role}/{self.series}")
-        return f"<p>{escape(self.kind)} <b>{name}</b>: {self.n} epochs, band {escape(self.band or '-')}</p>"
+        name, word = escape(f"{self.role}/{self.series}"), _COUNTED.get(self.kind, "rows")
+        shown = f"<p>{escape(self.kind)} <b>{name}</b>: {self.n} {word}, band {escape(self.band or '-')}</p>"
+        if self._store is not None and self.kind in _DRAWN:
+            with contextlib.suppress(StoreError):  # a file that was dropped has no picture
+                shown += picture_html(self.data)
+        return shown
 
 
 def product_info(row: QueryRow) -> ProductInfo:

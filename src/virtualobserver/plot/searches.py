@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from virtualobserver.conventions import DAYS_PER_YEAR
-from virtualobserver.plot.style import UNITS
+from virtualobserver.plot.style import UNITS, log_strengths
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
@@ -34,8 +33,6 @@ _PALE: Final = 0.85
 """Where the colours of the lines end: yellow on white is hard to see."""
 _SIDE_BY_SIDE: Final = 0.035
 """Step between lines in dex, so that their error bars do not hide one another. Chosen, not tuned."""
-_DENSE, _SPARSE = 1.3, 2.5
-"""Decades up to which an axis says 1, 2, 5, and up to which it says 1, 3; more would run into one another."""
 
 
 def searches(told: Sequence[SearchEfficiency], *, title: str = "") -> Figure:
@@ -105,13 +102,7 @@ def _panel(
             zorder=3,
         )
     if positive:
-        axes.set_xscale("log")
-        span = np.log10(one.table[f"{x}_high"].max() / one.table[f"{x}_low"].min())
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1, 2, 5) if span < _DENSE else (1, 3) if span < _SPARSE else (1,))
-        )
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_strengths(axes, one.table[f"{x}_low"].min(), one.table[f"{x}_high"].max())
     axes.set(ylim=(-0.04, 1.04), yticks=(0, 0.25, 0.5, 0.75, 1.0))
     axes.set_xlabel(x, fontsize=9)
     axes.tick_params(labelsize=8, which="both")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from virtualobserver.data.histogram import Histogram
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
-from virtualobserver.plot.style import PLAIN, edges, new_figure
+from virtualobserver.plot.style import PLAIN, edges, log_strengths, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def efficiency(
         shift = 1.01 ** (number - len(groups) / 2)
         _efficiency_line(axes, part.sort_values(f"{x}_low"), x, shift, label=label, color=f"C{number % 10}")
     if (table[f"{x}_low"] > 0).all():
-        axes.set_xscale("log")
+        log_strengths(axes, table[f"{x}_low"].min(), table[f"{x}_high"].max())
     axes.set(xlabel=x, ylabel="fraction found", ylim=(-0.03, 1.03))
     if len(groups) > 1:
         axes.legend(fontsize=8, frameon=False)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -13,7 +14,17 @@ if TYPE_CHECKING:
 
     from virtualobserver.maths.arrays import Array
 
-__all__ = ["FLAGGED", "MARK", "PLAIN", "UNITS", "edges", "new_figure", "role_colour", "stretch"]
+__all__ = [
+    "FLAGGED",
+    "MARK",
+    "PLAIN",
+    "UNITS",
+    "edges",
+    "log_strengths",
+    "new_figure",
+    "role_colour",
+    "stretch",
+]
 
 PLAIN: Final = "#1f4e79"
 FLAGGED: Final = "#9a9a9a"
@@ -44,6 +55,8 @@ _BANDS: Final = {
     "I": "#cc79a7",
 }
 _IN_TURN: Final = ("data", "second", "third", "model")
+_DENSE, _SPARSE = 1.3, 2.5
+"""Decades up to which an axis says 1, 2, 5, and up to which it says 1, 3; more would run into one another."""
 
 
 def new_figure(
@@ -55,6 +68,16 @@ def new_figure(
     if title:
         axes.set_title(title)
     return figure, axes
+
+
+def log_strengths(axes: Axes, low: float, high: float) -> None:
+    """Make the x axis logarithmic, with few numbers written out, for values from `low` to `high`."""
+    axes.set_xscale("log")
+    span = np.log10(high / low)
+    steps = (1, 2, 5) if span < _DENSE else (1, 3) if span < _SPARSE else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def role_colour(role: str | None, number: int) -> str:

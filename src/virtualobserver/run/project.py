@@ -16,6 +16,8 @@ from virtualobserver.config import load
 from virtualobserver.config.log import get_logger
 from virtualobserver.config.shipped import find_config
 from virtualobserver.data.show import facts_html
+from virtualobserver.db.sky import cone_search
+from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.run import verdicts as judging
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
@@ -205,6 +207,27 @@ class Project(Opened):
             msg = f"project {self.name} has no source {name!r} among its {number}; p.sources lists them"
             raise KeyError(msg)
         return source
+
+    @takes_sky(radius="arcsec")
+    def sources_near(self, ra: float, dec: float, radius: float = 2.0) -> list[Source]:
+        """Return the sources of the catalogue within a cone, nearest first.
+
+        Parameters
+        ----------
+        ra, dec
+            Centre: ICRS, deg, or quantities; or a `SkyCoord` in the place of both.
+        radius
+            arcsec, or a quantity.
+
+        Raises
+        ------
+        DataError
+            If the position is not on the sky, or the radius is negative.
+        """
+        near = [row.id for row in cone_search(self.live, ra, dec, radius)]
+        statement = select(Source).join(Membership, Membership.source_id == Source.id)
+        statement = statement.where(Membership.project_id == self.id, Source.id.in_(near))
+        return sorted(self.live.scalars(statement), key=lambda one: near.index(one.id))
 
     def detection(self, number: int) -> Detection:
         """Return a detection by its number, e.g. to draw it: ``project.detection(7).plot()``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections import Counter
 
 import numpy as np
@@ -13,10 +15,10 @@ from astropy.time import Time
 from virtualobserver import Project
 from virtualobserver.cli import main
 from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_NOT_FINITE, FLAG_RANGE, MJD_ZERO_JD
-from virtualobserver.data.product import RawRef, Target
+from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, ConfigError, InvalidFile
 from virtualobserver.maths.times import GEOCENTRE, Site, bjd_tdb, hjd_utc, mjd_at_telescope
-from virtualobserver.observatories.folder import VirtualFolder
+from virtualobserver.observatories.folder import VirtualFolder, find
 from virtualobserver.observatory import Aux
 
 STAR = Target("star", ra=120.0, dec=15.0)
@@ -123,6 +125,39 @@ def test_files_of_kepler_have_their_own_names_and_zero(tmp_path):
     (product,), _ = reduced(tmp_path, Target("KIC 8462852"), preset="kepler")
     np.testing.assert_allclose(product.data.mjd, Time(at, format="mjd", scale="tdb").utc.mjd, atol=1e-8)
     assert product.data.flags.tolist() == [0, 0, FLAG_ARCHIVE, 0, 0]
+
+
+def test_files_of_k2_have_names_of_their_own(tmp_path):
+    test_files_of_kepler_have_their_own_names_and_zero(tmp_path)
+    (tmp_path / "kplr008462852-2009131105131_llc.fits").rename(tmp_path / "ktwo201367065-c01_llc.fits")
+    (product,), _ = reduced(tmp_path, Target("EPIC 201367065"), preset="k2")
+    assert (product.series, product.band) == ("01_Kepler", "Kepler")
+    assert product.data.flags.tolist() == [0, 0, FLAG_ARCHIVE, 0, 0]
+
+
+def test_a_folder_is_listed_once_for_all_batches_and_again_when_a_file_came(tmp_path, monkeypatch):
+    table().to_csv(tmp_path / "star.csv", index=False)
+    old = time.time() - 100
+    os.utime(tmp_path, (old, old))
+    listed = []
+    real = find.files_below
+    monkeypatch.setattr(find, "files_below", lambda folders: listed.append(folders) or real(folders))
+    survey, targets = VirtualFolder(), [Target("star"), Target("other")]
+
+    def names():
+        found = [raw for target in targets for _, raw in survey.fetch([target], Folder(tmp_path))]
+        return [raw.archive_id for raw in found if isinstance(raw, Raw)]
+
+    assert names() == ["star.csv"]
+    ((_, stamps), _) = survey.listing(targets, Folder(tmp_path))
+    assert list(stamps) == [str(tmp_path / "star.csv")]
+    assert len(listed) == 1
+    table().to_csv(
+        tmp_path / "other.csv", index=False
+    )  # now: the folder may change once more in the same instant
+    assert names() == ["star.csv", "other.csv"]
+    assert names() == ["star.csv", "other.csv"]
+    assert len(listed) > 2
 
 
 @pytest.mark.parametrize("suffix", ["csv", "ecsv", "fits", "vot", "parquet", "h5"])

@@ -199,6 +199,26 @@ class HttpClient:
             repeat=repeat, params=params, data=data, files=files, headers=headers, login=login, told=json,
         )  # fmt: skip
 
+    def put(
+        self,
+        url: str,
+        *,
+        json: Mapping[str, object],
+        check: Check | None = None,
+        repeat: bool = True,
+        max_bytes: int = _MAX_BYTES,
+    ) -> Answer:
+        """Ask with PUT, with a body of JSON; else as `post`."""
+        headers = {"Content-Type": "application/json"}
+        return self._ask(
+            "PUT", url, check, max_bytes,
+            repeat=repeat, data=dumps(json).encode(), headers=headers, told=json,
+        )  # fmt: skip
+
+    def delete(self, url: str, *, check: Check | None = None, repeat: bool = True) -> Answer:
+        """Ask with DELETE; else as `get`."""
+        return self._ask("DELETE", url, check, _MAX_BYTES, repeat=repeat, headers={})
+
     def download(
         self,
         url: str,

@@ -39,7 +39,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
 
     def __init__(self, settings: FolderSettings | None = None, **options: object) -> None:
         super().__init__(settings, **options)
-        self._index: tuple[dict[str, str], Index] | None = None
+        self._index: tuple[tuple[Path, ...], Index] | None = None
 
     def catalogue(self, client: Client) -> list[RecordDict]:
         """List the stars of the folder, with the positions that FITS headers or columns tell.
@@ -125,10 +125,10 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
             yield target, Raw(f"{target.name}.csv", "csv", table_of(self.settings, rng))
 
     def _indexed(self, client: Client) -> Index:
-        """Return what the folders hold; a file that came, went or changed makes it be looked at again."""
-        now = stamps(path for folder in client.folders for path in Path(folder).rglob("*"))
-        if self._index is None or self._index[0] != now:
-            self._index = (now, Index(tuple(client.folders), self.settings))
+        """Return what the folders hold; they are listed again where a file came or went, not for every batch."""
+        folders = tuple(client.folders)
+        if self._index is None or self._index[0] != folders or not self._index[1].is_current:
+            self._index = (folders, Index(folders, self.settings))
         return self._index[1]
 
 

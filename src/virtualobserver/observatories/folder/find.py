@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import ConfigError, DataError, InvalidFile
-from virtualobserver.io.listing import files_below
+from virtualobserver.io.listing import files_below, folders_below, stamps
 from virtualobserver.io.tables import format_of
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.observatories.folder.read import rows_of, table_at
@@ -21,6 +23,8 @@ from virtualobserver.typing import RecordDict
 __all__ = ["Found", "Index"]
 
 _PARTS: Final = ("object", "band", "series")
+_TICK: Final = 2_000_000_000
+"""Nanoseconds: the coarsest clock of a file system in use, that of FAT."""
 _SHOWN: Final = 3
 """Names of the archive that the reason of a missing star tells, so that a wrong spelling is seen."""
 
@@ -62,7 +66,9 @@ class Index:
         self._prefix = preset.prefix if settings.prefix is None else settings.prefix
         self._pattern = settings.files or preset.files
         matching = _compiled(self._pattern) if self._pattern else None
+        self._began = time.time_ns()
         self.files: list[tuple[Path, str, dict[str, str]]] = []
+        self._watched: list[Path] = []
         for folder in folders:
             if not folder.is_dir():
                 msg = f"archive folder {folder} does not exist; check the setting archive"
@@ -71,7 +77,24 @@ class Index:
                 relative = path.relative_to(folder).as_posix()
                 if (parts := self._parts(relative, matching)) is not None:
                     self.files.append((path, relative, parts))
+            self._watched += folders_below([folder])
+        if self.one_table:  # what is in them says which stars there are
+            self._watched += [path for path, _, _ in self.files]
+        self._seen = stamps(self._watched)
         self._by_name: dict[str, list[Found]] | None = None
+        self._by_normal: dict[str, list[tuple[int, Found]]] | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether no file came or went since; folders tell that without a look at their files.
+
+        A folder that changed just before it was listed may have changed once more within one tick of the clock of its
+        file system: it is listed again.
+        """
+        if stamps(self._watched) != self._seen:
+            return False
+        changed = max((int(stamp.rpartition(":")[2]) for stamp in self._seen.values()), default=0)
+        return changed < self._began - _TICK
 
     @property
     def one_table(self) -> bool:
@@ -91,8 +114,13 @@ class Index:
 
     def of(self, target: Target) -> list[Found]:
         """Return the light curves of a target: those of its name or of one of its other names."""
+        if self._by_normal is None:
+            self._by_normal = {}
+            for place, (name, several) in enumerate(self.names.items()):
+                self._by_normal.setdefault(normal_name(name), []).extend((place, one) for one in several)
         wanted = {normal_name(name) for name in (target.name, *target.aliases)}
-        return [one for name, found in self.names.items() if normal_name(name) in wanted for one in found]
+        found = [one for name in wanted for one in self._by_normal.get(name, ())]
+        return [one for _, one in sorted(found, key=itemgetter(0))]
 
     def paths_of(self, target: Target) -> list[Path]:
         """Return the files that may hold a target; no table is opened."""

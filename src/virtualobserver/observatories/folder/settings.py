@@ -70,7 +70,7 @@ class TimeSettings(Settings):
 class FolderSettings(ObservatorySettings):
     """How to read light curves of any origin."""
 
-    preset: Literal["tess", "kepler"] | None = setting(
+    preset: Literal["tess", "kepler", "k2"] | None = setting(
         None, doc="Files of a mission, whose names and columns are known; what is set here goes before"
     )
     files: str | None = setting(
@@ -129,6 +129,10 @@ PRESETS: Final[Mapping[str | None, Preset]] = MappingProxyType(
         ),
         "kepler": Preset(
             "kplr{object}-{series}_*lc.fits*", "KIC ", "Kepler", _NASA | {"quality": "SAP_QUALITY"},
+            TimeSettings(format="jd", zero=2454833.0, scale="tdb", place="barycentre"),
+        ),
+        "k2": Preset(
+            "ktwo{object}-c{series}_*lc.fits*", "EPIC ", "Kepler", _NASA | {"quality": "SAP_QUALITY"},
             TimeSettings(format="jd", zero=2454833.0, scale="tdb", place="barycentre"),
         ),
     }
