@@ -298,8 +298,9 @@ def _fit_one(
         base = np.maximum(whole, _LEAST_BASE)
         shape = base**-beta
         inner = np.where(whole > _LEAST_BASE, -beta * height * shape / base, 0.0)
-        by = (shape, -2 * inner * (p * u + r * v), -2 * inner * (q * v + r * u))
-        by += (inner * u * u, inner * v * v, 2 * inner * u * v, np.ones_like(shape))
+        by_place = (-2 * inner * (p * u + r * v), -2 * inner * (q * v + r * u))
+        by_width = (inner * u * u, inner * v * v, 2 * inner * u * v)
+        by = (shape, *by_place, *by_width, np.ones_like(shape))
         return np.stack([(plane / sigma).ravel() for plane in by], axis=1)
 
     narrow = 4 * (2 ** (1 / beta) - 1) / width**2
