@@ -60,7 +60,7 @@ class Image:
             plane = getattr(self, name)
             if plane is None:
                 continue
-            object.__setattr__(self, name, freeze(plane))
+            object.__setattr__(self, name, freeze(plane, name))
             if plane.shape != self.data.shape:
                 msg = f"{name} has shape {plane.shape}, the image {self.data.shape}"
                 raise DataError(msg)
