@@ -35,7 +35,7 @@ URI_PATH = r"""
 GRANTED = "GRANT EXECUTE ON FUNCTION uri_path(text) TO PUBLIC"
 
 
-def _url(block: str) -> str:
+def url_of(block: str) -> str:
     """Return the address of a file `f`: of one of the store under its folder, of one in place where it is."""
     return f"""CASE WHEN f.path IS NULL THEN NULL
             WHEN f.path ~ '^[a-z][a-z0-9+.-]+://' THEN f.path
@@ -56,7 +56,7 @@ NEW = f"""
           coalesce(r.obs_collection, upper(r.observatory))::text AS obs_collection,
           coalesce(r.obs_id, r.archive_id)::text AS obs_id,
           'ivo://virtualobserver/raw?' || r.id AS obs_publisher_did,
-          coalesce({_url("r.block")}, r.header->>'url') AS access_url,
+          coalesce({url_of("r.block")}, r.header->>'url') AS access_url,
           {MEDIA} AS access_format,
           ((f.bytes + 999) / 1000)::bigint AS access_estsize,
           s.name::text AS target_name, coalesce(r.s_ra, s.ra) AS s_ra, coalesce(r.s_dec, s.dec) AS s_dec,
@@ -79,7 +79,7 @@ NEW = f"""
         UNION ALL
         SELECT CASE o.kind WHEN 'lightcurve' THEN 'timeseries' WHEN 'table' THEN 'measurements' ELSE o.kind END,
           CASE WHEN starts_with(t.step, 'reduce') THEN 2 ELSE 3 END, upper(split_part(t.step, ':', 2)),
-          s.name || '/' || o.series, 'ivo://virtualobserver/product?' || o.id, {_url("o.block")}, {MEDIA},
+          s.name || '/' || o.series, 'ivo://virtualobserver/product?' || o.id, {url_of("o.block")}, {MEDIA},
           ((f.bytes + 999) / 1000)::bigint, s.name, s.ra, s.dec, NULL, NULL, NULL, NULL, NULL,
           o.t_min - coalesce(o.exptime, 0) / 172800, o.t_max + coalesce(o.exptime, 0) / 172800,
           o.exptime * CASE WHEN o.kind IN ('lightcurve', 'spectrum') THEN o.n ELSE 1 END,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
 
+import pydantic
 from typing_extensions import TypeVar
 
 from virtualobserver.config.settings import Configured, Settings, setting
@@ -163,6 +164,16 @@ class ObservatorySettings(Settings):
         aliases=("filtmap",),
     )
     rate: float = setting(2.0, doc="Requests per second to one archive host", unit="1/s", gt=0, run_only=True)
+
+    @pydantic.field_validator("archive")
+    @classmethod
+    def _somewhere(cls, value: str | list[str] | None) -> str | list[str] | None:
+        names = [value] if isinstance(value, str) else value
+        if names is not None and not (names and all(name.strip() for name in names)):
+            msg = "should name a folder, or several; leave it out for the live archive"
+            raise ValueError(msg)
+        return value
+
     timeout: float = setting(300.0, doc="Longest time one request may take", unit="s", gt=0, run_only=True)
 
 

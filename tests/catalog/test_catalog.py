@@ -580,3 +580,25 @@ def test_right_ascensions_that_are_none_are_refused_everywhere(given):
         Catalog(frame[["name", "ra", "dec"]], name="list")
     with pytest.raises(CatalogError, match="out of range"):
         to_stars(frame, "x", epoch=2000.0, columns={}, name="x")
+
+
+@pytest.mark.parametrize("alias", [["HD 1", "HR 2"], "HD 1|HR 2", "HD 1 | HR 2"])
+def test_several_names_of_a_source_are_all_known(alias):
+    row = {"name": "a", "ra": 1.0, "dec": 2.0, "alias": alias}
+    assert Catalog.from_rows([row])["a"].aliases == ("HD 1", "HR 2")
+
+
+def test_a_column_of_types_of_stars_is_not_the_kind_of_source(capsys):
+    frame = pd.DataFrame({"name": ["a", "b"], "ra": [1.0, 2], "dec": [1.0, 2], "kind": ["RRLyr", "field"]})
+    targets = Catalog(frame, extra=("kind",)).where("dec > 0").targets()
+    assert [(one.kind, one.extra["kind"]) for one in targets] == [("object", "RRLyr"), ("object", "field")]
+    with pytest.raises(CatalogError, match="'kind' holds RRLyr, and sources are object, field"):
+        Catalog(frame, columns={"kind": "kind"})
+    assert Catalog(frame.iloc[1:]).targets()[0].kind == "field"
+
+
+@pytest.mark.parametrize("name", ["ra", "dec", "mag", "pmra"])
+def test_truths_are_no_numbers_of_a_target(name):
+    row = {"name": "a", "ra": 1.0, "dec": 2.0, "mag": 3.0, "pmra": 4.0, "epoch": 2000.0}
+    with pytest.raises(CatalogError, match=f"'{name}'.*true and false"):
+        Catalog.from_rows([row | {name: True}])

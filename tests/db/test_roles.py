@@ -188,6 +188,12 @@ def test_temporary_files_of_a_query_have_a_limit_the_reader_cannot_raise(opened)
     ]
 
 
+def test_a_date_that_python_has_not_is_refused_with_a_way_out(opened):
+    with pytest.raises(QueryError, match="as text"):
+        ask(opened.reader(), "SELECT '0044-03-15 BC'::date")
+    assert ask(opened.reader(), "SELECT ('0044-03-15 BC'::date)::text") == [("0044-03-15 BC",)]
+
+
 def test_a_query_ends_at_its_time_limit(opened):
     with pytest.raises(QueryError, match="time limit"):
         ask(opened.reader(), "SELECT pg_sleep(60)", time_limit=0.2)

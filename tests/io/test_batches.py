@@ -7,7 +7,8 @@ import io
 import pyarrow as pa
 import pytest
 
-from virtualobserver.io.batches import record_batches, schema_of, write_csv
+from virtualobserver.io.batches import record_batches, schema_of, write_batches, write_csv
+from virtualobserver.io.tables import read_any
 
 WHOLE = 2**62 + 1
 CASES = [
@@ -29,6 +30,16 @@ def test_each_kind_of_value_is_written_as_it_is_with_holes_or_without(kind, valu
     stream = io.StringIO()
     assert write_csv(stream, schema, rows) == len(values)
     assert stream.getvalue().splitlines() == ["n,x", *(f"{n},{cell}" for n, cell in enumerate(said))]
+
+
+def test_what_a_reader_would_take_for_something_else_is_quoted(tmp_path):
+    schema = schema_of(["#a", "b"], ["other", "real"])
+    rows = [("x\ry", 1.0), (None, 2.0), ("#z", None)]
+    write_batches(tmp_path / "t.csv", "csv", schema, record_batches(schema, ["other", "real"], [rows]))
+    frame = read_any(tmp_path / "t.csv")
+    assert list(frame) == ["#a", "b"]
+    assert frame["#a"].tolist() == ["x\ry", None, "#z"]
+    assert frame["b"].isna().tolist() == [False, False, True]
 
 
 def test_no_rows_are_a_header():

@@ -145,7 +145,7 @@ def test_a_bulk_file_that_promises_more_rows_than_memory_holds_is_refused(tmp_pa
 READS_WITH_LITTLE = """
 import os, resource, sys, time
 import psutil
-from virtualobserver.io.tables import frame_of_csv
+from virtualobserver.io.csv_text import frame_of_csv
 content = b"name,ra\\n" + b"".join(b"s%d,%d.5\\n" % (n, n % 360) for n in range(20000))
 soft, hard = resource.getrlimit(resource.RLIMIT_AS)
 for megabytes in map(int, sys.argv[1:]):

@@ -10,8 +10,9 @@ import xarray as xr
 
 from virtualobserver.data.histogram import CF, Axis, Histogram
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, DataError, InvalidFile
+from virtualobserver.io.csv_text import frame_of_csv
 from virtualobserver.io.netcdf import read_netcdf, write_netcdf, write_variables
-from virtualobserver.io.tables import frame_of_csv, read_any, write_any
+from virtualobserver.io.tables import read_any, write_any
 
 SUFFIXES = ["csv", "ecsv", "fits", "h5", "parquet", "vot"]
 IDS = [2**63 - 1, 1234567890123456789, 5]
@@ -186,6 +187,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
+from virtualobserver.io.csv_text import frame_of_csv
 from virtualobserver.io.netcdf import read_netcdf, write_variables
 
 def one(number):

@@ -83,6 +83,14 @@ def test_what_must_not_be_missing_is_not(project):
     assert set(rows["dataproduct_type"]) == {"timeseries"}
 
 
+def test_axes_and_what_was_measured_are_told_of_raw_data_and_products(project):
+    raw, *made = project.sql("SELECT * FROM obscore ORDER BY calib_level").to_dict("records")
+    assert (raw["em_xel"], raw["s_xel1"], raw["pol_xel"]) == (2, 1, 0)  # two filters
+    for one in made:
+        assert (one["em_xel"], one["s_xel1"], one["s_xel2"], one["t_xel"], one["pol_xel"]) == (1, 1, 1, 6, 0)
+        assert (one["t_resolution"], one["o_ucd"]) == (30.0, "phot.flux.density")
+
+
 def test_addresses_are_urls_that_lead_to_the_files(project):
     rows = project.sql("SELECT calib_level, access_url, access_format FROM obscore ORDER BY calib_level")
     for address, media in zip(rows["access_url"], rows["access_format"], strict=True):

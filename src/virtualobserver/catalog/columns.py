@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "BETWEEN",
     "STARS",
     "TARGETS",
     "check_epochs",
     "check_extra",
+    "check_kinds",
+    "check_numbers",
     "check_positions",
     "clean_frame",
     "default_epoch",
@@ -39,6 +42,12 @@ __all__ = [
 ]
 
 _log = get_logger(__name__)
+KINDS: Final = ("object", "field", "moving", "instrument")
+"""What a source can be, as the database has it."""
+_TOLD: Final = "told of its kinds"
+"""Fact of a frame whose column ``kind`` was said to be another one, so that its parts do not say it again."""
+BETWEEN: Final = "|"
+"""Between several names of one source in one cell, as CDS writes them."""
 
 # Usual names of each column, best first; compared without regard to case, and to a unit at the end of the name.
 _USUAL: Final[dict[str, tuple[str, ...]]] = {
@@ -69,6 +78,8 @@ TARGETS: Final = (
     "kind", "epoch",
 )  # fmt: skip
 """What a target list may have; the first three it must have."""
+NUMBERS: Final = frozenset(TARGETS) - {"name", "mag_band", "alias", "kind"}
+"""Those that are numbers."""
 STARS: Final = (
     "source_id", "ra", "dec", "pmra", "pmdec", "parallax", "parallax_error", "mag", "bp_rp", "g_rp",
     "radial_velocity", "ra_error", "dec_error", "mag_error",
@@ -88,7 +99,10 @@ _EXACT_IN_FLOAT: Final = 2**53
 
 
 def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
-    """Return a copy in native byte order, without columns whose cells are arrays, numbered from 0."""
+    """Return a copy in native byte order, numbered from 0; several names in one cell are joined by `BETWEEN`.
+
+    Other columns whose cells are lists or arrays are left out, and said to be.
+    """
     if not frame.columns.is_unique:
         twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
         msg = f"the catalogue {catalog} has columns that are there twice: {', '.join(twice)}"
@@ -98,7 +112,14 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
         column = frame[name]
         if column.dtype == object:
             first = next((value for value in column.head(100) if value is not None), None)
-            if isinstance(first, list | tuple | dict | np.ndarray):
+            if isinstance(first, list | tuple) and all(isinstance(one, str) for one in first):
+                column = column.map(
+                    lambda value: BETWEEN.join(map(str, value)) if value is not None else None
+                )
+            elif isinstance(first, list | tuple | dict | np.ndarray):
+                _log.warning(
+                    "a column with several values a row is left out", catalogue=catalog, column=str(name)
+                )
                 continue
             if isinstance(first, bytes):
                 column = column.map(lambda value: value.decode() if isinstance(value, bytes) else value)
@@ -106,6 +127,7 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
             column = column.astype(column.dtype.newbyteorder("="))
         kept[str(name)] = column
     clean = frame.__class__(kept, index=frame.index).reset_index(drop=True)
+    clean.attrs[_TOLD] = frame.attrs.get(_TOLD, False)
     clean.attrs["units"] = dict(frame.attrs.get("units", {}))
     return clean
 
@@ -157,6 +179,31 @@ def map_columns(
         )
         raise CatalogError(msg)
     return mapping
+
+
+def check_kinds(
+    frame: pd.DataFrame, columns: Mapping[str, str], given: Mapping[str, str], catalog: str
+) -> bool:
+    """Return whether the column ``kind`` says what sources are; one that was only guessed may mean something else.
+
+    Raises
+    ------
+    CatalogError
+        If it was named in the settings and holds something else than `KINDS`.
+    """
+    if "kind" not in columns:
+        return False
+    bad = {str(value) for value in native(frame[columns["kind"]]) if value is not None and value not in KINDS}
+    if not bad:
+        return True
+    said = f"{columns['kind']!r} holds {_some(sorted(bad))}, and sources are {', '.join(KINDS)}"
+    if "kind" in given:
+        msg = f"the catalogue {catalog}: column {said}; leave kind out of columns, or mend the column"
+        raise CatalogError(msg)
+    if not frame.attrs.get(_TOLD):
+        _log.warning("a column is not taken for the kind of source", catalogue=catalog, column=said)
+    frame.attrs[_TOLD] = True
+    return False
 
 
 def check_extra(frame: pd.DataFrame, extra: Sequence[str], catalog: str) -> None:
@@ -239,6 +286,14 @@ def from_zero(ra: NDArray[np.float64], catalog: str) -> NDArray[np.float64]:
     _log.warning("right ascensions below 0 count as 360 more", catalogue=catalog, rows=int(below.sum()))
     # 360 less a hair is 360 in floating point, which is 0
     return np.where(below, np.mod(ra, 360.0) % 360.0, ra)
+
+
+def check_numbers(frame: pd.DataFrame, columns: Mapping[str, str], catalog: str) -> None:
+    """Raise `CatalogError` if truths stand where a number is meant."""
+    for name, column in columns.items():
+        if name in NUMBERS and frame[column].dtype.kind == "b":
+            msg = f"the column {column!r} of catalogue {catalog} holds true and false, and {name} is a number"
+            raise CatalogError(msg)
 
 
 def check_positions(ra: NDArray[np.float64], dec: NDArray[np.float64], catalog: str) -> None:

@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.catalog.columns import (
+    BETWEEN,
     check_epochs,
     check_extra,
+    check_kinds,
+    check_numbers,
     check_positions,
     clean_frame,
     default_epoch,
@@ -99,6 +102,9 @@ class Catalog:
         frame = clean_frame(self.frame, self.name)
         columns = map_columns(frame, self.columns, self.name)
         check_extra(frame, self.extra, self.name)
+        check_numbers(frame, columns, self.name)
+        if not check_kinds(frame, columns, self.columns, self.name):
+            columns.pop("kind", None)
         frame = in_our_units(frame, columns, self.name)
         object.__setattr__(self, "frame", frame)
         object.__setattr__(self, "columns", columns)
@@ -353,7 +359,7 @@ class Catalog:
                 mag_band=band,
                 kind=kind,
                 namespace=self.namespace,
-                aliases=tuple(other for other in (prefix and prefix + name, alias) if other),
+                aliases=tuple(other for other in (prefix and prefix + name, *_split(alias)) if other),
                 extra=extra,
             )
             for name, ra, dec, epoch, pmra, pmdec, parallax, mag, mag_error, band, kind, alias, extra in zip(
@@ -422,6 +428,10 @@ class Catalog:
 def _unit_vectors(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
     a, d = np.deg2rad(ra), np.deg2rad(dec)
     return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=-1)
+
+
+def _split(alias: str) -> list[str]:
+    return [name.strip() for name in alias.split(BETWEEN)]
 
 
 def _or_none(values: NDArray[np.float64]) -> list[float | None]:

@@ -229,6 +229,10 @@ class AnalysisSettings(Settings):
     simulate: SimulateSettings = setting(SimulateSettings(), step="simulate", doc="Injected events")
 
 
+MOST_WORKERS: Final = 1024
+"""More than the cores of any machine; each takes a connection to the database and more than 100 MB."""
+
+
 class RunSettings(Settings):
     """How to run; changes no result."""
 
@@ -253,6 +257,9 @@ class RunSettings(Settings):
     def _at_least_one(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 1:
             msg = "should be at least 1, or auto"
+            raise ValueError(msg)
+        if isinstance(value, int) and value > MOST_WORKERS:
+            msg = f"should be at most {MOST_WORKERS} on one machine; a cluster is reached by run.dask"
             raise ValueError(msg)
         return value
 

@@ -43,7 +43,7 @@ class Image:
     Raises
     ------
     DataError
-        If the planes differ in shape.
+        If the planes differ in shape, or the mask holds no whole numbers.
     """
 
     kind: ClassVar[str] = "image"
@@ -60,10 +60,13 @@ class Image:
             plane = getattr(self, name)
             if plane is None:
                 continue
-            object.__setattr__(self, name, freeze(plane))
+            object.__setattr__(self, name, freeze(plane, name))
             if plane.shape != self.data.shape:
                 msg = f"{name} has shape {plane.shape}, the image {self.data.shape}"
                 raise DataError(msg)
+        if self.mask is not None and self.mask.dtype.kind not in "biu":
+            msg = f"mask holds bits, whole numbers of which 0 is good, not {self.mask.dtype}"
+            raise DataError(msg)
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.data.shape))

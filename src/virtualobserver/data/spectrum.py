@@ -61,7 +61,7 @@ class SpectrumSet:
     def __post_init__(self) -> None:
         object.__setattr__(self, "meta", copy.deepcopy(dict(self.meta)))
         for name in ("wave", "flux", "error", "mask"):
-            object.__setattr__(self, name, freeze(getattr(self, name)))
+            object.__setattr__(self, name, freeze(getattr(self, name), name))
         want = (len(self.epochs), len(self.wave))
         shapes = {name: getattr(self, name).shape for name in ("flux", "error", "mask")}
         if any(shape != want for shape in shapes.values()):

@@ -9,8 +9,9 @@ from html import escape
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.data.units import same_unit
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
@@ -23,11 +24,53 @@ if TYPE_CHECKING:
 __all__ = ["Table", "freeze"]
 
 
-def freeze(array: ArrayLike) -> Array:
-    """Return a read-only view of `array`; the caller's own array stays writeable."""
+def freeze(array: ArrayLike, name: str = "array") -> Array:
+    """Return a read-only view of `array`; the caller's own array stays writeable.
+
+    Raises
+    ------
+    DataError
+        If it is more than numbers or text and would lose it: a unit, hidden values, a time scale.
+    """
+    lost = "" if type(array) is np.ndarray else _more_than_numbers(array)
+    if lost and np.size(array):
+        msg = f"{name} {lost}, which plain arrays have not; give its numbers, and say so beside them"
+        raise DataError(msg)
     view = np.asarray(array).view()
     view.flags.writeable = False
     return view
+
+
+def _more_than_numbers(array: object) -> str:
+    """Return what an object has that an array of numbers or text cannot hold, in words; empty for nothing."""
+    if (unit := getattr(array, "unit", None)) is not None:
+        return f"has the unit {unit}"
+    if hasattr(array, "mjd") and (scale := getattr(array, "scale", "")):
+        return f"has times in the scale {str(scale).upper()}"
+    return "hides values" if _hidden(array).any() else ""
+
+
+def _hidden(values: object) -> NDArray[np.bool_]:
+    mask = getattr(values, "mask", False)
+    # pandas has a method of that name
+    return np.asarray(False if callable(mask) else mask, dtype=bool)
+
+
+def _bare(name: str, values: ArrayLike, units: dict[str, str]) -> ArrayLike:
+    """Return a column without unit and mask: the one is said in `units`, what the other hides is NaN or None."""
+    from virtualobserver.data.foreign.columns import unit_text, without_hidden
+
+    if (unit := getattr(values, "unit", None)) is not None:
+        if not same_unit(units.setdefault(name, unit_text(unit)), unit_text(unit)):
+            msg = (
+                f"the column {name!r} is in {unit_text(unit)}, and units say {units[name]!r}; convert the one"
+            )
+            raise DataError(msg)
+        values = getattr(values, "value", values)
+    if (hidden := _hidden(values)).any():
+        plain = np.asarray(getattr(values, "unmasked", np.asarray(values)))
+        return without_hidden(name, plain, np.broadcast_to(hidden, plain.shape))
+    return values
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +80,8 @@ class Table:
     Parameters
     ----------
     columns
-        Name to array of shape (n,), numbers or text; held as read-only views, never copied.
+        Name to array of shape (n,), numbers or text; held as read-only views, never copied. The unit of a quantity
+        is its entry in `units`; values that are hidden become NaN or, of text, None.
     units
         Name to unit string as astropy reads it; a column without an entry has no unit.
     meta
@@ -46,7 +90,8 @@ class Table:
     Raises
     ------
     DataError
-        If the columns differ in length or are not one-dimensional.
+        If the columns differ in length or are not one-dimensional, a quantity is in another unit than `units` say,
+        whole numbers are hidden, or a column is one of times of a scale, which `from_astropy` takes.
     """
 
     kind: ClassVar[str] = "table"
@@ -56,14 +101,18 @@ class Table:
     meta: Record = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        columns = {name: freeze(values) for name, values in self.columns.items()}
+        units = dict(self.units)
+        columns = {
+            name: freeze(v if type(v) is np.ndarray else _bare(name, v, units), f"the column {name!r}")
+            for name, v in self.columns.items()
+        }
         lengths = {name: values.shape for name, values in columns.items()}
         if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
             msg = f"columns of one table must be one-dimensional and equally long, not {lengths}"
             raise DataError(msg)
         object.__setattr__(self, "columns", columns)
         # own copies: nobody who holds the originals, or a copy of this table, changes it
-        object.__setattr__(self, "units", dict(self.units))
+        object.__setattr__(self, "units", units)
         object.__setattr__(self, "meta", copy.deepcopy(dict(self.meta)))
 
     def __len__(self) -> int:

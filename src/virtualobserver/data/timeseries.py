@@ -44,7 +44,8 @@ class TimeSeries(Table):
     Raises
     ------
     DataError
-        If a required column is missing, times go backwards or `units` says another unit of the flux.
+        If a required column is missing or of another kind, times are missing or go backwards, or `units` says another
+        unit of the flux.
     """
 
     kind: ClassVar[str] = "lightcurve"
@@ -58,6 +59,7 @@ class TimeSeries(Table):
             msg = f"a light curve needs the columns {', '.join(_REQUIRED)}; missing: {', '.join(missing)}"
             raise DataError(msg)
         self._check_units()
+        self._check_kinds()
         if len(self) > 1 and bool(np.any(np.diff(self.mjd) < 0)):
             msg = "a light curve is in order of time; sort its rows by mjd first"
             raise DataError(msg)
@@ -72,6 +74,21 @@ class TimeSeries(Table):
                 )
                 raise DataError(msg)
         object.__setattr__(self, "units", units)
+
+    def _check_kinds(self) -> None:
+        """Refuse what would pass for a number or for a good epoch further on."""
+        for name in ("mjd", "flux", "flux_error"):
+            if self.columns[name].dtype.kind not in "iuf":
+                msg = f"the column {name} of a light curve holds numbers, not {self.columns[name].dtype}"
+                raise DataError(msg)
+        if not np.isfinite(self.mjd).all():
+            msg = (
+                f"{int(np.sum(~np.isfinite(self.mjd)))} epochs of a light curve have no time; drop these rows"
+            )
+            raise DataError(msg)
+        if self.flags.dtype.kind not in "biu" and len(self):
+            msg = f"flags are whole numbers whose bits mean something, not {self.flags.dtype}; give int64, 0 for good"
+            raise DataError(msg)
 
     def __repr__(self) -> str:
         span = f", MJD {self.mjd[0]:.2f} to {self.mjd[-1]:.2f}" if len(self) else ""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "current", "downgrade", "head", "migrations_dir", "prepare", "upgrade"]
 
-HEAD = "0006"
+HEAD = "0007"
 """The revision this version of the package works with. Known here, since a worker that only compares it should
 not have to load Alembic."""
 

@@ -132,7 +132,11 @@ def _open(connection: driver.Interruptible, query: str, values: Record) -> None:
 
 
 def _fetch(connection: driver.Interruptible) -> tuple[list[str], list[str], list[tuple[Value, ...]]]:
-    return connection.execute(f"FETCH {BATCH} FROM {_CURSOR}")
+    try:
+        return connection.execute(f"FETCH {BATCH} FROM {_CURSOR}")
+    except ValueError as error:  # a date that Python has not
+        msg = f"a value of the answer has no place here ({error}); ask for it as text, such as day::text"
+        raise QueryError(msg) from error
 
 
 def _batches(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Final, TextIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from virtualobserver.io.atomic import replacing
@@ -103,13 +104,22 @@ def write_batches(
 
 def write_csv(stream: TextIO, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write a header and rows; quotes only where they are needed, nothing for null."""
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(schema.names)
+    sparing = csv.writer(stream, lineterminator="\n")
+    # a line end of an old Macintosh, and the sign of a comment or of XML at the very start, are not quoted otherwise
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+    (quoting if schema.names[:1] and schema.names[0].startswith(("#", "<")) else sparing).writerow(
+        schema.names
+    )
     number = 0
     for batch in batches:
+        writer = quoting if any(map(_has_return, batch.columns)) else sparing
         writer.writerows(zip(*(column.to_pylist() for column in batch.columns), strict=True))
         number += batch.num_rows
     return number
+
+
+def _has_return(column: pa.Array) -> bool:
+    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring(column, "\r")).as_py())
 
 
 def write_parquet(

@@ -127,7 +127,11 @@ def _stored(name: str, values: Array) -> Array:
     if kind == "O":
         values, kind = _only_text(name, values), "U"
     if kind == "U":
-        encoded = np.char.encode(values, "utf-8")
+        try:
+            encoded = np.char.encode(values, "utf-8")
+        except UnicodeEncodeError as error:
+            msg = f"column {name!r} holds half a letter ({error.object!r}), which no text has; mend it"
+            raise DataError(msg) from error
         return encoded if encoded.dtype.itemsize else encoded.astype("S1")
     if kind == "S":
         return values if values.dtype.itemsize else values.astype("S1")

@@ -12,7 +12,7 @@ import io
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,7 @@ from astropy.units import Unit as AstropyUnit
 from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
-from virtualobserver.errors import DataError, LostFact
+from virtualobserver.errors import DataError, InvalidFile, LostFact
 from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "unit_of",
     "votable_facts",
     "votable_of",
+    "yaml_facts",
 ]
 
 _VOPARQUET: Final = b"IVOA.VOTable-Parquet."
@@ -283,6 +284,31 @@ def parquet_facts(metadata: Mapping[bytes, bytes]) -> tuple[dict[str, Column], R
         warnings.simplefilter("ignore")
         tables = list(parse(io.BytesIO(content), verify="ignore").iter_tables())
     return votable_facts(tables[0]) if tables else ({}, {})
+
+
+def yaml_facts(lines: Sequence[str]) -> tuple[dict[str, Column], RecordDict]:
+    """Return what astropy says about columns and table in HDF5 and Parquet: the header of an ECSV file.
+
+    Raises
+    ------
+    InvalidFile
+        If it is no such header.
+    """
+    from astropy.table.meta import YamlParseError, get_header_from_yaml
+
+    try:
+        header = get_header_from_yaml(lines)
+        said = {one["name"]: one for one in header["datatype"]}
+        ucds = {name: str(one.get("meta", {}).get("ucd", "")) for name, one in said.items()}
+        columns = {
+            name: Column(name, str(one.get("unit", "")), ucds[name], one.get("description", ""))
+            for name, one in said.items()
+        }
+    except (YamlParseError, KeyError, TypeError, ValueError) as error:
+        msg = f"what astropy says of its columns cannot be read ({error})"
+        raise InvalidFile(msg) from error
+    meta = {name: value for name, value in header.get("meta", {}).items() if name != "__serialized_columns__"}
+    return columns, plain(meta)
 
 
 # --- FITS -------------------------------------------------------------------------------------------------

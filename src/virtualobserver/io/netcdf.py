@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ __all__ = ["read_attributes", "read_netcdf", "write_netcdf", "write_variables"]
 # The netCDF-C library may be used by one thread at a time, and netCDF4 lets go of Python's own lock
 # while it works: two threads inside it at once end the process.
 _ONE_AT_A_TIME = threading.RLock()
+_NAME = re.compile(r"[^\W][^/\x00-\x1f\x7f]*(?<! )")
+"""What netCDF-C takes for a name (its manual, section on naming): a letter, digit or underscore first."""
 _PACKED: Record = {"fletcher32": True, "zlib": True, "complevel": 1, "shuffle": True}
 
 
@@ -91,14 +94,14 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     Raises
     ------
     DataError
-        If a variable holds Python objects other than text.
+        If a variable has a name or holds something that netCDF has no place for.
     DiskFull
         If there is no room.
     """
     encoding: dict[Any, RecordDict] = {}
     for name, variable in dataset.variables.items():
-        if variable.dtype.kind == "O" and not all(isinstance(item, str) for item in variable.values.flat):
-            msg = f"{path}: variable {name!r} holds Python objects; convert it to numbers or text"
+        if wrong := _not_netcdf(str(name), variable):
+            msg = f"{path}: variable {name!r} {wrong}"
             raise DataError(msg)
         if variable.dtype.kind in "biufmM" and variable.ndim:
             # NaN, which every float holds, is the only mark of a missing one
@@ -106,6 +109,31 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
             encoding[name] = dict(_PACKED) | (fill if variable.dtype.kind == "f" else {})
     with replacing(path, needed=4096) as temp, _ONE_AT_A_TIME:
         dataset.to_netcdf(temp, engine="netcdf4", format="NETCDF4", encoding=encoding)
+
+
+def _not_netcdf(name: str, variable: xr.Variable) -> str:
+    """Return why a variable cannot be in a netCDF file, as the end of a sentence; empty if it can."""
+    if not _NAME.fullmatch(name):
+        return "has a name that netCDF does not know: letters, digits and blanks, no slash; rename it"
+    kind, size = variable.dtype.kind, variable.dtype.itemsize
+    if kind == "c" or (kind == "f" and size not in {4, 8}):
+        return f"is of the type {variable.dtype}, which netCDF has not; convert it to floats of 32 or 64 bits"
+    if kind in "mM" and "units" in variable.attrs:
+        return "holds times, whose unit netCDF itself says; take the entry out of units"
+    return _no_text(list(variable.values.flat)) if kind in "OU" else ""
+
+
+def _no_text(texts: list[object]) -> str:
+    for text in texts:
+        if not isinstance(text, str):
+            return "holds Python objects; convert it to numbers or text"
+        if "\0" in text or not _whole(text):
+            return f"holds {text!r}, of which netCDF keeps a part only; mend it"
+    return ""
+
+
+def _whole(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def read_netcdf(path: Path) -> xr.Dataset:

@@ -14,15 +14,18 @@ from virtualobserver.columns import Column
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import hdf5
-from virtualobserver.io.described import attrs_of
+from virtualobserver.io.cells import MASK, put_on_masks
+from virtualobserver.io.described import attrs_of, yaml_facts
 from virtualobserver.typing import Record, RecordDict, Value
 
 if TYPE_CHECKING:
     import tables
 
-__all__ = ["read_hdf5", "write_hdf5"]
+__all__ = ["LEFT_OUT", "read_hdf5", "write_hdf5"]
 
-_MASK: Final = ".mask"
+LEFT_OUT: Final = "left out"
+"""Fact of a frame that was read: which columns have several values a row, and how many."""
+_ABOUT: Final = "__table_column_meta__"
 _META: Final = "meta"
 _SAID: Final = "columns"
 
@@ -66,7 +69,7 @@ def write_hdf5(frame: pd.DataFrame, known: Mapping[str, Column], meta: Record) -
         else:
             columns[name] = series.to_numpy()
         if missing.any():
-            columns[f"{name}{_MASK}"] = missing
+            columns[f"{name}{MASK}"] = missing
     said = {name: [column.ucd, column.description] for name, column in known.items()}
     units = {name: column.unit for name, column in known.items() if column.unit}
     table = Table(columns, units, {_META: dict(meta), _SAID: said})
@@ -77,9 +80,9 @@ def _described(table: Table) -> pd.DataFrame:
     """Return a table of ours as a frame, its masks put on."""
     columns: RecordDict = {}
     for name, values in table.columns.items():
-        if name.endswith(_MASK) and name.removesuffix(_MASK) in table:
+        if name.endswith(MASK) and name.removesuffix(MASK) in table:
             continue
-        mask = table.columns.get(f"{name}{_MASK}")
+        mask = table.columns.get(f"{name}{MASK}")
         if values.dtype.kind == "U":
             texts = values.astype(object)
             texts[np.zeros(len(texts), bool) if mask is None else mask] = None
@@ -99,7 +102,7 @@ def _described(table: Table) -> pd.DataFrame:
 
 
 def _read(file: h5py.File, path: Path) -> pd.DataFrame:
-    keys = [key for key in file if not key.endswith("__table_column_meta__")]
+    keys = [key for key in file if not key.endswith(_ABOUT)]
     if len(keys) != 1:
         msg = f"{path}: holds {len(keys)} keys ({', '.join(keys[:5])}), not the one table that is expected"
         raise InvalidFile(msg)
@@ -112,7 +115,7 @@ def _read(file: h5py.File, path: Path) -> pd.DataFrame:
             raise InvalidFile(msg)
         return _described(table)
     if isinstance(node, h5py.Dataset):
-        return _read_records(node, path)
+        return _with_facts(_read_records(node, path), file, keys[0] + "." + _ABOUT)
     for name in node:
         hdf5.refuse_links(file, f"{keys[0]}/{name}")
     if "table" in node:
@@ -121,6 +124,17 @@ def _read(file: h5py.File, path: Path) -> pd.DataFrame:
         return _read_fixed(node, path)
     msg = f"{path}[{keys[0]}]: a group that neither pandas nor astropy wrote as a table"
     raise InvalidFile(msg)
+
+
+def _with_facts(frame: pd.DataFrame, file: h5py.File, key: str) -> pd.DataFrame:
+    """Return a table of astropy with its gaps, units and facts."""
+    put_on_masks(frame)
+    if key in file:
+        hdf5.refuse_links(file, key)
+        hdf5.check_dataset(file[key].id)
+        lines = [line.decode() if isinstance(line, bytes) else str(line) for line in file[key][()]]
+        frame.attrs.update(attrs_of(*yaml_facts(lines)))
+    return frame
 
 
 def _read_records(node: tables.Node, path: Path) -> pd.DataFrame:
@@ -134,7 +148,11 @@ def _read_records(node: tables.Node, path: Path) -> pd.DataFrame:
             "write the table again as Parquet, or with data_columns=True"
         )
         raise InvalidFile(msg)
-    return pd.DataFrame({name: _plain(records[name]) for name in records.dtype.names})
+    plain = [name for name in records.dtype.names if records[name].ndim == 1]
+    frame = pd.DataFrame({name: _plain(records[name]) for name in plain})
+    if len(plain) < len(records.dtype.names):
+        frame.attrs[LEFT_OUT] = {n: records[n].shape[1:] for n in records.dtype.names if n not in plain}
+    return frame
 
 
 def _read_fixed(node: tables.Node, path: Path) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -15,13 +16,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet
 from astropy.io import fits as afits
 from astropy.io.votable import parse
 from astropy.io.votable.exceptions import VOTableSpecError
+from astropy.table import Column as AstropyColumn
 from astropy.table import MaskedColumn, Table
+from astropy.table.serialize import represent_mixins_as_columns
+from astropy.time import TIME_SCALES, Time
 
 from virtualobserver.columns import Column
 from virtualobserver.errors import (
@@ -33,14 +35,16 @@ from virtualobserver.errors import (
 )
 from virtualobserver.io import described
 from virtualobserver.io.atomic import replacing, write_bytes
+from virtualobserver.io.cells import blank_of, cells_of, for_fits, plain_frame, put_on_masks
+from virtualobserver.io.csv_text import csv_bytes, frame_of_csv, nullable, warn_of_csv
 from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
-from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
-from virtualobserver.io.sizes import check_claim, check_parquet, check_room, check_size, most_bytes
+from virtualobserver.io.pandas_hdf5 import LEFT_OUT, read_hdf5, write_hdf5
+from virtualobserver.io.sizes import check_claim, check_parquet, check_size, most_bytes
 from virtualobserver.maths.arrays import Array
-from virtualobserver.typing import Record, RecordDict, Value
+from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["format_of", "frame_of_csv", "read_any", "warn_of_csv", "write_any"]
+__all__ = ["format_of", "format_to_write", "packed_as", "read_any", "write_any"]
 
 _ENDINGS: Final = {
     "csv": (".csv",),
@@ -50,20 +54,17 @@ _ENDINGS: Final = {
     "parquet": (".parquet", ".parq"),
     "votable": (".vot", ".votable", ".xml"),
 }
+_OF_ASTROPY: Final = b"table_meta_yaml"
 _SUFFIXES: Final = {ending: kind for kind, endings in _ENDINGS.items() for ending in endings}
-_INTEGER: Final = r"^[+-]?(0|[1-9][0-9]*)$"
-_FLOAT: Final = r"^[+-]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+|inf|Inf|INF)$"
-_MISSING: Final = ["", "NaN", "nan", "NAN", "null", "NULL", "None", "NA", "N/A"]
-_EXACT: Final = 2**53
-"""Largest whole number up to which a float64 holds each."""
 
 
 def read_any(path: Path) -> pd.DataFrame:
     """Read a table: CSV, ECSV, FITS, HDF5 (of pandas, astropy or this package), Parquet or VOTable.
 
     Whole numbers stay exact (``Int64`` where some are missing), missing floats are NaN, missing text is None,
-    everything has the byte order of the machine. What the file says of its columns and itself is in ``.attrs``:
-    ``units``, ``ucds`` and ``descriptions`` by column, and ``meta``.
+    everything has the byte order of the machine. Times of astropy are MJD in their own scale, which the description
+    names, and positions one column for each coordinate (``place.ra``). What the file says of its columns and itself
+    is in ``.attrs``: ``units``, ``ucds`` and ``descriptions`` by column, and ``meta``.
 
     Raises
     ------
@@ -71,6 +72,11 @@ def read_any(path: Path) -> pd.DataFrame:
         If the file is empty, cut, a web page, needs unpickling, or would not fit into memory.
     ArchiveOverflow, ArchiveAnswerError
         If a VOTable says that it was cut at a row limit, or is an error message.
+
+    Warns
+    -----
+    LostFact
+        If columns have several values a row, which a table of plain columns cannot hold.
     """
     path = Path(path)
     if not path.is_file():
@@ -81,10 +87,15 @@ def read_any(path: Path) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return _READERS[format_of(path)](path)
+            frame = _READERS[format_of(path)](path)
         except MemoryError as error:
             msg = f"{path}: there is not enough memory for this table; make it smaller, or cut it"
             raise InvalidFile(msg) from error
+    if left_out := frame.attrs.pop(LEFT_OUT, {}):
+        shapes = ", ".join(f"{name} ({'x'.join(map(str, shape))})" for name, shape in left_out.items())
+        msg = f"{path}: columns with several values a row are left out: {shapes}; give each value its own column"
+        warnings.warn(msg, LostFact, stacklevel=2)
+    return frame
 
 
 def write_any(
@@ -118,15 +129,13 @@ def write_any(
         If the format cannot hold a fact: CSV holds names and values only, FITS no letters beyond ASCII.
     """
     path = Path(path)
-    kind = format_of(path)
-    frame = frame.reset_index(drop=True)
+    kind = format_to_write(path)
     facts = described.plain(frame.attrs.get("meta", {}) if meta is None else meta)
     known = _known(frame, units, columns or {})
-    _check_columns(frame, path)
-    frame.attrs = {}
+    frame = plain_frame(frame, path, kind)
     if kind == "csv":
         warn_of_csv(path, known, facts)
-        write_bytes(path, frame.to_csv(index=False, lineterminator="\n").encode())
+        write_bytes(path, packed_as(path, csv_bytes(frame, path)))
     elif kind == "parquet":
         table = pa.Table.from_pandas(frame, preserve_index=False)
         # a column of text without any text
@@ -158,16 +167,6 @@ def _known(
         )
         known[name] = column if not units or name not in units else replace(column, unit=units[name])
     return known
-
-
-def warn_of_csv(path: Path, known: Mapping[str, Column], facts: Record) -> None:
-    """Warn, as `LostFact`, of what is known of a table and a CSV file cannot hold."""
-    lost = [what for what, field in (("units", "unit"), ("descriptions", "description"), ("UCDs", "ucd"))
-            if any(getattr(column, field) for column in known.values())]  # fmt: skip
-    lost += [f"facts ({', '.join(facts)})"] if facts else []
-    if lost:
-        msg = f"{path}: CSV holds no {', '.join(lost)}; ECSV, VOTable, FITS, Parquet and HDF5 do"
-        warnings.warn(msg, LostFact, stacklevel=3)
 
 
 def format_of(path: Path) -> str:
@@ -204,103 +203,27 @@ def _check_content(path: Path) -> None:
         raise InvalidFile(msg)
 
 
-def _check_columns(frame: pd.DataFrame, path: Path) -> None:
-    if not frame.columns.is_unique:
-        msg = f"{path}: column names are used twice: {', '.join(map(str, frame.columns[frame.columns.duplicated()]))}"
-        raise DataError(msg)
-    for name in frame:
-        if getattr(frame[name].dtype, "kind", "O") in "mM" and format_of(path) not in {"csv", "parquet"}:
-            msg = f"{path}: column {name!r} holds times; write MJD or ISO 8601 text, or a Parquet file"
-            raise DataError(msg)
-        if frame[name].dtype != object:
-            continue
-        wrong = [value for value in frame[name] if not isinstance(value, str) and value is not None]
-        if any(not (isinstance(value, float) and np.isnan(value)) for value in wrong):
-            msg = f"{path}: column {name!r} holds Python objects; convert it to numbers or text"
-            raise DataError(msg)
-
-
 # --- CSV and Parquet --------------------------------------------------------------------------------------
 
 
-_CSV_TIMES = 10
-"""Bytes of memory that a byte of text takes while it becomes a table."""
-
-
-def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
-    """Parse CSV text exactly: every column is whole numbers, floats, booleans or text, never a mixture.
+def format_to_write(path: Path) -> str:
+    """Return the format to write a table in; those that pack their values are not packed once more.
 
     Raises
     ------
-    InvalidFile
-        If a line has another number of fields than the header, or the text is not UTF-8.
-    MemoryError
-        If this process may not have the address space for it.
+    DataError
+        If the suffix is unknown, or ``.gz`` is at the end of a name of Parquet or HDF5.
     """
-    check_room(_CSV_TIMES * len(content), name)
-    lines = content.lstrip(b"\xef\xbb\xbf")
-    while lines.startswith(b"#"):
-        lines = lines.partition(b"\n")[2]
-    if b"\0" in lines:
-        msg = f"{name}: holds NUL bytes, so it is not text; fetch it again"
-        raise InvalidFile(msg)
-    if not lines.strip():
-        msg = f"{name}: no header line"
-        raise InvalidFile(msg)
-    try:
-        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        head = pyarrow.csv.open_csv(io.BytesIO(lines), parse_options=parse).schema.names
-        kinds = pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(head, pa.string()), strings_can_be_null=False
-        )
-        table = pyarrow.csv.read_csv(io.BytesIO(lines), parse_options=parse, convert_options=kinds)
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        msg = f"{name}: not a whole CSV table ({error}); fetch it again"
-        raise InvalidFile(msg) from error
-    if len(set(head)) < len(head):
-        twice = sorted({label for label in head if head.count(label) > 1})
-        msg = f"{name}: column names are used twice: {', '.join(twice)}"
-        raise InvalidFile(msg)
-    return pd.DataFrame({name: _typed(table.column(name)) for name in head})
+    kind = format_of(path)
+    if kind in {"hdf5", "parquet"} and path.suffix.lower() == ".gz":
+        msg = f"{path}: such files are packed inside, and no reader unpacks them first; leave .gz out"
+        raise DataError(msg)
+    return kind
 
 
-def _typed(column: object) -> Value:
-    """Return the values of a text column as the narrowest type that keeps all of them exactly."""
-    text = pc.utf8_trim_whitespace(column)
-    empty = pc.is_in(text, value_set=pa.array(_MISSING))
-    known = pc.filter(text, pc.invert(empty))
-    if len(known) == 0:
-        return np.full(len(text), np.nan)
-    number = pc.if_else(empty, pa.scalar(None, pa.string()), text)
-    whole = pc.match_substring_regex(known, _INTEGER)
-    if pc.all(whole).as_py():
-        for kind, name in ((pa.int64(), "Int64"), (pa.uint64(), "UInt64")):
-            try:
-                values = pc.cast(pc.replace_substring_regex(number, r"^\+", ""), kind)
-            except pa.ArrowInvalid:
-                continue
-            return values.to_numpy() if values.null_count == 0 else _nullable(values, name)
-        return _text(column)
-    if pc.all(pc.or_(whole, pc.match_substring_regex(known, _FLOAT))).as_py():
-        longest = pc.max(pc.utf8_length(pc.filter(known, whole))).as_py() or 0
-        if longest <= 15:
-            values = pc.cast(pc.replace_substring_regex(number, r"^\+", ""), pa.float64())
-            return values.to_numpy().astype("f8")
-    if pc.all(pc.is_in(known, value_set=pa.array(["true", "false", "True", "False"]))).as_py() and len(
-        known
-    ) == len(text):
-        return pc.is_in(text, value_set=pa.array(["true", "True"])).to_numpy()
-    return _text(column)
-
-
-def _text(column: Value) -> Value:
-    values = np.array([value or None for value in column.to_pylist()], dtype=object)
-    return pd.Series(values, dtype=object)
-
-
-def _nullable(values: Any, name: str) -> Any:
-    array: Any = pd.array
-    return array(values.to_pylist(), dtype=name)
+def packed_as(path: Path, content: bytes) -> bytes:
+    """Return the bytes of a file, packed if its name ends in ``.gz``; the same content gives the same bytes."""
+    return gzip.compress(content, mtime=0) if path.suffix.lower() == ".gz" else content
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -330,18 +253,20 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         column = table.column(name)
         if pa.types.is_integer(column.type) and column.null_count:
             kind = str(column.type)
-            columns[name] = _nullable(
-                column, kind.replace("uint", "UInt") if kind.startswith("u") else kind.replace("int", "Int")
-            )
+            named = kind.replace("uint", "UInt") if kind.startswith("u") else kind.replace("int", "Int")
+            columns[name] = nullable(column, named)
         elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             columns[name] = pd.Series(column.to_pylist(), dtype=object)
         elif pa.types.is_boolean(column.type) and column.null_count:
-            columns[name] = _nullable(column, "boolean")
+            columns[name] = nullable(column, "boolean")
         else:
             columns[name] = column.to_pandas()
     frame = pd.DataFrame(columns)
     extra = table.schema.metadata or {}
     frame.attrs.update(described.attrs_of(*described.parquet_facts(extra)))
+    if (said := extra.get(_OF_ASTROPY)) is not None:
+        put_on_masks(frame)
+        frame.attrs.update(described.attrs_of(*described.yaml_facts(said.decode().splitlines())))
     # as files before VOParquet have it
     frame.attrs |= {
         key: json.loads(extra[key.encode()]) for key in ("units", "meta") if key.encode() in extra
@@ -353,8 +278,21 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _read_fits(path: Path) -> pd.DataFrame:
-    columns, meta = described.card_facts(fits.read_header(path, 1))
-    return _empty_is_missing(_frame_of_astropy(fits.read_astropy_table(path), columns, meta))
+    header = fits.read_header(path, 1)
+    columns, meta = described.card_facts(header)
+    table = _with_times(fits.read_astropy_table(path), header)
+    return _empty_is_missing(_frame_of_astropy(table, columns, meta))
+
+
+def _with_times(table: Table, header: Record) -> Table:
+    """Return a table whose pairs of numbers that are Julian dates (FITS time paper, section 4.1) are times."""
+    for number, name in enumerate(table.colnames, 1):
+        scale = str(header.get(f"TCTYP{number}", "")).lower()
+        if scale in TIME_SCALES and table[name].shape[1:] == (2,):
+            pair = np.asarray(table[name])
+            # the pairs of astropy are exact; it writes JDREF 0 beside them
+            table[name] = Time(pair[:, 0], pair[:, 1], format="jd", scale=scale)
+    return table
 
 
 def _read_ecsv(path: Path) -> pd.DataFrame:
@@ -421,19 +359,22 @@ def _check_votable(content: bytes, path: Path) -> None:
 
 
 def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -> pd.DataFrame:
+    table, known = _plain_columns(table, known)
     columns: RecordDict = {}
+    left_out = {}
     for name in table.colnames:
         column = table[name]
         values: Any = np.asarray(column)
         mask: Array = np.asarray(getattr(column, "mask", np.zeros(len(table), bool)))
         if values.ndim != 1:
+            left_out[name] = values.shape[1:]
             continue
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if values.dtype.kind == "S":
             values = np.char.decode(values, "utf-8", "replace")
         if values.dtype.kind in "iu" and mask.any():
             columns[name] = pd.arrays.IntegerArray(values.copy(), mask.copy())
-        elif values.dtype.kind == "f":
+        elif values.dtype.kind in "fc":
             columns[name] = np.where(mask, np.nan, values).astype(values.dtype)
         elif values.dtype.kind in "UO":
             texts = [None if hidden else value for value, hidden in zip(values.tolist(), mask, strict=True)]
@@ -447,25 +388,29 @@ def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -
     units |= {name: str(table[name].unit).strip("'") for name in columns if table[name].unit is not None}
     known = {name: replace(known.get(name) or Column(name), unit=units.get(name, "")) for name in columns}
     frame.attrs.update(described.attrs_of(known, described.plain(meta)))
+    if left_out:
+        frame.attrs[LEFT_OUT] = left_out
     return frame
 
 
-def _cells(series: Any) -> tuple[Array, Array]:
-    """Return the values of a column as an array of numbers, booleans or text, and where there are none."""
-    values, mask = series.to_numpy(), series.isna().to_numpy(dtype=bool)
-    if isinstance(series.dtype, np.dtype) and values.dtype != object:
-        return values, mask
-    whole, truth = (
-        test(series.dtype) for test in (pd.api.types.is_integer_dtype, pd.api.types.is_bool_dtype)
-    )
-    kind_of = series.dtype.numpy_dtype if whole else bool if truth else str
-    fill: Value = 0 if whole else False if truth else ""
-    cells = [fill if hidden else value for value, hidden in zip(series, mask, strict=True)]
-    return np.array(cells, kind_of), mask
+def _plain_columns(table: Table, known: Mapping[str, Column]) -> tuple[Table, Mapping[str, Column]]:
+    """Return a table whose times are MJD in their own scale, and whose positions are one column for each coordinate."""
+    if all(isinstance(table[name], np.ndarray) for name in table.colnames):
+        return table, known
+    table, known = table.copy(copy_data=False), dict(known)
+    for name in table.colnames:
+        time = table[name]
+        if not isinstance(time, Time):
+            continue
+        hidden = np.asarray(time.mask) if time.masked else False
+        about = (known.get(name) or Column(name)).description or f"MJD, {time.scale.upper()}"
+        known[name] = Column(name, "d", "time.epoch", about)
+        table[name] = AstropyColumn(np.where(hidden, np.nan, np.asarray(time.mjd)), unit="d")
+    return represent_mixins_as_columns(table), known
 
 
 def _write_votable(frame: pd.DataFrame, path: Path, known: Mapping[str, Column], meta: Record) -> None:
-    cells = {str(name): _cells(frame[name]) for name in frame}
+    cells = {str(name): cells_of(frame[name]) for name in frame}
     kinds = {}
     for name, (values, _) in cells.items():
         text = "char" if values.dtype.kind == "U" and all(map(str.isascii, values)) else "unicodeChar"
@@ -490,12 +435,12 @@ def _write_astropy(
 ) -> None:
     table = Table(meta=meta if kind == "ecsv" else {})
     for name in map(str, frame):
-        values, mask = _cells(frame[name])
+        values, mask = cells_of(frame[name])
         if kind == "fits":
-            values = _for_fits(values, mask, f"{path}: column {name!r}")
+            values = for_fits(values, mask, f"{path}: column {name!r}")
         table[name] = values
         if mask.any() and values.dtype.kind != "f":
-            blank = _blank(values) if values.dtype.kind in "iu" else None
+            blank = blank_of(values) if values.dtype.kind in "iu" else None
             table[name] = MaskedColumn(values, mask=mask, fill_value=blank)
         if kind == "ecsv":
             table[name].unit = described.unit_of(known[name].unit)
@@ -505,37 +450,13 @@ def _write_astropy(
     with warnings.catch_warnings(), replacing(path, needed=int(frame.memory_usage().sum())) as temp:
         warnings.simplefilter("ignore")
         if kind == "ecsv":
-            table.write(temp, format="ascii.ecsv", overwrite=True)
+            text = io.StringIO()
+            table.write(text, format="ascii.ecsv")
+            temp.write_bytes(packed_as(path, text.getvalue().encode()))
             return
         unit = afits.table_to_hdu(table, character_as_bytes=False)
         unit.header.extend(afits.Card(*card) for card in cards)
         afits.HDUList([afits.PrimaryHDU(), unit]).writeto(temp, overwrite=True)
-
-
-def _blank(values: Array) -> int:
-    """Return a number that can stand for a missing one, as no value is equal to it."""
-    limits, taken = np.iinfo(values.dtype), set(values.tolist())
-    return next(n for n in range(limits.min, limits.max + 1) if n not in taken)
-
-
-def _for_fits(values: Array, mask: Array, place: str) -> Array:
-    """Return values as FITS can hold them.
-
-    In text other than printable ASCII becomes an escape and blanks at the end go; truths with gaps become 0 and 1.
-    """
-    if values.dtype.kind == "b" and mask.any():
-        msg = f"{place}: missing truths are not written to FITS; the column becomes 0, 1 and missing"
-        warnings.warn(msg, LostFact, stacklevel=5)
-        return values.astype(np.int16)
-    if values.dtype.kind != "U":
-        return values
-    kept = np.array([described.ascii_text(value) for value in values.tolist()], dtype=str)
-    if (changed := np.flatnonzero(kept != values)).size:
-        first = str(values[changed[0]])
-        said = f"{first!r} becomes {str(kept[changed[0]])!r}"
-        msg = f"{place}: FITS holds printable ASCII without blanks at the end only; {said}"
-        warnings.warn(msg, LostFact, stacklevel=5)
-    return kept
 
 
 _READERS: Final[dict[str, Callable[[Path], pd.DataFrame]]] = {

@@ -111,6 +111,7 @@ class Product(Base):
     mag_brightest: Mapped[float | None] = mapped_column(Float)
     mag_faintest: Mapped[float | None] = mapped_column(Float)
     statistics: Mapped[json_dict] = mapped_column(comment="Further summary numbers")
+    obscore: Mapped[json_dict] = mapped_column(comment="ObsCore columns that the product itself tells")
     created: Mapped[created_at]
 
     unit: Mapped[str] = column_property(select(Task.unit).where(Task.id == task_id).scalar_subquery())

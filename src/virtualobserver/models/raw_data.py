@@ -16,7 +16,7 @@ from virtualobserver.typing import QueryRow
 if TYPE_CHECKING:
     from virtualobserver.io.store import Store
 
-__all__ = ["OBSCORE", "File", "RawData", "SourceRaw"]
+__all__ = ["FURTHER", "OBSCORE", "File", "RawData", "SourceRaw"]
 
 OBSCORE = (
     "obs_id",
@@ -33,6 +33,20 @@ OBSCORE = (
     "facility_name",
     "instrument_name",
 )
+"""Columns of ObsCore that are columns of the table."""
+
+FURTHER = (
+    "s_region",
+    "s_resolution",
+    "s_xel1",
+    "s_xel2",
+    "t_resolution",
+    "t_xel",
+    "em_res_power",
+    "em_xel",
+    "o_ucd",
+)
+"""Those that few archives tell: in the one column `RawData.obscore`."""
 
 
 class File(Base):
@@ -95,6 +109,7 @@ class RawData(Base):
     em_max: Mapped[float | None] = mapped_column(Float, comment="[m]")
     facility_name: Mapped[str | None] = mapped_column(comment="Telescope")
     instrument_name: Mapped[str | None] = mapped_column(comment="Instrument")
+    obscore: Mapped[json_dict] = mapped_column(comment="Further ObsCore columns that are known")
     hpx: Mapped[int | None]
     header: Mapped[json_dict] = mapped_column(comment="Extract of header or answer")
     created: Mapped[created_at]
@@ -134,7 +149,8 @@ def raw_ref(store: Store, row: QueryRow, path: str | None, *, external: bool) ->
         read=read,
         path=None if row.block or path is None else store.resolve(path, external=external),
         key=row.key,
-        obscore={name: value for name in OBSCORE if (value := getattr(row, name)) is not None},
+        obscore={n: value for n in OBSCORE if (value := getattr(row, n)) is not None}
+        | dict(row.obscore or {}),
         header=dict(row.header or {}),
         raw_id=row.id,
         simulated=row.simulated,

@@ -103,9 +103,9 @@ def _archive(plugin: type[VirtualObservatory], settings: ObservatorySettings, or
 
 
 def _folders(archive: str | list[str] | None) -> tuple[str, ...]:
-    if archive in {None, "simulated"}:
-        return ()
-    return (archive,) if isinstance(archive, str) else tuple(archive)
+    if archive is None or isinstance(archive, str):
+        return () if archive in {None, "simulated"} else (str(archive),)
+    return tuple(archive)
 
 
 def _survey_steps(entry: str, settings: ObservatorySettings) -> list[Step]:

@@ -90,7 +90,7 @@ def _layout(path: Path, hdu: int | None, size: int, mtime: int) -> _Layout:  # n
             msg = f"{path}, HDU {number}: not an image with two axes"
             raise InvalidFile(msg)
         packed = not _begins_plain(path)
-        planes = find_planes(units)
+        planes = find_planes(units, number)
         places = {name: place for name in _PLANES if (place := getattr(planes, name)) is not None}
         for place in places.values():
             check_shape(path, place, sizes[place], sizes[number])

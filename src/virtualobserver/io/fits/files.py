@@ -19,7 +19,7 @@ from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.fits.headers import fits_header, lines_of, plain_header, structural
 from virtualobserver.io.fits.keywords import Keyword, read_keywords, read_wcs
-from virtualobserver.io.fits.planes import KIND, as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.planes import KIND, Planes, as_variance, check_shape, find_planes, say_unknown
 from virtualobserver.io.fits.structure import (
     MemoryFile,
     check_structure,
@@ -115,7 +115,7 @@ def read_image(path: Path | MemoryFile, hdu: int | str | None = None, *, verify:
     """Read an image, with its variance and mask if they are there.
 
     The variance is the extension VARIANCE, or UNCERT as astropy writes it: of the kind its UTYPE says. One of an
-    unknown kind is left out with a warning (`LostFact`).
+    unknown kind is left out with a warning (`LostFact`). Extensions of observatories count too, see `find_planes`.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def read_image(path: Path | MemoryFile, hdu: int | str | None = None, *, verify:
             raise InvalidFile(msg)
         header = plain_header(unit.header)
         # a part asked for by name is one of many, and none of its file's other parts is about it
-        planes = find_planes(units if not isinstance(number, str) else afits.HDUList())
+        planes = find_planes(units, number) if not isinstance(number, str) else Planes()
         data = _native(unit.data).reshape(plane_of(unit.data.shape))
         variance = _plane(path, units, planes.variance, data.shape)
         mask = _plane(path, units, planes.mask, data.shape)

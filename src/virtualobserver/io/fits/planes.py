@@ -1,4 +1,4 @@
-"""Which extensions of a FITS file are the variance and the mask of its image: our own, and those of astropy."""
+"""Which extensions of a FITS file are the variance and the mask of its image: our own, and those of others."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ KIND: Final = "UTYPE"
 _KINDS: Final = ("VarianceUncertainty", "StdDevUncertainty", "InverseVariance")
 # what an extension without UTYPE holds: ours is a variance, and astropy takes its own for a standard deviation
 _UNSAID: Final = {"VARIANCE": _KINDS[0], "UNCERT": _KINDS[1]}
+_ERRORS: Final = {
+    "StdDevUncertainty": ("ERR", "ERROR", "SIGMA", "STDDEV"),
+    "VarianceUncertainty": ("VAR",),
+    "InverseVariance": ("IVAR", "INVVAR"),
+}
+_MASKS: Final = ("DQ", "BPM", "QUALITY")
+"""Bits of which 0 is good. Weights (WHT, WEIGHT) may be exposure times, and are nobody's variance here."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +42,14 @@ class Planes:
     unknown: str = ""
 
 
-def find_planes(units: afits.HDUList) -> Planes:
-    """Return which HDUs of an open `HDUList` hold variance (``VARIANCE`` or ``UNCERT``) and ``MASK``."""
-    mask = units.index_of("MASK") if "MASK" in units else None
+def find_planes(units: afits.HDUList, image: int = 0) -> Planes:
+    """Return which HDUs of an open `HDUList` hold variance and mask of its image.
+
+    Ours are ``VARIANCE`` and ``MASK``, astropy's ``UNCERT`` and ``MASK``. Those that observatories write (``ERR`` and
+    ``DQ`` of Hubble and Webb, ``BPM`` of Las Cumbres, ...) count if they lie on the image and have its EXTVER.
+    """
+    version = int(units[image].header.get("EXTVER", 1)) if len(units) > image else 1
+    mask = units.index_of("MASK") if "MASK" in units else _of_others(units, image, version, _MASKS)
     for name, unsaid in _UNSAID.items():
         if name in units:
             number = int(units.index_of(name))
@@ -45,7 +57,20 @@ def find_planes(units: afits.HDUList) -> Planes:
             if kind not in _KINDS:
                 return Planes(None, mask, unknown=f"{name} of the kind {kind!r}")
             return Planes(number, mask, kind)
+    for kind, names in _ERRORS.items():
+        if (found := _of_others(units, image, version, names)) is not None:
+            return Planes(found, mask, kind)
     return Planes(None, mask)
+
+
+def _of_others(units: afits.HDUList, image: int, version: int, names: tuple[str, ...]) -> int | None:
+    """Return the HDU with one of these names that lies on the image, or None."""
+    for name in names:
+        if (name, version) in units:
+            number = int(units.index_of((name, version)))
+            if number != image and units[number].shape == units[image].shape and units[number].shape:
+                return number
+    return None
 
 
 def as_variance(values: Array, kind: str) -> Array:

@@ -237,6 +237,18 @@ def _entry(path: Path, index: HeaderIndex) -> Entry:
         return Entry(path, None, str(error))
 
 
+_FIBRES: Final = {"HARPS": (115_000.0, 1.0), "EGGS": (80_000.0, 1.4)}
+"""Resolving power, and arcsec on the sky, by fibre (ESO, HARPS user manual, section 2)."""
+
+
+def _fibre(facts: Facts) -> RecordDict:
+    """Return resolving power and field of a spectrum of HARPS; of another instrument they are not known here."""
+    if facts.instrument != "HARPS":
+        return {}
+    power, width = _FIBRES["EGGS" if facts.mode.upper() == "EGGS" else "HARPS"]
+    return {"em_res_power": power, "s_fov": width / ARCSEC_PER_DEGREE}
+
+
 def _raw(entry: Entry) -> Raw:
     facts = entry.facts
     stem = stem_of(entry.path.name)
@@ -254,6 +266,7 @@ def _raw(entry: Entry) -> Raw:
         "t_min": facts.mjd - half,
         "t_max": facts.mjd + half,
         "t_exptime": facts.exptime,
+        **_fibre(facts),
     }
     header = {
         "store": "full",

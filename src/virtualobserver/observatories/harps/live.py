@@ -207,6 +207,7 @@ class LiveArchive:
             "obs_id": row.dp_id, "obs_collection": self._settings.collections[0], "dataproduct_type": "spectrum",
             "s_ra": row.ra, "s_dec": row.dec, "t_min": row.t_min, "t_exptime": row.exptime,
             "t_max": row.t_min + row.exptime / 86400.0, "em_min": row.em_min, "em_max": row.em_max,
+            "em_res_power": row.em_res_power,
         }  # fmt: skip
         obscore = {name: finite(value) for name, value in obscore.items()}
         if self._settings.store == "windows" and not wrong:

@@ -47,6 +47,7 @@ class Found:
     size: float
     release: str
     proposal: str
+    em_res_power: float = math.nan
 
     def is_public(self, now: str) -> bool:
         """Say whether it is public at a time (ISO 8601, UTC)."""
@@ -146,6 +147,7 @@ def _found(row: AstropyRow) -> Found:
         size=1000.0 * _number(row["access_estsize"]),
         release=_text(row["obs_release_date"]),
         proposal=_text(row["proposal_id"]),
+        em_res_power=_number(row["em_res_power"]),
     )
 
 

@@ -251,7 +251,7 @@ def _exposure(
     obscore = {
         "obs_id": name, "obs_collection": "HARPS", "dataproduct_type": "spectrum", "t_min": start,
         "t_max": start + exptime / 86400, "t_exptime": exptime, "s_ra": target.ra, "s_dec": target.dec,
-        "em_min": wave[0] * 1e-10, "em_max": wave[-1] * 1e-10,
+        "em_min": wave[0] * 1e-10, "em_max": wave[-1] * 1e-10, "em_res_power": 115000.0,
     }  # fmt: skip
     content = adp_bytes(wave, flux, header)
     return Raw(

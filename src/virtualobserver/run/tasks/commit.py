@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from virtualobserver.data.image import Image
+from virtualobserver.data.obscore import obscore_of
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Product
 from virtualobserver.data.result import Event
@@ -226,6 +227,7 @@ def _numbers(product: Product) -> RecordDict:
         "flux_unit": str(getattr(data, "flux_unit", "")),
         **{name: statistics.pop(name, None) for name in STATISTICS},
         "statistics": statistics,
+        "obscore": plain(obscore_of(data, product.statistics)),
     }
 
 

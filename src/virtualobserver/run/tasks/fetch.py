@@ -22,7 +22,7 @@ from virtualobserver.io.names import safe_name
 from virtualobserver.io.store import FileRecord, Store
 from virtualobserver.models import RawData, Source, SourceRaw
 from virtualobserver.models.base import table_of
-from virtualobserver.models.raw_data import OBSCORE
+from virtualobserver.models.raw_data import FURTHER, OBSCORE
 from virtualobserver.run.listings import listings
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.client import ArchiveClient, fetch
@@ -302,6 +302,10 @@ def _insert(
         "simulated": [step.origin == "simulated"] * len(unique),
         "header": [plain(raw.header) for raw, _ in unique],
         **{name: [plain(raw.obscore.get(name)) for raw, _ in unique] for name in OBSCORE},
+        "obscore": [
+            {name: plain(value) for name in FURTHER if (value := raw.obscore.get(name)) is not None}
+            for raw, _ in unique
+        ],
     }
     survey = step.instance
     for name, usual in (("facility_name", survey.facility), ("instrument_name", survey.instrument)):

@@ -13,7 +13,8 @@ from virtualobserver.columns import Column, describe
 from virtualobserver.errors import ConfigError
 from virtualobserver.io import described as said
 from virtualobserver.io.batches import STREAMED, record_batches, schema_of, write_batches
-from virtualobserver.io.tables import format_of, warn_of_csv, write_any
+from virtualobserver.io.csv_text import warn_of_csv
+from virtualobserver.io.tables import format_to_write, write_any
 from virtualobserver.run.views import tables as results
 from virtualobserver.typing import Record, RecordDict, Value
 
@@ -107,7 +108,7 @@ def export(project: Opened, what: str, path: str | Path, *, simulated: bool = Fa
         If the format cannot hold a fact: CSV no units and descriptions, FITS no letters beyond ASCII.
     """
     target = Path(path)
-    kind = format_of(target)
+    kind = format_to_write(target)
     meta = {"project": project.name, "table": what, "simulated": simulated}
     if what in TABLES and kind in STREAMED:
         return _stream(project, what, target, kind, meta)
