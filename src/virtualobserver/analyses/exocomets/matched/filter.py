@@ -56,8 +56,9 @@ _RARE: Final = 0.97
 """Part of all depths below the one that tells the floor: ripples of a fitting length are in a few spectra of a star."""
 _RARE_SIGMA: Final = 2.17
 """Standard deviations that 3 % of Gaussian values exceed, either way."""
-_LEAST_FREEDOM: Final = 6.0
-"""Degrees of freedom however few the spectra: each tells the floor at several velocities."""
+_LEAST_FREEDOM: Final = 20.0
+"""Degrees of freedom however few the spectra: each tells the floor at several velocities. With half as many a comet in
+one of two nights, whose floor is larger for want of a third, was missed more often than others."""
 _FAR: Final = 100.0
 """km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 

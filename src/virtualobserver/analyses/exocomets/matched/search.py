@@ -497,12 +497,13 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
             subtract=settings.snr_threshold,
             most=settings.max_events_per_spectrum,
         )
-        found["snr"] *= _sober(bank, filtered, found["row"], found["template"], found["snr"], rows.size)
+        share = floor_share(bank, filtered, found["row"], found["template"])
+        found["snr"] = gaussian_snr(found["snr"].astype(np.float64), share, rows.size)
         found = found[found["snr"] >= least]
         found["row"] = part[found["row"]]
         hits.append(found)
         at, template, height = emission_peaks(bank, filtered, least=TAIL_START, most=_MOST_PEAKS)
-        height = height * _sober(bank, filtered, at, template, height, rows.size)
+        height = gaussian_snr(height, floor_share(bank, filtered, at, template), rows.size)
         at, template, height = (one[height >= TAIL_START] for one in (at, template, height))
         where.append(part[at])
         templates.append(template)
@@ -525,16 +526,8 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
     )
 
 
-def _sober(
-    bank: Bank, filtered: Filtered, row: IntArray, template: IntArray, snr: FloatArray, spectra: int
-) -> FloatArray:
-    """Return the factors by which S/N are lower than they seem, since the floor is not known exactly."""
-    share = floor_share(bank, filtered, row, template)
-    return gaussian_snr(snr, share, spectra) / np.maximum(snr, 1e-9)
-
-
 def _sober_at_threshold(bank: Bank, filtered: Filtered, spectra: int) -> NDArray[np.float32]:
-    """Return those factors for features as strong as candidates have to be, shape (rows, templates)."""
+    """Return what `gaussian_snr` leaves of features as strong as candidates have to be, shape (rows, templates)."""
     information = filtered.denominator
     total = np.maximum(information.sum(axis=0), 1e-30)
     share = (bank.floor[:, None, :] * information * information).sum(axis=0) / total
