@@ -261,7 +261,7 @@ def floor_share(bank: Bank, filtered: Filtered, rows: IntArray, template: IntArr
     information = filtered.denominator[:, rows, template].astype(np.float64)
     total = information.sum(axis=0)
     share = (bank.floor[:, template] * information * information).sum(axis=0)
-    return np.clip(share / np.where(total > 0, total, 1.0), 0.0, 1.0)
+    return np.asarray(np.clip(share / np.where(total > 0, total, 1.0), 0.0, 1.0), dtype=np.float64)
 
 
 def gaussian_snr(snr: FloatArray, share: FloatArray, spectra: int) -> FloatArray:
