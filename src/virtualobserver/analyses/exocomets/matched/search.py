@@ -504,7 +504,8 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
         hits.append(found)
         at, template, height = emission_peaks(bank, filtered, least=TAIL_START, most=_MOST_PEAKS)
         height = gaussian_snr(height, floor_share(bank, filtered, at, template), rows.size)
-        at, template, height = (one[height >= TAIL_START] for one in (at, template, height))
+        high = height >= TAIL_START
+        at, template, height = at[high], template[high], height[high]
         where.append(part[at])
         templates.append(template)
         heights.append(height)
