@@ -12,7 +12,7 @@ from support.project import mirror, settings
 from virtualobserver import Project
 from virtualobserver.cli import main
 from virtualobserver.errors import DataError
-from virtualobserver.run.verdicts import COLUMNS, export_verdicts, import_verdicts
+from virtualobserver.run.verdicts import COLUMNS, carry_verdicts, export_verdicts, import_verdicts
 
 
 @pytest.fixture
@@ -180,3 +180,33 @@ def test_the_last_word_on_each_detection_by_sql(project, numbers):
         join classification c on c.detection_id = d.id order by d.id, c.created desc, c.id desc"""
     (row,) = project.sql(query).itertuples()
     assert (row.id, row.label, row.user) == (numbers[0], "candidate", "bob")
+
+
+def test_verdicts_go_on_to_the_same_event_of_another_analysis_once(project, numbers):
+    project.judge(numbers[0], "artefact", user="ann")
+    project.judge(numbers[0], "candidate", user="ann", note="seen before")
+    project.judge(numbers[0], "unsure", user="bob")
+    project.judge(numbers[0], "withdrawn", user="bob")
+    with project.session() as session, session.begin():
+        # as if other settings had found it, and that detection were gone
+        session.execute(text("UPDATE classification SET detection_id = NULL, digest = 'older'"))
+    assert project.verdicts()["detection"].isna().all()
+    assert carry_verdicts(project) == 1
+    row = project.verdicts().dropna(subset="detection").iloc[0]
+    assert (row["detection"], row["verdict"], row["user"], row["note"]) == (
+        numbers[0], "candidate", "ann", "seen before",
+    )  # fmt: skip
+    about = project.detections().set_index("id").loc[numbers[0]]
+    assert row["digest"] == about["digest"]
+    assert carry_verdicts(project) == 0
+
+
+def test_a_verdict_on_another_event_stays_where_it_is(project, numbers):
+    project.judge(numbers[0], "candidate", user="ann")
+    with project.session() as session, session.begin():
+        session.execute(
+            text(
+                "UPDATE classification SET detection_id = NULL, digest = 'older', start_mjd = 1, end_mjd = 2"
+            )
+        )
+    assert carry_verdicts(project) == 0

@@ -34,6 +34,12 @@ def verdicts(
     out: Annotated[
         Path | None, typer.Option("--export", metavar="FILE.csv", help="Write all of them to a file.")
     ] = None,
+    carry: Annotated[
+        bool,
+        typer.Option(
+            "--carry", help="Give those on earlier detections to the present ones that are the same event."
+        ),
+    ] = False,
     user: Annotated[
         str, typer.Option("--user", metavar="NAME", help="Who judged, where the file does not say so.")
     ] = "",
@@ -43,14 +49,14 @@ def verdicts(
     overrides: Set = None,
     data: Data = None,
 ) -> None:
-    """Print the verdicts of people on detections, add those of a file, or write them to one.
+    """Print the verdicts of people on detections, add those of a file, write them to one, or carry them over.
 
     A verdict never replaces another. A file is imported whole or not at all.
     """
-    from virtualobserver.run.verdicts import export_verdicts, import_verdicts
+    from virtualobserver.run.verdicts import carry_verdicts, export_verdicts, import_verdicts
 
-    if source is not None and out is not None:
-        raise typer.BadParameter("either --import or --export", param_hint="--export")
+    if (source is not None) + (out is not None) + carry > 1:
+        raise typer.BadParameter("only one of --import, --export and --carry", param_hint="--export")
     if out is not None and out.exists() and not force:
         raise typer.BadParameter(f"{out} is there already; --force replaces it", param_hint="--export")
     form = chosen(table, as_json=as_json)
@@ -60,6 +66,8 @@ def verdicts(
             typer.echo(f"{counted(added, 'verdict')} added")
             if known:
                 note(f"{counted(known, 'verdict')} of the file there already")
+        elif carry:
+            typer.echo(f"{counted(carry_verdicts(project), 'verdict')} carried over")
         elif out is not None:
             typer.echo(f"{counted(export_verdicts(project, out), 'verdict')} in {out}")
         else:

@@ -24,6 +24,7 @@ __all__ = [
     "Site",
     "barycentric_velocity",
     "bjd_tdb",
+    "geocentric_velocity",
     "hjd_utc",
     "julian_year",
     "light_travel_days",
@@ -173,6 +174,20 @@ def barycentric_velocity(mjd_utc: ArrayLike, ra: ArrayLike, dec: ArrayLike, site
                 correction = star.radial_velocity_correction("barycentric", obstime=time)
             found[use] = correction.to_value("km/s")
     return found
+
+
+def geocentric_velocity(mjd_utc: float, ra: float, dec: float) -> float:
+    """Velocity of the centre of the Earth towards a star as seen from the barycentre, in km/s; NaN if not known.
+
+    What `barycentric_velocity` is without the turning of the Earth (0.46 km/s at the equator).
+    """
+    if not (np.isfinite(mjd_utc + ra) and abs(dec) <= 90.0):
+        return float("nan")
+    with offline_astropy() as (coordinates, time_class, unit):
+        star = coordinates.SkyCoord(ra * unit.deg, dec * unit.deg, frame="icrs").cartesian.xyz.value
+        time = time_class(mjd_utc, format="mjd", scale="utc")
+        earth = coordinates.get_body_barycentric_posvel("earth", time, ephemeris="builtin")[1]
+        return float(earth.xyz.to_value("km/s") @ star)
 
 
 def _corrections(

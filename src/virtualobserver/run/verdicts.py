@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 from sqlalchemy import text
 
-from virtualobserver.conventions import VERDICTS
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, VERDICTS, WITHDRAWN
+from virtualobserver.data.result import Event
 from virtualobserver.db.bulk import copy_rows, read_frame
-from virtualobserver.errors import DataError, InvalidFile
+from virtualobserver.errors import ConfigError, DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
+from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Classification
 from virtualobserver.models.base import table_of
 from virtualobserver.typing import RecordDict, Value
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLUMNS",
+    "carry_verdicts",
     "export_verdicts",
     "give_verdict",
     "give_verdict_once",
     "import_verdicts",
+    "is_same",
     "verdicts",
     "who",
 ]
@@ -58,6 +62,20 @@ _GIVEN: Final = """
         SELECT FROM source s JOIN project_source m ON m.source_id IN (s.id, s.parent_id)
         WHERE s.id = c.source_id AND m.project_id = :project))
     ORDER BY c.created, c.id"""
+# What was injected has no future, and verdicts on it none either.
+_EARLIER: Final = """
+    SELECT c."user", c.label, c.note, c.created, c.kind, c.start_mjd, c.end_mjd, c.ra, c.dec, c.detection_id, c.digest,
+      c.analysis, c.source_name AS source, d.parameters, d.snr, d.peak_mjd
+    FROM classification c LEFT JOIN detection d ON d.id = c.detection_id
+    WHERE c.analysis = ANY(:analyses)
+      AND NOT EXISTS (SELECT FROM configuration k WHERE k.digest = c.digest AND k.step LIKE 'simulate:%')
+    ORDER BY c.created, c.id"""
+_CURRENT: Final = """
+    SELECT id, source, analysis, kind, digest, start_mjd, end_mjd, peak_mjd, snr, ra, dec, parameters
+    FROM detections_all
+    WHERE project = :name AND current AND injection_id IS NULL AND source = ANY(:sources) ORDER BY id"""
+_SAME_PLACE: Final = 5.0
+"""Arcsec within which two positions of one event lie; as of moving objects."""
 _JUDGED: Final = """
     SELECT DISTINCT ON (id) id, source_id, source, analysis, kind, digest, start_mjd, end_mjd, ra, dec
     FROM detections_all WHERE project = :name AND id = ANY(:numbers)"""
@@ -118,6 +136,70 @@ def give_verdict_once(
             _add(session, project, [given])
             there = session.execute(last, values).one()
     return int(there.id)
+
+
+def carry_verdicts(project: Opened) -> int:
+    """Give the verdicts of earlier analyses to the events of the present one that are the same; return how many.
+
+    The last word of each person on an earlier detection of the source goes on with who, what and when, unless the
+    person has judged the present detection already. Whether two events are the same the analysis says
+    (`same_event`), or time, kind and place where the earlier one is gone.
+    """
+    with project.session() as session, session.begin():
+        earlier = [
+            dict(row) for row in session.execute(text(_EARLIER), {"analyses": _analyses(project)}).mappings()
+        ]
+        by_source: dict[tuple[str, str], list[RecordDict]] = {}
+        for one in earlier:
+            by_source.setdefault((one["analysis"], one["source"]), []).append(one)
+        values = {"name": project.name, "sources": sorted({source for _, source in by_source})}
+        given: list[_Given] = []
+        for row in session.execute(text(_CURRENT), values).mappings():
+            given += _carried(project, dict(row), by_source.get((row["analysis"], row["source"]), []))
+        _add(session, project, given)
+    return len(given)
+
+
+def _carried(project: Opened, row: RecordDict, said: Sequence[RecordDict]) -> list[_Given]:
+    """Return what goes on to one detection."""
+    judged = {one["user"] for one in said if one["detection_id"] == row["id"]}
+    last = {
+        one["user"]: one
+        for one in said
+        if one["digest"] != row["digest"] and one["user"] not in judged and is_same(project, row, one)
+    }
+    place = f"detection {row['id']}"
+    return [
+        _Given(place, row["id"], one["label"], one["user"], one["note"], one["created"], {})
+        for one in last.values()
+        if one["label"] != WITHDRAWN
+    ]
+
+
+def is_same(project: Opened, row: RecordDict, before: RecordDict) -> bool:
+    """Whether an earlier verdict is about this event: the analysis tells if both are there, else time and place do."""
+    if before["start_mjd"] is None or before["end_mjd"] is None:
+        return False
+    if before["parameters"] is not None:
+        try:
+            analysis = project.analysis(row["analysis"])
+        except ConfigError:
+            return False
+        return bool(analysis.same_event(_event(row), _event(before)))
+    if row["kind"] != before["kind"]:
+        return False
+    places = [one[name] for one in (row, before) for name in ("ra", "dec")]
+    apart = 0.0 if None in places else float(separation(*places)) * ARCSEC_PER_DEGREE
+    return (
+        row["start_mjd"] <= before["end_mjd"]
+        and before["start_mjd"] <= row["end_mjd"]
+        and apart <= _SAME_PLACE
+    )
+
+
+def _event(row: RecordDict) -> Event:
+    names = ("kind", "peak_mjd", "start_mjd", "end_mjd", "snr", "ra", "dec", "parameters")
+    return Event(**{name: row[name] for name in names})
 
 
 def export_verdicts(project: Opened, path: Path) -> int:

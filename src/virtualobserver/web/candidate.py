@@ -10,11 +10,10 @@ from urllib.parse import quote
 
 from sqlalchemy import text
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_NAMES, WITHDRAWN
-from virtualobserver.data.result import Event
+from virtualobserver.conventions import FLAG_NAMES, WITHDRAWN
 from virtualobserver.db.sky import cone_search
-from virtualobserver.errors import ConfigError, DataError
-from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.errors import DataError
+from virtualobserver.run.verdicts import is_same
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ NEAR: Final = 30.0
 _MJD_ZERO: Final = datetime(1858, 11, 17)  # noqa: DTZ001 - UTC, as all times here
 MOST: Final = 12
 """Neighbours shown, the nearest: a dense field has hundreds."""
-_SAME_PLACE: Final = 5.0
-"""Arcsec within which two positions of one event lie; as of moving objects."""
 
 _ROW: Final = """
     SELECT d.*, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props
@@ -173,7 +170,7 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
         row=row,
         said=[one for one in said if not hidden or one["user"] == viewer.user],
         mine=mine,
-        inherited=[] if hidden else _last_words([one for one in before if _same(project, row, one)]),
+        inherited=[] if hidden else _last_words([one for one in before if is_same(project, row, one)]),
         injected=None if hidden else row["injection_id"] is not None,
     )
 
@@ -219,32 +216,6 @@ def metadata(project: Opened, one: Candidate) -> list[RecordDict]:
 def _last_words(said: Sequence[RecordDict]) -> list[RecordDict]:
     last = {one["user"]: one for one in said}
     return [one for one in last.values() if one["label"] != WITHDRAWN]
-
-
-def _same(project: Opened, row: RecordDict, before: RecordDict) -> bool:
-    """Whether an earlier verdict is about this event: the analysis tells if both are there, else time and place do."""
-    if before["start_mjd"] is None or before["end_mjd"] is None:
-        return False
-    if before["parameters"] is not None:
-        try:
-            analysis = project.analysis(row["analysis"])
-        except ConfigError:
-            return False
-        return bool(analysis.same_event(_event(row), _event(before)))
-    if row["kind"] != before["kind"]:
-        return False
-    places = [one[name] for one in (row, before) for name in ("ra", "dec")]
-    apart = 0.0 if None in places else float(separation(*places)) * ARCSEC_PER_DEGREE
-    return (
-        row["start_mjd"] <= before["end_mjd"]
-        and before["start_mjd"] <= row["end_mjd"]
-        and apart <= _SAME_PLACE
-    )
-
-
-def _event(row: RecordDict) -> Event:
-    names = ("kind", "peak_mjd", "start_mjd", "end_mjd", "snr", "ra", "dec", "parameters")
-    return Event(**{name: row[name] for name in names})
 
 
 def _utc(mjd: float) -> str:

@@ -55,3 +55,25 @@ def test_a_position_off_the_sky_gives_way_to_that_of_the_target(place):
     facts = read_facts(header(**place, **told), "a.fits")
     assert (facts.ra, facts.dec) == pytest.approx((86.82121, -51.0665), abs=1e-4)
     assert "outside of the sky" in facts.problems[0][1]
+
+
+def test_headers_of_other_telescopes_have_the_same_facts_by_other_names():
+    known = header(
+        **{"ESO DRS CCF RVC": None, "ESO DRS BERV": None, "ESO DPR TYPE": None, "ESO INS MODE": None}
+    )
+    north = known | {
+        "INSTRUME": "HARPN", "TNG QC BERV": 7.5, "TNG QC CCF RV": 12.25, "TNG TEL TARG ALPHA": "05:44:00.0",
+        "TNG TEL TARG DELTA": "-51:00:00", "TNG DPR TYPE": "STAR,WAVE,A5", "AIRMASS": 1.4,
+    }  # fmt: skip
+    facts = read_facts({k: v for k, v in north.items() if k not in {"RA", "DEC"}}, "x")
+    assert (facts.berv, facts.rv, facts.airmass) == (7.5, 12.25, 1.4)
+    assert (facts.ra, facts.dec) == pytest.approx((86.0, -51.0))
+    assert facts.site.lat == pytest.approx(28.75, abs=0.1)
+    assert any("lamp in the other fibre" in reason for _, reason in facts.problems)
+    south = known | {
+        "INSTRUME": "ESPRESSO", "ESO QC BERV": -3.0, "ESO TEL3 GEOLON": -70.4, "ESO TEL3 GEOLAT": -24.63,
+        "ESO TEL3 AIRM START": 1.2,
+    }  # fmt: skip
+    facts = read_facts(south, "x")
+    assert (facts.berv, facts.airmass, facts.site.lon) == (-3.0, 1.2, -70.4)
+    assert read_facts({**known, "INSTRUME": "ESPRESSO"}, "x").site.lat == pytest.approx(-24.63, abs=0.01)

@@ -11,6 +11,7 @@ from virtualobserver.data.product import Raw
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.echelle import blaze, merge_orders, order_numbers
+from virtualobserver.maths.spectra.lines import air_to_vacuum
 from virtualobserver.observatories.harps import VirtualHARPS
 from virtualobserver.observatories.harps.orders import merged_spectrum
 from virtualobserver.observatories.harps.reader import read_exposure
@@ -135,3 +136,67 @@ def test_orders_serve_where_the_merged_spectrum_is_missing(tmp_path):
         "HARPS.1_e2ds_A",
         "HARPS.2_s1d_A",
     ]
+
+
+SLICES = np.repeat(np.arange(4, 9), 2)  # two slices of each order, as ESPRESSO has them
+
+
+def s2d(*, drop=(), medium="AIR", **more):
+    """Return orders free of the blaze, with a spoilt pixel in one slice, as the shared pipeline writes them."""
+    rng = np.random.default_rng(3)
+    wave = np.polynomial.polynomial.polyval(PIXELS, coefficients()[SLICES].T) * (1 + BERV / LIGHT)
+    width = np.gradient(wave, axis=1)
+    shares = np.array([blaze(row, m, CONSTANT) for m, row in zip(NUMBERS[SLICES], wave, strict=True)])
+    error = 1e5 * width * 0.01 / np.sqrt(np.maximum(shares, 1e-3))
+    flux = 1e5 * truth(wave) * width + error * rng.normal(size=wave.shape)
+    quality = np.zeros(wave.shape, dtype=np.int16)
+    flux[3, 2000:2010], quality[3, 2000:2010] = 1e9, 64
+    axis = air_to_vacuum(wave) if medium == "VAC" else wave
+    parts = {"SCIDATA": flux, "ERRDATA": error, "QUALDATA": quality, f"WAVEDATA_{medium}_BARY": axis,
+             f"DLLDATA_{medium}_BARY": width}  # fmt: skip
+    cards = header(0, **{"SPECSYS": None, "ESO DRS BERV": None, "ESO QC BERV": BERV, **more})
+    units = [
+        fits.PrimaryHDU(header=fits.Header({f"HIERARCH {k}" if " " in k else k: v for k, v in cards.items()}))
+    ]
+    units += [fits.ImageHDU(values, name=name) for name, values in parts.items() if name not in drop]
+    stream = io.BytesIO()
+    fits.HDUList(units).writeto(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("medium", ["AIR", "VAC"])
+def test_orders_without_blaze_are_joined_in_the_frame_of_the_barycentre(medium):
+    exposure = read_exposure(s2d(medium=medium), "r.HARPS.1_S2D_A", [(3920.0, 3985.0)])
+    near = (exposure.wave > 3925) & (exposure.wave < 3980)
+    assert near.sum() > 5000
+    away = exposure.flux[near] / 1e5 - truth(exposure.wave[near])
+    assert abs(np.mean(away)) < 0.001  # weights that follow the noise would make it negative
+    assert np.std(away) < 0.012
+    assert exposure.frame == "barycent"
+    assert exposure.medium == ("vacuum" if medium == "VAC" else "air")
+    assert not exposure.quality & flags.QUALITY_ASSUMED
+
+
+def test_orders_without_blaze_are_reduced_like_the_others():
+    for data, rest in zip((p.data for p in reduced({"x": s2d()})), (3933.661, 3968.467), strict=True):
+        v = LIGHT * (data.wave / rest - 1)
+        good = (data.mask[0] == 0) & (np.abs(v - 20) < 15)
+        depth = 1 - data.flux[0][good] / data.flux[0][good].max()
+        assert (v[good] * depth).sum() / depth.sum() == pytest.approx(20.0, abs=0.3)
+        assert data.epochs["berv"][0] == BERV
+        assert not data.epochs["quality"][0] & flags.QUALITY_BAD
+
+
+def test_orders_without_errors_or_widths_serve_and_without_wavelengths_do_not():
+    exposure = read_exposure(s2d(drop=("ERRDATA", "QUALDATA", "DLLDATA_AIR_BARY")), "x", [(3920.0, 3985.0)])
+    near = (exposure.wave > 3930) & (exposure.wave < 3937)
+    assert np.median(exposure.flux[near] / 1e5 / truth(exposure.wave[near])) == pytest.approx(1, abs=0.01)
+    with pytest.raises(InvalidFile, match="one axis"):
+        read_exposure(s2d(drop=("WAVEDATA_AIR_BARY",)), "x")
+    with pytest.raises(InvalidFile, match="no order has a pixel"):
+        read_exposure(s2d(), "x", [(6500.0, 6600.0)])
+
+
+def test_orders_of_the_other_fibre_are_left_out_by_what_the_header_says():
+    exposure = read_exposure(s2d(**{"ESO PRO CATG": "S2D_B"}), "x", [(3920.0, 3985.0)])
+    assert exposure.quality & flags.QUALITY_NOT_TARGET

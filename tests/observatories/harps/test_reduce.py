@@ -375,3 +375,69 @@ def test_spectra_of_harps_n_are_an_instrument_of_their_own():
     assert {
         bool(era >= 20) for era, name in zip(rows["era"], rows["archive_id"], strict=True) if "HARPN" in name
     } == {True}
+
+
+# --- exposures that do not belong ---------------------------------------------------------------------------
+
+
+def bits_of(contents, **options):
+    k, h = (one.data for one in reduced(contents, **options))
+    names = k.epochs["archive_id"].tolist()
+    both = [dict(zip(names, data.epochs["quality"].tolist(), strict=True)) for data in (k, h)]
+    assert (k.mask[[names.index(n) for n in names if both[0][n] & flags.QUALITY_BAD]] != 0).all()
+    return both, dict(zip(names, k.epochs["reason"].tolist(), strict=True))
+
+
+def cool(n):
+    """Return a star with many lines."""
+    rng = np.random.default_rng(99)
+    flux = spectrum(n)
+    for centre, depth in zip(rng.uniform(3910, 3990, 300), rng.uniform(0.1, 0.7, 300), strict=True):
+        flux *= 1 - depth * np.exp(-0.5 * ((WAVE - centre) / 0.06) ** 2)
+    return flux
+
+
+def test_an_exposure_of_another_star_is_named_by_position_name_or_spectrum():
+    contents = {f"ADP.{n}": adp(n, OBJECT="HD39060") for n in range(6)}
+    contents["far"] = adp(10, DEC=-51.0665 + 90 / 3600)
+    contents["named"] = adp(11, OBJECT="HD 172555")
+    contents["nickname"] = adp(12, OBJECT="bet Pic")
+    contents["unlike"] = adp(13, cool(13))
+    both, reasons = bits_of(contents)
+    for bits in both:
+        foreign = {name for name, value in bits.items() if value & flags.QUALITY_FOREIGN}
+        assert foreign == {"far", "named", "unlike"}
+    assert "90 arcsec from the star" in reasons["far"]
+    assert "OBJECT is HD 172555, the star is HD 39060" in reasons["named"]
+    assert "not that of the star" in reasons["unlike"]
+
+
+@pytest.mark.parametrize("times", [2, 0])
+def test_an_exposure_shifted_by_the_earth_twice_or_not_at_all_is_named(times):
+    contents = {f"ADP.{n}": adp(n, **{"ESO DRS BERV": 20.0 - n}) for n in range(8)}
+    moved = WAVE * (1 + (times - 1) * 17.0 / 299792.458)
+    contents["ADP.3"] = adp(3, np.interp(WAVE, moved, spectrum(3)), **{"ESO DRS BERV": 17.0})
+    both, reasons = bits_of(contents)
+    for bits in both:
+        assert {name for name, value in bits.items() if value & flags.QUALITY_SHIFTED} == {"ADP.3"}
+    assert "the correction for the Earth is +17.0" in reasons["ADP.3"]
+
+
+def test_a_star_that_moves_by_itself_keeps_all_its_exposures():
+    contents = {}
+    for n in range(10):
+        v = 20.0 * np.sin(n)
+        contents[f"ADP.{n}"] = adp(
+            n, np.interp(WAVE, WAVE * (1 + v / 299792.458), spectrum(n)), **{"ESO DRS BERV": 20.0 * np.sin(3)}
+        )
+    both, _ = bits_of(contents)
+    assert not any(value & flags.QUALITY_BAD for bits in both for value in bits.values())
+
+
+def test_a_saturated_exposure_is_named_and_left_out():
+    contents = {f"ADP.{n}": adp(n) for n in range(6)}
+    contents["ADP.2"] = adp(2, np.minimum(spectrum(2), 995.0))
+    both, reasons = bits_of(contents)
+    for bits in both:
+        assert {name for name, value in bits.items() if value & flags.QUALITY_SATURATED} == {"ADP.2"}
+    assert "highest value" in reasons["ADP.2"]

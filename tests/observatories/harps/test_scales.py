@@ -95,10 +95,9 @@ def test_axes_of_images_give_the_line_where_it_is(axis):
 @pytest.mark.parametrize(
     "cards",
     [
-        {"CTYPE1": "VELO-LSR"}, {"CTYPE1": "FREQ"}, {"CTYPE1": "VRAD"}, {"CTYPE1": "WAVE-GRI"}, {"CTYPE1": "AWAV-TAB"},
-        {"CTYPE1": "MULTISPE"}, {"CTYPE1": "ENER"}, {"DC-FLAG": -1}, {"DC-FLAG": 2}, {"DC-FLAG": "x"},
-        {"SPECSYS": "GALACTOC"}, {"SPECSYS": "CMBDIPOL"}, {"SPECSYS": "LSRD"}, {"SPECSYS": "LOCALGRP"},
-        {"SPECSYS": "GEOCENTR"}, {"SPECSYS": "SOURCE"}, {"SPECSYS": "NONSENSE"},
+        {"CTYPE1": "VELO-LSR"}, {"CTYPE1": "FREQ-HEL"}, {"CTYPE1": "WAVE-GRI"}, {"CTYPE1": "AWAV-TAB"},
+        {"CTYPE1": "WAVE-F2W"}, {"CTYPE1": "MULTISPE"}, {"CTYPE1": "FELO"}, {"CTYPE1": "SOMETHING"},
+        {"DC-FLAG": -1}, {"DC-FLAG": 2}, {"DC-FLAG": "x"}, {"SPECSYS": "SOURCE"}, {"SPECSYS": "NONSENSE"},
     ],
 )  # fmt: skip
 def test_scales_and_frames_that_are_not_read_are_refused_by_name(cards):
@@ -110,12 +109,83 @@ def test_scales_and_frames_that_are_not_read_are_refused_by_name(cards):
     assert rows["quality"][list(rows["archive_id"]).index("x")] & flags.QUALITY_UNREADABLE
 
 
-def test_a_name_of_an_axis_that_is_not_known_is_flagged():
-    exposure = read_exposure(image(spectrum(), **linear(WAVE), CTYPE1="SOMETHING"), "x")
-    assert exposure.quality & flags.QUALITY_ASSUMED
-    assert "SOMETHING" in "; ".join(exposure.reasons)
-    exposure = read_exposure(image(spectrum(), **linear(WAVE), CTYPE1="Angstrom"), "x")
-    assert not exposure.quality & flags.QUALITY_ASSUMED
+def test_names_of_axes_that_say_no_medium_stand_for_air():
+    for name in ("Angstrom", "Wavelength (A)", "LAMBDA", "PIXEL"):
+        exposure = read_exposure(image(spectrum(), **linear(WAVE), CTYPE1=name), "x")
+        assert not exposure.quality & flags.QUALITY_ASSUMED
+        assert exposure.medium == "air"
+    exposure = read_exposure(image(spectrum(), **linear(WAVE), CTYPE1="LINEAR", AIRORVAC="vac"), "x")
+    assert exposure.medium == "vacuum"
+    assert read_exposure(image(spectrum(), **linear(WAVE), VACUUM=1), "x").medium == "vacuum"
+
+
+LIGHT = 1000 * C_KM_S
+REST = float(air_to_vacuum(np.array([K]))[0]) * 1e-10
+PHYSICAL = {
+    "FREQ": (lambda metres: LIGHT / metres, {}),
+    "ENER": (lambda metres: 6.62607015e-34 * LIGHT / metres, {}),
+    "WAVN": (lambda metres: 1 / metres, {}),
+    "VRAD": (lambda metres: LIGHT * (1 - REST / metres), {"RESTFRQ": LIGHT / REST}),
+    "VOPT": (lambda metres: LIGHT * (metres / REST - 1), {"RESTWAV": REST}),
+    "ZOPT": (lambda metres: metres / REST - 1, {"RESTWAV": REST}),
+    "BETA": (lambda metres: ((metres / REST) ** 2 - 1) / ((metres / REST) ** 2 + 1), {"RESTWAV": REST}),
+    "VELO": (
+        lambda metres: LIGHT * ((metres / REST) ** 2 - 1) / ((metres / REST) ** 2 + 1),
+        {"RESTWAV": REST},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PHYSICAL)
+def test_axes_that_are_no_wavelengths_give_the_line_where_it_is(kind):
+    value, cards = PHYSICAL[kind]
+    ends = value(1e-10 * air_to_vacuum(WAVE[[0, -1]]))
+    axis = np.linspace(*ends, WAVE.size)
+    # where the file's own steps are in air: looked up, the other way round
+    fine = value(1e-10 * air_to_vacuum(WAVE))
+    order = np.argsort(fine)
+    in_air = np.interp(axis, fine[order], WAVE[order])
+    content = image(spectrum(wave=in_air), **{**linear(axis), "CTYPE1": kind, **cards})
+    exposure = read_exposure(content, "x")
+    assert exposure.medium == "vacuum"
+    assert line_of(exposure) == pytest.approx(LINE, abs=0.5)
+    if cards:
+        with pytest.raises(InvalidFile, match="RESTWAV"):
+            read_exposure(image(spectrum(), **linear(axis), CTYPE1=kind), "x")
+
+
+MOTIONS = {"LSRD": (9.0, 12.0, 7.0), "GALACTOC": (9.0, 232.0, 7.0), "LOCALGRP": (0.0, 300.0, 0.0)}
+CMB = math.radians(263.85), math.radians(48.25)
+MOTIONS["CMBDIPOL"] = (
+    368 * math.cos(CMB[1]) * math.cos(CMB[0]), 368 * math.cos(CMB[1]) * math.sin(CMB[0]), 368 * math.sin(CMB[1]),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", MOTIONS)
+def test_moving_frames_of_the_standard_by_the_galactic_motion_of_the_sun(frame):
+    from astropy.coordinates import SkyCoord
+
+    towards = SkyCoord(86.8212, -51.0665, unit="deg").galactic.cartesian.xyz.value @ np.array(MOTIONS[frame])
+    content = adp_bytes(WAVE * (1 + towards / C_KM_S), spectrum(), header(SPECSYS=frame))
+    exposure = read_exposure(content, "x")
+    assert line_of(exposure) == pytest.approx(LINE, abs=0.5)
+    told = next(reason for reason in exposure.reasons if f"frame {frame}" in reason)
+    assert float(told.split("by ")[1].split(" ")[0]) == pytest.approx(-towards, abs=0.02)
+
+
+def test_the_centre_of_the_earth_moves_but_does_not_turn():
+    from astropy.coordinates import SkyCoord, get_body_barycentric_posvel
+    from astropy.time import Time
+
+    earth = get_body_barycentric_posvel("earth", Time(56000.101, format="mjd"), ephemeris="builtin")[1]
+    v = float(earth.xyz.to_value("km/s") @ SkyCoord(86.8212, -51.0665, unit="deg").cartesian.xyz.value)
+    content = adp_bytes(WAVE * (1 - v / C_KM_S), spectrum(), header(SPECSYS="GEOCENTR"))
+    exposure = read_exposure(content, "x")
+    assert line_of(exposure) == pytest.approx(LINE, abs=0.5)
+    told = next(reason for reason in exposure.reasons if "GEOCENTR" in reason)
+    assert float(told.split("by ")[1].split(" ")[0]) == pytest.approx(v, abs=0.01)
+    with pytest.raises(InvalidFile, match="GEOCENTR, and position or time"):
+        read_exposure(adp_bytes(WAVE, spectrum(), header(SPECSYS="GEOCENTR", RA=None, DEC=None)), "x")
 
 
 def test_frames_are_brought_to_the_barycentre():
@@ -212,7 +282,10 @@ def test_only_the_merged_spectrum_of_the_stars_fibre_counts(tmp_path):
         (tmp_path / f"{stem}_{end}.fits").write_bytes(adp(0))
     (tmp_path / "HARPS.2005-01-01T00_00_00.000_S1D_SKYSUB_A.fits").write_bytes(adp(1))
     (tmp_path / "HARPS.2005-01-01T00_00_00.000_S1D_B.fits").write_bytes(adp(1))
+    for end in ("S2D_A", "S2D_BLAZE_A", "S2D_SKYSUB_A", "CCF_A", "e2ds_A"):
+        (tmp_path / f"r.HARPS.2006-01-01T00_00_00.000_{end}.fits").write_bytes(adp(2))
     found = [raw.archive_id for _, raw in FolderArchive([tmp_path]).fetch(STAR, _settings())]
+    assert found.pop() == "r.HARPS.2006-01-01T00_00_00.000_S2D_A"
     assert found == ["HARPS.2005-01-01T00_00_00.000_S1D_SKYSUB_A", f"{stem}_S1D_A"]
 
 

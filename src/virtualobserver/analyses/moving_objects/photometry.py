@@ -15,8 +15,10 @@ from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.find import Harvest
 from virtualobserver.maths.shiftstack.forced import Light, forced_sums, light_of
 
-__all__ = ["measure", "measured", "star_parts"]
+__all__ = ["clearness", "measure", "measured", "star_parts"]
 
+_CLEAR: Final = 0.9
+"""Quantile of the zero points that stands for a clear sky: above it are errors of single images."""
 _HALF: Final = 0.4549
 """Median of the square of a number that is normally distributed."""
 
@@ -47,7 +49,20 @@ def measure(night: Night, mover: Mover) -> Light:
     return light_of(
         sums, (x, y), sigma=sigma, part=part, photons=_photons(night),
         template=night.stack.template is not None, part_error=float(np.nan_to_num(part_error)),
+        clear=clearness(night),
     )  # fmt: skip
+
+
+def clearness(night: Night) -> NDArray[np.float64]:
+    """Return what part of a light each image shows, by the zero points: 1 in the clearest ones of the night.
+
+    An image without a zero point is taken to be as its neighbours in time are, and all as clear where most have none.
+    """
+    known = np.isfinite(night.zero_point)
+    if 2 * known.sum() <= known.size:
+        return np.ones(known.size)
+    zero_point = np.interp(night.mjd, night.mjd[known], night.zero_point[known])
+    return np.asarray(10.0 ** (0.4 * (zero_point - np.quantile(zero_point, _CLEAR))))
 
 
 def star_parts(night: Night) -> tuple[NDArray[np.float64], float]:

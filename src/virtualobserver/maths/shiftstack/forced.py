@@ -144,6 +144,7 @@ def light_of(
     photons: FloatArray,
     template: bool,
     part_error: float = 0.0,
+    clear: FloatArray | None = None,
 ) -> Light:
     """Return the light of a mover from the sums along its path.
 
@@ -161,27 +162,31 @@ def light_of(
         Whether the median of the frames was taken away, and with it a part of the mover.
     part_error
         Relative error of `part` that all frames share; it enters the error of the mean.
+    clear
+        What each frame would show of a steady light, 1 in a clear sky: the mean is that in a clear frame, and clouded
+        ones count less. By default all are alike.
     """
+    air = np.ones_like(found.phi) if clear is None else clear
     psi, phi = found.psi, found.phi
     here = phi > 0
     mean, kept, left = 0.0, here, np.ones_like(phi)
     for _ in range(_ROUNDS):
         if template:
             # a path crosses wings along one axis only, of whose light the profile has the root of its part
-            left = np.maximum(1.0 - _lost(found, place, sigma, mean * part) / np.sqrt(part), _LEAST)
+            left = np.maximum(1.0 - _lost(found, place, sigma, mean * air * part) / np.sqrt(part), _LEAST)
         flux = np.divide(psi, phi * left * part, out=np.full_like(psi, np.nan), where=here)
-        kept = _agree(flux, phi, left * part)
-        weight = float((phi * left * part)[kept].sum())
-        mean = float(psi[kept].sum()) / weight if weight > 0 else 0.0
-    noise = phi + photons * max(mean, 0.0) * part * found.cube
+        kept = _agree(flux / air, phi, left * part * air)
+        weight = float((phi * left * part * air**2)[kept].sum())
+        mean = float((psi * air)[kept].sum()) / weight if weight > 0 else 0.0
+    noise = phi + photons * max(mean, 0.0) * air * part * found.cube
     error = np.divide(np.sqrt(noise), phi * left * part, out=np.full_like(psi, np.nan), where=here)
     # what the template took of the mover it took of the noise along the path as well
-    quiet = float((phi * left)[kept].sum())
-    spread = float((noise - phi * (1.0 - left))[kept].sum())
+    quiet = float((phi * left * air**2)[kept].sum())
+    spread = float((air**2 * (noise - phi * (1.0 - left)))[kept].sum())
     return Light(
         psi=psi, phi=phi, flux=flux, flux_error=error, kept=kept, mean=mean,
         mean_error=float(np.hypot(np.sqrt(spread) / weight, mean * part_error)) if weight > 0 else float("inf"),
-        likelihood=float(psi[kept].sum() / np.sqrt(quiet)) if quiet > 0 else -1.0,
+        likelihood=float((psi * air)[kept].sum() / np.sqrt(quiet)) if quiet > 0 else -1.0,
     )  # fmt: skip
 
 

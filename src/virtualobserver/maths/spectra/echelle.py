@@ -6,16 +6,20 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from virtualobserver.errors import DataError
 
-__all__ = ["blaze", "merge_orders", "order_numbers"]
+__all__ = ["blaze", "join_orders", "merge_orders", "order_numbers"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _LEAST_BLAZE: Final = 0.05
 """An order is not used where less light than this of its middle falls on it."""
+
+_SMOOTH: Final = 101
+"""Pixels over which errors of an order are made smooth: the blaze varies over ten times as many."""
 
 
 def order_numbers(centres: FloatArray) -> NDArray[np.int64]:
@@ -85,3 +89,42 @@ def merge_orders(wave: FloatArray, flux: FloatArray, grid: FloatArray) -> tuple[
         share[use] += own[use]
     missing = share == 0
     return np.where(missing, 0.0, light / np.where(missing, 1.0, share)), missing
+
+
+def join_orders(
+    wave: FloatArray, flux: FloatArray, error: FloatArray, usable: BoolArray, grid: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return one spectrum of orders that are free of the blaze already, and where there is none.
+
+    Each order is interpolated linearly; where several reach a wavelength their mean is taken, weighted by inverse
+    variance, of which a running median stands for that of a pixel: weights that follow the noise of a pixel bias
+    the mean low.
+
+    Parameters
+    ----------
+    wave, flux, error : ndarray, shape (orders, pixels)
+        Wavelengths in increasing order along an order; flux per unit of wavelength and its error.
+    usable : ndarray of bool, shape (orders, pixels)
+        A pixel that is not leaves a gap that reaches to its neighbours.
+    grid : ndarray, shape (m,)
+        Wavelengths of the result.
+
+    Returns
+    -------
+    flux : ndarray, shape (m,)
+        0 where there is none.
+    missing : ndarray of bool, shape (m,)
+    """
+    light, weight = np.zeros(grid.size), np.zeros(grid.size)
+    for number, known in enumerate(np.isfinite(wave)):
+        w = wave[number, known]
+        if w.size < 2 or w[-1] < grid[0] or w[0] > grid[-1]:
+            continue
+        good, e = usable[number, known], error[number, known]
+        there = np.interp(grid, w, good.astype(np.float64), left=0.0, right=0.0) > 0.999
+        smooth = median_filter(np.where(good, e, np.nanmax(e[good], initial=1.0)), _SMOOTH, mode="nearest")
+        own = np.where(there, 1.0 / np.interp(grid, w, smooth) ** 2, 0.0)
+        light += own * np.interp(grid, w, np.where(good, flux[number, known], 0.0))
+        weight += own
+    missing = weight == 0
+    return np.where(missing, 0.0, light / np.where(missing, 1.0, weight)), missing

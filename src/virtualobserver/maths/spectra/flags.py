@@ -16,11 +16,14 @@ __all__ = [
     "QUALITY_DEAD",
     "QUALITY_DUPLICATE",
     "QUALITY_FIBRE_B",
+    "QUALITY_FOREIGN",
     "QUALITY_KEYWORD",
     "QUALITY_NAMES",
     "QUALITY_NOT_FINITE",
     "QUALITY_NOT_TARGET",
     "QUALITY_RESAMPLED",
+    "QUALITY_SATURATED",
+    "QUALITY_SHIFTED",
     "QUALITY_SPIKES",
     "QUALITY_UNREADABLE",
 ]
@@ -40,6 +43,9 @@ QUALITY_COSMICS: Final = 2048
 QUALITY_UNREADABLE: Final = 4096
 QUALITY_ASSUMED: Final = 8192
 QUALITY_NOT_TARGET: Final = 16384
+QUALITY_FOREIGN: Final = 32768
+QUALITY_SATURATED: Final = 65536
+QUALITY_SHIFTED: Final = 131072
 
 QUALITY_NAMES: Final = MappingProxyType(
     {
@@ -58,11 +64,21 @@ QUALITY_NAMES: Final = MappingProxyType(
         QUALITY_UNREADABLE: "file cannot be read",
         QUALITY_ASSUMED: "a fact that the file does not state was assumed",
         QUALITY_NOT_TARGET: "lamp, sky or moving object",
+        QUALITY_FOREIGN: "of another star, by position, name or spectrum",
+        QUALITY_SATURATED: "saturated",
+        QUALITY_SHIFTED: "shifted by the motion of the Earth twice, or not at all",
     }
 )
 """What each bit of an exposure's quality says."""
 
 QUALITY_BAD: Final = (
-    QUALITY_DEAD | QUALITY_CHECKSUM | QUALITY_DUPLICATE | QUALITY_UNREADABLE | QUALITY_NOT_TARGET
+    QUALITY_DEAD
+    | QUALITY_CHECKSUM
+    | QUALITY_DUPLICATE
+    | QUALITY_UNREADABLE
+    | QUALITY_NOT_TARGET
+    | QUALITY_FOREIGN
+    | QUALITY_SATURATED
+    | QUALITY_SHIFTED
 )
 """Exposures with any of these bits are masked as a whole; the other bits only tell."""

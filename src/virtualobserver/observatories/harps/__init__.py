@@ -28,6 +28,7 @@ from virtualobserver.observatories.harps.rows import Star, star_velocity, start_
 from virtualobserver.observatories.harps.settings import HARPSSettings
 from virtualobserver.observatories.harps.simulate import simulate
 from virtualobserver.observatories.harps.star import Patience, identify_star, with_star
+from virtualobserver.observatories.harps.strangers import mark_foreign
 from virtualobserver.observatory import (
     Aux,
     Client,
@@ -47,7 +48,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"
     site: ClassVar[Site | None] = LA_SILLA
@@ -157,6 +158,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
             return []
         years = [exposure.facts.year for exposure in found if exposure.facts.mjd == exposure.facts.mjd]
         known, gaia = identify_star(raws, aux.target, years)
+        mark_foreign(found, aux.target, known.get("aliases") or ())
         v_star, source = star_velocity(found, aux.target, settings, gaia, known)
         facts: RecordDict = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
         facts |= {name: value for name, value in (("gaia", gaia), ("simbad", known)) if value}

@@ -40,6 +40,8 @@ _DRS: Final = re.compile(
     r"_(s1d|s2d|e2ds|ccf|bis|wave|blaze|flat|lamp|tim|drift|tell)(_[a-z0-9]+)*_([ab])$", re.IGNORECASE
 )
 """How names of DRS products end, old and new: what it is, a mask or a variant, the fibre."""
+_RANKS: Final = {("s1d", False): 0, ("s1d", True): 1, ("s2d", False): 2, ("s2d", True): 3, ("e2ds", False): 4}
+"""Which products of an exposure are better than others, by kind and by whether they are a variant of it."""
 _SLACK: Final = 0.5  # arcsec/yr that a star may move if nothing is known of it
 
 
@@ -210,24 +212,23 @@ class FolderArchive:
 def _spectra(names: Sequence[str]) -> list[str]:
     """Return the files of a folder that may be spectra: of the DRS the merged ones of the star's fibre.
 
-    An ``e2ds``, or a variant such as ``S1D_SKYSUB_A``, serves where its ``s1d`` is missing.
+    A variant such as ``S1D_SKYSUB_A``, then an ``S2D_A``, last an ``e2ds`` serves where its ``s1d`` is missing.
     """
     found = sorted(name for name in names if name.lower().endswith(SUFFIXES))
-    merged = {stem_of(name).lower() for name in found}
+    best: dict[str, tuple[int, str]] = {}
     kept = []
-    variants: set[str] = set()
     for name in found:
         part = _DRS.search(stem_of(name))
-        if part is None or part[0].lower() == "_s1d_a":
+        if part is None:
             kept.append(name)
             continue
+        kind, variant, fibre = part[1].lower(), (part[2] or "").lower(), part[3].lower()
+        rank = _RANKS.get((kind, bool(variant)))
+        if rank is None or fibre != "a" or "blaze" in variant:
+            continue
         exposure = stem_of(name)[: part.start()].lower()
-        is_variant = part[1].lower() == "s1d" and part[3].lower() == "a"
-        serves = is_variant or part[0].lower() == "_e2ds_a"
-        if serves and f"{exposure}_s1d_a" not in merged and exposure not in variants:
-            variants.add(exposure)
-            kept.append(name)
-    return kept
+        best[exposure] = min(best.get(exposure, (rank, name)), (rank, name))
+    return sorted([*kept, *(name for _, name in best.values())])
 
 
 def _entry(path: Path, index: HeaderIndex) -> Entry:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Final
 
 import numpy as np
@@ -29,19 +30,42 @@ __all__ = ["LA_SILLA", "Facts", "header_of_file", "parse_sexagesimal_number", "r
 LA_SILLA: Final = Site(lon=-70.7345, lat=-29.2584, height=2400.0)
 """The 3.6 m telescope, as its headers give it."""
 
+_SITES: Final = MappingProxyType(
+    {
+        "HARPN": Site(lon=-17.8892, lat=28.754, height=2387.2),
+        "HARPS-N": Site(lon=-17.8892, lat=28.754, height=2387.2),
+        **dict.fromkeys(
+            ("ESPRESSO", "UVES", "XSHOOTER", "CRIRES"), Site(lon=-70.4045, lat=-24.6272, height=2648.0)
+        ),
+    }
+)
+"""Where other spectrographs stand, for files that do not say it: the TNG on La Palma, the VLT on Paranal."""
 _UNSET: Final = -90000.0
 """HARPS writes -99999 for what it does not know."""
-_WANTED: Final = frozenset(
-    [
-        "OBJECT", "RA", "DEC", "MJD-OBS", "MJD-END", "DATE-OBS", "DATE", "EXPTIME", "TEXPTIME", "SNR", "SPECSYS",
-        "INSTRUME", "TELESCOP", "WAVELMIN", "WAVELMAX", "SPEC_RES", "PROG_ID", "PRODCATG", "TMID",
-        "ESO DRS BERV", "ESO QC BERV", "ESO DRS BJD", "ESO DRS VERSION", "ESO DRS CCF RVC", "ESO DRS CCF RV",
-        "ESO QC CCF RV", "ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6", "ESO DPR TYPE", "ESO INS MODE",
-        "ESO OBS TARG NAME", "ESO TEL TARG ALPHA", "ESO TEL TARG DELTA", "ESO TEL TARG RADVEL",
-        "ESO TEL TARG PMA", "ESO TEL TARG PMD", "ESO TEL TARG PARALLAX", "ESO TEL TARG EPOCH",
-        "ESO TEL AIRM START", "ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV", "P3STORE",
-    ]
+_KEYS: Final = (
+    "OBJECT", "RA", "DEC", "MJD-OBS", "MJD-END", "DATE-OBS", "DATE", "EXPTIME", "TEXPTIME", "SNR", "SPECSYS",
+    "INSTRUME", "TELESCOP", "WAVELMIN", "WAVELMAX", "SPEC_RES", "PROG_ID", "PRODCATG", "TMID",
+    "ESO DRS BERV", "ESO QC BERV", "ESO DRS BJD", "ESO DRS VERSION", "ESO DRS CCF RVC", "ESO DRS CCF RV",
+    "ESO QC CCF RV", "ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6", "ESO DPR TYPE", "ESO INS MODE",
+    "ESO OBS TARG NAME", "ESO TEL TARG ALPHA", "ESO TEL TARG DELTA", "ESO TEL TARG RADVEL",
+    "ESO TEL TARG PMA", "ESO TEL TARG PMD", "ESO TEL TARG PARALLAX", "ESO TEL TARG EPOCH",
+    "ESO TEL AIRM START", "ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV", "P3STORE", "ESO PRO CATG",
+    "AIRMASS", "RA-DEG", "DEC-DEG",
 )  # fmt: skip
+_TELESCOPES: Final = 4
+"""Of the VLT, which ESPRESSO's headers number: ``ESO TEL1`` …"""
+
+
+def _spellings(key: str) -> Iterator[str]:
+    """Yield a keyword as ESO writes it, as the TNG (HARPS-N) does, and with the number of a telescope."""
+    yield key
+    if key.startswith("ESO "):
+        yield f"TNG {key[4:]}"
+    if key.startswith("ESO TEL "):
+        yield from (f"ESO TEL{n} {key[8:]}" for n in range(1, _TELESCOPES + 1))
+
+
+_WANTED: Final = frozenset(spelling for key in _KEYS for spelling in _spellings(key))
 
 
 @dataclass
@@ -128,6 +152,15 @@ class _Asker:
             self.problems.append((flags.QUALITY_KEYWORD, f"keyword {key} is {value!r}, which is no angle"))
         return angle
 
+    def target_angle(self, which: str, *, hours: bool) -> float:
+        """Return a position of the target list in degrees: HHMMSS.sss or ±DDMMSS.sss as one number, or as text."""
+        key = f"ESO TEL TARG {which}"
+        if isinstance(value := self._header.get(key), str) and ":" in value:
+            return text_angle(value, hours=hours)
+        # southern ones are written as large negative numbers; the one for "unset" has 99 minutes
+        number = parse_sexagesimal_number(self.number(key, above=-math.inf))
+        return 15.0 * number if hours else number
+
     def text(self, key: str, *, needed: bool = False) -> str:
         """Return a keyword as text, empty if it is not there."""
         value = self._header.get(key)
@@ -149,7 +182,7 @@ class _Asker:
 
 def read_facts(header: Record, name: str) -> Facts:
     """Read what a header says; nothing it lacks is an error, all of it is told in ``problems``."""
-    ask = _Asker(header, name)
+    ask = _Asker(_as_eso_spells(header), name)
     exptime = ask.fact("exptime", "EXPTIME", "TEXPTIME", needed=True)
     mjd = ask.possible("mjd", _middle(ask, exptime), "MJD-OBS, DATE-OBS, TMID or ESO DRS BJD")
     site = _site(ask)
@@ -168,7 +201,7 @@ def read_facts(header: Record, name: str) -> Facts:
         ),
         snr_header=ask.number("SNR"),
         snr_calcium=ask.number("ESO DRS SPE EXT SN5", "ESO DRS SPE EXT SN6"),
-        airmass=ask.fact("airmass", "ESO TEL AIRM START"),
+        airmass=ask.fact("airmass", "ESO TEL AIRM START", "AIRMASS"),
         written=ask.text("DATE"),
         site=site,
     )
@@ -177,6 +210,8 @@ def read_facts(header: Record, name: str) -> Facts:
     if not math.isfinite(facts.berv) and math.isfinite(facts.mjd + facts.ra + facts.dec):
         facts.berv = float(barycentric_velocity(facts.mjd, facts.ra, facts.dec, site))
     facts.kind = classify_name(facts.object or facts.target, facts.dpr_type)
+    if (category := ask.text("ESO PRO CATG")).upper().endswith("_B"):
+        ask.problems.append((flags.QUALITY_NOT_TARGET, f"PRO CATG {category}: the other fibre"))
     if (by_type := classify_name("", facts.dpr_type)) != "object":
         # a name alone condemns nobody: it keeps an object out of target lists, not out of those who ask for it
         ask.problems.append((flags.QUALITY_NOT_TARGET, f"DPR TYPE {facts.dpr_type}: {by_type}"))
@@ -184,6 +219,12 @@ def read_facts(header: Record, name: str) -> Facts:
         ask.problems.append((flags.QUALITY_FIBRE_B, f"DPR TYPE {facts.dpr_type}: lamp in the other fibre"))
     facts.problems = ask.problems
     return facts
+
+
+def _as_eso_spells(header: Record) -> RecordDict:
+    """Return the keywords that are asked for, by the names they have in files of ESO."""
+    found = {key: next((name for name in _spellings(key) if name in header), None) for key in _KEYS}
+    return {key: header[name] for key, name in found.items() if name is not None}
 
 
 def _middle(ask: _Asker, exptime: float) -> float:
@@ -203,13 +244,17 @@ def _middle(ask: _Asker, exptime: float) -> float:
 def _site(ask: _Asker) -> Site:
     lon, lat, height = (ask.number(key) for key in ("ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV"))
     return (
-        Site(lon, lat, height if math.isfinite(height) else 2400.0) if math.isfinite(lon + lat) else LA_SILLA
+        Site(lon, lat, height if math.isfinite(height) else 2400.0)
+        if math.isfinite(lon + lat)
+        else _SITES.get(ask.text("INSTRUME").upper(), LA_SILLA)
     )
 
 
 def _place(facts: Facts, ask: _Asker) -> None:
     """Set position and motion: RA and DEC of the file, else those of the target list."""
     facts.ra, facts.dec = ask.angle("RA", hours=True), ask.angle("DEC", hours=False)
+    if not math.isfinite(facts.ra + facts.dec):
+        facts.ra, facts.dec = ask.number("RA-DEG"), ask.number("DEC-DEG")
     if facts.ra == facts.dec == 0.0:  # what a telescope writes that does not know where it points
         facts.ra = facts.dec = math.nan
     east, north = ask.number("ESO TEL TARG PMA"), ask.number("ESO TEL TARG PMD")
@@ -220,9 +265,7 @@ def _place(facts: Facts, ask: _Asker) -> None:
         out_of_range("ra", facts.ra) | out_of_range("dec", facts.dec)
     ):
         return
-    facts.ra = 15.0 * parse_sexagesimal_number(ask.number("ESO TEL TARG ALPHA"))
-    # southern ones are written as large negative numbers; the one for "unset" has 99 minutes
-    facts.dec = parse_sexagesimal_number(ask.number("ESO TEL TARG DELTA", above=-math.inf))
+    facts.ra, facts.dec = ask.target_angle("ALPHA", hours=True), ask.target_angle("DELTA", hours=False)
     what = "TARG ALPHA and DELTA taken" if math.isfinite(facts.ra + facts.dec) else "no position"
     ask.problems.append(
         (flags.QUALITY_KEYWORD, f"keywords RA and DEC are missing, 0 or outside of the sky; {what}")

@@ -18,7 +18,7 @@ from virtualobserver.typing import RecordDict
 
 __all__ = ["HeaderIndex"]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 """To be raised when `Facts` or what is read into it changes."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from virtualobserver.maths.astrometry.positions import normal_name
 
-__all__ = ["classify_name", "component_of"]
+__all__ = ["classify_name", "component_of", "number_of"]
 
 _MOVING = re.compile(
     r"moon|sun(sky)?\w*|solarspec\w*|daysky|asteroid\w*|comet|ceres|vesta|pallas|juno|hygiea|iris|eunomia|io|europa|"
@@ -35,6 +35,20 @@ def component_of(name: str, others: Sequence[str]) -> str:
         return ""
     stem, part = found["stem"], found["part"]
     return part if stem + ("b" if part == "a" else "a") in known else ""
+
+
+_NUMBERED = re.compile(
+    r"(?:[a-f]_)?(hd|hip|hr|gj|gliese|gl|sao|toi|tic|wasp|k2|kelt|hats|ltt)0*(\d+)(?![\d.])"
+)
+
+
+def number_of(name: str) -> tuple[str, int] | None:
+    """Return catalogue and number of a name such as HD 39060, None if it has none; Gl and GJ are one catalogue."""
+    found = _NUMBERED.match(normal_name(name))
+    if found is None:
+        return None
+    catalogue = "gj" if found[1] in {"gl", "gliese"} else found[1]
+    return catalogue, int(found[2])
 
 
 def classify_name(name: str, dpr_type: str = "") -> str:

@@ -24,12 +24,14 @@ from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.lines import C_KM_S, shift, vacuum_to_air
 from virtualobserver.maths.spectra.noise import spike_mask
+from virtualobserver.maths.times import geocentric_velocity
 from virtualobserver.observatories.harps.header import Facts, read_facts
-from virtualobserver.observatories.harps.orders import are_orders, merged_spectrum
+from virtualobserver.observatories.harps.orders import are_orders, merged_s2d, merged_spectrum, s2d_medium
 from virtualobserver.observatories.harps.scale import (
+    MOVING_FRAMES,
     image_axis,
-    lsrk_velocity,
     medium_of_table,
+    moving_velocity,
     scale_of,
     source_velocity,
     specsys_of,
@@ -116,25 +118,24 @@ def read_exposure(
     with quiet(file, 0), file.open() as stream, afits.open(stream, memmap=False) as units:
         wrong = wrong_sums(units)
         headers = [unit.header for unit in units]
-        table = next((n for n, unit in enumerate(units) if isinstance(unit, afits.BinTableHDU)), None)
-        image = next((n for n, unit in enumerate(units) if isinstance(unit, afits.CompImageHDU)), 0)
+        table, image = _places(units)
         # the primary header is the one of the exposure, that of the table knows about its columns
         own = headers[image if table is None else table]
         exposure = Exposure(name, read_facts(ChainMap(headers[0], own), name))
         for bit, reason in exposure.facts.problems:
             exposure.note(bit, reason)
+        where = f"{name}, HDU {image}"
         if table is not None:
             pixels = _from_table(units[table], exposure, name, table)
+        elif medium := s2d_medium(units):
+            pixels = merged_s2d(units, name, windows)
+            own, exposure.medium = {**own, "SPECSYS": "BARYCENT"}, medium
+        elif are_orders(units[image]):
+            pixels = merged_spectrum(units[image], where, windows)
+            own = {**own, "SPECSYS": "TOPOCENT"}
+            exposure.note(flags.QUALITY_ASSUMED, "e2ds: orders merged with a blaze computed for the grating")
         else:
-            where = f"{name}, HDU {image}"
-            if are_orders(units[image]):
-                pixels = merged_spectrum(units[image], where, windows)
-                own = {**own, "SPECSYS": "TOPOCENT"}
-                exposure.note(
-                    flags.QUALITY_ASSUMED, "e2ds: orders merged with a blaze computed for the grating"
-                )
-            else:
-                pixels = _from_image(units[image], exposure, where)
+            pixels = _from_image(units[image], exposure, where)
     if image:
         # the sums of a tile-compressed image are those of the table that holds it
         with file.open() as stream, afits.open(stream, memmap=False, disable_image_compression=True) as units:
@@ -142,6 +143,23 @@ def read_exposure(
     _judge_sums(exposure, wrong, is_image=table is None)
     _convert(exposure, pixels, ChainMap(own, headers[0]), windows, is_image=table is None)
     return exposure
+
+
+def _places(units: afits.HDUList) -> tuple[int | None, int]:
+    """Return which HDU is the table of a spectrum, None if there is none, and which is the image otherwise.
+
+    A table without columns of a spectrum tells something else, and only if there is nothing better is it taken.
+    """
+    tables = [n for n, unit in enumerate(units) if isinstance(unit, afits.BinTableHDU)]
+    fit = [n for n in tables if units[n].header.get("ZTABLE") or _is_spectrum(units[n])]
+    packed = next((n for n, unit in enumerate(units) if isinstance(unit, afits.CompImageHDU)), None)
+    images = [n for n, unit in enumerate(units) if unit.is_image and unit.header.get("NAXIS", 0) > 0]
+    image = packed if packed is not None else images[0] if images else 0
+    return (fit[0] if fit else tables[0] if tables and not images else None), image
+
+
+def _is_spectrum(unit: afits.BinTableHDU) -> bool:
+    return all(_column(unit.header, unit.columns.names, kind) is not None for kind in ("wave", "flux"))
 
 
 # --- the two forms ----------------------------------------------------------------------------------------
@@ -212,13 +230,10 @@ def _from_image(
         raise InvalidFile(msg)
     flux = np.asarray(unit.data, dtype=np.float64)
     wave, exposure.medium, assumed = image_axis(unit.header, flux.size, name)
-    if assumed:
-        exposure.note(flags.QUALITY_ASSUMED, assumed)
-    scale, told = scale_of(str(unit.header.get("CUNIT1", "")), wave)
-    if str(unit.header.get("CUNIT1", "")).strip() and told:
-        exposure.note(flags.QUALITY_ASSUMED, f"unit of the image: {told}")
+    for told in assumed:
+        exposure.note(flags.QUALITY_ASSUMED, told)
     exposure.flux_unit = str(unit.header.get("BUNIT", "")).strip()
-    return wave * scale, flux, np.zeros(flux.size, dtype=bool)
+    return wave, flux, np.zeros(flux.size, dtype=bool)
 
 
 # --- checks and conversions -------------------------------------------------------------------------------
@@ -240,12 +255,8 @@ def _frame_velocity(exposure: Exposure, header: Record, *, is_image: bool) -> fl
     exposure.frame = specsys.lower() or "barycent"
     if specsys == "HELIOCEN":
         exposure.note(flags.QUALITY_ASSUMED, "heliocentric, taken as barycentric: within 0.02 km/s")
-    if specsys in {"LSRK", "SOURCE"}:
-        v = (
-            lsrk_velocity(facts.ra, facts.dec, exposure.name)
-            if specsys == "LSRK"
-            else source_velocity(header, exposure.name)
-        )
+    if specsys in MOVING_FRAMES or specsys in {"SOURCE", "GEOCENTR"}:
+        v = _stated_velocity(specsys, exposure, header)
         exposure.note(flags.QUALITY_CONVERTED, f"wavelengths in the frame {specsys}; shifted by {v:.3f} km/s")
         return v
     if not specsys and not (is_image and facts.instrument == "HARPS"):
@@ -268,6 +279,19 @@ def _frame_velocity(exposure: Exposure, header: Record, *, is_image: bool) -> fl
         facts.rv = facts.rv if np.isfinite(facts.rv) else undone
         exposure.note(flags.QUALITY_CONVERTED, f"DOPCOR of {undone:.3f} km/s undone")
     return undone
+
+
+def _stated_velocity(specsys: str, exposure: Exposure, header: Record) -> float:
+    facts = exposure.facts
+    if specsys == "SOURCE":
+        return source_velocity(header, exposure.name)
+    if specsys in MOVING_FRAMES:
+        return moving_velocity(specsys, facts.ra, facts.dec, exposure.name)
+    v = geocentric_velocity(facts.mjd, facts.ra, facts.dec)
+    if not np.isfinite(v):
+        msg = f"{exposure.name}: SPECSYS is GEOCENTR, and position or time for the correction are missing"
+        raise InvalidFile(msg)
+    return v
 
 
 def _convert(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import (
     SPECTRUM_MASK_COSMIC,
     SPECTRUM_MASK_EXPOSURE,
+    SPECTRUM_MASK_FLAGGED,
     SPECTRUM_MASK_NOT_COVERED,
     SPECTRUM_MASK_NOT_FINITE,
     SPECTRUM_MASK_SPIKE,
@@ -23,6 +24,7 @@ from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.maths.spectra import noise as spectrum_noise
+from virtualobserver.maths.spectra import strangers as strange
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatories.harps.rows import LineRows, Star, columns_of
 from virtualobserver.observatories.harps.settings import HARPSSettings
@@ -42,7 +44,12 @@ _UNITS: Final = {
     "mjd": "d", "exptime": "s", "berv": "km/s", "rv": "km/s", "v_file": "km/s",
 }  # fmt: skip
 
+_BEYOND: Final = 300.0
+"""km/s outside of the side bands that are looked at too, so that a spectrum may be shifted against the others."""
+
 FloatArray = NDArray[np.float64]
+Stranger = tuple[int, int, str]
+"""Row, quality bit and reason."""
 
 
 def build_products(
@@ -57,12 +64,18 @@ def build_products(
         return []
     common = columns_of(exposures, archive_ids)
     order = np.lexsort((common["archive_id"], common["mjd"]))
-    return [_one_line(_Work.begin(exposures, line, star, settings, order=order), common) for line in lines]
+    works = [_Work.begin(exposures, line, star, settings, order=order) for line in lines]
+    for work in works:
+        work.mark_rows()
+        work.fit_continua()
+    strange = [found for work in works for found in work.strangers(common["era"][order])]
+    for work in works:
+        work.leave_out(strange)
+    return [_one_line(work, common) for work in works]
 
 
 def _one_line(work: _Work, common: Mapping[str, Array]) -> Product[SpectrumSet]:
     order, line, star, settings = work.order, work.line, work.star, work.settings
-    work.mark_rows()
     era = common["era"][order]
     share: dict[str, float] = {}
     correlation: dict[str, float] = {}
@@ -163,6 +176,10 @@ class _Work:
                 missing = int((~covered).sum())
                 exposure.note(flags.QUALITY_COVERAGE, f"{missing} pixels of {self.line.name} not covered")
             good = bits == 0
+            if (ceiling := strange.saturated_pixels(np.where(good, flux, np.nan))).any():
+                self.mask[row, ceiling] |= np.uint16(SPECTRUM_MASK_FLAGGED)
+                told = f"{int(ceiling.sum())} pixels of {self.line.name} at the same highest value"
+                exposure.note(flags.QUALITY_SATURATED, told)
             if not exposure.quality & flags.QUALITY_UNREADABLE and (
                 good[self.side].sum() < 100 or not flux[good].any() or np.ptp(flux[good]) == 0
             ):
@@ -185,16 +202,62 @@ class _Work:
             if kept is not exposure:
                 exposure.note(flags.QUALITY_DUPLICATE, f"the same exposure as {kept.name}")
 
-    def measure(self, rows: NDArray[np.intp], *, harps: bool) -> tuple[float, float]:
-        """Find continuum, noise and cosmic rays of the exposures of one instrument state."""
-        live = [r for r in rows if not self.exposures[r].quality & flags.QUALITY_BAD]
-        for r in live:
+    def fit_continua(self) -> None:
+        """Fit the continuum of every exposure that is not bad already."""
+        for r, exposure in enumerate(self.exposures):
+            if exposure.quality & flags.QUALITY_BAD:
+                continue
             use = self.side & (self.mask[r] == 0)
             self.coefficients[r] = spectrum_noise.continuum_fit(
                 self.v[use] / 1000,
                 self.flux[r, use].astype(np.float64),
                 degree=self.settings.continuum_degree,
             )
+
+    def strangers(self, era: Array) -> list[Stranger]:
+        """Return which exposures do not belong among the others of their instrument state, and why."""
+        found: list[Stranger] = []
+        away = spectra.stellar_velocity(self.v, self.star.v_star)
+        near = np.abs(away) < self.settings.side_outer + _BEYOND
+        for state in np.unique(era):
+            rows = [
+                r
+                for r in np.flatnonzero(era == state).tolist()
+                if not self.exposures[r].quality & flags.QUALITY_BAD
+                and np.isfinite(self.coefficients[r]).all()
+                and self._level(r) > 0
+            ]
+            if not rows:
+                continue
+            normal = np.stack([self._normal(r)[near].astype(np.float32) for r in rows])
+            compared = strange.compare(normal, away[near])
+            berv = np.array([self.exposures[r].facts.berv for r in rows])
+            other, moved = strange.of_another_star(compared), strange.wrongly_shifted(compared, berv)
+            found += [
+                (
+                    rows[n],
+                    flags.QUALITY_FOREIGN,
+                    f"the spectrum around {self.line.name} is not that of the star",
+                )
+                for n in np.flatnonzero(other & ~moved)
+            ]
+            found += [
+                (rows[n], flags.QUALITY_SHIFTED,
+                 f"stands {compared.shift[n]:+.1f} km/s off the others; the correction for the Earth is {berv[n]:+.1f}")
+                for n in np.flatnonzero(moved)
+            ]  # fmt: skip
+        return found
+
+    def leave_out(self, found: Sequence[Stranger]) -> None:
+        """Mask the exposures that any of the lines found strange."""
+        for row, bit, reason in found:
+            self.exposures[row].note(bit, reason)
+            self.mask[row] |= np.uint16(SPECTRUM_MASK_EXPOSURE)
+            self.coefficients[row] = np.nan
+
+    def measure(self, rows: NDArray[np.intp], *, harps: bool) -> tuple[float, float]:
+        """Find noise and cosmic rays of the exposures of one instrument state."""
+        live = [r for r in rows if not self.exposures[r].quality & flags.QUALITY_BAD]
         live = [r for r in live if np.isfinite(self.coefficients[r]).all() and self._level(r) > 0]
         for r in set(rows) - set(live):
             if not self.exposures[r].quality & flags.QUALITY_BAD:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.product import Target
 from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra import lines as spectra
 from virtualobserver.observatories.harps.reader import Exposure
 from virtualobserver.observatories.harps.settings import HARPSSettings
@@ -90,14 +91,15 @@ def star_velocity(
         value = target.extra.get(key)
         if isinstance(value, int | float) and np.isfinite(value):
             return float(value), "catalogue"
-    measured = [e.facts.rv for e in exposures if np.isfinite(e.facts.rv)]
+    own = [e for e in exposures if not e.quality & flags.QUALITY_FOREIGN]
+    measured = [e.facts.rv for e in own if np.isfinite(e.facts.rv)]
     if measured:
         return float(np.median(measured)), "pipeline"
     for known, name in ((gaia, "gaia"), (simbad, "simbad")):
         value = known.get("radial_velocity")
         if value is not None and np.isfinite(value):
             return float(value), name
-    stated = [e.facts.rv_target for e in exposures if np.isfinite(e.facts.rv_target)]
+    stated = [e.facts.rv_target for e in own if np.isfinite(e.facts.rv_target)]
     stated = [v for v in stated if v != 0.0]
     return (float(np.median(stated)), "header") if stated else (0.0, "none")
 

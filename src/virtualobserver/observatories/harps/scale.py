@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from astropy import units
 from numpy.typing import NDArray
 
 from virtualobserver.errors import BadKeyword, InvalidFile
@@ -19,9 +22,10 @@ from virtualobserver.maths.spectra.lines import C_KM_S
 from virtualobserver.typing import Record
 
 __all__ = [
+    "MOVING_FRAMES",
     "image_axis",
-    "lsrk_velocity",
     "medium_of_table",
+    "moving_velocity",
     "scale_of",
     "source_velocity",
     "specsys_of",
@@ -43,36 +47,52 @@ _ANGSTROM: Final = {
 }
 _AIR: Final = frozenset({"AWAV"})
 _VACUUM: Final = frozenset({"WAVE"})
-_OF_IRAF: Final = frozenset({"", "LINEAR", "LOGLIN", "LAMBDA", "WAVELENGTH", "WAVELEN", "PIXEL"})
+_OF_IRAF: Final = frozenset(
+    {"", "LINEAR", "LOGLIN", "LAMBDA", "WAVELENGTH", "WAVELENGTHS", "WAVELEN", "WAV", "PIXEL", "SPECTRUM"}
+)
 """Names that say no medium: those of IRAF, MIDAS and the DRS, whose wavelengths are in air."""
-_NO_WAVELENGTH: Final = frozenset(
+_NO_WAVELENGTH: Final = frozenset({"FELO", "MULTISPE", "RA", "DEC", "STOKES"})
+_C: Final = 1000.0 * C_KM_S
+_PLANCK: Final = 6.62607015e-34
+"""J s, exact."""
+_OTHER_AXES: Final[Mapping[str, tuple[str, Callable[[FloatArray, float], FloatArray]]]] = MappingProxyType(
     {
-        "FREQ",
-        "ENER",
-        "WAVN",
-        "VRAD",
-        "VOPT",
-        "ZOPT",
-        "VELO",
-        "FELO",
-        "BETA",
-        "MULTISPE",
-        "RA",
-        "DEC",
-        "STOKES",
+        "FREQ": ("Hz", lambda x, _: _C / x),
+        "ENER": ("J", lambda x, _: _PLANCK * _C / x),
+        "WAVN": ("1/m", lambda x, _: 1 / x),
+        "VRAD": ("m/s", lambda x, rest: rest / (1 - x / _C)),
+        "VOPT": ("m/s", lambda x, rest: rest * (1 + x / _C)),
+        "ZOPT": ("", lambda x, rest: rest * (1 + x)),
+        "VELO": ("m/s", lambda x, rest: rest * np.sqrt((1 + x / _C) / (1 - x / _C))),
+        "BETA": ("", lambda x, rest: rest * np.sqrt((1 + x) / (1 - x))),
     }
 )
+"""Spectral axes that are no wavelengths: unit, and the wavelength in vacuum (m) of a value and of the line at rest."""
 _FRAMES: Final = {
     "BARYCEN": "BARYCENT",
     "HELIOCEN": "HELIOCEN",
     "TOPOCEN": "TOPOCENT",
+    "GEOCEN": "GEOCENTR",
     "LSRK": "LSRK",
+    "LSRD": "LSRD",
+    "GALACTOC": "GALACTOC",
+    "LOCALGRP": "LOCALGRP",
+    "CMBDIPOL": "CMBDIPOL",
     "SOURCE": "SOURCE",
 }
-# The standard solar motion that LSRK stands for: 20.0 km/s towards 18h, +30° of 1900, here of 2000.
-_APEX: Final = (270.9593, 30.0047)
-_SOLAR_MOTION: Final = 20.0
-"""km/s, by definition of LSRK."""
+MOVING_FRAMES: Final = {
+    # the standard solar motion: 20.0 km/s towards 18h, +30° of 1900, here of 2000
+    "LSRK": (20.0, 270.9593, 30.0047),
+    # the dynamical one: (9, 12, 7) km/s, so 16.6 km/s towards l = 53.13°, b = 25.02°
+    "LSRD": (16.5529, 267.4944, 28.1178),
+    # 220 km/s of the LSRD towards l = 90°, b = 0, with the Sun's own motion: (9, 232, 7) km/s
+    "GALACTOC": (232.2800, 313.8616, 47.8232),
+    # 300 km/s towards l = 90°, b = 0
+    "LOCALGRP": (300.0, 318.0040, 48.3296),
+    # 368 km/s towards l = 263.85°, b = 48.25°
+    "CMBDIPOL": (368.0, 167.8455, -6.8825),
+}
+"""How the barycentre moves in other frames: km/s, and where to (ICRS, deg); Greisen et al. 2006, table 1."""
 
 
 def scale_of(unit: str, wave: FloatArray) -> tuple[float, str]:
@@ -99,45 +119,97 @@ def medium_of_table(header: Record, number: int, names: list[str]) -> tuple[str,
         return "air", ""
     if name.endswith(("_vac", "_vacuum")) or f"{name}_air" in lower:
         return "vacuum", ""
-    stated = str(header.get("AIRORVAC", "")).strip().lower()
-    if stated in {"air", "vac", "vacuum"}:
-        return ("air" if stated == "air" else "vacuum"), ""
+    if stated := _stated_medium(header):
+        return stated, ""
     return "air", f"TUCD{number} does not tell air from vacuum; air assumed"
 
 
-def image_axis(header: Record, size: int, name: str) -> tuple[FloatArray, str, str]:
-    """Return the wavelengths of an image's only axis in the unit of the file, their medium, and what was assumed.
+def image_axis(header: Record, size: int, name: str) -> tuple[FloatArray, str, list[str]]:
+    """Return the wavelengths (Å) of an image's only axis, their medium, and what had to be assumed.
 
     Raises
     ------
     InvalidFile
-        If there is no scale, or it is one that is not known: velocities, frequencies, grisms, several apertures.
+        If there is no scale, or it is one that is not known: grisms, tables, several apertures.
     """
     ctype = str(header.get("CTYPE1", "") or "").strip().upper()
-    kind, _, algorithm = ctype.partition("-")
-    kind = kind.strip()
-    known = kind in _AIR | _VACUUM | _OF_IRAF or kind.lower() in _ANGSTROM
-    if kind in _NO_WAVELENGTH or algorithm.strip("- ") not in {"", "LOG"} or (algorithm and not known):
-        msg = f"{name}: CTYPE1 is {ctype!r}, a scale that is not read; WAVE, AWAV, both also -LOG, and LINEAR are"
+    kind, _, algorithm = (part.strip("- ") for part in ctype.partition("-"))
+    named = kind in _AIR | _VACUUM | _OF_IRAF or kind.split("(")[0].strip() in _OF_IRAF
+    known = named or kind.lower() in _ANGSTROM or kind in _OTHER_AXES
+    if not known or kind in _NO_WAVELENGTH or algorithm not in {"", "LOG"}:
+        msg = (
+            f"{name}: CTYPE1 is {ctype!r}, a scale that is not read; WAVE, AWAV, {', '.join(_OTHER_AXES)}, "
+            "all also -LOG, and LINEAR are"
+        )
         raise InvalidFile(msg)
+    values = _values(header, size, name, is_log=bool(algorithm))
+    unit = str(header.get("CUNIT1", "") or "").strip()
+    if kind in _OTHER_AXES:
+        return _as_wavelength(values, kind, unit, header, name), "vacuum", []
+    scale, told = scale_of(unit, values)
+    medium = "vacuum" if kind in _VACUUM else "air"
+    if kind not in _VACUUM | _AIR and _stated_medium(header) == "vacuum":
+        medium = "vacuum"
+    return values * scale, medium, [f"unit of the image: {told}"] if unit and told else []
+
+
+def _values(header: Record, size: int, name: str, *, is_log: bool) -> FloatArray:
+    """Return what the axis counts at each pixel, in the unit of the file."""
     first, step, pixel = _numbers(header, name)
     at = np.arange(size) + 1 - pixel
     flag = _dc_flag(header, name)
-    if algorithm:
-        if not first > 0:
+    if is_log:
+        if first == 0:
             msg = f"{name}: CRVAL1 is {first}, so there is no logarithmic wavelength scale"
             raise InvalidFile(msg)
-        wave = first * np.exp(step * at / first)
+        values = first * np.exp(step * at / first)
     else:
-        wave = first + step * at
+        values = first + step * at
         if flag == 1:
             with np.errstate(over="ignore"):
-                wave = 10.0**wave
-    if not np.isfinite(wave).all():
+                values = np.asarray(10.0**values, dtype=np.float64)
+    if not np.isfinite(values).all():
         msg = f"{name}: CRVAL1 {first}, CDELT1 {step}: the wavelengths become infinite"
         raise InvalidFile(msg)
-    told = "" if known else f"CTYPE1 is {ctype!r}, which is not known; wavelengths in air assumed"
-    return wave, "vacuum" if kind in _VACUUM else "air", told
+    return np.asarray(values)
+
+
+def _as_wavelength(values: FloatArray, kind: str, unit: str, header: Record, name: str) -> FloatArray:
+    """Return wavelengths (Å, vacuum) of an axis that counts something else."""
+    usual, convert = _OTHER_AXES[kind]
+    try:
+        factor = units.Unit(unit or usual).to(units.Unit(usual)) if usual else 1.0
+    except (ValueError, units.UnitConversionError) as error:
+        msg = f"{name}: CUNIT1 is {unit!r}, which is no unit of {kind}"
+        raise InvalidFile(msg) from error
+    rest = _rest(header, name) if kind in {"VRAD", "VOPT", "ZOPT", "VELO", "BETA"} else math.nan
+    with np.errstate(all="ignore"):
+        wave = np.asarray(1e10 * convert(values * factor, rest), dtype=np.float64)
+    if not (np.isfinite(wave) & (wave > 0)).all():
+        msg = f"{name}: CTYPE1 is {kind!r}, and its values are no wavelengths"
+        raise InvalidFile(msg)
+    return wave
+
+
+def _rest(header: Record, name: str) -> float:
+    """Return the wavelength (m, vacuum) that velocities of an axis refer to."""
+    wave = header.get("RESTWAV")
+    frequency = next((header[key] for key in ("RESTFRQ", "RESTFREQ") if header.get(key)), None)
+    if isinstance(wave, int | float) and wave > 0:
+        return float(wave)
+    if isinstance(frequency, int | float) and frequency > 0:
+        return _C / float(frequency)
+    msg = f"{name}: CTYPE1 is a velocity, and RESTWAV, what it refers to, is missing"
+    raise InvalidFile(msg)
+
+
+def _stated_medium(header: Record) -> str:
+    """Return ``air`` or ``vacuum`` as AIRORVAC or VACUUM say, empty if neither does."""
+    stated = str(header.get("AIRORVAC", "") or "").strip().lower()
+    if stated[:3] in {"air", "vac"}:
+        return "air" if stated.startswith("air") else "vacuum"
+    vacuum = header.get("VACUUM")
+    return "" if vacuum is None else "vacuum" if vacuum in (1, True, "T") else "air"
 
 
 def _numbers(header: Record, name: str) -> tuple[float, float, float]:
@@ -150,7 +222,7 @@ def _numbers(header: Record, name: str) -> tuple[float, float, float]:
     except BadKeyword as error:
         msg = f"{error}: there is no wavelength scale"
         raise InvalidFile(msg) from error
-    if not step > 0:
+    if not (math.isfinite(step) and step != 0):
         msg = f"{name}: CDELT1 is {step}, so there is no wavelength scale"
         raise InvalidFile(msg)
     return known["CRVAL1"], step, known["CRPIX1"]
@@ -168,7 +240,7 @@ def _dc_flag(header: Record, name: str) -> int:
 
 
 def specsys_of(header: Record, name: str) -> str:
-    """Return the reference frame of the wavelengths: BARYCENT, HELIOCEN, TOPOCENT, LSRK, SOURCE, or empty.
+    """Return the reference frame of the wavelengths: one of the ten of FITS, or empty.
 
     Raises
     ------
@@ -185,8 +257,8 @@ def specsys_of(header: Record, name: str) -> str:
     raise InvalidFile(msg)
 
 
-def lsrk_velocity(ra: float, dec: float, name: str) -> float:
-    """Return by which velocity (km/s) wavelengths in LSRK are to be shifted to become barycentric.
+def moving_velocity(frame: str, ra: float, dec: float, name: str) -> float:
+    """Return by which velocity (km/s) wavelengths in one of `MOVING_FRAMES` are to be shifted to become barycentric.
 
     Raises
     ------
@@ -194,11 +266,12 @@ def lsrk_velocity(ra: float, dec: float, name: str) -> float:
         If the position (deg) is not known.
     """
     if not math.isfinite(ra + dec):
-        msg = f"{name}: SPECSYS is LSRK, and the position for the correction is missing"
+        msg = f"{name}: SPECSYS is {frame}, and the position for the correction is missing"
         raise InvalidFile(msg)
-    a, d, a0, d0 = (math.radians(angle) for angle in (ra, dec, *_APEX))
+    speed, apex_ra, apex_dec = MOVING_FRAMES[frame]
+    a, d, a0, d0 = (math.radians(angle) for angle in (ra, dec, apex_ra, apex_dec))
     towards = math.sin(d) * math.sin(d0) + math.cos(d) * math.cos(d0) * math.cos(a - a0)
-    return -_SOLAR_MOTION * towards
+    return -speed * towards
 
 
 def source_velocity(header: Record, name: str) -> float:

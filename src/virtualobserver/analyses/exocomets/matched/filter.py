@@ -30,6 +30,8 @@ __all__ = [
     "excess_variance",
     "exclusion",
     "filter_chunk",
+    "floor_share",
+    "gaussian_snr",
     "joint_snr",
     "make_bank",
     "measured_floor",
@@ -54,6 +56,9 @@ _RARE: Final = 0.97
 """Part of all depths below the one that tells the floor: ripples of a fitting length are in a few spectra of a star."""
 _RARE_SIGMA: Final = 2.17
 """Standard deviations that 3 % of Gaussian values exceed, either way."""
+_LEAST_FREEDOM: Final = 20.0
+"""Degrees of freedom however few the spectra: each tells the floor at several velocities. With half as many a comet in
+one of two nights, whose floor is larger for want of a third, was missed more often than others."""
 _FAR: Final = 100.0
 """km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
@@ -249,6 +254,32 @@ def excess_variance(scatter: float, expected: float, number: float) -> float:
 def with_floor(bank: Bank, floor: FloatArray) -> Bank:
     """Return the bank with a variance of the depth that noise does not explain, shape (lines, c)."""
     return replace(bank, floor=floor.astype(np.float32))
+
+
+def floor_share(bank: Bank, filtered: Filtered, rows: IntArray, template: IntArray) -> FloatArray:
+    """Return which part of the variance of a depth is floor, not noise, for one template of each row given."""
+    information = filtered.denominator[:, rows, template].astype(np.float64)
+    total = information.sum(axis=0)
+    share = (bank.floor[:, template] * information * information).sum(axis=0)
+    return np.asarray(np.clip(share / np.where(total > 0, total, 1.0), 0.0, 1.0), dtype=np.float64)
+
+
+def gaussian_snr(snr: FloatArray, share: FloatArray, spectra: int) -> FloatArray:
+    """Return S/N as rare in a Gaussian as the given one is where part of the variance was told by few spectra.
+
+    Student's distribution, whose degrees of freedom are half the spectra (slopes, ripples and zero levels differ from
+    one to the next, and the floor is told by order statistics) and more where noise contributes (Welch 1947). The
+    transformation is that of Wallace 1959, Ann. Math. Stat. 30, 1121, without its small last factor.
+
+    Parameters
+    ----------
+    snr, share : ndarray, shape (n,)
+        Positive S/N, and `floor_share`.
+    spectra : int
+        Of the star.
+    """
+    freedom = max(0.5 * spectra, _LEAST_FREEDOM) / np.maximum(share, 1e-3) ** 2
+    return np.asarray(np.sqrt(freedom * np.log1p(snr * snr / freedom)))
 
 
 def exclusion(bank: Bank, template: IntArray, *, reach: float = 0.6) -> BoolArray:

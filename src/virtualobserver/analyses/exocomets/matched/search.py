@@ -17,6 +17,8 @@ from virtualobserver.analyses.exocomets.matched.filter import (
     emission_peaks,
     excess_variance,
     filter_chunk,
+    floor_share,
+    gaussian_snr,
     make_bank,
     measured_floor,
     template_widths,
@@ -66,6 +68,8 @@ _CHUNK: Final = 256
 """Spectra filtered at a time; bounds the memory of stars with thousands of spectra."""
 TAIL_START: Final = 3.0
 """S/N from which a peak of emission is looked at at all: below, peaks of noise are many."""
+_CANDIDATE_SNR: Final = 7.0
+"""S/N about which completeness is decided: candidates need 6 or so, and what the floor takes off goes on top."""
 _MOST_PEAKS: Final = 12
 """Peaks of emission kept of a spectrum; of pure noise there are fewer above 3."""
 _MASK_REACH: Final = 1.25
@@ -482,19 +486,26 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
     templates = [np.zeros(0, np.int64)]
     cells = _cells(bank)
     depths = [np.zeros((0, cells.shape[1]), np.float32)]
+    least = min(settings.member_snr, settings.snr_threshold)
     for part, chunks in _chunks(lines, rows, _reach(bank)):
         filtered = filter_chunk(bank, chunks)
         found = strongest_hits(
             bank,
             chunks,
             filtered,
-            least=min(settings.member_snr, settings.snr_threshold),
+            least=least,
             subtract=settings.snr_threshold,
             most=settings.max_events_per_spectrum,
         )
+        share = floor_share(bank, filtered, found["row"], found["template"])
+        found["snr"] = gaussian_snr(found["snr"].astype(np.float64), share, rows.size)
+        found = found[found["snr"] >= least]
         found["row"] = part[found["row"]]
         hits.append(found)
         at, template, height = emission_peaks(bank, filtered, least=TAIL_START, most=_MOST_PEAKS)
+        height = gaussian_snr(height, floor_share(bank, filtered, at, template), rows.size)
+        high = height >= TAIL_START
+        at, template, height = at[high], template[high], height[high]
         where.append(part[at])
         templates.append(template)
         heights.append(height)
@@ -502,7 +513,7 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
         information = filtered.denominator[0].copy()
         if len(filtered.denominator) > 1:
             information += 0.25 * filtered.denominator[1]
-        depths.append(np.sqrt(information) @ cells)
+        depths.append((np.sqrt(information) * _sober_at_threshold(bank, filtered, rows.size)) @ cells)
     return Searched(
         lines,
         bank,
@@ -514,6 +525,17 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
         np.concatenate(depths).reshape(rows.size, int(bank.width.max()) + 1, velocity_cells(bank).size),
         "mean",
     )
+
+
+def _sober_at_threshold(bank: Bank, filtered: Filtered, spectra: int) -> NDArray[np.float32]:
+    """Return what `gaussian_snr` leaves of features as strong as candidates have to be, shape (rows, templates)."""
+    information = filtered.denominator
+    total = np.maximum(information.sum(axis=0), 1e-30)
+    share = (bank.floor[:, None, :] * information * information).sum(axis=0) / total
+    factors = (
+        gaussian_snr(np.full(share.shape, _CANDIDATE_SNR), np.clip(share, 0.0, 1.0), spectra) / _CANDIDATE_SNR
+    )
+    return np.asarray(factors, dtype=np.float32)
 
 
 def velocity_cells(bank: Bank) -> FloatArray:

@@ -100,9 +100,11 @@ def null_tail(peaks: ArrayLike, *, start: float, gaussian: bool = False) -> Null
         return NullTail(start, max(float(height.size), 1.0))
     top = height[:_TOP]
     begin = float(height[_TOP]) if height.size > _TOP else start
+    # where it is a peak itself that one begins at, noise has on average one more above it than were counted
+    rate = top.size + 1.0 if height.size > _TOP else max(float(top.size), 1.0)
     excess = float(_exceedance(top, begin).sum())
     spread = (excess + _PRIOR_PEAKS) / (top.size + _PRIOR_PEAKS)
-    return NullTail(begin, max(float(top.size), 1.0), max(spread, 1.0), float(top.size + _PRIOR_PEAKS))
+    return NullTail(begin, rate, max(spread, 1.0), float(top.size + _PRIOR_PEAKS))
 
 
 def link_hits(hits: NDArray[np.void], mjd: FloatArray, night: IntArray, *, seed_snr: float) -> list[IntArray]:
