@@ -83,6 +83,7 @@ SURVEYS = {
     "mpc": ("astep", {"archive": "simulated"}),
     "ades": ("astep", {"archive": "simulated"}),
     "astep_nights": ("astep", {"archive": "simulated"}),
+    "driftscan": ("decam", {"archive": "simulated"}),
     "harps_dataset": ("harps", {"archive": "simulated"}),
     "lsss_files": ("lsss", {"archive": "simulated"}),
 }

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -61,6 +62,7 @@ class Loopback:
         self.asked: list[Asked] = []
         self.released = threading.Event()
         self._acts: dict[str, list[Act]] = {}
+        self._choosers: dict[str, Callable[[bytes], Act]] = {}
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -73,7 +75,13 @@ class Loopback:
         self._acts[path] = list(acts)
         return self.url + path
 
-    def next_act(self, path: str) -> Act:
+    def choose(self, path: str, chooser: Callable[[bytes], Act]) -> None:
+        """Answer by what was sent."""
+        self._choosers[path] = chooser
+
+    def next_act(self, path: str, body: bytes = b"") -> Act:
+        if path in self._choosers:
+            return self._choosers[path](body)
         with self._lock:
             acts = self._acts.get(path, [Act(status=404, body=b"no such path")])
             return acts.pop(0) if len(acts) > 1 else acts[0]
@@ -103,7 +111,7 @@ class Loopback:
                 headers = {k.lower(): v for k, v in self.headers.items()}
                 loopback.asked.append(Asked(self.command, parts.path, parts.query, headers, body))
                 self.close_connection = True
-                play(self, loopback.next_act(parts.path), loopback.released)
+                play(self, loopback.next_act(parts.path, body), loopback.released)
 
             do_POST = do_GET
 

@@ -113,12 +113,16 @@ class Raw:
 
 @dataclass(frozen=True)
 class Known:
-    """Raw data that were stored before, by this or another project: a row, and its file that still stands."""
+    """Raw data that were stored before, by this or another project: a row, and its file that still stands.
+
+    ``owner`` is that of `Raw`: a survey sets it where these raw data are not the target's.
+    """
 
     archive_id: str
     raw_id: int
     format: str = ""
     header: Record = field(default_factory=dict)
+    owner: Target | None = None
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from virtualobserver.data.handles import MemoryHandle, as_handle
 from virtualobserver.data.product import Aux, Raw, RawRef, Target
 from virtualobserver.errors import InvalidFile
+from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.observatories.decam import VirtualDECam
 from virtualobserver.observatories.decam.catalogue import make_master
+from virtualobserver.observatories.decam.folder import exposures_of, raws_of
+from virtualobserver.observatories.decam.reference import star_ids
 from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.observatories.decam.simulate import SimulationSettings, exposure_files, simulate
 
 
 def master(text, header, key="", **settings):
@@ -44,3 +54,36 @@ def test_a_published_catalogue_gives_the_stars_of_its_chip():
     )
     with pytest.raises(InvalidFile, match="column flux holds what is no number"):
         master(text.replace("100", "bright"), {"what": "catalogue", "ccd": "N24"}, key="N24")
+
+
+def test_a_star_that_moves_over_the_edge_of_its_cell_keeps_its_number():
+    """Stars move 0.3 arcsec, by the plate, from the exposure in g to that in r; cells are 1.6 arcsec wide."""
+    sim = SimulationSettings(
+        exposures=0, ccds=["N24"], size=(240, 240), density=1500, mag=(14.5, 18.5), cosmic_rays=0
+    )
+    survey, masters = VirtualDECam(), []
+    made = simulate(Target("field", kind="field"), np.random.default_rng(4), sim)
+    for exposure in sorted(made, key=lambda one: one.band):
+        if exposure.band == "r":
+            exposure.ccds[0].header["CRVAL2"] += 0.3 / 3600
+        files = [(MemoryFile(content, name), name) for name, content in exposure_files(exposure).values()]
+        raws = [
+            RawRef.of(raw)
+            for one in exposures_of(files, survey.settings)
+            for raw in raws_of(one, survey.settings)
+        ]
+        aux = Aux(Target("DECam", kind="instrument"), masters=survey.choose(masters, raws[0]))
+        handle = as_handle(survey.calibrate(raws, aux, survey.settings)[0])
+        masters.append(MemoryHandle(handle.load(), replace(handle.info, unit=survey.unit(raws[0]))))
+    green, red = (one.load() for one in masters)
+    away, row = cKDTree(np.stack([green["x"], green["y"]], axis=1)).query(
+        np.stack([red["x"], red["y"]], axis=1)
+    )
+    same = away < 0.5
+    assert same.sum() > 30
+    shift = 3600 * (red["dec"][same] - green["dec"][row[same]])
+    assert np.median(shift) == pytest.approx(0.3, abs=0.05)
+    alone = star_ids(red["ra"], red["dec"], red["flux"])
+    assert (alone[same] != green["star_id"][row[same]]).sum() >= 5  # what would have changed
+    assert np.array_equal(red["star_id"][same], green["star_id"][row[same]])
+    assert len(np.unique(red["star_id"])) == len(red)

@@ -20,14 +20,13 @@ from virtualobserver.errors import (
     IncompleteDownload,
 )
 from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
-from virtualobserver.observatories.decam.archive import (
-    ArchiveFile,
+from virtualobserver.observatories.decam.noirlab.checks import Proprietary
+from virtualobserver.observatories.decam.noirlab.client import NOIRLabArchive
+from virtualobserver.observatories.decam.noirlab.listing import ArchiveFile, join_exposures, parse_rows
+from virtualobserver.observatories.decam.noirlab.question import (
     ArchiveSettings,
-    NOIRLabArchive,
-    Proprietary,
+    PointedSettings,
     build_search,
-    join_exposures,
-    parse_rows,
 )
 from virtualobserver.observatories.decam.simulate import SimulationSettings, exposure_files, simulate
 
@@ -58,7 +57,7 @@ def archive(server, *, credentials=None, **options):
         sleep=time.sleep, clock=time.clock,
     )  # fmt: skip
     settings = ArchiveSettings(url=server.url, **options)
-    return NOIRLabArchive(http, settings, credentials=credentials or Credentials("noirlab"))
+    return NOIRLabArchive(http, settings, credentials=credentials or Credentials("decam"))
 
 
 def listing(*rows, prefix="file:"):
@@ -97,6 +96,19 @@ def test_question_is_what_the_archive_wants_and_names_instrument_and_proc_type_f
     ]  # fmt: skip
     assert box[0] == "ra_center"
     assert box[2] - box[1] == pytest.approx(2 / np.cos(np.radians(71.74)))
+
+
+def test_pointed_exposures_have_a_question_of_their_own_and_the_programme_of_the_drifts():
+    settings = ArchiveSettings(
+        caldat=("2021-12-10", "2021-12-20"), proposal="2021B-0023", pointed={"exptime": (30, 400)}
+    )
+    assert build_search(settings, pointed="g")["search"][3:] == [
+        ["ifilter", "g ", "startswith"], ["exposure", 30.0, 400.0], ["proposal", "2021B-0023"],
+    ]  # fmt: skip
+    own = settings.model_copy(update={"pointed": PointedSettings(proposal="2019B-0071", expnum=(1, 2))})
+    assert build_search(own, pointed="r")["search"][3:] == [
+        ["ifilter", "r ", "startswith"], ["proposal", "2019B-0071"], ["EXPNUM", 1, 2],
+    ]  # fmt: skip
 
 
 def test_box_across_zero_hours_or_at_a_pole_leaves_right_ascension_open():
@@ -213,7 +225,7 @@ def test_exposures_that_do_not_reach_into_the_cone_are_left_out(server):
         FIND,
         Act(body=listing(row("image"), row("image", 2, ra_center=96.5), row("image", 3, ra_center=None))),
     )
-    assert [one.expnum for one in archive(server).exposures(cone=(92.25, -70.74, 0.1))] == [3, 1058801]
+    assert [one.expnum for one in archive(server).exposures(cone=(92.25, -70.74, 1.2))] == [3, 1058801]
 
 
 # ------------------------------------------------------------------------------------------- faults
@@ -302,19 +314,17 @@ def _part(content, number):
     return stream.getvalue()
 
 
-def test_the_files_of_an_exposure_come_by_night_and_one_that_fails_is_told(server, files, tmp_path):
-    rows = []
-    for product, (name, content) in files.items():
-        md5 = hashlib.md5(content).hexdigest()
-        rows.append(row(product) | {"md5sum": md5, "archive_filename": f"/net/{name}"})
-        server.on(f"/api/retrieve/{md5}/", Act(status=404) if product == "wtmap" else Act(body=content))
-    server.on(FIND, Act(body=listing(*rows)))
+def test_what_stands_there_and_is_whole_is_not_asked_for_again(server, files, tmp_path):
+    name, content = files["image"]
+    file = file_of(content, name=name)
+    address = f"/api/retrieve/{file.md5}/"
+    server.on(address, Act(body=content))
     own = archive(server)
-    (exposure,) = own.exposures()
-    landed = {file.product: what for file, what in own.fetch_exposure(exposure, tmp_path)}
-    assert landed["image"] == tmp_path / "2021-12-11" / files["image"][0]
-    assert landed["dqmask"].read_bytes() == files["dqmask"][1]
-    assert isinstance(landed["wtmap"], ArchiveRefused)
+    path = own.download(file, tmp_path)
+    own.download(file, tmp_path)
+    assert len([a for a in server.asked if a.path == address]) == 1
+    path.write_bytes(content[:-1] + b"!")
+    assert own.download(file, tmp_path).read_bytes() == content
 
 
 # ------------------------------------------------------------------------------------------- what is not public
@@ -327,7 +337,7 @@ def test_a_proprietary_file_is_told_and_needs_a_login(server, files, tmp_path, s
     server.on(f"/api/retrieve/{file.md5}/", Act(status=status, body=CLOSED))
     with pytest.raises(Proprietary, match=r"2096-08-12.*proprietary"):
         archive(server).download(file, tmp_path)
-    with pytest.raises(Proprietary, match="VO_NOIRLAB_USERNAME"):
+    with pytest.raises(Proprietary, match="VO_DECAM_USERNAME"):
         archive(server, proprietary=True).download(file, tmp_path)
     assert not list(tmp_path.glob("*.fits*"))
 
@@ -337,7 +347,7 @@ def test_the_token_is_sent_as_it_is_and_only_where_it_is_needed(server, files, t
     file = file_of(content)
     server.on(f"/api/retrieve/{file.md5}/", Act(status=403, body=CLOSED), Act(body=content))
     server.on("/api/get_token/", Act(body=json.dumps(TOKEN).encode()))
-    known = Credentials("noirlab", username="me@example.org", password=PASSWORD)
+    known = Credentials("decam", username="me@example.org", password=PASSWORD)
     own = archive(server, proprietary=True, credentials=known)
     own.download(file, tmp_path)
     tokens = [a.headers.get("authorization") for a in server.asked]
@@ -350,7 +360,7 @@ def test_a_login_that_may_not_have_the_file_ends_there_and_shows_no_secret(serve
     file = file_of(files["image"][1], release="2096-08-12")
     server.on(f"/api/retrieve/{file.md5}/", Act(status=403, body=CLOSED))
     server.on("/api/get_token/", Act(body=json.dumps(TOKEN).encode()))
-    known = Credentials("noirlab", username="me@example.org", password=PASSWORD)
+    known = Credentials("decam", username="me@example.org", password=PASSWORD)
     with pytest.raises(Proprietary, match="may not have it"):
         archive(server, proprietary=True, credentials=known).download(file, tmp_path)
     assert len([a for a in server.asked if "retrieve" in a.path]) == 2
@@ -359,7 +369,7 @@ def test_a_login_that_may_not_have_the_file_ends_there_and_shows_no_secret(serve
 def test_a_wrong_password_is_told_without_it(server, files, tmp_path):
     file = file_of(files["image"][1])
     server.on(f"/api/retrieve/{file.md5}/", Act(status=403, body=CLOSED))
-    known = Credentials("noirlab", username="me@example.org", password=PASSWORD)
+    known = Credentials("decam", username="me@example.org", password=PASSWORD)
     said = json.dumps(
         f"Could not get token from SSO server: No active account found with {PASSWORD}"
     ).encode()

@@ -341,3 +341,28 @@ def test_what_is_missing_is_told():
     header = without("GAINA", "GAINB").header
     with pytest.raises(BadKeyword, match="GAINA"):
         build_reference(Image(frame.data, frame.variance, frame.mask, header, "electron"))
+
+
+def test_stars_cut_by_the_edge_have_no_magnitude_and_are_no_references():
+    sim = SimulationSettings(ccds=["N24"], density=1500, size=(200, 200), mag=(14.5, 19.0), cosmic_rays=0)
+    rng = np.random.default_rng(2)
+    field = {"N24": field_of("N24", BORESIGHT, sim, rng)}
+    exposure = expose(field, BORESIGHT, sim, rng, band="r", mjd=59560.0, expnum=1)
+    whole = image_of(exposure, exposure.ccds[0])
+    stars = build_reference(whole)
+    bright = np.flatnonzero(~stars["saturated"] & ~stars["galaxy"] & (stars["isolation"] < 1.0))[:10]
+    middle = bright[np.hypot(stars["x"][bright] - 100, stars["y"][bright] - 100).argmin()]
+    found = {}
+    for beyond in (-1, 0, 1, 7):  # pixels of the frame beyond that of the star's middle
+        column = round(float(stars["x"][middle])) + beyond + 1
+        planes = (plane[:, :column] for plane in (whole.data, whole.variance, whole.mask))
+        part = build_reference(Image(*planes, whole.header, whole.unit))
+        away = np.hypot(part["x"] - stars["x"][middle], part["y"] - stars["y"][middle])
+        found[beyond] = part.take(np.flatnonzero(away < 4))
+    for beyond in (-1, 0, 1):
+        assert np.isnan(found[beyond]["mag"]).all()
+        assert found[beyond]["cut"].all()
+        assert not found[beyond]["is_reference"].any()
+    assert sum(len(found[beyond]) for beyond in (-1, 0, 1)) >= 2
+    assert not found[7]["cut"].any()
+    assert found[7]["mag"].min() == pytest.approx(stars["mag"][middle], abs=0.05)

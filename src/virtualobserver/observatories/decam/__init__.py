@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
-from virtualobserver.data.product import Aux, Missing, Product, Raw, RawRef, Target
+from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.data.table import Table
-from virtualobserver.errors import ArchiveError, InvalidFile
+from virtualobserver.errors import InvalidFile
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.observatories.decam.catalogue import choose_masters, file_raws, make_master, unit_of
 from virtualobserver.observatories.decam.detrend import detrend_products
 from virtualobserver.observatories.decam.folder import Exposure, find_exposures, near, raws_of
 from virtualobserver.observatories.decam.made import files_of, simulated_raws
 from virtualobserver.observatories.decam.names import SUFFIXES
+from virtualobserver.observatories.decam.noirlab.live import LiveArchive
 from virtualobserver.observatories.decam.reduce import reduce_exposure
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.observatories.decam.tables import OWN_COLUMNS
@@ -36,7 +37,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     """Drift exposures of the Dark Energy Camera, and the pointed ones that say which stars there are."""
 
     name: ClassVar[str] = "decam"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     facility: ClassVar[str] = "Victor M. Blanco 4 m telescope, Cerro Tololo"
     instrument: ClassVar[str] = "DECam"
     site: ClassVar[Site | None] = Site(-70.81489, -30.16606, 2215.0)
@@ -54,6 +55,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     services: ClassVar[tuple[str, ...]] = ("refcat",)
     batch: ClassVar[int] = 1
     fetch_batch: ClassVar[int] = 1
+    http_login: ClassVar[bool] = False
     contract: ClassVar[SurveyContract] = SurveyContract(
         targets=(Target("EB", ra=92.253, dec=-70.7387),),
         options={
@@ -76,7 +78,9 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         self._folders: tuple[tuple[Path, ...], list[Exposure]] | None = None
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
-        """Find exposures, catalogues and lists of targets in folders; nothing is ever written there.
+        """Get exposures, catalogues and lists of targets from folders, or exposures from the live archive.
+
+        Nothing is ever written into folders.
 
         Yields
         ------
@@ -85,15 +89,15 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
             Files that cannot be read come too: their unit fails and says why.
         (target, Missing)
             Why there is nothing.
-        (target, ArchiveError)
-            If no folder is given: data are not fetched from the archive over the network yet.
+        (target, error)
+            Which exposures the live archive did not give, and why; the others come.
         """
-        if not client.folders:
-            msg = "decam reads folders: set `archive` to the folder with the files, or to `simulated`"
-            for target in targets:
-                yield target, ArchiveError(msg)
-            return
         files = list(file_raws(self.settings))
+        if not client.folders:
+            archive = LiveArchive(client, self.settings)
+            for target in targets:
+                yield from _with_files(archive.fetch(target), files)
+            return
         for target in targets:
             mine = [one for one in self._exposures(client) if near(one, target, self.settings)]
             raws = [raw for one in mine for raw in raws_of(one, self.settings)]
@@ -115,6 +119,10 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         for target in targets:
             yield target, found
 
+    def addresses(self) -> Sequence[str]:
+        """Return where listings and files of the live archive come from."""
+        return (self.settings.noirlab.url,)
+
     def unit(self, raw: RawRef) -> str:
         """Return ``ccd/night/exposure``, such as ``N24/2021-12-11/1058801``, or the key of a master."""
         return unit_of(raw.header)
@@ -132,7 +140,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         return make_master(raws, aux, settings)
 
     def choose(self, masters: Sequence[Handle[Table]], raw: RawRef) -> Mapping[str, Handle[Table]]:
-        """Return ``reference`` and ``targets`` for a drift frame, ``companion 1`` ... for a pointed one."""
+        """Return ``reference`` and ``targets`` for a drift frame, ``companion 001`` ... for a pointed one."""
         return choose_masters(masters, raw.header)
 
     def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> Sequence[Product[Table]]:
@@ -176,3 +184,14 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
                 raise InvalidFile(msg)
             self._folders = (folders, found)
         return self._folders[1]
+
+
+def _with_files(landed: Iterator[Landed], files: Sequence[Raw]) -> Iterator[Landed]:
+    """Yield catalogues and lists before the first exposure of a target; without any exposure they serve nothing."""
+    told = False
+    for target, thing in landed:
+        if not told and isinstance(thing, Raw | Known):
+            told = True
+            for raw in files:
+                yield target, raw
+        yield target, thing

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from virtualobserver.typing import RecordDict
 __all__ = ["Registered", "epoch_of", "register", "wcs_table"]
 
 FloatArray = NDArray[np.float64]
+_PLATE: Final = re.compile(r"CTYPE[12]|CRVAL[12]|CUNIT[12]|RADESYS|EQUINOX|PV[12]_\d+")
+"""Keywords of a plate beside its reference pixel and its matrix: FITS papers I and II, and TPV's distortion."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,8 @@ def wcs_table(frame: Frame, found: Registered, own: AstromSettings) -> Table:
     """Return one row: world coordinates on top of the pipeline's, and the track.
 
     ``crpix`` and ``cd`` take the place of the header's, its distortion stays: with them a position on the sky is the
-    pixel of the star at ``time`` (s since the beginning of the exposure).
+    pixel of the star at ``time`` (s since the beginning of the exposure). The fact ``plate`` has what else of the
+    header is world coordinates.
     """
     time = {"l": 0.0, "m": 0.5, "r": 1.0}[own.anchor] * found.track.exptime
     vx, vy = found.track.vector
@@ -136,11 +141,16 @@ def wcs_table(frame: Frame, found: Registered, own: AstromSettings) -> Table:
         "angle_error": "deg",
     }  # fmt: skip
     keep = ("exposure", "ccd", "night", "mjd_start", "exptime", "solved", "notes")
-    meta = {key: frame.facts[key] for key in keep} | {"anchor": own.anchor}
+    meta = {key: frame.facts[key] for key in keep} | {"anchor": own.anchor, "plate": _plate(frame)}
     return Table({name: np.array([value]) for name, value in row.items()}, units, meta)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _plate(frame: Frame) -> RecordDict:
+    """Return the keywords of the pipeline's world coordinates that the fit leaves as they are."""
+    return {key: value for key, value in frame.header.items() if _PLATE.fullmatch(key)}
 
 
 def _track(frame: Frame, own: AstromSettings) -> TrackModel:

@@ -99,9 +99,13 @@ def make_master(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> li
             )
         ]
     frame = read_frame(raws)
+    companions = [
+        handle.load() for name, handle in sorted(aux.masters.items()) if name.startswith("companion")
+    ]
+    # colours are of the companions in g; numbers of stars of all of them stay
     table = build_reference(
-        frame.image, settings=settings.reference, gaia=aux.services.get("refcat"),
-        companions=[handle.load() for name, handle in sorted(aux.masters.items()) if name.startswith("companion")],
+        frame.image, settings=settings.reference, gaia=aux.services.get("refcat"), companions=companions,
+        known=companions,
     )  # fmt: skip
     aux.note("keywords that were missing or strange in pointed frames", len(frame.facts["notes"]))
     about = {
@@ -112,16 +116,19 @@ def make_master(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> li
 
 
 def choose_masters(masters: Sequence[Handle[Table]], facts: Record) -> dict[str, Handle[Table]]:
-    """Return ``reference`` and ``targets`` for a drift frame, ``companion 1`` ... for a pointed one in r.
+    """Return ``reference`` and ``targets`` for a drift frame, ``companion 001`` ... for a pointed one in r.
 
-    Of several catalogues the published one is taken, else the deepest of the chip at that place.
+    Of several catalogues the published one is taken, else the deepest of the chip at that place. Companions come in
+    the order of their nights, so that the same one names a star for all that see it.
     """
     if facts.get("what") or facts.get("problem"):
         return {}
     near = [one for one in masters if _same_place(one, facts)]
     if not facts["drift"]:
-        mates = [one for one in near if one.info.series == "companion" and one.info.band == "g"]
-        return {f"companion {n}": one for n, one in enumerate(sorted(mates, key=lambda m: m.info.unit), 1)}
+        mates = [one for one in near if one.info.series == "companion"]
+        return {
+            f"companion {n:03d}": one for n, one in enumerate(sorted(mates, key=lambda m: m.info.unit), 1)
+        }
     found = (
         {"targets": lists[-1]} if (lists := [one for one in masters if one.info.series == "targets"]) else {}
     )
@@ -202,8 +209,8 @@ def _published(raw: RawRef) -> Table:
         "ra": ra, "dec": dec, "x": x, "y": y,
         "flux": flux, "flux_error": nothing, "mag": -2.5 * mag, "mag_error": nothing,
         "g_r": nothing, "g_r_error": nothing, "isolation": nothing, "saturated": np.zeros(n, bool),
-        "galaxy": np.zeros(n, bool), "gaia": np.full(n, NO_GAIA), "pmra": nothing, "pmdec": nothing,
-        "is_reference": np.ones(n, bool),
+        "galaxy": np.zeros(n, bool), "cut": np.zeros(n, bool), "gaia": np.full(n, NO_GAIA), "pmra": nothing,
+        "pmdec": nothing, "is_reference": np.ones(n, bool),
     }  # fmt: skip
     units = {
         "ra": "deg",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from virtualobserver.config.settings import Settings, setting
+from virtualobserver.observatories.decam.noirlab.question import ArchiveSettings
 from virtualobserver.observatories.decam.reference import ReferenceSettings
 from virtualobserver.observatories.decam.simulate.settings import SimulationSettings
 from virtualobserver.observatory import ObservatorySettings
@@ -102,11 +103,14 @@ class DECamSettings(ObservatorySettings):
     archive: str | list[str] | None = setting(
         None,
         doc="Folder, or list of folders, with files of the Community Pipeline, a relative one from the folder of the "
-        "configuration; `simulated` = the survey's simulator",
+        "configuration; `simulated` = the survey's simulator; unset = the live archive, see noirlab",
         run_only=True,
         path=True,
         words=("simulated",),
         aliases=("drifts_dirs",),
+    )
+    noirlab: ArchiveSettings = setting(
+        ArchiveSettings(), doc="The NOIRLab Astro Data Archive, asked where archive is unset", step="fetch"
     )
     ccd: list[str] | None = setting(
         None, doc="Names of the chips wanted (EXTNAME), such as N24; unset = all", step="fetch", min_length=1
@@ -116,9 +120,12 @@ class DECamSettings(ObservatorySettings):
     weight_keyword: str = setting("wtmap", doc="Token of weights in names of renamed files", step="fetch")
     read_mask: bool = setting(True, doc="Use masks and weights, where there are some", step="fetch")
     fields: Literal["all", "position"] = setting(
-        "all", doc="Exposures of a target: all of the archive, or those that point near it", step="fetch"
+        "all",
+        doc="Exposures of a target: all of the archive folder, or those that point near it; the live archive is "
+        "always asked by position",
+        step="fetch",
     )
-    field_radius: float = setting(1.1, doc="How near", unit="deg", step="fetch", gt=0)
+    field_radius: float = setting(1.1, doc="How near", unit="deg", step="fetch", gt=0, le=30)
     drift_filter: str = setting("VR", doc="Filter of the drift exposures", step="fetch")
     drift_exptime: float | None = setting(
         20.0,

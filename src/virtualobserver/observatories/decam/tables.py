@@ -154,7 +154,7 @@ def forced_table(measured: Measured, facts: RecordDict) -> Table:
     counts = {name: total.mask_counts[:, int(bit).bit_length() - 1] for name, bit in _COUNTED.items()}
     flags = np.zeros(len(rows), np.int64)
     flags[counts["n_saturated"] > 0] |= FLAG_SATURATED
-    flags[~(total.covered >= _WHOLE)] |= FLAG_EDGE
+    flags[~(total.covered >= _WHOLE) | np.asarray(stars["cut"], bool)[rows]] |= FLAG_EDGE
     flags[(counts["n_bad"] > 0) | (counts["n_bleed"] > 0)] |= FLAG_ARCHIVE
     x, y = (total.x_start + total.x_end) / 2, (total.y_start + total.y_end) / 2
     detected = np.zeros(len(found.ra), bool)

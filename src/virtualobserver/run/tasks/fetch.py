@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from virtualobserver.data.plain import plain
-from virtualobserver.data.product import Known, Missing, Raw, RawRef
+from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import cells_of
 from virtualobserver.errors import DiskFull, TaskLost
@@ -101,7 +101,7 @@ def _finish(
 ) -> Counter[str]:
     with workspace.database.session() as session, session.begin():
         mine = owned(session, worker, outcomes)
-        _replace_answers(session, mine, landing)
+        _replace_answers(session, mine, landing, by_units=bool(job.step.levels))
         _note_listing(session, mine, landing)
         mark(session, job.run_id, mine)
     return Counter(o.status for o in mine)
@@ -141,7 +141,7 @@ def _land(
             continue
         if isinstance(thing, Known):
             unit = job.step.instance.unit(RawRef(thing.archive_id, thing.format, bytes, header=thing.header))
-            link = _Link(claim.source_id, thing.raw_id, unit)
+            link = _Link(_owner_of(workspace, job.step, claim, thing), thing.raw_id, unit)
             landing.links.setdefault(claim.task_id, []).append(link)
             continue
         landing.raws.append((claim, thing))
@@ -150,6 +150,14 @@ def _land(
             landing.size += len(thing.content)
         if landing.due():
             _store(workspace, job, landing)
+
+
+def _owner_of(workspace: Workspace, step: Step, claim: Claim, known: Known) -> int:
+    """Return the source whose raw data these are."""
+    if known.owner is None:
+        return claim.source_id
+    with workspace.database.session() as session, session.begin():
+        return _insert_owners(session, step, [known.owner])[known.owner.name]
 
 
 def _place(step: Step) -> str:
@@ -172,13 +180,19 @@ def _outcome(claim: Claim, landing: _Landing, seconds: float, *, simulated: bool
     return Outcome(claim, "empty", seconds=seconds, inputs=inputs, simulated=simulated, reason=reason)
 
 
-def _replace_answers(session: Session, outcomes: Sequence[Outcome], landing: _Landing) -> None:
-    """Let each done task point at the raw data of this answer, and no longer at those of an older one."""
+def _replace_answers(
+    session: Session, outcomes: Sequence[Outcome], landing: _Landing, *, by_units: bool
+) -> None:
+    """Let each done task point at the raw data of this answer, and no longer at those of an older one.
+
+    What landed of a task that failed is not lost to a survey of units: each of them is whole by itself, and one bad
+    exposure stops no other. A light curve with a part missing would be wrong, and waits.
+    """
     good = [o.claim.task_id for o in outcomes if o.status != "failed"]
-    if not good:
-        return
-    session.execute(text("DELETE FROM source_raw WHERE task_id = ANY(:ids)"), {"ids": good})
-    links = sorted({(*link, task) for task in good for link in landing.links.get(task, [])})
+    if good:
+        session.execute(text("DELETE FROM source_raw WHERE task_id = ANY(:ids)"), {"ids": good})
+    linked = [o.claim.task_id for o in outcomes] if by_units else good
+    links = sorted({(*link, task) for task in linked for link in landing.links.get(task, [])})
     if links:
         names = ("source_id", "raw_data_id", "unit", "task_id")
         upsert_rows(
@@ -209,7 +223,7 @@ def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
     placed = _write(workspace.store, job.step, raws, landing)
     with workspace.database.session() as session, session.begin():
         ids = _insert(session, job.step, raws, placed)
-        owners = _insert_owners(session, job.step, raws)
+        owners = _insert_owners(session, job.step, [raw.owner for _, raw in raws if raw.owner is not None])
     unit = job.step.instance.unit if job.step.levels else None
     for (claim, raw), raw_id in zip(raws, ids, strict=True):
         owner = claim.source_id if raw.owner is None else owners[raw.owner.name]
@@ -217,9 +231,9 @@ def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
         landing.links.setdefault(claim.task_id, []).append(link)
 
 
-def _insert_owners(session: Session, step: Step, raws: Sequence[tuple[Claim, Raw]]) -> dict[str, int]:
+def _insert_owners(session: Session, step: Step, cameras: Sequence[Target]) -> dict[str, int]:
     """Insert the sources of raw data that are not the targets': cameras. Return their ids by name."""
-    owners = {raw.owner.name: raw.owner for _, raw in raws if raw.owner is not None}
+    owners = {owner.name: owner for owner in cameras}
     if not owners:
         return {}
     rows = upsert_rows(
