@@ -247,7 +247,7 @@ class Project(Opened):
         Parameters
         ----------
         detection
-            Its number, ``id`` in `detections`.
+            Its number, ``id`` in `detections`; of a moving body that of any epoch, and the verdict goes to all of them.
         verdict
             ``candidate`` is what the search looks for, ``other`` is real but something else, ``artefact`` is made by
             instrument or processing, ``unsure`` has to be looked at again.

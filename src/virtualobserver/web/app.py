@@ -26,7 +26,7 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from virtualobserver.config.log import get_logger
-from virtualobserver.conventions import VERDICTS
+from virtualobserver.conventions import VERDICTS, WITHDRAWN
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import DataError, VirtualObserverError
 from virtualobserver.plot.panels import said
@@ -38,6 +38,7 @@ from virtualobserver.web.bokeh import View, scripts_folder
 from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
+from virtualobserver.web.tally import Tallies, tally
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -59,8 +60,6 @@ _WORDS: Final[Mapping[str, str]] = {
 _SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
 LONGEST_NOTE: Final = 4000
 """Letters of a note, two pages of text: longer ones are pasted by mistake."""
-_FRESH: Final = 20.0
-"""Seconds for which the numbers beside filters are shown as they were counted, unless I judged since."""
 _AWAY: Final = "The database does not answer; nothing was changed."
 _YEAR: Final = "private, max-age=31536000, immutable"
 
@@ -150,8 +149,8 @@ class _Desk:
         return Pictures(self.project)
 
     @cached_property
-    def _counted(self) -> dict[str, tuple[float, RecordDict]]:
-        return {}
+    def tallies(self) -> Tallies:
+        return Tallies(self.project, self.viewer)
 
     @cached_property
     def _pages(self) -> jinja2.Environment:
@@ -181,10 +180,15 @@ class _Desk:
     def listing(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
         with ThreadPoolExecutor(1) as beside:  # the server of the database has more than one core
-            counting = beside.submit(self._counts, asked)
+            counting = beside.submit(self.tallies.of, asked)
             rows, after = queue.page(self.project, self.viewer, asked)
-            counts = counting.result()
-        return HTMLResponse(self._html("queue.html", asked=asked, rows=rows, after=after, counts=counts))
+            counted = counting.result()
+        return HTMLResponse(
+            self._html(
+                "queue.html", asked=asked, rows=rows, after=after, counts=counted.told(asked),
+                total=counted.total(asked), bodies=any(row["epochs"] for row in rows),
+            )
+        )  # fmt: skip
 
     def candidate(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
@@ -263,17 +267,17 @@ class _Desk:
         number = request.query_params.get("behind", "")
         behind = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
         ids = queue.ahead(self.project, self.viewer, asked, behind)
-        return JSONResponse({"ids": ids, "left": self._counts(asked)["total"][0][2]})
+        return JSONResponse({"ids": ids, "left": self.tallies.of(asked).total(asked)})
 
     def end(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params).but()
-        self._counted.clear()
-        again = {name: self._counts(asked.but(judged=name))["total"][0][2] for name in ("open", "unsure")}
+        counted = tally(self.project, self.viewer, asked)
+        again = {name: counted.total(asked.but(judged=name)) for name in ("open", "unsure")}
         return JSONResponse({"html": self._html("_end.html", asked=asked, again=again)})
 
     def siblings(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        rows = siblings(self.project, self.viewer, one.row["source_id"])
+        rows = siblings(self.project, self.viewer, one.row["searched_id" if self.viewer.blind else "source_id"])
         return JSONResponse({"html": self._html("_siblings.html", one=one, rows=rows)})
 
     def metadata(self, request: Request) -> Response:
@@ -294,24 +298,11 @@ class _Desk:
         return JSONResponse({"saved": kept})
 
     def _keep(self, number: int, label: str, note: str, before: int) -> int:
-        candidate(self.project, self.viewer, number)
+        one = candidate(self.project, self.viewer, number)
+        (row,) = queue.rows_of(self.project, self.viewer, one.epochs[:1])
         kept = give_verdict_once(self.project, number, label, user=self.viewer.user, note=note, after=before)
-        self._counted.clear()
+        self.tallies.judged(row, "" if label == WITHDRAWN else label)
         return kept
-
-    def _counts(self, asked: queue.Filter) -> RecordDict:
-        key = asked.but().address
-        then, told = self._counted.get(key, (0.0, {}))
-        if not told or time.monotonic() - then > _FRESH:
-            told = queue.counts(self.project, self.viewer, asked)
-            if len(self._counted) > _MOST_COUNTED:
-                self._counted.clear()
-            self._counted[key] = (time.monotonic(), told)
-        return told
-
-
-_MOST_COUNTED: Final = 100
-"""Filters whose numbers are kept: bounds the memory."""
 
 
 def _split(panels: Sequence[Panel]) -> RecordDict:

@@ -15,6 +15,7 @@ from virtualobserver.data.result import Event
 from virtualobserver.db.sky import cone_search
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.run.verdicts import epochs
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
@@ -32,13 +33,15 @@ _SAME_PLACE: Final = 5.0
 """Arcsec within which two positions of one event lie; as of moving objects."""
 
 _ROW: Final = """
-    SELECT d.*, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props
+    SELECT d.*, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+      t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
+    JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
     LEFT JOIN properties r ON r.task_id = d.task_id AND r.source_id = d.source_id
     WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""
 _SAID: Final = """
-    SELECT id, "user", label, note, created FROM classification WHERE detection_id = :id
-    ORDER BY created, id"""
+    SELECT max(id) AS id, "user", label, note, created FROM classification WHERE detection_id = ANY(:ids)
+    GROUP BY "user", label, note, created ORDER BY created, 1"""
 # What was said of this source when other settings had found it; of what was injected nothing carries over.
 _BEFORE: Final = """
     SELECT c."user", c.label, c.note, c.created, c.kind, c.start_mjd, c.end_mjd, c.ra, c.dec, c.detection_id,
@@ -51,12 +54,17 @@ _BEFORE: Final = """
 _SURVEYS: Final = """
     SELECT source_id, array_agg(DISTINCT split_part(step, ':', 2)) AS surveys FROM task
     WHERE source_id = ANY(:ids) AND step LIKE 'reduce%' AND status IN ('done', 'stale') GROUP BY source_id"""
+# Of moving bodies, where nothing is to be told, the strongest epoch: what was put in has one.
 _SIBLINGS: Final = """
-    SELECT d.id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, c.current FROM detection d
-    JOIN task t ON t.id = d.task_id
-    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.project_id = :project
-    WHERE d.source_id = :source AND c.current AND (:blind OR d.injection_id IS NULL)
-    ORDER BY d.peak_mjd, d.id LIMIT 200"""
+    SELECT * FROM (
+      SELECT d.id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, row_number() OVER (
+        PARTITION BY d.task_id, d.source_id, CASE WHEN :blind AND s.kind = 'moving' AND d.source_id <> t.source_id
+          AND d.injection_id IS NULL THEN 0 ELSE d.id END ORDER BY abs(d.snr) DESC, d.id) AS place
+      FROM detection d JOIN task t ON t.id = d.task_id JOIN source s ON s.id = d.source_id
+      JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.project_id = :project
+      WHERE CASE WHEN :blind THEN t.source_id ELSE d.source_id END = :source AND c.current
+        AND (:blind OR d.injection_id IS NULL)) found
+    WHERE place = 1 ORDER BY peak_mjd, id LIMIT 200"""
 
 
 class Absent(DataError):
@@ -79,6 +87,8 @@ class Candidate:
         The last word of each person on the same event as other settings found it.
     injected
         Whether it was put in; None as long as that is not to be told.
+    epochs
+        Detections that are judged with it, itself among them, the strongest first: those of one moving body.
     """
 
     row: RecordDict
@@ -86,6 +96,7 @@ class Candidate:
     mine: RecordDict | None
     inherited: Sequence[RecordDict]
     injected: bool | None
+    epochs: Sequence[int] = ()
 
     @property
     def number(self) -> int:
@@ -112,6 +123,8 @@ class Candidate:
         ]
         if row["end_mjd"] > row["start_mjd"]:
             told.append(("lasts", _span(row["end_mjd"] - row["start_mjd"])))
+        if len(self.epochs) > 1 and self.injected is not None:
+            told.append(("epochs", f"{len(self.epochs)}; this is one of them, a verdict goes to all"))
         if row["mag"] is not None:
             told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f}"))
         if (place := self.position) is not None:
@@ -161,7 +174,8 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
             msg = f"project {project.name} has no detection {number} to judge"
             raise Absent(msg)
         row = dict(found)
-        said = [dict(one) for one in session.execute(text(_SAID), {"id": number}).mappings()]
+        together = epochs(session, number)
+        said = [dict(one) for one in session.execute(text(_SAID), {"ids": together}).mappings()]
         before: list[RecordDict] = []
         if row["injection_id"] is None:
             values = {name: row[name] for name in ("analysis", "source", "digest", "id")}
@@ -169,13 +183,21 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     mine = next((one for one in reversed(said) if one["user"] == viewer.user), None)
     mine = None if mine is None or mine["label"] == WITHDRAWN else mine
     hidden = viewer.blind and mine is None
+    inherited = [] if hidden else _last_words([one for one in before if _same(project, row, one)])
     return Candidate(
-        row=row,
+        row=_veiled(row) if hidden else row,
         said=[one for one in said if not hidden or one["user"] == viewer.user],
         mine=mine,
-        inherited=[] if hidden else _last_words([one for one in before if _same(project, row, one)]),
+        inherited=inherited,
         injected=None if hidden else row["injection_id"] is not None,
+        epochs=together,
     )
+
+
+def _veiled(row: RecordDict) -> RecordDict:
+    """Return a row that says where was searched, and not what was discovered there: what was put in has no such name."""
+    searched = {name: row[f"searched_{name}"] for name in ("mag", "aliases")}
+    return row | searched | {"source": row["searched"], "source_id": row["searched_id"], "known_as": None}
 
 
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
@@ -188,7 +210,7 @@ def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
             for row in cone_search(
                 session, *one.position, NEAR, columns=("id", "name", "namespace", "kind", "mag", "mag_band")
             )
-            if row.id != one.row["source_id"]
+            if row.id != one.row["source_id"] and (one.injected is not None or row.kind != "moving")
         ][:MOST]
         found = session.execute(text(_SURVEYS), {"ids": [row["id"] for row in near]})
         surveys = {row.source_id: row.surveys for row in found}
@@ -196,7 +218,10 @@ def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
 
 
 def siblings(project: Opened, viewer: Viewer, source: int) -> list[RecordDict]:
-    """Return the detections of a source under the current configurations, at most 200, in order of time."""
+    """Return the detections of a source under the current configurations, at most 200, in order of time.
+
+    For who judges blind `source` is what was searched, and each moving body has one.
+    """
     with project.session() as session:
         values = {"project": project.id, "source": source, "blind": viewer.blind}
         return [dict(row) for row in session.execute(text(_SIBLINGS), values).mappings()]
