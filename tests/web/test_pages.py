@@ -15,7 +15,7 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 def data(made, number):
     answer = made.get(f"/data/candidate/{number}")
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    return answer.json() | {"figures": made.get(f"/data/figures/{number}").json()}
 
 
 def test_a_candidate_comes_with_its_facts_and_pictures(project, numbers):

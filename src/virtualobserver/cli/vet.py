@@ -89,10 +89,12 @@ def _tell(address: str) -> None:
 
 
 def _named(project: Project, source: str) -> str:
+    from virtualobserver.web.candidate import Absent, source_named
+
     try:
-        return project.source(source).name
-    except KeyError as error:
-        raise typer.BadParameter(str(error.args[0]), param_hint="--source") from None
+        return source_named(project, source).name
+    except Absent as error:
+        raise typer.BadParameter(str(error), param_hint="--source") from None
 
 
 def _check_installed() -> None:

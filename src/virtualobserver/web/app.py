@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from virtualobserver.columns import find
 from virtualobserver.config.log import get_logger
 from virtualobserver.conventions import VERDICTS, WITHDRAWN
 from virtualobserver.data.panels import Facts, Panel
@@ -35,7 +35,7 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
-from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings
+from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings, source_named
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
 from virtualobserver.web.tally import Tallies, tally
@@ -83,6 +83,7 @@ def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
         Route("/source", _page(desk.source)),
         Route("/people", _page(desk.people)),
         Route("/data/candidate/{number:int}", _page(desk.candidate_data)),
+        Route("/data/figures/{number:int}", _page(desk.figures)),
         Route("/data/figure/{number:int}/{n:int}", _page(desk.figure)),
         Route("/data/ahead", _page(desk.ahead)),
         Route("/data/end", _page(desk.end)),
@@ -160,6 +161,8 @@ class _Desk:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         pages.filters["said"] = said
+        pages.filters["meaning"] = _meaning
+        pages.filters["kind"] = lambda panel: type(panel).__name__.lower()
         pages.globals |= {
             "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
             "nonce": self.keys.nonce, "keys": KEYS, "words": _WORDS, "columns": queue.COLUMNS,
@@ -197,11 +200,7 @@ class _Desk:
         return HTMLResponse(self._html("candidate.html", asked=asked, one=one, body=None))
 
     def source(self, request: Request) -> Response:
-        name = request.query_params.get("name", "")
-        try:
-            source = self.project.source(name)
-        except KeyError as error:
-            raise Absent(str(error.args[0])) from None
+        source = source_named(self.project, request.query_params.get("name", ""))
         rows = siblings(self.project, self.viewer, source.id)
         panels, figures = self.pictures.of_source(source)
         return HTMLResponse(
@@ -229,20 +228,21 @@ class _Desk:
 
     def candidate_data(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        figures = self.pictures.figures(
-            one.number, told=bool(one.injected)
-        )  # JSON already: put together as text
         told = {
             "id": one.number, "source": one.row["source"], "html": self._candidate_html(one),
             "before": max([said["id"] for said in one.said if said["user"] == self.viewer.user], default=0),
             "mine": None if one.mine is None else {name: one.mine[name] for name in ("label", "note")},
             "inherited": [{name: said[name] for name in ("label", "note")} for said in one.inherited],
         }  # fmt: skip
-        body = f'{json.dumps(told)[:-1]}, "figures": [{", ".join(figures)}]}}'
-        return Response(body, media_type="application/json")
+        return JSONResponse(told)
+
+    def figures(self, request: Request) -> Response:
+        one = candidate(self.project, self.viewer, request.path_params["number"])
+        made = self.pictures.figures(one.number, told=one.told)  # JSON already: put together as text
+        return Response(f"[{', '.join(made)}]", media_type="application/json")
 
     def _candidate_html(self, one: Candidate) -> str:
-        panels = self.pictures.panels(one.number, told=bool(one.injected))
+        panels = self.pictures.panels(one.number, told=one.told)
         return self._html(
             "_candidate.html", one=one, without=panels if isinstance(panels, str) else "",
             **_split([] if isinstance(panels, str) else panels),
@@ -256,7 +256,7 @@ class _Desk:
         view = _view(request.query_params)
         try:
             return Response(
-                self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json"
+                self.pictures.figure(number, n, view, told=one.told), media_type="application/json"
             )
         except IndexError:
             msg = f"detection {number} has no panel {n}"
@@ -301,19 +301,25 @@ class _Desk:
         one = candidate(self.project, self.viewer, number)
         (row,) = queue.rows_of(self.project, self.viewer, one.epochs[:1])
         kept = give_verdict_once(self.project, number, label, user=self.viewer.user, note=note, after=before)
-        self.tallies.judged(row, "" if label == WITHDRAWN else label)
+        self.tallies.judged(row, "" if label == WITHDRAWN else label, kept, len(one.epochs))
         return kept
+
+
+def _meaning(name: str) -> str:
+    """Return what a fact is, as far as the table of columns says so."""
+    column = find(name)
+    return "" if column is None else column.description
 
 
 def _split(panels: Sequence[Panel]) -> RecordDict:
     """Return the panels that are tables, without what the page says anyhow, and the others with their places."""
     tables = [
-        replace(one, rows=[row for row in one.rows if row[0] not in _SAID])
+        replace(one, rows=[row for row in one.rows if row[0] not in _SAID and row[1] is not None])
         for one in panels
         if isinstance(one, Facts)
     ]
     return {
-        "facts": [one for one in tables if one.rows],
+        "facts": [one for one in tables if one.rows or one.note],
         "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],
     }
 

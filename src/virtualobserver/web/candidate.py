@@ -15,14 +15,16 @@ from virtualobserver.data.result import Event
 from virtualobserver.db.sky import cone_search
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.models import Source
 from virtualobserver.run.verdicts import epochs
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
+    from virtualobserver.run.project import Project
     from virtualobserver.web.queue import Viewer
 
-__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings"]
+__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings", "source_named"]
 
 NEAR: Final = 30.0
 """Arcsec within which another source of the database is named: some pixels of the coarsest survey."""
@@ -33,7 +35,7 @@ _SAME_PLACE: Final = 5.0
 """Arcsec within which two positions of one event lie; as of moving objects."""
 
 _ROW: Final = """
-    SELECT d.*, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+    SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
       t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
@@ -51,6 +53,10 @@ _BEFORE: Final = """
       AND (c.detection_id IS NULL OR c.detection_id <> :id)
       AND NOT EXISTS (SELECT FROM configuration k WHERE k.digest = c.digest AND k.step LIKE 'simulate:%')
     ORDER BY c.created, c.id"""
+_DISCOVERED: Final = """
+    SELECT s.id FROM source s JOIN detection d ON d.source_id = s.id JOIN task t ON t.id = d.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+    WHERE s.name = :name AND c.project_id = :project AND d.injection_id IS NULL LIMIT 1"""
 _SURVEYS: Final = """
     SELECT source_id, array_agg(DISTINCT split_part(step, ':', 2)) AS surveys FROM task
     WHERE source_id = ANY(:ids) AND step LIKE 'reduce%' AND status IN ('done', 'stale') GROUP BY source_id"""
@@ -97,6 +103,11 @@ class Candidate:
     inherited: Sequence[RecordDict]
     injected: bool | None
     epochs: Sequence[int] = ()
+
+    @property
+    def told(self) -> bool:
+        """Whether all may be told of it that is known."""
+        return self.injected is not None
 
     @property
     def number(self) -> int:
@@ -197,7 +208,26 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
 def _veiled(row: RecordDict) -> RecordDict:
     """Return a row that says where was searched, and not what was discovered there: what was put in has no such name."""
     searched = {name: row[f"searched_{name}"] for name in ("mag", "aliases")}
-    return row | searched | {"source": row["searched"], "source_id": row["searched_id"], "known_as": None}
+    return row | searched | {"source": row["searched"], "source_id": row["searched_id"], "known_as": None, "designation": None}
+
+
+def source_named(project: Project, name: str) -> Source:
+    """Return a source of the catalogue, or one that was discovered under the current settings.
+
+    Raises
+    ------
+    Absent
+        If there is none of that name.
+    """
+    try:
+        return project.source(name)
+    except KeyError as error:
+        msg = str(error.args[0])
+    with project.session() as session:
+        found = session.execute(text(_DISCOVERED), {"project": project.id, "name": name}).scalar()
+    if found is None:
+        raise Absent(msg)
+    return project.live.get_one(Source, found)
 
 
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:

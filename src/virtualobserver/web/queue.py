@@ -27,7 +27,7 @@ JUDGED: Final[Mapping[str, str]] = {
     "mine": "by me",
     **{label: f"by me: {label}" for label in VERDICTS if label != WITHDRAWN},
     "others": "by others",
-    "all": "or not at all",
+    "all": "judged or not",
 }
 """What may be asked of the verdicts on a candidate, and how a page says it."""
 
@@ -112,9 +112,11 @@ said AS MATERIALIZED (
 SELECT d.id, s.name AS source, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score, s.mag, {survey} AS survey,
   coalesce({of_body}, {of_class}) AS class, {data} AS data, mine.label AS mine, mine.note,
   EXISTS (SELECT FROM said WHERE said.lead = d.id AND NOT own AND said.label <> 'withdrawn') AS theirs,
+  CASE WHEN NOT :blind AND s.kind = 'moving' THEN coalesce(k.name, d.parameters->>'label') END AS designation,
   CASE WHEN :blind THEN NULL ELSE nullif((SELECT count(*) FROM epochs e WHERE e.lead = d.id), 1) END AS epochs
 FROM detection d JOIN task t ON t.id = d.task_id
 JOIN source s ON s.id = CASE WHEN :blind THEN t.source_id ELSE d.source_id END
+LEFT JOIN source k ON k.id = s.same_as_id
 LEFT JOIN said mine ON mine.lead = d.id AND mine.own AND mine.label <> 'withdrawn'
 WHERE d.id = ANY(:ids)"""
 _STATE_SQL: Final[Mapping[str, str]] = {
