@@ -16,8 +16,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import quote
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from virtualobserver.config.shipped import demonstrations
 
@@ -37,7 +37,9 @@ def main() -> None:
     words.add_argument("projects", nargs="*", metavar="PROJECT", help="by default all demonstrations")
     words.add_argument("--data", help="data folder, as of vo")
     words.add_argument("--out", type=Path, default=Path("results/screenshots"))
-    words.add_argument("--simulated", action="store_true", help="with injected events, as to who judges blind")
+    words.add_argument(
+        "--simulated", action="store_true", help="with injected events, as to who judges blind"
+    )
     asked = words.parse_args()
     from playwright.sync_api import sync_playwright
 
@@ -66,11 +68,14 @@ def served(project: str, data: str | None, *, simulated: bool) -> Iterator[str]:
 
 def picture(chrome: Browser, address: str, name: str, folder: Path) -> None:
     """Take all pictures of one project."""
-    base = address.split("/?")[0]
+    base = address.split("/?", maxsplit=1)[0]
     for screen, (width, height) in SCREENS.items():
         page = chrome.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(120_000)
-        page.on("console", lambda said: print(f"{name}: {said.text}") if said.type in {"error", "warning"} else None)
+        page.on(
+            "console",
+            lambda said: print(f"{name}: {said.text}") if said.type in {"error", "warning"} else None,
+        )
         page.goto(address)
         page.wait_for_selector(".queue")
         page.screenshot(path=folder / f"{name}_queue_{screen}.png")
@@ -98,7 +103,9 @@ def candidates(page: Page) -> list[tuple[str, int]]:
     for number, analysis, kind in rows:
         kinds.setdefault(f"{analysis}_{kind.replace(' ', '_')}", []).append(int(number))
     found = [(kind, numbers[0]) for kind, numbers in kinds.items()]
-    return found + [(f"{kind}_middle", numbers[len(numbers) // 2]) for kind, numbers in kinds.items() if len(numbers) > 2]
+    return found + [
+        (f"{kind}_middle", numbers[len(numbers) // 2]) for kind, numbers in kinds.items() if len(numbers) > 2
+    ]
 
 
 if __name__ == "__main__":

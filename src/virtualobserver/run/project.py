@@ -295,6 +295,9 @@ class Project(Opened):
     ) -> pd.DataFrame:
         """Return how many injected events the data cover, and the search found of these, with intervals.
 
+        For each person who judged found ones (``vo vet --simulated``) a column ``accepted by NAME``: the part of them
+        that was called candidates, of ``judged by NAME``.
+
         Parameters
         ----------
         analysis

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,15 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
-from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings, source_named
+from virtualobserver.web.candidate import (
+    Absent,
+    Candidate,
+    candidate,
+    metadata,
+    neighbours,
+    siblings,
+    source_named,
+)
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
 from virtualobserver.web.tally import Tallies, tally
@@ -277,7 +284,9 @@ class _Desk:
 
     def siblings(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        rows = siblings(self.project, self.viewer, one.row["searched_id" if self.viewer.blind else "source_id"])
+        rows = siblings(
+            self.project, self.viewer, one.row["searched_id" if self.viewer.blind else "source_id"]
+        )
         return JSONResponse({"html": self._html("_siblings.html", one=one, rows=rows)})
 
     def metadata(self, request: Request) -> Response:

@@ -208,7 +208,11 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
 def _veiled(row: RecordDict) -> RecordDict:
     """Return a row that says where was searched, and not what was discovered there: what was put in has no such name."""
     searched = {name: row[f"searched_{name}"] for name in ("mag", "aliases")}
-    return row | searched | {"source": row["searched"], "source_id": row["searched_id"], "known_as": None, "designation": None}
+    return (
+        row
+        | searched
+        | {"source": row["searched"], "source_id": row["searched_id"], "known_as": None, "designation": None}
+    )
 
 
 def source_named(project: Project, name: str) -> Source:

@@ -245,8 +245,10 @@ def rows_of(project: Opened, viewer: Viewer, numbers: Sequence[int]) -> list[Rec
     """Return what a line of the queue says of each of some candidates, in any order."""
     alone = _only_survey(project)
     query = _DETAILS.format(
-        survey=_SURVEY if alone is None else "CAST(:alone AS text)", of_body=_OF_BODY,
-        of_class=_CLASS, data=DATA,
+        survey=_SURVEY if alone is None else "CAST(:alone AS text)",
+        of_body=_OF_BODY,
+        of_class=_CLASS,
+        data=DATA,
     )
     values = {"ids": list(numbers), "me": viewer.user, "blind": viewer.blind} | (
         {} if alone is None else {"alone": alone}
@@ -358,7 +360,9 @@ def ask(project: Opened, viewer: Viewer, query: str, values: Record) -> list[Rec
         # translating the query to machine code takes longer than the query, and how many were judged cannot be guessed:
         # where few are expected, each candidate would be compared with each verdict
         session.execute(text("SET LOCAL jit = off; SET LOCAL enable_nestloop = off"))
-        return [dict(row) for row in session.execute(text(_WITH.format(facets=facets) + query), bound).mappings()]
+        return [
+            dict(row) for row in session.execute(text(_WITH.format(facets=facets) + query), bound).mappings()
+        ]
 
 
 def _only_survey(project: Opened) -> str | None:

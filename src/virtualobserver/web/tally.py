@@ -157,7 +157,9 @@ def tally(project: Opened, viewer: Viewer, asked: Filter) -> Tally:
     """Count the candidates whose name and tag a filter lets through; its other parts are only asked of the tally."""
     snr = _edges(SNR_STEPS, asked.snr)
     mag = _edges(MAG_STEPS, asked.bright, asked.faint)
-    candidates, values = among(Filter(source=asked.source, tag=asked.tag, judged="all"), ("s", "mine", "theirs", "body"))
+    candidates, values = among(
+        Filter(source=asked.source, tag=asked.tag, judged="all"), ("s", "mine", "theirs", "body")
+    )
     rows = ask(
         project,
         viewer,
@@ -244,7 +246,9 @@ class Tallies:
     def _count(self, key: Filter) -> Tally:
         state = self._state()
         counted = tally(self._project, self._viewer, key)
-        if self._state() != state:  # whether it has what was said meanwhile nobody knows: it serves this one page
+        if (
+            self._state() != state
+        ):  # whether it has what was said meanwhile nobody knows: it serves this one page
             return counted
         with self._lock:
             while len(self._kept) >= MOST:

@@ -51,7 +51,9 @@ def cutout_panel(project: Opened, session: Session, detection: int) -> ImageStac
     The body stays in the middle, stars pass by.
     """
     places = session.execute(text(_PLACES), {"ids": epochs(session, detection)}).all()
-    start = session.execute(text("SELECT peak_mjd FROM detection WHERE id = :id"), {"id": detection}).scalar_one()
+    start = session.execute(
+        text("SELECT peak_mjd FROM detection WHERE id = :id"), {"id": detection}
+    ).scalar_one()
     frames = session.execute(text(_FRAMES), {"id": detection}).all()
     placed = [one for one in places if one.x is not None and one.y is not None]
     pairs = [(one, frame) for one in _some(placed, start) if (frame := _frame(frames, one.mjd)) is not None]

@@ -10,7 +10,6 @@ import numpy as np
 from sqlalchemy import select, text
 
 from virtualobserver.conventions import HOURS_PER_DAY
-
 from virtualobserver.data.curve_panels import curve_panels
 from virtualobserver.data.panels import Axis, Facts, ImageStack, Panel, Series
 from virtualobserver.data.plain import plain
