@@ -1,7 +1,7 @@
 """Take pictures of the vetting page of projects that were run, to be looked at: queue, candidates, a source, people.
 
-For each analysis and kind of a project the strongest candidate, and one of the middle, on a large and a small screen.
-Needs Playwright and chromium (`VO_CHROMIUM`, else the one on the path). `vo demo` makes what there is to see by default.
+For each analysis and kind of a project the strongest candidate, and one of the middle, on two screens.
+Needs Playwright and chromium (`VO_CHROMIUM`, else the one on the path). `vo demo` makes what is seen by default.
 
 Usage: python scripts/picture_pages.py [--data DIR] [--out results/screenshots] [PROJECT ...]
 """
@@ -33,6 +33,7 @@ SETTLED = 500
 
 
 def main() -> None:
+    """Take the pictures that the command line asks for."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("projects", nargs="*", metavar="PROJECT", help="by default all demonstrations")
     words.add_argument("--data", help="data folder, as of vo")
@@ -74,7 +75,9 @@ def picture(chrome: Browser, address: str, name: str, folder: Path) -> None:
         page.set_default_timeout(120_000)
         page.on(
             "console",
-            lambda said: print(f"{name}: {said.text}") if said.type in {"error", "warning"} else None,
+            lambda said: (
+                sys.stderr.write(f"{name}: {said.text}\n") if said.type in {"error", "warning"} else None
+            ),
         )
         page.goto(address)
         page.wait_for_selector(".queue")

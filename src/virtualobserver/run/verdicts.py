@@ -94,7 +94,7 @@ def verdicts(project: Opened) -> pd.DataFrame:
 
 
 def epochs(session: Session, detection: int) -> list[int]:
-    """Return the detections that are judged as one: of a moving body all its epochs in a search, the strongest first."""
+    """Return the detections judged as one: of a moving body all its epochs in a search, the strongest first."""
     return list(session.execute(text(_EPOCHS), {"id": detection}).scalars()) or [detection]
 
 

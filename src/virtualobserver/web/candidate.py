@@ -35,7 +35,8 @@ _SAME_PLACE: Final = 5.0
 """Arcsec within which two positions of one event lie; as of moving objects."""
 
 _ROW: Final = """
-    SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+    SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation,
+      s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
       t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
@@ -206,7 +207,7 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
 
 
 def _veiled(row: RecordDict) -> RecordDict:
-    """Return a row that says where was searched, and not what was discovered there: what was put in has no such name."""
+    """Return a row that says where was searched, not what was discovered: what was put in has no such name."""
     searched = {name: row[f"searched_{name}"] for name in ("mag", "aliases")}
     return (
         row

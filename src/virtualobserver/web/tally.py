@@ -138,7 +138,7 @@ class Tally:
     def _passing(self, asked: Filter) -> Iterable[tuple[_Cell, int]]:
         wanted = {field: value for name in _FACETS
                   if (value := getattr(asked, field := "class_" if name == "class" else name))}  # fmt: skip
-        state = _STATE.get(asked.judged, lambda mine, _: mine == asked.judged)
+        state = _STATE.get(asked.judged) or _said(asked.judged)
         least = 0 if asked.snr is None else self.snr.index(asked.snr) + 1
         first = 0 if asked.bright is None else self.mag.index(asked.bright) + 1
         last = len(self.mag) if asked.faint is None else self.mag.index(asked.faint)
@@ -151,6 +151,10 @@ class Tally:
                 and all(getattr(cell, field) == value for field, value in wanted.items())
             ):
                 yield cell, number
+
+
+def _said(label: str) -> Callable[[str, bool], bool]:
+    return lambda mine, _: mine == label
 
 
 def tally(project: Opened, viewer: Viewer, asked: Filter) -> Tally:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from virtualobserver.data.image import Image
 from virtualobserver.data.panels import Axis, Facts, ImageStack, Mark
-from virtualobserver.errors import VirtualObserverError
+from virtualobserver.errors import DataError, VirtualObserverError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.models.product import product_handle
 from virtualobserver.run.verdicts import epochs
@@ -97,7 +97,7 @@ def _frame(frames: Sequence[QueryRow], mjd: float) -> QueryRow | None:
 def _why(placed: Sequence[QueryRow], pairs: Sequence[tuple[QueryRow, QueryRow]]) -> str:
     if pairs:
         roles = ", ".join(sorted({frame.role for _, frame in pairs}))
-        return f"the frames ({roles}) were dropped from the disk; `keep: {{{roles}: true}}` and a new run bring them back"
+        return f"the frames ({roles}) were dropped from the disk; `keep: {{{roles}: true}}` brings them back"
     if not placed:
         return "the search did not record where in its frames the body is"
     return "the search had lists of sources, and no frames from which they were measured are in the database"
@@ -108,7 +108,10 @@ def _box(project: Opened, one: QueryRow, frame: QueryRow) -> tuple[Array, Array,
     handle = product_handle(project.workspace.store, frame, frame.path, file_format=frame.format)
     row, column = (int(np.floor(place + 0.5)) for place in (one.y, one.x))
     rows, cols = (slice(max(middle - RADIUS, 0), max(middle + RADIUS + 1, 1)) for middle in (row, column))
-    cut: Image = handle.section(rows, cols)
+    cut = handle.section(rows, cols)
+    if not isinstance(cut, Image):
+        msg = f"{frame.path} is no image"
+        raise DataError(msg)
     size = 2 * RADIUS + 1
     data, mask = np.full((size, size), np.nan), np.zeros((size, size), dtype=np.bool_)
     ny, nx = cut.data.shape

@@ -255,7 +255,7 @@ def _folded(curve: TimeSeries, step: str, period: float) -> Series:
         raise TypeError(msg)
     start = float(curve.mjd.min())
     turns = [
-        replace(one, x=np.concatenate([phase, phase + 1.0]), flags=_twice(one.flags), y=_twice(one.y),
+        replace(one, x=np.concatenate([phase, phase + 1.0]), flags=_twice(one.flags), y=np.concatenate([one.y, one.y]),
                 y_error=_twice(one.y_error), text=None)
         for one in whole.curves
         for phase in [(one.x - start) / period % 1.0]
