@@ -21,7 +21,8 @@ import psutil
 from sqlalchemy import text
 
 from virtualobserver import Project
-from virtualobserver.web.queue import Filter, Viewer, ahead, counts, page
+from virtualobserver.web.queue import Filter, Viewer, ahead, page
+from virtualobserver.web.tally import tally
 
 CANDIDATES = 100_000
 STARS = 200
@@ -77,7 +78,7 @@ def ask(project: Project) -> None:
         "first page of the queue": lambda: page(project, viewer, Filter()),
         "a page in the middle": lambda: page(project, viewer, Filter(judged="all", after=f"8.0,{first[0]}")),
         "a page by name": lambda: page(project, viewer, Filter(order="source", kind="dip")),
-        "counts beside filters": lambda: counts(project, viewer, Filter(snr=7.0)),
+        "counts beside filters": lambda: tally(project, viewer, Filter(snr=7.0)),
         "the next 50 candidates": lambda: ahead(project, viewer, Filter(), first[-1]),
     }
     for name, question in questions.items():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "ACCEPTED_BY",
     "InjectionOutcome",
     "SearchEfficiency",
     "SimulatedUnit",
@@ -39,6 +40,9 @@ AT_ONCE = 64
 _SIZES: Final = frozenset({"amplitude"})
 """Parameters that count by their size: a dip of 5 is as strong as a flare of 5."""
 
+ACCEPTED_BY: Final = "accepted by "
+"""How the column of a person begins: whether an injected event that was found was called a candidate."""
+JUDGED_BY: Final = "judged by "
 _SHARES: Final = (
     "injected", "covered", "found", "coverage", "coverage_low", "coverage_high", "search", "search_low",
     "search_high", "efficiency", "low", "high",
@@ -309,7 +313,9 @@ def efficiency(
         ``injected, covered, found``, and three shares with the ends of their intervals: ``coverage,
         coverage_low, coverage_high`` (covered of injected), ``search, search_low, search_high`` (found of
         covered) and ``efficiency, low, high`` (found of injected, the product of both). Where it is not known
-        what was covered, the first two are NaN.
+        what was covered, the first two are NaN. For each person of whom `outcomes` has a column ``accepted by NAME``
+        (1 or 0, NaN where nothing was said): what part of the found events that this person judged was accepted, and
+        ``judged by NAME``, how many these were.
 
     Raises
     ------
@@ -334,9 +340,14 @@ def efficiency(
     known = frame["covered"].notna() if "covered" in frame else pd.Series(False, index=frame.index)
     covered = frame["covered"].where(known, False).astype(bool) if "covered" in frame else known
     counted = keys.assign(injected=1, covered=covered, found=found, known=known, seen=found & covered)
+    people = [str(name) for name in frame if str(name).startswith(ACCEPTED_BY)]
+    judged = {name.replace(ACCEPTED_BY, JUDGED_BY, 1): frame[name].notna() for name in people}
+    counted = counted.assign(**judged, **{name: frame[name] for name in people})
     grouped = counted.groupby(list(keys), sort=True)
-    table = grouped[["injected", "covered", "found", "known", "seen"]].sum().reset_index()
-    return _with_shares(table, confidence)[[*keys, *_SHARES]]
+    sums = ["injected", "covered", "found", "known", "seen", *judged]
+    table = grouped[sums].sum().reset_index()
+    table = _with_shares(table, confidence)[[*keys, *_SHARES, *judged]]
+    return table.assign(**{name: grouped[name].mean().to_numpy() for name in people})
 
 
 def _kind(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -113,6 +113,19 @@ def test_keys_judge_and_the_next_candidate_comes(page, project, numbers):
     assert len(said(project)) == 4
 
 
+def test_keys_pressed_faster_than_pages_come_judge_one_candidate_each_in_order(page, project, numbers):
+    begin(page)
+    keys = {"y": "candidate", "n": "other", "j": "artefact", "w": "unsure"}
+    page.evaluate(
+        """keys => { for (const key of keys) document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true})); }""",
+        [*keys, "m", *"jy real", "Escape", "y"],
+    )
+    page.wait_for_function("number => now && now.id === number", arg=numbers[5])
+    page.wait_for_function("() => !waiting().length")
+    expected = [(number, label, "ann", "") for number, label in zip(numbers, keys.values(), strict=False)]
+    assert said(project) == [*expected, (numbers[4], "candidate", "ann", "jy real")]
+
+
 def test_a_note_goes_with_the_verdict_and_letters_in_it_are_no_keys(page, project, numbers):
     begin(page)
     page.keyboard.press("m")

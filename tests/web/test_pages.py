@@ -15,7 +15,7 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 def data(made, number):
     answer = made.get(f"/data/candidate/{number}")
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    return answer.json() | {"figures": made.get(f"/data/figures/{number}").json()}
 
 
 def test_a_candidate_comes_with_its_facts_and_pictures(project, numbers):
@@ -185,8 +185,13 @@ def test_a_scripted_reviewer_has_the_efficiency_that_the_rule_implies(project, i
     page = blind.get("/people").text
     for row in reviewers(project).itertuples():
         assert f"{row.efficiency:.2f} ({row.low:.2f} to {row.high:.2f})" in page
+    shares = project.efficiency("transients")
+    assert shares["judged by rule"].sum() == len(injected)
+    assert (shares["accepted by rule"] * shares["judged by rule"]).sum() == pytest.approx(expected)
+    project.judge(injected[0], "withdrawn", user="rule")
+    assert project.efficiency("transients")["judged by rule"].sum() == len(injected) - 1
     by_snr = reviewers(project, by=("snr",))
-    assert by_snr["judged"].sum() == len(injected)
+    assert by_snr["judged"].sum() == len(injected) - 1
 
 
 def test_neighbours_of_any_survey_and_the_source_page(project, numbers):

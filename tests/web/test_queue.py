@@ -7,7 +7,8 @@ from sqlalchemy import text
 from support.vetting import EVIL
 
 from virtualobserver.errors import DataError
-from virtualobserver.web.queue import COLUMNS, Filter, Viewer, ahead, counts, page
+from virtualobserver.web.queue import COLUMNS, Filter, Viewer, ahead, page
+from virtualobserver.web.tally import tally
 
 ANN, BOB = Viewer("ann"), Viewer("bob")
 
@@ -103,7 +104,9 @@ def test_judged_is_told_by_the_last_word_of_each_person(project, numbers):
 def test_the_number_beside_each_filter_is_that_of_what_it_leads_to(project, numbers, asked):
     project.judge(numbers[0], "candidate", user="ann")
     project.judge(numbers[1], "other", user="bob")
-    told = counts(project, ANN, asked)
+    counted = tally(project, ANN, asked)
+    assert counted.total(asked) == len(pages(project, asked, rows=100))
+    told = counted.told(asked)
     assert told["judged"]
     for entries in told.values():
         for value, _, number, leads in entries:
@@ -173,5 +176,5 @@ def test_injected_events_are_mixed_in_only_for_who_judges_blind(project, numbers
     assert told == {("", "", "demo", name) for name in ("shown", "transients")}, (
         "nothing tells which were put in"
     )
-    names = counts(project, Viewer("ann", blind=True), Filter())
+    names = tally(project, Viewer("ann", blind=True), Filter()).told(Filter())
     assert names["data"] == names["class"] == []

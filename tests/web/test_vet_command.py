@@ -93,6 +93,9 @@ def test_a_folder_with_something_in_it_is_not_written_into_unasked(project, plac
     assert main([*words, "--export", "--out", str(tmp_path)]) == 2
     assert "--force" in re.sub(r"\s+", " ", capsys.readouterr().err)
     assert main([*words, "--out", str(tmp_path)]) == 2
+    assert main([*words, str(tmp_path)]) == 2
+    assert main([*words, "--export", str(tmp_path / "new")]) == 0
+    assert (tmp_path / "new" / "index.html").is_file()
     assert main([*words, "--source", "nobody"]) == 2
 
 

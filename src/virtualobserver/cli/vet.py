@@ -41,13 +41,16 @@ def vet(
         bool, typer.Option("--simulated", help="Mix injected events in, unmarked until they are judged.")
     ] = False,
     export: Annotated[
-        bool, typer.Option("--export", help="Write a report of what was judged, and stop.")
+        bool, typer.Option("--export", help="Write a report of what was judged into FOLDER, and stop.")
     ] = False,
-    out: Annotated[
+    folder: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="Folder of the report; default results/CandidateReport/NAME."
+        typer.Argument(
+            metavar="[FOLDER]", help="Of the report, after --export; by default results/CandidateReport/NAME."
         ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="The same as FOLDER.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     overrides: Set = None,
@@ -67,7 +70,7 @@ def vet(
         if export:
             from virtualobserver.web.report import write_report
 
-            folder = out or Path("results") / "CandidateReport" / project.name
+            folder = folder or out or Path("results") / "CandidateReport" / project.name
             if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise typer.BadParameter(
                     f"{folder} is there already; --force replaces it", param_hint="--out"
@@ -75,8 +78,8 @@ def vet(
             number = write_report(project, folder, simulated=simulated)
             typer.echo(f"{counted(number, 'judged detection')} in {folder / 'index.html'}")
             return
-        if out is not None:
-            raise typer.BadParameter("is for --export", param_hint="--out")
+        if folder is not None or out is not None:
+            raise typer.BadParameter("is for --export", param_hint="--out" if folder is None else "FOLDER")
         first = "/" if source is None else f"/source?{urlencode({'name': _named(project, source)})}"
         viewer = Viewer(who(user), blind=simulated)
         serve(project, viewer, port=port, when_up=lambda keys: _tell(keys.address(first)))
@@ -89,10 +92,12 @@ def _tell(address: str) -> None:
 
 
 def _named(project: Project, source: str) -> str:
+    from virtualobserver.web.candidate import Absent, source_named
+
     try:
-        return project.source(source).name
-    except KeyError as error:
-        raise typer.BadParameter(str(error.args[0]), param_hint="--source") from None
+        return source_named(project, source).name
+    except Absent as error:
+        raise typer.BadParameter(str(error), param_hint="--source") from None
 
 
 def _check_installed() -> None:

@@ -270,7 +270,7 @@ class Project(Opened):
         Parameters
         ----------
         detection
-            Its number, ``id`` in `detections`.
+            Its number, ``id`` in `detections`; of a moving body that of any epoch, and the verdict goes to all of them.
         verdict
             ``candidate`` is what the search looks for, ``other`` is real but something else, ``artefact`` is made by
             instrument or processing, ``unsure`` has to be looked at again.
@@ -317,6 +317,9 @@ class Project(Opened):
         self, analysis: str | None = None, by: Sequence[str] | None = None, **options: Any
     ) -> pd.DataFrame:
         """Return how many injected events the data cover, and the search found of these, with intervals.
+
+        For each person who judged found ones (``vo vet --simulated``) a column ``accepted by NAME``: the part of them
+        that was called candidates, of ``judged by NAME``.
 
         Parameters
         ----------

@@ -7,7 +7,7 @@ import getpass
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from virtualobserver.io.atomic import write_bytes
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Classification
 from virtualobserver.models.base import table_of
-from virtualobserver.typing import RecordDict, Value
+from virtualobserver.typing import QueryRow, RecordDict, Value
 
 if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLUMNS",
     "carry_verdicts",
+    "epochs",
     "export_verdicts",
     "give_verdict",
     "give_verdict_once",
@@ -76,6 +77,14 @@ _CURRENT: Final = """
     WHERE project = :name AND current AND injection_id IS NULL AND source = ANY(:sources) ORDER BY id"""
 _SAME_PLACE: Final = 5.0
 """Arcsec within which two positions of one event lie; as of moving objects."""
+_EPOCHS: Final = """
+    WITH same AS (
+      SELECT CAST(:id AS bigint) AS id
+      UNION
+      SELECT e.id FROM detection d JOIN task t ON t.id = d.task_id JOIN source s ON s.id = d.source_id
+      JOIN detection e ON e.source_id = d.source_id AND e.task_id = d.task_id AND e.injection_id IS NULL
+      WHERE d.id = :id AND s.kind = 'moving' AND d.source_id <> t.source_id AND d.injection_id IS NULL)
+    SELECT e.id FROM same JOIN detection e ON e.id = same.id ORDER BY abs(e.snr) DESC, e.id"""
 _JUDGED: Final = """
     SELECT DISTINCT ON (id) id, source_id, source, analysis, kind, digest, start_mjd, end_mjd, ra, dec
     FROM detections_all WHERE project = :name AND id = ANY(:numbers)"""
@@ -103,38 +112,41 @@ def verdicts(project: Opened) -> pd.DataFrame:
         return _given(session, project)
 
 
+def epochs(session: Session, detection: int) -> list[int]:
+    """Return the detections judged as one: of a moving body all its epochs in a search, the strongest first."""
+    return list(session.execute(text(_EPOCHS), {"id": detection}).scalars()) or [detection]
+
+
 def give_verdict(project: Opened, detection: int, verdict: str, *, user: str = "", note: str = "") -> None:
-    """Add one verdict; see `virtualobserver.Project.judge`."""
-    place = f"detection {detection}"
-    word = _known(verdict, place, _own_words(project))
-    given = _Given(place, detection, word, who(user), _plain(note, place), None, {})
+    """Add one verdict, of a moving body on all its epochs; see `virtualobserver.Project.judge`."""
+    given = _of_one(project, detection, verdict, user=user, note=note)
     with project.session() as session, session.begin():
-        _add(session, project, [given])
+        _add(session, project, _on_all(given, epochs(session, detection)))
 
 
 def give_verdict_once(
     project: Opened, detection: int, verdict: str, *, user: str, note: str = "", after: int = 0
 ) -> int:
-    """Add one verdict unless it is there already, and return the number of its row once it is committed.
+    """Add one verdict, of a moving body on all its epochs, and return the number of its last row once it is committed.
 
     Who hears no answer may ask again: nothing is added if the last word of `user` on the detection came after the row
     `after`, the last that the asker knew of (0 if none), and says the same.
     """
-    place = f"detection {detection}"
-    given = _Given(place, detection, _known(verdict, place), who(user), _plain(note, place), None, {})
-    last = text("""SELECT id, label, note FROM classification WHERE detection_id = :id AND "user" = :user
-        ORDER BY id DESC LIMIT 1""")
-    values = {"id": detection, "user": given.user}
+    given = _of_one(project, detection, verdict, user=user, note=note)
     with project.session() as session, session.begin():
+        numbers = epochs(session, detection)
         # one asker at a time: the second try may come while the first is being written
         session.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :id))"),
-            {"name": given.user, "id": detection},
+            {"name": given.user, "id": min(numbers)},
         )
-        there = session.execute(last, values).one_or_none()
+        there = _last_of(session, given.user, numbers)
         if there is None or there.id <= after or (there.label, there.note) != (given.verdict, given.note):
-            _add(session, project, [given])
-            there = session.execute(last, values).one()
+            _add(session, project, _on_all(given, numbers))
+            there = _last_of(session, given.user, numbers)
+    if there is None:
+        msg = f"detection {detection} is gone"
+        raise DataError(msg)
     return int(there.id)
 
 
@@ -200,6 +212,25 @@ def is_same(project: Opened, row: RecordDict, before: RecordDict) -> bool:
 def _event(row: RecordDict) -> Event:
     names = ("kind", "peak_mjd", "start_mjd", "end_mjd", "snr", "ra", "dec", "parameters")
     return Event(**{name: row[name] for name in names})
+
+
+def _of_one(project: Opened, detection: int, verdict: str, *, user: str, note: str) -> _Given:
+    place = f"detection {detection}"
+    word = _known(verdict, place, _own_words(project))
+    return _Given(place, detection, word, who(user), _plain(note, place), None, {})
+
+
+def _on_all(given: _Given, numbers: Sequence[int]) -> list[_Given]:
+    return [replace(given, detection=number) for number in numbers]
+
+
+def _last_of(session: Session, user: str, numbers: Sequence[int]) -> QueryRow | None:
+    """Return the last word of a person on any of some detections: its number, label and note."""
+    return session.execute(
+        text("""SELECT id, label, note FROM classification WHERE detection_id = ANY(:ids) AND "user" = :user
+        ORDER BY id DESC LIMIT 1"""),
+        {"ids": list(numbers), "user": user},
+    ).one_or_none()
 
 
 def export_verdicts(project: Opened, path: Path) -> int:

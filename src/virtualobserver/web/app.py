@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +23,9 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from virtualobserver.columns import find
 from virtualobserver.config.log import get_logger
-from virtualobserver.conventions import VERDICTS
+from virtualobserver.conventions import VERDICTS, WITHDRAWN
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import DataError, VirtualObserverError
 from virtualobserver.plot.panels import said
@@ -35,9 +34,18 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
-from virtualobserver.web.candidate import Absent, Candidate, candidate, metadata, neighbours, siblings
+from virtualobserver.web.candidate import (
+    Absent,
+    Candidate,
+    candidate,
+    metadata,
+    neighbours,
+    siblings,
+    source_named,
+)
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
+from virtualobserver.web.tally import Tallies, tally
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -59,8 +67,6 @@ _WORDS: Final[Mapping[str, str]] = {
 _SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
 LONGEST_NOTE: Final = 4000
 """Letters of a note, two pages of text: longer ones are pasted by mistake."""
-_FRESH: Final = 20.0
-"""Seconds for which the numbers beside filters are shown as they were counted, unless I judged since."""
 _AWAY: Final = "The database does not answer; nothing was changed."
 _YEAR: Final = "private, max-age=31536000, immutable"
 
@@ -84,6 +90,7 @@ def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
         Route("/source", _page(desk.source)),
         Route("/people", _page(desk.people)),
         Route("/data/candidate/{number:int}", _page(desk.candidate_data)),
+        Route("/data/figures/{number:int}", _page(desk.figures)),
         Route("/data/figure/{number:int}/{n:int}", _page(desk.figure)),
         Route("/data/ahead", _page(desk.ahead)),
         Route("/data/end", _page(desk.end)),
@@ -150,8 +157,8 @@ class _Desk:
         return Pictures(self.project)
 
     @cached_property
-    def _counted(self) -> dict[str, tuple[float, RecordDict]]:
-        return {}
+    def tallies(self) -> Tallies:
+        return Tallies(self.project, self.viewer)
 
     @cached_property
     def _pages(self) -> jinja2.Environment:
@@ -161,6 +168,8 @@ class _Desk:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         pages.filters["said"] = said
+        pages.filters["meaning"] = _meaning
+        pages.filters["kind"] = lambda panel: type(panel).__name__.lower()
         pages.globals |= {
             "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
             "nonce": self.keys.nonce, "keys": KEYS, "words": _WORDS, "columns": queue.COLUMNS,
@@ -181,10 +190,15 @@ class _Desk:
     def listing(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
         with ThreadPoolExecutor(1) as beside:  # the server of the database has more than one core
-            counting = beside.submit(self._counts, asked)
+            counting = beside.submit(self.tallies.of, asked)
             rows, after = queue.page(self.project, self.viewer, asked)
-            counts = counting.result()
-        return HTMLResponse(self._html("queue.html", asked=asked, rows=rows, after=after, counts=counts))
+            counted = counting.result()
+        return HTMLResponse(
+            self._html(
+                "queue.html", asked=asked, rows=rows, after=after, counts=counted.told(asked),
+                total=counted.total(asked), bodies=any(row["epochs"] for row in rows),
+            )
+        )  # fmt: skip
 
     def candidate(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
@@ -193,11 +207,7 @@ class _Desk:
         return HTMLResponse(self._html("candidate.html", asked=asked, one=one, body=None))
 
     def source(self, request: Request) -> Response:
-        name = request.query_params.get("name", "")
-        try:
-            source = self.project.source(name)
-        except KeyError as error:
-            raise Absent(str(error.args[0])) from None
+        source = source_named(self.project, request.query_params.get("name", ""))
         rows = siblings(self.project, self.viewer, source.id)
         panels, figures = self.pictures.of_source(source)
         return HTMLResponse(
@@ -225,20 +235,21 @@ class _Desk:
 
     def candidate_data(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        figures = self.pictures.figures(
-            one.number, told=bool(one.injected)
-        )  # JSON already: put together as text
         told = {
             "id": one.number, "source": one.row["source"], "html": self._candidate_html(one),
             "before": max([said["id"] for said in one.said if said["user"] == self.viewer.user], default=0),
             "mine": None if one.mine is None else {name: one.mine[name] for name in ("label", "note")},
             "inherited": [{name: said[name] for name in ("label", "note")} for said in one.inherited],
         }  # fmt: skip
-        body = f'{json.dumps(told)[:-1]}, "figures": [{", ".join(figures)}]}}'
-        return Response(body, media_type="application/json")
+        return JSONResponse(told)
+
+    def figures(self, request: Request) -> Response:
+        one = candidate(self.project, self.viewer, request.path_params["number"])
+        made = self.pictures.figures(one.number, told=one.told)  # JSON already: put together as text
+        return Response(f"[{', '.join(made)}]", media_type="application/json")
 
     def _candidate_html(self, one: Candidate) -> str:
-        panels = self.pictures.panels(one.number, told=bool(one.injected))
+        panels = self.pictures.panels(one.number, told=one.told)
         return self._html(
             "_candidate.html", one=one, without=panels if isinstance(panels, str) else "",
             **_split([] if isinstance(panels, str) else panels),
@@ -252,7 +263,7 @@ class _Desk:
         view = _view(request.query_params)
         try:
             return Response(
-                self.pictures.figure(number, n, view, told=bool(one.injected)), media_type="application/json"
+                self.pictures.figure(number, n, view, told=one.told), media_type="application/json"
             )
         except IndexError:
             msg = f"detection {number} has no panel {n}"
@@ -263,17 +274,19 @@ class _Desk:
         number = request.query_params.get("behind", "")
         behind = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
         ids = queue.ahead(self.project, self.viewer, asked, behind)
-        return JSONResponse({"ids": ids, "left": self._counts(asked)["total"][0][2]})
+        return JSONResponse({"ids": ids, "left": self.tallies.of(asked).total(asked)})
 
     def end(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params).but()
-        self._counted.clear()
-        again = {name: self._counts(asked.but(judged=name))["total"][0][2] for name in ("open", "unsure")}
+        counted = tally(self.project, self.viewer, asked)
+        again = {name: counted.total(asked.but(judged=name)) for name in ("open", "unsure")}
         return JSONResponse({"html": self._html("_end.html", asked=asked, again=again)})
 
     def siblings(self, request: Request) -> Response:
         one = candidate(self.project, self.viewer, request.path_params["number"])
-        rows = siblings(self.project, self.viewer, one.row["source_id"])
+        rows = siblings(
+            self.project, self.viewer, one.row["searched_id" if self.viewer.blind else "source_id"]
+        )
         return JSONResponse({"html": self._html("_siblings.html", one=one, rows=rows)})
 
     def metadata(self, request: Request) -> Response:
@@ -294,35 +307,28 @@ class _Desk:
         return JSONResponse({"saved": kept})
 
     def _keep(self, number: int, label: str, note: str, before: int) -> int:
-        candidate(self.project, self.viewer, number)
+        one = candidate(self.project, self.viewer, number)
+        (row,) = queue.rows_of(self.project, self.viewer, one.epochs[:1])
         kept = give_verdict_once(self.project, number, label, user=self.viewer.user, note=note, after=before)
-        self._counted.clear()
+        self.tallies.judged(row, "" if label == WITHDRAWN else label, kept, len(one.epochs))
         return kept
 
-    def _counts(self, asked: queue.Filter) -> RecordDict:
-        key = asked.but().address
-        then, told = self._counted.get(key, (0.0, {}))
-        if not told or time.monotonic() - then > _FRESH:
-            told = queue.counts(self.project, self.viewer, asked)
-            if len(self._counted) > _MOST_COUNTED:
-                self._counted.clear()
-            self._counted[key] = (time.monotonic(), told)
-        return told
 
-
-_MOST_COUNTED: Final = 100
-"""Filters whose numbers are kept: bounds the memory."""
+def _meaning(name: str) -> str:
+    """Return what a fact is, as far as the table of columns says so."""
+    column = find(name)
+    return "" if column is None else column.description
 
 
 def _split(panels: Sequence[Panel]) -> RecordDict:
     """Return the panels that are tables, without what the page says anyhow, and the others with their places."""
     tables = [
-        replace(one, rows=[row for row in one.rows if row[0] not in _SAID])
+        replace(one, rows=[row for row in one.rows if row[0] not in _SAID and row[1] is not None])
         for one in panels
         if isinstance(one, Facts)
     ]
     return {
-        "facts": [one for one in tables if one.rows],
+        "facts": [one for one in tables if one.rows or one.note],
         "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],
     }
 

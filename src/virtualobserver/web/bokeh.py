@@ -32,6 +32,8 @@ MOST_POINTS: Final = 20_000
 MOST_PIXELS: Final = 600
 """Pixels along a side of an image that are sent: a panel on a screen has fewer."""
 
+_TIMES: Final = 4
+"""Times beside an axis: more overlap where a panel is a third of a small screen."""
 _LIGHT: Final = {"background_fill_color": "#ffffff", "border_fill_color": "#ffffff"}
 
 
@@ -94,7 +96,7 @@ def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()
 
 
 def _figure(title: str, x: Axis, y: Axis, **options: Value) -> Figure:
-    from bokeh.models import BasicTickFormatter
+    from bokeh.models import BasicTicker, BasicTickFormatter
     from bokeh.plotting import figure
 
     flipped = {name: _range(axis) for name, axis in (("x_range", x), ("y_range", y))}
@@ -104,7 +106,6 @@ def _figure(title: str, x: Axis, y: Axis, **options: Value) -> Figure:
         x_axis_type="log" if x.scale == "log" else "linear", y_axis_type="log" if y.scale == "log" else "linear",
         output_backend="canvas", **_LIGHT, **flipped, **options,
     )  # fmt: skip
-    made.min_border_top = 26  # room for what stands above it on the page
     made.toolbar.logo = None
     made.toolbar.autohide = True
     made.title.text_font_size = "12px"
@@ -114,6 +115,8 @@ def _figure(title: str, x: Axis, y: Axis, **options: Value) -> Figure:
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_standoff = 2
         axis.major_label_text_font_size = "11px"
+        if told.scale == "time":  # as many figures as an MJD has need room
+            axis.ticker = BasicTicker(desired_num_ticks=_TIMES)
         if told.scale != "log":
             axis.formatter = BasicTickFormatter(use_scientific=told.scale != "time")
     made.grid.grid_line_color = "#ececec"
@@ -151,7 +154,7 @@ def _series(panel: Series, view: View) -> Figure:
         count += curve.colour is None
         labelled += bool(curve.label)
         _curve(figure, curve, colour)
-    _marks(figure, panel.marks)
+    _marks(figure, panel.marks, _ends(panel))
     _legend(figure, labelled)
     return figure
 
@@ -268,7 +271,7 @@ def _legend(figure: Figure, labelled: int) -> None:
 # --- what is pointed out -----------------------------------------------------------------------------------
 
 
-def _marks(figure: Figure, marks: Sequence[Mark]) -> None:
+def _marks(figure: Figure, marks: Sequence[Mark], ends: tuple[float, float] | None = None) -> None:
     from bokeh.models import BoxAnnotation, Span
 
     for mark in marks:
@@ -290,16 +293,18 @@ def _marks(figure: Figure, marks: Sequence[Mark]) -> None:
             along = "height" if mark.x is not None else "width"
             place = mark.x if mark.x is not None else mark.y
             figure.add_layout(Span(location=place, dimension=along, line_color=colour, line_dash="dashed"))
-    _mark_labels(figure, [mark for mark in marks if mark.label])
+    _mark_labels(figure, [mark for mark in marks if mark.label], ends)
 
 
-def _mark_labels(figure: Figure, marks: Sequence[Mark]) -> None:
+def _mark_labels(figure: Figure, marks: Sequence[Mark], ends: tuple[float, float] | None) -> None:
     from bokeh.models import Label
 
     for n, mark in enumerate(marks[:_MOST_LABELS]):
         colour = role_colour(mark.colour, 0)
         look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": 3}
         across = mark.x is None
+        if mark.x is not None and ends is not None and mark.x > ends[0] + _RIGHT * (ends[1] - ends[0]):
+            look |= {"text_align": "right", "x_offset": -3}
         y = mark.y if mark.y is not None else 4 + 12 * (n % 3)
         figure.add_layout(
             Label(
@@ -309,6 +314,16 @@ def _mark_labels(figure: Figure, marks: Sequence[Mark]) -> None:
         )  # fmt: skip
 
 
+def _ends(panel: Series) -> tuple[float, float] | None:
+    """Return the left and the right end of a panel of curves, None where they cannot be told."""
+    if panel.x.scale == "log" or panel.x.reverse or panel.x.limits is not None:
+        return panel.x.limits if panel.x.scale != "log" and not panel.x.reverse else None
+    x = np.concatenate([curve.x[np.isfinite(curve.x)] for curve in panel.curves] or [np.empty(0)])
+    return (float(x.min()), float(x.max())) if x.size else None
+
+
+_RIGHT: Final = 0.85
+"""Of the width: from there on a label stands on the left of what it names, or it would be cut off."""
 _MOST_LABELS: Final = 12
 """More would cover each other."""
 

@@ -13,14 +13,16 @@ from sqlalchemy import text
 from virtualobserver.conventions import FLAG_NAMES, WITHDRAWN
 from virtualobserver.db.sky import cone_search
 from virtualobserver.errors import DataError
-from virtualobserver.run.verdicts import is_same
+from virtualobserver.models import Source
+from virtualobserver.run.verdicts import epochs, is_same
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
+    from virtualobserver.run.project import Project
     from virtualobserver.web.queue import Viewer
 
-__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings"]
+__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings", "source_named"]
 
 NEAR: Final = 30.0
 """Arcsec within which another source of the database is named: some pixels of the coarsest survey."""
@@ -29,13 +31,16 @@ MOST: Final = 12
 """Neighbours shown, the nearest: a dense field has hundreds."""
 
 _ROW: Final = """
-    SELECT d.*, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props
+    SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation,
+      s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+      t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
+    JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
     LEFT JOIN properties r ON r.task_id = d.task_id AND r.source_id = d.source_id
     WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""
 _SAID: Final = """
-    SELECT id, "user", label, note, created FROM classification WHERE detection_id = :id
-    ORDER BY created, id"""
+    SELECT max(id) AS id, "user", label, note, created FROM classification WHERE detection_id = ANY(:ids)
+    GROUP BY "user", label, note, created ORDER BY created, 1"""
 # What was said of this source when other settings had found it; of what was injected nothing carries over.
 _BEFORE: Final = """
     SELECT c."user", c.label, c.note, c.created, c.kind, c.start_mjd, c.end_mjd, c.ra, c.dec, c.detection_id,
@@ -45,15 +50,24 @@ _BEFORE: Final = """
       AND (c.detection_id IS NULL OR c.detection_id <> :id)
       AND NOT EXISTS (SELECT FROM configuration k WHERE k.digest = c.digest AND k.step LIKE 'simulate:%')
     ORDER BY c.created, c.id"""
+_DISCOVERED: Final = """
+    SELECT s.id FROM source s JOIN detection d ON d.source_id = s.id JOIN task t ON t.id = d.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+    WHERE s.name = :name AND c.project_id = :project AND d.injection_id IS NULL LIMIT 1"""
 _SURVEYS: Final = """
     SELECT source_id, array_agg(DISTINCT split_part(step, ':', 2)) AS surveys FROM task
     WHERE source_id = ANY(:ids) AND step LIKE 'reduce%' AND status IN ('done', 'stale') GROUP BY source_id"""
+# Of moving bodies, where nothing is to be told, the strongest epoch: what was put in has one.
 _SIBLINGS: Final = """
-    SELECT d.id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, c.current FROM detection d
-    JOIN task t ON t.id = d.task_id
-    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.project_id = :project
-    WHERE d.source_id = :source AND c.current AND (:blind OR d.injection_id IS NULL)
-    ORDER BY d.peak_mjd, d.id LIMIT 200"""
+    SELECT * FROM (
+      SELECT d.id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, row_number() OVER (
+        PARTITION BY d.task_id, d.source_id, CASE WHEN :blind AND s.kind = 'moving' AND d.source_id <> t.source_id
+          AND d.injection_id IS NULL THEN 0 ELSE d.id END ORDER BY abs(d.snr) DESC, d.id) AS place
+      FROM detection d JOIN task t ON t.id = d.task_id JOIN source s ON s.id = d.source_id
+      JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.project_id = :project
+      WHERE CASE WHEN :blind THEN t.source_id ELSE d.source_id END = :source AND c.current
+        AND (:blind OR d.injection_id IS NULL)) found
+    WHERE place = 1 ORDER BY peak_mjd, id LIMIT 200"""
 
 
 class Absent(DataError):
@@ -76,6 +90,8 @@ class Candidate:
         The last word of each person on the same event as other settings found it.
     injected
         Whether it was put in; None as long as that is not to be told.
+    epochs
+        Detections that are judged with it, itself among them, the strongest first: those of one moving body.
     """
 
     row: RecordDict
@@ -83,6 +99,12 @@ class Candidate:
     mine: RecordDict | None
     inherited: Sequence[RecordDict]
     injected: bool | None
+    epochs: Sequence[int] = ()
+
+    @property
+    def told(self) -> bool:
+        """Whether all may be told of it that is known."""
+        return self.injected is not None
 
     @property
     def number(self) -> int:
@@ -109,6 +131,8 @@ class Candidate:
         ]
         if row["end_mjd"] > row["start_mjd"]:
             told.append(("lasts", _span(row["end_mjd"] - row["start_mjd"])))
+        if len(self.epochs) > 1 and self.injected is not None:
+            told.append(("epochs", f"{len(self.epochs)}; this is one of them, a verdict goes to all"))
         if row["mag"] is not None:
             told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f}"))
         if (place := self.position) is not None:
@@ -158,7 +182,8 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
             msg = f"project {project.name} has no detection {number} to judge"
             raise Absent(msg)
         row = dict(found)
-        said = [dict(one) for one in session.execute(text(_SAID), {"id": number}).mappings()]
+        together = epochs(session, number)
+        said = [dict(one) for one in session.execute(text(_SAID), {"ids": together}).mappings()]
         before: list[RecordDict] = []
         if row["injection_id"] is None:
             values = {name: row[name] for name in ("analysis", "source", "digest", "id")}
@@ -166,13 +191,44 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     mine = next((one for one in reversed(said) if one["user"] == viewer.user), None)
     mine = None if mine is None or mine["label"] == WITHDRAWN else mine
     hidden = viewer.blind and mine is None
+    inherited = [] if hidden else _last_words([one for one in before if is_same(project, row, one)])
     return Candidate(
-        row=row,
+        row=_veiled(row) if hidden else row,
         said=[one for one in said if not hidden or one["user"] == viewer.user],
         mine=mine,
-        inherited=[] if hidden else _last_words([one for one in before if is_same(project, row, one)]),
+        inherited=inherited,
         injected=None if hidden else row["injection_id"] is not None,
+        epochs=together,
     )
+
+
+def _veiled(row: RecordDict) -> RecordDict:
+    """Return a row that says where was searched, not what was discovered: what was put in has no such name."""
+    searched = {name: row[f"searched_{name}"] for name in ("mag", "aliases")}
+    return (
+        row
+        | searched
+        | {"source": row["searched"], "source_id": row["searched_id"], "known_as": None, "designation": None}
+    )
+
+
+def source_named(project: Project, name: str) -> Source:
+    """Return a source of the catalogue, or one that was discovered under the current settings.
+
+    Raises
+    ------
+    Absent
+        If there is none of that name.
+    """
+    try:
+        return project.source(name)
+    except KeyError as error:
+        msg = str(error.args[0])
+    with project.session() as session:
+        found = session.execute(text(_DISCOVERED), {"project": project.id, "name": name}).scalar()
+    if found is None:
+        raise Absent(msg)
+    return project.live.get_one(Source, found)
 
 
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
@@ -185,7 +241,7 @@ def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
             for row in cone_search(
                 session, *one.position, NEAR, columns=("id", "name", "namespace", "kind", "mag", "mag_band")
             )
-            if row.id != one.row["source_id"]
+            if row.id != one.row["source_id"] and (one.injected is not None or row.kind != "moving")
         ][:MOST]
         found = session.execute(text(_SURVEYS), {"ids": [row["id"] for row in near]})
         surveys = {row.source_id: row.surveys for row in found}
@@ -193,7 +249,10 @@ def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
 
 
 def siblings(project: Opened, viewer: Viewer, source: int) -> list[RecordDict]:
-    """Return the detections of a source under the current configurations, at most 200, in order of time."""
+    """Return the detections of a source under the current configurations, at most 200, in order of time.
+
+    For who judges blind `source` is what was searched, and each moving body has one.
+    """
     with project.session() as session:
         values = {"project": project.id, "source": source, "blind": viewer.blind}
         return [dict(row) for row in session.execute(text(_SIBLINGS), values).mappings()]

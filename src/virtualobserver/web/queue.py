@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
@@ -18,7 +17,9 @@ from virtualobserver.typing import Record, RecordDict, Value
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
 
-__all__ = ["COLUMNS", "JUDGED", "Filter", "Viewer", "ahead", "counts", "page"]
+__all__ = [
+    "COLUMNS", "DATA", "JUDGED", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask", "page", "rows_of",
+]  # fmt: skip
 
 JUDGED: Final[Mapping[str, str]] = {
     "open": "not by me",
@@ -26,7 +27,7 @@ JUDGED: Final[Mapping[str, str]] = {
     "mine": "by me",
     **{label: f"by me: {label}" for label in VERDICTS if label != WITHDRAWN},
     "others": "by others",
-    "all": "or not at all",
+    "all": "judged or not",
 }
 """What may be asked of the verdicts on a candidate, and how a page says it."""
 
@@ -43,67 +44,81 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """By what the queue may be sorted: the expression, and what the column is called."""
 
-SNR_STEPS: Final = (5.0, 7.0, 10.0, 20.0, 50.0)
-"""Least S/N that is offered: where searches begin, where they are believed, and what nobody doubts."""
-MAG_STEPS: Final = (12.0, 14.0, 16.0, 18.0, 20.0)
-"""Magnitudes that are offered, from what spectra are taken of to what surveys just see."""
 ROWS: Final = 50
 """Rows of a page: a screen and a half."""
-_FACETS: Final = ("analysis", "kind", "survey", "class", "data")
 _LONGEST: Final = 200  # characters of a value in an address
 
-# What was made under the current configurations, once for each task; then what I, and what others, last said.
-_WITH = """
+# What was made under the current configurations, once for each task; which detections are one moving body, led by its
+# strongest epoch; then what I, and what others, last said, of a body on any of its epochs.
+_WITH: Final = """
 WITH part AS MATERIALIZED (
-  SELECT t.id, {survey} AS survey, {of_class} AS class
+  SELECT t.id, t.source_id {facets}
   FROM configuration c
   JOIN task t ON t.step = c.step AND t.digest = c.digest
   JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
   WHERE c.project_id = :project AND c.current
     AND (c.step LIKE 'analyse:%' OR (:blind AND c.step LIKE 'simulate:%'))),
-said AS MATERIALIZED (
-  SELECT DISTINCT ON (detection_id, "user") detection_id, "user", label, note FROM classification
-  WHERE detection_id IS NOT NULL ORDER BY detection_id, "user", created DESC, id DESC),
+body AS MATERIALIZED (
+  SELECT d.id, first_value(d.id) OVER (PARTITION BY d.task_id, d.source_id ORDER BY abs(d.snr) DESC, d.id) AS lead,
+    d.parameters->>'class' AS class
+  FROM source s JOIN detection d ON d.source_id = s.id JOIN part ON part.id = d.task_id
+  WHERE s.kind = 'moving' AND d.source_id <> part.source_id AND d.injection_id IS NULL),
 mine AS MATERIALIZED (
-  SELECT detection_id, label, note FROM said WHERE "user" = :me AND label <> 'withdrawn'),
+  SELECT detection_id, label, note FROM (
+    SELECT DISTINCT ON (1) coalesce(body.lead, c.detection_id) AS detection_id, c.label, c.note
+    FROM classification c LEFT JOIN body ON body.id = c.detection_id
+    WHERE c.detection_id IS NOT NULL AND c."user" = :me ORDER BY 1, c.created DESC, c.id DESC) said
+  WHERE label <> 'withdrawn'),
 theirs AS MATERIALIZED (
-  SELECT DISTINCT detection_id FROM said WHERE "user" <> :me AND label <> 'withdrawn')
+  SELECT DISTINCT detection_id FROM (
+    SELECT DISTINCT ON (1, 2) coalesce(body.lead, c.detection_id) AS detection_id, c."user", c.label
+    FROM classification c LEFT JOIN body ON body.id = c.detection_id
+    WHERE c.detection_id IS NOT NULL AND c."user" <> :me ORDER BY 1, 2, c.created DESC, c.id DESC) said
+  WHERE label <> 'withdrawn')
 """
+_CANDIDATES: Final = "FROM part JOIN detection d ON d.task_id = part.id"
 _JOINS: Final[Mapping[str, str]] = {
-    "s": " JOIN source s ON s.id = d.source_id",
+    # what was discovered has a name that what was put in has not: who judges blind sees where it was searched
+    "s": " JOIN source s ON s.id = CASE WHEN :blind THEN part.source_id ELSE d.source_id END",
     "mine": " LEFT JOIN mine ON mine.detection_id = d.id",
     "theirs": " LEFT JOIN theirs ON theirs.detection_id = d.id",
+    "body": " LEFT JOIN body ON body.id = d.id",
 }
-_SEEN: Final = "(:blind OR d.injection_id IS NULL)"
+_SEEN: Final = """(:blind OR d.injection_id IS NULL)
+  AND NOT EXISTS (SELECT FROM body b WHERE b.id = d.id AND b.lead <> d.id)"""
 # of several surveys that of the first product that was searched
 _SURVEY = """
   coalesce((SELECT split_part(u.step, ':', 2) FROM task_input i JOIN product p ON p.id = i.product_id
     JOIN task u ON u.id = p.task_id WHERE i.task_id = t.id ORDER BY i.id LIMIT 1), '')"""
-_DATA = "CASE WHEN :blind THEN '' WHEN d.simulated THEN 'simulated' ELSE 'real' END"
+DATA: Final = "CASE WHEN :blind THEN '' WHEN d.simulated THEN 'simulated' ELSE 'real' END"
+"""Whether a detection is of simulated data, unless that is not to be told."""
+OF_CLASS: Final = "CASE WHEN :blind THEN '' ELSE coalesce(body.class, part.class) END"
+"""What the analysis calls the body, else the source."""
 # what the data were made from says more than the sort of star, and would tell which events were put in
 _CLASS = """
   CASE WHEN :blind THEN '' ELSE
     coalesce((SELECT r.props->>'class' FROM properties r WHERE r.task_id = t.id ORDER BY r.id LIMIT 1), '') END"""
-_DETAILS = """
+_OF_BODY = "CASE WHEN NOT :blind AND s.kind = 'moving' THEN d.parameters->>'class' END"
+_DETAILS: Final = """
+WITH epochs AS MATERIALIZED (
+  SELECT a.id AS lead, e.id FROM detection a JOIN task t ON t.id = a.task_id JOIN source s ON s.id = a.source_id
+  JOIN detection e ON e.source_id = a.source_id AND e.task_id = a.task_id AND e.injection_id IS NULL
+  WHERE a.id = ANY(:ids) AND s.kind = 'moving' AND a.source_id <> t.source_id AND a.injection_id IS NULL
+  UNION SELECT id, id FROM unnest(CAST(:ids AS bigint[])) id),
+said AS MATERIALIZED (
+  SELECT DISTINCT ON (e.lead, c."user") e.lead, c."user" = :me AS own, c.label, c.note
+  FROM epochs e JOIN classification c ON c.detection_id = e.id
+  ORDER BY e.lead, c."user", c.created DESC, c.id DESC)
 SELECT d.id, s.name AS source, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score, s.mag, {survey} AS survey,
-  {of_class} AS class, {data} AS data, mine.label AS mine, mine.note, theirs.said IS NOT NULL AS theirs
-FROM detection d JOIN task t ON t.id = d.task_id JOIN source s ON s.id = d.source_id
-LEFT JOIN LATERAL (
-  SELECT q.label, q.note FROM (SELECT label, note FROM classification
-    WHERE detection_id = d.id AND "user" = :me ORDER BY created DESC, id DESC LIMIT 1) q
-  WHERE q.label <> 'withdrawn') mine ON true
-LEFT JOIN LATERAL (
-  SELECT true AS said FROM (SELECT DISTINCT ON ("user") label FROM classification
-    WHERE detection_id = d.id AND "user" <> :me ORDER BY "user", created DESC, id DESC) q
-  WHERE q.label <> 'withdrawn' LIMIT 1) theirs ON true
+  coalesce({of_body}, {of_class}) AS class, {data} AS data, mine.label AS mine, mine.note,
+  EXISTS (SELECT FROM said WHERE said.lead = d.id AND NOT own AND said.label <> 'withdrawn') AS theirs,
+  CASE WHEN NOT :blind AND s.kind = 'moving' THEN coalesce(k.name, d.parameters->>'label') END AS designation,
+  CASE WHEN :blind THEN NULL ELSE nullif((SELECT count(*) FROM epochs e WHERE e.lead = d.id), 1) END AS epochs
+FROM detection d JOIN task t ON t.id = d.task_id
+JOIN source s ON s.id = CASE WHEN :blind THEN t.source_id ELSE d.source_id END
+LEFT JOIN source k ON k.id = s.same_as_id
+LEFT JOIN said mine ON mine.lead = d.id AND mine.own AND mine.label <> 'withdrawn'
 WHERE d.id = ANY(:ids)"""
-_STATE: Final[Mapping[str, Callable[[str, bool], bool]]] = {
-    "open": lambda mine, _: mine == "",
-    "nobody": lambda mine, theirs: mine == "" and not theirs,
-    "mine": lambda mine, _: mine != "",
-    "others": lambda _, theirs: theirs,
-    "all": lambda *_: True,
-}
 _STATE_SQL: Final[Mapping[str, str]] = {
     "open": "mine.label IS NULL",
     "nobody": "mine.label IS NULL AND theirs.detection_id IS NULL",
@@ -222,17 +237,25 @@ def page(project: Opened, viewer: Viewer, asked: Filter, *, rows: int = ROWS) ->
         If `Filter.after` is not what an earlier page said.
     """
     places, after = _places(project, viewer, asked, rows)
-    numbers = [number for _, number in places]
+    found = {row["id"]: row for row in rows_of(project, viewer, [number for _, number in places])}
+    return [found[number] | {"key": key} for key, number in places if number in found], after
+
+
+def rows_of(project: Opened, viewer: Viewer, numbers: Sequence[int]) -> list[RecordDict]:
+    """Return what a line of the queue says of each of some candidates, in any order."""
     alone = _only_survey(project)
     query = _DETAILS.format(
-        survey=_SURVEY if alone is None else "CAST(:alone AS text)", of_class=_CLASS, data=_DATA
+        survey=_SURVEY if alone is None else "CAST(:alone AS text)",
+        of_body=_OF_BODY,
+        of_class=_CLASS,
+        data=DATA,
     )
-    values = {"ids": numbers, "me": viewer.user, "blind": viewer.blind} | (
+    values = {"ids": list(numbers), "me": viewer.user, "blind": viewer.blind} | (
         {} if alone is None else {"alone": alone}
     )
     with project.session() as session:
-        found = {row["id"]: dict(row) for row in session.execute(text(query), values).mappings()}
-    return [found[number] | {"key": key} for key, number in places if number in found], after
+        session.execute(text("SET LOCAL jit = off"))
+        return [dict(row) for row in session.execute(text(query), values).mappings()]
 
 
 def ahead(
@@ -249,8 +272,9 @@ def ahead(
         key, _ = _key(asked)
         with project.session() as session:
             place = session.execute(
-                text(f"SELECT {key} FROM detection d JOIN source s ON s.id = d.source_id WHERE d.id = :id"),
-                {"id": number},
+                text(f"""SELECT {key} FROM detection d JOIN task part ON part.id = d.task_id {_JOINS["s"]}
+                WHERE d.id = :id"""),
+                {"id": number, "blind": viewer.blind},
             ).scalar()
         if place is None:
             msg = f"there is no detection {number}"
@@ -266,18 +290,16 @@ def _places(project: Opened, viewer: Viewer, asked: Filter, rows: int) -> tuple[
     Only what decides the order is read: all candidates are gone through, few are shown.
     """
     key, falling = _key(asked)
-    conditions, values = _conditions(asked)
+    candidates, values = among(asked, ["s"] if key.startswith(("s.", "coalesce(s.")) else [])
     if asked.after:
         sign = "<" if falling else ">"
-        conditions += f" AND ({key}, d.id) {sign} (CAST(:key AS {_type(key)}), CAST(:last AS bigint))"
+        candidates += f" AND ({key}, d.id) {sign} (CAST(:key AS {_type(key)}), CAST(:last AS bigint))"
         values |= _place(asked.after, key)
     way = "DESC" if falling else "ASC"
-    joined = "".join(join for name, join in _JOINS.items() if f"{name}." in key + conditions)
-    found = _ask(
+    found = ask(
         project,
         viewer,
-        f"""SELECT {key} AS key, d.id FROM part JOIN detection d ON d.task_id = part.id {joined}
-        WHERE {_SEEN} {conditions} ORDER BY {key} {way}, d.id {way} LIMIT :rows""",
+        f"SELECT {key} AS key, d.id {candidates} ORDER BY {key} {way}, d.id {way} LIMIT :rows",
         values | {"rows": rows + 1},
     )
     places = [(row["key"], int(row["id"])) for row in found]
@@ -287,112 +309,24 @@ def _places(project: Opened, viewer: Viewer, asked: Filter, rows: int) -> tuple[
     return places[:rows], f"{key_of_last},{last}"
 
 
-def counts(project: Opened, viewer: Viewer, asked: Filter) -> dict[str, list[tuple[str, str, int, Filter]]]:
-    """Return for each part of a filter what it may be: its value, its name, how many there are, what asks for it.
+def among(asked: Filter, needed: Iterable[str]) -> tuple[str, RecordDict]:
+    """Return FROM and WHERE of the candidates that a filter lets through, and the values bound in them.
 
-    Each part counts what the other parts let through. The part ``total`` has one entry, what the filter lets through.
+    Parameters
+    ----------
+    needed
+        What is selected beside the detection ``d``: the source ``s``, ``mine``, ``theirs``, ``body``.
     """
-    conditions, values = _conditions(
-        Filter(source=asked.source, tag=asked.tag, judged="all")
-    )  # the rest is counted
-    snr = _edges(SNR_STEPS, asked.snr)
-    mag = _edges(MAG_STEPS, asked.bright, asked.faint)
-    cells = _ask(
-        project,
-        viewer,
-        f"""SELECT d.analysis, d.kind, part.survey, part.class, {_DATA} AS data,
-          coalesce(mine.label, '') AS mine, theirs.detection_id IS NOT NULL AS theirs,
-          width_bucket(abs(d.snr), CAST(:snr_edges AS float8[])) AS snr,
-          CASE WHEN s.mag IS NULL THEN NULL ELSE width_bucket(s.mag, CAST(:mag_edges AS float8[])) END AS mag,
-          count(*) AS n
-        FROM part JOIN detection d ON d.task_id = part.id {"".join(_JOINS.values())}
-        WHERE {_SEEN} {conditions} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9""",
-        values | {"snr_edges": snr, "mag_edges": mag},
-    )
-    return _told(asked, _Cells(cells, snr, mag))
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Numbers of candidates by all that a filter may ask for, and the borders of the steps in S/N and magnitude."""
-
-    rows: Sequence[Record]
-    snr: Sequence[float]
-    mag: Sequence[float]
-
-    def passing(self, asked: Filter, but: str = "") -> Iterable[Record]:
-        """Yield those that a filter lets through, one part of it left aside."""
-        tests = {name: self._test(name, asked) for name in (*_FACETS, "judged", "snr", "mag") if name != but}
-        for row in self.rows:
-            if all(test(row) for test in tests.values()):
-                yield row
-
-    def _test(self, name: str, asked: Filter) -> Callable[[Record], bool]:
-        if name in _FACETS:
-            wanted = _value(asked, name)
-            return lambda row: wanted in ("", row[name])
-        if name == "judged":
-            state = _STATE.get(asked.judged)
-            if state is None:
-                return lambda row: bool(row["mine"] == asked.judged)
-            return lambda row: state(row["mine"], row["theirs"])
-        if name == "snr":
-            least = 0 if asked.snr is None else self.snr.index(asked.snr) + 1
-            return lambda row: row["snr"] >= least
-        first = 0 if asked.bright is None else self.mag.index(asked.bright) + 1
-        last = len(self.mag) if asked.faint is None else self.mag.index(asked.faint)
-        anything = asked.bright is None and asked.faint is None
-        return lambda row: anything or (row["mag"] is not None and first <= row["mag"] <= last)
-
-
-def _told(asked: Filter, cells: _Cells) -> dict[str, list[tuple[str, str, int, Filter]]]:
-    told: dict[str, list[tuple[str, str, int, Filter]]] = {}
-    for name in _FACETS:
-        numbers: Counter[str] = Counter()
-        for row in cells.passing(asked, name):
-            numbers[row[name]] += row["n"]
-        field = "class_" if name == "class" else name
-        chosen = _value(asked, name)
-        known = sorted({value for value in numbers if value} | ({chosen} if chosen else set()))
-        told[name] = [
-            (value, value, numbers[value], asked.but(**{field: "" if value == chosen else value}))
-            for value in known
-        ]
-    told["judged"] = [
-        (key, said, _total(cells.passing(asked.but(judged=key))), asked.but(judged=key))
-        for key, said in JUDGED.items()
-    ]
-    told["snr"] = [
-        (f"{edge:g}", f"≥ {edge:g}", _total(cells.passing(asked.but(snr=edge))),
-         asked.but(snr=None if edge == asked.snr else edge))
-        for edge in cells.snr
-    ]  # fmt: skip
-    told["mag"] = [
-        (f"{edge:g}", f"< {edge:g}", _total(cells.passing(asked.but(faint=edge))),
-         asked.but(faint=None if edge == asked.faint else edge))
-        for edge in cells.mag
-    ]  # fmt: skip
-    told["total"] = [("", "", _total(cells.passing(asked)), asked)]
-    return told
-
-
-def _total(rows: Iterable[Record]) -> int:
-    return sum(int(row["n"]) for row in rows)
-
-
-def _value(asked: Filter, name: str) -> str:
-    return str(getattr(asked, "class_" if name == "class" else name))
-
-
-def _edges(steps: Sequence[float], *given: float | None) -> list[float]:
-    return sorted({*steps, *(one for one in given if one is not None)})
+    conditions, values = _conditions(asked)
+    joined = "".join(join for name, join in _JOINS.items() if name in needed or f"{name}." in conditions)
+    return f"{_CANDIDATES} {joined} WHERE {_SEEN} {conditions}", values
 
 
 def _conditions(asked: Filter) -> tuple[str, RecordDict]:
     """Return what a filter asks for as conditions whose values are bound, and these values."""
     told: list[tuple[str, RecordDict]] = []
     for name, column in (("analysis", "d.analysis"), ("kind", "d.kind"), ("survey", "part.survey"),
-                         ("class_", "part.class"), ("data", _DATA)):  # fmt: skip
+                         ("class_", OF_CLASS), ("data", DATA)):  # fmt: skip
         if value := getattr(asked, name):
             told.append((f"{column} = :{name}", {name: value}))
     for name, condition in (
@@ -415,16 +349,20 @@ def _conditions(asked: Filter) -> tuple[str, RecordDict]:
     return "".join(f" AND ({condition})" for condition, _ in told), values
 
 
-def _ask(project: Opened, viewer: Viewer, query: str, values: Record) -> list[RecordDict]:
+def ask(project: Opened, viewer: Viewer, query: str, values: Record) -> list[RecordDict]:
+    """Return the rows of a query on the parts above; the facets of a task are looked up where the query names them."""
     alone = _only_survey(project)
-    begin = _WITH.format(survey=_SURVEY if alone is None else "CAST(:alone AS text)", of_class=_CLASS)
+    told = {"survey": _SURVEY if alone is None else "CAST(:alone AS text)", "class": _CLASS}
+    facets = "".join(f", {said} AS {name}" for name, said in told.items() if f"part.{name}" in query)
     bound = {"project": project.id, "me": viewer.user, "blind": viewer.blind, **values}
-    bound |= {} if alone is None else {"alone": alone}
+    bound |= {} if alone is None or "part.survey" not in query else {"alone": alone}
     with project.session() as session:
         # translating the query to machine code takes longer than the query, and how many were judged cannot be guessed:
         # where few are expected, each candidate would be compared with each verdict
         session.execute(text("SET LOCAL jit = off; SET LOCAL enable_nestloop = off"))
-        return [dict(row) for row in session.execute(text(begin + query), bound).mappings()]
+        return [
+            dict(row) for row in session.execute(text(_WITH.format(facets=facets) + query), bound).mappings()
+        ]
 
 
 def _only_survey(project: Opened) -> str | None:

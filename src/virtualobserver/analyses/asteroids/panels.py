@@ -17,6 +17,17 @@ from virtualobserver.maths.astrometry.sphere import separation
 
 __all__ = ["body_panels", "field_panels"]
 
+_TOLD: Final = (
+    "rate", "rate_error", "pa", "n_obs", "n_nights", "class", "predicted_mag", "separation", "rate_difference",
+    "match_chi2", "second", "second_separation", "second_chi2", "chi2", "residual_east", "residual_north",
+    "position_error", "epoch_flux", "epoch_flux_error",
+)  # fmt: skip
+"""Parameters of a body that a person judges by: its motion, who it is, who it may be instead, how well it fits."""
+_UNITS: Final = {
+    "rate": "arcsec/h", "rate_error": "arcsec/h", "pa": "deg", "predicted_mag": "mag", "separation": "arcsec",
+    "rate_difference": "arcsec/h", "second_separation": "arcsec", "residual_east": "arcsec",
+    "residual_north": "arcsec", "position_error": "arcsec",
+}  # fmt: skip
 _CROSS: Final = (Mark("line", x=0.0, colour="context"), Mark("line", y=0.0, colour="context"))
 
 
@@ -30,14 +41,14 @@ def field_panels(bodies: Sequence[Body], settings: AsteroidsSettings) -> list[Pa
 def body_panels(bodies: Sequence[Body], settings: AsteroidsSettings, event: Event) -> list[Panel]:
     """Return the panels of the body that a detection is of: its path among the others, residuals and facts."""
     body = _body_of(bodies, event)
-    facts = event_facts(event)
+    facts = event_facts(event, units=_UNITS, only=_TOLD)
     if body is None:
         return [facts]
     others = [one for one in bodies if one is not body]
     name = _name(body, settings)
     known = [part.identity for part in body.parts if part.identity is not None]
     rows: list[tuple[str, str | float | bool | None, str]]
-    rows = [("name", name, ""), ("nights", float(len(body.parts)), ""), *facts.rows]
+    rows = [("name", name, ""), *facts.rows]
     return [
         _sky([*others, body], settings, f"{name} among {len(bodies)} bodies", chosen=body, event=event),
         *([_residuals([body], settings)] if known else []),

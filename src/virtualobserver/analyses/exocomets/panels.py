@@ -50,6 +50,7 @@ _ROLES: Final = {
 """Classes of events and of stars."""
 _RESIDUAL: Final = Axis("residual over its noise, red: absorption", "σ", limits=(-5.0, 5.0))
 _ORDER: Final = Axis("spectrum, in order of time")
+_GREY: Final = "grey: no data, or left out of the search, as H around the hydrogen line Hε"
 _FLUX: Final = Axis("flux over continuum")
 _UNITS: Final = {
     "velocity": "km/s", "velocity_barycentric": "km/s", "fwhm": "km/s", "acceleration": "km/s/h",
@@ -295,6 +296,7 @@ def _residuals(
         value=_RESIDUAL,
         stretch="symmetric",
         marks=marks,
+        note=_GREY if np.isnan(image[:, shown]).any() else "",
     )
 
 

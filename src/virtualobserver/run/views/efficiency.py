@@ -14,7 +14,8 @@ from virtualobserver.hooks import draw
 from virtualobserver.maths.efficiency import rate_and_limit
 from virtualobserver.run.opened import Opened
 from virtualobserver.run.views.figures import outcomes
-from virtualobserver.simulate import SearchEfficiency, efficiency
+from virtualobserver.run.views.reviewers import accepted
+from virtualobserver.simulate import ACCEPTED_BY, SearchEfficiency, efficiency
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def _analyses(project: Opened, analysis: str | None = None) -> RecordDict:
 
 
 def _one(project: Opened, analysis: Analysis, by: Sequence[str] | None, **options: Any) -> pd.DataFrame:
-    table = outcomes(project, analysis.name)
+    table = outcomes(project, analysis.name, numbered=True)
+    if len(table):
+        people = accepted(project, analysis.name).reindex(table["id"])
+        table = table.assign(**{f"{ACCEPTED_BY}{user}": people[user].to_numpy() for user in people})
     kinds = ("kind",) if len(table) and table["kind"].astype(bool).any() else ()
     return efficiency(table, by or (*kinds, *analysis.strength), **options)
 

@@ -6,20 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 from sqlalchemy import select, text
 
+from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.curve_panels import curve_panels
-from virtualobserver.data.panels import Facts, Panel, Series
+from virtualobserver.data.panels import Axis, Facts, ImageStack, Panel, Series
 from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Aux, Target
 from virtualobserver.data.result import Event
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.hooks import draw
+from virtualobserver.maths.arrays import Array
 from virtualobserver.models import Configuration, Detection, Injection, Source, Task
 from virtualobserver.models.product import product_handle
 from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.run.tasks.services import build_services
+from virtualobserver.run.views.cutouts import cutout_panel
 from virtualobserver.simulate import Simulator
 from virtualobserver.typing import Record
 
@@ -45,6 +49,7 @@ class _Scene:
     aux: Aux
     params: Record | None = None
     own: Handle | None = None  # the light curve that the analysis made of what it discovered
+    body: bool = False  # whether that is a moving body
 
 
 def detection_panels(project: Opened, number: int, *, told: bool = True) -> list[Panel]:
@@ -66,8 +71,9 @@ def detection_panels(project: Opened, number: int, *, told: bool = True) -> list
         If what the event was found in is gone, or is not what it was when the event was injected.
     """
     with project.session() as session:
-        scene = _scene(project, session, session.get_one(Detection, number))
-    return _panels(scene, told=told)
+        detection = session.get_one(Detection, number)
+        scene = _scene(project, session, detection)
+        return _shown(project, session, detection, scene, told=told)
 
 
 def detection_figure(project: Opened, number: int, **options: object) -> Figure:
@@ -82,10 +88,11 @@ def detection_figure(project: Opened, number: int, **options: object) -> Figure:
         detection = session.get_one(Detection, number)
         scene = _scene(project, session, detection)
         source, stale = _where(session, number)
+        panels = _shown(project, session, detection, scene)
     injected = " (injected)" if scene.params is not None else ""
     kind = scene.event.kind.replace("_", " ")
     title = f"{source}, {kind}{injected}{', stale: its data changed or are damaged' * stale}"
-    return draw(_panels(scene), **{"title": title} | options)
+    return draw(panels, **{"title": title} | options)
 
 
 def _where(session: Session, number: int) -> tuple[str, bool]:
@@ -108,7 +115,9 @@ def _scene(project: Opened, session: Session, detection: Detection) -> _Scene:
     if detection.injection_id is not None:
         injection = session.get_one(Injection, detection.injection_id)
         params, products = _put_in(step, task, injection, products, aux)
-    return _Scene(step, _event(detection, products), products, aux, params, _own(project, session, detection))
+    body = detection.source_id != owner.id and session.get_one(Source, detection.source_id).kind == "moving"
+    own = _own(project, session, detection)
+    return _Scene(step, _event(detection, products), products, aux, params, own, body)
 
 
 def _step(project: Opened, session: Session, task: Task) -> Step:
@@ -192,15 +201,71 @@ def _event(row: Detection, products: Sequence[Handle]) -> Event:
     )
 
 
+def _shown(
+    project: Opened, session: Session, detection: Detection, scene: _Scene, *, told: bool = True
+) -> list[Panel]:
+    """Return all panels of a detection: of a moving body also those that no analysis has the data for.
+
+    As long as nothing is to be told of what was injected, these are left out: what was injected has none.
+    """
+    panels = _panels(scene, told=told)
+    if not (scene.body and told):
+        return panels
+    if not any(isinstance(panel, ImageStack) for panel in panels):
+        panels.insert(0, cutout_panel(project, session, detection.id))
+    curve = _curve(scene)
+    if curve is not None and (period := _period(project, session, detection)) is not None:
+        panels.insert(-1, _folded(curve, *period))
+    return panels
+
+
 def _panels(scene: _Scene, *, told: bool = True) -> list[Panel]:
     """Return the panels of the analysis; in front the light curve made of what it discovered, if it shows none."""
     analysis: Analysis = scene.step.instance
     panels = list(analysis.panels(scene.products, scene.aux, analysis.settings, scene.event))
-    if not any(isinstance(panel, Series) for panel in panels) and (curve := _curve(scene)) is not None:
-        panels = curve_panels([(curve.band, curve)], scene.event) + panels
+    curves = [panel for panel in panels if isinstance(panel, Series)]
+    # of a body a sky with its path is no light curve
+    shown = any(panel.x.scale == "time" for panel in curves) if scene.body else bool(curves)
+    if not shown and (curve := _curve(scene)) is not None:
+        made = curve_panels([(curve.band, curve)], scene.event)
+        panels = panels + made[-1:] if scene.body else made + panels
     if scene.params is not None and told:
         panels.append(_put_in_facts(scene.params))
     return panels
+
+
+def _period(project: Opened, session: Session, detection: Detection) -> tuple[str, float] | None:
+    """Return the step that found a period of the body, and the period, days; None if none did."""
+    row = session.execute(
+        text("""
+        SELECT c.step, (r.props->>'period_days')::float8 AS period FROM properties r JOIN task t ON t.id = r.task_id
+        JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+        WHERE c.project_id = :project AND r.props->>'period_days' IS NOT NULL AND r.source_id = :source
+        ORDER BY r.id LIMIT 1"""),
+        {"project": project.id, "source": detection.source_id},
+    ).one_or_none()
+    return None if row is None else (str(row.step).partition(":")[2], float(row.period))
+
+
+def _folded(curve: TimeSeries, step: str, period: float) -> Series:
+    """Return a light curve by phase, twice, so that nothing is cut at its end."""
+    whole = curve_panels([(curve.band, curve)])[0]
+    if not isinstance(whole, Series):
+        msg = "a light curve is shown as a series"
+        raise TypeError(msg)
+    start = float(curve.mjd.min())
+    turns = [
+        replace(one, x=np.concatenate([phase, phase + 1.0]), flags=_twice(one.flags), y=np.concatenate([one.y, one.y]),
+                y_error=_twice(one.y_error), text=None)
+        for one in whole.curves
+        for phase in [(one.x - start) / period % 1.0]
+    ]  # fmt: skip
+    title = f"folded by {period * HOURS_PER_DAY:.4g} h, as {step} found"
+    return replace(whole, title=title, x=Axis("phase", limits=(0.0, 2.0)), curves=turns)
+
+
+def _twice(values: Array | None) -> Array | None:
+    return None if values is None else np.concatenate([values, values])
 
 
 def _put_in_facts(params: Record) -> Facts:

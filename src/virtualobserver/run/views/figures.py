@@ -158,9 +158,15 @@ def sample_figure(
     return draw(panels, title=title or f"{project.name}, {counted(len(table), 'source')}")
 
 
-def outcomes(project: Opened, analysis: str | None = None) -> pd.DataFrame:
-    """Return the injections of the current configurations, every parameter a column of its own."""
-    table = results.injections(project, analysis)
+def outcomes(project: Opened, analysis: str | None = None, *, numbered: bool = False) -> pd.DataFrame:
+    """Return the injections of the current configurations, every parameter a column of its own.
+
+    Parameters
+    ----------
+    numbered
+        Whether there is a column ``id``, the number of the injection in the database.
+    """
+    table = results.injections(project, analysis, numbered=numbered)
     if table.empty:
         return table
     parameters = pd.json_normalize(table["parameters"].tolist(), max_level=0)

@@ -17,7 +17,7 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
 
-__all__ = ["SNR_BORDERS", "disagreements", "reviewers"]
+__all__ = ["SNR_BORDERS", "accepted", "disagreements", "reviewers"]
 
 SNR_BORDERS: Final = (0.0, 5.0, 7.0, 10.0, 20.0, np.inf)
 """Of the groups in S/N; where people hesitate lies between 5 and 10."""
@@ -30,6 +30,12 @@ _INJECTED: Final = """
     WHERE c.digest IN (SELECT digest FROM configuration
                        WHERE project_id = :project AND current AND step LIKE 'simulate:%')
     ORDER BY coalesce(c.detection_id, -c.id), c."user", c.created DESC, c.id DESC"""
+_ACCEPTED: Final = """
+    SELECT DISTINCT ON (d.injection_id, c."user") d.injection_id, c."user", c.label
+    FROM detection d JOIN classification c ON c.detection_id = d.id JOIN task t ON t.id = d.task_id
+    JOIN configuration k ON k.step = t.step AND k.digest = t.digest AND k.current
+    WHERE d.injection_id IS NOT NULL AND k.project_id = :project AND t.step = :step
+    ORDER BY d.injection_id, c."user", c.created DESC, c.id DESC"""
 _DIFFERENT: Final = """
     WITH said AS (
       SELECT DISTINCT ON (c.detection_id, c."user") c.detection_id, c."user", c.label, c.note
@@ -42,6 +48,22 @@ _DIFFERENT: Final = """
     WHERE (SELECT count(DISTINCT o.label) FROM held o WHERE o.detection_id = h.detection_id) > 1
       AND (:blind OR d.injection_id IS NULL)
     ORDER BY abs(d.snr) DESC, d.id, h."user" """
+
+
+def accepted(project: Opened, analysis: str) -> pd.DataFrame:
+    """Return the last word of each person on detections of injected events of an analysis.
+
+    Returns
+    -------
+    DataFrame
+        One row per injection, its number as index, and a column per person: whether it was called a candidate, missing
+        where nothing was said.
+    """
+    with project.session() as session:
+        said = read_frame(session, _ACCEPTED, {"project": project.id, "step": f"simulate:{analysis}"})
+    said = said[said["label"] != "withdrawn"]
+    table = said.assign(accepted=(said["label"] == "candidate").astype(float))
+    return table.pivot(index="injection_id", columns="user", values="accepted")
 
 
 def reviewers(project: Opened, by: Sequence[str] = ("kind",)) -> pd.DataFrame:

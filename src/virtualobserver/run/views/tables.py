@@ -279,20 +279,24 @@ def _made_from(path: Path) -> str | None:
         return None
 
 
-def injections(project: Opened, analysis: str | None = None) -> pd.DataFrame:
-    """Return the injections of the current configurations."""
-    query, values = injections_query(project, analysis)
+def injections(project: Opened, analysis: str | None = None, *, numbered: bool = False) -> pd.DataFrame:
+    """Return the injections of the current configurations; if `numbered`, with the column ``id``."""
+    query, values = injections_query(project, analysis, numbered=numbered)
     with project.session() as session:
         return read_frame(session, query, values)
 
 
-def injections_query(project: Opened, analysis: str | None = None) -> tuple[str, RecordDict]:
+def injections_query(
+    project: Opened, analysis: str | None = None, *, numbered: bool = False
+) -> tuple[str, RecordDict]:
     """Return the query of the injections of the current configurations, and its values."""
-    query = """SELECT s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind, i.amplitude,
+    own = "i.id, " if numbered else ""
+    query = f"""SELECT {own}s.name AS source, replace(t.step, 'simulate:', '') AS analysis, i.number, i.kind,
+          i.amplitude,
           i.width, i.covered, i.found, i.found_snr, i.parameters
         FROM injection i JOIN task t ON t.id = i.task_id JOIN source s ON s.id = i.source_id
         JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
         JOIN project_source m ON m.project_id = c.project_id AND m.source_id = i.source_id
         WHERE c.project_id = :project AND (CAST(:step AS text) IS NULL OR t.step = :step)
-        ORDER BY t.step, s.name, i.number"""
+        ORDER BY t.step, s.name, i.number"""  # noqa: S608 - the column is written by us
     return query, {"project": project.id, "step": f"simulate:{analysis}" if analysis else None}

@@ -5,6 +5,7 @@
 const page = document.body.dataset;
 const by = (id) => document.getElementById(id);
 const KEYS = { y: "candidate", n: "other", j: "artefact", w: "unsure" };
+const FILM = new Set(["p", ",", "."]); // they wait for nothing
 const WAITING = `vo-vet-unsaved ${page.project} ${page.user}`;
 
 // --- asking ------------------------------------------------------------------------------------------------
@@ -113,11 +114,19 @@ async function prepare(id) {
   place.className = "scene unseen";
   place.innerHTML = data.html; // escaped by the server
   by("stage").append(place);
-  const scene = { id, data, place, pictures: new Map(), gone: false };
-  for (const [n, figure] of data.figures.entries()) {
-    if (figure && !scene.gone) await picture(scene, figure, n);
-  }
-  return scene;
+  return { id, data, place, pictures: new Map(), gone: false, drawn: null };
+}
+
+// Draws the pictures of a candidate once, one after the other; it stops when the candidate is gone.
+function draw(scene) {
+  scene.drawn ??= (async () => {
+    const figures = await ask(`/data/figures/${scene.id}`);
+    for (const [n, figure] of figures.entries()) {
+      if (scene.gone) return;
+      if (figure) await picture(scene, figure, n);
+    }
+  })().catch((error) => scene.gone || tell(String(error.message || error)));
+  return scene.drawn;
 }
 
 function remove(scene) {
@@ -155,15 +164,18 @@ async function show(id, { push = true } = {}) {
   document.title = `${scene.data.source} · ${page.project}`;
   if (push) history.pushState({ id }, "", `/candidate/${id}${behind("")}`);
   count();
-  early();
+  if (pressed.length) return; // it is judged already: its pictures would only be in the way
+  draw(scene);
+  early(scene);
 }
 
-// The next two are drawn after the one on the page has been painted, one after the other.
-async function early() {
+// The next two are drawn after the one on the page, one after the other.
+async function early(shown) {
   await new Promise((done) => setTimeout(done, 30));
+  await shown.drawn;
   for (const id of queue.slice(0, 2)) {
-    if (!now || !queue.includes(id)) return;
-    await prepared(id).catch(() => {});
+    if (now !== shown || pressed.length || !queue.includes(id)) return;
+    await prepared(id).then(draw, () => {});
   }
   if (now && queue.length < 2 && !short) await fill(queue.at(-1) ?? now.id, { more: true }).catch(() => {});
 }
@@ -225,17 +237,17 @@ function back() {
   const id = trail.pop();
   if (id === undefined) return;
   if (now) queue.unshift(now.id);
-  show(id);
+  return show(id);
 }
 
-function judge(label) {
+async function judge(label) {
   if (!now) return;
   const words = note() ? note().value.trim() : "";
   judged.push({ id: now.id, before: now.data.mine });
   put(now.id, label, words);
   now.data.mine = { label, note: words };
   if (!judged.at(-1).before && left > 0) left -= 1;
-  on();
+  return on();
 }
 
 function put(id, label, note) {
@@ -255,7 +267,7 @@ async function undo() {
   const place = trail.lastIndexOf(last.id);
   if (place >= 0) trail.splice(place, 1);
   if (!last.before) left += 1;
-  show(last.id);
+  return show(last.id);
 }
 
 // --- pictures --------------------------------------------------------------------------------------------------
@@ -361,6 +373,7 @@ function film(tools, figure, one) {
     marked.data = { x: [...marks.data.x[one.n]], y: [...marks.data.y[one.n]] };
     slider.value = String(one.n);
     label.textContent = `${one.n + 1}/${figure.labels.length} ${figure.labels[one.n]}`;
+    label.title = label.textContent;
   };
   one.play = () => {
     if (one.timer) {
@@ -398,7 +411,7 @@ function confirmBefore() {
   if (!now || !now.data.inherited.length) return;
   const [before] = now.data.inherited;
   if (note() && !note().value.trim()) note().value = before.note;
-  judge(before.label);
+  return judge(before.label);
 }
 
 function again() {
@@ -411,11 +424,41 @@ function again() {
   page.filter = link.dataset.filter;
   queue = [];
   trail.length = 0;
-  on();
+  act(on);
   return true;
 }
 
+// Keys wait for the one before them, each acts on the candidate that this one led to: the third key of three pressed
+// fast judges the third candidate, and none is lost. Letters typed after an m belong to the note.
+const pressed = []; // names of keys, or what else is to be done
+let acting = false;
+
+async function act(what) {
+  pressed.push(what);
+  if (acting) return;
+  acting = true;
+  try {
+    while (pressed.length) {
+      const next = pressed.shift();
+      await (typeof next === "function" ? next() : ACTS[next]?.());
+      if (next === "m") type();
+    }
+  } finally {
+    acting = false;
+  }
+}
+
+function type() {
+  const words = note();
+  while (words && pressed.length) {
+    const key = pressed.shift();
+    if (key === "Escape") return words.blur();
+    if (key.length === 1) words.value += key;
+  }
+}
+
 const ACTS = {
+  ...Object.fromEntries(Object.entries(KEYS).map(([key, label]) => [key, () => judge(label)])),
   c: confirmBefore,
   u: undo,
   d: () => open("metadata"),
@@ -450,6 +493,11 @@ document.addEventListener("keydown", (event) => {
     if ((event.key === "o" || event.key === "d") && box.id === "box") box.close();
     return;
   }
+  if (acting && pressed.includes("m")) {
+    pressed.push(event.key);
+    event.preventDefault();
+    return;
+  }
   if (event.repeat && event.key in KEYS) return; // a key that is held down judges once
   if (event.key === "Enter" && !target.matches("a, button") && again()) {
     event.preventDefault();
@@ -457,9 +505,9 @@ document.addEventListener("keydown", (event) => {
   }
   if (!by("stage")) return;
   if (target.matches("button, a") && (event.key === " " || event.key === "Enter")) return;
-  if (event.key in KEYS) judge(KEYS[event.key]);
-  else if (event.key in ACTS) ACTS[event.key]();
-  else return;
+  if (!(event.key in ACTS)) return;
+  if (FILM.has(event.key)) ACTS[event.key]();
+  else act(event.key);
   event.preventDefault();
 });
 
@@ -468,20 +516,22 @@ document.addEventListener("click", (event) => {
   if (!at) return;
   if (at.classList.contains("shut")) at.closest("dialog").close();
   else if (at.id === "help-button") by("help").showModal();
-  else if (at.dataset.label) judge(at.dataset.label);
-  else if (at.dataset.confirm) confirmBefore();
+  else if (at.dataset.label || at.dataset.confirm) {
+    const { id } = at.closest(".case").dataset; // what is clicked on, whatever comes first
+    act(() => String(now?.id) === id && (at.dataset.label ? judge(at.dataset.label) : confirmBefore()));
+  }
   else if (at.dataset.open) open(at.dataset.open);
   else if (at.dataset.filter !== undefined && by("stage")) {
     event.preventDefault();
     page.filter = at.dataset.filter;
     queue = [];
-    on();
+    act(on);
   }
 });
 
 window.addEventListener("popstate", (event) => {
   const id = event.state?.id ?? Number(page.first);
-  if (by("stage") && id) show(id, { push: false });
+  if (by("stage") && id) act(() => show(id, { push: false }));
 });
 
 async function begin() {
@@ -498,10 +548,10 @@ async function begin() {
   fill(first)
     .then(() => {
       count();
-      early();
+      if (now) early(now);
     })
     .catch(() => {});
-  await show(first, { push: false });
+  await act(() => show(first, { push: false }));
 }
 
 begin();

@@ -1,0 +1,158 @@
+"""Moving bodies have a detection in each image: they are listed, judged and counted as one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from support.vetting import client, judge
+
+from virtualobserver.run.verdicts import epochs, give_verdict_once
+from virtualobserver.run.views.event_figures import detection_panels
+from virtualobserver.web.queue import Filter, Viewer, page
+from virtualobserver.web.tally import Tallies, tally
+
+ANN, BOB = Viewer("ann"), Viewer("bob")
+
+# Three epochs of a body in the field of one star, the second the strongest, as an analysis that discovers would have made.
+BODY = """
+    WITH s AS (
+      INSERT INTO source (namespace, name, ra, dec, hpx, kind, parent_id)
+      SELECT 'moved', 'M1', ra, dec, hpx, 'moving', id FROM source WHERE id = :star RETURNING id)
+    INSERT INTO detection (source_id, task_id, product_id, event, analysis, kind, start_mjd, peak_mjd, end_mjd, ra, dec,
+      band, snr, quality, parameters, simulated)
+    SELECT s.id, d.task_id, d.product_id, 100 + n, d.analysis, 'mover', d.peak_mjd + n, d.peak_mjd + n, d.peak_mjd + n,
+      d.ra, d.dec, d.band, (ARRAY[6.0, 9.0, 7.0])[n], 0, '{"label": "AST_1", "class": "asteroid"}', d.simulated
+    FROM s, detection d, generate_series(1, 3) n WHERE d.id = :like RETURNING id"""
+
+
+@pytest.fixture
+def body(project, numbers):
+    """Return the numbers of the epochs of a moving body, in order of time."""
+    like = project.detection(numbers[0])
+    with project.session() as session, session.begin():
+        star = session.execute(
+            text("SELECT source_id FROM task WHERE id = :id"), {"id": like.task_id}
+        ).scalar_one()
+        made = list(session.execute(text(BODY), {"star": star, "like": like.id}).scalars())
+    yield made
+    with project.session() as session, session.begin():
+        session.execute(text("DELETE FROM source WHERE namespace = 'moved'"))
+
+
+def listed(project, viewer=ANN, **asked):
+    return {row["id"]: row for row in page(project, viewer, Filter(**asked), rows=500)[0]}
+
+
+def test_a_body_is_one_line_led_by_its_strongest_epoch_and_counts_once(project, numbers, body):
+    rows = listed(project)
+    assert set(rows) == {*numbers, body[1]}
+    assert (rows[body[1]]["epochs"], rows[body[1]]["designation"], rows[body[1]]["class"]) == (
+        3,
+        "AST_1",
+        "asteroid",
+    )
+    assert {row["epochs"] for number, row in rows.items() if number in numbers} == {None}
+    assert tally(project, ANN, Filter()).total(Filter()) == len(numbers) + 1
+    assert set(listed(project, kind="mover", snr=8.0)) == {body[1]}
+    assert set(listed(project, class_="asteroid")) == {body[1]}
+    assert tally(project, ANN, Filter()).total(Filter(class_="asteroid")) == 1
+
+
+def test_a_verdict_on_a_body_goes_to_all_its_epochs_and_so_does_taking_it_back(project, body):
+    assert epochs(project.live, body[0]) == [body[1], body[2], body[0]]
+    ann = client(project)
+    last = judge(ann, body[1], "candidate", note="slow").json()["saved"]
+    assert sorted(project.verdicts()["detection"]) == body
+    assert set(project.verdicts()["verdict"]) == {"candidate"}
+    told = ann.get(f"/data/candidate/{body[2]}").json()
+    assert told["mine"] == {"label": "candidate", "note": "slow"}
+    assert told["before"] == last
+    assert told["html"].count('class="verdict candidate"') == 1, "one word, not one for each epoch"
+    assert body[1] not in listed(project)
+    assert listed(project, BOB, judged="others")[body[1]]["theirs"]
+    assert give_verdict_once(project, body[1], "candidate", user="ann", note="slow") == last, (
+        "asked again: nothing new"
+    )
+    judge(ann, body[1], "withdrawn", before=last)
+    assert len(project.verdicts()) == 6
+    assert body[1] in listed(project)
+
+
+def test_a_word_on_one_epoch_is_about_the_body(project, body):
+    project.judge(body[0], "artefact", user="ann")
+    assert sorted(project.verdicts()["detection"]) == body
+    assert set(listed(project, judged="artefact")) == {body[1]}
+
+
+def test_who_judges_blind_sees_no_name_or_number_of_epochs_that_only_real_bodies_have(project, body):
+    row = listed(project, Viewer("ann", blind=True))[body[1]]
+    assert row["source"] != "M1"
+    assert (row["epochs"], row["designation"], row["class"]) == (None, None, "")
+    blind = client(project, blind=True)
+    shown = (
+        blind.get(f"/data/candidate/{body[1]}").json()["html"] + blind.get(f"/data/siblings/{body[1]}").text
+    )
+    assert "M1" not in shown
+    assert "AST_1" not in shown
+    assert f">{body[0]}<" not in shown.replace("\\", "")
+    judge(blind, body[1], "candidate")
+    assert "AST_1" in blind.get(f"/data/candidate/{body[1]}").json()["html"]
+
+
+def test_a_body_has_a_page_by_its_name(project, body):
+    assert client(project).get("/source", params={"name": "M1"}).status_code == 200
+
+
+def test_without_frames_the_page_says_why_there_is_no_film(project, body):
+    notes = [panel.note for panel in detection_panels(project, body[1])]
+    assert any("where in its frames" in note for note in notes)
+    assert not any(
+        "where in its frames" in panel.note for panel in detection_panels(project, body[1], told=False)
+    )
+
+
+def test_numbers_follow_what_i_say_at_once_and_what_others_say_is_counted_again(
+    project, numbers, body, monkeypatch
+):
+    counted = []
+    tallies = Tallies(project, ANN)
+    project.judge(numbers[2], "other", user="bob")
+    monkeypatch.setattr(
+        "virtualobserver.web.tally.tally", lambda *words: counted.append(words) or tally(*words)
+    )
+    ann = client(project)
+    ann.get("/")
+    assert len(counted) == 1
+    for number in (numbers[0], body[1]):
+        judge(ann, number, "candidate")
+    told = ann.get("/").text
+    assert f"<b>{len(numbers) - 1}</b> in the queue" in told
+    assert len(counted) == 1, "one epoch after the other, nothing was counted again"
+    before = tallies.of(Filter()).told(Filter())
+    assert before == tally(project, ANN, Filter()).told(Filter())
+    project.judge(numbers[1], "other", user="bob")
+    monkeypatch.setattr("virtualobserver.web.tally.FRESH", -1.0)
+    assert tallies.of(Filter()).total(Filter(judged="others")) == 2
+
+
+def test_frames_about_a_body_keep_it_in_the_middle(monkeypatch):
+    from types import SimpleNamespace
+
+    from virtualobserver.data.image import Image
+    from virtualobserver.run.views import cutouts
+
+    data = np.arange(40 * 50, dtype=float).reshape(40, 50)
+    image = Image(data, mask=(data == data[5, 3]).astype(np.uint16))
+    handle = SimpleNamespace(section=image.cut)
+    monkeypatch.setattr(cutouts, "product_handle", lambda *_, **__: handle)
+    project = SimpleNamespace(workspace=SimpleNamespace(store=None))
+    for x, y in ((25.3, 20.4), (3.2, 5.0), (49.0, 39.0)):
+        box, mask, mark = cutouts._box(
+            project, SimpleNamespace(x=x, y=y), SimpleNamespace(path="", format="")
+        )
+        column, row = round(x), round(y)
+        assert box[cutouts.RADIUS, cutouts.RADIUS] == data[row, column]
+        assert (mark.x, mark.y) == pytest.approx((x - column, y - row))
+        assert mask[cutouts.RADIUS, cutouts.RADIUS] == ((column, row) == (3, 5))
+    assert np.isnan(box[-1, -1]), "beyond the edge"
