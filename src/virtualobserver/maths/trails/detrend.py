@@ -22,7 +22,7 @@ from virtualobserver.conventions import (
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.align import PHASES, resampled
 from virtualobserver.maths.trails.components import fit_components, weighted_components
-from virtualobserver.maths.trails.extract import TrailSamples
+from virtualobserver.maths.trails.samples import TrailSamples
 
 __all__ = ["DETREND_MODES", "Detrended", "detrend", "reference_trails"]
 

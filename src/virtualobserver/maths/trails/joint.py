@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 if TYPE_CHECKING:
-    from virtualobserver.maths.trails.extract import _Columns, _Frame
+    from virtualobserver.maths.trails.columns import Columns, Frame
     from virtualobserver.maths.trails.profile import TransverseProfile
     from virtualobserver.maths.trails.sky import TrailSky
 
@@ -30,7 +30,7 @@ _RIDGE: Final = 1e-9
 """Of the diagonal, so that two stars in one place have large errors and not none."""
 
 
-def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, columns: _Columns) -> None:
+def fit_together(frame: Frame, sky: TrailSky, profile: TransverseProfile, columns: Columns) -> None:
     """Replace flux and variance of columns by those of the joint fit; mark those that cannot be told apart.
 
     Parameters
@@ -46,14 +46,14 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
     track, half = frame.track, columns.half
     ux, uy = (v / track.speed for v in track.vector)
     model = np.zeros(frame.image.shape, np.float32)
-    grid = columns.first, columns.shift, columns.table, half
-    add_trails(model, frame.x, frame.y, ux, uy, *grid, np.maximum(columns.flux, 0.0))
+    grid = columns.first, columns.shift, columns.width, columns.table
+    add_trails(model, frame.x, frame.y, ux, uy, *grid, 0.0, half, np.maximum(columns.flux, 0.0))
     usable = np.isfinite(columns.flux)
     room = int(usable.sum() * (2 * half + 3) * 1.5) + 64
     pixel, unknown = np.empty(room, np.int64), np.empty(room, np.int64)
     value, data = np.empty(room), np.empty(room)
     count = design(
-        frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, usable,
+        frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, half, usable,
         pixel, unknown, value, data,
     )  # fmt: skip
     pixel, unknown, value, data = pixel[:count], unknown[:count], value[:count], data[:count]
