@@ -28,6 +28,8 @@ BRIGHT: Final = 20.0
 """S/N of a column, from which on a trail shows the profile, and the air."""
 REACH: Final = 6.0
 """FWHM across to which wings of bright trails are taken off: of 14.5 mag in 20 s half an electron is left there."""
+FEWEST: Final = 5
+"""Stars alone that tell the scale of a catalogue: variable ones are two of them at most."""
 _WING: Final = 0.03
 """Of the noise of a pixel, that the wing of a trail must reach where its own fit ends: a column of seven such pixels is
 amiss by a twelfth of its error."""
@@ -52,6 +54,7 @@ def extract_trails(
     width: float = WIDTH,
     keep_annulus: bool = False,
     across: bool = True,
+    catalogue: ArrayLike | None = None,
 ) -> TrailSamples:
     """Extract the light curves of all stars of a chip.
 
@@ -91,6 +94,9 @@ def extract_trails(
         Of the ring of sky; see `trail_sky`.
     keep_annulus
         Keep the pixels of the sky.
+    catalogue
+        Light of each star by a catalogue, any unit, NaN if unknown: `joint` holds stars to it that are fainter than the
+        noise and lie on another's trail. Its scale is that of the trails.
     across
         Measure where each column lies across, and how wide it is.
 
@@ -134,7 +140,7 @@ def extract_trails(
     if mode == "joint":
         from virtualobserver.maths.trails.joint import fit_together
 
-        fit_together(frame, sky, rough, first)
+        fit_together(frame, sky, rough, first, known=_scaled(catalogue, flux, first, rough.fwhm))
     return first.samples(rough, sky, own=own, box=mode == "box", across=across)
 
 
@@ -212,6 +218,32 @@ def _without_wings(
         light[bright],
     )  # fmt: skip
     return replace(frame, image=frame.image - plane)
+
+
+def _scaled(
+    catalogue: ArrayLike | None, flux: FloatArray, columns: Columns, fwhm: float
+) -> FloatArray | None:
+    """Return electrons of a column by the catalogue, None without enough stars that tell its scale."""
+    if catalogue is None:
+        return None
+    light, track = np.asarray(catalogue, float), columns.track
+    alone = isolation(track, columns.frame.x, columns.frame.y, flux, fwhm) < ALONE
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = flux / track.speed / light
+        seen = (
+            alone
+            & np.isfinite(ratio)
+            & (ratio > 0)
+            & (flux / track.speed > np.sqrt(_median_variance(columns)))
+        )
+    return np.asarray(light * np.median(ratio[seen])) if seen.sum() >= FEWEST else None
+
+
+def _median_variance(columns: Columns) -> FloatArray:
+    out = np.full(len(columns.flux), np.nan)
+    some = np.isfinite(columns.variance).any(axis=1)
+    out[some] = np.nanmedian(columns.variance[some], axis=1)
+    return out
 
 
 def _profile_of(
