@@ -87,7 +87,7 @@ def reasons_of(
     time, half = float(best.time[number]), trails.half_of(float(best.duration[number]))
     times = trails.start[number] + trails.step * np.arange(trails.rows.shape[1])
     during = np.abs(times - time) <= half
-    if best.coverage[number] < settings.coverage or not trails.good[number][during].all():
+    if best.coverage[number] < settings.coverage or _holes(trails.good[number], during):
         found.append("masked")
     left = float(best.chi2[number]) - (_UNLIKE * float(best.statistic[number])) ** 2
     if best.dof[number] > 0 and chi2.sf(left, best.dof[number]) < _NOISY:
@@ -114,6 +114,16 @@ def reasons_of(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _holes(good: NDArray[np.bool_], during: NDArray[np.bool_]) -> bool:
+    """Return whether a sample of an event is lost between others; of what is beyond the ends `coverage` tells."""
+    known = np.flatnonzero(good)
+    return (
+        bool(np.any(during[known[0] : known[-1] + 1] & ~good[known[0] : known[-1] + 1]))
+        if len(known)
+        else True
+    )
 
 
 def _crowded(trails: Trails, best: Best, number: int) -> bool:

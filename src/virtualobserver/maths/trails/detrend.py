@@ -57,6 +57,11 @@ JUDGES: Final = 4
 """References from which on their scatter about the trend is measured: of fewer, one event is all of it."""
 _MOST: Final = 0.5
 """Of trails that must be flat in a column that `published` takes."""
+_TOGETHER: Final = float(np.sqrt(2 * np.pi))
+"""Widths of a star (sigma) that count as one sample of what it does by itself: the sum of a correlation that both the
+image of a star and an event as short have blurred."""
+_SUDDEN: Final = 2.0
+"""Of its error, by which what stars do by themselves is larger at a time than in all of the exposure, if it counts."""
 _FAINT: Final = 1.0
 """S/N of a column, below which no median of a star's light is a scale to divide by."""
 
@@ -461,11 +466,17 @@ def _scatter(
         known = np.isfinite(rest) & np.isfinite(variance)
         weight = np.where(known, 1 / variance, 0.0)
     width = samples.profile.sigma
-    top, base = (
-        gaussian_filter1d(part.sum(axis=0), width, mode="nearest")
-        for part in (weight * np.where(known, rest, 0.0), weight)
-    )
-    return np.asarray(np.sqrt(np.maximum(np.divide(top, base, out=np.zeros_like(top), where=base > 0), 0.0)))
+    parts = [part.sum(axis=0) for part in (weight * np.where(known, rest, 0.0), weight, known * 1.0)]
+    top, base, count = (gaussian_filter1d(part, width, mode="nearest") for part in parts)
+    flat = samples.flat[chosen].any(axis=0)
+    whole = parts[0][flat].sum() / parts[1][flat].sum() if parts[1][flat].sum() > 0 else 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        now = np.where(base > 0, top / base, 0.0)
+        # of squares, each known to its sqrt(2), as many as the smoothing takes together
+        error = np.where(base > 0, count / base * np.sqrt(2 / (count * 2 * np.sqrt(np.pi) * width)), 0.0)
+    variance = np.maximum(np.where(now > whole + _SUDDEN * error, now, whole), 0.0)
+    # it lasts as long as the image of a star is wide, and so do events: samples of one do not average it
+    return np.asarray(np.sqrt(variance * max(_TOGETHER * width, 1.0)))
 
 
 def _shifted(values: FloatArray, shift: IntArray) -> FloatArray:

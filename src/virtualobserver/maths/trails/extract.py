@@ -114,13 +114,12 @@ def extract_trails(
     if own:
         believe(good, codes, image, variance, suspects, track, px, py, fwhm)
     frame = Frame(_plain(image), good, codes, track, px, py, scintillation)
-    clean = np.where(good, 0, 1).astype(np.uint8)
     rough, light, sky = TransverseProfile(fwhm) if profile is None else profile, expected, None
     for turn in range(2):  # the second time with the light of the neighbours known
         sky = trail_sky(
-            frame.image, variance, track, px, py, fwhm=rough.fwhm, mask=clean, expected=light, split=split,
+            frame.image, variance, track, px, py, fwhm=rough.fwhm, good=good, expected=light, split=split,
             inner=inner, width=width,
-            keep_annulus=keep_annulus and bool(turn),
+            keep_annulus=keep_annulus and bool(turn), rough=not turn,
         )  # fmt: skip
         first = Columns(frame, sky, rough, np.zeros((len(px), 1)))
         flux, _, _ = first.total()
