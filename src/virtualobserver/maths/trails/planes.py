@@ -15,6 +15,8 @@ LEAST: Final = 10
 """References through which a plane is laid: three of its numbers are then known to half of the scatter of one."""
 BETTER: Final = 0.95
 """Of what references are off without a plane, below which those that were left out must come with one."""
+_ROUNDS: Final = 3
+"""Of weights and planes: the second knows what the first left, the third what events had hidden."""
 _WILD: Final = 4.0
 """Standard deviations beyond which a reference is not counted at a time."""
 
@@ -42,21 +44,22 @@ def plane_over(
     terms, at = (np.column_stack([np.ones(len(one)), (one - middle) / width]) for one in (place, wanted))
     known = np.isfinite(rest) & np.isfinite(variance) & (variance > 0)
     value = np.where(known, rest, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = np.sum(
-            known * (value**2 - np.where(known, variance, 0.0)) / np.where(known, variance, 1.0), axis=0
-        )
-        excess = np.maximum(excess / np.sum(known / np.where(known, variance, 1.0), axis=0), 0.0)
-    total = np.where(known, variance, 1.0) + np.nan_to_num(excess)
-    sound = known & (value**2 < _WILD**2 * total)
-    sound &= sound.sum(axis=0) >= LEAST
-    weight = np.where(sound, 1 / total, 0.0)
-    normal = np.einsum("km,ki,kj->mij", weight, terms, terms)
-    right = np.einsum("km,ki->mi", weight * value, terms)
+    noise = np.where(known, variance, 1.0)
+    left = value
+    for _ in range(_ROUNDS):  # what a plane leaves is what stars do by themselves
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = np.sum(known * (left**2 - noise) / noise, axis=0) / np.sum(known / noise, axis=0)
+        total = noise + np.maximum(np.nan_to_num(excess), 0.0)
+        sound = known & (left**2 < _WILD**2 * total)
+        sound &= sound.sum(axis=0) >= LEAST
+        weight = np.where(sound, 1 / total, 0.0)
+        normal = np.einsum("km,ki,kj->mij", weight, terms, terms)
+        right = np.einsum("km,ki->mi", weight * value, terms)
+        fitted, _ = _solved(normal, right, terms, np.full(len(place), -1), (weight, value, terms))
+        left = value - fitted
     each = np.arange(len(place))
     judged, _ = _solved(normal, right, terms, each, (weight, value, terms))
-    off = [float(np.sum(np.where(sound, (value - one) ** 2 / variance_, 0.0))) for one, variance_ in (
-        (0.0, np.where(known, variance, 1.0)), (judged, np.where(known, variance, 1.0)))]  # fmt: skip
+    off = [float(np.sum(np.where(sound, (value - one) ** 2 / noise, 0.0))) for one in (0.0, judged)]
     if not off[1] < BETTER * off[0]:
         return None
     return _solved(normal, right, at, own, (weight, value, terms))
