@@ -97,6 +97,8 @@ def _recall(row: partial[Row], found: dict[str, np.ndarray]) -> Iterator[Row]:
     for low, high, aim in _EDGES:
         inside = (found["ideal"] >= low) & (found["ideal"] < high)
         what = f"recall, ideal S/N {low:g} to {high:g}"
+        if not inside.any():
+            continue
         yield row(what, int(found["hit"][inside].sum()), int(inside.sum()), aim)
     hit = found["hit"] & (found["ideal"] > 6)
     n = int(hit.sum())
