@@ -108,7 +108,7 @@ def event_facts(
         ("S/N", float(event.snr), ""),
         ("peak", float(event.peak_mjd), "MJD"),
     ]
-    if event.end_mjd > event.start_mjd:
+    if event.end_mjd > event.start_mjd and "duration" not in (event.parameters if only is None else only):
         rows.append(("duration", float(event.end_mjd - event.start_mjd), "d"))
     told = {abs(event.snr), *(one for one in event.parameters.values() if isinstance(one, float))}
     if event.score is not None and event.score not in told:

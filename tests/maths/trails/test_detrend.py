@@ -83,6 +83,18 @@ def test_with_fewer_than_fifteen_references_nothing_is_divided_and_it_is_said():
     assert detrend(field(16)).detrended.all()
 
 
+def strengths(found, samples):
+    """Return the S/N of events as short as the image of a star at each flat sample: what a search makes of errors."""
+    kernel = np.exp(-0.5 * (np.arange(-5, 6) / samples.profile.sigma) ** 2)
+    use = samples.flat & np.isfinite(found.relative)
+    weight = np.where(use, found.relative_error**-2.0, 0.0)
+    top, base = (
+        np.apply_along_axis(np.convolve, 1, part, line, mode="same")
+        for part, line in ((weight * np.where(use, found.relative - 1, 0.0), kernel), (weight, kernel**2))
+    )
+    return (top / np.sqrt(np.maximum(base, 1e-300)))[use]
+
+
 def test_errors_hold_what_stars_do_each_by_itself():
     samples = field()
     before = detrend(samples)
@@ -91,8 +103,7 @@ def test_errors_hold_what_stars_do_each_by_itself():
     found = detrend(samples)
     use = samples.flat
     plain = (found.relative - 1)[use] / before.relative_error[use]
-    pull = ((found.relative - 1) / found.relative_error)[use]
-    assert np.std(plain) > 2.0 > 1.3 > np.std(pull) > 0.7
+    assert np.std(plain) > 2.0 > 1.4 > np.std(strengths(found, samples)) > 0.4
     photons_ = samples.flux_error / samples.totals.flux[:, None]
     assert np.median(before.relative_error[use]) == pytest.approx(np.median(photons_[use]), rel=0.25)
 
@@ -101,9 +112,8 @@ def test_errors_of_stars_that_nothing_was_taken_from_hold_what_the_air_did():
     samples = field(15)
     found = detrend(samples)
     assert not found.detrended.any()
-    pull = ((found.relative - 1) / found.relative_error)[samples.flat]
     photons_ = ((found.relative - 1) * samples.totals.flux[:, None] / samples.flux_error)[samples.flat]
-    assert np.std(photons_) > 2.0 > 1.3 > np.std(pull) > 0.7
+    assert np.std(photons_) > 2.0 > 1.4 > np.std(strengths(found, samples)) > 0.4
 
 
 def test_faint_stars_have_a_trend_and_no_relative_flux():
@@ -211,5 +221,4 @@ def test_bright_stars_of_the_simulated_exposure_come_to_the_noise_of_their_photo
             floor = np.median(samples.flux_error[star, use]) / samples.totals.flux[star]
             of_mode.append(np.std(found.relative[star, use]) / floor)
         ratio[mode] = np.median(of_mode)
-    assert ratio["pca"] <= 1.15
-    assert ratio["median"] <= 1.4  # image motion that differs over the chip is not in a median
+    assert max(ratio.values()) <= 1.15

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +12,7 @@ from scipy.stats import chi2
 
 from virtualobserver.analyses.driftscan.samples import Trails
 from virtualobserver.analyses.driftscan.settings import DriftscanSettings
-from virtualobserver.conventions import FLAG_SATURATED
+from virtualobserver.conventions import FLAG_SATURATED, MAD_TO_SIGMA
 from virtualobserver.maths.trails.bank import BANK, spread
 from virtualobserver.maths.trails.search import Best
 
@@ -33,8 +32,19 @@ _NOISY: Final = 1e-4
 """Chance of a chi² as large in the samples less the event."""
 _SPIKE: Final = 4.5
 """Standard deviations of one sample off the form: the image of a star spreads light over four."""
+_UNLIKE: Final = 0.12
+"""Of S and of the height of an event, by which forms that are not in the bank differ from those that are: triangles and
+decays keep 0.99 of their S, and sqrt(1 - 0.99²) is left."""
 _MOVED: Final = 3.0
 """Standard deviations by which the trail moves across or widens during an event."""
+_ASIDE: Final = 0.3
+"""Standard deviations of the image of a star beside its place: half a pixel, far more than places of a catalogue and
+the motion of a part of the chip are off."""
+_BROADER: Final = 0.1
+"""Logarithm of the width of all light, over the share of what is new: of a source half a sigma of a star away it
+is an eighth, of a cosmic ray more."""
+_DARK: Final = 0.05
+"""Light that is left in a dip at least: less has no place."""
 _AMPLIFIER: Final = 3.0
 """Pixels off the edge of an amplifier."""
 _NEIGHBOUR: Final = 0.3
@@ -77,9 +87,10 @@ def reasons_of(
     time, half = float(best.time[number]), trails.half_of(float(best.duration[number]))
     times = trails.start[number] + trails.step * np.arange(trails.rows.shape[1])
     during = np.abs(times - time) <= half
-    if best.coverage[number] < settings.coverage or not trails.good[number][during].all():
+    if best.coverage[number] < settings.coverage or _holes(trails.good[number], during):
         found.append("masked")
-    if best.dof[number] > 0 and chi2.sf(best.chi2[number], best.dof[number]) < _NOISY:
+    left = float(best.chi2[number]) - (_UNLIKE * float(best.statistic[number])) ** 2
+    if best.dof[number] > 0 and chi2.sf(left, best.dof[number]) < _NOISY:
         found.append("noisy")
     if _spiky(trails, best, number):
         found.append("spike")
@@ -88,7 +99,11 @@ def reasons_of(
         found.append("saturated")
     if _beside(trails, best, number):
         found.append("neighbour")
-    found += [name for name in ("shift", "width") if _moved(trails, number, during, name)]
+    if _elsewhere(trails, number):
+        found.append("place")
+    form = form_of(trails, best, number)
+    share = _share(float(best.amplitude[number]) * float(np.mean(form[during])) if during.any() else 0.0)
+    found += [name for name in ("shift", "width") if _moved(trails, number, during, name, share)]
     if "x" in trails.table and "y" in trails.table:
         x, y = (trails.at(name, number, time) for name in ("x", "y"))
         if settings.amplifier_edge is not None and abs(x - settings.amplifier_edge) <= _AMPLIFIER:
@@ -99,6 +114,16 @@ def reasons_of(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _holes(good: NDArray[np.bool_], during: NDArray[np.bool_]) -> bool:
+    """Return whether a sample of an event is lost between others; of what is beyond the ends `coverage` tells."""
+    known = np.flatnonzero(good)
+    return (
+        bool(np.any(during[known[0] : known[-1] + 1] & ~good[known[0] : known[-1] + 1]))
+        if len(known)
+        else True
+    )
 
 
 def _crowded(trails: Trails, best: Best, number: int) -> bool:
@@ -117,8 +142,9 @@ def _spiky(trails: Trails, best: Best, number: int) -> bool:
     form, good = form_of(trails, best, number)[trails.good[number]], trails.good[number]
     rows = trails.rows[number][good]
     value, error = (np.asarray(trails.table[name], float)[rows] for name in ("relative", "relative_error"))
-    rest = value - best.amplitude[number] * form
-    pull = (rest - np.median(rest)) / error
+    shown = best.amplitude[number] * form
+    rest = value - shown
+    pull = (rest - np.median(rest)) / np.hypot(error, _UNLIKE * shown)
     return bool(np.max(np.abs(pull), initial=0.0) > _SPIKE)
 
 
@@ -131,18 +157,58 @@ def _beside(trails: Trails, best: Best, number: int) -> bool:
     return bool(height < _NEIGHBOUR * float(isolation))
 
 
-def _moved(trails: Trails, number: int, during: NDArray[np.bool_], name: str) -> bool:
-    """Return whether the trail lies elsewhere, or is wider, during the event; False if nobody measured."""
+def _share(height: float) -> float:
+    """Return the part that an event is of all light during it: of a dip, of what is left."""
+    return abs(height) / max(1 + height, _DARK)
+
+
+def _moved(trails: Trails, number: int, during: NDArray[np.bool_], name: str, share: float) -> bool:
+    """Return whether the trail lies elsewhere, or is wider, during the event; False if nobody measured.
+
+    How much all of them do so at that time is their scatter less their errors: motion that is not common, a focus. What
+    is seen must be enough for another source: light that is `share` of all moves it by that share of its distance.
+    """
     if name not in trails.table or f"{name}_error" not in trails.table:
         return False
-    rows, good = trails.rows[number], trails.good[number]
-    means: Sequence[tuple[float, float]] = []
-    for part in (good & during, good & ~during):
-        value, error = (np.asarray(trails.table[one], float)[rows[part]] for one in (name, f"{name}_error"))
-        known = np.isfinite(value) & (error > 0)
-        if not known.any():
-            return False
-        weight = 1 / error[known] ** 2
-        means = [*means, (float(np.average(value[known], weights=weight)), float(1 / np.sqrt(weight.sum())))]
-    (inside, a), (outside, b) = means
-    return bool(abs(inside - outside) > _MOVED * np.hypot(a, b))
+    value, error = _difference(trails, during, name)
+    if not np.isfinite(value[number]):
+        return False
+    others = np.isfinite(value)
+    others[number] = False
+    sharp = others & (error <= np.median(error[others])) if others.any() else others
+    common = scatter = 0.0
+    if sharp.sum() >= _FEWEST:
+        common = float(np.median(value[sharp]))
+        spread = MAD_TO_SIGMA * float(np.median(np.abs(value[sharp] - common)))
+        scatter = float(np.sqrt(max(spread**2 - float(np.median(error[sharp])) ** 2, 0.0)))
+    least = share * (_ASIDE * trails.sigma / trails.step if name == "shift" else _BROADER)
+    off = abs(value[number] - common)
+    return bool(off > least and off > _MOVED * np.hypot(error[number], scatter))
+
+
+def _difference(trails: Trails, during: NDArray[np.bool_], name: str) -> tuple[FloatArray, FloatArray]:
+    """Return of each trail the mean of a column at samples of an event less that of the others, and its error."""
+    value, error = trails.grid(name), trails.grid(f"{name}_error")
+    known = trails.good & np.isfinite(value) & (error > 0)
+    weight = np.where(known, 1 / np.where(known, error, 1.0) ** 2, 0.0)
+    means, variances = [], []
+    for part in (during, ~during):
+        own = weight * part
+        total = own.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            means.append((own * np.where(known, value, 0.0)).sum(axis=1) / total)
+            variances.append(1 / total)
+    return means[0] - means[1], np.sqrt(variances[0] + variances[1])
+
+
+def _elsewhere(trails: Trails, number: int) -> bool:
+    """Return whether the trail lies beside the place of its star: it is another's, or that of two."""
+    if "shift" not in trails.table or "shift_error" not in trails.table:
+        return False
+    value, error = (trails.grid(one)[number] for one in ("shift", "shift_error"))
+    known = trails.good[number] & np.isfinite(value) & (error > 0)
+    if not known.any():
+        return False
+    weight = 1 / error[known] ** 2
+    off = float(np.average(value[known], weights=weight))
+    return bool(abs(off) > max(_ASIDE * trails.sigma / trails.step, _MOVED / np.sqrt(weight.sum())))

@@ -22,14 +22,16 @@ from virtualobserver.conventions import (
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.align import PHASES, resampled
 from virtualobserver.maths.trails.components import fit_components, weighted_components
-from virtualobserver.maths.trails.extract import TrailSamples
+from virtualobserver.maths.trails.planes import LEAST, plane_over
+from virtualobserver.maths.trails.published import best_partners
+from virtualobserver.maths.trails.samples import TrailSamples
 
 __all__ = ["DETREND_MODES", "Detrended", "detrend", "reference_trails"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-DETREND_MODES: Final = ("median", "pca")
+DETREND_MODES: Final = ("median", "pca", "published")
 FEWEST: Final = 15
 """References whose median is better than a third of one of them, and which no event of one star moves."""
 BRIGHT: Final = 20.0
@@ -53,6 +55,13 @@ _ROUNDS: Final = 2
 """Of scaling and clipping: the second sees what events of others had hidden."""
 JUDGES: Final = 4
 """References from which on their scatter about the trend is measured: of fewer, one event is all of it."""
+_MOST: Final = 0.5
+"""Of trails that must be flat in a column that `published` takes."""
+_TOGETHER: Final = float(np.sqrt(2 * np.pi))
+"""Widths of a star (sigma) that count as one sample of what it does by itself: the sum of a correlation that both the
+image of a star and an event as short have blurred."""
+_SUDDEN: Final = 2.0
+"""Of its error, by which what stars do by themselves is larger at a time than in all of the exposure, if it counts."""
 _FAINT: Final = 1.0
 """S/N of a column, below which no median of a star's light is a scale to divide by."""
 
@@ -82,7 +91,7 @@ class Detrended:
     radius
         Pixels within which references count most.
     mode
-        `median`, `pca`.
+        `median`, `pca`, `published`.
     """
 
     trend: FloatArray
@@ -140,7 +149,7 @@ def detrend(
     samples
         Of all stars of a chip.
     mode
-        `median` or `pca`.
+        `median`, `pca`, or `published`: each star over the one star whose curve is most like its own, for comparison.
     radius
         Pixels; by default that of `RADII` under which references are predicted best.
     window
@@ -164,6 +173,8 @@ def detrend(
             msg = f"a window has the shape of the samples, {kept.shape}, not {np.shape(window)}"
             raise DataError(msg)
         kept = ~np.asarray(window, bool)
+    if mode == "published":
+        return _by_the_likest(samples)
     chosen = reference_trails(samples) if references is None else np.asarray(references, np.int64).ravel()
     n = len(samples)
     trend, spread = np.ones(samples.flux.shape), np.zeros(samples.flux.shape)
@@ -183,6 +194,12 @@ def detrend(
         calm = np.where(np.isfinite(common.relative), calm, np.nan)  # events of references are no error
         base, noise = common.medians(chosen, best)
         base = np.where(done[chosen][:, None], trend[chosen], base)
+        if mode == "median":
+            tilted = _tilted(samples, chosen, calm, base, noise, np.flatnonzero(done))
+            if tilted is not None:
+                trend[done] *= 1 + tilted[0]
+                spread[done] = np.hypot(spread[done], np.sqrt(tilted[1]) * trend[done])
+                base = np.where(done[chosen][:, None], trend[chosen], base)
         wrong[done] = _scatter(samples, chosen, calm, base, noise)
     wrong[~done] = _scatter(samples, chosen, calm, 1.0, 0.0)
     spread = np.hypot(spread, wrong * trend)
@@ -205,6 +222,31 @@ def _bins(samples: TrailSamples) -> IntArray:
     start = samples.along[:, samples.along.shape[1] // 2]
     phase = np.where(np.isfinite(start), start - np.floor(start), 0.0)
     return np.asarray(np.floor(phase * PHASES).astype(int) % PHASES)
+
+
+def _by_the_likest(samples: TrailSamples) -> Detrended:
+    """Divide each star by the one with the highest correlation, pixel by pixel and not by time, as published.
+
+    The errors, of which the published program has none, are those of the photons of both stars.
+    """
+    n = len(samples)
+    middle = samples.flat.mean(axis=0) > _MOST if n else np.zeros(samples.flux.shape[1], np.bool_)
+    light = np.where(middle & (samples.flux != 0), samples.flux, np.nan)
+    mean = _median(light)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        curve = light / np.where(mean == 0, np.nan, mean)[:, None]
+        own = samples.flux_error / samples.flux
+    hit = np.any((samples.totals.mask_counts > 0), axis=1) | np.any(middle & (samples.flags != 0), axis=1)
+    partner = best_partners(curve[:, middle], hit)
+    found = partner >= 0
+    trend = np.where(found[:, None], curve[partner], 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = curve / trend
+        error = np.abs(relative) * np.hypot(own, np.where(found[:, None], own[partner], 0.0))
+    count = np.full(n, max(int((~hit).sum()) - 1, 0))
+    return Detrended(
+        trend, relative, error, mean, count, found, np.flatnonzero(~hit), 0, float("inf"), "published"
+    )
 
 
 class _Common:
@@ -367,6 +409,42 @@ class _Common:
         return len(components.vectors)
 
 
+def _left(
+    samples: TrailSamples,
+    chosen: IntArray,
+    light: FloatArray,
+    trend: FloatArray | float,
+    error: FloatArray | float,
+) -> tuple[FloatArray, FloatArray]:
+    """Return what references are off their trends, of 1, and the variance of their noise and that of the trend."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steady = np.where(samples.response[chosen] > RISEN, samples.response[chosen], np.nan) * trend
+        level, noise = light / steady, samples.flux_error[chosen] / steady
+        scale = _median(np.where(samples.flat[chosen], level, np.nan))[:, None]
+        return level / scale - 1, (noise / scale) ** 2 + (error / trend) ** 2
+
+
+def _tilted(  # noqa: PLR0917
+    samples: TrailSamples,
+    chosen: IntArray,
+    light: FloatArray,
+    trend: FloatArray,
+    error: FloatArray,
+    rows: IntArray,
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return how stars differ from the trend of all by where they are on the chip; None if that predicts nothing."""
+    totals = samples.totals
+    place = np.column_stack([0.5 * (totals.x_start + totals.x_end), 0.5 * (totals.y_start + totals.y_end)])
+    if len(chosen) < LEAST:
+        return None
+    own = np.full(len(samples), -1)
+    own[chosen] = np.arange(len(chosen))
+    rest, variance = _left(samples, chosen, light, trend, error)
+    inner = samples.flat[chosen]
+    rest = np.where(inner, rest, np.nan)
+    return plane_over(rest, variance, place[chosen], place[rows], own[rows])
+
+
 def _scatter(
     samples: TrailSamples,
     chosen: IntArray,
@@ -382,20 +460,23 @@ def _scatter(
 
     if len(chosen) < JUDGES:
         return np.zeros(samples.flux.shape[1])
+    off, variance = _left(samples, chosen, light, trend, error)
     with np.errstate(divide="ignore", invalid="ignore"):
-        steady = np.where(samples.response[chosen] > RISEN, samples.response[chosen], np.nan) * trend
-        level, noise = light / steady, samples.flux_error[chosen] / steady
-        scale = _median(np.where(samples.flat[chosen], level, np.nan))[:, None]
-        variance = (noise / scale) ** 2 + (error / trend) ** 2
-        rest = (level / scale - 1) ** 2 - variance
+        rest = off**2 - variance
         known = np.isfinite(rest) & np.isfinite(variance)
         weight = np.where(known, 1 / variance, 0.0)
     width = samples.profile.sigma
-    top, base = (
-        gaussian_filter1d(part.sum(axis=0), width, mode="nearest")
-        for part in (weight * np.where(known, rest, 0.0), weight)
-    )
-    return np.asarray(np.sqrt(np.maximum(np.divide(top, base, out=np.zeros_like(top), where=base > 0), 0.0)))
+    parts = [part.sum(axis=0) for part in (weight * np.where(known, rest, 0.0), weight, known * 1.0)]
+    top, base, count = (gaussian_filter1d(part, width, mode="nearest") for part in parts)
+    flat = samples.flat[chosen].any(axis=0)
+    whole = parts[0][flat].sum() / parts[1][flat].sum() if parts[1][flat].sum() > 0 else 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        now = np.where(base > 0, top / base, 0.0)
+        # of squares, each known to its sqrt(2), as many as the smoothing takes together
+        error = np.where(base > 0, count / base * np.sqrt(2 / (count * 2 * np.sqrt(np.pi) * width)), 0.0)
+    variance = np.maximum(np.where(now > whole + _SUDDEN * error, now, whole), 0.0)
+    # it lasts as long as the image of a star is wide, and so do events: samples of one do not average it
+    return np.asarray(np.sqrt(variance * max(_TOGETHER * width, 1.0)))
 
 
 def _shifted(values: FloatArray, shift: IntArray) -> FloatArray:

@@ -9,7 +9,7 @@ import numpy as np
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import jit
 
-__all__ = ["FINE", "add_trails", "design", "fit_columns", "sharp_pixels"]
+__all__ = ["FINE", "add_trails", "column_moments", "design", "fit_columns", "sharp_pixels"]
 
 FINE = 20
 """Steps of the table of the profile in a pixel: between them it is straight to 1e-4 of its peak."""
@@ -27,6 +27,12 @@ def profile_at(table: Array, q: float) -> float:
     if i + 1 >= len(table):
         return 0.0
     return float(table[i] + (at - i) * (table[i + 1] - table[i]))
+
+
+@jit
+def share_at(table: Array, q: float, width: float) -> float:
+    """Return the same of a profile that is `width` times as wide."""
+    return profile_at(table, q / width) / width
 
 
 @jit
@@ -49,7 +55,7 @@ def span(x: float, ux: float, first: float, last: float, across: float, half: fl
 @jit
 def fit_columns(
     image: Array, good: Array, mask: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
-    first: Array, shift: Array, table: Array, half: float, light: Array, covered: float,
+    first: Array, shift: Array, width: Array, table: Array, half: float, light: Array, covered: float,
     out: Array, bits: Array, counts: Array,
 ) -> None:  # fmt: skip
     """Fit the profile to each column of each trail.
@@ -85,7 +91,7 @@ def fit_columns(
                 q = dy * ux - dx * uy
                 if j < 0 or j >= m or abs(q) > half:
                     continue
-                p = profile_at(table, q - shift[k, j])
+                p = share_at(table, q - shift[k, j], width[k, j])
                 v = sky[k, 4] + max(light[k, j], 0.0) * p
                 whole[j] += p * p / v
                 inside = 0 <= row < ny and 0 <= col < nx
@@ -130,10 +136,13 @@ def fit_columns(
 
 @jit
 def add_trails(
-    plane: Array, x: Array, y: Array, ux: float, uy: float, first: Array, shift: Array, table: Array,
-    half: float, light: Array,
+    plane: Array, x: Array, y: Array, ux: float, uy: float, first: Array, shift: Array, width: Array, table: Array,
+    inner: float, half: float, light: Array,
 ) -> None:  # fmt: skip
-    """Add the light of the columns of trails to a plane; columns that are not finite add nothing."""
+    """Add the light of the columns of trails that is `inner` to `half` pixels across to a plane.
+
+    Columns that are not finite add nothing.
+    """
     ny, nx = plane.shape
     n, m = light.shape
     for k in range(n):
@@ -148,8 +157,8 @@ def add_trails(
                 at = dx * ux + dy * uy - first[k]
                 j = int(np.floor(at + 0.5))
                 q = dy * ux - dx * uy
-                if 0 <= j < m and abs(q) <= half and np.isfinite(light[k, j]):
-                    plane[row, col] += light[k, j] * profile_at(table, q - shift[k, j])
+                if 0 <= j < m and inner <= abs(q) <= half and np.isfinite(light[k, j]):
+                    plane[row, col] += light[k, j] * share_at(table, q - shift[k, j], width[k, j])
 
 
 @jit
@@ -199,9 +208,68 @@ def sharp_pixels(
 
 
 @jit
+def column_moments(
+    image: Array, good: Array, model: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
+    first: Array, shift: Array, width: Array, table: Array, half: float, light: Array, out: Array,
+) -> None:  # fmt: skip
+    """Measure where columns lie across, and how wide they are, against the model of all trails.
+
+    Planes of `out`, (4, n, m): pixels sideways of the profile, their error, relative width beyond that of the profile,
+    its error; NaN where there is nothing. What the light of the column itself could be is taken out of both.
+    """
+    ny, nx = image.shape
+    n, m = light.shape
+    step = 0.25  # pixels: the slope of a profile four pixels wide is straight over half of one to 1 %
+    sums = np.empty((8, m))
+    for k in range(n):
+        for plane in range(4):
+            out[plane, k] = np.nan
+        if not (np.isfinite(x[k]) and np.isfinite(y[k]) and np.isfinite(sky[k, 0])):
+            continue
+        sums[:] = 0.0
+        end = first[k] + m - 1
+        row0, row1 = span(y[k], uy, first[k], end, ux, half)
+        col0, col1 = span(x[k], ux, first[k], end, uy, half)
+        for row in range(max(row0, 0), min(row1, ny)):
+            for col in range(max(col0, 0), min(col1, nx)):
+                dx, dy = col - x[k], row - y[k]
+                j = int(np.floor(dx * ux + dy * uy - first[k] + 0.5))
+                q = dy * ux - dx * uy
+                if j < 0 or j >= m or abs(q) > half or not good[row, col] or not light[k, j] > 0:
+                    continue
+                wide = width[k, j]
+                q -= shift[k, j]
+                p = share_at(table, q, wide)
+                slope = (share_at(table, q + step, wide) - share_at(table, q - step, wide)) / (2 * step)
+                side, broad = (
+                    -slope,
+                    -p - q * slope,
+                )  # by one pixel sideways; by one unit of the logarithm of the width
+                v = sky[k, 4] + max(float(model[row, col]), 0.0)
+                r = image[row, col] - sky_at(sky[k], split, row, col) - model[row, col]
+                sums[0, j] += p * p / v
+                sums[1, j] += p * side / v
+                sums[2, j] += p * broad / v
+                sums[3, j] += side * side / v
+                sums[4, j] += broad * broad / v
+                sums[5, j] += r * p / v
+                sums[6, j] += r * side / v
+                sums[7, j] += r * broad / v
+        for j in range(m):
+            if sums[0, j] <= 0:
+                continue
+            for which in range(2):
+                cross = sums[1 + which, j] / sums[0, j]
+                own = sums[3 + which, j] - cross * sums[1 + which, j]
+                if own > 1e-3 * sums[3 + which, j]:
+                    out[2 * which, k, j] = (sums[6 + which, j] - cross * sums[5, j]) / own / light[k, j]
+                    out[2 * which + 1, k, j] = 1 / np.sqrt(own) / light[k, j]
+
+
+@jit
 def design(
     image: Array, good: Array, model: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
-    first: Array, shift: Array, table: Array, half: float, usable: Array, pixel: Array, unknown: Array,
+    first: Array, shift: Array, width: Array, table: Array, half: float, usable: Array, pixel: Array, unknown: Array,
     value: Array, data: Array,
 ) -> int:  # fmt: skip
     """List which light is in which pixel, over the noise of the pixel, for the columns that are `usable`."""
@@ -224,7 +292,7 @@ def design(
                 level = sky_at(sky[k], split, row, col)
                 noise = np.sqrt(sky[k, 4] + max(float(model[row, col]), 0.0))
                 pixel[total], unknown[total] = row * nx + col, k * m + j
-                value[total] = profile_at(table, q - shift[k, j]) / noise
+                value[total] = share_at(table, q - shift[k, j], width[k, j]) / noise
                 data[total] = (image[row, col] - level) / noise
                 total += 1
     return total

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 if TYPE_CHECKING:
-    from virtualobserver.maths.trails.extract import _Columns, _Frame
+    from virtualobserver.maths.trails.columns import Columns, Frame
     from virtualobserver.maths.trails.profile import TransverseProfile
     from virtualobserver.maths.trails.sky import TrailSky
 
@@ -30,7 +30,14 @@ _RIDGE: Final = 1e-9
 """Of the diagonal, so that two stars in one place have large errors and not none."""
 
 
-def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, columns: _Columns) -> None:
+def fit_together(
+    frame: Frame,
+    sky: TrailSky,
+    profile: TransverseProfile,
+    columns: Columns,
+    *,
+    known: FloatArray | None = None,
+) -> None:
     """Replace flux and variance of columns by those of the joint fit; mark those that cannot be told apart.
 
     Parameters
@@ -39,6 +46,10 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
         As extracted.
     columns
         Fitted trail by trail.
+    known
+        Electrons of a column of each trail by a catalogue, shape (n,), NaN if unknown. A star that overlaps another and
+        is fainter than the noise of a column is held to that, give or take as much: else it, or what the catalogue took
+        for a star, and the other share the light as the noise has it.
     """
     del profile
     from virtualobserver.maths.trails.extract_kernel import add_trails, design
@@ -46,14 +57,14 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
     track, half = frame.track, columns.half
     ux, uy = (v / track.speed for v in track.vector)
     model = np.zeros(frame.image.shape, np.float32)
-    grid = columns.first, columns.shift, columns.table, half
-    add_trails(model, frame.x, frame.y, ux, uy, *grid, np.maximum(columns.flux, 0.0))
+    grid = columns.first, columns.shift, columns.width, columns.table
+    add_trails(model, frame.x, frame.y, ux, uy, *grid, 0.0, half, np.maximum(columns.flux, 0.0))
     usable = np.isfinite(columns.flux)
     room = int(usable.sum() * (2 * half + 3) * 1.5) + 64
     pixel, unknown = np.empty(room, np.int64), np.empty(room, np.int64)
     value, data = np.empty(room), np.empty(room)
     count = design(
-        frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, usable,
+        frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, half, usable,
         pixel, unknown, value, data,
     )  # fmt: skip
     pixel, unknown, value, data = pixel[:count], unknown[:count], value[:count], data[:count]
@@ -66,6 +77,10 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
     normal = csr_array(matrix.T @ matrix)
     right = np.asarray(matrix.T @ data[first])
     alone = 1 / normal.diagonal()
+    if known is not None:
+        normal, right = _held(
+            normal, right, (known[names // columns.flux.shape[1]], columns.response.ravel()[names])
+        )
     flux, variance = _solved(normal, right)
     columns.flux.ravel()[names] = flux
     columns.variance.ravel()[names] = variance
@@ -73,6 +88,19 @@ def fit_together(frame: _Frame, sky: TrailSky, profile: TransverseProfile, colum
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _held(
+    normal: csr_array, right: FloatArray, light: tuple[FloatArray, FloatArray]
+) -> tuple[csr_array, FloatArray]:
+    """Return the equations with what a catalogue says of faint unknowns that others touch: its light, and response."""
+    full, response = light
+    diagonal = normal.diagonal()
+    touched = np.asarray(abs(normal).sum(axis=1)).ravel() > diagonal * (1 + _RIDGE)
+    with np.errstate(invalid="ignore"):
+        faint = touched & (full > 0) & (full**2 * diagonal < 1)
+    weight = np.where(faint, 1 / np.where(faint, full, 1.0) ** 2, 0.0)
+    return csr_array(normal + diags_array(weight)), right + weight * np.where(faint, full * response, 0.0)
 
 
 def _solved(normal: csr_array, right: FloatArray) -> tuple[FloatArray, FloatArray]:

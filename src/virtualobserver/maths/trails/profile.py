@@ -30,6 +30,8 @@ _TABLE: Final = 20
 """Steps in a pixel."""
 _BETTER: Final = 10.0
 """Of chi square, by which wings must be better than a Gaussian: by chance once in 600."""
+_WIDER: Final = 0.3
+"""Logarithm of the most by which a width may change in one round: more is a blend."""
 _UNEVEN: Final = 0.02
 """Of the peak of a profile: image motion leaves that of a column's light, which no width should follow."""
 
@@ -48,8 +50,9 @@ class TransverseProfile:
         From the scatter of trails; NaN if not measured.
     n_trails
         That were measured; 0 if the width was given.
-    shift
-        Pixels sideways of all trails, at `shift_along` pixels from their start.
+    shift, width
+        Pixels sideways of all trails, and times the FWHM that they are wide, at `shift_along` pixels from their start:
+        what the air and the focus do in the course of an exposure.
     """
 
     fwhm: float
@@ -58,6 +61,7 @@ class TransverseProfile:
     n_trails: int = 0
     shift_along: FloatArray = field(default_factory=lambda: np.zeros(1))
     shift: FloatArray = field(default_factory=lambda: np.zeros(1))
+    width: FloatArray = field(default_factory=lambda: np.ones(1))
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.fwhm) and self.fwhm > 0 and self.beta > 1):
@@ -90,7 +94,15 @@ class TransverseProfile:
 
     def shift_at(self, along: ArrayLike) -> FloatArray:
         """Return pixels sideways at pixels from the start of a trail."""
-        return np.asarray(np.interp(np.asarray(along, float), self.shift_along, self.shift))
+        return self._at(along, self.shift)
+
+    def width_at(self, along: ArrayLike) -> FloatArray:
+        """Return times the FWHM that trails are wide at pixels from their start."""
+        return self._at(along, self.width)
+
+    def _at(self, along: ArrayLike, values: FloatArray) -> FloatArray:
+        known = self.shift_along if len(values) > 1 else np.zeros(1)
+        return np.asarray(np.interp(np.asarray(along, float), known, values))
 
 
 def measure_profile(  # noqa: PLR0917 - all of one chip
@@ -128,23 +140,25 @@ def measure_profile(  # noqa: PLR0917 - all of one chip
     if len(taken) < FEWEST:
         return TransverseProfile(fwhm)
     shift_along = np.arange(0.0, track.length + 1)
-    shift = np.zeros(len(shift_along))
+    shift, width = np.zeros(len(shift_along)), np.ones(len(shift_along))
     best = TransverseProfile(fwhm)
     for _ in range(3):
-        moved = [(q - np.interp(s, shift_along, shift), d, light, var) for s, q, d, light, var in taken]
+        moved = [_centred(one, shift_along, shift, width) for one in taken]
         best = _fitted(moved, fwhm, best)
-        shift = _sideways(taken, best, shift_along, shift)
+        aside, wider = _differences(taken, best, shift_along, (shift, width))
+        shift = shift + aside
+        width = width * np.exp(np.clip(wider - wider.mean(), -_WIDER, _WIDER))
     widths = np.array([_width(one, best, fwhm) for one in moved])
     error = (
         1.2533 * MAD_TO_SIGMA * float(np.median(np.abs(widths - np.median(widths)))) / np.sqrt(len(widths))
     )
-    return TransverseProfile(best.fwhm, best.beta, error, len(taken), shift_along, shift)
+    return TransverseProfile(best.fwhm, best.beta, error, len(taken), shift_along, shift, width)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
 
-Strip = tuple[FloatArray, FloatArray, float, float]
-"""Pixels across, their light, light of a column of the trail, variance of the sky."""
+Strip = tuple[FloatArray, FloatArray, float, FloatArray]
+"""Pixels across, their light, light of a column of the trail, variance of the sky of each."""
 
 
 def _strip(  # noqa: PLR0917
@@ -202,32 +216,55 @@ def _width(strip: Strip, best: TransverseProfile, fwhm: float) -> float:
     return float(found.x)
 
 
-def _sideways(
+def _centred(
+    strip: tuple[FloatArray, FloatArray, FloatArray, float, float],
+    along: FloatArray,
+    shift: FloatArray,
+    width: FloatArray,
+) -> Strip:
+    """Return a strip as it would be if the trail did not move sideways, and were as wide all along."""
+    s, q, d, light, var = strip
+    wide = np.interp(s, along, width)
+    return (q - np.interp(s, along, shift)) / wide, d * wide, light, var * wide**2
+
+
+def _differences(
     strips: list[tuple[FloatArray, FloatArray, FloatArray, float, float]],
     profile: TransverseProfile,
     along: FloatArray,
-    shift: FloatArray,
-) -> FloatArray:
-    """Return the median over trails of what each column is beside the track, smoothed as the star itself is."""
-    found = np.full((len(strips), len(along)), np.nan)
-    for row, (s, q, d, light, var) in enumerate(strips):
-        moved = q - np.interp(s, along, shift)
-        p = profile.at(moved)
-        slope = (profile.at(moved - 0.1) - profile.at(moved + 0.1)) / 0.2
+    known: tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
+    """Return how much each column is beside the profile (pixels) and wider (logarithm): the medians over trails."""
+    found = np.full((2, len(strips), len(along)), np.nan)
+    for row, strip in enumerate(strips):
+        q, d, light, var = _centred(strip, along, *known)
+        p = profile.at(q)
+        slope = (profile.at(q - 0.1) - profile.at(q + 0.1)) / 0.2
         w = 1 / (var + max(light, 0.0) * p)
-        column = np.clip(np.rint(s).astype(int), 0, len(along) - 1)
-        sums = [
-            np.bincount(column, part, len(along))
-            for part in (w * p * p, w * p * slope, w * slope * slope, w * p * d, w * slope * d)
-        ]
-        pp, ps, ss, pd, sd = sums
-        with np.errstate(divide="ignore", invalid="ignore"):
-            det = pp * ss - ps**2
-            level, tilt = (ss * pd - ps * sd) / det, (pp * sd - ps * pd) / det
-            found[row] = np.where(level > 0, tilt / level, np.nan)
-    found[np.abs(found) > 1.5] = np.nan
-    known = np.isfinite(found).sum(axis=0) >= FEWEST
-    step = np.zeros(len(along))
-    if known.any():
-        step = np.interp(along, along[known], np.nanmedian(found[:, known], axis=0))
-    return np.asarray(shift + step)
+        column = np.clip(np.rint(strip[0]).astype(int), 0, len(along) - 1)
+        wide = known[1]
+        for which, form in enumerate((slope, q * slope - p)):
+            sums = [
+                np.bincount(column, part, len(along))
+                for part in (w * p * p, w * p * form, w * form * form, w * p * d, w * form * d)
+            ]
+            pp, ps, ss, pd, sd = sums
+            with np.errstate(divide="ignore", invalid="ignore"):
+                det = pp * ss - ps**2
+                level, tilt = (ss * pd - ps * sd) / det, (pp * sd - ps * pd) / det
+                found[which, row] = np.where(level > 0, tilt / level, np.nan) * (wide if which == 0 else 1.0)
+    found[0][np.abs(found[0]) > 1.5] = np.nan
+    found[1][np.abs(found[1]) > 2 * _WIDER] = np.nan
+    out = np.zeros((2, len(along)))
+    for which in (0, 1):
+        enough = np.isfinite(found[which]).sum(axis=0) >= FEWEST
+        if enough.any():
+            out[which] = np.interp(along, along[enough], np.nanmedian(found[which][:, enough], axis=0))
+    return out[0], _smooth(out[1], profile.sigma)
+
+
+def _smooth(values: FloatArray, sigma: float) -> FloatArray:
+    """Smooth as the image of a star does: no width changes faster than that along a trail."""
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(values, sigma, mode="nearest"))

@@ -17,6 +17,7 @@ from virtualobserver.maths.arrays import Array
 
 __all__ = [
     "PublishedCurves",
+    "best_partners",
     "profile_integral",
     "published_annulus",
     "published_box",
@@ -169,7 +170,7 @@ def published_curves(
     some = np.isfinite(known).any(axis=1)
     middle[some, 0] = np.nanmedian(known[some], axis=1)
     normalised = known / np.where(middle == 0, np.nan, middle)
-    partner = _partners(normalised, hit)
+    partner = best_partners(normalised, hit)
     ratio = np.full_like(normalised, np.nan)
     paired = partner >= 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -177,21 +178,16 @@ def published_curves(
     return PublishedCurves(sums, normalised, ratio, partner, sky, hit)
 
 
-# --- inside -----------------------------------------------------------------------------------------------
+def best_partners(normalised: FloatArray, hit: NDArray[np.bool_]) -> IntArray:
+    """Return the row of the highest correlation among whole curves without masked pixels, -1 where there is none.
 
-
-def _sky(plane: FloatArray, x: float, y: float) -> float:
-    """Return the median of the ring; clipped values are in it, as published."""
-    rows, columns = published_box(x + 1, y + 1, plane.shape, (CUTOUT, CUTOUT))
-    part = plane[rows, columns]
-    inner, outer = published_annulus(x - columns.start, y - rows.start, part.shape)
-    values = part[outer & ~inner]
-    values = values[(values != 0) & np.isfinite(values)]
-    return float(np.median(values)) if len(values) else np.nan
-
-
-def _partners(normalised: FloatArray, hit: NDArray[np.bool_]) -> IntArray:
-    """Return the row of the highest correlation among whole curves without masked pixels."""
+    Parameters
+    ----------
+    normalised
+        Curves over their medians, shape (n, m).
+    hit
+        Rows that are no partner, shape (n,).
+    """
     whole = np.isfinite(normalised).all(axis=1)
     partner = np.full(len(normalised), -1)
     if whole.sum() < 2:
@@ -207,3 +203,16 @@ def _partners(normalised: FloatArray, hit: NDArray[np.bool_]) -> IntArray:
     found = np.isfinite(likeness[np.arange(len(names)), best])
     partner[names[found]] = names[best[found]]
     return partner
+
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _sky(plane: FloatArray, x: float, y: float) -> float:
+    """Return the median of the ring; clipped values are in it, as published."""
+    rows, columns = published_box(x + 1, y + 1, plane.shape, (CUTOUT, CUTOUT))
+    part = plane[rows, columns]
+    inner, outer = published_annulus(x - columns.start, y - rows.start, part.shape)
+    values = part[outer & ~inner]
+    values = values[(values != 0) & np.isfinite(values)]
+    return float(np.median(values)) if len(values) else np.nan

@@ -67,7 +67,9 @@ def reduce_exposure(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -
     stars = reference.load()
     found = register(frame, stars, settings.drift_astrom)
     rows = _on_chip(frame, found)
-    measured = Measured(_extract(frame, found, rows, settings), rows, stars, found, str(reference.info.unit))
+    measured = Measured(
+        _extract(frame, found, rows, stars, settings), rows, stars, found, str(reference.info.unit)
+    )
     facts = facts_of(frame, measured)
     samples, forced = samples_table(measured, facts), forced_table(measured, facts)
     spots = spots_table(frame, measured, facts, threshold=settings.spot_threshold)
@@ -102,7 +104,9 @@ def _on_chip(frame: Frame, found: Registered) -> IntArray:
     return np.flatnonzero(inside)
 
 
-def _extract(frame: Frame, found: Registered, rows: IntArray, settings: DECamSettings) -> TrailSamples:
+def _extract(
+    frame: Frame, found: Registered, rows: IntArray, stars: Table, settings: DECamSettings
+) -> TrailSamples:
     sample = 1 / found.track.speed
     airmass = frame.facts["airmass"]
     air = scintillation(DIAMETER, airmass, sample) if airmass is not None and airmass >= 1 else 0.0
@@ -110,7 +114,7 @@ def _extract(frame: Frame, found: Registered, rows: IntArray, settings: DECamSet
         frame.data, frame.variance, found.track, found.x[rows], found.y[rows], fwhm=frame.facts["fwhm"],
         mask=frame.mask, mode=settings.extraction, split=AMPLIFIERS if frame.shape == SHAPE else None,
         scintillation=air, suspects=MASK_COSMIC_RAY | MASK_STREAK, inner=settings.drift_skysub.radius,
-        width=settings.drift_skysub.pad,
+        width=settings.drift_skysub.pad, catalogue=10 ** (-0.4 * np.asarray(stars["mag"], float)[rows]),
     )  # fmt: skip
 
 

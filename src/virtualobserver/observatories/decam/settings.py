@@ -63,9 +63,10 @@ class SkySettings(Settings):
 class DetrendSettings(Settings):
     """What all stars of a chip have in common, and how it is taken from each."""
 
-    mode: Literal["median", "pca"] = setting(
+    mode: Literal["median", "pca", "published"] = setting(
         "median",
-        doc="median = of aligned reference stars, each star left out of its own; pca = with principal components",
+        doc="median = of aligned reference stars, each star left out of its own; pca = with principal components; "
+        "published = each star over the one most like it, for comparison",
         step="reduce.detrend",
     )
     radius: float | None = setting(

@@ -27,7 +27,7 @@ from virtualobserver.data.product import Product, Target
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.astrometry.sphere import separation as angle_between
-from virtualobserver.maths.trails.extract import TrailSamples
+from virtualobserver.maths.trails.samples import TrailSamples
 from virtualobserver.observatories.decam.astrometry import Registered, epoch_of
 from virtualobserver.observatories.decam.reader import Frame
 from virtualobserver.typing import Record, RecordDict
@@ -53,12 +53,12 @@ _COUNTED: Final = {
 OWN_COLUMNS: Final = (
     "along", "angle", "angle_error", "angle_measured", "cd1_1", "cd1_2", "cd2_1", "cd2_2", "column", "crpix1",
     "crpix2", "detrended", "elongation_error", "flat", "host", "host_offset", "host_share", "host_time",
-    "is_reference", "isolation", "n_bad", "n_bleed", "n_cosmic_ray", "n_hosts", "n_masked", "n_no_data", "n_pixels",
-    "n_saturated", "n_streak", "n_trails", "offset_x", "offset_y", "pixel_scale", "rate_measured",
+    "is_reference", "isolation", "n_bad", "n_bleed", "n_cosmic_ray", "n_hosts", "n_masked", "n_no_data",
+    "n_pixels", "n_saturated", "n_streak", "n_trails", "offset_x", "offset_y", "pixel_scale", "rate_measured",
     "rate_measured_error", "relative", "relative_error", "response", "rms", "rotation", "scale", "segment_dec",
-    "segment_ra", "segment_x", "segment_y", "sharpness", "sharpness_error", "sky_clipped", "sky_error",
-    "sky_masked", "sky_used", "speed", "star_id", "strength", "time", "trail_x", "trail_y", "trend", "x_end",
-    "x_start", "y_end", "y_start",
+    "segment_ra", "segment_x", "segment_y", "sharpness", "sharpness_error", "shift", "shift_error",
+    "sky_clipped", "sky_error", "sky_masked", "sky_used", "speed", "star_id", "strength", "time", "trail_x",
+    "trail_y", "trend", "width", "width_error", "x_end", "x_start", "y_end", "y_start",
 )  # fmt: skip
 """Columns that tables of trails alone have."""
 _WHOLE: Final = 0.7
@@ -122,7 +122,8 @@ def samples_table(measured: Measured, facts: RecordDict) -> Table:
     """Return one row a sample: ``star_id, trail, mjd, time, flux, flux_error, sky, flags, phase, flat``.
 
     ``column`` numbers the samples of a trail from the first, ``along`` is pixels from its start, and ``response`` the
-    share of a column that a steady star fills.
+    share of a column that a steady star fills; ``shift`` (pixels) and ``width`` (logarithm) with their errors are how
+    its light lies across, against that of a star there.
     """
     samples = measured.samples
     found = samples.rows()
@@ -143,6 +144,8 @@ def samples_table(measured: Measured, facts: RecordDict) -> Table:
         "sky": "electron",
         "phase": "pix",
         "along": "pix",
+        "shift": "pix",
+        "shift_error": "pix",
     }
     return Table(columns, units, facts)
 
