@@ -15,7 +15,7 @@ from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.observatories.decam import VirtualDECam
 from virtualobserver.observatories.decam.catalogue import make_master
 from virtualobserver.observatories.decam.folder import exposures_of, raws_of
-from virtualobserver.observatories.decam.reference import star_ids
+from virtualobserver.observatories.decam.identity import star_ids
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.observatories.decam.simulate import SimulationSettings, exposure_files, simulate
 

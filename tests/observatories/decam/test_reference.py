@@ -12,14 +12,8 @@ from support.real import real_data
 from virtualobserver.catalog.reference import MemoryReference, ReferenceStars
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, NotEnoughData
-from virtualobserver.observatories.decam.reference import (
-    NO_GAIA,
-    PLACED,
-    ReferenceSettings,
-    build_reference,
-    isolation,
-    star_ids,
-)
+from virtualobserver.observatories.decam.identity import NO_GAIA, PLACED, star_ids
+from virtualobserver.observatories.decam.reference import ReferenceSettings, build_reference, isolation
 from virtualobserver.observatories.decam.simulate import SimulationSettings, expose, field_of
 
 BORESIGHT = (92.253, -70.7387)

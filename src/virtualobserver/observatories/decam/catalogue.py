@@ -23,8 +23,9 @@ from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import CAMERA, KINDS
+from virtualobserver.observatories.decam.identity import NO_GAIA
 from virtualobserver.observatories.decam.reader import read_frame
-from virtualobserver.observatories.decam.reference import NO_GAIA, build_reference
+from virtualobserver.observatories.decam.reference import build_reference
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.typing import Record, RecordDict
 

@@ -1,11 +1,4 @@
-"""The reference catalogue of a CCD, made from a pointed exposure: which stars there are, how bright, and how alone.
-
-Star numbers are permanent. A star of Gaia has Gaia's ``source_id``. Another one is numbered by its place: the
-HEALPix cell (order 17, nested, 1.6 arcsec) times 256 plus its rank in the cell, above ``12 << 59``, which no number
-of Gaia reaches. Neither depends on the order of the stars or on when the catalogue was made; only a star at the edge
-of its cell could change it between two exposures, and keeps that of an earlier catalogue which is given as `known`,
-as those of the companions of a frame are.
-"""
+"""The reference catalogue of a CCD, made from a pointed exposure: which stars there are, how bright, and how alone."""
 
 from __future__ import annotations
 
@@ -21,33 +14,25 @@ from scipy.spatial import cKDTree
 
 from virtualobserver.catalog.reference import ReferenceCatalogue, ReferenceStars
 from virtualobserver.config.settings import Settings, setting
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, MAG_TO_FLUX, MASK_COSMIC_RAY, MASK_SATURATED
+from virtualobserver.conventions import MAG_TO_FLUX, MASK_COSMIC_RAY, MASK_SATURATED
 from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
-from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import background
 from virtualobserver.maths.images.sources import SourceList, find_sources, measure_apertures
 from virtualobserver.maths.images.stars import Moffat, StarFit, fit_moffat, fit_stars
 from virtualobserver.maths.images.zeropoint import fit_zero_point
 from virtualobserver.maths.times import julian_year
+from virtualobserver.observatories.decam.identity import MATCH, gaia_of, identified, pairs, star_ids
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
-    from astropy.wcs import WCS
+    pass
 
-__all__ = ["NO_GAIA", "REFERENCE_UNITS", "ReferenceSettings", "build_reference", "isolation", "star_ids"]
+__all__ = ["REFERENCE_UNITS", "ReferenceSettings", "build_reference", "isolation"]
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-NO_GAIA: Final = -1
-"""In the column ``gaia``, of a star that is not in Gaia."""
-PLACED: Final = 12 << 59
-"""First number of stars that Gaia does not have: its own end at 12 * 4**12 << 35."""
-ID_ORDER: Final = 17
-"""Of the HEALPix cells in star numbers: 1.6 arcsec wide, the diameter of the circle in which stars are one."""
-MATCH: Final = 1.0
-"""Arcsec within which two positions are one star."""
 FALLBACK_FWHM: Final = 4.0
 """Pixels, of a header without one: 1.05 arcsec, the usual seeing at Cerro Tololo."""
 SATURATION: Final = 40_000.0
@@ -199,8 +184,8 @@ def build_reference(
     whole = profile_share(profile, radius)
     columns["aperture_flux"] = flux + extra.flux[rows] * rate / whole
     columns["aperture_flux_error"] = extra.flux_error[rows] * rate / whole
-    stars = _gaia_of(gaia, frame.wcs, shape, facts)
-    columns |= _identified(ra, dec, stars, facts)
+    stars = gaia_of(gaia, frame.wcs, shape, facts)
+    columns |= identified(ra, dec, stars, facts)
     columns["star_id"] = star_ids(ra, dec, flux, gaia=columns["gaia"], known=known)
     cut = np.minimum.reduce([x, shape[1] - 1 - x, y, shape[0] - 1 - y]) + 0.5 < CUT * profile.fwhm
     columns |= _magnitudes(flux, error, columns, stars, saturated[rows] | galaxy[rows] | cut, facts)
@@ -219,45 +204,6 @@ def build_reference(
         "n_stars": len(rows),
     }
     return Table(columns, REFERENCE_UNITS, {name: value for name, value in facts.items() if name != "gain"})
-
-
-def star_ids(
-    ra: FloatArray,
-    dec: FloatArray,
-    flux: FloatArray,
-    *,
-    gaia: Array | None = None,
-    known: Sequence[Table] = (),
-) -> NDArray[np.int64]:
-    """Return permanent numbers of stars: Gaia's, those of earlier catalogues, or of their place, see above.
-
-    Parameters
-    ----------
-    ra, dec : ndarray, shape (n,)
-        Degrees, as they are in the exposure.
-    flux : ndarray, shape (n,)
-        The brighter of two in one cell has the lower number.
-    gaia : ndarray of int, optional
-        Numbers of Gaia, -1 where there is none.
-    """
-    from astropy import units as u
-    from astropy_healpix import HEALPix
-
-    cells = HEALPix(nside=1 << ID_ORDER, order="nested").lonlat_to_healpix(ra * u.deg, dec * u.deg)
-    numbers = np.zeros(len(ra), np.int64) if gaia is None else np.maximum(np.asarray(gaia, np.int64), 0)
-    for table in known:
-        star, other, _ = _pairs(ra, dec, table["ra"], table["dec"], MATCH)
-        free = (numbers[star] == 0) & ~np.isin(table["star_id"][other], numbers)
-        numbers[star[free]] = table["star_id"][other[free]]
-    open_rows = np.flatnonzero(numbers == 0)
-    taken = set(numbers.tolist())
-    for row in open_rows[np.argsort(-np.nan_to_num(flux[open_rows]), kind="stable")]:
-        number = PLACED + (int(cells[row]) << 8)
-        while number in taken:
-            number += 1
-        taken.add(number)
-        numbers[row] = number
-    return numbers
 
 
 def isolation(x: FloatArray, y: FloatArray, flux: FloatArray, *, length: float, fwhm: float) -> FloatArray:
@@ -449,64 +395,6 @@ def _extended(
     return wide & ~saturated, sharp & ~saturated
 
 
-def _gaia_of(
-    gaia: ReferenceStars | ReferenceCatalogue | None, wcs: WCS, shape: tuple[int, int], facts: RecordDict
-) -> ReferenceStars | None:
-    """Return the stars of Gaia where they were at the epoch of the frame."""
-    if gaia is None:
-        return None
-    if isinstance(gaia, ReferenceStars):
-        return gaia.at_epoch(facts["epoch"])
-    ny, nx = shape
-    ra, dec = (float(part) for part in wcs.pixel_to_world_values((nx - 1) / 2, (ny - 1) / 2))
-    corner = wcs.pixel_to_world_values([0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
-    away = [math.hypot((a - ra + 180) % 360 - 180, 0) * math.cos(math.radians(dec)) for a in corner[0]]
-    radius = max(math.hypot(one, float(d) - dec) for one, d in zip(away, corner[1], strict=True))
-    return gaia.cone(ra % 360, dec, 1.02 * radius + 0.002, facts["epoch"])
-
-
-def _pairs(
-    ra: FloatArray, dec: FloatArray, other_ra: FloatArray, other_dec: FloatArray, radius: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]:
-    """Return pairs of which each is the other's nearest within a radius (arcsec), and their distances."""
-    none = np.zeros(0, np.int64)
-    if not len(ra) or not len(other_ra):
-        return none, none, np.zeros(0)
-    ours, theirs = _vectors(ra, dec), _vectors(other_ra, other_dec)
-    chord = math.radians(radius / ARCSEC_PER_DEGREE)
-    near = cKDTree(theirs).query(ours, distance_upper_bound=chord)
-    away, there = np.asarray(near[0], float), np.asarray(near[1], np.int64)
-    back = np.asarray(cKDTree(ours).query(theirs)[1], np.int64)
-    rows = np.flatnonzero(np.isfinite(away))
-    rows = rows[back[there[rows]] == rows]
-    return rows, there[rows], np.degrees(away[rows]) * ARCSEC_PER_DEGREE
-
-
-def _vectors(ra: FloatArray, dec: FloatArray) -> FloatArray:
-    a, d = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
-    return np.stack([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)], axis=1)
-
-
-def _identified(
-    ra: FloatArray, dec: FloatArray, stars: ReferenceStars | None, facts: RecordDict
-) -> RecordDict:
-    match = np.full(len(ra), -1)
-    facts["gaia_rms"] = math.nan
-    if stars is not None and len(stars):
-        star, other, away = _pairs(ra, dec, stars.ra, stars.dec, MATCH)
-        match[star] = other
-        facts["gaia_rms"] = float(np.sqrt(np.mean(away**2))) if len(away) else math.nan
-    there = match >= 0
-    columns: RecordDict = {"match": match, "gaia": np.full(len(ra), NO_GAIA, np.int64)}
-    for name in ("pmra", "pmdec"):
-        columns[name] = np.full(len(ra), np.nan)
-        if stars is not None:
-            columns[name][there] = getattr(stars, name)[match[there]]
-    if stars is not None:
-        columns["gaia"][there] = stars.source_id[match[there]]
-    return columns
-
-
 def _magnitudes(  # noqa: PLR0917
     flux: FloatArray,
     error: FloatArray,
@@ -564,7 +452,7 @@ def _colours(ra: FloatArray, dec: FloatArray, columns: Record, companions: Seque
     for table in companions:
         if table.meta.get("band") != "g":
             continue
-        star, other, _ = _pairs(ra, dec, table["ra"], table["dec"], MATCH)
+        star, other, _ = pairs(ra, dec, table["ra"], table["dec"], MATCH)
         clean = np.isfinite(table["mag"][other]) & ~table["saturated"][other]
         star, other = star[clean], other[clean]
         heavy = 1 / np.maximum(table["mag_error"][other], 1e-4) ** 2
