@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from virtualobserver.config.settings import Configured, Settings, setting
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Container, Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
 from virtualobserver.io.listing import files_below, stamps
@@ -335,6 +336,29 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
             What `reduce` made of them, and all masters; ``info.unit`` says of which unit.
         """
         return {}
+
+    def calibration_panels(
+        self,
+        products: Sequence[Handle[C]],  # noqa: ARG002 - surveys that fit no zero points have nothing to show
+        settings: S,  # noqa: ARG002
+        choice: Mapping[str, float],  # noqa: ARG002
+    ) -> Sequence[Panel]:
+        """Return what to see of the photometric calibration of one image; none by default.
+
+        Parameters
+        ----------
+        products
+            What `reduce` and its parts made of the image.
+        choice
+            Another choice of stars, to be looked at and not stored: ``clip`` (robust deviations), ``brightest``,
+            ``faintest``, ``max_mag_error`` (mag). Empty shows the fit as it is stored.
+
+        Raises
+        ------
+        ConfigError
+            If the choice is not possible.
+        """
+        return ()
 
     def with_band_names(self, products: Iterable[Product[C]]) -> tuple[Product[C], ...]:
         """Return what `reduce` made with the names of bands that the setting ``band_names`` asks for."""

@@ -27,7 +27,7 @@ def night(n=8, *, spoil=None, **numbers):
     for k in range(n):
         own = {"FWHM": 2.5, "BKGMEAN": 900.0, "BKGMED": 900.0, "BKGSD": 40.0, "BKGMAD": 27.0, **numbers}
         own = {key: value * (1 + 0.003 * rng.normal()) for key, value in own.items()}
-        facts = {"zero_point": 21.0 + 0.01 * rng.normal(), "off": 0.1, "solved": True}
+        facts = {"zero_point": 21.0 + 0.01 * rng.normal(), "off": 0.1, "solved": True, "r2": 0.999}
         if k == 3:
             own |= {key: v for key, v in (spoil or {}).items() if key.isupper()}
             facts |= {key: v for key, v in (spoil or {}).items() if not key.isupper()}
@@ -42,7 +42,10 @@ def night(n=8, *, spoil=None, **numbers):
         meta = {"mjd": 57809.9 + k / 300, "exptime": 60.0, "header": own, "band": "NONE"}
         tables = {
             "sources": (seen, meta), "forced": ({**place, "source_id": stars}, meta),
-            "zeropoint": ({"mjd": [meta["mjd"]], "zero_point": [facts["zero_point"]]}, {}), "wcs": ({}, {}),
+            "zeropoint": (
+                {"mjd": [meta["mjd"]], "zero_point": [facts["zero_point"]], "zero_point_r2": [facts["r2"]]}, {},
+            ),
+            "wcs": ({}, {}),
         }  # fmt: skip
         for role, (columns, said) in tables.items():
             table = Table({name: np.array(values) for name, values in columns.items()}, meta=said)
@@ -215,3 +218,31 @@ def test_an_image_of_another_field_stays_left_out_however_often_it_is_tried():
 def test_actions_that_are_none_are_refused_with_those_there_are(said):
     with pytest.raises(ValueError, match=r"no action; there are drop, keep, stop and retry\(n\)"):
         ImageQuality(outliers={"action": said})
+
+
+def test_the_sheet_of_a_night_has_its_box_plots_and_marks_what_stands_out():
+    analysis = ImageQuality()
+    tables = night(12, spoil={"BKGMEAN": 1300.0, "BKGMED": 1300.0, "r2": 0.8})
+    *panels, facts = analysis.source_panels(tables, AUX, analysis.settings)["night"]
+    shown = {panel.title: panel for panel in panels}
+    assert list(shown)[:2] == ["stars off the reference", "background, median"]
+    assert {"background, scatter", "background, MAD", "zero point", "R²", "width of stars"} < set(shown)
+    _, table = found(tables)
+    panel = shown["background, median"]
+    steady, off = panel.curves
+    assert (off.label, off.y.tolist(), off.text) == (
+        "stand out",
+        [table["bkg_median"].max()],
+        ("f3: background",),
+    )
+    assert len(steady) == 11
+    (box,) = (mark for mark in panel.marks if mark.kind == "box")
+    assert (box.y, box.y_end) == pytest.approx(tuple(np.percentile(table["bkg_median"], (25, 75))))
+    assert (box.x, box.x_end) == (table["mjd"].min(), table["mjd"].max())
+    middle, low, high = (mark for mark in panel.marks if mark.kind == "line")
+    assert middle.y == np.median(table["bkg_median"])
+    assert (low.y, high.y) == (steady.y.min(), steady.y.max())  # whiskers stop short of what is off
+    assert shown["R²"].curves[1].y.tolist() == [0.8]
+    assert ("f3", "background", "") in facts.rows
+    assert ("images", 12, "") in facts.rows
+    assert analysis.source_panels([], AUX, analysis.settings) == {}

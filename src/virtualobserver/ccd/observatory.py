@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import TypeVar
 
+from virtualobserver.ccd.calibration import calibration_panels
 from virtualobserver.ccd.folder import belongs, folder_raws, level_of, raw_of
 from virtualobserver.ccd.header import facts_of, place_of, unit_of
 from virtualobserver.ccd.loaded import LoadedMasters
@@ -18,6 +19,7 @@ from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.solve import solve
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Missing, Product, Raw, RawRef, Target
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
@@ -141,6 +143,12 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
         from virtualobserver.ccd.figures import calibration_figures
 
         return calibration_figures(raws, of_kind(products, Image), settings)
+
+    def calibration_panels(
+        self, products: Sequence[Handle[Image | Table]], settings: S, choice: Mapping[str, float]
+    ) -> Sequence[Panel]:
+        """Return the regression of a frame's zero point: magnitudes, residuals over magnitude and colour, numbers."""
+        return calibration_panels(products, settings.photometry, choice)
 
     def framed(self, name: str, header: Record, counts: Array) -> Raw:
         """Return a frame as if it were a file of the archive: what a simulation yields.

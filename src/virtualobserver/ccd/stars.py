@@ -164,15 +164,16 @@ def measure_stars(
     Returns
     -------
     columns, units
-        ``source_id, name, ra, dec, mag, colour, x, y``, ``flux_R, flux_error_R`` for each aperture radius R
+        ``source_id, name, ra, dec, mag, mag_error, colour, x, y``, ``flux_R, flux_error_R`` for each aperture radius R
         (electrons), ``sky, flags, detected, crowded``.
     """
     columns: RecordDict = {
-        name: getattr(stars, name) for name in ("source_id", "name", "ra", "dec", "mag", "colour", "x", "y")
+        name: getattr(stars, name)
+        for name in ("source_id", "name", "ra", "dec", "mag", "mag_error", "colour", "x", "y")
     }
     light, units = aperture_columns(image, stars.x, stars.y, own)
     columns |= light | {"detected": stars.source >= 0, "crowded": stars.crowded}
-    return columns, units | {"ra": "deg", "dec": "deg", "mag": "mag", "colour": "mag"}
+    return columns, units | {"ra": "deg", "dec": "deg", "mag": "mag", "mag_error": "mag", "colour": "mag"}
 
 
 def aperture_columns(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virtualobserver.ccd.settings import PhotometrySettings
 from virtualobserver.ccd.stars import SEEING, FrameStars, width_of
@@ -33,7 +34,19 @@ from virtualobserver.maths.images.zeropoint import (
 )
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["aperture_of", "measure_zero_point", "poor_fit", "radius_of", "zero_point_product"]
+__all__ = [
+    "NOT_FOUND",
+    "aperture_of",
+    "fit_stars",
+    "measure_zero_point",
+    "poor_fit",
+    "radius_of",
+    "why_left_out",
+    "zero_point_product",
+]
+
+NOT_FOUND: Final = "not found in the image"
+"""What is said of a star of the catalogue that is none of the sources."""
 
 _SPOILED: Final = MASK_BAD | MASK_SATURATED | MASK_COSMIC_RAY | MASK_NO_DATA | MASK_NONLINEAR
 _UNITS: Final = {
@@ -58,20 +71,61 @@ def measure_zero_point(
     NotEnoughData
         If there are too few such stars.
     """
-    name = aperture_of(own)
-    flux, error = light[f"flux_{name}"], light[f"flux_error_{name}"]
-    good = (stars.source >= 0) & ~stars.crowded & ((light["flags"] & _SPOILED) == 0)
+    merged = np.zeros(len(stars), dtype=bool)
     if len(found):
-        good &= ~(found.blended | found.truncated)[stars.source]
+        merged = (found.blended | found.truncated)[stars.source]
+    good = why_left_out(light, merged, own) == ""
+    return fit_stars(light, good, float(image.header["EXPTIME"]), own)
+
+
+def why_left_out(stars: Record, merged: NDArray[np.bool_], own: PhotometrySettings) -> NDArray[np.str_]:
+    """Return why each star is left out of the zero point before any fit, empty where it is not; shape (n,).
+
+    Parameters
+    ----------
+    stars
+        Columns of `measure_stars`, shape (n,).
+    merged
+        Whether the source that the star is runs into another or off the frame; False where it is none.
+    """
+    name = aperture_of(own)
+    flux, error = stars[f"flux_{name}"], stars[f"flux_error_{name}"]
+    most = math.inf if own.max_mag_error is None else own.max_mag_error
     with np.errstate(invalid="ignore", divide="ignore"):
-        good &= flux / error >= own.zero_snr
-        if own.max_mag_error is not None:
-            # an error that the catalogue does not give is not too large
-            good &= ~(stars.mag_error >= own.max_mag_error) & (error / flux < own.max_mag_error * MAG_TO_FLUX)
+        # an error that the catalogue does not give is not too large
+        unsure = (stars["mag_error"] >= most) | ~(error / flux < most * MAG_TO_FLUX)
+        faint = ~(flux / error >= own.zero_snr)
+    reasons = {
+        NOT_FOUND: ~stars["detected"], "crowded": stars["crowded"], "spoiled pixels": (stars["flags"] & _SPOILED) != 0,
+        "blended or cut off": merged, f"S/N below {own.zero_snr:g}": faint,
+        f"error of {most:g} mag or more": unsure & math.isfinite(most),
+    }  # fmt: skip
+    return np.select(list(reasons.values()), list(reasons), default="")
+
+
+def fit_stars(stars: Record, good: NDArray[np.bool_], exptime: float, own: PhotometrySettings) -> ZeroPoint:
+    """Fit the zero point with some stars of a frame, within the range of magnitudes of the settings.
+
+    Parameters
+    ----------
+    stars
+        Columns of `measure_stars`, shape (n,).
+    good
+        Which of them.
+    exptime
+        Seconds.
+
+    Raises
+    ------
+    NotEnoughData
+        If there are too few of them.
+    """
+    name = aperture_of(own)
     return fit_zero_point(
-        flux[good], error[good], stars.mag[good] + own.ab_offset, exptime=float(image.header["EXPTIME"]),
-        colour=stars.colour[good], colour_term=own.colour_term, fewest=own.zero_fewest, clip=own.zero_clip,
-        mag_error=stars.mag_error[good], mag_range=(_or(own.brightest, -math.inf), _or(own.faintest, math.inf)),
+        stars[f"flux_{name}"][good], stars[f"flux_error_{name}"][good], stars["mag"][good] + own.ab_offset,
+        exptime=exptime, colour=stars["colour"][good], colour_term=own.colour_term, fewest=own.zero_fewest,
+        clip=own.zero_clip, mag_error=stars["mag_error"][good],
+        mag_range=(_or(own.brightest, -math.inf), _or(own.faintest, math.inf)),
     )  # fmt: skip
 
 

@@ -282,21 +282,45 @@ def plot(
         typer.Option(metavar="NAME", help="Draw what a survey made, or a figure of it (NAME.FIGURE)."),
     ] = None,
     unit: Annotated[str, typer.Option(help="Of --survey: a unit or night, e.g. 2012-06-04.")] = "",
+    calibration: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="Draw the zero point of an image and its stars instead."),
+    ] = None,
+    clip: Annotated[
+        float | None,
+        typer.Option(help="Of --calibration: robust deviations beyond which stars are left out."),
+    ] = None,
+    brightest: Annotated[
+        float | None, typer.Option(metavar="MAG", help="Of --calibration: brightest star.")
+    ] = None,
+    faintest: Annotated[
+        float | None, typer.Option(metavar="MAG", help="Of --calibration: faintest star.")
+    ] = None,
+    max_mag_error: Annotated[
+        float | None, typer.Option(metavar="MAG", help="Of --calibration: largest error of a star.")
+    ] = None,
     force: Force = False,
     overrides: Set = None,
     data: Data = None,
 ) -> None:
     """Draw a source as analyses see it, a detection, a sample, what searches find, or what a survey made."""
-    asked = (source is not None, detection is not None, population, sample, efficiency, survey is not None)
-    if sum(asked) != 1:
+    asked = (source, detection, population or None, sample or None, efficiency or None, survey, calibration)
+    if sum(one is not None for one in asked) != 1:
         raise typer.BadParameter(
-            "give either a source, or --detection ID, or --population, or --sample, or --efficiency, or --survey NAME",
+            "give either a source, or --detection ID, or --population, or --sample, or --efficiency, or --survey NAME, "
+            "or --calibration IMAGE",
             param_hint="SOURCE",
         )
+    choice = {"clip": clip, "brightest": brightest, "faintest": faintest, "max_mag_error": max_mag_error}
+    given = {name: value for name, value in choice.items() if value is not None}
+    if given and calibration is None:
+        raise typer.BadParameter("chooses stars of --calibration", param_hint=_option(next(iter(given))))
     _check_free(out, force=force)
     with open_project(config, data=data, overrides=overrides) as project:
         if survey is not None:
             figure = _draw_survey(project, survey, unit)
+        elif calibration is not None:
+            figure = project.calibration_figure(calibration, **given)
         elif population:
             figure = project.population_figure(analysis)
         elif sample:
@@ -313,6 +337,10 @@ def plot(
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--out") from None
     typer.echo(str(out))
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _draw_survey(project: Project, named: str, unit: str) -> Figure:

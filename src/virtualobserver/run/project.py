@@ -29,7 +29,7 @@ from virtualobserver.run.views import figures as pictures
 from virtualobserver.run.views import tables as results
 from virtualobserver.run.views.event_figures import detection_panels
 from virtualobserver.run.views.stored import scope_of
-from virtualobserver.run.views.survey_figures import survey_figures
+from virtualobserver.run.views.survey_figures import calibration_figure, survey_figures
 from virtualobserver.run.workspace import Workspace
 from virtualobserver.typing import Record, RecordDict
 
@@ -366,6 +366,13 @@ class Project(Opened):
     def survey_figures(self, survey: str, unit: str = "") -> RecordDict:
         """Return the figures that a survey draws of its masters and of a unit (a frame, a night), by name."""
         return survey_figures(self, survey, unit)
+
+    def calibration_figure(self, image: str, **choice: float) -> Figure:
+        """Return the figure of the photometric calibration of an image.
+
+        Another choice of stars, ``clip``, ``brightest``, ``faintest`` or ``max_mag_error``, is shown and not stored.
+        """
+        return calibration_figure(self, image, choice)
 
     def population_figure(self, analysis: str | None = None, *, title: str = "") -> Figure:
         """Return an analysis' figure of all injections."""

@@ -54,6 +54,20 @@ def test_a_star_in_two_bands_has_one_period():
     assert result.properties["secure"]
 
 
+def test_the_periodogram_of_a_sine_says_where_else_the_period_may_be():
+    search = Periods(nyquist=3)
+    curves = [as_handle(star(np.random.default_rng(2), "g"))]
+    light, folded, powers = search.source_panels(curves, AUX, search.settings)["period"]
+    best, *others = [mark for mark in powers.marks if mark.x is not None]
+    assert 1 / best.x == pytest.approx(0.61, rel=2e-3)
+    places = {mark.label: mark.x for mark in others}
+    assert places["-1 c/d"] == pytest.approx(best.x - 1)
+    assert (places["2"], places.get("1/2")) == (pytest.approx(best.x / 2), None)  # beyond what was searched
+    assert all(powers.curves[0].x[0] <= x <= powers.curves[0].x[-1] for x in places.values())
+    assert light.fold == pytest.approx(0.61, rel=2e-3)
+    assert len(folded.curves[0]) == 2 * 80
+
+
 def test_one_band_can_be_asked_for():
     rng = np.random.default_rng(2)
     curves = [star(rng, "g"), star(rng, "r")]

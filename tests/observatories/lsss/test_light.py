@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.lsss import FIELD, aux_of, first_frame
 
 from virtualobserver.config.digest import digest
 from virtualobserver.data import as_handle
+from virtualobserver.data.handles import MemoryHandle
+from virtualobserver.errors import ConfigError
 from virtualobserver.maths.images.sources import measure_trails
 from virtualobserver.maths.images.zeropoint import fit_zero_point
 from virtualobserver.maths.shiftstack.movers import add_movers
@@ -143,3 +147,87 @@ def test_a_changed_clip_or_range_redoes_the_light_and_not_the_world_coordinates(
         assert digest(step, "lsss", "1", before) == digest(step, "lsss", "1", after)
     step = "reduce.photometry"
     assert digest(step, "lsss", "1", before) != digest(step, "lsss", "1", after)
+
+
+def tables(frame, **options):
+    """Return the tables of the light of a frame as handles."""
+    return [as_handle(product) for product in measured(*frame, **options).values()]
+
+
+def shown(survey, products, **choice):
+    """Return the panels of a calibration by what they are, and the rows of the facts by name."""
+    *panels, facts = survey.calibration_panels(products, survey.settings, choice)
+    return panels, {name: value for name, value, _ in facts.rows}, facts
+
+
+def curve(panel, label):
+    return next(one for one in panel.curves if one.label.startswith(label))
+
+
+def test_the_picture_of_a_calibration_shows_the_stars_and_the_fit_that_are_stored(frame):
+    survey, _ = frame
+    products = tables(frame)
+    stored = next(one.info.statistics for one in products if one.info.role == "zeropoint")
+    (magnitudes, residuals, colours), rows, facts = shown(survey, products)
+    assert facts.title == "as stored"
+    for name, key in (("zero point", "zero_point"), ("R²", "zero_point_r2"), ("stars", "zero_point_n")):
+        assert rows[name] == stored[key]
+    used, fit = curve(magnitudes, "used"), curve(magnitudes, "fit")
+    assert used.label == f"used: {len(used)}"
+    assert len(used) == stored["zero_point_n"]
+    np.testing.assert_allclose(fit.x - fit.y, stored["zero_point"])  # of slope 1
+    left = curve(residuals, "used").y
+    assert np.sqrt(np.mean(left**2)) == pytest.approx(stored["zero_point_rms"], rel=1e-6)
+    np.testing.assert_allclose(used.x - used.y - stored["zero_point"], left)
+    over = curve(colours, "used")
+    assert np.polyfit(over.x, over.y, 1)[0] == pytest.approx(0.1, abs=0.02)
+    forced = next(one.load() for one in products if one.info.role == "forced")
+    assert sum(value for name, value, unit in facts.rows if unit == "stars") == len(forced) - len(used)
+    assert f"R² {stored['zero_point_r2']:.5f}" in magnitudes.title
+
+
+def test_another_choice_of_stars_shows_what_a_run_with_it_would_store(frame):
+    survey, _ = frame
+    stored = measured(*frame)["zeropoint"].statistics
+    wanted = measured(*frame, SIGM=2.0, MIN_MAG=13.0, MAX_MAG=15.0, MAX_MAGERR=0.02)["zeropoint"].statistics
+    choice = {"clip": 2.0, "brightest": 13.0, "faintest": 15.0, "max_mag_error": 0.02}
+    (magnitudes, *_), rows, facts = shown(survey, tables(frame), **choice)
+    assert wanted["zero_point"] != stored["zero_point"]
+    assert (rows["zero point"], rows["R²"]) == (wanted["zero_point"], wanted["zero_point_r2"])
+    assert (rows["stored: zero point"], rows["stored: stars"]) == (
+        stored["zero_point"],
+        stored["zero_point_n"],
+    )
+    assert facts.title == "another choice, not stored"
+    used = curve(magnitudes, "used")
+    assert 13 <= used.x.min() < used.x.max() <= 15
+    assert rows["too bright"] > 0
+
+
+def test_a_star_that_is_off_is_shown_as_clipped_and_not_in_the_fit(frame):
+    survey, _ = frame
+    products = tables(frame)
+    number = next(k for k, one in enumerate(products) if one.info.role == "forced")
+    before = curve(shown(survey, products)[0][0], "used")
+    forced = products[number].load()
+    row = int(np.argmin(np.abs(forced["mag"] - before.x[len(before) // 2])))
+    brighter = np.where(np.arange(len(forced)) == row, 1.3, 1.0) * forced["flux_seeing"]
+    changed = replace(forced, columns={**forced.columns, "flux_seeing": brighter})
+    products[number] = MemoryHandle(changed, products[number].info)
+    (magnitudes, residuals, _), rows, _ = shown(survey, products)
+    (off,) = curve(residuals, "clipped").y
+    assert off == pytest.approx(2.5 * np.log10(1.3), abs=0.08)
+    assert rows["clipped"] == 1
+    assert len(curve(magnitudes, "used")) == len(before) - 1
+    assert "clipped" in curve(residuals, "clipped").text[0]
+
+
+def test_a_choice_without_stars_says_so_and_an_impossible_one_is_refused(frame):
+    survey, _ = frame
+    (magnitudes,), rows, facts = shown(survey, tables(frame), brightest=3.0, faintest=4.0)
+    assert "0 usable stars" in magnitudes.title
+    assert "0 usable stars" in facts.note
+    assert "zero point" not in rows
+    with pytest.raises(ConfigError, match="greater than 0"):
+        shown(survey, tables(frame), clip=-1.0)
+    assert survey.calibration_panels([], survey.settings, {}) == []

@@ -18,8 +18,10 @@ from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.errors import ConfigError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Product
+from virtualobserver.run.views.survey_figures import calibration_panels
 
 CONFIGS = ROOT / "configs"
 MOVERS = ((124.62819, 25.33981, 9.17), (124.76406, 25.34692, 14.89))
@@ -148,7 +150,10 @@ def test_stop_ends_a_run_with_the_images_and_edited_settings_resume_it(tmp_path,
 
 
 @pytest.mark.real
-def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_touched(tmp_path, url):
+def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_touched(
+    tmp_path, url, monkeypatch
+):
+    monkeypatch.setenv("VO_DATABASE_URL", url)
     folder = real_data("sso", "lowell5945")
     before = {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
     changes = [f"observatories.lsss.archive={folder}"]
@@ -202,7 +207,27 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
         measured = [one for one in data(project, "sources") if "source_id" in one]
         assert len(measured) == 6
         check_movers(measured)
+        check_calibration(project, tmp_path, changes)
     assert {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()} == before
+
+
+def check_calibration(project, folder, changes):
+    """Assert that the zero point of an image is drawn, of its whole name or its last part, and errors say what is."""
+    units = project.sql(
+        "SELECT t.unit, (p.statistics->>'zero_point')::float8 AS zero_point FROM product p "
+        "JOIN task t ON t.id = p.task_id WHERE p.role = 'zeropoint' ORDER BY t.unit"
+    )
+    unit = units["unit"][0]
+    *_, facts = calibration_panels(project, unit.rpartition("/")[2], {})
+    assert {name: value for name, value, _ in facts.rows}["zero point"] == units["zero_point"][0]
+    out = folder / "fit.png"
+    given = [str(CONFIGS / "lowell.yaml"), "--out", str(out), "--data", str(folder / "data"), "--force"]
+    given += [word for change in changes for word in ("--set", change)]
+    assert main(["plot", *given, "--calibration", unit, "--clip", "2", "--faintest", "15"]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert main(["plot", *given, "field", "--clip", "2"]) == 2
+    with pytest.raises(ConfigError, match=f"nothing was measured of an image 'none'; there are {unit}"):
+        project.calibration_figure("none")
 
 
 def check_movers(tables):

@@ -32,8 +32,8 @@ _MATCHED: Final = 1.0
 def image_rows(products: Sequence[Handle[Table]]) -> list[RecordDict]:
     """Return a row for each image with a table of sources, in order of time.
 
-    A row has ``unit, frame, mjd, band, solved, n_matched`` and `NUMBERS`, NaN where not known; ``solved`` is None
-    where nobody tried.
+    A row has ``unit, frame, mjd, band, solved, n_matched``, ``r2`` of its zero point and `NUMBERS`, NaN where not
+    known; ``solved`` is None where nobody tried.
     """
     groups: dict[str, dict[str, Handle[Table]]] = {}
     for number, one in enumerate(products):
@@ -57,7 +57,7 @@ def _row(unit: str, tables: Mapping[str, Table], handles: Mapping[str, Handle[Ta
         "unit": unit, "frame": unit.rpartition("/")[2], "mjd": float(sources.meta["mjd"]),
         "band": str(sources.meta.get("band") or ""), "solved": solved, "n_matched": len(away),
         "separation": float(np.median(away)) if len(away) else math.nan,
-        "zero_point": float(zero["zero_point"][0]) if zero is not None and "zero_point" in zero else math.nan,
+        "zero_point": _first(zero, "zero_point"), "r2": _first(zero, "zero_point_r2"),
         **{name: _number(header.get(key)) for name, key in _CARDS.items()},
     }  # fmt: skip
 
@@ -73,6 +73,10 @@ def _separations(sources: Table, forced: Table | None) -> NDArray[np.float64]:
     away = separation(sources["ra"][known], sources["dec"][known], forced["ra"][rows], forced["dec"][rows])
     away = np.asarray(away) * ARCSEC_PER_DEGREE
     return np.asarray(away[away <= _MATCHED])
+
+
+def _first(table: Table | None, name: str) -> float:
+    return float(table[name][0]) if table is not None and name in table else math.nan
 
 
 def _number(value: Any) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.image_quality.again import Again, solved_again
 from virtualobserver.analyses.image_quality.night import NUMBERS, image_rows
+from virtualobserver.analyses.image_quality.panels import UNITS, night_panels
 from virtualobserver.analyses.image_quality.settings import QualitySettings
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import SECONDS_PER_DAY
@@ -30,10 +31,6 @@ __all__ = ["ImageQuality"]
 
 KIND: Final = "poor_image"
 _UNSOLVED: Final = "not solved"
-_UNITS: Final = {
-    "mjd": "d", "separation": "arcsec", "bkg_mean": "adu", "bkg_median": "adu", "bkg_sd": "adu", "bkg_mad": "adu",
-    "zero_point": "mag", "fwhm": "pix",
-}  # fmt: skip
 _WORDS: Final = {
     "separation": "stars off the reference", "bkg_mean": "background", "bkg_median": "background",
     "bkg_sd": "background", "bkg_mad": "background", "zero_point": "zero point", "fwhm": "width of stars",
@@ -184,8 +181,22 @@ class ImageQuality(Analysis[Table, QualitySettings]):
                 curve = Curve(
                     "", np.array([row["mjd"] for row in rows]), values, colour=f"band {event.band}", text=said
                 )
-                shown.append(Series(words, MJD, Axis(words, _UNITS.get(name, "")), [curve], [ring]))
-        return [*shown, event_facts(event, title=str(event.parameters.get("frame", "image")), units=_UNITS)]
+                shown.append(Series(words, MJD, Axis(words, UNITS.get(name, "")), [curve], [ring]))
+        return [*shown, event_facts(event, title=str(event.parameters.get("frame", "image")), units=UNITS)]
+
+    def source_panels(
+        self,
+        products: Sequence[Handle[Table]],
+        aux: Aux,  # noqa: ARG002
+        settings: QualitySettings,
+    ) -> Mapping[str, Sequence[Panel]]:
+        """Return the numbers of a night with their box plots, and the images that stand out (sheet ``night``)."""
+        rows = image_rows(products)
+        if not rows:
+            return {}
+        rows, reasons, _ = _retried(products, rows, settings)
+        panels = night_panels(rows, reasons)
+        return {"night": panels} if panels else {}
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -260,7 +271,7 @@ def _table(
     columns |= {"outlier": outlier, "use": use, "reason": np.array(reasons, dtype=np.str_)}
     statistics = {"n_images": len(rows), "n_outliers": int(outlier.sum()), "dropped": int((~use).sum())}
     meta = {"wcs": {unit: dict(one.cards) for unit, one in again.items()}} if again else {}
-    return Product(Table(columns, _UNITS, meta), role="quality", statistics=statistics)
+    return Product(Table(columns, UNITS, meta), role="quality", statistics=statistics)
 
 
 def _span(row: Record) -> tuple[float, float]:

@@ -62,7 +62,7 @@ def rotation_panels(
 
 
 def sine_panels(merged: Merged, found: Periodogram, bands: Sequence[str]) -> list[Series]:
-    """Return a sine: light curve, folded with it, periodogram with the level of 1 % false alarms."""
+    """Return a sine: light curve, folded with it, periodogram with its aliases and the level of 1 % false alarms."""
     peak = found.peak
     phase = ((merged.days - peak.t0) / peak.period) % 1.0
     said = (
@@ -75,10 +75,23 @@ def sine_panels(merged: Merged, found: Periodogram, bands: Sequence[str]) -> lis
     marks = [
         Mark("line", x=peak.frequency),
         Mark("line", y=found.level(0.01), label="1 %\nfalse\nalarms", colour="reference"),
+        *_aliases(peak.frequency, found.frequency),
     ]
     power = Curve("", found.frequency, found.power, style="line", colour="data")
     powers = Series("periodogram", Axis("frequency", "1/d"), Axis("power"), [power], marks)
     return [_light(merged, bands, peak.period), folded, powers]
+
+
+def _aliases(best: float, searched: NDArray[np.float64]) -> list[Mark]:
+    """Return where else the period may be: a cycle a day beside it, and at its half and its double, of those searched.
+
+    They are called as candidates of a rotation are, see `Candidate`.
+    """
+    places = {"-1 c/d": abs(best - 1.0), "+1 c/d": best + 1.0, "1/2": best * 2, "2": best / 2}
+    low, high = float(searched.min()), float(searched.max())
+    return [
+        Mark("line", x=at, label=label, colour="context") for label, at in places.items() if low <= at <= high
+    ]
 
 
 def _light(merged: Merged, bands: Sequence[str], period: float) -> Series:

@@ -72,11 +72,12 @@ def _in_turn(project: Opened, source: Source, *, asked: bool) -> Iterator[Figure
     """Yield pictures, those first that are likely to show something: an analysis may search for minutes to draw."""
     analyses = [step.instance for step in project.steps if step.kind == "analyse"] if asked else []
     found = results.strongest_detections(project, source.id)
-    for one in (one for one in analyses if one.name in found):
+    finders = sorted((one for one in analyses if one.name in found), key=lambda one: not found[one.name][1])
+    for one in finders:
         yield from _figures(one, source).values()
     yield from _stored(source.lightcurves, source.name)
-    for number in (found[one.name] for one in analyses if one.name in found):
-        yield detection_figure(project, number)
+    for one in finders:
+        yield detection_figure(project, found[one.name][0])
     for one in (one for one in analyses if one.name not in found):
         yield from _figures(one, source).values()
     yield from _stored(source.spectra, source.name)

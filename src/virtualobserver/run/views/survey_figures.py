@@ -1,17 +1,26 @@
-"""What surveys draw of what they made: masters, calibrated frames."""
+"""What surveys draw of what they made: masters, calibrated frames, zero points."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 from virtualobserver.errors import ConfigError
+from virtualobserver.hooks import draw
 from virtualobserver.run.views.stored import current_products, current_raws
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from virtualobserver.data.handles import Handle
+    from virtualobserver.data.panels import Panel
     from virtualobserver.run.opened import Opened
 
-__all__ = ["survey_figures"]
+__all__ = ["calibration_figure", "calibration_panels", "survey_figures"]
+
+_NAMED: Final = 3
+"""Images named in a message."""
 
 
 def survey_figures(project: Opened, survey: str, unit: str = "") -> RecordDict:
@@ -42,3 +51,64 @@ def survey_figures(project: Opened, survey: str, unit: str = "") -> RecordDict:
     raws = current_raws(project, sorted({handle.info.unit for handle in made}))
     instance = project.observatories[survey]
     return dict(instance.figures(raws, made, instance.settings))
+
+
+def calibration_panels(project: Opened, image: str, choice: Mapping[str, float]) -> list[Panel]:
+    """Return what to see of the photometric calibration of one image.
+
+    Parameters
+    ----------
+    image
+        Unit of the image, or its last part: ``2017-02-25/F1.00012``, ``F1.00012``.
+    choice
+        Another choice of stars, see `VirtualObservatory.calibration_panels`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such image or more than one, it has no calibration, or the choice is not possible.
+    """
+    survey, made = _calibrated(project, image)
+    instance = project.observatories[survey]
+    panels = list(instance.calibration_panels(made, instance.settings, choice))
+    if not panels:
+        msg = f"{survey} has no photometric calibration of {made[0].info.unit}: with `refcat` it has one"
+        raise ConfigError(msg)
+    return panels
+
+
+def calibration_figure(project: Opened, image: str, choice: Mapping[str, float]) -> Figure:
+    """Return `calibration_panels` as one figure."""
+    unit = _calibrated(project, image)[1][0].info.unit
+    return draw(calibration_panels(project, image, choice), title=f"{unit}, photometric calibration")
+
+
+def _calibrated(project: Opened, image: str) -> tuple[str, list[Handle]]:
+    """Return the survey of an image, and what was made of it."""
+    made = current_products(
+        project,
+        """starts_with(t.step, 'reduce') AND p.kind = 'table'
+        AND (t.unit = :image OR right(t.unit, length(:image) + 1) = '/' || :image)""",
+        {"image": image},
+    )
+    groups: dict[tuple[str, str], list[Handle]] = {}
+    for handle in made:
+        groups.setdefault((str(handle.info.step).rpartition(":")[2], str(handle.info.unit)), []).append(
+            handle
+        )
+    if len(groups) == 1:
+        ((survey, _), handles) = groups.popitem()
+        return survey, handles
+    if groups:
+        msg = (
+            f"{image} may be {', '.join(f'{unit} of {survey}' for survey, unit in sorted(groups))}; name one"
+        )
+        raise ConfigError(msg)
+    known = [
+        str(one.info.unit) for one in current_products(project, "p.kind = 'table' AND p.role = 'sources'", {})
+    ]
+    some = f"; there are {', '.join(known[:_NAMED])}{' ...' if len(known) > _NAMED else ''}" if known else ""
+    msg = (
+        f"nothing was measured of an image {image!r}{some}; `vo run {project.name}` measures what is not done"
+    )
+    raise ConfigError(msg)

@@ -84,17 +84,20 @@ def has_detection(project: Opened, number: int) -> bool:
         return bool(session.execute(statement, {"p": project.name, "id": number}).scalar_one())
 
 
-def strongest_detections(project: Opened, source_id: int) -> dict[str, int]:
-    """Return the strongest detection of each analysis that found or discovered something in a source, by its name."""
+def strongest_detections(project: Opened, source_id: int) -> dict[str, tuple[int, bool]]:
+    """Return the strongest detection of each analysis that found or discovered something in a source, by its name.
+
+    Beside its number stands whether it has a strength: one that has none tells of an image, not of what is in it.
+    """
     with project.session() as session:
         rows = session.execute(
-            text("""SELECT DISTINCT ON (analysis) analysis, id FROM detections_all
+            text("""SELECT DISTINCT ON (analysis) analysis, id, snr <> 0 AS strong FROM detections_all
             WHERE project = :p AND current AND injection_id IS NULL
               AND (source_id = :id OR source_id IN (SELECT id FROM source WHERE parent_id = :id))
             ORDER BY analysis, abs(snr) DESC, id"""),
             {"p": project.name, "id": source_id},
         )
-        return {row.analysis: row.id for row in rows}
+        return {row.analysis: (row.id, bool(row.strong)) for row in rows}
 
 
 def hidden_detections(project: Opened) -> int:
