@@ -27,6 +27,7 @@
     │   ├── QueryError                   a query of somebody is refused, wrong, or took too long
     │   ├── ServerError                  PostgreSQL cannot be started or reached
     │   └── SchemaMismatch               the database has another schema version; says the command
+    ├── ProgramError                     an external program is missing, failed or took too long; says which package
     └── RunError                         a run cannot go on
         └── TaskLost                     another worker took the task over
 
@@ -61,6 +62,7 @@ __all__ = [
     "NotEnoughData",
     "PluginError",
     "ProductDropped",
+    "ProgramError",
     "QueryError",
     "RunError",
     "SchemaMismatch",
@@ -183,6 +185,12 @@ class ServerError(DatabaseError):
 
 class SchemaMismatch(DatabaseError):
     """The schema in the database is not the one this version works with."""
+
+
+class ProgramError(VirtualObserverError):
+    """An external program that the settings name is missing, ended with an error, or took too long."""
+
+    kind = "retryable"
 
 
 class RunError(VirtualObserverError):

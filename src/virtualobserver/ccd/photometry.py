@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from virtualobserver.ccd.extractor import frame_sources
+from virtualobserver.ccd.programs import detected_by
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings
 from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
 from virtualobserver.ccd.stars import (
@@ -32,7 +34,7 @@ from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.astrometry.tan_sip import replace_world
-from virtualobserver.maths.images.sources import SourceList, find_sources
+from virtualobserver.maths.images.sources import SourceList
 from virtualobserver.maths.images.zeropoint import ZeroPoint
 from virtualobserver.typing import Record, RecordDict
 
@@ -67,6 +69,8 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
     ------
     CatalogError, StoreError, ArchiveError
         If the reference catalogue cannot be asked.
+    ProgramError
+        If the program that `detect` names is missing or fails.
     """
     solved = [one.load().meta["wcs"] for one in of_kind(products, Table) if one.info.role == "wcs"]
     images = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
@@ -92,7 +96,7 @@ class _Frame:
 def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> list[Product[Table]]:
     own = settings.photometry
     width = width_of(image)
-    found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
+    found = frame_sources(image, settings.detect, threshold=own.threshold, width=width)
     frame = _Frame(image, band, found.take(slice(0, own.most)), world_of(image.header))
     catalogue = aux.services.get("refcat")
     zero: ZeroPoint | DataError = NotEnoughData("no zero point: the frame has no world coordinates")
@@ -110,7 +114,7 @@ def _measure_frame(image: Image, band: str, aux: Aux, settings: CCDSettings) -> 
             zero = error
     if catalogue is not None:
         made.append(_zero_product(frame, zero, settings))
-    return [_source_table(frame, stars, zero, own), *made]
+    return [_source_table(frame, stars, zero, settings), *made]
 
 
 def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSettings) -> Product[Table]:
@@ -127,9 +131,9 @@ def _zero_product(frame: _Frame, zero: ZeroPoint | DataError, settings: CCDSetti
 
 
 def _source_table(
-    frame: _Frame, stars: FrameStars | None, zero: ZeroPoint | DataError, own: PhotometrySettings
+    frame: _Frame, stars: FrameStars | None, zero: ZeroPoint | DataError, settings: CCDSettings
 ) -> Product[Table]:
-    found = frame.found
+    found, own = frame.found, settings.photometry
     trails = _trails(frame, stars, own)
     light, units = aperture_columns(frame.image, found.x, found.y, own, trails=trails)
     columns: RecordDict = {
@@ -169,8 +173,9 @@ def _source_table(
     facts |= {
         "uncalibrated": str(zero) if isinstance(zero, DataError) else "", "flagged": poor_fit(zero, own.r2),
     }  # fmt: skip
-    table = Table(columns, units, facts)
-    return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found)})
+    made_by = detected_by(settings.detect)
+    table = Table(columns, units, facts | made_by)
+    return Product(table, role="sources", band=frame.band, statistics={"n_sources": len(found), **made_by})
 
 
 def _sky_errors(wcs: WCS, found: SourceList) -> RecordDict:

@@ -12,7 +12,26 @@ from virtualobserver.ccd.rules import FrameRules
 from virtualobserver.config.settings import Settings, setting
 from virtualobserver.observatory import ObservatorySettings
 
-__all__ = ["CCDSettings", "PhotometrySettings", "SolveSettings"]
+__all__ = ["CCDSettings", "DetectSettings", "PhotometrySettings", "SolveSettings"]
+
+
+class DetectSettings(Settings):
+    """What finds the sources of a frame, for its world coordinates and for its table."""
+
+    program: Literal["builtin", "source-extractor"] = setting(
+        "builtin",
+        doc="What finds sources: this package, or SExtractor (source-extractor or sex on the path)",
+        step="reduce.solve",
+    )
+    config: str | None = setting(
+        None,
+        doc="Configuration file of source-extractor, which then decides thresholds, filter, deblending and background; "
+        "files it names are looked for beside it",
+        step="reduce.solve", path=True,
+    )  # fmt: skip
+    timeout: float = setting(
+        300.0, doc="Longest time an external program may take for one frame", unit="s", gt=0, run_only=True
+    )
 
 
 class SolveSettings(Settings):
@@ -262,6 +281,9 @@ class CCDSettings(Instrument, ObservatorySettings):
     )  # fmt: skip
     solver: str | None = setting(
         None, doc="Reference catalogue of the world coordinates, if another than refcat", step="reduce.solve"
+    )
+    detect: DetectSettings = setting(
+        DetectSettings(), doc="What finds the sources of each frame", step="reduce.solve"
     )
     solve: SolveSettings = setting(
         SolveSettings(), doc="World coordinates of each frame", step="reduce.solve"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from virtualobserver.ccd.extractor import frame_sources
+from virtualobserver.ccd.programs import detected_by
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
 from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
@@ -20,7 +22,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.fits.keywords import number, read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
-from virtualobserver.maths.images.sources import SourceList, find_sources
+from virtualobserver.maths.images.sources import SourceList
 from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
 
@@ -56,6 +58,8 @@ def solve(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list[P
     ------
     CatalogError, StoreError, ArchiveError
         If the reference catalogue cannot be asked.
+    ProgramError
+        If a program that the settings name is missing or fails.
     """
     solver: Solver | None = aux.services.get("solver")
     frames = [one for one in of_kind(products, Image) if one.info.role == "calibrated"]
@@ -136,9 +140,9 @@ def _solve_frame(
 ) -> Product[Table]:
     own = settings.solve
     reasons = []
-    place = place_in(image.header)
+    place, made_by = place_in(image.header), detected_by(settings.detect)
     try:
-        sources = _bright_sources(image, own)
+        sources = _bright_sources(image, settings)
         for name, hint in plate_hints(image, target, own):
             try:
                 found = solver.solve(
@@ -149,12 +153,13 @@ def _solve_frame(
             except (NoMatch, NotEnoughData) as error:
                 reasons.append(f"{name}: {error}")
                 continue
-            numbers = found.solution.statistics() | {"solved": True, "hint": name}
+            numbers = found.solution.statistics() | {"solved": True, "hint": name, **made_by}
             return _product(_stars_of(found, sources), found.solution.wcs, band, numbers, place)
     except DataError as error:
         reasons.append(str(error))
     empty = {name: np.zeros(0) for name in _COLUMNS} | {"source_id": np.zeros(0, dtype=np.int64)}
-    return _product(empty, {}, band, {"solved": False, "reason": "; ".join(reasons)}, place)
+    numbers = {"solved": False, "reason": "; ".join(reasons), **made_by}
+    return _product(empty, {}, band, numbers, place)
 
 
 def _product(
@@ -168,10 +173,11 @@ def _product(
     return Product(Table(columns, _COLUMNS, meta), role="wcs", band=band, statistics=statistics)
 
 
-def _bright_sources(image: Image, own: SolveSettings) -> SourceList:
+def _bright_sources(image: Image, settings: CCDSettings) -> SourceList:
     """Return what looks like stars, hot pixels and trails left out, brightest first."""
+    own = settings.solve
     width = float(image.header.get("FWHM") or 2.5)
-    found = find_sources(image.data, image.variance, mask=image.mask, threshold=own.threshold, fwhm=width)
+    found = frame_sources(image, settings.detect, threshold=own.threshold, width=width)
     starlike = (found.elongation < _ROUND) & (found.fwhm > 0.6 * width) & ~found.truncated
     return found.take(np.flatnonzero(starlike)[: own.most])
 
