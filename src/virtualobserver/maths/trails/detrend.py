@@ -35,7 +35,7 @@ DETREND_MODES: Final = ("median", "pca", "published")
 FEWEST: Final = 15
 """References whose median is better than a third of one of them, and which no event of one star moves."""
 LEAST_AT_ONCE: Final = 3
-"""References at a time, of which one with an event of its own does not make the median; half of those asked for else."""
+"""References at a time, of which one with an event of its own is not the median; else half of those asked for."""
 BRIGHT: Final = 20.0
 """S/N of a column of a reference: its own noise is a twentieth, and that of the median of 15 about a fiftieth."""
 ALONE: Final = 0.05
