@@ -22,7 +22,8 @@ ALONE: Final = 0.05
 def ensemble_zero_point(night: Night, curves: Ensemble) -> ZeroPoint | None:
     """Fit the magnitude of one electron of a corrected light curve, with a colour term where colours are known.
 
-    Stars are those that all are compared with, where they are alone: what varies has no say there. Their light is the median of their frames.
+    Stars are those that all are compared with, where they are alone: what varies has no say there. Their light is the
+    median of their frames.
 
     Returns
     -------
