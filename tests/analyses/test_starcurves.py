@@ -163,3 +163,35 @@ def test_faint_stars_have_no_light_curve_and_saturated_ones_compare_with_nothing
         marked.append(MemoryHandle(table, handle.info))
     assert (curves(found(marked))["gaia_dr3 1000"].flags > 0).all()
     assert (curves(found(marked))["gaia_dr3 1001"].flags == 0).all()
+
+
+def test_fluxes_are_absolute_by_the_magnitudes_of_constant_stars_if_asked_for():
+    handles, _ = night(dip=0)
+    result = found(handles, unit="uJy")
+    curves = {one.target.name: one for one in result.products if one.role == "reduced"}
+    catalogue = handles[0].load()
+    for number in (0, 3, 10):
+        curve = curves[f"gaia_dr3 {catalogue['source_id'][number]}"].data
+        assert curve.flux_unit == "uJy"
+        truth = 10 ** (0.4 * (23.9 - catalogue["mag"][number]))
+        assert np.median(curve.flux) == pytest.approx(truth, rel=0.02)
+        assert np.median(curve.flux_error) == pytest.approx(
+            truth / np.sqrt(10 ** (0.4 * (20 - catalogue["mag"][number]))), rel=0.3
+        )
+    # the star that dips has no say, and keeps its dip
+    dipping = curves[f"gaia_dr3 {catalogue['source_id'][0]}"].data.flux
+    assert np.median(dipping[DIP]) / np.median(
+        np.delete(dipping, np.arange(DIP.start, DIP.stop))
+    ) == pytest.approx(0.9, abs=0.01)
+    assert result.properties["zero_point_error"] < 0.01
+    plain = {one.target.name: one for one in found(handles).products if one.role == "reduced"}
+    assert {one.data.flux_unit for one in plain.values()} == {"electron"}
+
+
+def test_without_magnitudes_curves_stay_in_electrons_and_it_is_said():
+    handles, _ = night(solved=0)
+    aux = Aux(Target("field", kind="field"))
+    analysis = StarCurves(unit="uJy")
+    result = analysis.find(handles, aux, analysis.settings)
+    assert {one.data.flux_unit for one in result.products if one.role == "reduced"} == {"electron"}
+    assert any("microjansky" in reason for reason in aux.notes)

@@ -146,3 +146,9 @@ def test_python_of_the_guide_runs(tmp_path: Path, url: str, monkeypatch: pytest.
         for _, line in commands():
             if statement := re.match(r'vo sql "([^"]+)"', line):
                 project.sql(statement[1])
+        for page in ("driftscan.md", "decam.md"):
+            text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+            statements = re.findall(r"^```sql\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+            assert statements
+            for one in statements:
+                project.sql(one)

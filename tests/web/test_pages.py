@@ -213,6 +213,24 @@ def test_neighbours_of_any_survey_and_the_source_page(project, numbers):
     assert client(project).get("/source", params={"name": "nobody"}).status_code == 404
 
 
+def test_a_star_that_other_settings_discovered_too_is_no_neighbour_of_itself(project, numbers):
+    row = project.detection(numbers[0])
+    with project.session() as session, session.begin():
+        for name, away in (("again", 0.0), ("twin", 0.001)):
+            session.execute(
+                text("""INSERT INTO source (namespace, name, ra, dec, hpx, kind, parent_id)
+                SELECT 'other', :name, ra, dec + :away, hpx, 'object', id FROM source WHERE id = :id"""),
+                {"id": row.source_id, "name": name, "away": away},
+            )
+    try:
+        told = data(client(project), numbers[0])["html"]
+        assert "twin" in told
+        assert "again" not in told
+    finally:
+        with project.session() as session, session.begin():
+            session.execute(text("DELETE FROM source WHERE namespace = 'other'"))
+
+
 def test_metadata_and_all_detections_of_the_source(project, numbers):
     ann = client(project)
     assert "reduce:demo" in ann.get(f"/data/metadata/{numbers[0]}").json()["html"]

@@ -26,13 +26,15 @@ __all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblin
 
 NEAR: Final = 30.0
 """Arcsec within which another source of the database is named: some pixels of the coarsest survey."""
+SAME: Final = 0.5
+"""Arcsec within which what was discovered in one field, or is that itself, is one star: no survey resolves less."""
 _MJD_ZERO: Final = datetime(1858, 11, 17)  # noqa: DTZ001 - UTC, as all times here
 MOST: Final = 12
 """Neighbours shown, the nearest: a dense field has hundreds."""
 
 _ROW: Final = """
     SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation,
-      s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+      s.parent_id, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
       t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
@@ -232,16 +234,22 @@ def source_named(project: Project, name: str) -> Source:
 
 
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
-    """Return the sources of the whole database within `NEAR` of a candidate, the nearest first, with their surveys."""
+    """Return the sources of the whole database within `NEAR` of a candidate, the nearest first, with their surveys.
+
+    Other rows of its own star are none: other settings and analyses discover it anew, in the same field.
+    """
     if one.position is None:
         return []
+    own = one.row["source_id"]
+    family = {own, one.row["parent_id"]} - {None}
+    columns = ("id", "name", "namespace", "kind", "mag", "mag_band", "parent_id")
     with project.session() as session:
         near = [
             dict(row._mapping)  # noqa: SLF001 - the public name of SQLAlchemy
-            for row in cone_search(
-                session, *one.position, NEAR, columns=("id", "name", "namespace", "kind", "mag", "mag_band")
-            )
-            if row.id != one.row["source_id"] and (one.injected is not None or row.kind != "moving")
+            for row in cone_search(session, *one.position, NEAR, columns=columns)
+            if row.id != own
+            and not (row.separation < SAME and family & {row.id, row.parent_id})
+            and (one.injected is not None or row.kind != "moving")
         ][:MOST]
         found = session.execute(text(_SURVEYS), {"ids": [row["id"] for row in near]})
         surveys = {row.source_id: row.surveys for row in found}

@@ -216,6 +216,7 @@ def test_panels_show_the_star_and_the_statistics():
     assert everyone.marks[0].x == abs(event.snr)
     assert facts.title == "detection"
     units = {name: unit for name, _, unit in facts.rows}
+    assert not {"star_id", "mag", "ccd"} & set(units)  # the title has them
     assert (units["time"], units["time_error"], units["fluence"], units["trail"]) == ("s", "s", "s", "")
     overview = analysis.source_panels([table], AUX, analysis.settings)["statistics"]
     assert [curve.label for curve in overview[0].curves] == ["pulses", "dips", "noise"]

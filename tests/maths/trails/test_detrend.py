@@ -83,6 +83,15 @@ def test_with_fewer_than_fifteen_references_nothing_is_divided_and_it_is_said():
     assert detrend(field(16)).detrended.all()
 
 
+def test_few_references_that_are_asked_for_tell_the_trend_also_while_one_has_an_event():
+    samples = field(8, pulses=(4, 6))
+    found = detrend(samples, fewest=6)
+    assert found.detrended.all()
+    assert np.isfinite(found.relative[4][samples.flat[4]]).all()
+    assert np.nanmax(found.relative[4][samples.flat[4]]) == pytest.approx(1.6, abs=0.06)
+    assert not detrend(samples, fewest=8).detrended.any()  # there are seven beside each
+
+
 def strengths(found, samples):
     """Return the S/N of events as short as the image of a star at each flat sample: what a search makes of errors."""
     kernel = np.exp(-0.5 * (np.arange(-5, 6) / samples.profile.sigma) ** 2)

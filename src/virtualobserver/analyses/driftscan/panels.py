@@ -21,6 +21,8 @@ __all__ = ["event_panels", "statistics_panel"]
 _TIME = Axis("time since the shutter opened", "s")
 _UNITS: Final = dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s") | {"trail": ""}
 """Of parameters; the number of a trail is no length."""
+_TITLED: Final = frozenset({"star_id", "mag", "ccd"})
+"""Parameters that the title of the samples tells."""
 
 
 def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
@@ -28,7 +30,8 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
 
     Samples that were left out are flagged. Of a spot there are facts alone.
     """
-    facts = event_facts(event, units=_UNITS)
+    titled = _TITLED if event.kind in {"pulse", "dip"} else frozenset()
+    facts = event_facts(event, units=_UNITS, only=[name for name in event.parameters if name not in titled])
     wanted = [one for one in searched if one.product == event.product and event.kind in {"pulse", "dip"}]
     if not wanted:
         return [facts]
@@ -46,7 +49,7 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
     dense = trails.start[number] + trails.step * np.arange(len(form))
     ccd = f", CCD {trails.ccd}" if trails.ccd else ""
     samples = Series(
-        f"star {event.parameters['star_id']}{ccd}: {event.kind}, S/N {event.snr:.1f}",
+        f"star {event.parameters['star_id']}{_bright(event)}{ccd}: {event.kind}, S/N {event.snr:.1f}",
         _TIME,
         Axis("flux over mean and common mode"),
         [
@@ -85,6 +88,11 @@ def statistics_panel(searched: Sequence[Searched], event: Event | None = None) -
         curves,
         marks,
     )
+
+
+def _bright(event: Event) -> str:
+    mag = event.parameters.get("mag")
+    return "" if mag is None else f" ({mag:.1f} mag)"
 
 
 def _words(event: Event) -> str:

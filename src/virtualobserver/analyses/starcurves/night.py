@@ -40,7 +40,7 @@ class Frame:
     unit
         Of the frame.
     columns
-        ``x, y, ra, dec, mag, flags, flux_R, flux_error_R``; NaN where not known.
+        ``x, y, ra, dec, mag, colour, isolation, flags, flux_R, flux_error_R``; NaN where not known.
     key
         Name of a star of the catalogue or of a target; empty for other sources.
     handle, row
@@ -172,7 +172,7 @@ def _frame(unit: str, group: Mapping[str, int], tables: Mapping[int, Table]) -> 
         if "forced" in group and "forced" in table:
             alone = np.flatnonzero(~table["forced"])
         pieces.append((group["sources"], table, alone, [""] * len(alone)))
-    names = ["x", "y", "ra", "dec", "mag", "flags"]
+    names = ["x", "y", "ra", "dec", "mag", "colour", "isolation", "flags"]
     names += [
         f"{kind}_{radius:g}" for radius in pieces[0][1].meta["radii"] for kind in ("flux", "flux_error")
     ]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
+from virtualobserver.analyses.starcurves.absolute import ensemble_zero_point, in_microjansky
 from virtualobserver.analyses.starcurves.apertures import best_curves
 from virtualobserver.analyses.starcurves.night import RADIUS, Night, gather_night
 from virtualobserver.analyses.starcurves.quality import night_table
@@ -23,6 +24,7 @@ from virtualobserver.conventions import (
     MASK_COSMIC_RAY,
     MASK_NO_DATA,
     MASK_SATURATED,
+    UNIT_FLUX,
 )
 from virtualobserver.data.contract import AnalysisContract
 from virtualobserver.data.handles import Handle, MemoryHandle
@@ -32,7 +34,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.lightcurves.ensemble import Ensemble
-from virtualobserver.typing import Record
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["StarCurves"]
 
@@ -70,14 +72,14 @@ def _noise(rng: np.random.Generator) -> list[Product[Table]]:
 class StarCurves(Analysis[Table, StarCurvesSettings]):
     """Light curves of the stars of one night, freed of what all stars of a frame do together.
 
-    Each star becomes a source with a light curve of role ``reduced`` (electrons), which other analyses search: a
+    Each star becomes a source with a light curve of role ``reduced`` (electrons or µJy), which other analyses search: a
     star of a reference catalogue under the catalogue's name and its number there, a target of the configuration
     under its own, any other by its position. Stars that vary more than their errors and the scatter common to
     all allow are detections of kind ``variable``. A table of role ``night`` says how good each frame is.
     """
 
     name: ClassVar[str] = "starcurves"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
         Requirement(kind="table", role="forced"),
@@ -108,9 +110,20 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
             radii, curves = best_curves(night, settings)
         except NotEnoughData as error:
             return Result(properties={"n_frames": len(night.frames), "n_stars": 0, "reason": str(error)})
+        zero = ensemble_zero_point(night, curves) if settings.unit == UNIT_FLUX else None
+        if zero is None and settings.unit == UNIT_FLUX:
+            aux.note("nights without enough magnitudes for fluxes in microjansky: curves are in electrons")
+        facts: RecordDict = {}
+        if zero is not None:
+            curves = in_microjansky(curves, zero)
+            facts = {name: value for name, value in zero.statistics().items() if np.isfinite(value)}
+            facts["colour_pivot"] = zero.colour_pivot
         stars = np.flatnonzero(_bright(curves, settings)).tolist()
         columns = {name: night.column(name) for name in ("flags", "x", "y")}
-        made = [_star(night, curves, columns, number, aux, aperture=float(radii[number])) for number in stars]
+        made = [
+            _star(night, curves, columns, number, aux, facts={"aperture": float(radii[number])} | facts)
+            for number in stars
+        ]
         events = [
             event
             for number, product in zip(stars, made, strict=True)
@@ -120,7 +133,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
         properties = {
             "n_frames": len(night.frames), "n_stars": len(made),
             "aperture": float(np.median(radii[stars])) if stars else None,
-            "scatter": float(np.nanmedian(curves.scatter)),
+            "scatter": float(np.nanmedian(curves.scatter)), **facts,
         }  # fmt: skip
         return Result(
             detections=sorted(events, key=lambda event: (event.peak_mjd, event.source or "")),
@@ -208,7 +221,7 @@ def _star(
     number: int,
     aux: Aux,
     *,
-    aperture: float,
+    facts: Record,
 ) -> Product[TimeSeries]:
     rows = night.rows[number]
     seen = (rows >= 0) & np.isfinite(curves.flux[number]) & (curves.flux_error[number] > 0)
@@ -228,7 +241,8 @@ def _star(
     frame = night.frames[night.first[number, 0]]
     band, name = str(frame.meta.get("band") or ""), str(frame.header.get("NIGHT") or "")
     units = {"mjd": "d", "exptime": "s", "x": "pix", "y": "pix"}
-    curve = TimeSeries(columns, units, {"aperture": aperture}, band=band, flux_unit="electron")
+    unit = UNIT_FLUX if "zero_point" in facts else "electron"
+    curve = TimeSeries(columns, units, facts, band=band, flux_unit=unit)
     target = _target(night, number, aux, name)
     return Product(
         curve, role="reduced", series="-".join(p for p in (name, band) if p), band=band, target=target

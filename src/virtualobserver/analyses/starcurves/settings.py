@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from virtualobserver.analysis import AnalysisSettings
 from virtualobserver.config.settings import setting
 
@@ -26,6 +28,11 @@ class StarCurvesSettings(AnalysisSettings):
     comparison: int = setting(100, doc="Comparison stars, those with the highest S/N", step="analyse", ge=3)
     false_alarms: float = setting(
         0.01, doc="Constant stars expected to be called variable in a night", step="analyse", gt=0
+    )
+    unit: Literal["electron", "uJy"] = setting(
+        "electron",
+        doc="Of the light curves: electron, or uJy by the magnitudes (AB) that the catalogue gives of constant stars",
+        step="analyse",
     )
     match_radius: float = setting(
         3.0, doc="Within which sources are one star, where positions on the sky are known", unit="arcsec",

@@ -34,6 +34,8 @@ BoolArray = NDArray[np.bool_]
 DETREND_MODES: Final = ("median", "pca", "published")
 FEWEST: Final = 15
 """References whose median is better than a third of one of them, and which no event of one star moves."""
+LEAST_AT_ONCE: Final = 3
+"""References at a time, of which one with an event of its own is not the median; else half of those asked for."""
 BRIGHT: Final = 20.0
 """S/N of a column of a reference: its own noise is a twentieth, and that of the median of 15 about a fiftieth."""
 ALONE: Final = 0.05
@@ -157,7 +159,7 @@ def detrend(
     references
         Rows of the references; `reference_trails` by default.
     fewest
-        References without which a star is not detrended.
+        References without which a star is not detrended; at any time half as many must be there, 3 at least.
 
     Raises
     ------
@@ -184,7 +186,7 @@ def detrend(
     best, rank = np.inf if radius is None else float(radius), 0
     wrong, calm = np.zeros(samples.flux.shape), samples.flux[chosen]
     if done.any():
-        common = _Common(samples, chosen)
+        common = _Common(samples, chosen, fewest)
         for _ in range(_ROUNDS):
             common.settle(np.inf if radius is None else best)
         best = common.radius() if radius is None else best
@@ -252,8 +254,9 @@ def _by_the_likest(samples: TrailSamples) -> Detrended:
 class _Common:
     """References on the grids of all phases."""
 
-    def __init__(self, samples: TrailSamples, chosen: IntArray) -> None:
+    def __init__(self, samples: TrailSamples, chosen: IntArray, fewest: int) -> None:
         self.samples, self.chosen = samples, chosen
+        self.least = max(min(fewest, FEWEST) // 2, LEAST_AT_ONCE)
         totals = samples.totals
         self.x, self.y = 0.5 * (totals.x_start + totals.x_end), 0.5 * (totals.y_start + totals.y_end)
         light = samples.flux[chosen]
@@ -347,7 +350,7 @@ class _Common:
             weight = self.weights(rows[here], radius)
             order = np.argsort(ratio, axis=0, kind="stable").T.copy()  # NaN last
             value = np.full((len(here), m), np.nan)
-            weighted_medians(ratio, order, weight, FEWEST // 2, value)
+            weighted_medians(ratio, order, weight, self.least, value)
             noise = np.sqrt(0.5 * np.pi * np.sum(weight**2 * np.minimum(self.sigma, 1.0) ** 2, axis=1))
             shift = self.on_grid(rows[here], int(bin_))
             trend[here] = _shifted(value, shift)

@@ -74,7 +74,10 @@ class DetrendSettings(Settings):
         step="reduce.detrend", gt=0,
     )  # fmt: skip
     fewest: int = setting(
-        15, doc="References, without which nothing is divided by", step="reduce.detrend", ge=3
+        15,
+        doc="References beside the star itself, without which nothing is divided by; at any time half as many",
+        step="reduce.detrend",
+        ge=3,
     )
 
 
