@@ -16,6 +16,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.models import Source
 from virtualobserver.run.verdicts import epochs, is_same
 from virtualobserver.typing import RecordDict
+from virtualobserver.web.queue import LAST_WORD, designation
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -30,9 +31,8 @@ _MJD_ZERO: Final = datetime(1858, 11, 17)  # noqa: DTZ001 - UTC, as all times he
 MOST: Final = 12
 """Neighbours shown, the nearest: a dense field has hundreds."""
 
-_ROW: Final = """
-    SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation,
-      s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+_ROW: Final = f"""
+    SELECT d.*, CASE WHEN s.kind = 'moving' THEN {LAST_WORD} END AS last, s.kind = 'moving' AS moves, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
       t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
@@ -192,6 +192,7 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     mine = None if mine is None or mine["label"] == WITHDRAWN else mine
     hidden = viewer.blind and mine is None
     inherited = [] if hidden else _last_words([one for one in before if is_same(project, row, one)])
+    row["designation"] = row["known_as"] or designation(row["parameters"], row["last"]) if row["moves"] else None
     return Candidate(
         row=_veiled(row) if hidden else row,
         said=[one for one in said if not hidden or one["user"] == viewer.user],
