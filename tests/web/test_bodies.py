@@ -84,13 +84,17 @@ def test_a_verdict_on_a_body_goes_to_all_its_epochs_and_so_does_taking_it_back(p
 def test_the_name_of_a_body_follows_the_last_verdict_as_files_have_it(project, body):
     with project.session() as session, session.begin():
         session.execute(
-            text("""UPDATE detection SET parameters = parameters || '{"number": 7, "label": "AST_7"}' WHERE id = ANY(:ids)"""),
+            text(
+                """UPDATE detection SET parameters = parameters || '{"number": 7, "label": "AST_7"}' WHERE id = ANY(:ids)"""
+            ),
             {"ids": body},
         )
 
     def names(viewer):
         html = client(project, viewer.user).get(f"/data/candidate/{body[0]}").json()["html"]
-        return re.search("<h1>(.*?)</h1>", html)[1], listed(project, viewer, judged="all")[body[1]]["designation"]
+        return re.search("<h1>(.*?)</h1>", html)[1], listed(project, viewer, judged="all")[body[1]][
+            "designation"
+        ]
 
     assert names(ANN) == ("AST_7", "AST_7")
     last = judge(client(project), body[1], "unsure").json()["saved"]

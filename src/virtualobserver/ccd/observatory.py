@@ -29,6 +29,8 @@ from virtualobserver.typing import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from virtualobserver.data.panels import Panel
+
 __all__ = ["CCDObservatory"]
 
 S = TypeVar("S", bound=CCDSettings, default=CCDSettings)
@@ -141,6 +143,14 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
         from virtualobserver.ccd.figures import calibration_figures
 
         return calibration_figures(raws, of_kind(products, Image), settings)
+
+    def frame_panels(
+        self, raws: Sequence[RawRef], frames: Sequence[Handle[Image | Table]], settings: S
+    ) -> Sequence[Panel]:
+        """Show the frame before and after with its masks, and its noise against its variance."""
+        from virtualobserver.ccd.panels import frame_panels
+
+        return frame_panels(raws, of_kind(frames, Image), settings)
 
     def framed(self, name: str, header: Record, counts: Array) -> Raw:
         """Return a frame as if it were a file of the archive: what a simulation yields.

@@ -32,12 +32,13 @@ MOST: Final = 12
 """Neighbours shown, the nearest: a dense field has hundreds."""
 
 _ROW: Final = f"""
-    SELECT d.*, CASE WHEN s.kind = 'moving' THEN {LAST_WORD} END AS last, s.kind = 'moving' AS moves, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
+    SELECT d.*, s.kind = 'moving' AS moves, CASE WHEN s.kind = 'moving' THEN {LAST_WORD} END AS last,
+      s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
       t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
     LEFT JOIN properties r ON r.task_id = d.task_id AND r.source_id = d.source_id
-    WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""
+    WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""  # noqa: S608 - a constant of ours
 _SAID: Final = """
     SELECT max(id) AS id, "user", label, note, created FROM classification WHERE detection_id = ANY(:ids)
     GROUP BY "user", label, note, created ORDER BY created, 1"""
@@ -192,7 +193,9 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     mine = None if mine is None or mine["label"] == WITHDRAWN else mine
     hidden = viewer.blind and mine is None
     inherited = [] if hidden else _last_words([one for one in before if is_same(project, row, one)])
-    row["designation"] = row["known_as"] or designation(row["parameters"], row["last"]) if row["moves"] else None
+    row["designation"] = (
+        row["known_as"] or designation(row["parameters"], row["last"]) if row["moves"] else None
+    )
     return Candidate(
         row=_veiled(row) if hidden else row,
         said=[one for one in said if not hidden or one["user"] == viewer.user],

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
 
 __all__ = [
-    "COLUMNS", "DATA", "JUDGED", "LAST_WORD", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask", "designation", "page",
-    "rows_of",
+    "COLUMNS", "DATA", "JUDGED", "LAST_WORD", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask", "designation",
+    "page", "rows_of",
 ]  # fmt: skip
 
 JUDGED: Final[Mapping[str, str]] = {
