@@ -219,7 +219,9 @@ class _Desk:
                 rows=rows,
                 figures=f"[{', '.join(figures)}]",
                 archives=pages_of_source(self.project, source.id),
-                frames=frames_of(self.project, source.id),
+                frames=frames_of(
+                    self.project, source.parent_id or source.id
+                ),  # a body is in those of its field
                 **_split(panels),
             )
         )

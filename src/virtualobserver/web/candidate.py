@@ -267,7 +267,7 @@ def metadata(project: Opened, one: Candidate) -> list[RecordDict]:
     with project.session() as session:
         rows = session.execute(
             text("""
-            SELECT p.kind, p.role, u.step, u.unit, p.series, p.band, p.n, p.t_min, p.t_max, f.path
+            SELECT p.id, p.kind, p.role, u.step, u.unit, p.series, p.band, p.n, p.t_min, p.t_max, f.path
             FROM task_input i JOIN product p ON p.id = i.product_id JOIN task u ON u.id = p.task_id
             LEFT JOIN file f ON f.id = p.file_id WHERE i.task_id = :task
             ORDER BY p.t_min, u.unit COLLATE "C", p.id LIMIT 200"""),
