@@ -12,7 +12,9 @@ from typing_extensions import TypeVar
 
 from virtualobserver.config.settings import Configured, Settings, setting
 from virtualobserver.data.contract import SurveyContract
+from virtualobserver.data.frame_panels import frame_stack
 from virtualobserver.data.handles import Container, Handle
+from virtualobserver.data.image import Image
 from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike
 
+    from virtualobserver.data.panels import Panel
     from virtualobserver.io.http.client import HttpClient
     from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution
 
@@ -319,6 +322,32 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         again, and what comes after, and nothing before.
         """
         return ()
+
+    def archive_page(self, raw: RawRef) -> str | None:  # noqa: ARG002 - most surveys have no such pages
+        """Return the address of the page on which the archive itself shows raw data; None if there is none. Pure.
+
+        Pages link to it and nothing is asked of it; what does not begin with ``https://`` is left out. Of raw data of a
+        folder or a simulation only what bears the archive's own number has a page.
+        """
+        return None
+
+    def frame_panels(
+        self,
+        raws: Sequence[RawRef],  # noqa: ARG002 - few surveys read what an image was made from
+        frames: Sequence[Handle[C]],
+        settings: S,  # noqa: ARG002
+    ) -> Sequence[Panel]:
+        """Say what a person should see of an image that was made, the most telling panel first.
+
+        Parameters
+        ----------
+        raws
+            Raw data of its unit.
+        frames
+            The image, and further ones of the same kind beside it to compare its noise with, in order of time.
+        """
+        image = frames[0].load()
+        return [frame_stack(image)] if isinstance(image, Image) else []
 
     def figures(
         self,

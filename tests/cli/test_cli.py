@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -18,6 +19,7 @@ from support.paths import ROOT
 from virtualobserver import __version__
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
+from virtualobserver.cli.work import _print_summary
 
 CONFIG = search("cli_test")
 
@@ -46,6 +48,25 @@ def test_run_of_one_source_does_only_that(vo):
     code, out, _ = vo("run", "search.yaml", "--redo", "--step", "reduce:demo", "--only", "two", "--json")
     assert code == 0
     assert json.loads(out)["steps"] == {"reduce:demo": {"done": 1}}
+
+
+def test_failures_with_one_reason_are_named_three_times_and_counted(capsys):
+    def failure(n, error):
+        return {"source": f"star_{n}", "unit": "", "step": "fetch:ztf", "error": error, "task": n}
+
+    failures = [failure(n, "E: the folder x is not there") for n in range(200)] + [failure(200, "E: another")]
+    told = SimpleNamespace(
+        failures=failures, counts={}, worked=201, failed=201, notes=[], complete=False, inputs=True
+    )
+    _print_summary(told, 1.0, "search.yaml")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("failed:")]
+    assert [re.search(r"star_\d+", line)[0] for line in lines[:4]] == [
+        "star_0",
+        "star_1",
+        "star_2",
+        "star_200",
+    ]
+    assert lines[4:] == ["failed: 197 more for the same reason: fetch:ztf: E: the folder x is not there"]
 
 
 def test_failed_tasks_are_named_and_the_exit_code_is_one(vo, place):

@@ -213,6 +213,7 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ("section", "reason"),
     [
         ("radius: '5'", "should be a number, not the text '5'"),
+        ("radius: 5 arcsec", "not the text '5 arcsec'; write the number alone, it counts arcsec"),
         ("radius: true", "should be a number, not true"),
         ("radius: no", "should be a number, not the text 'no'"),
         ("radius: 12:30:00", "should be a number, not the text '12:30:00'"),

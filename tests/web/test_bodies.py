@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from sqlalchemy import text
@@ -77,6 +79,30 @@ def test_a_verdict_on_a_body_goes_to_all_its_epochs_and_so_does_taking_it_back(p
     judge(ann, body[1], "withdrawn", before=last)
     assert len(project.verdicts()) == 6
     assert body[1] in listed(project)
+
+
+def test_the_name_of_a_body_follows_the_last_verdict_as_files_have_it(project, body):
+    with project.session() as session, session.begin():
+        session.execute(
+            text(
+                """UPDATE detection SET parameters = parameters || '{"number": 7, "label": "AST_7"}' WHERE id = ANY(:ids)"""
+            ),
+            {"ids": body},
+        )
+
+    def names(viewer):
+        html = client(project, viewer.user).get(f"/data/candidate/{body[0]}").json()["html"]
+        return re.search("<h1>(.*?)</h1>", html)[1], listed(project, viewer, judged="all")[body[1]][
+            "designation"
+        ]
+
+    assert names(ANN) == ("AST_7", "AST_7")
+    last = judge(client(project), body[1], "unsure").json()["saved"]
+    assert names(ANN) == names(BOB) == ("UNK_7", "UNK_7")
+    judge(client(project, "bob"), body[0], "candidate")
+    assert names(ANN) == ("AST_7", "AST_7")
+    judge(client(project), body[1], "other", before=last)
+    assert names(ANN) == ("AST_7", "AST_7"), "what the search says itself"
 
 
 def test_a_word_on_one_epoch_is_about_the_body(project, body):

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from support.vetting import client, judge
 
+from virtualobserver.observatories.demo import VirtualDemo
 from virtualobserver.run.verdicts import export_verdicts, give_verdict_once, import_verdicts
 from virtualobserver.run.views.reviewers import disagreements, reviewers
 
@@ -229,6 +230,38 @@ def test_a_star_that_other_settings_discovered_too_is_no_neighbour_of_itself(pro
     finally:
         with project.session() as session, session.begin():
             session.execute(text("DELETE FROM source WHERE namespace = 'other'"))
+
+
+def test_the_archives_own_page_is_a_plain_link_that_text_cannot_break_out_of(project, numbers, monkeypatch):
+    page = 'https://archive.example/?a="><script>alert(1)</script>&b=1'
+    monkeypatch.setattr(VirtualDemo, "archive_page", lambda *_: page)
+    ann = client(project)
+    one = project.detection(numbers[0])
+
+    def shown():
+        source = ann.get("/source", params={"name": one.source.name}).text
+        return source, ann.get(f"/data/candidate/{numbers[0]}").json()["html"]
+
+    assert not any("archive.example" in html for html in shown()), "no archive has what was simulated"
+    with project.session() as session, session.begin():
+        changed = list(
+            session.execute(
+                text("UPDATE raw_data SET simulated = false WHERE simulated RETURNING id")
+            ).scalars()
+        )
+    try:
+        for html in shown():
+            (link,) = re.findall(r"<a [^>]*archive[.]example[^>]*>[^<]*</a>", html)
+            assert 'href="https://archive.example/?a=&#34;&gt;&lt;script&gt;' in link
+            assert 'rel="noopener noreferrer"' in link
+            assert link.endswith(">demo archive</a>")
+        monkeypatch.setattr(VirtualDemo, "archive_page", lambda *_: "javascript:alert(1)")
+        assert not any("javascript:" in html for html in shown())
+    finally:
+        with project.session() as session, session.begin():
+            session.execute(
+                text("UPDATE raw_data SET simulated = true WHERE id = ANY(:ids)"), {"ids": changed}
+            )
 
 
 def test_metadata_and_all_detections_of_the_source(project, numbers):

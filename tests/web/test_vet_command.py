@@ -99,6 +99,14 @@ def test_a_folder_with_something_in_it_is_not_written_into_unasked(project, plac
     assert main([*words, "--source", "nobody"]) == 2
 
 
+def test_settings_that_did_not_run_last_are_said_beside_a_report_without_candidates(place, tmp_path, capsys):
+    words = ["vet", str(place / "vetted.yaml"), "--data", str(place / "data"), "--export"]
+    assert main([*words, str(tmp_path / "one")]) == 0
+    assert "did not run" not in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "two"), "--set", "analyses.transients.snr_threshold=9"]) == 0
+    assert "did not run with these settings last" in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_said(project, place, capsys):
     with vetting(place / "vetted.yaml", "--data", str(place / "data")) as (address, _):
         port = re.search(r":(\d+)/", address)[1]

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
     from matplotlib.patches import Rectangle
 
-__all__ = ["calibration_figures", "frame_figure", "lasting_figure", "masters_figure", "noise_figure"]
+__all__ = [
+    "calibration_figures", "frame_figure", "lasting_figure", "masters_figure", "most_marked", "noise_figure",
+]  # fmt: skip
 
 _BLUE: Final = "#1f4e79"
 _ORANGE: Final = "#e07b00"
@@ -134,7 +136,7 @@ def frame_figure(raw: RawRef, handle: Handle[Image], settings: CCDSettings) -> F
 
     before = read_frame(raw, settings).data
     after: Image = handle.load()
-    box = _most_marked(after.mask)
+    box = most_marked(after.mask)
     figure = Figure(figsize=(14.0, 9.0), layout="compressed")
     axes = figure.subplots(2, 3)
     for line, cut in zip(axes, (None, box), strict=True):
@@ -268,7 +270,7 @@ def _extent(
     return (x0 - 0.5, x0 + cols - 0.5, y0 - 0.5, y0 + rows - 0.5)
 
 
-def _most_marked(mask: Array | None) -> tuple[slice, slice]:
+def most_marked(mask: Array | None) -> tuple[slice, slice]:
     """Return the box with most pixels hit by cosmic rays, else most bad ones."""
     assert mask is not None
     size = min(_CUT, *mask.shape)

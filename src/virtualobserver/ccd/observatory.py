@@ -31,6 +31,8 @@ from virtualobserver.typing import Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from virtualobserver.data.panels import Panel
+
 __all__ = ["CCDObservatory"]
 
 S = TypeVar("S", bound=CCDSettings, default=CCDSettings)
@@ -149,6 +151,14 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
     ) -> Sequence[Panel]:
         """Return the regression of a frame's zero point: magnitudes, residuals over magnitude and colour, numbers."""
         return calibration_panels(products, settings.photometry, choice)
+
+    def frame_panels(
+        self, raws: Sequence[RawRef], frames: Sequence[Handle[Image | Table]], settings: S
+    ) -> Sequence[Panel]:
+        """Show the frame before and after with its masks, and its noise against its variance."""
+        from virtualobserver.ccd.panels import frame_panels
+
+        return frame_panels(raws, of_kind(frames, Image), settings)
 
     def framed(self, name: str, header: Record, counts: Array) -> Raw:
         """Return a frame as if it were a file of the archive: what a simulation yields.

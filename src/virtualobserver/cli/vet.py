@@ -63,10 +63,15 @@ def vet(
     """
     _check_installed()
     from virtualobserver.run.verdicts import who
+    from virtualobserver.run.views.stored import ran_last
     from virtualobserver.web.queue import Viewer
     from virtualobserver.web.server import serve
 
     with open_project(config, data=data, overrides=overrides) as project:
+        if not ran_last(project):
+            note(
+                f"vo: {project.name} did not run with these settings last, so nothing of it is shown: `vo run {config}`"
+            )
         if export:
             from virtualobserver.web.report import write_report
 

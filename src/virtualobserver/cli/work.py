@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = ["register", "run_project"]
+
+_MOST_ALIKE: Final = 3
+"""Failures with one reason that are named, as where a folder is missing for all targets; the rest is counted."""
 
 SomeConfig = Annotated[
     str | None,
@@ -105,11 +109,20 @@ def _as_dict(summary: Summary, seconds: float) -> RecordDict:
 def _print_summary(summary: Summary, seconds: float, config: str, overrides: Sequence[str] = ()) -> None:
     """Say what was done; commands that messages give run this project, with the settings of this run."""
     again = shlex.join(["vo", "run", config, *(word for one in overrides for word in ("--set", one))])
+    alike: Counter[str] = Counter()
     for failure in summary.failures:
+        why = f"{failure['step']}: {failure['error']}"
+        alike[why] += 1
+        if alike[why] > _MOST_ALIKE:
+            continue
         unit = f" {failure['unit']}" if failure["unit"] else ""
         reason = (str(failure["error"] or "").splitlines() or ["?"])[0].replace("vo run CONFIG", again)
         where = f"{failure['source']}{unit}, {failure['step']}"
         typer.echo(f"failed: {where}: {reason} (task {failure['task']})")
+    for why, number in alike.items():
+        if number > _MOST_ALIKE:
+            said = why.splitlines()[0].replace("vo run CONFIG", again)
+            typer.echo(f"failed: {number - _MOST_ALIKE} more for the same reason: {said}")
     for step, counter in summary.counts.items():
         if counter:
             typer.echo(

@@ -106,6 +106,8 @@ def _reason(detail: ErrorDetails, field: FieldInfo | None) -> str:
     reason = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     unit = field_marks(field).unit if field is not None else None
     given = f", got {_short(detail['input'])}" if _worth_showing(detail) else ""
+    if unit and "number, not the text" in reason:
+        return f"{reason}; write the number alone, it counts {unit}"
     return f"{reason}{f' [{unit}]' if unit else ''}{given}"
 
 

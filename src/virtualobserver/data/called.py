@@ -56,12 +56,12 @@ def called(facts: Record, verdict: str | None) -> str:
     Parameters
     ----------
     facts
-        Parameters of one of its detections: ``label, number, class``.
+        Parameters of one of its detections: ``label, number, class``. What has no number keeps its label.
     verdict
         The last one on it, None if nobody judged.
     """
     word = _WORDS.get(verdict or "")
-    if facts.get("class") == "known" or word is None:
+    if facts.get("class") == "known" or word is None or facts.get("number") is None:
         return str(facts.get("label") or "")
     return f"{word}_{facts['number']}"
 

@@ -43,6 +43,7 @@ from virtualobserver.web.candidate import (
     siblings,
     source_named,
 )
+from virtualobserver.web.frames import frame_of, frames_of, pages_of_candidate, pages_of_source
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
 from virtualobserver.web.tally import Tallies, tally
@@ -88,6 +89,7 @@ def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
         Route("/", _page(desk.listing)),
         Route("/candidate/{number:int}", _page(desk.candidate)),
         Route("/source", _page(desk.source)),
+        Route("/frame", _page(desk.frame)),
         Route("/people", _page(desk.people)),
         Route("/data/candidate/{number:int}", _page(desk.candidate_data)),
         Route("/data/figures/{number:int}", _page(desk.figures)),
@@ -215,9 +217,27 @@ class _Desk:
                 "source.html",
                 source=source,
                 rows=rows,
-                panels=panels,
                 figures=f"[{', '.join(figures)}]",
+                archives=pages_of_source(self.project, source.id),
+                frames=frames_of(
+                    self.project, source.parent_id or source.id
+                ),  # a body is in those of its field
                 **_split(panels),
+            )
+        )
+
+    def frame(self, request: Request) -> Response:
+        given = request.query_params.get("product", "")
+        product = int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+        frame = frame_of(self.project, product)
+        panels, figures = self.pictures.of_frame(frame)
+        return HTMLResponse(
+            self._html(
+                "frame.html",
+                frame=frame,
+                figures=f"[{', '.join(figures)}]",
+                without=panels if isinstance(panels, str) else "",
+                **_split([] if isinstance(panels, str) else panels),
             )
         )
 
@@ -254,6 +274,7 @@ class _Desk:
             "_candidate.html", one=one, without=panels if isinstance(panels, str) else "",
             **_split([] if isinstance(panels, str) else panels),
             near=neighbours(self.project, one),
+            archives=pages_of_candidate(self.project, one.number),
             words=self._words(one.row["analysis"]),
         )  # fmt: skip
 

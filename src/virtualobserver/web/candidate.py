@@ -16,6 +16,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.models import Source
 from virtualobserver.run.verdicts import epochs, is_same
 from virtualobserver.typing import RecordDict
+from virtualobserver.web.queue import LAST_WORD, designation
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -32,14 +33,14 @@ _MJD_ZERO: Final = datetime(1858, 11, 17)  # noqa: DTZ001 - UTC, as all times he
 MOST: Final = 12
 """Neighbours shown, the nearest: a dense field has hundreds."""
 
-_ROW: Final = """
-    SELECT d.*, CASE WHEN s.kind = 'moving' THEN coalesce(d.known_as, d.parameters->>'label') END AS designation,
+_ROW: Final = f"""
+    SELECT d.*, s.kind = 'moving' AS moves, CASE WHEN s.kind = 'moving' THEN {LAST_WORD} END AS last,
       s.parent_id, s.mag, s.mag_band, s.ra AS source_ra, s.dec AS source_dec, s.aliases, s.namespace, r.props,
       t.source_id AS searched_id, o.name AS searched, o.mag AS searched_mag, o.aliases AS searched_aliases
     FROM detections_all d JOIN source s ON s.id = d.source_id
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
     LEFT JOIN properties r ON r.task_id = d.task_id AND r.source_id = d.source_id
-    WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""
+    WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""  # noqa: S608 - a constant of ours
 _SAID: Final = """
     SELECT max(id) AS id, "user", label, note, created FROM classification WHERE detection_id = ANY(:ids)
     GROUP BY "user", label, note, created ORDER BY created, 1"""
@@ -194,6 +195,9 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     mine = None if mine is None or mine["label"] == WITHDRAWN else mine
     hidden = viewer.blind and mine is None
     inherited = [] if hidden else _last_words([one for one in before if is_same(project, row, one)])
+    row["designation"] = (
+        row["known_as"] or designation(row["parameters"], row["last"]) if row["moves"] else None
+    )
     return Candidate(
         row=_veiled(row) if hidden else row,
         said=[one for one in said if not hidden or one["user"] == viewer.user],
@@ -271,7 +275,7 @@ def metadata(project: Opened, one: Candidate) -> list[RecordDict]:
     with project.session() as session:
         rows = session.execute(
             text("""
-            SELECT p.kind, p.role, u.step, u.unit, p.series, p.band, p.n, p.t_min, p.t_max, f.path
+            SELECT p.id, p.kind, p.role, u.step, u.unit, p.series, p.band, p.n, p.t_min, p.t_max, f.path
             FROM task_input i JOIN product p ON p.id = i.product_id JOIN task u ON u.id = p.task_id
             LEFT JOIN file f ON f.id = p.file_id WHERE i.task_id = :task
             ORDER BY p.t_min, u.unit COLLATE "C", p.id LIMIT 200"""),

@@ -13,7 +13,9 @@ from virtualobserver.data.curve_panels import default_panels
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.run.views.event_figures import detection_panels
+from virtualobserver.typing import RecordDict
 from virtualobserver.web.bokeh import View, drawn
+from virtualobserver.web.frames import frame_panels
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source
@@ -91,6 +93,13 @@ class Pictures:
                 panels = default_panels([one for one in source.handles() if one.info.role == "reduced"])
             panels = panels[:MOST_OF_A_SOURCE]
             return panels, [json.dumps(_drawn(panel, "source", n, View())) for n, panel in enumerate(panels)]
+
+    def of_frame(self, frame: RecordDict) -> tuple[Sequence[Panel] | str, list[str]]:
+        """Return the panels of an image, or in one sentence why there are none, and its pictures as JSON texts."""
+        with self._lock:
+            panels = frame_panels(self._project, frame)
+            drawings = [] if isinstance(panels, str) else list(enumerate(panels))
+            return panels, [json.dumps(_drawn(panel, "source", n, View())) for n, panel in drawings]
 
     def _made(self, number: int, told: bool) -> Sequence[Panel] | str:
         key = (number, told)

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import text
 
 from virtualobserver.conventions import VERDICTS, WITHDRAWN
+from virtualobserver.data.called import called
 from virtualobserver.errors import DataError
 from virtualobserver.typing import Record, RecordDict, Value
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
 
 __all__ = [
-    "COLUMNS", "DATA", "JUDGED", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask", "page", "rows_of",
+    "COLUMNS", "DATA", "JUDGED", "LAST_WORD", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask", "designation",
+    "page", "rows_of",
 ]  # fmt: skip
 
 JUDGED: Final[Mapping[str, str]] = {
@@ -99,6 +101,10 @@ _CLASS = """
   CASE WHEN :blind THEN '' ELSE
     coalesce((SELECT r.props->>'class' FROM properties r WHERE r.task_id = t.id ORDER BY r.id LIMIT 1), '') END"""
 _OF_BODY = "CASE WHEN NOT :blind AND s.kind = 'moving' THEN d.parameters->>'class' END"
+LAST_WORD: Final = """
+  (SELECT label FROM classification w WHERE w.analysis = d.analysis AND w.source_name = s.name
+    ORDER BY w.created DESC, w.id DESC LIMIT 1)"""
+"""The last verdict of anybody on a moving body, whichever of its epochs and under whichever settings."""
 _DETAILS: Final = """
 WITH epochs AS MATERIALIZED (
   SELECT a.id AS lead, e.id FROM detection a JOIN task t ON t.id = a.task_id JOIN source s ON s.id = a.source_id
@@ -112,7 +118,9 @@ said AS MATERIALIZED (
 SELECT d.id, s.name AS source, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score, s.mag, {survey} AS survey,
   coalesce({of_body}, {of_class}) AS class, {data} AS data, mine.label AS mine, mine.note,
   EXISTS (SELECT FROM said WHERE said.lead = d.id AND NOT own AND said.label <> 'withdrawn') AS theirs,
-  CASE WHEN NOT :blind AND s.kind = 'moving' THEN coalesce(k.name, d.parameters->>'label') END AS designation,
+  CASE WHEN NOT :blind AND s.kind = 'moving' THEN k.name END AS known_as,
+  CASE WHEN NOT :blind AND s.kind = 'moving' THEN d.parameters END AS of_body,
+  CASE WHEN NOT :blind AND s.kind = 'moving' THEN {last} END AS last,
   CASE WHEN :blind THEN NULL ELSE nullif((SELECT count(*) FROM epochs e WHERE e.lead = d.id), 1) END AS epochs
 FROM detection d JOIN task t ON t.id = d.task_id
 JOIN source s ON s.id = CASE WHEN :blind THEN t.source_id ELSE d.source_id END
@@ -249,13 +257,32 @@ def rows_of(project: Opened, viewer: Viewer, numbers: Sequence[int]) -> list[Rec
         of_body=_OF_BODY,
         of_class=_CLASS,
         data=DATA,
+        last=LAST_WORD,
     )
     values = {"ids": list(numbers), "me": viewer.user, "blind": viewer.blind} | (
         {} if alone is None else {"alone": alone}
     )
     with project.session() as session:
         session.execute(text("SET LOCAL jit = off"))
-        return [dict(row) for row in session.execute(text(query), values).mappings()]
+        return [_designated(dict(row)) for row in session.execute(text(query), values).mappings()]
+
+
+def _designated(row: RecordDict) -> RecordDict:
+    facts, last = row.pop("of_body"), row.pop("last")
+    return row | {"designation": row.pop("known_as") or designation(facts, last)}
+
+
+def designation(facts: Record | None, last: str | None) -> str | None:
+    """Return the name of a moving body that no catalogue knows; None if it has none, or is to be told none.
+
+    Parameters
+    ----------
+    facts
+        Parameters of its detection.
+    last
+        The last verdict on it, see `LAST_WORD`.
+    """
+    return None if facts is None else called(facts, last) or None
 
 
 def ahead(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import re
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from matplotlib.figure import Figure
 from support.astep import change, drive, frames, write_night
+from support.vetting import client
 
 from virtualobserver.ccd.figures import noise_figure
 from virtualobserver.ccd.folder import folder_raws
@@ -137,6 +141,33 @@ def test_noise_needs_two_frames_of_one_shape():
         check_noise([frames[0], *frames_of(1.0, shape=(60, 60))])
 
 
+def test_the_page_of_a_frame_shows_it_before_and_after_and_its_noise(night):
+    survey, raws, products = night
+    first, second, *_ = [one for one in products if one.info.role == "calibrated"]
+    raw = [one for one in raws if survey.unit(one) == first.info.unit]
+    before, after, part, noise = survey.frame_panels(raw, [first, second], survey.settings)
+    image = first.load()
+    np.testing.assert_allclose(after.images[0], image.data, rtol=1e-6)
+    np.testing.assert_array_equal(before.images[0], fits.getdata(io.BytesIO(raw[0].read())))
+    assert before.value.unit == "adu"
+    assert after.value.unit == "electron"
+    name = next(name for name in after.masks if name.startswith("cosmic ray"))
+    np.testing.assert_array_equal(after.masks[name], (image.mask & MASK_COSMIC_RAY) > 0)
+    assert f": {after.masks[name].sum()}" in name
+    assert part.images[0].size < image.data.size
+    line, measured = noise.curves
+    np.testing.assert_array_equal(line.x, line.y)
+    assert np.median(measured.y / measured.x) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_frame_without_raw_data_or_a_second_frame_says_what_is_missing(night):
+    survey, _, products = night
+    frame = next(one for one in products if one.info.role == "calibrated")
+    before, _, _, noise = survey.frame_panels([], [frame], survey.settings)
+    assert "raw data" in before.note
+    assert "no second frame" in noise.note
+
+
 def test_a_hot_pixel_that_no_dark_knows_of_is_shown_where_the_stars_drift(tmp_path):
     folder = write_night(tmp_path / "data", frames=6, size=(96, 104), stars=12, drift=60.0, cosmics=0.0)
     for path in frames(folder, "SCIENCE"):
@@ -172,6 +203,14 @@ def test_the_command_draws_what_a_survey_made(tmp_path, url, capsys):
             for step in ("fetch", "calibrate", "reduce:astep"):
                 assert not project.run(step=step).failed
             names = list(project.survey_figures("astep", "2010-03-01"))
+            visitor = client(project)
+            listed = visitor.get("/source", params={"name": "field"}).text
+            numbers = re.findall(r'href="/frame[?]product=(\d+)"', listed)
+            assert len(numbers) == 2
+            shown = visitor.get("/frame", params={"product": numbers[0]}).text
+            assert shown.count('<figure class="panel imagestack"') == 3
+            for missing in ("0", "x", "999999999", "9" * 40):
+                assert visitor.get("/frame", params={"product": missing}).status_code == 404
         assert names == ["frame", "masters", "noise"]
         out = tmp_path / "pictures" / "masters.png"
         assert main(["plot", str(config), "--survey", "astep.masters", "--out", str(out)]) == 0

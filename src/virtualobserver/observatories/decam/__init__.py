@@ -6,9 +6,10 @@ that are made up. Never: another survey, a row, or a search in what was measured
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
@@ -22,6 +23,7 @@ from virtualobserver.observatories.decam.folder import Exposure, find_exposures,
 from virtualobserver.observatories.decam.made import files_of, simulated_raws
 from virtualobserver.observatories.decam.names import SUFFIXES
 from virtualobserver.observatories.decam.noirlab.live import LiveArchive
+from virtualobserver.observatories.decam.noirlab.question import ARCHIVE_URL
 from virtualobserver.observatories.decam.reduce import reduce_exposure
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.observatories.decam.tables import OWN_COLUMNS
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["DECamSettings", "VirtualDECam"]
+
+PAGE_URL: Final = f"{ARCHIVE_URL}/api/header/"
+"""Page of the headers of one file of the NOIRLab Astro Data Archive, to which its MD5 sum is added."""
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
 class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
@@ -122,6 +128,11 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     def addresses(self) -> Sequence[str]:
         """Return where listings and files of the live archive come from."""
         return (self.settings.noirlab.url,)
+
+    def archive_page(self, raw: RawRef) -> str | None:
+        """Return the page of a file in the NOIRLab Astro Data Archive, by its MD5 sum, where that is known."""
+        md5 = str(raw.header.get("md5") or "")
+        return f"{PAGE_URL}{md5}/" if _MD5.fullmatch(md5) else None
 
     def unit(self, raw: RawRef) -> str:
         """Return ``ccd/night/exposure``, such as ``N24/2021-12-11/1058801``, or the key of a master."""

@@ -8,9 +8,10 @@ The Messenger 114, 20; Romaniello et al. 2023, The Messenger 191.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 
@@ -42,6 +43,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["HARPSSettings", "VirtualHARPS"]
+
+DATASET_URL: Final = "https://archive.eso.org/dataset/"
+"""Page of one product or raw file of the ESO Science Archive, to which its number is added."""
+_DATASET: Final = re.compile(r"([A-Z0-9_]{2,12}\.\d{4}-\d\d-\d\d)T(\d\d[:_]\d\d[:_]\d\d\.\d{3})(?![\d.])")
+"""A number; names of files may have no colons."""
 
 
 class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
@@ -102,6 +108,11 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     def addresses(self) -> Sequence[str]:
         """Return where the lists and the files come from."""
         return (self.settings.tap_url, self.settings.file_url)
+
+    def archive_page(self, raw: RawRef) -> str | None:
+        """Return the page of a data set in the ESO Science Archive, by its number (of a product, or of a raw file)."""
+        found = _DATASET.match(raw.archive_id)
+        return None if found is None else f"{DATASET_URL}{found[1]}T{found[2].replace('_', ':')}"
 
     def catalogue(self, client: Client) -> list[RecordDict]:
         """Make a target list of everything the archive has: rows for the section ``catalog``.

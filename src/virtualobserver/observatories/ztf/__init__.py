@@ -8,7 +8,8 @@ their layout. References: Bellm et al. 2019, PASP 131, 018002; Masci et al. 2019
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
+from urllib.parse import urlencode
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Product, Raw, RawRef, Target
@@ -17,6 +18,7 @@ from virtualobserver.observatories.ztf import forced
 from virtualobserver.observatories.ztf.bulk import columns_of
 from virtualobserver.observatories.ztf.folder import FolderArchive
 from virtualobserver.observatories.ztf.live import LiveArchive
+from virtualobserver.observatories.ztf.query import LIGHTCURVE_URL
 from virtualobserver.observatories.ztf.reduce import PALOMAR, join, lightcurves
 from virtualobserver.observatories.ztf.service import ForcedService
 from virtualobserver.observatories.ztf.settings import ZTFSettings
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ["VirtualZTF", "ZTFSettings"]
+
+_MOST_OBJECTS: Final = 10
+"""Objects asked for by one link: a star has one for each filter, field and quadrant."""
 
 
 class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
@@ -90,6 +95,13 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
         """Return where the tables, the light curves and the forced photometry come from."""
         own = self.settings
         return (own.forced_url,) if own.mode == "forced" else (own.tap_url, own.lightcurve_url)
+
+    def archive_page(self, raw: RawRef) -> str | None:
+        """Return the question that the light-curve service of IRSA answers with the curves of the same objects."""
+        oids = [oid for oid in raw.header.get("oids") or () if isinstance(oid, int)][:_MOST_OBJECTS]
+        if not oids:
+            return None
+        return f"{LIGHTCURVE_URL}?{urlencode([('ID', oid) for oid in oids] + [('FORMAT', 'ipac_table')])}"
 
     def _folder(self, client: Client) -> FolderArchive:
         folders = tuple(client.folders)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
-__all__ = ["current_products", "current_raws", "scope_of", "stored_groups"]
+__all__ = ["current_products", "current_raws", "ran_last", "scope_of", "stored_groups"]
 
 _AT_ONCE: Final = 500  # units asked for in one question: bounds the handles in memory
 
@@ -41,6 +41,17 @@ def scope_of(project: Opened) -> Scope:
         draw=partial(detection_figure, project),
         panels=partial(detection_panels, project),
     )
+
+
+def ran_last(project: Opened) -> bool:
+    """Whether the searches of a project ran with these settings last, so that their detections are the current ones."""
+    searches = {step.name: step.digest for step in project.steps if step.kind == "analyse"}
+    with project.session() as session:
+        rows = session.execute(
+            text("SELECT step, digest FROM configuration WHERE project_id = :project AND current"),
+            {"project": project.id},
+        )
+        return searches.items() <= {(row.step, row.digest) for row in rows}
 
 
 def current_products(project: Opened, condition: str, values: Record) -> list[Handle]:
