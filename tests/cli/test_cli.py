@@ -141,6 +141,14 @@ def test_simulated_detections_are_left_out_with_a_hint(vo):
     assert {row["source"] for row in found} >= {"one", "two", "three"}
 
 
+def test_detections_of_settings_that_did_not_run_last_are_none_and_that_is_said(vo):
+    assert "did not run" not in vo("detections", "search.yaml", "--simulated")[2]
+    code, out, err = vo("detections", "search.yaml", "--set", "analyses.transients.snr_threshold=9")
+    assert code == 0
+    assert "0 detections" in out
+    assert "did not run with these settings last" in err
+
+
 def test_detections_of_some_sources_kinds_and_strengths(vo):
     def asked(*options):
         return json.loads(vo("detections", "search.yaml", "--simulated", "--json", *options)[1])

@@ -14,7 +14,15 @@ from typer.core import TyperCommand
 
 from virtualobserver.cli.completion import complete_source
 from virtualobserver.cli.options import Config, Data, Form, Json, Set, Sources, Tabular
-from virtualobserver.cli.show import Format, chosen, note, open_project, print_answer, tell_cut
+from virtualobserver.cli.show import (
+    Format,
+    chosen,
+    note,
+    note_if_not_run,
+    open_project,
+    print_answer,
+    tell_cut,
+)
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -87,6 +95,7 @@ def detections(
         with reader.ask(query, values, time_limit=0, json_as_text=as_text) as answer:
             whole = print_answer(answer, form, columns=columns)
         hidden = 0 if simulated else hidden_detections(project)
+        note_if_not_run(project, config)
     if not whole:
         tell_cut(number)
     if form is Format.table:

@@ -71,6 +71,16 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def note_if_not_run(project: Project, config: str) -> None:
+    """Say that nothing of a project is shown because other settings ran last, where that is so."""
+    from virtualobserver.run.views.stored import ran_last
+
+    if not ran_last(project):
+        note(
+            f"vo: {project.name} did not run with these settings last, so nothing of it is shown: `vo run {config}`"
+        )
+
+
 @contextlib.contextmanager
 def open_project(config: str, *, data: str | None, overrides: list[str] | None = None) -> Iterator[Project]:
     """Open a project from a file, or from one of the configurations that come with the package."""

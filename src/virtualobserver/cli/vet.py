@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import typer
 
 from virtualobserver.cli.options import Config, Data, Set
-from virtualobserver.cli.show import note, open_project
+from virtualobserver.cli.show import note, note_if_not_run, open_project
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -63,15 +63,11 @@ def vet(
     """
     _check_installed()
     from virtualobserver.run.verdicts import who
-    from virtualobserver.run.views.stored import ran_last
     from virtualobserver.web.queue import Viewer
     from virtualobserver.web.server import serve
 
     with open_project(config, data=data, overrides=overrides) as project:
-        if not ran_last(project):
-            note(
-                f"vo: {project.name} did not run with these settings last, so nothing of it is shown: `vo run {config}`"
-            )
+        note_if_not_run(project, config)
         if export:
             from virtualobserver.web.report import write_report
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from virtualobserver.analyses.exocomets.matched.filter import gaussian_snr
+from virtualobserver.analyses.exocomets.matched.filter import (
+    Filtered,
+    floor_share,
+    floor_shares,
+    gaussian_snr,
+    make_bank,
+    with_floor,
+)
 from virtualobserver.analyses.exocomets.matched.tracks import null_tail
 
 START = 3.0
@@ -42,3 +49,17 @@ def test_noise_without_a_floor_keeps_its_snr():
     snr = np.array([4.0, 8.0, 30.0])
     assert gaussian_snr(snr, np.zeros(3), 10) == pytest.approx(snr, rel=1e-3)
     assert (gaussian_snr(snr, np.full(3, 0.5), 30) > gaussian_snr(snr, np.ones(3), 30)).all()
+
+
+def test_only_floors_of_wide_templates_are_doubted():
+    widths = np.array([10.0, 40.0, 80.0, 120.0, 160.0])
+    bank = make_bank([np.arange(-400.0, 400.0, 0.8)], v_range=(-300, 300), widths=widths)
+    bank = with_floor(bank, np.full(bank.floor.shape, 0.01))
+    count = len(bank.fwhm)
+    filtered = Filtered(
+        *(np.full((1, 2, count), 50.0, np.float32),) * 2, np.full((2, count), 7.0, np.float32)
+    )
+    shares = floor_shares(bank, filtered)
+    assert shares == pytest.approx(np.where(bank.fwhm >= 100, 0.5, 0.0)[None, :] * np.ones((2, 1)))
+    rows, templates = np.array([0, 1, 1]), np.array([0, 1, count - 1])
+    assert floor_share(bank, filtered, rows, templates) == pytest.approx(shares[rows, templates])

@@ -31,6 +31,7 @@ __all__ = [
     "exclusion",
     "filter_chunk",
     "floor_share",
+    "floor_shares",
     "gaussian_snr",
     "joint_snr",
     "make_bank",
@@ -59,6 +60,9 @@ _RARE_SIGMA: Final = 2.17
 _LEAST_FREEDOM: Final = 20.0
 """Degrees of freedom however few the spectra: each tells the floor at several velocities. With half as many a comet in
 one of two nights, whose floor is larger for want of a third, was missed more often than others."""
+_FEW_PLACES: Final = 100.0
+"""km/s; a template as wide finds room for itself only a few times beside the line, so that few values tell its floor.
+The false candidates of stars without a comet fitted 150 km/s; comets of 10 to 40 km/s were lost with all doubted."""
 _FAR: Final = 100.0
 """km/s; templates there see few comets, so their scatter is that of the noise. Chosen, not tuned."""
 
@@ -257,11 +261,20 @@ def with_floor(bank: Bank, floor: FloatArray) -> Bank:
 
 
 def floor_share(bank: Bank, filtered: Filtered, rows: IntArray, template: IntArray) -> FloatArray:
-    """Return which part of the variance of a depth is floor, not noise, for one template of each row given."""
+    """Return which part of the variance of a depth is a floor that few values tell, for one template of each row."""
     information = filtered.denominator[:, rows, template].astype(np.float64)
+    return _doubtful(information, bank.floor[:, template], bank.fwhm[template])
+
+
+def floor_shares(bank: Bank, filtered: Filtered) -> FloatArray:
+    """Return the same for all templates in all rows, shape (rows, templates)."""
+    return _doubtful(filtered.denominator.astype(np.float64), bank.floor[:, None, :], bank.fwhm)
+
+
+def _doubtful(information: FloatArray, floor: SingleArray, fwhm: FloatArray) -> FloatArray:
     total = information.sum(axis=0)
-    share = (bank.floor[:, template] * information * information).sum(axis=0)
-    return np.asarray(np.clip(share / np.where(total > 0, total, 1.0), 0.0, 1.0), dtype=np.float64)
+    share = (floor * information * information).sum(axis=0) / np.where(total > 0, total, 1.0)
+    return np.asarray(np.where(fwhm >= _FEW_PLACES, np.clip(share, 0.0, 1.0), 0.0), dtype=np.float64)
 
 
 def gaussian_snr(snr: FloatArray, share: FloatArray, spectra: int) -> FloatArray:

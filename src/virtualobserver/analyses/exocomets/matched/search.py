@@ -18,6 +18,7 @@ from virtualobserver.analyses.exocomets.matched.filter import (
     excess_variance,
     filter_chunk,
     floor_share,
+    floor_shares,
     gaussian_snr,
     make_bank,
     measured_floor,
@@ -529,12 +530,8 @@ def _pass(bank: Bank, lines: tuple[StarLine, ...], rows: IntArray, settings: Exo
 
 def _sober_at_threshold(bank: Bank, filtered: Filtered, spectra: int) -> NDArray[np.float32]:
     """Return what `gaussian_snr` leaves of features as strong as candidates have to be, shape (rows, templates)."""
-    information = filtered.denominator
-    total = np.maximum(information.sum(axis=0), 1e-30)
-    share = (bank.floor[:, None, :] * information * information).sum(axis=0) / total
-    factors = (
-        gaussian_snr(np.full(share.shape, _CANDIDATE_SNR), np.clip(share, 0.0, 1.0), spectra) / _CANDIDATE_SNR
-    )
+    share = floor_shares(bank, filtered)
+    factors = gaussian_snr(np.full(share.shape, _CANDIDATE_SNR), share, spectra) / _CANDIDATE_SNR
     return np.asarray(factors, dtype=np.float32)
 
 
