@@ -6,32 +6,15 @@ import json
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-import requests
-from requests.auth import AuthBase
-
 from virtualobserver.errors import ArchiveAnswerError, ConfigError
 from virtualobserver.io.http.answers import Answer
 from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.token import TokenAuth
 from virtualobserver.typing import Record, Value
 
-__all__ = ["SkyPortalClient", "TokenAuth"]
+__all__ = ["SkyPortalClient"]
 
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
-
-
-class TokenAuth(AuthBase):
-    """Send a token as SkyPortal wants it, ``Authorization: token …``; its value shows nowhere."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header."""
-        request.headers["Authorization"] = f"token {self.token}"
-        return request
-
-    def __repr__(self) -> str:
-        return "TokenAuth(***)"
 
 
 class SkyPortalClient:
@@ -61,7 +44,7 @@ class SkyPortalClient:
             msg = f"{url}: the token would travel unencrypted; write https://"
             raise ConfigError(msg)
         self.url = url.rstrip("/")
-        self._http = http.with_credentials(TokenAuth(token))
+        self._http = http.with_credentials(TokenAuth(token, scheme="token"))
 
     def is_saved(self, source: str, group: int) -> bool:
         """Whether a group has a source already."""

@@ -241,10 +241,8 @@ def column_moments(
                 q -= shift[k, j]
                 p = share_at(table, q, wide)
                 slope = (share_at(table, q + step, wide) - share_at(table, q - step, wide)) / (2 * step)
-                side, broad = (
-                    -slope,
-                    -p - q * slope,
-                )  # by one pixel sideways; by one unit of the logarithm of the width
+                # by one pixel sideways; by one unit of the logarithm of the width
+                side, broad = -slope, -p - q * slope
                 v = sky[k, 4] + max(float(model[row, col]), 0.0)
                 r = image[row, col] - sky_at(sky[k], split, row, col) - model[row, col]
                 sums[0, j] += p * p / v

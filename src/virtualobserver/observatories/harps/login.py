@@ -8,33 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import requests
-from requests.auth import AuthBase
-
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.errors import ArchiveAnswerError, ArchiveRefused
 from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.token import TokenAuth
 
-__all__ = ["TOKEN_URL", "BearerAuth", "Login"]
+__all__ = ["TOKEN_URL", "Login"]
 
 TOKEN_URL: Final = "https://www.eso.org/sso/oidc/token"  # noqa: S105 - an address
 _EARLY: Final = 600.0
 """Seconds before its end from which a token is renewed: a long download starts with one that lasts."""
-
-
-class BearerAuth(AuthBase):
-    """Send a token; its value shows nowhere."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header."""
-        request.headers["Authorization"] = f"Bearer {self.token}"
-        return request
-
-    def __repr__(self) -> str:
-        return "BearerAuth(***)"
 
 
 class Login:
@@ -59,13 +42,13 @@ class Login:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._http, self._credentials, self._url, self._wall = http, credentials, url, wall
-        self._auth: BearerAuth | None = None
+        self._auth: TokenAuth | None = None
         self._until = 0.0
 
     def __repr__(self) -> str:
         return f"Login({self._credentials!r})"
 
-    def auth(self, *, renew: bool = False) -> BearerAuth:
+    def auth(self, *, renew: bool = False) -> TokenAuth:
         """Return the authorisation to send.
 
         Raises
@@ -77,7 +60,7 @@ class Login:
         """
         known = self._credentials
         if known.token:
-            return BearerAuth(known.token)
+            return TokenAuth(known.token, scheme="Bearer")
         if not (known.username and known.password):
             msg = (
                 "proprietary products need a login: set VO_HARPS_USERNAME and VO_HARPS_PASSWORD, or write "
@@ -88,7 +71,7 @@ class Login:
             self._auth, self._until = self._ask(known.username, known.password)
         return self._auth
 
-    def _ask(self, username: str, password: str) -> tuple[BearerAuth, float]:
+    def _ask(self, username: str, password: str) -> tuple[TokenAuth, float]:
         params = {
             "response_type": "id_token token",
             "grant_type": "password",
@@ -102,7 +85,7 @@ class Login:
             token = json.loads(answer.content)["id_token"]
             payload = str(token).split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-            return BearerAuth(str(token)), float(claims["exp"])
+            return TokenAuth(str(token), scheme="Bearer"), float(claims["exp"])
         except (ValueError, KeyError, IndexError, TypeError):
             msg = f"{answer.url}: the answer to the login holds no token"
             raise ArchiveAnswerError(msg) from None

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import requests
-from requests.auth import AuthBase
-
 from virtualobserver.config.credentials import Credentials
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, ArchiveRefused
 from virtualobserver.io.http.answers import not_html
 from virtualobserver.io.http.client import HttpClient
+from virtualobserver.io.http.token import TokenAuth
 from virtualobserver.io.names import safe_name
 from virtualobserver.observatories.decam.noirlab.checks import Proprietary, expect_file, expect_rows, is_whole
 from virtualobserver.observatories.decam.noirlab.listing import (
@@ -28,25 +26,10 @@ from virtualobserver.observatories.decam.noirlab.listing import (
 )
 from virtualobserver.observatories.decam.noirlab.question import ArchiveSettings, build_search
 
-__all__ = ["NOIRLabArchive", "TokenAuth"]
+__all__ = ["NOIRLabArchive"]
 
 NEWEST_API: Final = 7
 """Version of the interface whose answers are understood."""
-
-
-class TokenAuth(AuthBase):
-    """Send a token as it is, without the name of a scheme; its value shows nowhere."""
-
-    def __init__(self, token: str) -> None:
-        self.token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header."""
-        request.headers["Authorization"] = self.token
-        return request
-
-    def __repr__(self) -> str:
-        return "TokenAuth(***)"
 
 
 class NOIRLabArchive:
