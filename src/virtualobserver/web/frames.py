@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.models.raw_data import raw_ref
+from virtualobserver.run.views.cutouts import TASKS_BEHIND
 from virtualobserver.run.views.stored import current_products, current_raws
 from virtualobserver.typing import QueryRow, RecordDict
 from virtualobserver.web.candidate import Absent
@@ -27,14 +28,10 @@ MOST_FRAMES: Final = 200
 """Frames of a field that are listed, the first of them; a season has thousands."""
 
 # All raw data from which, over however many steps, the task made its detections.
-_BEHIND: Final = """
-    WITH RECURSIVE up(task_id) AS (
-      SELECT task_id FROM detection WHERE id = :id
-      UNION
-      SELECT p.task_id FROM up JOIN task_input i ON i.task_id = up.task_id JOIN product p ON p.id = i.product_id)
+_BEHIND: Final = f"""{TASKS_BEHIND}
     SELECT r.* FROM raw_data r
     WHERE r.id IN (SELECT i.raw_data_id FROM up JOIN task_input i ON i.task_id = up.task_id) AND NOT r.simulated
-    ORDER BY abs(r.t_min - (SELECT peak_mjd FROM detection WHERE id = :id)) NULLS LAST, r.id LIMIT :most"""
+    ORDER BY abs(r.t_min - (SELECT peak_mjd FROM detection WHERE id = :id)) NULLS LAST, r.id LIMIT :most"""  # noqa: S608 - a constant of ours
 _OF_SOURCE: Final = """
     SELECT DISTINCT r.* FROM raw_data r JOIN source_raw o ON o.raw_data_id = r.id JOIN task t ON t.id = o.task_id
     JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current AND c.project_id = :project

@@ -34,13 +34,13 @@ def ensemble_zero_point(night: Night, curves: Ensemble) -> ZeroPoint | None:
         np.array([float(night.fact(star, name)) for star in range(len(night.rows))])
         for name in ("mag", "colour", "isolation")
     )
-    known = np.flatnonzero((curves.weights > 0) & np.isfinite(mag) & ~(isolation > ALONE))
+    seen = (np.isfinite(curves.flux) & np.isfinite(curves.flux_error)).any(axis=1)
+    known = np.flatnonzero(seen & (curves.weights > 0) & np.isfinite(mag) & ~(isolation > ALONE))
     if not len(known):
         return None
     flux, error = curves.flux[known], curves.flux_error[known]
-    count = np.maximum(np.isfinite(flux).sum(axis=1), 1)
-    with np.errstate(invalid="ignore"):
-        light, noise = np.nanmedian(flux, axis=1), np.nanmedian(error, axis=1) / np.sqrt(count)
+    light = np.nanmedian(flux, axis=1)
+    noise = np.nanmedian(error, axis=1) / np.sqrt(np.isfinite(flux).sum(axis=1))
     try:
         return fit_zero_point(light, noise, mag[known], exptime=1.0, colour=colour[known])
     except NotEnoughData:

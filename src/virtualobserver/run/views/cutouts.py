@@ -20,27 +20,29 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
-__all__ = ["cutout_panel"]
+__all__ = ["TASKS_BEHIND", "cutout_panel"]
 
 RADIUS: Final = 15
 """Pixels on either side of the body: a trail fits in, and so does a star that may explain it."""
 MOST: Final = 60
 """Frames of a film, evenly chosen: more take longer to look at than to judge."""
 
+TASKS_BEHIND: Final = """
+    WITH RECURSIVE up(task_id) AS (
+      SELECT task_id FROM detection WHERE id = :id
+      UNION
+      SELECT p.task_id FROM up JOIN task_input i ON i.task_id = up.task_id JOIN product p ON p.id = i.product_id)"""
+"""Beginning of a query: ``up`` are the tasks from which, over however many steps, detection ``:id`` came."""
 _PLACES: Final = """
     SELECT d.peak_mjd AS mjd, d.snr, (d.parameters->>'x')::float8 AS x, (d.parameters->>'y')::float8 AS y
     FROM detection d WHERE d.id = ANY(:ids) ORDER BY d.peak_mjd, d.id"""
 # The images from which, over however many steps, the task made its detections, each with the exposure it is of.
-_FRAMES: Final = """
-    WITH RECURSIVE up(task_id) AS (
-      SELECT task_id FROM detection WHERE id = :id
-      UNION
-      SELECT p.task_id FROM up JOIN task_input i ON i.task_id = up.task_id JOIN product p ON p.id = i.product_id)
+_FRAMES: Final = f"""{TASKS_BEHIND}
     SELECT p.*, t.unit, t.step, f.path, f.format, r.t_min AS begins, r.t_max AS ends
     FROM up JOIN product p ON p.task_id = up.task_id JOIN task t ON t.id = p.task_id
     JOIN task_input i ON i.task_id = t.id JOIN raw_data r ON r.id = i.raw_data_id
     LEFT JOIN file f ON f.id = p.file_id
-    WHERE p.kind = 'image' AND p.role <> 'master' AND r.t_min IS NOT NULL ORDER BY r.t_min, p.id"""
+    WHERE p.kind = 'image' AND p.role <> 'master' AND r.t_min IS NOT NULL ORDER BY r.t_min, p.id"""  # noqa: S608 - a constant of ours
 _SLACK: Final = 1e-5
 """Days; times of frames are written with five digits."""
 
