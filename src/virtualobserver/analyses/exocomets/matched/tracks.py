@@ -31,26 +31,20 @@ _MISSES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class NullTail:
-    """Number of noise peaks above x in the whole star: ``rate (1 + y / (peaks spread))^-peaks``.
+    """Number of noise peaks above x in the whole star: ``rate exp(-y / spread)``.
 
     ``y = (x^2 - u^2) / 2 - 2 ln(x / u)``, u the ``start``, is distributed exponentially for maxima of a Gaussian field
-    over velocity and width, with the mean ``spread``, 1 for noise whose size is known. A spread that some ``peaks``
-    have told is not known exactly: the power is what an exponential becomes when that is taken into account, and an
-    exponential where `peaks` is infinite.
+    over velocity and width, with the mean ``spread``, 1 for noise whose size is known.
     """
 
     start: float
     rate: float
     spread: float = 1.0
-    peaks: float = float("inf")
 
     def probability(self, snr: ArrayLike) -> FloatArray:
         """Return the probability that noise makes a peak of at least this S/N anywhere in the star's data."""
         x = np.maximum(np.asarray(snr, dtype=np.float64), self.start)
-        scaled = _exceedance(x, self.start) / self.spread
-        finite = np.isfinite(self.peaks)
-        exponent = self.peaks * np.log1p(scaled / self.peaks) if finite else scaled
-        return np.asarray(-np.expm1(-self.rate * np.exp(-exponent)))
+        return np.asarray(-np.expm1(-self.rate * np.exp(-_exceedance(x, self.start) / self.spread)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +86,8 @@ def null_tail(peaks: ArrayLike, *, start: float, gaussian: bool = False) -> Null
 
     Notes
     -----
-    The ten highest peaks above the next one tell the spread; thirty of Gaussian noise are added as prior, and it is
-    never taken below 1.
+    The ten highest peaks above the next one tell the spread; thirty of Gaussian noise are added as prior. A wider tail
+    for what ten peaks leave open, or no spread below 1, would make the chances of quiet stars too large by half.
     """
     height = np.sort(np.asarray(peaks, dtype=np.float64))[::-1]
     if gaussian:
@@ -104,7 +98,7 @@ def null_tail(peaks: ArrayLike, *, start: float, gaussian: bool = False) -> Null
     rate = top.size + 1.0 if height.size > _TOP else max(float(top.size), 1.0)
     excess = float(_exceedance(top, begin).sum())
     spread = (excess + _PRIOR_PEAKS) / (top.size + _PRIOR_PEAKS)
-    return NullTail(begin, rate, max(spread, 1.0), float(top.size + _PRIOR_PEAKS))
+    return NullTail(begin, rate, spread)
 
 
 def link_hits(hits: NDArray[np.void], mjd: FloatArray, night: IntArray, *, seed_snr: float) -> list[IntArray]:
