@@ -164,6 +164,18 @@ _LIGHT: Final = (
     _of("colour_term_error", "", "stat.error", "Error of the colour term", _POSITIVE),
     _of("colour_pivot", UNIT_MAG, "phot.color", "Colour at which the zero point holds", _MAG),
     _of("clrcoeff", UNIT_MAG, "arith.factor", "Colour coefficient of the exposure in PS1 magnitudes"),
+    _of(
+        "exposure_offset",
+        UNIT_MAG,
+        "phot.mag;arith.diff",
+        "What the exposure added to the magnitudes of all objects as bright, which has been taken off",
+    ),
+    _of(
+        "exposure_factor",
+        "",
+        "arith.factor",
+        "What the errors of the exposure were multiplied by for the scatter of objects as bright",
+    ),
     _of("sky", "electron", "instr.background", "Background per pixel"),
     _of("sky_brightness", "mag / arcsec2", "phot.mag.sb", "Brightness of the sky", _MAG),
     _of("band", "", "meta.id;instr.filter", "Band, by the survey's name"),

@@ -74,6 +74,20 @@ def test_epochs_are_those_of_the_file():
 
 
 @pytest.mark.real
+def test_bad_exposures_are_known_by_all_objects_of_the_file_and_the_magnitudes_of_the_archive_can_be_had_back():
+    file = bulk.BulkFile(real_data("archives", "ztf", "bulk", NAME).read_bytes(), NAME)
+    plain, mended = (file.columns(250101100000627, corrected=one) for one in (False, True))
+    assert mended["mag"] + mended["exposure_offset"] == pytest.approx(plain["mag"])
+    assert mended["magerr"] / mended["exposure_factor"] == pytest.approx(plain["magerr"])
+    dip = np.floor(plain["hjd"] - 2400000.5) == 59134
+    assert np.abs(mended["exposure_offset"][dip]).max() < 0.02  # the star's own dip of 0.3 mag is left alone
+    night = np.floor(file._lists["mjd"][1]).astype(int)
+    bad = night == 59199
+    assert np.median(file.effects.factor[bad]) > 2
+    assert np.median(file.effects.factor[night == 58397]) == 1
+
+
+@pytest.mark.real
 def test_times_of_a_whole_file_agree_with_the_conversion_of_each_object():
     from virtualobserver.maths.times import bjd_tdb, hjd_utc
     from virtualobserver.observatories.ztf.reduce import PALOMAR

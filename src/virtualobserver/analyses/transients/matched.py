@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.transients.block import Block
+from virtualobserver.analyses.transients.cycle import cycle
 from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.analyses.transients.stars import Stars, gathered
 from virtualobserver.analyses.transients.verdict import Evidence, Span, Verdict
@@ -35,9 +36,14 @@ BEFORE, AFTER = 0.4, 0.8
 LEAST_QUIET: Final = 0.4
 """Part of the rows outside of all events from which a star counts as quiet between them; walks leave less, events up to
 half of the time more."""
-REST_SIGMA: Final = 3.5
-"""Significance that an event keeps without its strongest epoch: of quiet stars with 0.4 % of wild epochs, one in
-several hundred has one beside a row that reaches it by chance."""
+REST_SIGMA: Final = 3.0
+"""Significance that an event keeps without its strongest epoch, where that is like the others: noise pairs two such
+epochs as often as `false_alarm` says."""
+WILD: Final = 3.0
+"""Times the middle one of the others from which the strongest epoch is not like them, as no smooth form makes it."""
+WILD_REST: Final = 4.3
+"""Significance that an event keeps without such an epoch. A wild epoch has some hundred windows around it, of which one
+reaches so much by chance in one of a thousand cases."""
 SUPPORTS: Final = 2.0
 """Sigma from which an epoch confirms an event: one in 44 of quiet ones does."""
 SLOW_GAIN: Final = 8.0
@@ -77,8 +83,20 @@ def search_stars(block: Block, parts: Sequence[range], settings: TransientsSetti
             verdict = replace(verdict, varies=varies, kind="variable" if varies else "quiet")
             if p_value <= settings.false_alarm or wild[number]:
                 verdict = _Star(block, stars, number, settings).verdict(verdict)
+        if verdict.kind == "variable":
+            rows = curves.rows(number)
+            verdict = _timed(verdict, curves.t[rows], found.residual[rows], found.variance[rows])
         verdicts.append(verdict)
     return verdicts
+
+
+def _timed(verdict: Verdict, t: FloatArray, residual: FloatArray, variance: FloatArray) -> Verdict:
+    """Look for the period of a variable; where a sine is most of what it does, that is how it varies."""
+    found = cycle(t, residual, variance)
+    if found is None:
+        return verdict
+    varies = "periodic" if found.steady and verdict.varies in ("fast", "slow") else verdict.varies
+    return replace(verdict, varies=varies, cycle=found)
 
 
 def _any(rows: BoolArray, edges: IntArray) -> BoolArray:
@@ -198,8 +216,7 @@ class _Star:
         """Weigh a window before the noise outside of it; None if that explains it, or one epoch does."""
         known = np.isfinite(self.z)
         inside = window.inside & known
-        rest = self._rest(inside, window.sign)
-        if not inside.any() or rest < REST_SIGMA:
+        if not self._carried(inside, window.sign):
             return None
         outside = self.steady
         model = whole
@@ -243,21 +260,22 @@ class _Star:
             found.append((one, shape, width))
         return max(found, key=lambda each: each[0].statistic)
 
-    def _rest(self, inside: BoolArray, sign: int) -> float:
-        """Return the significance that a window keeps without its strongest epoch.
+    def _carried(self, inside: BoolArray, sign: int) -> bool:
+        """Whether a window is more than its strongest epoch.
 
         No epoch counts for more than three times the middle one: wild epochs with quiet ones between are no event.
         """
         z = self.z[inside] * sign
         if z.size < 2:
-            return 0.0
+            return False
         kept = np.arange(z.size) != np.argmax(z)
-        limit = min(max(3.0 * float(np.median(z[kept])), SUPPORTS), CAP)
+        limit = max(WILD * float(np.median(z[kept])), SUPPORTS)
         noise = np.sqrt(self.variance[inside][kept])
         weight = 1.0 / self._white(inside)[kept]
         mean = (np.minimum(z[kept], limit) * noise * weight).sum() / weight.sum()
         nights = np.unique(self.curves.night[inside][kept]).size
-        return float(mean / np.sqrt(1.0 / weight.sum() + self.shared / nights))
+        rest = float(mean / np.sqrt(1.0 / weight.sum() + self.shared / nights))
+        return rest > (WILD_REST if z.max() > max(limit, CAP) else REST_SIGMA)
 
     def _made(self, rows: IntArray, sigma: float, *, p_value: float, shape: str, width: float) -> Span:
         sign = 1 if sigma > 0 else -1
@@ -312,7 +330,7 @@ class _Star:
             span = self._made(rows, one.snr, p_value=p_value, shape="", width=0.0)
             inside = np.zeros(self.size, dtype=bool)
             inside[rows] = self.usable[rows]
-            alone = not inside.any() or self._rest(inside, one.sign) < REST_SIGMA
+            alone = not self._carried(inside, one.sign)
             evidence = _evidence(span)
             made.append(replace(span, evidence=replace(evidence, confirmed=evidence.confirmed and not alone)))
         return made

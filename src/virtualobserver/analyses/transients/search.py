@@ -52,7 +52,7 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     """
 
     name: ClassVar[str] = "transients"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
 
     contract: ClassVar[AnalysisContract] = AnalysisContract(
@@ -200,7 +200,14 @@ def _told(verdict: Verdict) -> RecordDict:
         "p_value": verdict.p_value,
         "n_confirmed": len(confirmed),
         "n_groups": len({span.evidence.group for span in confirmed if span.evidence is not None}),
-    }
+    } | _period(verdict)
+
+
+def _period(verdict: Verdict) -> RecordDict:
+    """Return the period of a variable that has one (d), and which part of its variance a sine of it explains."""
+    if (found := verdict.cycle) is None:
+        return {}
+    return {"period": found.period, "period_error": finite(found.error), "period_power": found.power}
 
 
 def _event(block: Block, span: Span, pieces: Sequence[Piece], target: Target) -> Event:

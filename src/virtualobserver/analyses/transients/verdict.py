@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.transients.cycle import Cycle
+
 __all__ = ["Evidence", "Span", "Verdict"]
 
 
@@ -51,11 +53,12 @@ class Span:
 class Verdict:
     """What was found in a star.
 
-    Events, its class, how it varies, and the chance that a quiet star has a window like its best one; the class and
-    what follows it are None where a method does not tell.
+    Events, its class, how it varies, the chance that a quiet star has a window like its best one, and the period of a
+    variable; the class and what follows it are None where a method does not tell.
     """
 
     spans: tuple[Span, ...] = ()
     kind: Literal["quiet", "transient", "variable"] | None = None
     varies: str | None = None
     p_value: float | None = None
+    cycle: Cycle | None = None

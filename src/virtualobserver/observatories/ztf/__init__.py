@@ -41,7 +41,7 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
     """The Zwicky Transient Facility."""
 
     name: ClassVar[str] = "ztf"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"
     site: ClassVar[Site | None] = PALOMAR
@@ -133,7 +133,10 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
         if raw.format != "parquet":
             return parse(raw.read(), raw.archive_id)
         return columns_of(
-            raw, time_resolution=settings.time_resolution, allow_coarse=settings.allow_coarse_times
+            raw,
+            time_resolution=settings.time_resolution,
+            allow_coarse=settings.allow_coarse_times,
+            corrected=settings.exposure_effects,
         )
 
     def simulate_raw(

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.sizes import check_parquet, check_size
 from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.lightcurves.exposures import Effects, exposure_effects, exposures
 from virtualobserver.maths.times import bjd_tdb, light_travel_days
 from virtualobserver.observatories.ztf.reduce import PALOMAR
 from virtualobserver.observatories.ztf.table import FILTERS, Columns, decode_oid, without_impossible
@@ -148,10 +149,30 @@ class BulkFile:
         made = {"mjd": mjd, "mjd_start": mjd, "hjd": helio + MJD_ZERO_JD, "bjd_tdb": bjd}
         self._lists |= {name: (offsets - offsets[0], values) for name, values in made.items()}
 
-    def columns(self, oid: int) -> Columns:
+    @cached_property
+    def effects(self) -> Effects:
+        """What each exposure did to objects of like magnitude, for all epochs of the file."""
+        columns: Columns = {"mjd": self._lists["mjd"][1]}
+        for name in ("mag", "magerr", "clrcoeff", "catflags"):
+            offsets, flat = self._lists[name]
+            columns[name] = flat[offsets[0] : offsets[-1]].astype(np.float64)
+        owner = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
+        good = (columns["catflags"] == 0) & (without_impossible(columns, self.name)["out_of_range"] == 0)
+        number = exposures(columns["mjd"], columns["clrcoeff"])
+        return exposure_effects(owner, number, columns["mag"], columns["magerr"], good)
+
+    def columns(self, oid: int, *, corrected: bool = False) -> Columns:
         """Return the epochs of one object.
 
         The file knows no exposure times: ``mjd`` and ``mjd_start`` are both the middle of the exposure.
+
+        Parameters
+        ----------
+        oid
+            Of the object.
+        corrected
+            Take out what the exposures did to all objects of like magnitude (`effects`), and tell it in the columns
+            ``exposure_offset`` and ``exposure_factor``.
 
         Raises
         ------
@@ -175,7 +196,16 @@ class BulkFile:
         columns["filtercode"] = np.full(count, filtercode, dtype="U8")
         columns["ra"] = np.full(count, float(self._scalars["objra"][row]))
         columns["dec"] = np.full(count, float(self._scalars["objdec"][row]))
-        return without_impossible(columns, self.name)
+        columns = without_impossible(columns, self.name)
+        if corrected:
+            start = int(self._lists["mag"][0][row] - self._lists["mag"][0][0])
+            part = slice(start, start + count)
+            columns["exposure_offset"], columns["exposure_factor"] = (
+                self.effects.offset[part], self.effects.factor[part],
+            )  # fmt: skip
+            columns["mag"] = columns["mag"] - columns["exposure_offset"]
+            columns["magerr"] = columns["magerr"] * columns["exposure_factor"]
+        return columns
 
 
 def _vectors(mjd: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -208,8 +238,8 @@ def _opened(stamp: _Stamp) -> BulkFile:
     return BulkFile(stamp.read(), stamp.name)
 
 
-def columns_of(raw: RawRef, *, time_resolution: float, allow_coarse: bool) -> Columns:
-    """Return the epochs of the object `raw` stands for.
+def columns_of(raw: RawRef, *, time_resolution: float, allow_coarse: bool, corrected: bool) -> Columns:
+    """Return the epochs of the object `raw` stands for; `corrected` as in `BulkFile.columns`.
 
     Raises
     ------
@@ -227,4 +257,4 @@ def columns_of(raw: RawRef, *, time_resolution: float, allow_coarse: bool) -> Co
             f"time_resolution = {time_resolution} s; set allow_coarse_times to use them"
         )
         raise DataError(msg)
-    return file.columns(int(raw.key))
+    return file.columns(int(raw.key), corrected=corrected)

@@ -38,7 +38,9 @@ __all__ = [
 ]
 
 PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
-_PER_EPOCH = ("chi", "sharp", "airmass", "clrcoeff", "expid", "field")
+_PER_EPOCH = (
+    "chi", "sharp", "airmass", "clrcoeff", "expid", "field", "exposure_offset", "exposure_factor",
+)  # fmt: skip
 _ERROR_SCALE = {"zg": (1.15, 0.004), "zr": (1.15, 0.004), "zi": (1.0, 0.007)}
 """Factor and floor (mag) of the errors of each filter."""
 

@@ -111,6 +111,12 @@ class ZTFSettings(ObservatorySettings):
         step="reduce",
         gt=0,
     )
+    exposure_effects: bool = setting(
+        True,
+        doc="Bulk files: take out what an exposure did to all objects of like magnitude, and raise errors that "
+        "their scatter belies",
+        step="reduce",
+    )
     rescale_errors: bool = setting(
         False,
         doc="Scale magnitude errors by 1.15 and add 4 mmag in quadrature (g, r), or add 7 mmag (i), which brings "
