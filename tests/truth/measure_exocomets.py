@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from truth.spectra import Comet, Sky, Star, handles, nights, observe, star_of
+from truth.spectra import FIBRE_CHANGE, Comet, Sky, Star, handles, nights, observe, star_of
 from truth.table import Row
 from virtualobserver.analyses.exocomets import Exocomets
 
@@ -30,6 +30,8 @@ class Case:
     sky: Sky = PLAIN
     wave: float = 0.01
     aim: str = ""
+    late: int | None = None
+    """Nights after the change of the fibre; unset: as they come."""
 
 
 def _well(rng):
@@ -59,6 +61,14 @@ RECALL = (
         "A star, 10 nights, comet in 5",
         lambda rng: [2] * 10,
         lambda rng, n: rng.choice(n, 5, replace=False).tolist(),
+    ),
+    Case(
+        "A star, 4 nights before and 2 after a fibre change, comet in one of these",
+        lambda rng: [3] * 6,
+        lambda rng, n: [n - 1 - int(rng.integers(2))],
+        kind="fibre",
+        late=2,
+        aim=">= 0.90",
     ),
     Case("A star, 1 night x 8, comet in all", lambda rng: [8], lambda rng, n: [0]),
 )
@@ -95,7 +105,16 @@ class Outcome:
 def made(rng: np.random.Generator, case: Case):
     """Return the spectra of one star of a case, and its comet."""
     counts = case.counts(rng)
-    mjd, night = nights(rng, counts, **({"first": 56500.0, "span": 1400.0} if case.kind == "fibre" else {}))
+    mjd, night = nights(
+        rng,
+        counts,
+        **({"first": 56500.0, "span": 1400.0} if case.kind == "fibre" and case.late is None else {}),
+    )
+    if case.late is not None:
+        place = np.searchsorted(np.unique(night), night)
+        after = place >= np.unique(night).size - case.late
+        shift = np.where(after, FIBRE_CHANGE + 30, 56500) - np.where(after, night[after].min(), night[0])
+        mjd, night = mjd + shift, night + shift
     star: Star = star_of(rng, case.kind)
     if case.kind == "pulsating":
         star = replace(star, wave=case.wave)

@@ -19,6 +19,7 @@ def stars(name, number, first=9_000_000):
         ("A star, 2 nights x 5, comet in one", "half"),
         ("A star, 6 nights, comet in 4", "most"),
         ("A star, 10 nights, comet in 5", None),
+        ("A star, 4 nights before and 2 after a fibre change, comet in one of these", "few"),
     ],
 )
 def test_comets_are_found_and_said_to_be(name, hypothesis):

@@ -238,16 +238,14 @@ def _split(
         if up.size == 0:
             break
         template = now.emission_template[up[int(np.argmax(now.emission[up]))]]
-        quiet = quiet_votes(_amplitudes(first, template), least=settings.snr_threshold)
         # The mean holds the comet for all quiet exposures alike: they go up together.
         here = (
             np.abs(first.bank.v[now.emission_template[up]] - first.bank.v[template])
             < first.bank.fwhm[template]
         )
-        lifted = np.unique(now.emission_row[up[here]])
-        if quiet is None or 2 * lifted.size < np.count_nonzero(np.isin(group[first.rows], quiet)):
+        own = _absorbed(first, template, np.unique(now.emission_row[up[here]]), settings)
+        if own.size == 0:
             break
-        own = first.rows[~np.isin(group[first.rows], quiet)]
         absorbed |= set(group[own].tolist())
         v, fwhm = (np.full(own.size, values[template]) for values in (first.bank.v, first.bank.fwhm))
         hidden = [
@@ -268,6 +266,30 @@ def _split(
         few = np.count_nonzero(_upward(first, settings)) < _FEWEST_UP
         return first, none, ("few" if few else "both ways", None)
     return now, hidden, (share_name(sorted(absorbed), int(np.unique(group[first.rows]).size)), odds)
+
+
+def _absorbed(first: Searched, template: int, lifted: IntArray, settings: ExocometsSettings) -> IntArray:
+    """Return the exposures on the lower of two levels, of the instrument states in which some go up.
+
+    Each state has a mean of its own: what a comet in one of its two nights does is not seen in those of the others.
+    """
+    votes = first.lines[0].votes
+    amplitudes = _amplitudes(first, template)
+    own = [np.zeros(0, np.int64)]
+    for state in np.unique(votes.era[votes.group[lifted]]):
+        members = np.flatnonzero(votes.era == state)
+        rows = first.rows[np.isin(votes.group[first.rows], members)]
+        quiet = quiet_votes(
+            amplitudes.of(np.isin(amplitudes.vote, members)),
+            least=settings.snr_threshold,
+            known=members.size < votes.era.size,
+        )
+        if quiet is None:
+            continue
+        calm = np.isin(votes.group[rows], quiet)
+        if 2 * np.count_nonzero(np.isin(lifted, rows)) >= np.count_nonzero(calm):
+            own.append(rows[~calm])
+    return np.concatenate(own)
 
 
 def _amplitudes(searched: Searched, template: int) -> Amplitudes:

@@ -25,7 +25,10 @@ _AGREE: Final = 0.001
 _LEAST_QUIET: Final = 0.15
 """Part of the nights that must be quiet: one bright night among many is no star whose comet was away once."""
 _LEAST_SPECTRA: Final = 3
-"""Exposures of a single quiet night, so that there is an agreement of them."""
+"""Exposures of a single quiet night, so that there is an agreement of them; of a star that other nights have shown,
+one fewer."""
+_SCALE: Final = 0.02
+"""Of the difference between levels, within which exposures agree: continua and zero levels are known to about that."""
 _FEW: Final = 3
 """Nights of which one alone may be the quiet one."""
 
@@ -38,14 +41,20 @@ class Amplitudes:
     error: FloatArray
     vote: IntArray
 
+    def of(self, chosen: NDArray[np.bool_]) -> Amplitudes:
+        """Return those of some exposures."""
+        return Amplitudes(self.depth[chosen], self.error[chosen], self.vote[chosen])
 
-def quiet_votes(amplitudes: Amplitudes, *, least: float) -> IntArray | None:
+
+def quiet_votes(amplitudes: Amplitudes, *, least: float, known: bool = False) -> IntArray | None:
     """Return the votes of the upper of two levels; None where the exposures do not split so.
 
     Parameters
     ----------
     least
         Standard deviations of a single exposure by which the levels must differ.
+    known
+        Whether there are nights besides, in another state of the instrument.
     """
     votes = np.unique(amplitudes.vote)
     weight = 1.0 / amplitudes.error**2
@@ -54,13 +63,15 @@ def quiet_votes(amplitudes: Amplitudes, *, least: float) -> IntArray | None:
         [(weight * amplitudes.depth)[amplitudes.vote == one].sum() for one in votes]
     ) / np.maximum(power, 1e-30)
     order = votes[np.argsort(depth, kind="stable")]
+    spectra = _LEAST_SPECTRA - 1 if known else _LEAST_SPECTRA
+    floor = _SCALE * float(np.ptp(depth))
     for count in range(votes.size - 1, 0, -1):
         quiet = np.isin(amplitudes.vote, order[:count])
-        if not _agree(amplitudes, quiet):
+        if not _agree(amplitudes, quiet, floor):
             continue
         if count < max(_LEAST_QUIET * votes.size, 1):
             return None
-        if count == 1 and (votes.size > _FEW or np.count_nonzero(quiet) < _LEAST_SPECTRA):
+        if count == 1 and (votes.size > _FEW or np.count_nonzero(quiet) < spectra):
             return None
         return order[:count] if _apart(amplitudes, quiet, least) else None
     return None
@@ -71,9 +82,9 @@ def _level(amplitudes: Amplitudes, chosen: NDArray[np.bool_]) -> tuple[float, fl
     return float((weight * amplitudes.depth[chosen]).sum() / weight.sum()), float(weight.sum() ** -0.5)
 
 
-def _agree(amplitudes: Amplitudes, chosen: NDArray[np.bool_]) -> bool:
+def _agree(amplitudes: Amplitudes, chosen: NDArray[np.bool_], floor: float) -> bool:
     level, _ = _level(amplitudes, chosen)
-    excess = ((amplitudes.depth[chosen] - level) / amplitudes.error[chosen]) ** 2
+    excess = ((amplitudes.depth[chosen] - level) / np.hypot(amplitudes.error[chosen], floor)) ** 2
     return bool(chi2.sf(float(excess.sum()), max(int(np.count_nonzero(chosen)) - 1, 1)) > _AGREE)
 
 
