@@ -16,7 +16,7 @@ from support.project import mirror, settings, write_killer
 
 from virtualobserver import Project
 from virtualobserver.errors import RunError
-from virtualobserver.run import catalogue, driver, plan
+from virtualobserver.run import catalogue, driver, executors, plan
 from virtualobserver.run.executors import ProcessExecutor, SerialExecutor
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
@@ -95,9 +95,16 @@ def test_workers_know_what_was_imported_once_and_the_environment_of_now(monkeypa
         with closing(ProcessExecutor(1)) as executor:
             submit = executor._pool.submit
             assert submit(os.getenv, "VO_WORD").result() == word
-            if sys.platform == "linux":
+            if executors._start_method() == "forkserver":
                 assert submit(eval, "'virtualobserver.run.nursery' in __import__('sys').modules").result()
                 assert submit(os.getppid).result() != os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers start afresh")
+def test_workers_start_afresh_where_a_socket_would_have_too_long_a_name(monkeypatch):
+    for length, method in ((70, "forkserver"), (71, "spawn")):
+        monkeypatch.setattr("tempfile.tempdir", "/" + "x" * (length - 1))
+        assert executors._start_method() == method
 
 
 def test_a_run_with_nothing_to_do_asks_but_once_what_is_missing(tmp_path, folder, url, monkeypatch):

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ _AT_WORK = threading.Lock()  # held by a worker process during a batch
 _ROOM = threading.BoundedSemaphore(4)  # batches at once in one process: each holds two database connections
 _TERMINAL = {signal.SIGINT, signal.SIGHUP}
 _NURSERY: Final = "virtualobserver.run.nursery"
+_LONGEST_FOLDER: Final = 70
+"""Letters of the folder of temporary files with which the name of a socket in it, 32 longer, is one for Linux (107)."""
 _AHEAD = 500  # batches handed to a cluster in advance: enough to keep it busy, or to let it grow
 
 _TOUCHED = text("""
@@ -152,6 +155,12 @@ def _quiet_worker(threads: int, environment: Mapping[str, str]) -> None:
     threading.Thread(target=_leave_with_driver, name="driver", daemon=True).start()
 
 
+def _start_method() -> str:
+    """Return how worker processes begin, see `ProcessExecutor`."""
+    forks = sys.platform == "linux" and len(tempfile.gettempdir()) <= _LONGEST_FOLDER
+    return "forkserver" if forks else "spawn"
+
+
 class ProcessExecutor:
     """Does batches in processes of their own; the pool is made anew when one of them dies.
 
@@ -172,7 +181,7 @@ class ProcessExecutor:
         self._pool = self._make()
 
     def _make(self) -> ProcessPoolExecutor:
-        context = get_context("forkserver" if sys.platform == "linux" else "spawn")
+        context = get_context(_start_method())
         context.set_forkserver_preload([*self._plugins, _NURSERY])
         threads = max(1, (os.cpu_count() or 1) // self._workers)
         return ProcessPoolExecutor(
