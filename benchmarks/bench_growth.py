@@ -15,6 +15,7 @@ FEWEST = 1_000
 MOST = 4_000
 WORKERS = 2
 STEP = 10
+COMPILED = 100
 
 
 def main() -> None:
@@ -26,11 +27,10 @@ def main() -> None:
     if sizes[-1] < most:
         sizes.append(most)
     print(f"{WORKERS} workers; ratios to {fewest} sources; peak of parent and of its largest child")
+    _alone(COMPILED)  # a new version is compiled once, and that is kept
     base: Measured | None = None
     for sources in sizes:
-        # A new process each time, as a peak of memory never falls; what it raises is raised here.
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            one = pool.submit(measure, sources, WORKERS).result()
+        one = _alone(sources)
         base = base or one
         print(
             f"{sources:7} sources ({sources / fewest:5.1f} x): {one.seconds:7.1f} s "
@@ -41,6 +41,12 @@ def main() -> None:
             f"child {one.child:5.0f} MB ({one.child / base.child:4.2f} x)",
             flush=True,
         )
+
+
+def _alone(sources: int) -> Measured:
+    """Measure in a new process, as a peak of memory never falls; what it raises is raised here."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, sources, WORKERS).result()
 
 
 if __name__ == "__main__":

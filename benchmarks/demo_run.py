@@ -49,8 +49,9 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
         data = Path(folder) / "data"
         with Project.open(configuration, data=data) as project:
             before, busy, served = _grown(project), processor_time(), server_time(data)
+            largest = _Largest()
             start = time.perf_counter()
-            summary = project.run()
+            summary = project.run(progress=largest)
             seconds, processor = time.perf_counter() - start, processor_time() - busy
             server = server_time(data) - served
             if summary.failures:
@@ -61,14 +62,44 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
             again = time.perf_counter() - start
             database = _grown(project) - before
             files = _size(data) - _size(data / "postgres")
-    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return Measured(seconds, processor, server, again, files, database, peaks[0] / 1024, peaks[1] / 1024)
+    parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Measured(seconds, processor, server, again, files, database, parent, largest.peak)
+
+
+class _Largest:
+    """Looks after every batch how much memory the largest worker has had: no child, so nobody sums it up at the end."""
+
+    peak = 0.0
+
+    def __call__(self, *_: object) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess, OSError):
+                if process.name() != "postgres":
+                    said = Path(f"/proc/{process.pid}/status").read_text()
+                    self.peak = max(self.peak, int(said.split("VmHWM:")[1].split()[0]) / 1024)
 
 
 def processor_time() -> float:
-    """Return the processor time of this process and of the workers that ended."""
-    spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    """Return the processor time of this process, of its workers, and of the process that these are forked from."""
+    own = psutil.Process()
+    spent = own.cpu_times()
+    return (
+        spent.user
+        + spent.system
+        + spent.children_user
+        + spent.children_system
+        + sum(_with_ended(process) for process in own.children(recursive=True))
+    )
+
+
+def _with_ended(process: psutil.Process) -> float:
+    """Return the processor time of a process and of its children that ended; 0 for the server, and if it ended."""
+    with suppress(psutil.NoSuchProcess):
+        if process.name() == "postgres":
+            return 0.0
+        times = process.cpu_times()
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0
 
 
 def server_time(data: Path) -> float:

@@ -16,7 +16,7 @@ from support.project import mirror, settings, write_killer
 
 from virtualobserver import Project
 from virtualobserver.errors import RunError
-from virtualobserver.run import catalogue
+from virtualobserver.run import catalogue, driver, executors, plan
 from virtualobserver.run.executors import ProcessExecutor, SerialExecutor
 
 NAMES = ["alpha", "beta", "gamma", "delta"]
@@ -83,6 +83,69 @@ def test_a_warm_executor_has_all_its_workers_before_there_is_a_batch():
         before = {child.pid for child in multiprocessing.active_children()}
         executor.warm()
         assert len({child.pid for child in multiprocessing.active_children()} - before) == 2
+
+
+def test_workers_know_what_was_imported_once_and_the_environment_of_now(monkeypatch):
+    monkeypatch.delenv("VO_WORD", raising=False)
+    for word in (
+        "first",
+        "second",
+    ):  # the process that the second ones are forked from began before it was set
+        monkeypatch.setenv("VO_WORD", word)
+        with closing(ProcessExecutor(1)) as executor:
+            submit = executor._pool.submit
+            assert submit(os.getenv, "VO_WORD").result() == word
+            if executors._start_method() == "forkserver":
+                assert submit(eval, "'virtualobserver.run.nursery' in __import__('sys').modules").result()
+                assert submit(os.getppid).result() != os.getpid()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all workers start afresh")
+def test_workers_start_afresh_where_a_socket_would_have_too_long_a_name(monkeypatch):
+    for length, method in ((70, "forkserver"), (71, "spawn")):
+        monkeypatch.setattr("tempfile.tempdir", "/" + "x" * (length - 1))
+        assert executors._start_method() == method
+
+
+def test_a_run_with_nothing_to_do_asks_but_once_what_is_missing(tmp_path, folder, url, monkeypatch):
+    asked = []
+
+    def look(*args, planned=False, **options):
+        asked.append(planned)
+        return plan.look(*args, planned=planned, **options)
+
+    monkeypatch.setattr(driver, "look", look)
+    with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
+        project.run()
+        assert not all(asked)
+        for _ in range(20):  # whoever else uses the server may write something meanwhile
+            asked.clear()
+            assert project.run().complete
+            if all(asked):
+                break
+        assert all(asked)
+
+
+def test_targets_that_somebody_adds_while_a_run_finds_nothing_to_do_are_done(
+    tmp_path, folder, url, monkeypatch
+):
+    data = tmp_path / "data"
+    with Project.open(settings(folder, NAMES[:3]), data=data, url=url) as project:
+        project.run()
+        wait = driver._wait_for_others
+
+        def wait_and_add(run, step, stage):
+            if step.kind == "analyse":
+                with Project.open(settings(folder, NAMES), data=data, url=url) as beside:
+                    beside.import_catalogue()
+            return wait(run, step, stage)
+
+        monkeypatch.setattr(driver, "_wait_for_others", wait_and_add)
+        summary = project.run()
+        assert summary.complete
+        assert summary.worked == 3
+        seen = project.sql("SELECT s.name FROM properties p JOIN source s ON s.id = p.source_id")
+        assert sorted(seen["name"]) == sorted(NAMES)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5])

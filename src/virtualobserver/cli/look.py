@@ -261,53 +261,58 @@ def _export_table(project: Project, what: str, out: Path, *, simulated: bool) ->
         note(f"{hidden} rows of simulated data were left out; --simulated takes them in")
 
 
+_Drawn = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SOURCE]", help="Source whose light curves to draw.", autocompletion=complete_source
+    ),
+]
+_Asked = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Analysis to ask, or a figure of it (NAME.FIGURE).")
+]
+_Population = Annotated[
+    bool, typer.Option("--population", help="Draw the injections of all sources instead.")
+]
+_Sample = Annotated[
+    bool, typer.Option("--sample", help="Draw all sources by what an analysis says of them instead.")
+]
+_Efficiency = Annotated[
+    bool, typer.Option("--efficiency", help="Draw what all searches find by strength and duration instead.")
+]
+_Survey = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Draw what a survey made, or a figure of it (NAME.FIGURE).")
+]
+_Calibration = Annotated[
+    str | None, typer.Option(metavar="IMAGE", help="Draw the zero point of an image and its stars instead.")
+]
+_Clip = Annotated[
+    float | None, typer.Option(help="Of --calibration: robust deviations beyond which stars are left out.")
+]
+_Brightest = Annotated[float | None, typer.Option(metavar="MAG", help="Of --calibration: brightest star.")]
+_Faintest = Annotated[float | None, typer.Option(metavar="MAG", help="Of --calibration: faintest star.")]
+_MaxError = Annotated[
+    float | None, typer.Option(metavar="MAG", help="Of --calibration: largest error of a star.")
+]
+
+
 def plot(
     config: Config,
     *,
     out: Out,
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[SOURCE]", help="Source whose light curves to draw.", autocompletion=complete_source
-        ),
-    ] = None,
+    source: _Drawn = None,
     detection: Annotated[int | None, typer.Option(metavar="ID", help="Detection to draw instead.")] = None,
-    population: Annotated[
-        bool, typer.Option("--population", help="Draw the injections of all sources instead.")
-    ] = False,
-    sample: Annotated[
-        bool, typer.Option("--sample", help="Draw all sources by what an analysis says of them instead.")
-    ] = False,
+    population: _Population = False,
+    sample: _Sample = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Of --sample: also simulated ones.")] = False,
-    efficiency: Annotated[
-        bool,
-        typer.Option("--efficiency", help="Draw what all searches find by strength and duration instead."),
-    ] = False,
-    analysis: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Analysis to ask, or a figure of it (NAME.FIGURE).")
-    ] = None,
-    survey: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Draw what a survey made, or a figure of it (NAME.FIGURE)."),
-    ] = None,
+    efficiency: _Efficiency = False,
+    analysis: _Asked = None,
+    survey: _Survey = None,
     unit: Annotated[str, typer.Option(help="Of --survey: a unit or night, e.g. 2012-06-04.")] = "",
-    calibration: Annotated[
-        str | None,
-        typer.Option(metavar="IMAGE", help="Draw the zero point of an image and its stars instead."),
-    ] = None,
-    clip: Annotated[
-        float | None,
-        typer.Option(help="Of --calibration: robust deviations beyond which stars are left out."),
-    ] = None,
-    brightest: Annotated[
-        float | None, typer.Option(metavar="MAG", help="Of --calibration: brightest star.")
-    ] = None,
-    faintest: Annotated[
-        float | None, typer.Option(metavar="MAG", help="Of --calibration: faintest star.")
-    ] = None,
-    max_mag_error: Annotated[
-        float | None, typer.Option(metavar="MAG", help="Of --calibration: largest error of a star.")
-    ] = None,
+    calibration: _Calibration = None,
+    clip: _Clip = None,
+    brightest: _Brightest = None,
+    faintest: _Faintest = None,
+    max_mag_error: _MaxError = None,
     force: Force = False,
     overrides: Set = None,
     data: Data = None,

@@ -25,6 +25,21 @@ def register(app: typer.Typer) -> None:
     app.add_typer(_upload, name="upload")
 
 
+_Instrument = Annotated[
+    int | None,
+    typer.Option("--instrument", metavar="N", help="Number of the instrument there; without, no photometry."),
+]
+_Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source",
+        metavar="NAME",
+        help="Only this source, whatever was said of it; may be repeated.",
+        autocompletion=complete_source,
+    ),
+]
+
+
 @_upload.command("skyportal")
 def skyportal(
     config: Config,
@@ -35,25 +50,12 @@ def skyportal(
     group: Annotated[
         list[int] | None, typer.Option("--group", metavar="N", help="Number of a group; may be repeated.")
     ] = None,
-    instrument: Annotated[
-        int | None,
-        typer.Option(
-            "--instrument", metavar="N", help="Number of the instrument there; without, no photometry."
-        ),
-    ] = None,
+    instrument: _Instrument = None,
     filters: Annotated[
         list[str] | None,
         typer.Option("--filter", metavar="BAND=NAME", help="What a band is called there; may be repeated."),
     ] = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source",
-            metavar="NAME",
-            help="Only this source, whatever was said of it; may be repeated.",
-            autocompletion=complete_source,
-        ),
-    ] = None,
+    source: _Sources = None,
     verdict: Annotated[
         str,
         typer.Option("--verdict", help="Sources of which this was said last; '' for all with detections."),

@@ -118,7 +118,7 @@ def read_block(file: h5py.File, key: str) -> tuple[Any, str]:
         If the key is missing, leads to another file, or was not written by this package.
     """
     container, block = _read(file, key, refuse_links(file, key))
-    return container, block.checksum()
+    return container, _checksum(container, block)
 
 
 def load_block(opened: OpenFile, key: str, *, wanted: str | None) -> tuple[Any, bool]:
@@ -132,7 +132,7 @@ def load_block(opened: OpenFile, key: str, *, wanted: str | None) -> tuple[Any, 
     container, block = _read(opened.file, key, opened.place(key))
     if wanted is None:
         return container, True
-    return container, block.checksum() == wanted
+    return container, _checksum(container, block) == wanted
 
 
 def _read(file: h5py.File, key: str, place: h5py.h5d.DatasetID) -> tuple[Any, Block]:
@@ -145,9 +145,12 @@ def _read(file: h5py.File, key: str, place: h5py.h5d.DatasetID) -> tuple[Any, Bl
         arrays = {"": _read_array(place)}
     else:
         arrays = {"": _read_records(place, facts["dtype"])}
-    container = decode(facts, arrays)
-    known = sha256(container).hexdigest() if isinstance(container, bytes) else ""
-    return container, Block(facts["kind"], header, arrays, known=known)
+    return decode(facts, arrays), Block(facts["kind"], header, arrays)
+
+
+def _checksum(container: object, block: Block) -> str:
+    """Return the checksum of what was read: raw bytes are unpacked already."""
+    return sha256(container).hexdigest() if isinstance(container, bytes) else block.checksum()
 
 
 def read_section(file: h5py.File, key: str, rows: slice, cols: slice | None = None) -> Any:
@@ -240,11 +243,12 @@ def _read_header(target: object) -> bytes:
         if not h5py.h5a.exists(target, name):
             break
         attribute = h5py.h5a.open(target, name)
-        value = np.empty((), attribute.dtype)
-        if value.dtype.kind != "S":
+        kind = attribute.get_type()
+        if kind.get_class() != h5py.h5t.STRING or kind.is_variable_str():
             msg = f"the attribute {_ATTRIBUTE!r} is not fixed-length text"
             raise InvalidFile(msg)
-        attribute.read(value)
+        value = np.empty((), f"S{kind.get_size()}")
+        attribute.read(value, kind)
         pieces.append(value.tobytes())
     return b"".join(pieces).rstrip(b"\0")
 
@@ -321,14 +325,13 @@ def _read_records(place: h5py.h5d.DatasetID, logical: Sequence[Sequence[str]]) -
 
 
 def _read_array(place: h5py.h5d.DatasetID) -> Array:
-    name = h5py.h5i.get_name(place)
     creation = place.get_create_plist()
     if creation.get_external_count() or creation.get_layout() == h5py.h5d.VIRTUAL:
-        msg = f"{name!r}: its numbers are in another file, which is refused"
+        msg = f"{h5py.h5i.get_name(place)!r}: its numbers are in another file, which is refused"
         raise InvalidFile(msg)
     dtype = place.dtype
     if dtype.hasobject:
-        msg = f"{name!r}: holds Python objects or references, which are refused"
+        msg = f"{h5py.h5i.get_name(place)!r}: holds Python objects or references, which are refused"
         raise InvalidFile(msg)
     check_dataset(place)
     array = np.empty(place.shape, dtype)

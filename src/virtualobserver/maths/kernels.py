@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["jit", "jit_regrouped", "sorting_network"]
+__all__ = ["jit", "jit_regrouped", "sorting_network", "wake"]
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -25,6 +25,15 @@ def jit(function: Function) -> Function:
 def jit_regrouped(function: Function) -> Function:
     """Compile `function` with sums in any order, so that several terms are added at once; x / 0 is not an error."""
     return _compiled(function, fastmath={"reassoc", "nsz"}, error_model="numpy")
+
+
+def wake() -> None:
+    """Let the compiler load its tables, which takes it half a second at the first call of a process."""
+    jit(_twice)(1.0)
+
+
+def _twice(value: float) -> float:
+    return 2.0 * value
 
 
 def _compiled(function: Function, **options: object) -> Function:

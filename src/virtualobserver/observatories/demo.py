@@ -251,10 +251,13 @@ def _plain(content: bytes, header: Sequence[str]) -> dict[str, Array] | None:
     """
     if len(content) > PLAIN_BYTES or b'"' in content or b"_" in content or b"\r" in content:
         return None
-    rows = [line.split(",") for line in content.decode("utf-8", "replace").split("\n")[1:-1]]
-    if set(map(len, rows)) != {len(header)}:
+    rows = content.decode("utf-8", "replace").split("\n")[1:-1]
+    if {row.count(",") + 1 for row in rows} != {len(header)}:
         return None
-    cells = dict(zip(header, zip(*rows, strict=True), strict=True))
+    row_by_row = ",".join(rows).split(
+        ","
+    )  # one long list and its strides: half the time of a list for each row
+    cells = {name: row_by_row[place :: len(header)] for place, name in enumerate(header)}
     try:
         columns = {name: np.array([*map(float, cells[name])]) for name in COLUMNS if name != "filter"}
     except ValueError:

@@ -23,7 +23,7 @@ from virtualobserver.errors import ConfigError, RunError
 from virtualobserver.models import Configuration, Run
 from virtualobserver.run.executors import Executor, make_executor
 from virtualobserver.run.listings import Inputs, compare
-from virtualobserver.run.plan import Open, batches, look, plan, release_dead, runnable
+from virtualobserver.run.plan import Open, batches, look, moment, plan, release_dead, runnable
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.heartbeat import Heartbeat
 from virtualobserver.run.tasks.task import Job
@@ -125,7 +125,10 @@ def executor_of(project: Opened) -> Executor:
         If it is a cluster that cannot reach the database.
     """
     _check_place(project)
-    return make_executor(project.workspace, workers=project.workers, dask=project.settings.run.dask)
+    plugins = {type(step.instance).__module__: None for step in project.steps}
+    return make_executor(
+        project.workspace, workers=project.workers, dask=project.settings.run.dask, plugins=list(plugins)
+    )
 
 
 def drive(
@@ -214,15 +217,26 @@ def _do_steps(run: _Drive) -> None:
     """
     steps = [step.forgetful() for step in run.project.steps if run.choice.wants(step)]
     for again in range(_PASSES):
+        before = _moment(run)
         for step in steps:
             counter = run.summary.counts.setdefault(step.name, Counter())
             if step.kind != "simulate" or run.number(step):
                 _do_step(run, step, counter, again=again > 0)
-        opened = {step.name: _look(run, step) for step in steps}
+        # planning has found nothing missing, if nobody, itself included, has written anything since
+        unchanged = _moment(run) == before
+        opened = {step.name: _look(run, step, planned=unchanged) for step in steps}
         run.summary.left = {name: one.left for name, one in opened.items() if one.left}
         run.summary.failed_tasks = [task_id for one in opened.values() for task_id in one.failed]
         if not run.summary.left:
             return
+
+
+def _moment(run: _Drive) -> str:
+    """Return the moment of the database after which nothing was written but by planning, workers and other runs."""
+    with run.project.session() as session, session.begin():
+        run.statistics.refresh(session, run.summary.worked)
+    with run.project.session() as session:
+        return moment(session)
 
 
 def _look(run: _Drive, step: Step, **options: Any) -> Open:

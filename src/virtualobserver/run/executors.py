@@ -1,4 +1,4 @@
-"""Where batches are done: here, in spawned processes, or on an existing Dask cluster."""
+"""Where batches are done: here, in processes of their own, or on an existing Dask cluster."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import atexit
 import gc
 import os
 import signal
+import sys
+import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import text
 
@@ -33,6 +35,9 @@ _LOCK = threading.Lock()
 _AT_WORK = threading.Lock()  # held by a worker process during a batch
 _ROOM = threading.BoundedSemaphore(4)  # batches at once in one process: each holds two database connections
 _TERMINAL = {signal.SIGINT, signal.SIGHUP}
+_NURSERY: Final = "virtualobserver.run.nursery"
+_LONGEST_FOLDER: Final = 70
+"""Letters of the folder of temporary files with which the name of a socket in it, 32 longer, is one for Linux (107)."""
 _AHEAD = 500  # batches handed to a cluster in advance: enough to keep it busy, or to let it grow
 
 _TOUCHED = text("""
@@ -131,8 +136,14 @@ def _born_deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _quiet_worker(threads: int) -> None:
-    """Leave Ctrl-C to the driver, share the cores among the workers, and end without a last look at every object."""
+def _quiet_worker(threads: int, environment: Mapping[str, str]) -> None:
+    """Leave Ctrl-C to the driver, share the cores among the workers, and end without a last look at every object.
+
+    A forked worker has the environment of the process it was forked from, which may have started before the driver
+    changed its own.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     atexit.register(
         gc.freeze
     )  # an interpreter that ends searches all it ever imported for garbage: half a second
@@ -144,17 +155,40 @@ def _quiet_worker(threads: int) -> None:
     threading.Thread(target=_leave_with_driver, name="driver", daemon=True).start()
 
 
-class ProcessExecutor:
-    """Does batches in spawned processes; the pool is made anew when one of them dies."""
+def _start_method() -> str:
+    """Return how worker processes begin, see `ProcessExecutor`."""
+    forks = sys.platform == "linux" and len(tempfile.gettempdir()) <= _LONGEST_FOLDER
+    return "forkserver" if forks else "spawn"
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+
+class ProcessExecutor:
+    """Does batches in processes of their own; the pool is made anew when one of them dies.
+
+    On Linux these are forked from one process that has imported what all need; a process that has threads and
+    connections, as the driver, cannot be forked safely. Elsewhere each worker starts afresh, as system libraries
+    there do not bear a fork.
+
+    Parameters
+    ----------
+    workers
+        Number of processes.
+    plugins
+        Modules of surveys and analyses, imported once as well.
+    """
+
+    def __init__(self, workers: int, plugins: Sequence[str] = ()) -> None:
+        self._workers, self._plugins = workers, plugins
         self._pool = self._make()
 
     def _make(self) -> ProcessPoolExecutor:
+        context = get_context(_start_method())
+        context.set_forkserver_preload([*self._plugins, _NURSERY])
         threads = max(1, (os.cpu_count() or 1) // self._workers)
         return ProcessPoolExecutor(
-            self._workers, mp_context=get_context("spawn"), initializer=_quiet_worker, initargs=(threads,)
+            self._workers,
+            mp_context=context,
+            initializer=_quiet_worker,
+            initargs=(threads, dict(os.environ)),
         )
 
     def warm(self) -> None:
@@ -284,8 +318,10 @@ class DaskExecutor:
         self._client.close()
 
 
-def make_executor(workspace: Workspace, *, workers: int, dask: str | None) -> Executor:
-    """Return the executor the settings ask for."""
+def make_executor(
+    workspace: Workspace, *, workers: int, dask: str | None, plugins: Sequence[str] = ()
+) -> Executor:
+    """Return the executor the settings ask for; `plugins` are the modules that its workers will need."""
     if dask:
         return DaskExecutor(dask)
-    return ProcessExecutor(workers) if workers > 1 else SerialExecutor(workspace)
+    return ProcessExecutor(workers, plugins) if workers > 1 else SerialExecutor(workspace)

@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.tasks.masters import mark_changed_masters
 
-__all__ = ["Open", "batches", "look", "plan", "release_dead", "runnable"]
+__all__ = ["Open", "batches", "look", "moment", "plan", "release_dead", "runnable"]
 
 # The hash of what a task is made from, as `outcome.hash_inputs` computes it.
 
 _HASH = "encode(sha256(convert_to({0} || '|' || coalesce(string_agg({1}, ',' ORDER BY {1} COLLATE \"C\"), ''), 'UTF8')), 'hex')"
+
+_HASH_OF_NONE = "encode(sha256(convert_to(s.row_sha || '|', 'UTF8')), 'hex')"  # the same of a source alone
 
 _MEMBERS = "SELECT source_id FROM membership WHERE project_id = :project"
 
@@ -107,15 +109,20 @@ UPDATE task SET status = 'pending'
 WHERE step = :step AND digest = :digest AND status = 'done' AND extent < :number
   AND source_id IN ({_FAMILY})"""
 
+# Few or none of them: only these are looked up again, and not the whole step joined with itself.
 _STALE = """
-UPDATE task t SET status = 'stale', extent = 0 FROM (
+WITH c AS MATERIALIZED (
   SELECT a.id, {hash} AS inputs
   FROM task a JOIN source s ON s.id = a.source_id {inputs}
   WHERE a.step = :step AND a.digest = :digest AND a.status IN ('done', 'empty') AND a.source_id IN ({sources})
-  GROUP BY a.id, s.row_sha) c
-WHERE t.id = c.id AND t.inputs IS DISTINCT FROM c.inputs"""
+  GROUP BY a.id, s.id HAVING a.inputs IS DISTINCT FROM {hash})
+UPDATE task t SET status = 'stale', extent = 0 FROM c
+WHERE t.id = ANY(ARRAY(SELECT id FROM c)) AND t.id = c.id AND t.inputs IS DISTINCT FROM c.inputs"""
 
-_STALE_FETCH = _STALE.format(hash=_HASH.format("s.row_sha", "NULL::text"), inputs="", sources=_MEMBERS)
+_STALE_FETCH = f"""
+UPDATE task t SET status = 'stale', extent = 0 FROM source s
+WHERE s.id = t.source_id AND t.step = :step AND t.digest = :digest AND t.status IN ('done', 'empty')
+  AND t.source_id IN ({_MEMBERS}) AND t.inputs IS DISTINCT FROM {_HASH_OF_NONE}"""
 
 _STALE_REDUCE = _STALE.format(
     hash=_HASH.format("s.row_sha", "r.item"),
@@ -240,6 +247,11 @@ def look(
     held = [row for row in rows if row.status == "running" and not row.expired]
     failed = tuple(row.id for row in rows if row.status == "failed")
     return Open(missing, len(ready), len(held), failed)
+
+
+def moment(session: Session) -> str:
+    """Return the server's snapshot: equal ones show the same rows, so nobody has written anything between them."""
+    return str(session.execute(text("SELECT pg_current_snapshot()")).scalar_one())
 
 
 def release_dead(session: Session) -> int:
