@@ -16,6 +16,7 @@ from virtualobserver.cli.show import Format, note, open_project, print_frame, pr
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from virtualobserver.config.load import Resolved
     from virtualobserver.run.driver import Summary
     from virtualobserver.run.project import Project
 
@@ -204,11 +205,12 @@ def config(
 
     A plug-in file (.py) that a configuration names is a program: this command, and every other that reads the
     configuration, runs it. Look at somebody else's configuration with --no-plugins first.
+    With a file or folder that is named and not there it ends with 1, as the run would.
     """
     from virtualobserver.config import json_schema, load
     from virtualobserver.config.shipped import find_config
     from virtualobserver.plugins import settings_of
-    from virtualobserver.run.checks import check_project, settings_without_files
+    from virtualobserver.run.checks import check_project, missing_files, settings_without_files
 
     resolve = settings_without_files if no_plugins else settings_of
     resolved = load(find_config(config), overrides or (), resolve=resolve)
@@ -225,7 +227,16 @@ def config(
         return
     if as_json:
         print_json(settings.to_dict())
-        return
+    else:
+        _print_settings(resolved)
+    missing = missing_files(settings)
+    for one in missing:
+        note(f"vo: {one}; tasks that need it would fail")
+    if missing:
+        raise typer.Exit(1)
+
+
+def _print_settings(resolved: Resolved) -> None:
     import pandas as pd
 
     rows = [
