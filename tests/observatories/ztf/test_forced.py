@@ -22,6 +22,7 @@ from virtualobserver.errors import (
 from virtualobserver.io.http.client import HttpClient, Retry
 from virtualobserver.io.store import Store
 from virtualobserver.observatories.ztf import VirtualZTF, forced, service
+from virtualobserver.observatories.ztf.settings import ZTFSettings
 
 FILE = "forcedphotometry_req00010459_lc.txt"
 STAR = Target("star", ra=36.351611, dec=60.841893)
@@ -158,6 +159,14 @@ def test_cut_file_and_missing_column_are_named_errors():
         forced.parse(content.replace(b" zpdiff,", b" other,"), "x")
     with pytest.raises(InvalidFile):
         forced.parse(b"<html>busy</html>", "x")
+
+
+@pytest.mark.real
+def test_rows_of_an_unknown_filter_are_refused_and_not_left_out():
+    content = recorded().read_bytes().replace(b" ZTF_r ", b" ZTF_R ", 1)
+    (files,) = [forced.parse(content, "x")]
+    with pytest.raises(BadKeyword, match="column filter holds 'ZTF_R'; forced photometry has ZTF_g"):
+        forced.lightcurves([files], Aux(target=Target("x")), ZTFSettings())
 
 
 # ---------------------------------------------------------------------------------------------- the service

@@ -24,6 +24,7 @@ from virtualobserver.conventions import (
 )
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import (
     flux_error_from_mag,
@@ -72,6 +73,11 @@ def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> li
     pooled = {name: np.concatenate([columns[name] for columns in files]) for name in sorted(names)}
     _, first = np.unique(np.char.add(pooled["jd"].astype("U32"), pooled["filter"]), return_index=True)
     pooled = {name: values[first] for name, values in pooled.items()}
+    if unknown := sorted(set(pooled["filter"].tolist()) - set(_BANDS)):
+        msg = (
+            f"column filter holds {', '.join(map(repr, unknown))}; forced photometry has {', '.join(_BANDS)}"
+        )
+        raise BadKeyword(msg)
     products = []
     for name, band in _BANDS.items():
         rows = {key: values[pooled["filter"] == name] for key, values in pooled.items()}
