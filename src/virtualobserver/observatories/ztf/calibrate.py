@@ -88,8 +88,10 @@ def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> li
 
 def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
     bad = ~(rows["infobitssci"] < BAD_INFOBITS)
-    noisy = ~(rows["scisigpix"] <= settings.forced_max_sigma)
-    noisy |= ~(rows["sciinpseeing"] <= settings.forced_max_seeing)
+    noise, seeing = rows["scisigpix"], rows["sciinpseeing"]
+    # a noise or a seeing of 0 stands for one that is not known
+    noisy = ~((noise > 0) & (noise <= settings.forced_max_sigma))
+    noisy |= ~((seeing > 0) & (seeing <= settings.forced_max_seeing))
     finite = np.isfinite(rows["forcediffimflux"]) & np.isfinite(rows["zpdiff"])
     flags = np.where(bad, FLAG_ARCHIVE, 0) | np.where(noisy, FLAG_BACKGROUND, 0)
     flags |= np.where(finite, 0, FLAG_NOT_FINITE)
@@ -158,7 +160,8 @@ def _quiet(
     for _ in range(_CLIPS):
         if not quiet.any():
             return quiet
-        pull = np.abs(flux - np.median(flux[quiet])) / error
+        with np.errstate(divide="ignore", invalid="ignore"):  # others than the candidates have errors of 0
+            pull = np.abs(flux - np.median(flux[quiet])) / error
         kept = candidates & (pull <= _AGREES)
         if (kept == quiet).all():
             break

@@ -78,12 +78,13 @@ _LIMITS: Mapping[str, tuple[float, float, str]] = {
     "mag": (7.5, 26.0, "magnitudes that ZTF can measure"),
     "magerr": (1e-4, 10.0, "errors of magnitudes"),
     "exptime": (0.0, 1000.0, "seconds"),
+    "zpdiff": (20.0, 32.0, "zero points"),
 }
 """What no epoch of ZTF can have, though columns may hold it: zeros, sentinels, times with a zero taken off.
 
 Times before the camera was built; magnitudes 5 mag beyond saturation (12.5 to 13.2) and depth (20.5 to 21), as
 Bellm et al. 2019 (PASP 131, 018002) tell them; errors a hundredth of the smallest published ones; exposures thrice
-the longest (300 s)."""
+the longest (300 s); zero points six magnitudes from the usual 26."""
 _HJD_AWAY = 0.05
 """Days that heliocentric and own dates may differ. Chosen: light travels 0.006 d, another kind of date is 0.5 d off."""
 _BAND_NAMES: Mapping[str, str] = {
