@@ -96,3 +96,12 @@ def test_a_data_folder_that_is_a_file_is_said_as_that(tmp_path, vo, below):
     assert code == 3
     assert f"{place} is or lies below a file, and a folder is needed there" in said
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_target_list_without_targets_is_said(tmp_path, vo):
+    (tmp_path / "none.csv").write_text("name,ra,dec\n")
+    found = {"name": "none", "catalog": {"file": str(tmp_path / "none.csv")}, "observatories": {"demo": {}}}
+    (tmp_path / "none.yaml").write_text(json.dumps(found))
+    code, said = vo("run", tmp_path / "none.yaml")
+    assert (code, said.count("the target list holds no targets; check catalog")) == (0, 1)
+    assert "no targets" not in vo("run", "p.yaml")[1]

@@ -25,6 +25,9 @@ __all__ = ["register", "run_project"]
 _MOST_ALIKE: Final = 3
 """Failures with one reason that are named, as where a folder is missing for all targets; the rest is counted."""
 
+_TARGETS: Final = (
+    "SELECT m.source_id FROM membership m JOIN project p ON p.id = m.project_id WHERE p.name = :name LIMIT 1"
+)
 SomeConfig = Annotated[
     str | None,
     typer.Argument(
@@ -67,6 +70,8 @@ def run(
         else:
             _print_summary(summary, seconds, config, overrides or ())
         _warn_unknown(project, only or ())
+        if not summary.worked and project.sql(_TARGETS, name=project.name).empty:
+            note("vo: the target list holds no targets; check catalog")
     if not summary.complete:
         raise typer.Exit(1)
 
