@@ -640,7 +640,7 @@ def possible(
         if (find(ours) or Column(ours)).unit in {UNIT_DAY, UNIT_DEGREE} and (
             said := wrong_kind(ours, values)
         ):
-            raise BadKeyword(said)
+            raise BadKeyword(said.replace(f"column {ours} ", f"column {name} ", 1))
         cleaned[name] = np.where(bad, np.nan, values)
         rows |= bad
         counts[name] = int(bad.sum())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from virtualobserver.catalog import Catalog, read_catalog
 from virtualobserver.catalog.columns import STARS, TARGETS, map_columns
 from virtualobserver.catalog.refcat_columns import to_stars
 from virtualobserver.catalog.units import without_unit
+from virtualobserver.config import CatalogSettings
 from virtualobserver.errors import CatalogError
 from virtualobserver.io.tables import read_any, write_any
 
@@ -157,3 +160,19 @@ def test_sentinels_are_missing_and_counted():
 def test_epochs_that_are_days_are_refused():
     with pytest.raises(CatalogError, match="no Julian years: rows 2"):
         Catalog(frame(epoch=[2016.0, 57388.5]))
+
+
+def test_numbers_that_are_not_used_are_told(tmp_path, monkeypatch):
+    (tmp_path / "odd.csv").write_text(
+        "name,ra,dec,pmra,pmdec,epoch,mag\na,10,5,1e6,0,2016,99.9\nb,10,5,1,,2016,15\nc,10,5,1,2,2016,15\n"
+    )
+    told = []
+    log = SimpleNamespace(
+        warning=lambda event, **about: told.append((event, about.get("column"), about["rows"]))
+    )
+    monkeypatch.setattr("virtualobserver.catalog.columns._log", log)
+    first, second, third = read_catalog(CatalogSettings(file=str(tmp_path / "odd.csv"))).targets()
+    assert ("values that cannot be count as missing", "pmra", 1) in told
+    assert ("values that cannot be count as missing", "mag", 1) in told
+    assert ("one half of a proper motion counts as none", None, 1) in told
+    assert (first.mag, second.mag, third.pmdec) == (None, 15.0, 2.0)

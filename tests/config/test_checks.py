@@ -73,6 +73,24 @@ def test_configurations_that_cannot_run_are_refused(vo, name):
     assert run(vo, path) == (2, said.strip())
 
 
+def test_folders_and_files_that_are_not_there_are_said_after_the_settings(tmp_path, vo):
+    row = "catalog: {rows: [{name: a, ra: 1, dec: 2}]}\n"
+    (tmp_path / "x.yaml").write_text(row + "observatories: {ztf: {archive: [gone, here]}, demo: {}}\n")
+    (tmp_path / "here").mkdir()
+    code, out, said = vo("config", "x.yaml", "--json")
+    assert (code, said.count("is not there")) == (1, 1)
+    assert f"vo: observatories.ztf.archive: {tmp_path / 'gone'} is not there" in said
+    assert json.loads(out)["observatories"]["ztf"]["archive"][1] == str(tmp_path / "here")
+    assert run(vo, "x.yaml")[0] == 1
+    (tmp_path / "gone").mkdir()
+    assert vo("config", "x.yaml")[0] == 0
+    decam = "observatories: {decam: {archive: here, pointed_images_yaml_path: none.yaml}}\n"
+    (tmp_path / "y.yaml").write_text(row + decam)
+    assert "pointed_images_yaml_path" in vo("config", "y.yaml")[2]
+    (tmp_path / "z.yaml").write_text(row + "observatories: {lsss: {archive: simulated, preset: lsss}}\n")
+    assert vo("config", "z.yaml")[0] == 0
+
+
 def test_names_of_targets_that_look_like_numbers_are_as_written(tmp_path, url):
     path = tmp_path / "numbers.yaml"
     names = ["00123", "1e5", "12", "1_000", "true", "0x1f", "+7", "2020-01-01"]

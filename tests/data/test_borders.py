@@ -207,6 +207,29 @@ def test_hidden_values_never_come_back_as_good_ones():
     assert shown["a"].tolist() == [1, 2]
 
 
+def test_objects_of_a_column_stay_what_they_are_and_half_a_letter_is_refused():
+    mixed = Table({"a": np.array([1.5, "x", b"y", None], dtype=object)})
+    for back in (
+        Table.from_astropy(mixed.to_astropy()),
+        Table.from_xarray(mixed.to_xarray()),
+        Table.from_pandas(mixed.to_pandas()),
+    ):
+        assert back["a"].tolist() == [1.5, "x", b"y", None]
+    for values in (np.array(["a\ud800", None], dtype=object), np.array(["a\ud800", "b"])):
+        table = Table({"a": values})
+        with pytest.raises(DataError, match="the column 'a' holds half a letter"):
+            table.to_pandas()
+        assert Table.from_astropy(table.to_astropy())["a"].tolist() == values.tolist()
+    with pytest.raises(DataError, match="the column 'a' holds half a letter"):
+        Table({"a": np.array(["a\ud800", None], dtype=object)}).to_xarray()
+
+
+def test_values_with_fields_are_no_variable_of_netcdf(tmp_path):
+    table = Table({"a": np.array([(1, 2.0)], dtype=[("n", int), ("x", float)])})
+    with pytest.raises(DataError, match="'a' has fields in its values"):
+        write_netcdf(table.to_xarray(), tmp_path / "a.nc")
+
+
 def test_missing_values_of_pandas_never_come_back_as_good_ones():
     import pandas as pd
 

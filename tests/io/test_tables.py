@@ -11,6 +11,7 @@ import xarray as xr
 from virtualobserver.data.histogram import CF, Axis, Histogram
 from virtualobserver.errors import ArchiveAnswerError, ArchiveOverflow, DataError, InvalidFile
 from virtualobserver.io.csv_text import frame_of_csv
+from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.io.netcdf import read_netcdf, write_netcdf, write_variables
 from virtualobserver.io.tables import read_any, write_any
 
@@ -203,3 +204,15 @@ with ThreadPoolExecutor(8) as pool:
         [sys.executable, "-c", script, str(tmp_path)], check=False, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout.strip()) == (0, "{199990000.0}"), done.stderr[-2000:]
+
+
+def test_a_gzip_file_of_several_members_is_read_whole_and_stays_bounded(tmp_path):
+    """As `cat a.gz b.gz`, bgzip and programs that append to their logs write them."""
+    packed = gzip.compress(b"a,b\n1,2\n") + gzip.compress(b"3,4\n")
+    assert plain_bytes(packed, "x.csv.gz") == b"a,b\n1,2\n3,4\n"
+    (tmp_path / "x.csv.gz").write_bytes(packed)
+    assert read_any(tmp_path / "x.csv.gz")["a"].tolist() == [1, 3]
+    with pytest.raises(InvalidFile, match="larger than 8 bytes once unpacked"):
+        plain_bytes(packed, "x.csv.gz", largest=8)
+    with pytest.raises(InvalidFile, match="cut gzip file"):
+        plain_bytes(packed[:-9], "x.csv.gz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from virtualobserver import Project, plugins
 from virtualobserver.cli import main
 from virtualobserver.data.product import Target
 from virtualobserver.errors import InvalidFile
+from virtualobserver.io.store import Store
 from virtualobserver.observatories.ztf import VirtualZTF
 from virtualobserver.run.views.tables import reasons
+from virtualobserver.testing.archives import FolderArchive
 
 
 @pytest.fixture
@@ -121,6 +124,49 @@ def test_a_file_that_cannot_be_used_is_a_failure(tmp_path, name, content, words)
     found = list(VirtualZTF().fetch([Target("star", ra=10.0, dec=20.0)], Client(tmp_path)))
     assert isinstance(found[0][1], InvalidFile)
     assert words in str(found[0][1])
+
+
+FOLDERS = ["ztf", "folder", "harps", "lsss", "astep", "decam"]
+
+
+@pytest.mark.parametrize("survey", FOLDERS)
+@pytest.mark.parametrize("how", ["pipe", "link"])
+def test_a_name_that_is_no_file_stops_nobody_else(tmp_path, url, survey, how):
+    loaded = plugins.load("observatories", survey)
+    archive = FolderArchive(loaded(**loaded.contract.options), survey, tmp_path / "data", url)
+    path = archive.write(tmp_path / "archive")[0]
+    path.unlink()
+    if how == "pipe":
+        os.mkfifo(path)  # to open it would wait for ever
+    else:
+        path.symlink_to(tmp_path / "nowhere")
+    with archive.opened(tmp_path / "archive") as project:
+        summary = project.run(step="fetch")
+        (task,) = tasks(project).values()
+    assert summary.complete or how == "link"
+    assert task.status in {"done", "empty", "failed"}  # and none is left behind
+    if how == "link" and survey != "harps":  # nobody knows whose spectrum it is: that is logged
+        assert task.status == "failed"
+        assert str(path) in task.error
+    elif task.status == "empty":
+        assert task.reason
+
+
+def test_a_file_that_cannot_be_read_is_the_failure_of_its_task_alone(tmp_path, open_project, monkeypatch):
+    folder = mirror(tmp_path / "mirror", ["good", "theirs"])
+    real = Store.register
+
+    def register(self, path):
+        if path.name == "theirs.csv":  # as a disk that fails between the look at a file and its checksum
+            raise InvalidFile(f"{path} cannot be read: Input/output error")
+        return real(self, path)
+
+    monkeypatch.setattr(Store, "register", register)
+    project = open_project(settings(folder, ["good", "theirs"]))
+    (failure,) = project.run().failures
+    assert failure["source"] == "theirs"
+    assert "theirs.csv cannot be read: Input/output error" in failure["error"]
+    assert tasks(project)["good", "fetch:ztf"].status == "done"
 
 
 @pytest.mark.parametrize("how", ["packed", "capitals", "floats", "suffix"])

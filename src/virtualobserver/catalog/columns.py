@@ -38,6 +38,7 @@ __all__ = [
     "native",
     "possible",
     "read_names",
+    "tell_values",
     "whole_numbers",
 ]
 
@@ -323,6 +324,20 @@ def possible(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return a column in which what cannot be, such as a magnitude of 99, is missing (NaN)."""
     bad = out_of_range(name, values)
     return np.where(bad, np.nan, values) if bad.any() else values
+
+
+def tell_values(columns: Mapping[str, NDArray[np.float64]], catalog: str) -> None:
+    """Say which numbers of targets are not used: those that cannot be, and one half of a proper motion."""
+    for name, values in columns.items():
+        if bad := int(out_of_range(name, values).sum()):
+            _log.warning("values that cannot be count as missing", catalogue=catalog, column=name, rows=bad)
+    if not {"pmra", "pmdec"} & columns.keys():
+        return
+    east, north = (
+        np.isfinite(columns[name]) if name in columns else np.array(False) for name in ("pmra", "pmdec")
+    )
+    if half := int(np.sum(east != north)):
+        _log.warning("one half of a proper motion counts as none", catalogue=catalog, rows=half)
 
 
 def native(column: pd.Series) -> list[Value]:

@@ -28,6 +28,7 @@ from virtualobserver.catalog.columns import (
     native,
     possible,
     read_names,
+    tell_values,
 )
 from virtualobserver.catalog.select import evaluate
 from virtualobserver.catalog.units import in_our_units
@@ -114,6 +115,7 @@ class Catalog:
         object.__setattr__(self, "_names", names)
         ra = from_zero(self._numbers("ra"), self.name)
         check_positions(ra, self.dec, self.name)
+        tell_values({name: self._plain(name) for name in _NUMBERS if name in self.columns}, self.name)
         object.__setattr__(self, "_ra", ra % 360.0)
         object.__setattr__(self, "_epochs", self._read_epochs())
 
@@ -397,6 +399,10 @@ class Catalog:
         return {"mag_band": self.mag_band or gaia_band, "kind": self.kind, "alias": ""}
 
     def _numbers(self, name: str) -> NDArray[np.float64]:
+        values = self._plain(name)
+        return values if name in {"ra", "dec"} else possible(name, values)
+
+    def _plain(self, name: str) -> NDArray[np.float64]:
         column = self.columns.get(name)
         if column is None:
             return np.full(len(self), np.nan)
@@ -405,7 +411,7 @@ class Catalog:
         except (TypeError, ValueError) as error:
             msg = f"the column {column!r} of catalogue {self.name} should hold numbers ({name}): {error}"
             raise CatalogError(msg) from error
-        return values if name in {"ra", "dec"} else possible(name, values)
+        return values
 
     def _texts(self, name: str, default: str) -> list[str]:
         column = self.columns.get(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
@@ -22,6 +21,7 @@ from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.files import read_header, read_image
 from virtualobserver.io.fits.structure import check_structure
+from virtualobserver.io.listing import walk
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.positions import normal_name
 from virtualobserver.maths.astrometry.sphere import separation
@@ -124,12 +124,10 @@ def belongs(raw: Raw, target: Target, settings: CCDSettings) -> bool:
 
 def _files(folder: Path, settings: CCDSettings) -> Iterator[Path]:
     layout, made = settings.layouts.get(settings.layout), re.compile(settings.made)
-    for where, directories, names in os.walk(folder):
-        directories.sort()
-        here = Path(where)
+    for here, _, names in walk(folder):
         if layout is not None and not layout.holds(here):
             continue
-        for name in sorted(names):
+        for name in names:
             if name.lower().endswith(SUFFIXES) and not made.search(name):
                 yield here / name
 

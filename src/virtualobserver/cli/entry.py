@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import resource
@@ -109,7 +110,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except OSError as error:
         if debug:
             raise
-        typer.echo(f"vo: {error}", err=True)
+        typer.echo(f"vo: {_of_system(error)}", err=True)
         return UNUSABLE
     except (MemoryError, ImportError) as error:
         if debug or not _is_memory(error):
@@ -119,6 +120,21 @@ def _run(words: list[str], *, debug: bool) -> int:
     if code == INTERRUPTED:  # some versions of Typer return it, others raise
         typer.echo("Interrupted. What is done stays done: the same command goes on from here.", err=True)
     return code if isinstance(code, int) else OK
+
+
+def _of_system(error: OSError) -> str:
+    """Say what the system refused, where, and what to do; nothing that was done before is lost by it."""
+    where = error.filename if isinstance(error.filename, str) else ""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return f"no room on the disk{f' for {where}' if where else ''}; make room, and give the same command again"
+    if where and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return (
+            f"{where} cannot be used ({error.strerror}); give yourself the right to it, or name another place, "
+            "and give the same command again"
+        )
+    if where and error.errno in {errno.EEXIST, errno.ENOTDIR}:
+        return f"{where} is or lies below a file, and a folder is needed there; name another place"
+    return str(error)
 
 
 def _is_memory(error: BaseException) -> bool:

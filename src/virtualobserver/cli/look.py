@@ -345,9 +345,11 @@ def plot(
             figure = _draw_detection(project, detection, analysis)
         else:
             figure = _draw_source(project, str(source), analysis)
-        out.parent.mkdir(parents=True, exist_ok=True)
+        from virtualobserver.io.atomic import replacing
+
         try:
-            figure.savefig(out, dpi=150)
+            with replacing(out) as temporary:
+                figure.savefig(temporary, dpi=150, format=out.suffix[1:] or "png")
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--out") from None
     typer.echo(str(out))

@@ -16,6 +16,7 @@ from virtualobserver.cli.show import Format, note, open_project, print_frame, pr
 from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
+    from virtualobserver.config.load import Resolved
     from virtualobserver.run.driver import Summary
     from virtualobserver.run.project import Project
 
@@ -24,6 +25,9 @@ __all__ = ["register", "run_project"]
 _MOST_ALIKE: Final = 3
 """Failures with one reason that are named, as where a folder is missing for all targets; the rest is counted."""
 
+_TARGETS: Final = (
+    "SELECT m.source_id FROM membership m JOIN project p ON p.id = m.project_id WHERE p.name = :name LIMIT 1"
+)
 SomeConfig = Annotated[
     str | None,
     typer.Argument(
@@ -66,6 +70,8 @@ def run(
         else:
             _print_summary(summary, seconds, config, overrides or ())
         _warn_unknown(project, only or ())
+        if not summary.worked and project.sql(_TARGETS, name=project.name).empty:
+            note("vo: the target list holds no targets; check catalog")
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -204,11 +210,12 @@ def config(
 
     A plug-in file (.py) that a configuration names is a program: this command, and every other that reads the
     configuration, runs it. Look at somebody else's configuration with --no-plugins first.
+    With a file or folder that is named and not there it ends with 1, as the run would.
     """
     from virtualobserver.config import json_schema, load
     from virtualobserver.config.shipped import find_config
     from virtualobserver.plugins import settings_of
-    from virtualobserver.run.checks import check_project, settings_without_files
+    from virtualobserver.run.checks import check_project, missing_files, settings_without_files
 
     resolve = settings_without_files if no_plugins else settings_of
     resolved = load(find_config(config), overrides or (), resolve=resolve)
@@ -225,7 +232,16 @@ def config(
         return
     if as_json:
         print_json(settings.to_dict())
-        return
+    else:
+        _print_settings(resolved)
+    missing = missing_files(settings)
+    for one in missing:
+        note(f"vo: {one}; tasks that need it would fail")
+    if missing:
+        raise typer.Exit(1)
+
+
+def _print_settings(resolved: Resolved) -> None:
     import pandas as pd
 
     rows = [

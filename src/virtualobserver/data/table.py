@@ -150,7 +150,9 @@ class Table:
         """Return the columns as a DataFrame; units, meta and all other facts travel in ``.attrs``."""
         import pandas as pd
 
-        frame = pd.DataFrame({name: values.copy() for name, values in self.columns.items()})
+        from virtualobserver.data.foreign.columns import whole_letters
+
+        frame = pd.DataFrame({name: whole_letters(name, values) for name, values in self.columns.items()})
         frame.attrs = {name: copy.deepcopy(value) for name, value in self._facts().items()}
         return frame
 

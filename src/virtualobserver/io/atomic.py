@@ -17,6 +17,7 @@ __all__ = ["check_space", "is_disk_full", "new_folder", "replacing", "sync_folde
 
 _WRITING = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
 
 
 def is_disk_full(error: BaseException) -> bool:
@@ -60,12 +61,17 @@ def replacing(path: Path, *, needed: int = 0) -> Iterator[Path]:
     DiskFull
         If there is no room; the temporary file is gone and the older version intact.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent
-    check_space(folder, needed, path)
     temp = _new_name(folder, path.suffix)
-    # Not by `tempfile`, which closes files to everybody else: the umask of the user says who may read.
-    os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_space(folder, needed, path)
+        # Not by `tempfile`, which closes files to everybody else: the umask of the user says who may read.
+        os.close(os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        if error.errno in _FORBIDDEN:  # of the file that is wanted, not of its temporary name
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     try:
         yield temp
         number = os.open(temp, os.O_RDWR)

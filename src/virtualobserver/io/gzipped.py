@@ -46,7 +46,7 @@ def plain_bytes(content: bytes, name: str, *, largest: int | None = None) -> byt
     except zlib.error as error:
         msg = f"{name}: damaged gzip file ({error}); fetch it again"
         raise InvalidFile(msg) from error
-    if not unpack.eof:
+    if not unpack.eof or unpack.unused_data[:2] == GZIP:
         if len(plain) >= largest:
             msg = f"{name}: larger than {largest} bytes once unpacked, which no file of its kind is"
         else:

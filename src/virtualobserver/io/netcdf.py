@@ -116,6 +116,8 @@ def _not_netcdf(name: str, variable: xr.Variable) -> str:
     if not _NAME.fullmatch(name):
         return "has a name that netCDF does not know: letters, digits and blanks, no slash; rename it"
     kind, size = variable.dtype.kind, variable.dtype.itemsize
+    if kind == "V":
+        return "has fields in its values; give each as a variable of its own"
     if kind == "c" or (kind == "f" and size not in {4, 8}):
         return f"is of the type {variable.dtype}, which netCDF has not; convert it to floats of 32 or 64 bits"
     if kind in "mM" and "units" in variable.attrs:

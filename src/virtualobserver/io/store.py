@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -27,7 +28,7 @@ from virtualobserver.data.handles import ProductInfo
 from virtualobserver.data.image import Image
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
-from virtualobserver.errors import ChecksumMismatch, DataError, StoreError, UnsafePath
+from virtualobserver.errors import ChecksumMismatch, DataError, InvalidFile, StoreError, UnsafePath
 from virtualobserver.io import hdf5
 from virtualobserver.io.atomic import check_space, replacing, write_bytes
 from virtualobserver.io.names import safe_name
@@ -175,17 +176,27 @@ class Store:
         """Describe a file of an archive folder, which stays where it is and is never written.
 
         A file whose size and time are as before is not hashed again: a bulk file serves thousands of targets.
+
+        Raises
+        ------
+        InvalidFile
+            If it is not there, is no file, or cannot be read.
         """
-        path = Path(path).resolve()
-        if not path.is_file():
-            msg = f"{path} is not a file that can be registered"
-            raise StoreError(msg)
-        state = path.stat()
-        mark = (state.st_size, state.st_mtime_ns)
-        known = self._registered.get(path)
-        if known is None or known[0] != mark:
-            record = FileRecord(str(path), _sha256(path), state.st_size, _format(path), state.st_mtime)
-            known = self._registered[path] = (mark, record)
+        try:
+            state = path.stat()
+            if not stat.S_ISREG(state.st_mode):
+                msg = f"{path} is no file"
+                raise InvalidFile(msg)
+            path = path.resolve()
+            mark = (state.st_size, state.st_mtime_ns)
+            known = self._registered.get(path)
+            if known is None or known[0] != mark:
+                record = FileRecord(str(path), _sha256(path), state.st_size, _format(path), state.st_mtime)
+                known = self._registered[path] = (mark, record)
+        except OSError as error:
+            link = f"it is a link to {path.readlink()}; " if path.is_symlink() else ""
+            msg = f"{path} cannot be read: {link}{error.strerror or error}; mend that, or take it out of the archive"
+            raise InvalidFile(msg) from error
         return known[1]
 
     # --- reading ------------------------------------------------------------------------------------------

@@ -88,8 +88,8 @@ def upper_limit_mag(
     flux: ArrayLike,
     flux_error: ArrayLike,
     *,
-    detection_sigma: float = 3.0,
-    limit_sigma: float = 5.0,
+    detection_sigma: float = 3.0,  # SNT and SNU of the forced photometry of ZTF (Masci et al. 2023, arXiv:2305.16279)
+    limit_sigma: float = 5.0,  # likewise
     zero_point: float = ZERO_POINT_AB_UJY,
 ) -> FloatArray:
     """Limiting magnitude of epochs that are no detection; NaN where the flux is one.
@@ -134,7 +134,7 @@ def align_offsets(
     mag: ArrayLike,
     *,
     good: ArrayLike | None = None,
-    max_error: float = 0.005,
+    max_error: float = 0.005,  # chosen: half the 0.01 mag that bright stars repeat to
 ) -> ZeroPointOffsets:
     """Measure zero-point offsets between several series of one star in one filter.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 
 from virtualobserver import plugins
 from virtualobserver.catalog import read_catalog
-from virtualobserver.config.settings import Settings
+from virtualobserver.config.settings import Settings, field_marks, leaves
 from virtualobserver.errors import ConfigError
 from virtualobserver.run.steps import Step, build_steps
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from virtualobserver.config import CatalogSettings
     from virtualobserver.config.project import ProjectSettings
 
-__all__ = ["UnreadSettings", "check_project", "settings_without_files", "survey_step"]
+__all__ = ["UnreadSettings", "check_project", "missing_files", "settings_without_files", "survey_step"]
 
 _AT_HAND = frozenset({"file", "rows", "test", None})
 """Origins of targets that are read without asking anybody; None is the error that nothing is named."""
@@ -51,6 +52,22 @@ def check_project(settings: ProjectSettings) -> None:
     survey_step(settings.catalog, steps)
     if settings.catalog.origin in _AT_HAND:
         read_catalog(settings.catalog)
+
+
+def missing_files(settings: ProjectSettings) -> list[str]:
+    """Say which files and folders that the settings of plug-ins name are not there: their tasks would fail."""
+    found = []
+    for leaf in leaves(settings):
+        marks = field_marks(leaf.field)
+        if not marks.path:
+            continue
+        for one in leaf.value if isinstance(leaf.value, list | tuple) else [leaf.value]:
+            # other values are words, addresses, or what would stand in the file
+            if isinstance(one, str | Path) and one not in marks.words and "://" not in str(one):
+                path = Path(one).expanduser()
+                if not path.exists():
+                    found.append(f"{'.'.join(leaf.path)}: {path} is not there")
+    return found
 
 
 def survey_step(settings: CatalogSettings, steps: Sequence[Step]) -> Step | None:

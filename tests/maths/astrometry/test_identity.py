@@ -33,6 +33,14 @@ def test_positions_are_linked_through_others_and_no_farther_than_ten_arcsec():
     assert far.tolist() == [0, 1]
 
 
+def test_the_radius_grows_with_the_years_of_an_unknown_motion_only():
+    dec, years = [0.0, 7.0 / 3600], [2000.0, 2005.0]  # 5 arcsec and 0.5 for each year are 7.5
+    assert identity.group_positions([0.0, 0.0], dec, years=years).tolist() == [0, 0]
+    assert identity.group_positions([0.0, 0.0], dec, years=[2000.0, 2003.0]).tolist() == [0, 1]
+    still = {"pmra": [0.0, 0.0], "pmdec": [0.0, 0.0]}
+    assert identity.group_positions([0.0, 0.0], dec, years=years, **still).tolist() == [0, 1]
+
+
 def test_missing_positions_are_objects_of_their_own():
     assert identity.group_positions([1.0, np.nan, np.nan, 1.0], [2.0, 3.0, np.nan, 2.0]).tolist() == [
         0,

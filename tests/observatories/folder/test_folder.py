@@ -14,11 +14,13 @@ from astropy.time import Time
 
 from virtualobserver import Project
 from virtualobserver.cli import main
-from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_NOT_FINITE, FLAG_RANGE, MJD_ZERO_JD
+from virtualobserver.conventions import FLAG_ARCHIVE, FLAG_BAD_ERROR, FLAG_NOT_FINITE, FLAG_RANGE, MJD_ZERO_JD
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, ConfigError, InvalidFile
 from virtualobserver.maths.times import GEOCENTRE, Site, bjd_tdb, hjd_utc, mjd_at_telescope
 from virtualobserver.observatories.folder import VirtualFolder, find
+from virtualobserver.observatories.folder.find import Index
+from virtualobserver.observatories.folder.settings import FolderSettings
 from virtualobserver.observatory import Aux
 
 STAR = Target("star", ra=120.0, dec=15.0)
@@ -263,6 +265,51 @@ def test_values_that_cannot_be_are_taken_out_flagged_and_counted(tmp_path):
     assert (product.data.flags[odd] & FLAG_NOT_FINITE).all()
     assert product.statistics["mag_brightest"] == pytest.approx(14)
     assert notes["epochs with a value that cannot be, taken out"] == 3
+
+
+@pytest.mark.parametrize("error", [0.0, -1.0])
+def test_epochs_without_a_usable_error_are_never_good(tmp_path, error):
+    frame = table()
+    frame.loc[[3, 7], "flux_error"] = error
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert np.flatnonzero(product.data.flags & FLAG_BAD_ERROR).tolist() == [3, 7]
+    assert notes["epochs whose error is zero or negative"] == 2
+    for value in (error, np.nan):
+        frame.assign(flux_error=value).to_csv(tmp_path / "star.csv", index=False)
+        with pytest.raises(InvalidFile, match="none of its 30 epochs has a flux with an error above zero"):
+            reduced(tmp_path, units={"flux": "uJy"})
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, np.inf])
+def test_fluxes_that_are_marks_of_missing_ones_are_taken_out(tmp_path, value):
+    frame = table()
+    frame.loc[3, "flux"] = value
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    (product,), _ = reduced(tmp_path, units={"flux": "uJy"})
+    assert np.flatnonzero(product.data.flags & FLAG_NOT_FINITE).tolist() == [3]
+
+
+def test_dates_with_2450000_taken_off_are_not_those_of_1880(tmp_path):
+    frame = table()
+    frame["mjd"] -= 49999.5
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    with pytest.raises(BadKeyword, match="as MJD before 1900; if 2450000 was taken off, say time"):
+        reduced(tmp_path, units={"flux": "uJy"})
+    (product,), _ = reduced(
+        tmp_path, units={"flux": "uJy"}, time={"format": "jd", "zero": 2450000, "scale": "utc"}
+    )
+    assert product.data.mjd[0] == pytest.approx(table()["mjd"][0])
+    (product,), _ = reduced(tmp_path, units={"flux": "uJy"}, time={"scale": "utc"})
+    assert product.data.mjd[0] == pytest.approx(frame["mjd"][0])  # an old plate
+
+
+def test_a_file_of_its_name_that_is_not_read_is_named(tmp_path):
+    table().to_csv(tmp_path / "other.csv", index=False)
+    (tmp_path / "HD 1.txt").write_text("mjd flux\n")
+    index = Index([tmp_path], FolderSettings())
+    assert "of its name there is only HD 1.txt, which is no table" in index.missing(Target("hd1")).reason
+    assert "none of the 1 stars" in index.missing(Target("hd2")).reason
 
 
 def test_errors_may_come_from_the_scatter_of_neighbours(tmp_path):

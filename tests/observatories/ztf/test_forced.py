@@ -10,6 +10,13 @@ from support.real import real_data
 from support.ztf import Client, reduced
 
 from virtualobserver import Project
+from virtualobserver.conventions import (
+    FLAG_BACKGROUND,
+    FLAG_BAD_ERROR,
+    FLAG_NOT_FINITE,
+    FLAG_RANGE,
+    MJD_ZERO_JD,
+)
 from virtualobserver.data.product import Aux, Raw, Target
 from virtualobserver.errors import (
     ArchiveAnswerError,
@@ -22,6 +29,8 @@ from virtualobserver.errors import (
 from virtualobserver.io.http.client import HttpClient, Retry
 from virtualobserver.io.store import Store
 from virtualobserver.observatories.ztf import VirtualZTF, forced, service
+from virtualobserver.observatories.ztf.settings import ZTFSettings
+from virtualobserver.observatories.ztf.table import without_impossible
 
 FILE = "forcedphotometry_req00010459_lc.txt"
 STAR = Target("star", ra=36.351611, dec=60.841893)
@@ -158,6 +167,51 @@ def test_cut_file_and_missing_column_are_named_errors():
         forced.parse(content.replace(b" zpdiff,", b" other,"), "x")
     with pytest.raises(InvalidFile):
         forced.parse(b"<html>busy</html>", "x")
+
+
+@pytest.mark.real
+def test_rows_of_an_unknown_filter_are_refused_and_not_left_out():
+    content = recorded().read_bytes().replace(b" ZTF_r ", b" ZTF_R ", 1)
+    (files,) = [forced.parse(content, "x")]
+    with pytest.raises(BadKeyword, match="column filter holds 'ZTF_R'; forced photometry has ZTF_g"):
+        forced.lightcurves([files], Aux(target=Target("x")), ZTFSettings())
+
+
+def in_first_row(column, value):
+    """Return a recorded result in whose first row a column holds something else."""
+    lines = recorded().read_text().splitlines(keepends=True)
+    told = [n for n, line in enumerate(lines) if line.strip() and not line.startswith("#")]
+    head, first = told[:2]
+    cells = lines[first].split()
+    cells[[name.strip() for name in lines[head].split(",")].index(column)] = value
+    lines[first] = " ".join(cells) + "\n"
+    return forced.parse("".join(lines).encode(), "x")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("column", "value", "bit"),
+    [
+        ("zpdiff", "0", FLAG_NOT_FINITE | FLAG_RANGE),
+        ("zpdiff", "-999", FLAG_NOT_FINITE | FLAG_RANGE),
+        ("sciinpseeing", "0", FLAG_BACKGROUND),
+        ("scisigpix", "0.0", FLAG_BACKGROUND),
+        ("forcediffimflux", "NULL", FLAG_NOT_FINITE),
+        ("forcediffimfluxunc", "0", FLAG_BAD_ERROR),
+    ],
+)
+def test_marks_of_missing_values_are_no_good_epochs(column, value, bit):
+    columns = in_first_row(column, value)
+    curves = forced.lightcurves([columns], Aux(target=Target("x")), ZTFSettings())
+    start = columns["jd"][0] - MJD_ZERO_JD
+    (flags,) = np.concatenate([p.data.flags[np.abs(p.data["mjd_start"] - start) < 1e-6] for p in curves])
+    assert flags & bit == bit
+    assert all(np.nanmax(p.data.flux) < 1e6 for p in curves)
+
+
+def test_dates_of_another_kind_are_named_with_their_own_column():
+    with pytest.raises(BadKeyword, match="column jd holds 59000"):
+        without_impossible({"jd": np.array([59000.5, 59001.5])}, "x", names={"jd": "hjd"})
 
 
 # ---------------------------------------------------------------------------------------------- the service

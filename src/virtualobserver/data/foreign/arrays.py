@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.data.foreign.columns import plain_text
+from virtualobserver.data.foreign.columns import plain_text, whole_letters
 from virtualobserver.data.foreign.seen import Columns, Spectra
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
@@ -35,7 +35,10 @@ def table_to_xarray(table: Columns, facts: Record) -> xarray.Dataset:
     if _ROW in table and row == _ROW:
         msg = "the table has a column 'row', the name of the dimension; rename it first"
         raise DataError(msg)
-    variables = {name: ((row,), values.copy(), _units(table, name)) for name, values in table.columns.items()}
+    variables = {
+        name: ((row,), whole_letters(name, values, "O"), _units(table, name))
+        for name, values in table.columns.items()
+    }
     coords = {_TIME: (*variables.pop(_TIME)[:2], _MJD_NOTES)} if row == _TIME else {}
     rest = {name: value for name, value in facts.items() if name != "units"}
     return xarray.Dataset(variables, coords=coords, attrs={"kind": table.kind} | _as_attrs(rest))
@@ -70,7 +73,8 @@ def spectra_to_xarray(spectra: Spectra) -> xarray.Dataset:
         for name in _PLANES
     }
     coords: RecordDict = {
-        name: ((_EPOCH,), values.copy(), _units(epochs, name)) for name, values in epochs.columns.items()
+        name: ((_EPOCH,), whole_letters(name, values, "O"), _units(epochs, name))
+        for name, values in epochs.columns.items()
     }
     coords["wave"] = (("wave",), spectra.wave.copy(), {"units": spectra.wave_unit})
     facts = {name: getattr(spectra, name) for name in _FIELDS}
@@ -107,7 +111,7 @@ def _values(variable: xarray.Variable) -> Array:
     if values.dtype.kind != "O":
         return values
     for place, value in enumerate(values):
-        if not isinstance(value, str | bytes):
+        if value is not None and value != value:  # noqa: PLR0124 - NaN
             values[place] = None  # xarray tells of missing texts by NaN
     return plain_text(values)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from astropy.time import Time
 
-__all__ = ["columns_of_astropy", "columns_of_pandas", "masked_column", "mjd_of", "plain_text", "unit_text"]
+__all__ = [
+    "columns_of_astropy",
+    "columns_of_pandas",
+    "masked_column",
+    "mjd_of",
+    "plain_text",
+    "unit_text",
+    "whole_letters",
+]
+
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 
 def without_hidden(name: str, values: Array, hidden: NDArray[np.bool_]) -> Array:
@@ -178,10 +189,29 @@ def unit_text(unit: object) -> str:
 
 
 def masked_column(values: Array) -> astropy.table.MaskedColumn:
-    """Return a copy of a column for astropy; text that is missing is masked."""
+    """Return a copy of a column for astropy; text that is missing is masked, other objects stay as they are."""
     if values.dtype.kind != "O" or not any(value is None for value in values):
+        return values.copy()
+    hidden = np.array([value is None for value in values])
+    shown = [value for value in values if value is not None]
+    if not all(isinstance(value, str) for value in shown):
         return values.copy()
     from astropy.table import MaskedColumn
 
-    hidden = np.array([value is None for value in values])
     return MaskedColumn(np.where(hidden, "", values).astype(str), mask=hidden)
+
+
+def whole_letters(name: str, values: Array, kinds: str = "UO") -> Array:
+    """Return a copy of a column for pandas, which holds texts as UTF-8, and xarray, which does so with objects.
+
+    Raises
+    ------
+    DataError
+        If a text holds half of a pair of UTF-16, which is no letter.
+    """
+    if values.dtype.kind in kinds:
+        for value in values:
+            if isinstance(value, str) and not value.isascii() and _HALF.search(value):
+                msg = f"the column {name!r} holds half a letter ({value!r}), which no text has; mend it"
+                raise DataError(msg)
+    return values.copy()

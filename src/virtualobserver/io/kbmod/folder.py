@@ -25,6 +25,7 @@ from virtualobserver.io.kbmod.workunit import (
     shard_path,
     write_workunit,
 )
+from virtualobserver.io.listing import files_below
 from virtualobserver.maths.times import Site
 from virtualobserver.typing import Record, RecordDict, Value
 
@@ -115,7 +116,7 @@ def unit_of(images: Sequence[Image], *, observer: Site, band: str = "") -> WorkU
 def find_units(folder: Path) -> Iterator[FoundUnit]:
     """Yield the WorkUnits below a folder, by name; other files are passed over."""
     collections = list(_collections(folder))
-    for path in sorted(folder.rglob("*.fits")):
+    for path in files_below([folder], (".fits",)):
         if not _is_workunit(path):
             continue
         head = read_workunit_head(path)
@@ -127,13 +128,12 @@ def find_units(folder: Path) -> Iterator[FoundUnit]:
 
 def find_results(folder: Path) -> Iterator[Path]:
     """Yield the tables of results below a folder, by name."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in {".ecsv", ".parquet", ".hdf5", ".h5"} and path.is_file():
-            try:
-                read_results(path)
-            except (DataError, InvalidFile):
-                continue
-            yield path
+    for path in files_below([folder], (".ecsv", ".parquet", ".hdf5", ".h5")):
+        try:
+            read_results(path)
+        except (DataError, InvalidFile):
+            continue
+        yield path
 
 
 def _is_workunit(path: Path) -> bool:
@@ -152,7 +152,7 @@ def _times(path: Path, head: WorkUnitHead) -> Iterator[float]:
 
 
 def _collections(folder: Path) -> Iterator[pd.DataFrame]:
-    for path in sorted([*folder.rglob("*.ecsv"), *folder.rglob("*.fits")]):
+    for path in files_below([folder], (".ecsv", ".fits")):
         try:
             table = read_image_collection(path)
         except (DataError, InvalidFile):

@@ -132,9 +132,9 @@ def solve_plate(
     motion: tuple[ArrayLike, ArrayLike] | None = None,
     years: float = 0.0,
     error: ArrayLike | None = None,
-    order: int = 3,
-    fewest: int = 8,
-    highest_rms: float | None = 0.5,
+    order: int = 3,  # the first distortion of a symmetric lens is cubic
+    fewest: int = 8,  # a plane has six numbers, and two stars more show whether it holds. Chosen
+    highest_rms: float | None = 0.5,  # chosen: more than centroids of stars, less than wrong pairs leave
 ) -> PlateSolution:
     """Find the world coordinates of a frame.
 

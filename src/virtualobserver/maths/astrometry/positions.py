@@ -35,10 +35,10 @@ def group_positions(
     years: ArrayLike | None = None,
     pmra: ArrayLike | None = None,
     pmdec: ArrayLike | None = None,
-    epoch: float = 2016.0,
-    radius: float = 5.0,
-    slack: float = 0.5,
-    largest: float = 10.0,
+    epoch: float = 2016.0,  # that of Gaia DR3
+    radius: float = 5.0,  # chosen: three times the scatter of pointings, `match_star`
+    slack: float = 0.5,  # chosen: few stars move faster, and neighbours are to stay apart
+    largest: float = 10.0,  # chosen: bounds `slack` after decades
 ) -> NDArray[np.int64]:
     """Return the number of the object of each pointing: those linked by position, also through others.
 
@@ -129,9 +129,9 @@ def match_star(
     mag: ArrayLike,
     *,
     expected: float | None = None,
-    mag_sigma: float = 0.7,
-    position_sigma: float = 1.5,
-    missing: float = 0.02,
+    mag_sigma: float = 0.7,  # chosen: of a header, in another band than that of the catalogue
+    position_sigma: float = 1.5,  # chosen: pointings are rounded, or of another epoch
+    missing: float = 0.02,  # chosen: that of a star 2.8 of these sigmas away
 ) -> Match | None:
     """Choose among stars near a position by distance and brightness.
 

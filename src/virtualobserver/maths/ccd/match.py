@@ -100,7 +100,7 @@ def choose_dark(
     *,
     have_bias: bool,
     temperature_tolerance: float = 2.0,
-    time_tolerance: float = 0.01,
+    time_tolerance: float = 0.01,  # chosen: exposure times are rounded; 1 % of a dark is less than its noise
     temperature_factor: float = 0.0,
     scale: bool = True,
 ) -> DarkChoice:

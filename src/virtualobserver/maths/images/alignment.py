@@ -73,10 +73,10 @@ def match_stars(
     reference: Array,
     stars: Array,
     *,
-    brightest: int = 50,
+    brightest: int = 50,  # chosen: fainter stars are often in one list only
     radius: float = 2.0,
-    scale: tuple[float, float] = (0.9, 1.1),
-    fewest: int = 6,
+    scale: tuple[float, float] = (0.9, 1.1),  # chosen: far more than focus and filters change it
+    fewest: int = 6,  # chosen: two fix the transformation, and four more agree with it
     reflected: bool = False,
 ) -> Transform:
     """Match two lists of stars by the shapes of triangles they form, and fit shift, rotation and scale.

@@ -116,9 +116,9 @@ def find_sources(
     variance: Array | None = None,
     *,
     mask: Array | None = None,
-    threshold: float = 5.0,
-    min_area: int = 5,
-    fwhm: float = 2.5,
+    threshold: float = 5.0,  # of a million independent pixels a third of one by chance
+    min_area: int = 5,  # as the default of SExtractor once was: a cosmic ray has fewer
+    fwhm: float = 2.5,  # chosen: well sampled stars; wider ones lose little
     sky: Background | None = None,
 ) -> SourceList:
     """Find sources above the background.

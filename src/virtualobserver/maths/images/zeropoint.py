@@ -134,8 +134,8 @@ def fit_zero_point(
     colour_error: ArrayLike | None = None,
     colour_term: float | None = None,
     mag_range: tuple[float, float] | None = None,
-    fewest: int = 8,
-    clip: float = 5.0,
+    fewest: int = 8,  # chosen: three numbers are fitted to them
+    clip: float = 5.0,  # of 10,000 good stars none is lost; variables and blends are
 ) -> ZeroPoint:
     """Fit zero point, colour term and extra scatter by maximum likelihood.
 
@@ -197,7 +197,7 @@ def limiting_magnitude(
     *,
     fwhm: float,
     exptime: float,
-    snr: float = 5.0,
+    snr: float = 5.0,  # the usual one, as in LIMMAG of surveys
     aperture: float | None = None,
 ) -> float:
     """Return the magnitude of a point source with `snr` over the background.
@@ -288,7 +288,7 @@ def mark_outliers(values: ArrayLike, *, limit: float = 4.0, side: str = "both") 
     values : array_like, shape (n,)
         One a frame; NaN stands out.
     limit
-        Robust deviations from the median.
+        Robust deviations from the median; four pass one good frame of 16,000.
     side
         ``both``, ``high`` or ``low``.
     """

@@ -45,6 +45,7 @@ _FAP: Final = 0.01
 _CORRELATED: Final = 0.9
 """Correlation of neighbours is believed up to here, so that some values are left."""
 _FRACTIONS: Final = {"1/2": 0.5, "2": 2.0, "3/2": 1.5, "2/3": 2 / 3}
+"""Periods that are taken for each other: by the number of maxima in a rotation, and by what nights leave out."""
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,9 @@ def rotation(
     sessions: ArrayLike | None = None,
     *,
     shortest: float = 1.5,
-    longest: float = 60.0,
-    harmonics: int = 6,
-    permutations: int = 99,
+    longest: float = 60.0,  # chosen: slower ones need more nights
+    harmonics: int = 6,  # chosen: more follow the noise of some tens of values
+    permutations: int = 99,  # the least probability they can tell is 1 %, that of `_FAP`
     seed: int = 0,
 ) -> Rotation:
     """Return the rotation period of a body from its light curve.

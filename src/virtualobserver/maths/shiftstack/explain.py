@@ -149,10 +149,10 @@ def explain_away(
     *,
     level: float,
     min_obs: int = 1,
-    most: int = 10_000,
+    most: int = 10_000,  # chosen: a bound on time that no real night reaches
     clip: bool = True,
-    single: float = 0.7,
-    max_shift: float = 3.0,
+    single: float = 0.7,  # chosen: of two equal epochs one has 0.5; what is seen once has 1
+    max_shift: float = 3.0,  # chosen: a path a little beside the best one of the grid is reached
 ) -> list[Mover]:
     """Reduce candidates to movers.
 

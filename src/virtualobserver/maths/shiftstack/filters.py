@@ -122,7 +122,7 @@ def cluster(
     tau: NDArray[np.float64],
     *,
     by: ClusterBy = "nn_start_end",
-    radius: float = 20.0,
+    radius: float = 20.0,  # as cluster_eps of KBMOD
     v_scale: float = 1.0,
 ) -> Trajectories:
     """Keep the strongest of each group.

@@ -211,7 +211,7 @@ def pencil_grid(
     vx: float,
     vy: float,
     *,
-    max_ang_offset: float = 0.2618,
+    max_ang_offset: float = 0.2618,  # 15 degrees; this and the next as PencilSearch has them
     ang_step: float = 0.035,
     max_vel_offset: float = 10.0,
     vel_step: float = 0.5,

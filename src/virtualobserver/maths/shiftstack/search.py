@@ -105,7 +105,7 @@ def search(
     *,
     level: float = 7.0,
     min_obs: int = 1,
-    top: int = 8,
+    top: int = 8,  # as results_per_pixel of KBMOD
     x_range: tuple[int, int] | None = None,
     y_range: tuple[int, int] | None = None,
     threads: int = 1,
@@ -174,7 +174,7 @@ def search_blocks(
     *,
     level: float = 7.0,
     min_obs: int = 1,
-    top: int = 8,
+    top: int = 8,  # as results_per_pixel of KBMOD
     x_range: tuple[int, int] | None = None,
     y_range: tuple[int, int] | None = None,
     threads: int = 1,

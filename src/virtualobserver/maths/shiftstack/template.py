@@ -66,7 +66,7 @@ def measure_template(
     variance: NDArray[np.floating],
     *,
     threshold: float = 4.0,
-    min_frames: int = 3,
+    min_frames: int = 3,  # the median of two is their mean, which a mover is part of
     excess: float = 2.0,
 ) -> StarTemplate:
     """Measure what stands still in aligned frames: their median, and what it shines on.

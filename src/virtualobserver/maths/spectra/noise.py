@@ -52,7 +52,8 @@ def continuum_fit(
     """Coefficients, lowest order first, of a polynomial that outliers do not move.
 
     Iteratively reweighted least squares with Tukey's biweight on residuals in units of their MAD, begun at
-    the median.
+    the median. At a `cut` of 4.685, Tukey's usual one, normal noise is fitted with 95 % of the efficiency of least
+    squares; `rounds` is a bound, chosen.
 
     Parameters
     ----------

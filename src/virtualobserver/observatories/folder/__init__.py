@@ -32,7 +32,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
     """Light curves of any origin, one product a season and band."""
 
     name: ClassVar[str] = "folder"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     facility: ClassVar[str] = "as the files say"
     batch: ClassVar[int] = 50
     contract: ClassVar[SurveyContract] = SurveyContract(options={"units": {"flux": "mJy"}})
@@ -87,7 +87,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
             found = index.of(target)
             yield from ((target, one.raw()) for one in found)
             if not found:
-                yield target, index.missing()
+                yield target, index.missing(target)
 
     def listing(
         self, targets: Sequence[Target], client: Client

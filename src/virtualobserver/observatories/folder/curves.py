@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.columns import possible, units_of
 from virtualobserver.conventions import (
+    FLAG_BAD_ERROR,
     FLAG_NOT_FINITE,
     FLAG_RANGE,
     MAD_TO_SIGMA,
@@ -23,7 +24,7 @@ from virtualobserver.data.foreign.curves import foreign_bits
 from virtualobserver.data.product import Product, RawRef
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.data.units import unit_of
-from virtualobserver.errors import BadKeyword
+from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics, mad
 from virtualobserver.maths.photometry import flux_error_from_mag, flux_from_mag
@@ -40,6 +41,10 @@ __all__ = ["Layout", "curves_of", "product_of"]
 
 FloatArray = NDArray[np.float64]
 
+_SAID: Final = 15_020.0
+"""MJD of 1900: earlier times have to be said, since Julian dates less 2450000 are as small. Plates begin in 1885."""
+_LARGEST: Final = 1e25
+"""No flux in any usual unit is larger (the Sun has 2e20 uJy): 1e30 and the like are marks of missing ones. Chosen."""
 _OURS: Final = ("flux", "flux_error", "mag", "mag_error", "band", "quality", "exptime", "ra", "dec", "series")
 _WANTED: Final = {"exptime": "s", "ra": "deg", "dec": "deg", "light_travel": "d", "time": "d"}
 
@@ -76,7 +81,7 @@ def curves_of(raw: RawRef, aux: Aux, settings: FolderSettings) -> Iterator[tuple
     Raises
     ------
     InvalidFile
-        If the file is none that can be read.
+        If the file is none that can be read, or there are fluxes and none has an error above zero.
     BadKeyword
         If a column is missing or is text, holds something else, such as Julian dates for modified ones, or a unit is
         not known or not one of its kind.
@@ -93,8 +98,12 @@ def curves_of(raw: RawRef, aux: Aux, settings: FolderSettings) -> Iterator[tuple
     series = table.labels("series", str(raw.header.get("series", "")))
     timed = np.isfinite(columns["mjd"])
     aux.note("epochs without a time", int((~timed).sum()))
-    lost = (columns["flags"][timed] & FLAG_NOT_FINITE) != 0
+    lost, bad = ((columns["flags"][timed] & bit) != 0 for bit in (FLAG_NOT_FINITE, FLAG_BAD_ERROR))
     aux.note("epochs whose flux or error is not a number", int(lost.sum()))
+    aux.note("epochs whose error is zero or negative", int((bad & ~lost).sum()))
+    if np.isfinite(columns["flux"][timed]).any() and (lost | bad).all():
+        msg = f"{raw.archive_id}: none of its {len(lost)} epochs has a flux with an error above zero; check the file"
+        raise InvalidFile(msg)
     for one, band in sorted(set(zip(series[timed].tolist(), bands[timed].tolist(), strict=True))):
         rows = np.flatnonzero(timed & (series == one) & (bands == band))
         yield (
@@ -178,6 +187,9 @@ class _Table:
                 need(self.frame, "flux", "flux", self.name)  # says which columns there are
             return self._from_mags()
         flux = numbers(self.frame, column, "flux", self.name)
+        marks = np.abs(flux) > _LARGEST
+        np.logical_or(self.odd, marks, out=self.odd)
+        flux = np.where(marks, np.nan, flux)
         unit = self._unit("flux", column)
         if unit is None:
             msg = f"{self.name}: nothing says the unit of the flux; say units: {{flux: mJy}}, or '' if it is relative"
@@ -254,6 +266,7 @@ class _Table:
 
     def _flags(self, flux: FloatArray, error: FloatArray) -> NDArray[np.int64]:
         flags = np.where(np.isfinite(flux) & np.isfinite(error), 0, FLAG_NOT_FINITE).astype(np.int64)
+        flags |= np.where(error > 0, 0, FLAG_BAD_ERROR)
         column = self.layout.column(self.frame, "quality")
         return flags if column is None else flags | self._quality(column)[1]
 
@@ -277,6 +290,13 @@ class _Table:
             raise BadKeyword(msg)
         scale = how.scale or "utc"
         mjd = self._mjd(column, how, scale) + self._to_middle(how)
+        if how == TimeSettings() and np.isfinite(mjd).any() and np.nanmedian(mjd) < _SAID:
+            first = float(np.nanmin(mjd))
+            msg = (
+                f"{self.name}: the times in {column!r} begin at {first:.10g}, as MJD before 1900; if 2450000 was taken "
+                "off, say time: {format: jd, zero: 2450000, scale: utc}; if they are old plates, time: {scale: utc}"
+            )
+            raise BadKeyword(msg)
         found: dict[str, Array] = {}
         if scale == "tdb" and how.place == "barycentre":
             found["bjd_tdb"] = mjd + MJD_ZERO_JD

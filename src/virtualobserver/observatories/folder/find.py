@@ -68,6 +68,7 @@ class Index:
         matching = _compiled(self._pattern) if self._pattern else None
         self._began = time.time_ns()
         self.files: list[tuple[Path, str, dict[str, str]]] = []
+        self._others: dict[str, str] = {}
         self._watched: list[Path] = []
         for folder in folders:
             if not folder.is_dir():
@@ -77,6 +78,8 @@ class Index:
                 relative = path.relative_to(folder).as_posix()
                 if (parts := self._parts(relative, matching)) is not None:
                     self.files.append((path, relative, parts))
+                else:
+                    self._others.setdefault(normal_name(unquote(path.name.partition(".")[0])), path.name)
             self._watched += folders_below([folder])
         if self.one_table:  # what is in them says which stars there are
             self._watched += [path for path, _, _ in self.files]
@@ -128,9 +131,13 @@ class Index:
             [path for path, _, _ in self.files] if self.one_table else [one.path for one in self.of(target)]
         )
 
-    def missing(self) -> Missing:
+    def missing(self, target: Target) -> Missing:
         """Say why there is nothing for a target."""
         names = list(self.names)
+        for name in (target.name, *target.aliases):
+            if (other := self._others.get(normal_name(name))) is not None:
+                like = f"is not like {self._pattern}" if self._pattern else "is no table that we read"
+                return Missing(f"of its name there is only {other}, which {like}; see the setting files")
         if not names:
             like = f"file like {self._pattern}" if self._pattern else "table that we read"
             return Missing(f"the archive folder holds no {like}; see the settings archive and files")

@@ -6,7 +6,6 @@ read for that. A tree (``<star>/spec/sK.npy`` and its neighbours) belongs to a t
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.plain import finite
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.listing import stamps
+from virtualobserver.io.listing import stamps, walk
 from virtualobserver.maths.astrometry.motion import move_linear
 from virtualobserver.maths.astrometry.positions import group_positions, normal_name
 from virtualobserver.maths.astrometry.sphere import separation
@@ -88,9 +87,7 @@ class FolderArchive:
         self._told = False
 
     def _list(self, folder: Path, index: HeaderIndex) -> None:
-        for where, directories, names in os.walk(folder):
-            directories.sort()
-            here = Path(where)
+        for here, directories, names in walk(folder):
             if tree.is_star(here):
                 self._trees.setdefault(normal_name(here.name), here)
                 directories.clear()

@@ -24,6 +24,7 @@ from virtualobserver.conventions import (
 )
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.timeseries import TimeSeries
+from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import (
     flux_error_from_mag,
@@ -72,6 +73,11 @@ def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> li
     pooled = {name: np.concatenate([columns[name] for columns in files]) for name in sorted(names)}
     _, first = np.unique(np.char.add(pooled["jd"].astype("U32"), pooled["filter"]), return_index=True)
     pooled = {name: values[first] for name, values in pooled.items()}
+    if unknown := sorted(set(pooled["filter"].tolist()) - set(_BANDS)):
+        msg = (
+            f"column filter holds {', '.join(map(repr, unknown))}; forced photometry has {', '.join(_BANDS)}"
+        )
+        raise BadKeyword(msg)
     products = []
     for name, band in _BANDS.items():
         rows = {key: values[pooled["filter"] == name] for key, values in pooled.items()}
@@ -82,8 +88,10 @@ def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> li
 
 def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
     bad = ~(rows["infobitssci"] < BAD_INFOBITS)
-    noisy = ~(rows["scisigpix"] <= settings.forced_max_sigma)
-    noisy |= ~(rows["sciinpseeing"] <= settings.forced_max_seeing)
+    noise, seeing = rows["scisigpix"], rows["sciinpseeing"]
+    # a noise or a seeing of 0 stands for one that is not known
+    noisy = ~((noise > 0) & (noise <= settings.forced_max_sigma))
+    noisy |= ~((seeing > 0) & (seeing <= settings.forced_max_seeing))
     finite = np.isfinite(rows["forcediffimflux"]) & np.isfinite(rows["zpdiff"])
     flags = np.where(bad, FLAG_ARCHIVE, 0) | np.where(noisy, FLAG_BACKGROUND, 0)
     flags |= np.where(finite, 0, FLAG_NOT_FINITE)
@@ -152,7 +160,8 @@ def _quiet(
     for _ in range(_CLIPS):
         if not quiet.any():
             return quiet
-        pull = np.abs(flux - np.median(flux[quiet])) / error
+        with np.errstate(divide="ignore", invalid="ignore"):  # others than the candidates have errors of 0
+            pull = np.abs(flux - np.median(flux[quiet])) / error
         kept = candidates & (pull <= _AGREES)
         if (kept == quiet).all():
             break

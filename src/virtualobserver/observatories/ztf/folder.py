@@ -9,7 +9,6 @@ digits, e.g. ``a%2Fb.csv``.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import quote
 
 from virtualobserver.data.product import Missing, Raw, Target
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.listing import stamps
+from virtualobserver.io.listing import stamps, walk
 from virtualobserver.observatories.ztf import bulk, forced
 from virtualobserver.observatories.ztf.raw import lightcurve_raw
 from virtualobserver.observatories.ztf.settings import ZTFSettings
@@ -55,10 +54,9 @@ class FolderArchive:
             self._list(folder)
 
     def _list(self, folder: Path) -> None:
-        for where, directories, names in os.walk(folder):
-            directories.sort()
-            for name in sorted(names):
-                path = Path(where, name)
+        for where, _, names in walk(folder):
+            for name in names:
+                path = where / name
                 self._files.setdefault(name, path)
                 if (curve := _CURVE.fullmatch(name)) is not None:
                     self._curves.setdefault(curve[1], {}).setdefault(_SUFFIXES[curve[2].lower()], path)

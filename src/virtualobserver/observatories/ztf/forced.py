@@ -25,6 +25,7 @@ __all__ = ["FORMAT", "check_result", "is_near", "lightcurves", "parse", "raw_of"
 
 FORMAT = "ztf-forced"
 _TEXT = ("filter", "procstatus")
+_MISSING = frozenset({"null", "none", "na", "n/a", "--"})
 _NEEDED = (
     "field",
     "ccdid",
@@ -139,7 +140,7 @@ def _column(values: Sequence[str], column: str, name: str) -> Array:
     if column in _TEXT:
         return np.array(values, dtype="U64")
     try:
-        return np.array([np.nan if value == "null" else float(value) for value in values], dtype=np.float64)
+        return np.array([np.nan if value.lower() in _MISSING else float(value) for value in values])
     except ValueError as error:
         msg = f"{name}: column {column} holds something that is not a number ({error})"
         raise BadKeyword(msg) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from virtualobserver.columns import possible
+from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import ArchiveAnswerError, BadKeyword, InvalidFile
 from virtualobserver.io.gzipped import plain_bytes
 from virtualobserver.maths.arrays import Array
@@ -71,6 +73,29 @@ REQUIRED: tuple[str, ...] = (
     "exptime",
 )
 _OURS = {"magerr": "mag_error", "limitmag": "limiting_mag", "magzp": "zero_point"}
+_LIMITS: Mapping[str, tuple[float, float, str]] = {
+    "mjd": (57_000.0, 120_000.0, "modified Julian dates since 2014, which ZTF has; add what was taken off"),
+    "mag": (7.5, 26.0, "magnitudes that ZTF can measure"),
+    "magerr": (1e-4, 10.0, "errors of magnitudes"),
+    "exptime": (0.0, 1000.0, "seconds"),
+    "zpdiff": (20.0, 32.0, "zero points"),
+}
+"""What no epoch of ZTF can have, though columns may hold it: zeros, sentinels, times with a zero taken off.
+
+Times before the camera was built; magnitudes 5 mag beyond saturation (12.5 to 13.2) and depth (20.5 to 21), as
+Bellm et al. 2019 (PASP 131, 018002) tell them; errors a hundredth of the smallest published ones; exposures thrice
+the longest (300 s); zero points six magnitudes from the usual 26."""
+_HJD_AWAY = 0.05
+"""Days that heliocentric and own dates may differ. Chosen: light travels 0.006 d, another kind of date is 0.5 d off."""
+_BAND_NAMES: Mapping[str, str] = {
+    name: f"z{band}"
+    for band in "gri"
+    for name in (band, f"z{band}", f"ztf_{band}", f"ztf-{band}", f"ztf {band}", f"ztf{band}")
+}
+_MISSING = ["", " ", "null", "NULL", "NaN", "nan", "NAN", "NA", "N/A", "<NA>", "None", "none", "--", "masked"]
+"""Cells without a value, as archives, pandas, astropy and R write them."""
+_UNKNOWN_FLAGS = -1
+"""Quality bits of epochs for which none are given: nobody said that these are good."""
 _INTEGERS = ("oid", "expid", "catflags", "filefracday", "field", "programid")
 _TEXT = ("filtercode", "ccdid", "qid")
 
@@ -123,7 +148,25 @@ def parse(content: bytes, name: str) -> Columns:
     ArchiveAnswerError
         If it is a VOTable that says it is an error.
     """
-    return without_impossible(_parse(content, name), name)
+    columns = _parse(content, name)
+    columns["filtercode"] = _bands(columns["filtercode"], columns["oid"], name)
+    return without_impossible(columns, name)
+
+
+def _bands(codes: Array, oid: Array, name: str) -> Array:
+    """Return filter codes as the archive has them; one that is missing is in the digits of the object id."""
+    found = codes.copy()
+    for code in np.unique(codes):
+        rows = codes == code
+        plain = str(code).strip().lower()
+        if plain in {"", "--", "none", "nan"}:
+            found[rows] = [decode_oid(int(each))[1] for each in oid[rows]]
+        elif plain in _BAND_NAMES:
+            found[rows] = _BAND_NAMES[plain]
+        else:
+            msg = f"{name}: column filtercode holds {str(code)!r}; ZTF has zg, zr and zi"
+            raise BadKeyword(msg)
+    return found
 
 
 def without_impossible(columns: Columns, name: str, *, names: Mapping[str, str] = _OURS) -> Columns:
@@ -133,7 +176,32 @@ def without_impossible(columns: Columns, name: str, *, names: Mapping[str, str] 
     except BadKeyword as error:
         msg = f"{name}: {error}"
         raise BadKeyword(msg) from None
+    for column, (low, high, what) in _LIMITS.items():
+        if column not in cleaned:
+            continue
+        with np.errstate(invalid="ignore"):
+            bad = (cleaned[column] < low) | (cleaned[column] > high)
+        if column == "mjd" and bad.any() and (bad | np.isnan(cleaned[column])).all():
+            first = cleaned[column][bad][0]
+            msg = f"{name}: column mjd holds {first:.10g} and the like, which are no {what}"
+            raise BadKeyword(msg)
+        # an error of zero is said by another word
+        bad &= (cleaned[column] > 0) if column == "magerr" else True
+        cleaned[column] = np.where(bad, np.nan, cleaned[column])
+        rows = rows | bad
+    _check_dates(cleaned, name)
     return cleaned | {"out_of_range": rows.astype(np.int64)}
+
+
+def _check_dates(columns: Columns, name: str) -> None:
+    """Refuse dates that are not the kind they are called, by the heliocentric ones beside them."""
+    if "mjd" not in columns or "hjd" not in columns:
+        return
+    away = columns["hjd"] - MJD_ZERO_JD - columns["mjd"]
+    away = away[np.isfinite(away)]
+    if away.size and abs(middle := float(np.median(away))) > _HJD_AWAY:
+        msg = f"{name}: hjd and mjd are {middle:.3f} d apart, which light does not travel; one is of another kind"
+        raise BadKeyword(msg)
 
 
 def _parse(content: bytes, name: str) -> Columns:
@@ -172,9 +240,18 @@ def parse_csv(content: bytes, name: str) -> Columns:
         table = _read(content, names, known)
     except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
         kind = BadKeyword if "conversion error" in str(error) else InvalidFile
-        msg = f"{name}: {str(error).splitlines()[0][:300]}; the file is damaged, fetch it again"
+        said = re.sub(
+            r"CSV column #(\d+)", lambda hit: _column_name(hit, names), str(error).splitlines()[0][:300]
+        )
+        msg = f"{name}: {said}; the file is damaged, fetch it again"
         raise kind(msg) from None
     return {column: _array(table.column(column), column, name) for column in known}
+
+
+def _column_name(hit: re.Match[str], names: Sequence[str]) -> str:
+    """Return the name of a column that the reader of CSV counts from 0."""
+    number = int(hit[1])
+    return f"column {names[number]}" if number < len(names) else hit[0]
 
 
 def _read(content: bytes, names: Sequence[str], known: Sequence[str]) -> pa.Table:
@@ -188,7 +265,7 @@ def _read(content: bytes, names: Sequence[str], known: Sequence[str]) -> pa.Tabl
             convert_options=pacsv.ConvertOptions(
                 column_types=kinds,
                 include_columns=list(known),
-                null_values=["", "null", "NaN", "nan", "NULL"],
+                null_values=_MISSING,
                 strings_can_be_null=True,
             ),
         )
@@ -226,7 +303,8 @@ def _array(values: pa.ChunkedArray, column: str, name: str) -> Array:
         if values.null_count and column == "oid":
             msg = f"{name}: rows without an object id in column oid"
             raise BadKeyword(msg)
-        return np.asarray(values.fill_null(0).to_numpy(), dtype=np.int64)
+        missing = _UNKNOWN_FLAGS if column == "catflags" else 0
+        return np.asarray(values.fill_null(missing).to_numpy(), dtype=np.int64)
     if column == "filtercode":
         return np.asarray(values.fill_null("").to_numpy(zero_copy_only=False), dtype="U8")
     if column in _TEXT:
@@ -286,7 +364,7 @@ def _parse_votable(content: bytes, name: str) -> Columns:
 
 def _masked(values: Array, column: str, name: str) -> Array:
     if column in _INTEGERS:
-        return _exact(np.ma.filled(values, 0), column, name)
+        return _exact(np.ma.filled(values, _UNKNOWN_FLAGS if column == "catflags" else 0), column, name)
     if column == "filtercode":
         return np.array([str(value) for value in values], dtype="U8")
     if column in _TEXT:

@@ -17,7 +17,7 @@ from virtualobserver.data.plain import plain
 from virtualobserver.data.product import Known, Missing, Raw, RawRef, Target
 from virtualobserver.db.bulk import upsert_rows
 from virtualobserver.db.sky import cells_of
-from virtualobserver.errors import DiskFull, TaskLost
+from virtualobserver.errors import DiskFull, InvalidFile, TaskLost
 from virtualobserver.io.names import safe_name
 from virtualobserver.io.store import FileRecord, Store
 from virtualobserver.models import RawData, Source, SourceRaw
@@ -220,6 +220,9 @@ def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
     if not landing.raws:
         return
     raws, landing.raws, landing.size, landing.since = landing.raws, [], 0, time.monotonic()
+    raws = _readable(workspace.store, raws, landing)
+    if not raws:
+        return
     placed = _write(workspace.store, job.step, raws, landing)
     with workspace.database.session() as session, session.begin():
         ids = _insert(session, job.step, raws, placed)
@@ -229,6 +232,20 @@ def _store(workspace: Workspace, job: Job, landing: _Landing) -> None:
         owner = claim.source_id if raw.owner is None else owners[raw.owner.name]
         link = _Link(owner, raw_id, unit(RawRef.of(raw)) if unit else "")
         landing.links.setdefault(claim.task_id, []).append(link)
+
+
+def _readable(store: Store, raws: Sequence[tuple[Claim, Raw]], landing: _Landing) -> list[tuple[Claim, Raw]]:
+    """Return what landed without the files of a folder that cannot be read: these are errors of their tasks alone."""
+    good = []
+    for claim, raw in raws:
+        if raw.in_place and raw.path is not None:
+            try:
+                store.register(raw.path)
+            except InvalidFile as error:
+                landing.errors.setdefault(claim.task_id, error)
+                continue
+        good.append((claim, raw))
+    return good
 
 
 def _insert_owners(session: Session, step: Step, cameras: Sequence[Target]) -> dict[str, int]:

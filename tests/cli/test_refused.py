@@ -1,0 +1,107 @@
+"""What the system refuses is one sentence: what, where, and what to do; nothing that was there is lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+from support.project import mirror, settings
+
+from virtualobserver import Project
+from virtualobserver.cli import main
+from virtualobserver.io import atomic
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, module_url):
+    """A folder with a project that ran: its configuration and its data."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "p.yaml").write_text(json.dumps(settings(mirror(place / "mirror", ["star"]), ["star"])))
+    with Project.open(place / "p.yaml", data=place / "data", url=module_url) as project:
+        project.run()
+    return place
+
+
+@pytest.fixture
+def vo(place, module_url, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("VO_DATABASE_URL", module_url)
+
+    def call(*words, data=place / "data"):
+        code = main([str(word) for word in (*words, "--data", data)])
+        return code, capsys.readouterr().err
+
+    return call
+
+
+def refuse(monkeypatch, folder, number):
+    """Let nobody make a file in a folder, as on a disk mounted read-only; the tests may run as root."""
+    real = os.open
+
+    def refusing(path, flags, *more, **options):
+        if flags & os.O_CREAT and Path(path).parent == folder:
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path, flags, *more, **options)
+
+    monkeypatch.setattr(atomic.os, "open", refusing)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+@pytest.mark.parametrize("words", [("export", "p.yaml", "sources"), ("plot", "p.yaml", "star")])
+def test_a_folder_that_nobody_may_write_is_said_with_the_file_that_was_asked_for(
+    tmp_path, vo, monkeypatch, number, words
+):
+    out = tmp_path / "out" / ("t.csv" if words[0] == "export" else "t.png")
+    out.parent.mkdir()
+    refuse(monkeypatch, out.parent, number)
+    code, said = vo(*words, "--out", out)
+    assert code == 3
+    assert said.count("\n") == 1
+    assert f"vo: {out} cannot be used ({os.strerror(number)}); give yourself the right to it" in said
+
+
+def test_a_picture_that_finds_no_room_leaves_the_older_one(tmp_path, vo, monkeypatch):
+    out = tmp_path / "p.png"
+    assert vo("plot", "p.yaml", "star", "--out", out)[0] == 0
+    before = out.read_bytes()
+    assert before.startswith(b"\x89PNG")
+
+    def full(self, place, **options):
+        place.write_bytes(b"half a picture")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    code, said = vo("plot", "p.yaml", "star", "--out", out, "--force")
+    assert code == 3
+    assert f"no room for {out}" in said
+    assert out.read_bytes() == before
+    assert not list(tmp_path.glob(".vo-*"))
+
+
+def test_a_picture_has_the_name_that_was_asked_for(tmp_path, vo):
+    assert vo("plot", "p.yaml", "star", "--out", tmp_path / "picture")[0] == 0
+    assert (tmp_path / "picture").read_bytes().startswith(b"\x89PNG")
+    assert vo("plot", "p.yaml", "star", "--out", tmp_path / "p.xyz")[0] == 2
+    assert not (tmp_path / "p.xyz").exists()
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_data_folder_that_is_a_file_is_said_as_that(tmp_path, vo, below):
+    (tmp_path / "notes.txt").write_text("mine")
+    place = tmp_path / "notes.txt" / "data" if below else tmp_path / "notes.txt"
+    code, said = vo("run", "p.yaml", data=place)
+    assert code == 3
+    assert f"{place} is or lies below a file, and a folder is needed there" in said
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_target_list_without_targets_is_said(tmp_path, vo):
+    (tmp_path / "none.csv").write_text("name,ra,dec\n")
+    found = {"name": "none", "catalog": {"file": str(tmp_path / "none.csv")}, "observatories": {"demo": {}}}
+    (tmp_path / "none.yaml").write_text(json.dumps(found))
+    code, said = vo("run", tmp_path / "none.yaml")
+    assert (code, said.count("the target list holds no targets; check catalog")) == (0, 1)
+    assert "no targets" not in vo("run", "p.yaml")[1]
