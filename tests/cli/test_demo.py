@@ -122,3 +122,5 @@ def test_the_picture_proposed_is_of_the_strongest_find_that_was_not_injected():
     assert _telling(found) == "5"
     assert _telling(found.iloc[2:]) == "6"
     assert _telling(found.iloc[:0]) == "1"
+    assert _telling(found, lambda number: number != 5) == "4", "what has no picture shows nothing"
+    assert _telling(found, lambda number: False) == "5"
