@@ -398,11 +398,10 @@ def _marks(axis: Axes, marks: Sequence[Mark]) -> None:
         _mark(axis, mark, heights.get(n, _TOP))
 
 
-_TOP: Final = 0.98
+_TOP: Final = 0.98  # of the height of a panel: where the label of an upright line ends
 _STEP: Final = 0.2
-"""Of the height of a panel: where a label of an upright line ends, and how far below it the next one does; a label of
-a dozen letters has room."""
-_LEVELS: Final = 4
+"""How far below it the next one ends: a label of a dozen letters has room."""
+_LEVELS: Final = 4  # that many fit below one another
 
 
 def _mark(axis: Axes, mark: Mark, height: float = _TOP) -> None:

@@ -101,7 +101,8 @@ class Project(Opened):
         ConfigError
             If the configuration is wrong; the message names file, line and key.
         """
-        given = find_config("demo") if source is None else source
+        named = "demo" if source is None else source
+        given = find_config(named) if isinstance(named, str | Path) else named
         resolved = load(given, options or overrides, resolve=plugins.settings_of)
         return cls(resolved, Workspace(data, url=url))
 

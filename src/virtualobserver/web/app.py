@@ -35,6 +35,7 @@ from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
 from virtualobserver.web.candidate import (
+    WORDS,
     Absent,
     Candidate,
     candidate,
@@ -44,6 +45,7 @@ from virtualobserver.web.candidate import (
     neighbours,
     siblings,
     source_named,
+    words_of,
 )
 from virtualobserver.web.frames import frame_of, frames_of, pages_of_candidate, pages_of_source
 from virtualobserver.web.pictures import Pictures
@@ -63,10 +65,6 @@ _log = get_logger(__name__)
 _HERE: Final = Path(__file__).parent
 KEYS: Final[Mapping[str, str]] = {"candidate": "y", "other": "n", "artefact": "j", "unsure": "w"}
 """The key of each verdict."""
-_WORDS: Final[Mapping[str, str]] = {
-    "candidate": "candidate", "other": "real, but no candidate", "artefact": "junk", "unsure": "flagged",
-}  # fmt: skip
-"""What the page calls them, unless the analysis has its own words."""
 _SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
 ROOM: Final = 22
 """Rows of facts that fit below what all candidates have, at 1440 by 900; more stand in two columns."""
@@ -181,18 +179,12 @@ class _Desk:
         pages.filters["kind"] = lambda panel: type(panel).__name__.lower()
         pages.globals |= {
             "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
-            "nonce": self.keys.nonce, "keys": KEYS, "words": _WORDS, "columns": queue.COLUMNS,
+            "nonce": self.keys.nonce, "keys": KEYS, "words": WORDS, "columns": queue.COLUMNS,
         }  # fmt: skip
         return pages
 
     def _html(self, name: str, **values: object) -> str:
         return self._pages.get_template(name).render(**values)
-
-    def _words(self, analysis: str) -> Mapping[str, str]:
-        """Return what an analysis calls the verdicts."""
-        searches = {step.plugin: step.instance for step in self.project.steps if step.kind == "analyse"}
-        own: Mapping[str, str] = searches[analysis].verdicts if analysis in searches else {}
-        return {**_WORDS, **own}
 
     # -- pages ------------------------------------------------------------------------------------------------
 
@@ -293,7 +285,7 @@ class _Desk:
             **_split([] if isinstance(panels, str) else panels),
             near=neighbours(self.project, one),
             archives=pages_of_candidate(self.project, one.number),
-            words=self._words(one.row["analysis"]),
+            words=words_of(self.project, one.row["analysis"]),
         )  # fmt: skip
 
     def figure(self, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from virtualobserver.web.queue import Viewer
 
 __all__ = [
+    "WORDS",
     "Absent",
     "Candidate",
     "candidate",
@@ -82,6 +83,19 @@ _SIBLINGS: Final = """
       WHERE CASE WHEN :blind THEN t.source_id ELSE d.source_id END = :source AND c.current
         AND (:blind OR d.injection_id IS NULL)) found
     WHERE place = 1 ORDER BY peak_mjd, id LIMIT 200"""
+
+
+WORDS: Final[Mapping[str, str]] = {
+    "candidate": "candidate", "other": "real, but no candidate", "artefact": "junk", "unsure": "flagged",
+}  # fmt: skip
+"""What pages call the verdicts, unless the analysis has its own words."""
+
+
+def words_of(project: Opened, analysis: str) -> Mapping[str, str]:
+    """Return what an analysis calls the verdicts."""
+    searches = {step.plugin: step.instance for step in project.steps if step.kind == "analyse"}
+    own: Mapping[str, str] = searches[analysis].verdicts if analysis in searches else {}
+    return {**WORDS, **own}
 
 
 class Absent(DataError):

@@ -568,6 +568,7 @@ async function numbers() {
 }
 
 async function begin() {
+  window.Bokeh?.logger.set_level("warn"); // it tells of each picture otherwise
   tell();
   send();
   if (page.figures) {
