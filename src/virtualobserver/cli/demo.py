@@ -66,7 +66,7 @@ def demo(
     typer.echo(f"\nWhat to try next{where}:")
     at = "" if data is None else f" --data {shlex.quote(data)}"
     for command, meaning in _next_commands(name or known[0], data=data):
-        typer.echo(f"  {command}{at}\n      {meaning}")
+        typer.echo(f"  {command}{'' if command.startswith('vo new') else at}\n      {meaning}")
     if name is None:
         others = ", ".join(f"vo vet {each}{at}" for each in known[1:])
         typer.echo(f"  {others}\n      the other searches in a browser")
@@ -190,11 +190,10 @@ def _telling(found: pd.DataFrame, drawn: Callable[[int], bool] = lambda _: True)
         return "1"
     own = found[found["injection_id"].isna()]
     shown = own if len(own) else found
-    order = shown["id"].to_numpy()[shown["snr"].abs().to_numpy().argsort(kind="stable")[::-1]].tolist()
-    return str(next((number for number in order[:_TRIED] if drawn(number)), order[0]))
-
-
-_TRIED = 20  # detections whose pictures are looked at: each takes a tenth of a second
+    order = shown.iloc[shown["snr"].abs().to_numpy().argsort(kind="stable")[::-1]]
+    # a kind has pictures or has none: the strongest of each is looked at
+    numbers = order.drop_duplicates("kind")["id"].tolist()
+    return str(next((number for number in numbers if drawn(number)), numbers[0]))
 
 
 def _is_drawn(project: Project, number: int) -> bool:
