@@ -87,6 +87,30 @@ def test_the_demo_tells_what_it_found_and_missed_and_what_to_try_next(tmp_path):
     assert (tmp_path / "event.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("catalog: {file: missing.csv}", "missing.csv"),
+        ("catalog: {rows: [{name: a, ra: 1, dec: 2}]}", "no_curves"),
+    ],
+)
+def test_after_a_run_that_failed_status_says_why_and_detections_where_to_look(vo, place, wrong, told):
+    file = place / "broken.yaml"
+    file.write_text(
+        f"name: broken\n{wrong}\nobservatories: {{folder: {{archive: no_curves}}}}\nanalyses: {{transients: {{}}}}\n"
+    )
+    ended, _, _ = vo("run", file)
+    assert ended in (1, 2, 3)
+    code, out, err = vo("status", file)
+    assert code == 0
+    assert ("The last run ended early" in out) == (ended != 1)
+    assert told in out
+    assert f"`vo run {file}`" in out
+    code, out, err = vo("detections", file)
+    assert "1 task failed" in err if ended == 1 else told in err
+    assert f"`vo status {file}` says more" in err
+
+
 def test_what_vo_new_project_writes_runs_as_it_is(vo, place):
     assert vo("new", "project", "flares")[0] == 0
     code, out, err = vo("run", "flares.yaml", "--json")

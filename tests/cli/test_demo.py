@@ -119,6 +119,9 @@ def test_fetch_and_reduce_cost_milliseconds_of_processor_time():
 
 def test_the_picture_proposed_is_of_the_strongest_find_that_was_not_injected():
     found = pd.DataFrame({"id": [4, 5, 6], "snr": [3.0, -9.0, 50.0], "injection_id": [np.nan, np.nan, 7.0]})
+    found["kind"] = ["dip", "flash", "flash"]
     assert _telling(found) == "5"
     assert _telling(found.iloc[2:]) == "6"
     assert _telling(found.iloc[:0]) == "1"
+    assert _telling(found, lambda number: number != 5) == "4", "what has no picture shows nothing"
+    assert _telling(found, lambda number: False) == "5"

@@ -61,7 +61,9 @@ def test_sources_and_projects_are_listed(vo):
     assert [(one["name"], one["ra"], one["projects"]) for one in rows] == [
         ("one", 10.0, "shell_test"), ("three", 50.0, "shell_test"), ("two", 30.0, "shell_test"),
     ]  # fmt: skip
-    assert json.loads(vo("list", "sources", "--project", "other", "--json")[1]) == []
+    code, out, err = vo("list", "sources", "--project", "other", "--json")
+    assert (code, out) == (2, "")
+    assert "there is no project 'other'" in err
     assert vo("list", "sources", "--format", "csv")[1].splitlines()[0] == "name,kind,ra,dec,mag,projects"
     code, _, err = vo("list", "surveys", "--project", "shell_test")
     assert code == 2

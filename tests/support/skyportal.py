@@ -64,8 +64,11 @@ class FakeSkyPortal:
             return self._annotation(method, words[1], words[3:], body)
         if (method, words) == ("GET", ["sources"]):
             group = int(query["group_ids"][0])
-            named = [one for one in self.saved if query["sourceID"][0] in one and group in self.saved[one]]
-            return {"sources": [{"id": one} for one in named], "totalMatches": len(named)}
+            part = query["sourceID"][0].strip().lower()
+            named = [one for one in self.saved if part in one.lower() and group in self.saved[one]]
+            rows, page = (int(query[name][0]) for name in ("numPerPage", "pageNumber"))
+            shown = named[(page - 1) * rows : page * rows]
+            return {"sources": [{"id": one} for one in shown], "totalMatches": len(named)}
         if (method, words) == ("POST", ["sources"]):
             return self._save(body)
         if (method, words) == ("POST", ["source_groups"]):

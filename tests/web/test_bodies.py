@@ -103,6 +103,20 @@ def test_the_name_of_a_body_follows_the_last_verdict_as_files_have_it(project, b
     assert names(ANN) == ("AST_7", "AST_7")
     judge(client(project), body[1], "other", before=last)
     assert names(ANN) == ("AST_7", "AST_7"), "what the search says itself"
+    judge(
+        client(project, "bob"),
+        body[0],
+        "unsure",
+        before=project.live.execute(text("SELECT max(id) FROM classification")).scalar(),
+    )
+    with project.session() as session, session.begin():
+        session.execute(text("UPDATE source SET name = 'M2' WHERE name = 'M1'"))
+    assert names(ANN) == ("UNK_7", "UNK_7"), "another name, then and there"
+    with project.session() as session, session.begin():
+        session.execute(
+            text("UPDATE detection SET dec = dec + 6.0 / 3600 WHERE id = ANY(:ids)"), {"ids": body}
+        )
+    assert names(ANN) == ("AST_7", "AST_7"), "then, and elsewhere"
 
 
 def test_a_word_on_one_epoch_is_about_the_body(project, body):
@@ -148,12 +162,13 @@ def test_numbers_follow_what_i_say_at_once_and_what_others_say_is_counted_again(
         "virtualobserver.web.tally.tally", lambda *words: counted.append(words) or tally(*words)
     )
     ann = client(project)
-    ann.get("/")
+    assert "counting" in ann.get("/").text
+    assert ann.get("/data/counts").json()["total"] == len(numbers) + 1
     assert len(counted) == 1
     for number in (numbers[0], body[1]):
         judge(ann, number, "candidate")
     told = ann.get("/").text
-    assert f"<b>{len(numbers) - 1}</b> in the queue" in told
+    assert f'<b id="total">{len(numbers) - 1}</b> in the queue' in told
     assert len(counted) == 1, "one epoch after the other, nothing was counted again"
     before = tallies.of(Filter()).told(Filter())
     assert before == tally(project, ANN, Filter()).told(Filter())

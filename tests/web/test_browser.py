@@ -34,9 +34,7 @@ def person(chrome, address, *, width=1440, height=900, failing=False):
     """Open a browser window of its own; in the end its console has to be empty, and nothing was asked outside."""
     context = chrome.new_context(viewport={"width": width, "height": height})
     said, outside = [], []
-    context.on(
-        "console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None
-    )
+    context.on("console", lambda message: said.append(message.text))
     context.on("weberror", lambda error: said.append(str(error.error)))
     context.on(
         "request",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -16,7 +17,8 @@ from virtualobserver.run.views.reviewers import disagreements, reviewers
 def data(made, number):
     answer = made.get(f"/data/candidate/{number}")
     assert answer.status_code == 200, answer.text
-    return answer.json() | {"figures": made.get(f"/data/figures/{number}").json()}
+    lines = made.get(f"/data/figures/{number}").text.splitlines()
+    return answer.json() | {"figures": [json.loads(line) for line in lines]}
 
 
 def test_a_candidate_comes_with_its_facts_and_pictures(project, numbers):
@@ -211,7 +213,8 @@ def test_neighbours_of_any_survey_and_the_source_page(project, numbers):
             session.execute(text("DELETE FROM source WHERE namespace = 'other'"))
     page = client(project).get("/source", params={"name": "star_01"})
     assert "star_01" in page.text
-    assert client(project).get("/source", params={"name": "nobody"}).status_code == 404
+    for nobody in ("nobody", "\0", "star\0", "\ud7ff" * 3000, ""):
+        assert client(project).get("/source", params={"name": nobody}).status_code == 404, nobody
 
 
 def test_a_star_that_other_settings_discovered_too_is_no_neighbour_of_itself(project, numbers):
@@ -262,6 +265,32 @@ def test_the_archives_own_page_is_a_plain_link_that_text_cannot_break_out_of(pro
             session.execute(
                 text("UPDATE raw_data SET simulated = true WHERE id = ANY(:ids)"), {"ids": changed}
             )
+
+
+def test_the_queue_comes_before_its_numbers_which_come_with_it_once_they_are_counted(project, numbers):
+    ann = client(project)
+    assert "counting" in ann.get("/?kind=flare").text
+    told = ann.get("/data/counts?kind=flare").json()
+    flares = [
+        row
+        for row in project.detections(simulated=True).itertuples()
+        if row.id in numbers and row.kind == "flare"
+    ]
+    assert told["total"] == len(flares)
+    assert 'href="/?kind=flare&amp;judged=all"' in told["html"]
+    page = ann.get("/?kind=flare").text
+    assert "counting" not in page
+    assert f'<b id="total">{len(flares)}</b>' in page
+
+
+def test_what_is_not_to_be_seen_is_neither_drawn_nor_judged(project, injected):
+    ann, blind = client(project), client(project, "bob", blind=True)
+    for address in ("/data/candidate/{}", "/data/figures/{}", "/data/figure/{}/0", "/data/metadata/{}"):
+        assert ann.get(address.format(injected[0])).status_code == 404, address
+        assert blind.get(address.format(injected[0])).status_code == 200, address
+    assert judge(ann, injected[0], "candidate").status_code == 400
+    assert judge(ann, 987654, "candidate").status_code == 400
+    assert judge(blind, injected[0], "candidate").status_code == 200
 
 
 def test_metadata_and_all_detections_of_the_source(project, numbers):

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from support.vetting import EVIL
 
 from virtualobserver.errors import DataError
+from virtualobserver.web import queue
 from virtualobserver.web.queue import COLUMNS, Filter, Viewer, ahead, page
 from virtualobserver.web.tally import tally
 
@@ -31,6 +32,21 @@ def test_pages_joined_are_the_whole_queue_once_in_order(project, numbers, order)
     assert [row["id"] for row in joined] == [row["id"] for row in whole]
     keys = [(row["key"], row["id"]) for row in whole]
     assert keys == sorted(keys, reverse=order.startswith("-"))
+
+
+@pytest.mark.parametrize("windows", [(1,), (2, 5), (3, 1000), ()])
+@pytest.mark.parametrize(
+    "asked",
+    [Filter(), Filter(judged="mine"), Filter(kind="flare", order="peak"), Filter(snr=8.0, order="band")],
+)
+def test_how_many_are_gone_through_at_once_changes_no_page(project, numbers, monkeypatch, windows, asked):
+    for number in (numbers[0], *numbers[4:9]):
+        project.judge(number, "other", user="ann")
+    for viewer in (ANN, Viewer("ann", blind=True)):
+        whole, _ = page(project, viewer, asked, rows=1000)
+        with monkeypatch.context() as patch:
+            patch.setattr(queue, "_WINDOWS", windows)
+            assert pages(project, asked, viewer=viewer) == whole
 
 
 def test_what_was_judged_meanwhile_moves_no_page(project, numbers):

@@ -72,7 +72,9 @@ def test_a_report_is_read_without_a_server_and_shows_what_was_said(project, numb
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in index
     assert "=cmd() &lt;b&gt;bold&lt;/b&gt;" in index
     assert "<script" not in index
-    assert "different" in index
+    assert "judged differently" in index
+    assert "ann: junk" in index, "as the page calls it"
+    assert "bob: real, but no candidate" in index
     assert (folder / "candidates" / f"{evil}.png").read_bytes().startswith(b"\x89PNG")
     assert {path.name for path in (folder / "candidates").iterdir()} == {
         *(f"{n}.{end}" for n in (evil, numbers[1]) for end in ("html", "png")), "mine.txt"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +15,14 @@ from virtualobserver.cli.options import Data, Workers
 from virtualobserver.cli.show import Format, open_project, print_frame
 from virtualobserver.cli.work import run_project
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
 
+    from virtualobserver.run.project import Project
 
 __all__ = ["compare", "register"]
 
@@ -54,17 +60,22 @@ def demo(
     failed = 0
     for each in [name] if name else known:
         failed += _one(each, workers=workers, data=data)
-    typer.echo("\nWhat to try next:")
+    where = (
+        "" if shutil.which("vo") else f" (`vo` is in {Path(sys.executable).parent}: `source activate` there)"
+    )
+    typer.echo(f"\nWhat to try next{where}:")
+    at = "" if data is None else f" --data {shlex.quote(data)}"
     for command, meaning in _next_commands(name or known[0], data=data):
-        typer.echo(f"  {command}\n      {meaning}")
+        typer.echo(f"  {command}{'' if command.startswith('vo new') else at}\n      {meaning}")
+    if name is None:
+        others = ", ".join(f"vo vet {each}{at}" for each in known[1:])
+        typer.echo(f"  {others}\n      the other searches in a browser")
     if failed:
         raise typer.Exit(1)
 
 
 def _one(name: str, *, workers: int | None, data: str | None) -> int:
     """Run one demonstration and tell what came of it; return how many tasks failed."""
-    from virtualobserver.run.views.efficiency import brief
-
     changes = [f"run.workers={workers}"] if workers else []
     with open_project(name, data=data, overrides=changes) as project:
         typer.echo(f"\n{project.settings.description}  ({name})\n")
@@ -74,12 +85,17 @@ def _one(name: str, *, workers: int | None, data: str | None) -> int:
         _tell(project.sql(_INJECTED, project=project.id), found)
         efficiency = project.efficiency()
         if not efficiency.empty:
-            typer.echo("\nInjection and recovery: what of events put into these data is covered and found")
-            print_frame(brief(efficiency), Format.table)
+            typer.echo(
+                "\nInjection and recovery: what of events put into these data is covered and found; by strength, "
+                f"`vo plot {name} --efficiency --out efficiency.png`"
+            )
+            print_frame(_by_kind(efficiency), Format.table)
         done = (
-            f"{summary.worked} tasks" if summary.worked else "nothing to do, since all of it was done before"
+            counted(summary.worked, "task")
+            if summary.worked
+            else "nothing to do, since all of it was done before"
         )
-        sources = f"{len(project.sources)} sources"
+        sources = counted(len(project.sources), "source")
         typer.echo(f"{sources} in {seconds:.1f} s ({done}); data in {project.workspace.root}")
     for failure in summary.failures:
         typer.echo(
@@ -160,20 +176,38 @@ def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
         )
 
 
-def _telling(found: pd.DataFrame) -> str:
-    """Return the number of the strongest detection that was not injected: its picture shows something."""
+def _by_kind(efficiency: pd.DataFrame) -> pd.DataFrame:
+    """Return the numbers of injected events, all strengths together."""
+    kinds = [name for name in ("analysis", "kind") if name in efficiency]
+    if not kinds:
+        return efficiency[["injected", "covered", "found"]].sum().to_frame().T
+    return efficiency.groupby(kinds, as_index=False)[["injected", "covered", "found"]].sum()
+
+
+def _telling(found: pd.DataFrame, drawn: Callable[[int], bool] = lambda _: True) -> str:
+    """Return the number of the strongest detection that was not injected and has a picture: it shows something."""
     if found.empty:
         return "1"
     own = found[found["injection_id"].isna()]
     shown = own if len(own) else found
-    return str(shown["id"].iloc[int(shown["snr"].abs().to_numpy().argmax())])
+    order = shown.iloc[shown["snr"].abs().to_numpy().argsort(kind="stable")[::-1]]
+    # a kind has pictures or has none: the strongest of each is looked at
+    numbers = order.drop_duplicates("kind")["id"].tolist()
+    return str(next((number for number in numbers if drawn(number)), numbers[0]))
+
+
+def _is_drawn(project: Project, number: int) -> bool:
+    """Whether there is more to see of a detection than its numbers."""
+    from virtualobserver.data.panels import Facts
+
+    return any(not isinstance(panel, Facts) for panel in project.panels(number))
 
 
 def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
     """Yield commands that make sense after a demonstration, and what each is for."""
     with open_project(name, data=data) as project:
         found = project.detections(simulated=True)
-        number = _telling(found)
+        number = _telling(found, partial(_is_drawn, project))
         source = shlex.quote(project.sources[0].name)
         analysis, chosen = next(iter(project.settings.analyses.items()))
         threshold = getattr(chosen, "snr_threshold", None)
@@ -181,7 +215,7 @@ def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
         f"vo detections {name} --simulated",
         "all detections; what is simulated is shown only when asked for",
     )
-    yield f"vo plot {name} --detection {number} --out event.png", "a picture of the strongest"
+    yield f"vo plot {name} --detection {number} --out event.png", "a picture of the strongest that has one"
     yield f"vo plot {name} {source} --out source.png", "all there is of a source"
     yield f"vo vet {name}", "judge them one by one in a browser on this machine"
     yield (

@@ -11,9 +11,9 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -78,8 +78,23 @@ def options(
         context.call_on_close(lambda: log.hide(handler))
 
 
-for module in (work, look, send, upload, vet, verdicts, demo, listing, create, refcat, orbits, admin):
+for module in (demo, create, listing, work, look, vet, verdicts, send, upload, refcat, orbits, admin):
     module.register(app)
+
+_PANELS: Final[Mapping[str, Sequence[str]]] = {
+    "Begin": ("demo", "new", "list", "config"),
+    "Search": ("run", "status", "log", "simulate"),
+    "Look and judge": ("detections", "plot", "vet", "verdicts", "sql"),
+    "Hand on": ("export", "send", "upload"),
+    "Catalogues": ("refcat", "orbits"),
+    "Keep house": ("verify", "sweep", "prune", "delete", "db"),
+}
+"""How `vo --help` puts the commands together: in the order in which one needs them."""
+_PANEL: Final = {name: panel for panel, names in _PANELS.items() for name in names}
+for command in app.registered_commands:
+    command.rich_help_panel = _PANEL[str(command.name)]
+for group in app.registered_groups:
+    group.rich_help_panel = _PANEL[str(group.name)]
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

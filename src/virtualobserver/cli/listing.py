@@ -15,6 +15,8 @@ from virtualobserver.cli.show import Format, chosen, print_answer, print_frame, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from virtualobserver.run.workspace import Workspace
+
 __all__ = ["register"]
 
 
@@ -79,13 +81,22 @@ def _from_database(projects: bool, project: str | None, form: Format, data: str 
 
     query, values = (_PROJECTS, {}) if projects else (_SOURCES, {"project": project})
     as_text = form is not Format.json
-    with (
-        Workspace(data) as workspace,
-        workspace.database.reader().ask(query, values, json_as_text=as_text) as answer,
-    ):
-        whole = print_answer(answer, form)
+    with Workspace(data) as workspace:
+        if project is not None:
+            _check_known(workspace, project)
+        with workspace.database.reader().ask(query, values, json_as_text=as_text) as answer:
+            whole = print_answer(answer, form)
     if not whole:
         tell_cut()
+
+
+def _check_known(workspace: Workspace, project: str) -> None:
+    from virtualobserver.run.views.tables import sql
+
+    names = sql(workspace, "SELECT name FROM project ORDER BY name", {})["name"].tolist()
+    if project not in names:
+        msg = f"there is no project {project!r} in this data folder; there are {', '.join(names) or 'none'}"
+        raise typer.BadParameter(msg, param_hint="--project")
 
 
 def _names() -> pd.DataFrame:

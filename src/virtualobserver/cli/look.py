@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,6 +96,7 @@ def detections(
             whole = print_answer(answer, form, columns=columns)
         hidden = 0 if simulated else hidden_detections(project)
         note_if_not_run(project, config)
+        _note_unknown(project, source or ())
     if not whole:
         tell_cut(number)
     if form is Format.table:
@@ -107,6 +108,14 @@ def detections(
         )
     if hidden:
         note(f"{counted(hidden, 'detection')} in simulated data not shown; --simulated shows all")
+
+
+def _note_unknown(project: Project, names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            project.source(name)
+        except KeyError as error:
+            note(f"vo: {error.args[0]}")
 
 
 def sql(

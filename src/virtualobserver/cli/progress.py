@@ -13,7 +13,7 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
-__all__ = ["all_projects", "state", "watch"]
+__all__ = ["all_projects", "state", "watch", "why"]
 
 _ALL: Final = """SELECT p.name AS project, coalesce(g.step, '') AS step,
       coalesce(sum(g.tasks) FILTER (WHERE g.status IN ('pending', 'running')), 0)::bigint AS open,
@@ -30,7 +30,7 @@ _MINE: Final = """FROM task t JOIN configuration c ON c.step = t.step AND c.dige
 _RECENT: Final = f"""SELECT count(*) AS finished,
       coalesce(extract(epoch FROM now() - min(t.finished)), 0)::float8 AS seconds
     {_MINE} AND t.finished > now() - make_interval(secs => :window)"""  # noqa: S608 - of our own making
-_WHY: Final = f"""SELECT t.step, split_part(t.error, E'\\n', 1) AS error, count(*) AS tasks
+_WHY: Final = f"""SELECT t.step, split_part(t.error, E'\\n', 1) AS error, count(*) AS tasks, min(t.id) AS task
     {_MINE} AND t.status = 'failed' GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2 LIMIT 3"""
 _WINDOW: Final = 60.0
 """Seconds over which the rate is taken: long against a batch, short against a run. Chosen."""
@@ -97,9 +97,23 @@ def state(project: Project) -> RecordDict:
         "rate": rate, "left": waiting / rate if waiting and rate else 0.0 if not waiting else None,
         "reasons": [
             {"step": step, "error": error, "tasks": tasks}
-            for step, error, tasks in why.itertuples(index=False, name=None)
+            for step, error, tasks, _ in why.itertuples(index=False, name=None)
         ],
     }  # fmt: skip
+
+
+def why(project: Project) -> list[str]:
+    """Return why not all is done, a sentence each: what ended the last run early, the three commonest failures."""
+    from virtualobserver.run.views.stored import trouble
+    from virtualobserver.run.views.tables import sql
+
+    failures = sql(project.workspace, _WHY, {"project": project.id})
+    told = [
+        f"{tasks} failed in {step}: {error} (task {task}{' and others' if tasks > 1 else ''})"
+        for step, error, tasks, task in failures.itertuples(index=False, name=None)
+    ]
+    early = trouble(project)
+    return [early[0].upper() + early[1:], *told] if early.startswith("the last run") else told
 
 
 def _sentences(now: RecordDict) -> list[str]:

@@ -73,8 +73,10 @@ def note(text: str) -> None:
 
 def note_if_not_run(project: Project, config: str) -> None:
     """Say that nothing of a project is shown because other settings ran last, where that is so."""
-    from virtualobserver.run.views.stored import ran_last
+    from virtualobserver.run.views.stored import ran_last, trouble
 
+    if why := trouble(project):
+        note(f"vo: {project.name}: {why}; `vo status {config}` says more")
     if not ran_last(project):
         note(
             f"vo: {project.name} did not run with these settings last, so nothing of it is shown: `vo run {config}`"

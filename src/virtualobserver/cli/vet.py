@@ -74,7 +74,8 @@ def vet(
             folder = folder or out or Path("results") / "CandidateReport" / project.name
             if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise typer.BadParameter(
-                    f"{folder} is there already; --force replaces it", param_hint="--out"
+                    f"{folder} is there already; --force replaces it, another name keeps both",
+                    param_hint="FOLDER" if out is None else "--out",
                 )
             number = write_report(project, folder, simulated=simulated)
             typer.echo(f"{counted(number, 'judged detection')} in {folder / 'index.html'}")

@@ -14,8 +14,11 @@ from virtualobserver.cli.completion import complete_config
 from virtualobserver.cli.options import Config, Data, Json, Only, Set, Step, Workers
 from virtualobserver.cli.show import Format, note, open_project, print_frame, print_json, reporting, to_json
 from virtualobserver.typing import RecordDict
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from virtualobserver.config.load import Resolved
     from virtualobserver.run.driver import Summary
     from virtualobserver.run.project import Project
@@ -138,7 +141,7 @@ def _print_summary(summary: Summary, seconds: float, config: str, overrides: Seq
         typer.echo("Nothing to do: everything is done already.")
     elif summary.worked:
         end = f"; {summary.failed} failed, `vo log TASK` tells why" if summary.failed else ""
-        typer.echo(f"{summary.worked} tasks in {seconds:.1f} s{end}")
+        typer.echo(f"{counted(summary.worked, 'task')} in {seconds:.1f} s{end}")
     for one in summary.notes:
         typer.echo(one)
 
@@ -282,22 +285,33 @@ def status(
             return
         table = project.status()
         notes = project.notes()
+        why = progress.why(project)
     if as_json:
         print_json({step: row.to_dict() for step, row in table.iterrows()})
         return
+    _print_status(table, [*notes, *why], config)
+
+
+def _print_status(table: pd.DataFrame, notes: Sequence[str], config: str) -> None:
     print_frame(table.drop(columns="reasons").reset_index(names="step"), Format.table)
     for step, reasons in table["reasons"].items():
         for reason in filter(None, reasons.split("; ")):
             typer.echo(f"{step}: {reason}")
     stale, failed = int(table["stale"].sum()), int(table["failed"].sum())
     if stale:
-        typer.echo(f"{stale} tasks are stale: their input changed; `vo run {config} --refresh` redoes them")
+        typer.echo(
+            f"{counted(stale, 'task')} stale, since their input changed: `vo run {config} --refresh` redoes them"
+        )
     if unplanned := int(table["unplanned"].sum()):
-        typer.echo(f"{unplanned} sources have no task yet: `vo run {config}` goes on")
+        typer.echo(f"{counted(unplanned, 'source')} without a task yet: `vo run {config}` goes on")
     for one in notes:
         typer.echo(one)
     if failed:
-        typer.echo(f"{failed} tasks failed: `vo run {config}` tries them again")
+        typer.echo(
+            f"{counted(failed, 'task')} failed: `vo log TASK` tells all of one, `vo run {config}` tries again"
+        )
+    elif not table.drop(columns="reasons").to_numpy().any():
+        typer.echo(f"Nothing was done yet with these settings: `vo run {config}` begins")
 
 
 _TASK = """

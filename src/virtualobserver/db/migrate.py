@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "current", "downgrade", "head", "migrations_dir", "prepare", "upgrade"]
 
-HEAD = "0007"
+HEAD = "0008"
 """The revision this version of the package works with. Known here, since a worker that only compares it should
 not have to load Alembic."""
 
@@ -86,7 +86,7 @@ def check(engine: sa.Engine) -> None:
     if found and found not in known:
         advice = "it was made by another, probably newer version of virtualobserver: install that one"
     else:
-        advice = "run `vo db upgrade`"
+        advice = "run `vo db upgrade` (with the same --data)"
     place = engine.url.render_as_string(hide_password=True)
     msg = f"the database {place} has schema {found or 'none'}, this version needs {head()}: {advice}"
     raise SchemaMismatch(msg)

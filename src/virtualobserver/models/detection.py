@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from virtualobserver.data.show import facts_html, figure_html
@@ -58,6 +58,7 @@ class Detection(Base):
         Index("ix_detection_injection_id", "injection_id"),
         Index("ix_detection_product_id", "product_id"),
         Index("ix_detection_analysis_snr", "analysis", "snr"),
+        Index("ix_detection_strength", text("abs(snr)"), "id"),
         Index("ix_detection_peak_mjd", "peak_mjd"),
         CheckConstraint("snr <> 'NaN'", name="snr"),
         CheckConstraint("score is null or score <> 'NaN'", name="score"),
@@ -156,6 +157,7 @@ class Classification(Base):
         Index("ix_classification_detection_id", "detection_id"),
         Index("ix_classification_source_id", "source_id"),
         Index("ix_classification_analysis_source_name", "analysis", "source_name"),
+        Index("ix_classification_analysis_start_mjd", "analysis", "start_mjd"),
         {"comment": "Verdicts of people on detections"},
     )
 

@@ -32,6 +32,7 @@ class Run(Base):
     started: Mapped[created_at]
     finished: Mapped[datetime | None]
     counts: Mapped[json_dict] = mapped_column(comment="Tasks by step and status")
+    error: Mapped[str | None] = mapped_column(comment="Why it ended before all was tried; null if it did not")
 
 
 class Task(Base):

@@ -180,8 +180,7 @@ def _series(axis: Axes, panel: Series) -> None:
     _scales(axis, panel.x, panel.y)
     if panel.x.limits is not None and panel.y.limits is None:
         _fit(axis, shown, panel.x.limits)
-    for mark in panel.marks:
-        _mark(axis, mark)
+    _marks(axis, panel.marks)
     _turn(axis, panel.x, panel.y)
     if panel.equal:
         axis.set_aspect("equal", adjustable="datalim")
@@ -258,8 +257,7 @@ def _heatmap(axis: Axes, panel: Heatmap) -> None:
     _scales(axis, panel.x, panel.y)
     if panel.text is not None:
         _cells(axis, panel, norm)
-    for mark in panel.marks:
-        _mark(axis, mark)
+    _marks(axis, panel.marks)
     _turn(axis, panel.x, panel.y)
     extend = "both" if panel.value.limits is not None and panel.stretch != "linear" else "neither"
     bar = axis.figure.colorbar(mesh, ax=axis, shrink=0.9, extend=extend)
@@ -390,7 +388,23 @@ def _words(axis: Axes, title: str, x: Axis, y: Axis, note: str) -> None:
     axis.tick_params(labelsize=8)
 
 
-def _mark(axis: Axes, mark: Mark) -> None:
+def _marks(axis: Axes, marks: Sequence[Mark]) -> None:
+    """Draw marks; labels of upright lines that stand side by side begin at different heights."""
+    upright = sorted(
+        (one.x, n) for n, one in enumerate(marks) if one.label and one.y is None and one.x is not None
+    )
+    heights = {n: _TOP - _STEP * (rank % _LEVELS) for rank, (_, n) in enumerate(upright)}
+    for n, mark in enumerate(marks):
+        _mark(axis, mark, heights.get(n, _TOP))
+
+
+_TOP: Final = 0.98  # of the height of a panel: where the label of an upright line ends
+_STEP: Final = 0.2
+"""How far below it the next one ends: a label of a dozen letters has room."""
+_LEVELS: Final = 4  # that many fit below one another
+
+
+def _mark(axis: Axes, mark: Mark, height: float = _TOP) -> None:
     colour = role_colour(mark.colour, 0)
     x, x_end, y, y_end = (np.nan if one is None else one for one in (mark.x, mark.x_end, mark.y, mark.y_end))
     if mark.kind == "span" and mark.x is not None:
@@ -409,16 +423,16 @@ def _mark(axis: Axes, mark: Mark) -> None:
     else:
         axis.plot([x, x_end], [y, y_end], color=colour, lw=1.2, zorder=4)
     if mark.label:
-        _beside(axis, mark, _plain(mark.label))
+        _beside(axis, mark, _plain(mark.label), height)
 
 
-def _beside(axis: Axes, mark: Mark, label: str) -> None:
+def _beside(axis: Axes, mark: Mark, label: str, height: float) -> None:
     """Write the name of a mark where it hides little: at the border of the axes where it reaches it."""
     style: RecordDict = {"fontsize": 7, "color": "#333333", "zorder": 6, "clip_on": True}
     if mark.kind in ("line", "span") and mark.y is None and mark.x is not None:
         end = mark.x if mark.x_end is None else (mark.x + mark.x_end) / 2
         along = axis.get_xaxis_transform()
-        axis.text(end, 0.98, label, transform=along, rotation=90, ha="right", va="top", **style)
+        axis.text(end, height, label, transform=along, rotation=90, ha="right", va="top", **style)
     elif mark.kind in ("line", "span") and mark.x is None and mark.y is not None:
         middle = mark.y if mark.y_end is None else (mark.y + mark.y_end) / 2
         beside = style | {"clip_on": False}

@@ -29,6 +29,8 @@ _SHARES: Final = {
 }
 _WIDTH, _ROW, _HEAD = 12.0, 2.5, 0.9
 """Inches: of the figure, of one search, of title and axis labels."""
+_SHORT: Final = ("d", "yr", "h", "min", "s")
+"""Units that take no s where there are several: two nights, two star h."""
 _PALE: Final = 0.85
 """Where the colours of the lines end: yellow on white is hard to see."""
 _SIDE_BY_SIDE: Final = 0.035
@@ -142,7 +144,7 @@ def _facts(facts: Record) -> list[str]:
     )
     rate, low, high, limit = (factor * facts[f"rate{end}"] for end in ("", "_low", "_high", "_limit"))
     of = f"{facts['sources']} source{'s' if facts['sources'] != 1 else ''}"
-    units = unit if unit in ("yr", "h", "s") else f"{unit}s"
+    units = unit if str(unit).rpartition(" ")[2] in _SHORT else f"{unit}s"
     said.append(f"{facts['found']} in the data: {_number(facts['exposure'] / factor)} {units} of {of}")
     if facts["found"]:
         said.append(f"rate {_number(rate)} ({_number(low)} – {_number(high)}) per {unit}")

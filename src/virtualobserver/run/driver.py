@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from virtualobserver.config.log import get_logger
-from virtualobserver.errors import ConfigError, RunError
+from virtualobserver.errors import ConfigError, RunError, VirtualObserverError
 from virtualobserver.models import Configuration, Run
 from virtualobserver.run.executors import Executor, make_executor
 from virtualobserver.run.listings import Inputs, compare
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from virtualobserver.db.engine import Session
     from virtualobserver.run.opened import Opened
 
-__all__ = ["Choice", "Progress", "Summary", "drive", "executor_of"]
+__all__ = ["Choice", "Progress", "Summary", "broke_off", "drive", "executor_of"]
 
 _PACKAGES = ("numpy", "scipy", "pandas", "astropy", "h5py", "sqlalchemy", "psycopg2-binary", "pyarrow")
 _PASSES = 3  # over the steps, should another run put something in question that was done
@@ -78,6 +78,8 @@ class Summary:
         What of folder archives is not as it was when it was read.
     failed_tasks
         Numbers of the tasks that stand as failed at the end.
+    trouble
+        Why it ended early; empty if it did not.
     """
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
@@ -85,6 +87,7 @@ class Summary:
     left: dict[str, int] = field(default_factory=dict)
     inputs: list[Inputs] = field(default_factory=list)
     failed_tasks: list[int] = field(default_factory=list)
+    trouble: str = ""
 
     @property
     def complete(self) -> bool:
@@ -144,6 +147,9 @@ def drive(
         # what takes files away looks for this sign of life
         with Heartbeat(project.workspace.database, run_name(run_id), project.settings.run.lease):
             _do_all(_Drive(project, choice, executor, run_id, progress, summary))
+    except (VirtualObserverError, OSError) as error:
+        summary.trouble = str(error)
+        raise
     finally:
         _end(project, run_id, summary)
     dropped = [role for role, kept in project.settings.keep.items() if not kept]
@@ -411,8 +417,25 @@ def _wait_for_release(project: Opened, ids: Sequence[int]) -> None:
         time.sleep(0.1)
 
 
+def broke_off(project: Opened, why: str) -> None:
+    """Keep why a run ended before its first task was planned."""
+    with project.session() as session, session.begin():
+        run = _row(project)
+        run.error, run.finished = why, session.execute(text("SELECT now()")).scalar_one()
+        session.add(run)
+
+
 def _begin(project: Opened) -> int:
     """Insert the row of the run and make the project's configurations the current ones."""
+    with project.session() as session, session.begin():
+        _make_current(session, project)
+        run = _row(project)
+        session.add(run)
+        session.flush()
+        return run.id
+
+
+def _row(project: Opened) -> Run:
     commit, dirty = _commit()
     packages = {}
     for name in _PACKAGES:
@@ -420,20 +443,15 @@ def _begin(project: Opened) -> int:
             packages[name] = version(name)
         except PackageNotFoundError:
             continue
-    with project.session() as session, session.begin():
-        _make_current(session, project)
-        run = Run(
-            project_id=project.id,
-            version=version("virtualobserver"),
-            commit=commit,
-            dirty=dirty,
-            packages=packages,
-            host=platform.node(),
-            counts={},
-        )
-        session.add(run)
-        session.flush()
-        return run.id
+    return Run(
+        project_id=project.id,
+        version=version("virtualobserver"),
+        commit=commit,
+        dirty=dirty,
+        packages=packages,
+        host=platform.node(),
+        counts={},
+    )
 
 
 def _make_current(session: Session, project: Opened) -> None:
@@ -465,6 +483,7 @@ def _end(project: Opened, run_id: int, summary: Summary) -> None:
         )
         summary.failures = [dict(row._mapping) for row in rows]  # noqa: SLF001 - the documented way
         row = session.get_one(Run, run_id)
+        row.error = summary.trouble or None
         row.counts = {step: dict(counter) for step, counter in summary.counts.items()}
         row.finished = session.execute(text("SELECT now()")).scalar_one()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.exc import DBAPIError
 
 from virtualobserver import plugins
@@ -17,11 +17,12 @@ from virtualobserver.config.log import get_logger
 from virtualobserver.config.shipped import find_config
 from virtualobserver.data.show import facts_html
 from virtualobserver.db.sky import cone_search
+from virtualobserver.errors import VirtualObserverError
 from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.run import verdicts as judging
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
-from virtualobserver.run.driver import Choice, Progress, Summary, drive, executor_of
+from virtualobserver.run.driver import Choice, Progress, Summary, broke_off, drive, executor_of
 from virtualobserver.run.listings import compare
 from virtualobserver.run.opened import Opened
 from virtualobserver.run.views import efficiency as searches
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["Project"]
 
 _log = get_logger(__name__)
+
+_DISCOVERED = text("""
+    SELECT s.id FROM source s JOIN detection d ON d.source_id = s.id JOIN task t ON t.id = d.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+    WHERE s.name = :name AND c.project_id = :project AND d.injection_id IS NULL LIMIT 1""")
 
 
 class Project(Opened):
@@ -95,7 +101,8 @@ class Project(Opened):
         ConfigError
             If the configuration is wrong; the message names file, line and key.
         """
-        given = find_config("demo") if source is None else source
+        named = "demo" if source is None else source
+        given = find_config(named) if isinstance(named, str | Path) else named
         resolved = load(given, options or overrides, resolve=plugins.settings_of)
         return cls(resolved, Workspace(data, url=url))
 
@@ -146,7 +153,7 @@ class Project(Opened):
         try:
             with closing(executor_of(self)) as executor:
                 # workers start while the targets of a new list are written down
-                self.import_catalogue(refresh=refresh, when_new=executor.warm)
+                self._list_targets(refresh=refresh, when_new=executor.warm)
                 _log.info("run started", project=self.name, data=str(self.workspace.root))
                 summary = drive(self, choice, executor, progress=progress)
         except KeyboardInterrupt:
@@ -164,6 +171,13 @@ class Project(Opened):
         _log.info("run ended", project=self.name, tasks=summary.worked, failed=summary.failed)
         results.save_histograms(self, changed=True)
         return summary
+
+    def _list_targets(self, *, refresh: bool, when_new: Callable[[], None]) -> None:
+        try:
+            self.import_catalogue(refresh=refresh, when_new=when_new)
+        except (VirtualObserverError, OSError) as error:
+            broke_off(self, str(error))  # `vo status` says so as long as it is so
+            raise
 
     def save_histograms(self) -> list[Path]:
         """Write the histograms of the current configurations as netCDF files; return their paths.
@@ -190,7 +204,7 @@ class Project(Opened):
         return list(self.live.execute(statement).scalars())
 
     def source(self, name: str) -> Source:
-        """Return a source by name or alias.
+        """Return a source by name or alias, of the catalogue or discovered under the current settings.
 
         Raises
         ------
@@ -202,11 +216,14 @@ class Project(Opened):
             Membership.project_id == self.id, or_(Source.name == name, Source.aliases.contains([name]))
         )
         source = self.live.execute(statement).scalars().first()
-        if source is None:
-            number = self.live.scalar(select(func.count()).where(Membership.project_id == self.id))
-            msg = f"project {self.name} has no source {name!r} among its {number}; p.sources lists them"
-            raise KeyError(msg)
-        return source
+        if source is not None:
+            return source
+        found = self.live.execute(_DISCOVERED, {"project": self.id, "name": name}).scalar()
+        if found is not None:
+            return self.live.get_one(Source, found)
+        number = self.live.scalar(select(func.count()).where(Membership.project_id == self.id))
+        msg = f"project {self.name} has no source {name!r} among its {number}; `vo list sources` shows them"
+        raise KeyError(msg)
 
     @takes_sky(radius="arcsec")
     def sources_near(self, ra: float, dec: float, radius: float = 2.0) -> list[Source]:

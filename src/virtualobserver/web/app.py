@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from starlette.responses import (
     JSONResponse,
     PlainTextResponse,
     Response,
+    StreamingResponse,
 )
 from starlette.routing import Route
 
@@ -35,13 +35,17 @@ from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
 from virtualobserver.web.bokeh import View, scripts_folder
 from virtualobserver.web.candidate import (
+    WORDS,
     Absent,
     Candidate,
     candidate,
+    judged_with,
+    may_be_told,
     metadata,
     neighbours,
     siblings,
     source_named,
+    words_of,
 )
 from virtualobserver.web.frames import frame_of, frames_of, pages_of_candidate, pages_of_source
 from virtualobserver.web.pictures import Pictures
@@ -61,11 +65,11 @@ _log = get_logger(__name__)
 _HERE: Final = Path(__file__).parent
 KEYS: Final[Mapping[str, str]] = {"candidate": "y", "other": "n", "artefact": "j", "unsure": "w"}
 """The key of each verdict."""
-_WORDS: Final[Mapping[str, str]] = {
-    "candidate": "candidate", "other": "real, but no candidate", "artefact": "junk", "unsure": "flagged",
-}  # fmt: skip
-"""What the page calls them, unless the analysis has its own words."""
 _SAID: Final = ("kind", "S/N", "peak", "duration", "score", "filter", "position", "quality")
+ROOM: Final = 22
+"""Rows of facts that fit below what all candidates have, at 1440 by 900; more stand in two columns."""
+Cell = str | float | bool | None
+Row = tuple[str, Cell, str]
 LONGEST_NOTE: Final = 4000
 """Letters of a note, two pages of text: longer ones are pasted by mistake."""
 _AWAY: Final = "The database does not answer; nothing was changed."
@@ -95,6 +99,7 @@ def make_app(project: Project, viewer: Viewer, keys: Keys) -> ASGIApp:
         Route("/data/figures/{number:int}", _page(desk.figures)),
         Route("/data/figure/{number:int}/{n:int}", _page(desk.figure)),
         Route("/data/ahead", _page(desk.ahead)),
+        Route("/data/counts", _page(desk.counts)),
         Route("/data/end", _page(desk.end)),
         Route("/data/siblings/{number:int}", _page(desk.siblings)),
         Route("/data/metadata/{number:int}", _page(desk.metadata)),
@@ -174,33 +179,36 @@ class _Desk:
         pages.filters["kind"] = lambda panel: type(panel).__name__.lower()
         pages.globals |= {
             "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
-            "nonce": self.keys.nonce, "keys": KEYS, "words": _WORDS, "columns": queue.COLUMNS,
+            "nonce": self.keys.nonce, "keys": KEYS, "words": WORDS, "columns": queue.COLUMNS,
         }  # fmt: skip
         return pages
 
     def _html(self, name: str, **values: object) -> str:
         return self._pages.get_template(name).render(**values)
 
-    def _words(self, analysis: str) -> Mapping[str, str]:
-        """Return what an analysis calls the verdicts."""
-        searches = {step.plugin: step.instance for step in self.project.steps if step.kind == "analyse"}
-        own: Mapping[str, str] = searches[analysis].verdicts if analysis in searches else {}
-        return {**_WORDS, **own}
-
     # -- pages ------------------------------------------------------------------------------------------------
 
     def listing(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
-        with ThreadPoolExecutor(1) as beside:  # the server of the database has more than one core
-            counting = beside.submit(self.tallies.of, asked)
-            rows, after = queue.page(self.project, self.viewer, asked)
-            counted = counting.result()
+        rows, after = queue.page(self.project, self.viewer, asked)
+        counted = self.tallies.ready(asked)  # else the page asks for the numbers when it is there
         return HTMLResponse(
             self._html(
-                "queue.html", asked=asked, rows=rows, after=after, counts=counted.told(asked),
-                total=counted.total(asked), bodies=any(row["epochs"] for row in rows),
+                "queue.html", asked=asked, rows=rows, after=after, bodies=any(row["epochs"] for row in rows),
+                surveys=len(self.project.observatories) > 1, classes=any(row["class"] for row in rows),
+                counts=None if counted is None else counted.told(asked),
+                total="…" if counted is None else counted.total(asked),
             )
         )  # fmt: skip
+
+    def counts(self, request: Request) -> Response:
+        asked = queue.Filter.read(request.query_params)
+        counted = self.tallies.of(asked)
+        told = {
+            "html": self._html("_filters.html", asked=asked, counts=counted.told(asked)),
+            "total": counted.total(asked),
+        }
+        return JSONResponse(told)
 
     def candidate(self, request: Request) -> Response:
         asked = queue.Filter.read(request.query_params)
@@ -264,9 +272,11 @@ class _Desk:
         return JSONResponse(told)
 
     def figures(self, request: Request) -> Response:
-        one = candidate(self.project, self.viewer, request.path_params["number"])
-        made = self.pictures.figures(one.number, told=one.told)  # JSON already: put together as text
-        return Response(f"[{', '.join(made)}]", media_type="application/json")
+        """Answer with the pictures of a candidate, each a line of JSON that is sent as soon as it is made."""
+        number = request.path_params["number"]
+        told = may_be_told(self.project, self.viewer, number)
+        made = (f"{one}\n" for one in self.pictures.figures(number, told=told))
+        return StreamingResponse(made, media_type="application/jsonl")
 
     def _candidate_html(self, one: Candidate) -> str:
         panels = self.pictures.panels(one.number, told=one.told)
@@ -275,17 +285,15 @@ class _Desk:
             **_split([] if isinstance(panels, str) else panels),
             near=neighbours(self.project, one),
             archives=pages_of_candidate(self.project, one.number),
-            words=self._words(one.row["analysis"]),
+            words=words_of(self.project, one.row["analysis"]),
         )  # fmt: skip
 
     def figure(self, request: Request) -> Response:
         number, n = (request.path_params[name] for name in ("number", "n"))
-        one = candidate(self.project, self.viewer, number)
+        told = may_be_told(self.project, self.viewer, number)
         view = _view(request.query_params)
         try:
-            return Response(
-                self.pictures.figure(number, n, view, told=one.told), media_type="application/json"
-            )
+            return Response(self.pictures.figure(number, n, view, told=told), media_type="application/json")
         except IndexError:
             msg = f"detection {number} has no panel {n}"
             raise Absent(msg) from None
@@ -328,10 +336,10 @@ class _Desk:
         return JSONResponse({"saved": kept})
 
     def _keep(self, number: int, label: str, note: str, before: int) -> int:
-        one = candidate(self.project, self.viewer, number)
-        (row,) = queue.rows_of(self.project, self.viewer, one.epochs[:1])
+        together = judged_with(self.project, self.viewer, number)
+        (row,) = queue.rows_of(self.project, self.viewer, together[:1])
         kept = give_verdict_once(self.project, number, label, user=self.viewer.user, note=note, after=before)
-        self.tallies.judged(row, "" if label == WITHDRAWN else label, kept, len(one.epochs))
+        self.tallies.judged(row, "" if label == WITHDRAWN else label, kept, len(together))
         return kept
 
 
@@ -344,14 +352,39 @@ def _meaning(name: str) -> str:
 def _split(panels: Sequence[Panel]) -> RecordDict:
     """Return the panels that are tables, without what the page says anyhow, and the others with their places."""
     tables = [
-        replace(one, rows=[row for row in one.rows if row[0] not in _SAID and row[1] is not None])
+        replace(one, rows=_paired([row for row in one.rows if row[0] not in _SAID and row[1] is not None]))
         for one in panels
         if isinstance(one, Facts)
     ]
     return {
         "facts": [one for one in tables if one.rows or one.note],
+        "long": sum(len(one.rows) for one in tables) > ROOM,
         "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],
     }
+
+
+def _paired(rows: Sequence[Row]) -> list[Row]:
+    """Return rows with errors beside the numbers that they are of, both to two digits of the error."""
+    values = {name: (value, unit) for name, value, unit in rows}
+    told: list[Row] = []
+    for name, value, unit in rows:
+        of = name.removesuffix("_error").removesuffix(" error")
+        if of != name and _goes_with(values.get(of), (value, unit)):
+            continue
+        for word in (f"{name}_error", f"{name} error"):
+            if isinstance(value, float) and _goes_with((value, unit), values.get(word)):
+                error = float(values[word][0] or 0.0)
+                digits = min(max(1 - int(f"{error:.1e}".partition("e")[2]), 0), 9)
+                value = f"{value:.{digits}f} ± {error:.{digits}f}"  # noqa: PLW2901 - as it is read
+        told.append((name, value, unit))
+    return told
+
+
+def _goes_with(one: tuple[Cell, str] | None, error: tuple[Cell, str] | None) -> bool:
+    """Whether a number has an error in the same unit."""
+    if one is None or error is None or one[1] != error[1]:
+        return False
+    return isinstance(one[0], float) and isinstance(error[0], float) and 0 < error[0] < float("inf")
 
 
 def _view(given: Mapping[str, str]) -> View:

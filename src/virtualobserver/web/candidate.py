@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
     from virtualobserver.web.queue import Viewer
 
-__all__ = ["Absent", "Candidate", "candidate", "metadata", "neighbours", "siblings", "source_named"]
+__all__ = [
+    "WORDS",
+    "Absent",
+    "Candidate",
+    "candidate",
+    "judged_with",
+    "may_be_told",
+    "metadata",
+    "neighbours",
+    "siblings",
+    "source_named",
+]
 
 NEAR: Final = 30.0
 """Arcsec within which another source of the database is named: some pixels of the coarsest survey."""
@@ -41,6 +52,11 @@ _ROW: Final = f"""
     JOIN task t ON t.id = d.task_id JOIN source o ON o.id = t.source_id
     LEFT JOIN properties r ON r.task_id = d.task_id AND r.source_id = d.source_id
     WHERE d.id = :id AND d.project = :project ORDER BY d.current DESC LIMIT 1"""  # noqa: S608 - a constant of ours
+_ADMITTED: Final = """
+    SELECT d.injection_id IS NOT NULL FROM detection d JOIN task t ON t.id = d.task_id
+    JOIN configuration c ON c.step = t.step AND c.digest = t.digest
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    WHERE d.id = :id AND c.project_id = :project LIMIT 1"""
 _SAID: Final = """
     SELECT max(id) AS id, "user", label, note, created FROM classification WHERE detection_id = ANY(:ids)
     GROUP BY "user", label, note, created ORDER BY created, 1"""
@@ -53,10 +69,6 @@ _BEFORE: Final = """
       AND (c.detection_id IS NULL OR c.detection_id <> :id)
       AND NOT EXISTS (SELECT FROM configuration k WHERE k.digest = c.digest AND k.step LIKE 'simulate:%')
     ORDER BY c.created, c.id"""
-_DISCOVERED: Final = """
-    SELECT s.id FROM source s JOIN detection d ON d.source_id = s.id JOIN task t ON t.id = d.task_id
-    JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
-    WHERE s.name = :name AND c.project_id = :project AND d.injection_id IS NULL LIMIT 1"""
 _SURVEYS: Final = """
     SELECT source_id, array_agg(DISTINCT split_part(step, ':', 2)) AS surveys FROM task
     WHERE source_id = ANY(:ids) AND step LIKE 'reduce%' AND status IN ('done', 'stale') GROUP BY source_id"""
@@ -71,6 +83,19 @@ _SIBLINGS: Final = """
       WHERE CASE WHEN :blind THEN t.source_id ELSE d.source_id END = :source AND c.current
         AND (:blind OR d.injection_id IS NULL)) found
     WHERE place = 1 ORDER BY peak_mjd, id LIMIT 200"""
+
+
+WORDS: Final[Mapping[str, str]] = {
+    "candidate": "candidate", "other": "real, but no candidate", "artefact": "junk", "unsure": "flagged",
+}  # fmt: skip
+"""What pages call the verdicts, unless the analysis has its own words."""
+
+
+def words_of(project: Opened, analysis: str) -> Mapping[str, str]:
+    """Return what an analysis calls the verdicts."""
+    searches = {step.plugin: step.instance for step in project.steps if step.kind == "analyse"}
+    own: Mapping[str, str] = searches[analysis].verdicts if analysis in searches else {}
+    return {**WORDS, **own}
 
 
 class Absent(DataError):
@@ -182,8 +207,7 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     with project.session() as session:
         found = session.execute(text(_ROW), {"id": number, "project": project.name}).mappings().one_or_none()
         if found is None or (found["injection_id"] is not None and not viewer.blind):
-            msg = f"project {project.name} has no detection {number} to judge"
-            raise Absent(msg)
+            raise _absent(project, number)
         row = dict(found)
         together = epochs(session, number)
         said = [dict(one) for one in session.execute(text(_SAID), {"ids": together}).mappings()]
@@ -208,6 +232,42 @@ def candidate(project: Opened, viewer: Viewer, number: int) -> Candidate:
     )
 
 
+def judged_with(project: Opened, viewer: Viewer, number: int) -> Sequence[int]:
+    """Return the detections that are judged with one, itself among them, the strongest first.
+
+    Raises
+    ------
+    Absent
+        If the project has no such detection, or `viewer` is not to see it.
+    """
+    with project.session() as session:
+        injected = session.execute(
+            text(_ADMITTED), {"id": number, "project": project.id}
+        ).scalar_one_or_none()
+        if injected is None or (injected and not viewer.blind):
+            raise _absent(project, number)
+        return epochs(session, number)
+
+
+def may_be_told(project: Opened, viewer: Viewer, number: int) -> bool:
+    """Whether all may be told of a detection that is known: who judges blind has judged it.
+
+    Raises
+    ------
+    Absent
+        If the project has no such detection, or `viewer` is not to see it.
+    """
+    if viewer.blind:
+        return candidate(project, viewer, number).told
+    judged_with(project, viewer, number)
+    return True
+
+
+def _absent(project: Opened, number: int) -> Absent:
+    msg = f"project {project.name} has no detection {number} to judge"
+    return Absent(msg)
+
+
 def _veiled(row: RecordDict) -> RecordDict:
     """Return a row that says where was searched, not what was discovered: what was put in has no such name."""
     searched = {name: row[f"searched_{name}"] for name in ("mag", "aliases")}
@@ -226,15 +286,13 @@ def source_named(project: Project, name: str) -> Source:
     Absent
         If there is none of that name.
     """
+    if "\0" in name:
+        msg = "no name has a character 0"
+        raise Absent(msg)
     try:
         return project.source(name)
     except KeyError as error:
-        msg = str(error.args[0])
-    with project.session() as session:
-        found = session.execute(text(_DISCOVERED), {"project": project.id, "name": name}).scalar()
-    if found is None:
-        raise Absent(msg)
-    return project.live.get_one(Source, found)
+        raise Absent(str(error.args[0])) from None
 
 
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:

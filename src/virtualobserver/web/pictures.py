@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from virtualobserver.config.log import get_logger
@@ -57,13 +57,16 @@ class Pictures:
         with self._lock:
             return self._made(number, told)
 
-    def figures(self, number: int, *, told: bool) -> list[str]:
-        """Return all pictures of a detection as JSON texts, in their order; of what are only facts ``null``."""
-        with self._lock:
-            panels = self._made(number, told)
-            return (
-                [] if isinstance(panels, str) else [self._figure(number, told, n) for n in range(len(panels))]
-            )
+    def figures(self, number: int, *, told: bool) -> Iterator[str]:
+        """Yield all pictures of a detection as JSON texts, in their order; of what are only facts ``null``.
+
+        Others may be made in between, so that who waits for one waits for no more than another one.
+        """
+        panels = self.panels(number, told=told)
+        for n in range(0 if isinstance(panels, str) else len(panels)):
+            with self._lock:
+                made = self._figure(number, told, n)
+            yield made
 
     def figure(self, number: int, n: int, view: View, *, told: bool) -> str:
         """Return one picture of a detection as a JSON text, shown as asked for.
@@ -122,7 +125,7 @@ class Pictures:
     def _figure(self, number: int, told: bool, n: int) -> str:
         key = (number, told, n)
         if key not in self._drawn:
-            panels = self._panels[number, told]
+            panels = self._made(number, told)
             self._drawn[key] = json.dumps(_drawn(panels[n], number, n, View()))  # type: ignore[arg-type] # panels
             size = sum(map(len, self._drawn.values()))
             while size > LARGEST and len(self._drawn) > 1:

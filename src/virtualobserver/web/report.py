@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,7 @@ from virtualobserver.run.verdicts import export_verdicts
 from virtualobserver.run.views.event_figures import detection_figure
 from virtualobserver.run.views.reviewers import reviewers
 from virtualobserver.typing import RecordDict
-from virtualobserver.web.candidate import Candidate, candidate, neighbours
+from virtualobserver.web.candidate import Candidate, candidate, neighbours, words_of
 from virtualobserver.web.queue import Viewer
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def write_report(project: Project, folder: Path, *, simulated: bool = False) -> 
     rows = []
     for number in numbers:
         one = candidate(project, Viewer("", blind=simulated), number)
-        rows.append(_row(one))
+        rows.append(_row(one, words_of(project, one.row["analysis"])))
         shown = {
             "one": one,
             "row": rows[-1],
@@ -83,7 +84,7 @@ def write_report(project: Project, folder: Path, *, simulated: bool = False) -> 
     real = [row for row in rows if not row["injected"]]
     index = pages.get_template("index.html").render(
         project=project.name, description=project.settings.description, rows=real,
-        injected=[row for row in rows if row["injected"]], tally=Counter(row["verdict"] for row in real),
+        injected=[row for row in rows if row["injected"]], tally=Counter(row["word"] for row in real),
         people=reviewers(project).to_dict("records") if simulated else [],
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )  # fmt: skip
@@ -92,7 +93,7 @@ def write_report(project: Project, folder: Path, *, simulated: bool = False) -> 
     return len(numbers)
 
 
-def _row(one: Candidate) -> RecordDict:
+def _row(one: Candidate, words_here: Mapping[str, str]) -> RecordDict:
     """Return what the list says of a detection: the word that all agree on, or that they differ."""
     last = {said["user"]: said for said in one.said}
     held = [said for said in last.values() if said["label"] != "withdrawn"]
@@ -105,6 +106,8 @@ def _row(one: Candidate) -> RecordDict:
         "snr": one.row["snr"],
         "peak_mjd": one.row["peak_mjd"],
         "verdict": words[0] if len(words) == 1 else "different",
+        "word": words_here.get(words[0], words[0]) if len(words) == 1 else "judged differently",
+        "words": words_here,
         "said": held,
         "injected": one.row["injection_id"] is not None,
         "simulated": bool(one.row["simulated"]),

@@ -197,6 +197,10 @@ class Tallies:
 
     def of(self, asked: Filter) -> Tally:
         """Return the tally for a filter; what others said in the last `FRESH` seconds may be missing."""
+        return self.ready(asked) or self._count(_key(asked))
+
+    def ready(self, asked: Filter) -> Tally | None:
+        """Return the tally for a filter as `of` does, or None if it would have to be counted first."""
         key, state = _key(asked), self._state()
         with self._lock:
             kept = self._kept.get(key)
@@ -207,7 +211,7 @@ class Tallies:
             if beside:
                 self._counting.add(key)
         if kept is None or not recent:
-            return self._count(key)
+            return None
         if beside:
             threading.Thread(target=self._count_beside, args=(key,), daemon=True).start()
         return kept.tally

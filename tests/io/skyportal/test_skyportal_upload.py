@@ -100,6 +100,19 @@ def test_what_cannot_be_sent_is_said_before_anything_is(portal, ledger):
     assert not ledger.uploads()
 
 
+def test_a_source_is_found_among_all_whose_names_hold_its_name(portal, ledger, monkeypatch):
+    monkeypatch.setattr("virtualobserver.io.skyportal.api._ROWS", 2)
+    monkeypatch.setattr("virtualobserver.io.skyportal.api._PAGES", 3)
+    asked = client(portal)
+    portal.saved = {name: {7} for name in ("STAR_1", "star_10", "star_11", "star_12", "star_1")}
+    assert asked.is_saved("star_1", 7)
+    assert not asked.is_saved("star_1", 8)
+    assert not asked.is_saved("star_13", 7)
+    portal.saved = {f"xstar_1{n}": {7} for n in range(7)}
+    with pytest.raises(DataError, match="longer name"):
+        asked.is_saved("star_1", 7)
+
+
 def test_all_is_sent_once_and_only_news_afterwards(portal, ledger):
     first = sent(portal, ledger)
     assert (first.sources, first.points, first.annotations) == (1, 4, 1)

@@ -6,7 +6,7 @@ import json
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from virtualobserver.errors import ArchiveAnswerError, ConfigError
+from virtualobserver.errors import ArchiveAnswerError, ConfigError, DataError
 from virtualobserver.io.http.answers import Answer
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.io.http.token import TokenAuth
@@ -15,6 +15,10 @@ from virtualobserver.typing import Record, Value
 __all__ = ["SkyPortalClient"]
 
 _HERE: Final = ("127.0.0.1", "::1", "localhost")
+_ROWS: Final = 500
+"""Sources of a page: the most that the interface gives."""
+_PAGES: Final = 20
+"""Pages that are asked for: a name that 10,000 others hold is none to look for."""
 
 
 class SkyPortalClient:
@@ -47,11 +51,22 @@ class SkyPortalClient:
         self._http = http.with_credentials(TokenAuth(token, scheme="token"))
 
     def is_saved(self, source: str, group: int) -> bool:
-        """Whether a group has a source already."""
-        params = {"sourceID": source, "group_ids": str(group), "numPerPage": 100}
-        found = self._data(self._http.get(f"{self.url}/api/sources", params=params))
-        listed = found.get("sources") if isinstance(found, dict) else None
-        return any(isinstance(one, dict) and one.get("id") == source for one in listed or ())
+        """Whether a group has a source already.
+
+        `sourceID` finds every name that holds this one, in any case and by the name at the TNS too: a page after the
+        other is asked for.
+        """
+        for page in range(1, _PAGES + 1):
+            params = {"sourceID": source, "group_ids": str(group), "numPerPage": _ROWS, "pageNumber": page}
+            found = self._data(self._http.get(f"{self.url}/api/sources", params=params))
+            listed = found.get("sources") if isinstance(found, dict) else None
+            if any(isinstance(one, dict) and one.get("id") == source for one in listed or ()):
+                return True
+            total = found.get("totalMatches") if isinstance(found, dict) else None
+            if not listed or (isinstance(total, int) and page * _ROWS >= total):
+                return False
+        msg = f"{self.url} has more than {_PAGES * _ROWS} sources with {source!r} in their names: give it a longer name"
+        raise DataError(msg)
 
     def save(self, payload: Record) -> None:
         """Save a source to groups; one that is there stays as it is."""

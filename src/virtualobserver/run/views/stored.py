@@ -18,6 +18,7 @@ from virtualobserver.run.tasks.services import build_services
 from virtualobserver.run.tasks.task import Claim
 from virtualobserver.run.views.event_figures import detection_figure, detection_panels
 from virtualobserver.typing import Record
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     from virtualobserver.data.handles import Handle
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
-__all__ = ["current_products", "current_raws", "ran_last", "scope_of", "stored_groups"]
+__all__ = ["current_products", "current_raws", "ran_last", "scope_of", "stored_groups", "trouble"]
 
 _AT_ONCE: Final = 500  # units asked for in one question: bounds the handles in memory
 
@@ -41,6 +42,23 @@ def scope_of(project: Opened) -> Scope:
         draw=partial(detection_figure, project),
         panels=partial(detection_panels, project),
     )
+
+
+def trouble(project: Opened) -> str:
+    """Return why the last run of a project ended early, else how many tasks failed; empty if all is well."""
+    with project.session() as session:
+        why = session.execute(_LAST_RUN, {"project": project.id}).scalar()
+        failed = session.execute(_FAILED, {"project": project.id}).scalar_one()
+    if why:
+        return f"the last run ended early: {why}"
+    return f"{counted(int(failed), 'task')} failed" if failed else ""
+
+
+_LAST_RUN: Final = text("SELECT error FROM run WHERE project_id = :project ORDER BY id DESC LIMIT 1")
+_FAILED: Final = text("""
+    SELECT count(*) FROM task t JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
+    JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
+    WHERE c.project_id = :project AND t.status = 'failed'""")
 
 
 def ran_last(project: Opened) -> bool:

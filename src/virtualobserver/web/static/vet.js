@@ -16,6 +16,25 @@ async function ask(address) {
   return answer.json();
 }
 
+// Values of an answer that has one a line, each as soon as it is there.
+async function* lines(address) {
+  const answer = await fetch(address, { credentials: "same-origin" });
+  if (!answer.ok) throw new Error((await answer.text()).slice(0, 300));
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    let rest = "";
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const whole = (rest + value).split("\n");
+      rest = whole.pop();
+      for (const line of whole) yield JSON.parse(line);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
 const behind = (words) => (page.filter ? `?${page.filter}${words ? `&${words}` : ""}` : words ? `?${words}` : "");
 
 // --- verdicts that have to be kept ----------------------------------------------------------------------------
@@ -120,10 +139,11 @@ async function prepare(id) {
 // Draws the pictures of a candidate once, one after the other; it stops when the candidate is gone.
 function draw(scene) {
   scene.drawn ??= (async () => {
-    const figures = await ask(`/data/figures/${scene.id}`);
-    for (const [n, figure] of figures.entries()) {
-      if (scene.gone) return;
+    let n = 0;
+    for await (const figure of lines(`/data/figures/${scene.id}`)) {
+      if (scene.gone) return; // the server makes no more of them
       if (figure) await picture(scene, figure, n);
+      n += 1;
     }
   })().catch((error) => scene.gone || tell(String(error.message || error)));
   return scene.drawn;
@@ -534,7 +554,21 @@ window.addEventListener("popstate", (event) => {
   if (by("stage") && id) act(() => show(id, { push: false }));
 });
 
+// The numbers beside the filters, which take longer than the page.
+async function numbers() {
+  const place = by("counts");
+  try {
+    const told = await ask(`/data/counts${location.search}`);
+    place.innerHTML = told.html; // escaped by the server
+    by("total").textContent = told.total;
+    delete place.dataset.waiting;
+  } catch (error) {
+    place.firstElementChild.textContent = String(error.message || error);
+  }
+}
+
 async function begin() {
+  window.Bokeh?.logger.set_level("warn"); // it tells of each picture otherwise
   tell();
   send();
   if (page.figures) {
@@ -542,6 +576,7 @@ async function begin() {
     for (const [n, figure] of JSON.parse(page.figures).entries()) if (figure) await picture(scene, figure, n);
     return;
   }
+  if (by("counts")?.dataset.waiting) await numbers();
   if (!by("stage")) return;
   const first = Number(page.first);
   history.replaceState({ id: first }, "");
