@@ -15,7 +15,7 @@ from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.maths.shiftstack.boxes import open_likelihoods
 from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.find import Harvest
-from virtualobserver.maths.shiftstack.forced import Light, forced_sums, light_of
+from virtualobserver.maths.shiftstack.forced import Forced, Light, forced_sums, light_of
 from virtualobserver.maths.shiftstack.images import Stack
 from virtualobserver.maths.shiftstack.refine import EDGE, Refined, refine
 from virtualobserver.maths.shiftstack.search import Trajectories
@@ -52,12 +52,22 @@ def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
     exposure = np.nan_to_num(night.exptime) / SECONDS_PER_DAY
     sigma, path = night.sigma, mover.path
     trail = (path.vx * exposure, path.vy * exposure)
+
+    def along(stack: Stack, path: Refined) -> Forced:
+        reach = stack.psf[0].shape[0] // 2
+        return forced_sums(stack, *path.at(night.tau), sigma=sigma, reach=reach, trail=trail)
+
+    sums = along(night.stack, path)
     own = without_own_light(night.stack, *path.at(night.tau), sigma=sigma, trail=np.hypot(*trail))
-    stack: Stack = night.stack if own is None else own
     if own is not None:
-        path = _refined(own, path)
+        better = _refined(own, path)
+        free = along(own, better)
+        # of a short path in few images some pixels are never without the mover
+        if (free.phi > 0).sum() >= (sums.phi > 0).sum():
+            path, sums = better, free
+        else:
+            own = None
     x, y = path.at(night.tau)
-    sums = forced_sums(stack, x, y, sigma=sigma, reach=stack.psf[0].shape[0] // 2, trail=trail)
     held = None
     if own is not None:
         held = own.template.share(x - own.cols[0], y - own.rows[0])

@@ -53,7 +53,7 @@ def best_curves(night: Night, settings: StarCurvesSettings) -> tuple[FloatArray,
         curves.append(correct_ensemble(one.flux, one.error, exclude=saturated, most=settings.comparison))
     with np.errstate(invalid="ignore", divide="ignore"):
         scatter = np.array([one.scatter for one in curves])
-        noise = np.nanmedian(np.array([one.flux_error / one.flux for one in curves]), axis=2)
+        noise = np.array([_medians(one.flux_error / one.flux) for one in curves])
         usual = [float(np.nanmedian(one.scatter[one.weights > 0])) for one in curves]
     whole = int(np.argmin(usual))
     best = _by_brightness(scatter, noise, _brightness(night), whole, ~saturated)
@@ -107,7 +107,12 @@ def _between(flux: FloatArray, error: FloatArray, radii: FloatArray, wanted: Flo
 def _brightness(night: Night) -> FloatArray:
     """Return the median light of each star in the widest circle; NaN = none."""
     flux = night.column(f"flux_{max(float(r) for r in night.frames[0].meta['radii']):g}")
-    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in flux])
+    return _medians(flux)
+
+
+def _medians(rows: FloatArray) -> FloatArray:
+    """Return the median of each row; NaN where nothing is known."""
+    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in rows])
 
 
 def _by_brightness(
