@@ -27,12 +27,16 @@ BINS = ((1e4, 5e4), (5e4, 1.5e5), (1.5e5, 5e5))  # electrons
 
 @dataclass(frozen=True)
 class Scatter:
-    """Electrons of each star, the least relative scatter there is, ours, and that of a simple ensemble."""
+    """Electrons of each star, the least relative scatter there is, ours, and that of simple ensembles.
+
+    ``photutils`` is NaN where that package is not there.
+    """
 
     light: np.ndarray
     least: np.ndarray
     ours: np.ndarray
     simple: np.ndarray
+    photutils: np.ndarray
 
 
 def measure_stars(plan: NightPlan = PLAN, seed: int = 0) -> Scatter:
@@ -49,22 +53,27 @@ def measure_stars(plan: NightPlan = PLAN, seed: int = 0) -> Scatter:
     curves = [product.data for product in found.products if product.role == "reduced"]
     wide = max(settings.photometry.radii)
     simple = _simple(night, [one.load() for one in tables], f"flux_{wide:g}")
+    theirs = _photutils(night)
     made = []
     for number in _alone(night):
         x, y, light = night.stars[number]
         near = [c for c in curves if np.hypot(np.array(c["x"])[0] - x, np.array(c["y"])[0] - y) < 3]
         if len(near) == 1 and len(near[0].mjd) == plan.frames and number in simple:
             flux = near[0].flux / np.median(near[0].flux)
-            made.append((light, _least(plan, light), float(np.std(flux)), simple[number]))
+            made.append(
+                (light, _least(plan, light), float(np.std(flux)), simple[number], theirs.get(number, np.nan))
+            )
     return Scatter(*np.array(made).T)
 
 
 def rows(number: int, seed: int = 0) -> Iterator[Row]:
     """Yield how many stars scatter by no more than 1.15 times what they must."""
     nights = [measure_stars(seed=seed + k) for k in range(number)]
-    columns = ("light", "least", "ours", "simple")
+    columns = ("light", "least", "ours", "simple", "photutils")
     whole = Scatter(*(np.concatenate([getattr(one, name) for one in nights]) for name in columns))
     methods = (("aperture by brightness and seeing", whole.ours), ("one wide aperture", whole.simple))
+    if np.isfinite(whole.photutils).any():
+        methods = (*methods, ("photutils, one aperture", whole.photutils))
     for low, high in BINS:
         some = (whole.light >= low) & (whole.light < high)
         for method, scatter in methods:
@@ -114,6 +123,31 @@ def _simple(night: Night, tables: list, column: str) -> dict[int, float]:
             away = np.hypot(np.array(table["x"]) - x, np.array(table["y"]) - y)
             if away.min() < 2:
                 flux[row, frame] = np.array(table[column])[away.argmin()]
+    return _ensemble(stars, flux)
+
+
+def _photutils(night: Night) -> dict[int, float]:
+    """Return the same from circles of two widths of a star and rings of sky about them, by photutils; or nothing."""
+    try:
+        from photutils.aperture import ApertureStats, CircularAnnulus, CircularAperture, aperture_photometry
+    except ImportError:
+        return {}
+    stars = _alone(night)
+    width = 0.5 * sum(night.plan.fwhm)
+    sky = night.worlds[0].all_pix2world(night.stars[stars, :2], 0)
+    columns = []
+    for handle, world in zip(night.handles, night.worlds, strict=True):
+        data, places = handle.load().data.astype(float), world.all_world2pix(sky, 0)
+        circle = CircularAperture(places, r=2 * width)
+        ring = ApertureStats(data, CircularAnnulus(places, r_in=3 * width, r_out=5 * width))
+        columns.append(
+            np.array(aperture_photometry(data, circle)["aperture_sum"]) - ring.median * circle.area
+        )
+    return _ensemble(stars, np.array(columns).T)
+
+
+def _ensemble(stars: list[int], flux: np.ndarray) -> dict[int, float]:
+    """Divide each star by the sum of all others that are in every frame, and return the scatter of each."""
     whole = np.isfinite(flux).all(axis=1)
     stars, flux = [s for s, w in zip(stars, whole, strict=True) if w], flux[whole]
     curves = flux / (flux.sum(axis=0) - flux)

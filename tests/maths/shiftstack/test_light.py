@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from virtualobserver.maths.shiftstack.forced import Forced, light_of
+from virtualobserver.maths.shiftstack.forced import Forced, _typical, light_of
 
 N = 40
 FLUX = 500.0
@@ -21,7 +21,7 @@ def sums(rng, clear):
 def light(found, clear=None):
     place = (np.linspace(0, 100, N), np.zeros(N))
     one = np.ones(N)
-    return light_of(found, place, sigma=one, part=one, photons=np.zeros(N), template=False, clear=clear)
+    return light_of(found, place, sigma=one, part=one, photons=np.zeros(N), held=None, clear=clear)
 
 
 def test_clouds_make_no_mover_fainter_and_weigh_less():
@@ -47,3 +47,26 @@ def test_a_frame_that_clouds_explain_is_not_left_out():
     found = Forced(phi * FLUX * clear, phi, np.zeros(N))
     assert light(found, clear).kept.all()
     assert not light(found).kept.all()
+
+
+def test_light_less_a_template_that_is_free_of_the_mover_is_whole_and_noisier():
+    rng = np.random.default_rng(5)
+    found = sums(rng, np.ones(N))
+    place, one = (np.linspace(0, 20, N), np.zeros(N)), np.ones(N)
+    free, none = (
+        light_of(found, place, sigma=one, part=one, photons=np.zeros(N), held=held, free=held is not None)
+        for held in (one, None)
+    )
+    assert free.mean == pytest.approx(none.mean)
+    # a sixth of the mover is where it is in each frame, and a median brings half of pi times its noise
+    assert free.mean_error / none.mean_error == pytest.approx(
+        np.sqrt(1 + 0.5 * np.pi * 0.17 / 0.83), rel=0.03
+    )
+    assert free.likelihood * free.mean_error == pytest.approx(none.likelihood * none.mean_error, rel=0.01)
+
+
+def test_one_bright_star_with_a_neighbour_does_not_outweigh_many_that_are_alone():
+    value = np.r_[np.full(12, 0.95), 0.7]
+    middle, _, differ = _typical(value, np.r_[np.full(12, 0.02), 0.001])
+    assert middle == pytest.approx(0.95)
+    assert differ < 0.02

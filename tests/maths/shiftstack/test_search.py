@@ -39,6 +39,7 @@ from virtualobserver.maths.shiftstack.search import Trajectories, curves, evalua
 from virtualobserver.maths.shiftstack.settings import StackSettings
 from virtualobserver.maths.shiftstack.stamps import coadd
 from virtualobserver.maths.shiftstack.template import measure_template, median_over_frames
+from virtualobserver.maths.shiftstack.tiles import tiling
 
 COLUMNS = ("x", "y", "vx", "vy", "likelihood", "flux", "n_obs")
 
@@ -601,3 +602,14 @@ def test_shuffled_search_is_repeatable():
     a, b = (search(images.shuffled(3), disc_grid(100, 20), level=3.5, min_obs=5) for _ in range(2))
     assert same(a, b)
     assert len(a)
+
+
+def test_a_long_night_of_large_frames_is_cut_so_that_it_fits():
+    tau = np.linspace(0, 15 / 24, 600)
+    grid = two_level_grid(tau, 60.0 * 24 / 0.93 / 2)
+    for frames in (600, 300):
+        parts = tiling((frames, 2048, 2048), tau[:frames], grid, memory=2e9)
+        first = next(iter(parts.tiles()))[0]
+        tall, wide = first.boxes(tau[:frames]).size
+        assert frames * tall * wide * 8 < 2e9  # psi and phi of the boxes of a tile
+        assert not parts.whole

@@ -10,15 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.night import Night
+from virtualobserver.analyses.moving_objects.own import OwnStack, without_own_light
 from virtualobserver.conventions import SECONDS_PER_DAY
+from virtualobserver.maths.shiftstack.boxes import open_likelihoods
 from virtualobserver.maths.shiftstack.explain import Mover
 from virtualobserver.maths.shiftstack.find import Harvest
-from virtualobserver.maths.shiftstack.forced import Light, forced_sums, light_of
+from virtualobserver.maths.shiftstack.forced import Forced, Light, forced_sums, light_of
+from virtualobserver.maths.shiftstack.images import Stack
+from virtualobserver.maths.shiftstack.refine import EDGE, Refined, refine
+from virtualobserver.maths.shiftstack.search import Trajectories
+from virtualobserver.maths.shiftstack.tiles import boxes_about
 
 __all__ = ["clearness", "measure", "measured", "star_parts"]
 
 _CLEAR: Final = 0.9
 """Quantile of the zero points that stands for a clear sky: above it are errors of single images."""
+_SHIFT: Final = 2
+"""Pixels by which a path may move when the template is freed of it: less than a width of a star."""
 _HALF: Final = 0.4549
 """Median of the square of a number that is normally distributed."""
 
@@ -29,28 +37,56 @@ def measured(night: Night, harvest: Harvest, *, min_epochs: int) -> Harvest:
     What falls below the level, or has too few epochs left that agree, is no mover: cosmic rays and hot pixels of a few
     frames on one line.
     """
-    movers = [_with_light(mover, measure(night, mover)) for mover in harvest.movers]
+    movers = [_with_light(mover, *_measured(night, mover)) for mover in harvest.movers]
     kept = [one for one in movers if one.likelihood >= harvest.level and one.n_obs >= min_epochs]
     return replace(harvest, movers=tuple(sorted(kept, key=lambda mover: -mover.likelihood)))
 
 
 def measure(night: Night, mover: Mover) -> Light:
     """Measure the light of a mover in each image, between the pixels and along its trail."""
-    if mover.light is not None:
-        return mover.light
-    x, y = mover.path.at(night.tau)
+    return mover.light if mover.light is not None else _measured(night, mover)[1]
+
+
+def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
+    """Return the path of a mover and its light, both in frames less a template that is free of it."""
     exposure = np.nan_to_num(night.exptime) / SECONDS_PER_DAY
-    sigma = night.sigma
-    sums = forced_sums(
-        night.stack, x, y, sigma=sigma, reach=night.stack.psf[0].shape[0] // 2,
-        trail=(mover.path.vx * exposure, mover.path.vy * exposure),
-    )  # fmt: skip
+    sigma, path = night.sigma, mover.path
+    trail = (path.vx * exposure, path.vy * exposure)
+
+    def along(stack: Stack, path: Refined) -> Forced:
+        reach = stack.psf[0].shape[0] // 2
+        return forced_sums(stack, *path.at(night.tau), sigma=sigma, reach=reach, trail=trail)
+
+    sums = along(night.stack, path)
+    own = without_own_light(night.stack, *path.at(night.tau), sigma=sigma, trail=np.hypot(*trail))
+    if own is not None:
+        better = _refined(own, path)
+        free = along(own, better)
+        # of a short path in few images some pixels are never without the mover
+        if (free.phi > 0).sum() >= (sums.phi > 0).sum():
+            path, sums = better, free
+        else:
+            own = None
+    x, y = path.at(night.tau)
+    held = None
+    if own is not None:
+        held = own.template.share(x - own.cols[0], y - own.rows[0])
+    elif night.stack.template is not None:
+        held = night.stack.template.share(x, y)
     part, part_error = star_parts(night)
-    return light_of(
-        sums, (x, y), sigma=sigma, part=part, photons=_photons(night),
-        template=night.stack.template is not None, part_error=float(np.nan_to_num(part_error)),
-        clear=clearness(night),
+    light = light_of(
+        sums, (x, y), sigma=sigma, part=part, photons=_photons(night), held=held, free=own is not None,
+        part_error=float(np.nan_to_num(part_error)), clear=clearness(night),
     )  # fmt: skip
+    return path, light
+
+
+def _refined(stack: OwnStack, path: Refined) -> Refined:
+    """Climb to the most likely path anew."""
+    likelihoods = open_likelihoods(stack)
+    one = Trajectories.of(path.x, path.y, path.vx, path.vy)
+    boxes = boxes_about(one, likelihoods.tau, _SHIFT + EDGE + 2)
+    return refine(likelihoods.boxes(boxes.origin, boxes.size), one, max_shift=_SHIFT)
 
 
 def clearness(night: Night) -> NDArray[np.float64]:
@@ -78,11 +114,18 @@ def star_parts(night: Night) -> tuple[NDArray[np.float64], float]:
     weight = np.where(known, error**-2.0, 0.0)
     value = np.where(known, found, 0.0)
     mean = float((weight * value).sum() / weight.sum())
-    # what images differ by beyond their errors is the seeing
-    excess = float(np.median((value[known] - mean) ** 2)) / _HALF - float(np.median(error[known] ** 2))
-    share = excess / (excess + np.where(known, error, 1.0) ** 2) if excess > 0 else np.zeros(len(found))
+    # what images differ by beyond their errors is the seeing; each sees other stars, and one or two do not tell how
+    # much these differ
+    spread = np.hypot(np.where(known, error, 1.0), np.maximum(common, np.median(common[known])))
+    excess = float(np.median((value[known] - mean) ** 2)) / _HALF - float(np.median(spread[known] ** 2))
+    share = excess / (excess + spread**2) if excess > 0 else np.zeros(len(found))
     shared = float(np.hypot(1.0 / np.sqrt(weight.sum()), np.median(common[known]))) / mean
-    return mean + np.where(known, share * (value - mean), 0.0), shared
+    parts = 1.0 + np.where(known, share * (value - mean), 0.0) / mean
+    # the median of the night shows more stars, and knows better which are alone
+    deep, noise, differ = night.stack.star_light
+    if np.isfinite(deep):
+        mean, shared = deep, float(np.hypot(noise, differ)) / deep
+    return mean * parts, shared
 
 
 def _photons(night: Night) -> NDArray[np.float64]:
@@ -93,8 +136,8 @@ def _photons(night: Night) -> NDArray[np.float64]:
     return np.array(maps)
 
 
-def _with_light(mover: Mover, light: Light) -> Mover:
+def _with_light(mover: Mover, path: Refined, light: Light) -> Mover:
     return replace(
-        mover, psi=light.psi.astype(np.float32), phi=light.phi.astype(np.float32), kept=light.kept, light=light,
-        likelihood=light.likelihood, n_obs=int(light.kept.sum()),
+        mover, path=path, psi=light.psi.astype(np.float32), phi=light.phi.astype(np.float32), kept=light.kept,
+        light=light, likelihood=light.likelihood, n_obs=int(light.kept.sum()),
     )  # fmt: skip

@@ -23,14 +23,18 @@ from virtualobserver.maths.images.background import Background, Mesh, background
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.weights import photon_slope
 from virtualobserver.maths.shiftstack.forced import profile_light
+from virtualobserver.maths.shiftstack.template import StarTemplate
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = [
+    "NO_STARS",
     "Sight",
+    "circle_of",
     "header_of",
+    "light_in_template",
     "middle_mjd",
     "number_of",
     "sight_of",
@@ -219,12 +223,45 @@ def _bits(image: Image, data: NDArray[np.float32]) -> Array:
     return bits
 
 
+def circle_of(cards: Record, fwhm: float) -> float:
+    """Return the radius of the circle that holds a star: that of the zero point if it is known, pixels."""
+    radius = number_of(cards, "ZPRADIUS")
+    return radius if radius > 0 else _WHOLE_STAR * fwhm
+
+
 def _star_light(
     data: NDArray[np.float32], found: SourceList, cards: Record, fwhm: float
 ) -> tuple[float, float, float]:
-    """Measure what part of a star's light its profile finds, in the circle of the zero point if that is known."""
-    radius = number_of(cards, "ZPRADIUS")
-    radius = radius if radius > 0 else _WHOLE_STAR * fwhm
+    """Measure what part of a star's light its profile finds in one image."""
+    return _weighed(data, found, fwhm, circle_of(cards, fwhm))
+
+
+def light_in_template(template: StarTemplate, fwhm: float, radius: float) -> tuple[float, float, float]:
+    """Measure what part of a star's light its profile finds in the median of a night; NaN without stars.
+
+    It shows more stars than an image, and their neighbours.
+    """
+    if template.error is None:
+        return NO_STARS
+    light, noise = template.light, template.error**2
+    good = np.isfinite(light) & np.isfinite(noise)
+    if not good.any():
+        return NO_STARS
+    bits = np.where(good, 0, MASK_NO_DATA).astype(np.uint16)
+    flat = np.zeros(light.shape, np.float32)
+    usual = float(np.sqrt(np.median(noise[good])))
+    sky = Background(flat, np.full_like(flat, usual), 0.0, usual)
+    # the light of a star adds to its noise, but to that of a median of many little
+    found = find_sources(
+        np.where(good, light, 0.0), np.where(good, noise, 0.0), mask=bits, threshold=_STAR, sky=sky
+    )
+    return _weighed(np.where(good, light, np.nan).astype(np.float32), found, fwhm, radius)
+
+
+def _weighed(
+    data: NDArray[np.float32], found: SourceList, fwhm: float, radius: float
+) -> tuple[float, float, float]:
+    """Weigh bright stars whose core is their own."""
     sigma = fwhm * FWHM_TO_SIGMA
     good = (
         ~found.blended

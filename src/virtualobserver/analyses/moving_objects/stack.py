@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, median_filter
 
-from virtualobserver.analyses.moving_objects.sights import Sight
+from virtualobserver.analyses.moving_objects.sights import NO_STARS, Sight, circle_of, light_in_template
+from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
 from virtualobserver.maths.images.mapping import PixelMap, resample
-from virtualobserver.maths.shiftstack.template import StarTemplate, measure_template, median_over_frames
+from virtualobserver.maths.shiftstack.template import (
+    StarTemplate,
+    measure_template,
+    median_over_frames,
+    quieted,
+)
 from virtualobserver.typing import RecordDict
 
-__all__ = ["NightStack", "open_stack"]
+__all__ = ["NightStack", "grown", "open_stack"]
 
 _BYTES: Final = 30  # for each pixel of a band: signal, variance, and what the medians make of them
 
@@ -52,6 +58,12 @@ class NightStack:
         Rows and columns left out at the edges of each image.
     lasting
         Pixels of the detector that stay bright while the sky moves over them; None = it does not move enough.
+    options
+        How the template was measured; None = there is none.
+    grow
+        Pixels by which its masks of stars grew.
+    star_light
+        What part of a star's light its profile finds in the template, and its errors, see `profile_light`.
     """
 
     handles: tuple[Handle[Image], ...]
@@ -63,6 +75,9 @@ class NightStack:
     seen: NDArray[np.bool_]
     edge: int = 0
     lasting: NDArray[np.bool_] | None = None
+    options: RecordDict | None = None
+    grow: int = 0
+    star_light: tuple[float, float, float] = NO_STARS
 
     @property
     def tau(self) -> NDArray[np.float64]:
@@ -83,8 +98,16 @@ class NightStack:
         self, frame: int, rows: tuple[int, int], cols: tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return signal and variance of a box, NaN outside and where masked."""
-        image = _Frame(self.handles[frame], self.sights[frame], self.maps[frame], self.edge, self.lasting)
-        return _planes(image, (rows, cols), self.template)
+        return _planes(self._frame(frame), (rows, cols), self.template)
+
+    def raw(
+        self, frame: int, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return signal and variance of a box with what stands still in it."""
+        return _planes(self._frame(frame), (rows, cols), None)
+
+    def _frame(self, frame: int) -> _Frame:
+        return _Frame(self.handles[frame], self.sights[frame], self.maps[frame], self.edge, self.lasting)
 
 
 def open_stack(
@@ -117,7 +140,7 @@ def open_stack(
         _Frame(handle, sight, mapping, edge, lasting)
         for handle, sight, mapping in zip(handles, sights, maps, strict=True)
     ]
-    light, floor = np.zeros((2, ny, nx), np.float32)
+    light, floor, error = np.zeros((3, ny, nx), np.float32)
     stars, seen = np.zeros((2, ny, nx), bool)
     lift, number = 0.0, 0
     height = int(np.clip(memory / (_BYTES * len(handles) * nx), 1, ny))
@@ -129,17 +152,39 @@ def open_stack(
             good = (np.isfinite(science) & np.isfinite(variance) & (variance > 0)).any(axis=0)
         if template is not None:
             one = measure_template(science, variance, **template)
-            light[rows], floor[rows], stars[rows] = one.light, one.floor, one.stars
+            light[rows], floor[rows], stars[rows], error[rows] = one.light, one.floor, one.stars, one.error
             lift, number = lift + one.lift * one.number, number + one.number
         seen[rows] = good
-    if grow:
-        stars |= binary_dilation(stars & np.isfinite(light) & (light > 0), iterations=grow)
-    seen &= ~stars
-    # three digits are those that it has, and are the same however the bands were cut
-    light += np.float32(f"{lift / max(number, 1):.2e}")
-    made = StarTemplate(light, floor, stars) if template is not None else None
-    mjd = np.array([one.mjd for one in sights])
-    return NightStack(tuple(handles), tuple(sights), mjd, tuple(psf), tuple(maps), made, seen, edge, lasting)
+    made, weighed = None, NO_STARS
+    if template is not None:
+        stars = grown(stars, light, grow)
+        # three digits are those that it has, and are the same however the bands were cut
+        mean = float(f"{lift / max(number, 1):.2e}")
+        made, weighed = _finished(StarTemplate(light, floor, stars, mean, number, error=error), sights)
+        seen &= ~stars
+    return NightStack(
+        tuple(handles), tuple(sights), np.array([one.mjd for one in sights]), tuple(psf), tuple(maps), made, seen,
+        edge, lasting, template, grow, weighed,
+    )  # fmt: skip
+
+
+def grown(stars: NDArray[np.bool_], light: NDArray[np.float32], grow: int) -> NDArray[np.bool_]:
+    """Return the mask of stars, grown by so many pixels where it is for light."""
+    if not grow:
+        return stars
+    return stars | np.asarray(binary_dilation(stars & np.isfinite(light) & (light > 0), iterations=grow))
+
+
+def _finished(
+    whole: StarTemplate, sights: Sequence[Sight]
+) -> tuple[StarTemplate, tuple[float, float, float]]:
+    """Return the template as it is taken away, and what part of a star's light its profile finds in it."""
+    fwhm = float(np.median([one.fwhm for one in sights]))
+    radius = float(np.median([circle_of(one.header, one.fwhm) for one in sights]))
+    weighed = light_in_template(whole, fwhm, radius)
+    made = quieted(whole, FWHM_TO_SIGMA * fwhm)
+    made.light[...] += np.float32(whole.lift)
+    return made, weighed
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Which aperture each star is measured in: as wide as its brightness asks for, following the seeing.
 
-A wide circle holds the light of a bright star whatever the seeing does; a faint one drowns in the sky of it. Which is
-best is read from the scatter of the stars of about the same brightness, never from that of the star alone, whose own
-variation it would choose against.
+A wide circle holds the light of a bright star whatever the seeing does; a faint one drowns in the sky of it. What noise
+a star has in a circle its own photons and sky tell; what comes on top is read from the stars of about the same
+brightness, never from the scatter of the star alone, whose own variation it would choose against.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ def best_curves(night: Night, settings: StarCurvesSettings) -> tuple[FloatArray,
         radii.append(float(np.median(one.radius)))
         curves.append(correct_ensemble(one.flux, one.error, exclude=saturated, most=settings.comparison))
     with np.errstate(invalid="ignore", divide="ignore"):
-        scatter = np.log(np.array([one.scatter for one in curves]))
+        scatter = np.array([one.scatter for one in curves])
+        noise = np.array([_medians(one.flux_error / one.flux) for one in curves])
         usual = [float(np.nanmedian(one.scatter[one.weights > 0])) for one in curves]
     whole = int(np.argmin(usual))
-    best = _by_brightness(scatter, _brightness(night), whole, ~saturated)
+    best = _by_brightness(scatter, noise, _brightness(night), whole, ~saturated)
     star = np.arange(len(best))
     picked = {
         name: np.array([getattr(one, name) for one in curves])[best, star]
@@ -106,29 +107,46 @@ def _between(flux: FloatArray, error: FloatArray, radii: FloatArray, wanted: Flo
 def _brightness(night: Night) -> FloatArray:
     """Return the median light of each star in the widest circle; NaN = none."""
     flux = night.column(f"flux_{max(float(r) for r in night.frames[0].meta['radii']):g}")
-    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in flux])
+    return _medians(flux)
+
+
+def _medians(rows: FloatArray) -> FloatArray:
+    """Return the median of each row; NaN where nothing is known."""
+    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in rows])
 
 
 def _by_brightness(
-    scatter: FloatArray, brightness: FloatArray, whole: int, good: NDArray[np.bool_]
+    scatter: FloatArray, noise: FloatArray, brightness: FloatArray, whole: int, good: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return for each star which aperture its like scatter least in; `whole` where that is not known.
+    """Return for each star in which aperture it has the least noise; `whole` where that is not known.
 
     Parameters
     ----------
-    scatter
-        Logarithm for each aperture and star; not finite = not known.
+    scatter, noise
+        Relative, as measured and as photons, sky and correction make it, for each aperture and star; not finite = not
+        known.
     good
         Stars that tell something of others.
     """
     best = np.full(len(brightness), whole, dtype=np.int64)
-    usable = good & np.isfinite(brightness) & np.isfinite(scatter).all(axis=0)
+    known = np.isfinite(brightness) & np.isfinite(noise).all(axis=0) & (noise > 0).all(axis=0)
+    usable = good & known & np.isfinite(scatter).all(axis=0)
     order = np.flatnonzero(usable)[np.argsort(brightness[usable], kind="stable")]
     if len(order) < 3:
         return best
+    # what stars have beyond their noise: faint ones tell little of it
+    excess, weight = scatter**2 - noise**2, np.min(noise, axis=0) ** -2.0
     span = min(2 * _NEIGHBOURS + 1, len(order))
-    for star in np.flatnonzero(np.isfinite(brightness)):
+    for star in np.flatnonzero(known):
         place = int(np.searchsorted(brightness[order], brightness[star]))
         first = int(np.clip(place - span // 2, 0, len(order) - span))
-        best[star] = int(np.argmin(np.median(scatter[:, order[first : first + span]], axis=1)))
+        near = order[first : first + span]
+        more = np.array([_weighted_median(row, weight[near]) for row in excess[:, near]])
+        best[star] = int(np.argmin(noise[:, star] ** 2 + np.maximum(more, 0.0)))
     return best
+
+
+def _weighted_median(values: FloatArray, weight: FloatArray) -> float:
+    order = np.argsort(values, kind="stable")
+    summed = np.cumsum(weight[order])
+    return float(np.interp(0.5 * summed[-1], summed - 0.5 * weight[order], values[order]))

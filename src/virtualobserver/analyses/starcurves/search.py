@@ -79,7 +79,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
     """
 
     name: ClassVar[str] = "starcurves"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
         Requirement(kind="table", role="forced"),

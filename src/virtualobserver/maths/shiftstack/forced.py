@@ -16,6 +16,7 @@ from scipy.special import erf
 
 from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.maths.shiftstack.images import Stack
+from virtualobserver.maths.shiftstack.template import SMOOTH
 
 __all__ = ["Forced", "Light", "forced_sums", "light_of", "profile_light", "profile_stamp"]
 
@@ -38,6 +39,10 @@ _KNOWN: Final = 10.0
 """Standard deviations of the light in a circle: a star known worse than to 10 % tells little."""
 _MEDIAN: Final = 1.25
 """Error of a median in that of a mean."""
+_DIFFER: Final = 0.03
+"""By which the light of stars differs beyond their noise, as neighbours make it; else the brightest counts alone."""
+_MANY: Final = 8
+"""Stars from which a median of deviations tells of their scatter, whatever one of them does."""
 _DARK: Final = 0.3
 """Of a whole star's light: a profile that finds less, or three times as much, is not that of these stars."""
 
@@ -142,7 +147,8 @@ def light_of(
     sigma: FloatArray,
     part: FloatArray,
     photons: FloatArray,
-    template: bool,
+    held: FloatArray | None,
+    free: bool = False,
     part_error: float = 0.0,
     clear: FloatArray | None = None,
 ) -> Light:
@@ -158,8 +164,11 @@ def light_of(
         What part of a star's light the profile of each frame finds.
     photons
         Variance that a unit of light brings with it, in each frame.
-    template
-        Whether the median of the frames was taken away, and with it a part of the mover.
+    held
+        What part of the median of the frames was taken away pixel by pixel at the place in each frame, and with it a
+        part of the mover; the rest was smoothed before. None = nothing was taken.
+    free
+        Whether that median was free of the mover: it took nothing of it, and brought its own noise.
     part_error
         Relative error of `part` that all frames share; it enters the error of the mean.
     clear
@@ -171,9 +180,10 @@ def light_of(
     here = phi > 0
     mean, kept, left = 0.0, here, np.ones_like(phi)
     for _ in range(_ROUNDS):
-        if template:
+        if held is not None and not free:
             # a path crosses wings along one axis only, of whose light the profile has the root of its part
-            left = np.maximum(1.0 - _lost(found, place, sigma, mean * air * part) / np.sqrt(part), _LEAST)
+            lost = _lost(found, place, sigma, mean * air * part, held)
+            left = np.maximum(1.0 - lost / np.sqrt(part), _LEAST)
         flux = np.divide(psi, phi * left * part, out=np.full_like(psi, np.nan), where=here)
         kept = _agree(flux / air, phi, left * part * air)
         weight = float((phi * left * part * air**2)[kept].sum())
@@ -181,8 +191,9 @@ def light_of(
     noise = phi + photons * max(mean, 0.0) * air * part * found.cube
     error = np.divide(np.sqrt(noise), phi * left * part, out=np.full_like(psi, np.nan), where=here)
     # what the template took of the mover it took of the noise along the path as well
-    quiet = float((phi * left * air**2)[kept].sum())
-    spread = float((air**2 * (noise - phi * (1.0 - left)))[kept].sum())
+    calm = phi * left if held is None or not free else phi * _louder(_shares(found, place, sigma, held))
+    quiet = float((calm * air**2)[kept].sum())
+    spread = float((air**2 * (noise - phi + calm))[kept].sum())
     return Light(
         psi=psi, phi=phi, flux=flux, flux_error=error, kept=kept, mean=mean,
         mean_error=float(np.hypot(np.sqrt(spread) / weight, mean * part_error)) if weight > 0 else float("inf"),
@@ -233,17 +244,29 @@ def profile_light(
             seen = np.isfinite(inner)  # corners of the profile lie outside the core
             parts.append((stamp * inner)[seen].sum() / (stamp**2)[seen].sum() / whole)
             errors.append(spread / whole)
-    value, weight = np.array(parts), np.array(errors) ** -2.0
-    middle = _weighted_median(value, weight) if parts else 0.0
-    if not _DARK < middle < 1 / _DARK:
-        return float("nan"), float("inf"), float("inf")
-    excess = float(np.average((value / middle - 1) ** 2, weights=weight)) - len(parts) / float(weight.sum())
-    alike = float(weight.sum() ** 2 / (weight**2).sum())
-    noise = _MEDIAN * middle / float(np.sqrt(weight.sum()))
-    return middle, noise, _MEDIAN * middle * float(np.sqrt(max(excess, 0.0) / alike))
+    return _typical(np.array(parts), np.array(errors))
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _typical(value: FloatArray, error: FloatArray) -> tuple[float, float, float]:
+    """Return the weighted median of stars, its error by their noise, and that by what they differ by beyond it."""
+    nothing = float("nan"), float("inf"), float("inf")
+    if not value.size:
+        return nothing
+    weight = 1.0 / (error**2 + _DIFFER**2)
+    middle = _weighted_median(value, weight)
+    if not _DARK < middle < 1 / _DARK:
+        return nothing
+    away = (value / middle - 1) ** 2
+    if value.size >= _MANY:
+        excess = MAD_TO_SIGMA**2 * _weighted_median(away, weight) - _weighted_median(error**2, weight)
+    else:
+        excess = float(np.average(away - error**2, weights=weight))
+    alike = float(weight.sum() ** 2 / (weight**2).sum())
+    noise = _MEDIAN * middle * float(np.sqrt((weight**2 * error**2).sum()) / weight.sum())
+    return middle, noise, _MEDIAN * middle * float(np.sqrt(max(excess, 0.0) / alike))
 
 
 def _whole_light(box: FloatArray, away: FloatArray, radius: float, core: float) -> float:
@@ -276,7 +299,7 @@ def _agree(flux: FloatArray, phi: FloatArray, part: FloatArray) -> NDArray[np.bo
 
 
 def _lost(
-    found: Forced, place: tuple[FloatArray, FloatArray], sigma: FloatArray, flux: FloatArray
+    found: Forced, place: tuple[FloatArray, FloatArray], sigma: FloatArray, flux: FloatArray, held: FloatArray
 ) -> FloatArray:
     """Return what part of the mover the median of all frames takes away where it is in each, shape (n,).
 
@@ -284,15 +307,34 @@ def _lost(
     bright no farther than to 1.25 standard deviations for each frame.
     """
     here = found.phi > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        noise = np.sqrt(1.0 / (4.0 * np.pi * sigma**2 * found.phi))
+        peak = flux / (2.0 * np.pi * sigma**2) / noise
+    return _shares(found, place, sigma, held, np.where(here, _followed(peak), 0.0))
+
+
+def _shares(
+    found: Forced,
+    place: tuple[FloatArray, FloatArray],
+    sigma: FloatArray,
+    held: FloatArray,
+    followed: FloatArray | float = 1.0,
+) -> FloatArray:
+    """Return what part of a mover a mean of all frames has where it is in each, as much of it as was followed."""
+    here = found.phi > 0
     count = max(int(here.sum()), 1)
     x, y = place
     apart = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
     wide = sigma[:, None] ** 2 + sigma**2
-    share = np.exp(-0.5 * apart / wide) * (2.0 * sigma[:, None] ** 2 / wide) * here
-    with np.errstate(invalid="ignore", divide="ignore"):
-        noise = np.sqrt(1.0 / (4.0 * np.pi * sigma**2 * found.phi))
-        peak = flux / (2.0 * np.pi * sigma**2) / noise
-    return np.asarray((share * np.where(here, _followed(peak), 0.0)).sum(axis=1) / count)
+    smooth = wide + (SMOOTH * float(np.median(sigma))) ** 2
+    sharp, flat = (np.exp(-0.5 * apart / w) * (2.0 * sigma[:, None] ** 2 / w) * here for w in (wide, smooth))
+    share = held[:, None] * sharp + (1.0 - held[:, None]) * flat
+    return np.asarray((share * followed).sum(axis=1) / count)
+
+
+def _louder(share: FloatArray) -> FloatArray:
+    """Return by how much the median of the other frames adds to the variance of a sum along a path."""
+    return 1.0 + 0.5 * np.pi * share / np.maximum(1.0 - share, _LEAST)
 
 
 def _followed(peak: FloatArray) -> FloatArray:
