@@ -82,6 +82,11 @@ def test_bright_sources_of_source_extractor_are_ours_in_place_light_and_shape(bu
     assert np.nanmedian(np.abs(theirs["mag"][their] - ours["mag"][mine])) < 0.01
 
 
+def test_the_same_threshold_finds_as_many_sources(builtin, extracted):
+    ours, theirs = (len(one["sources"].data["x"]) for one in (builtin, extracted))
+    assert ours == pytest.approx(theirs, rel=0.1)
+
+
 def test_products_say_which_program_made_them_in_which_version(builtin, extracted):
     assert "detected_by" not in builtin["sources"].statistics
     for role in ("sources", "wcs"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -49,12 +49,13 @@ _MIDDLE = 2048
 
 @dataclass(frozen=True)
 class _Seen:
-    """What the middle of a calibrated frame shows: sky and its scatter (e-), sources above 10 sigma, PSF or None."""
+    """What the middle of a frame shows: sky and its scatter (e-), sources, PSF or None; pixels of each mask bit."""
 
     sky: float
     noise: float
     n_sources: int
     psf: Psf | None
+    bits: Mapping[str, int] = field(default_factory=dict)
 
 
 def reduce_frame(
@@ -91,6 +92,7 @@ def reduce_frame(
     done = apply_cosmic_rays(done, cosmic_rays=settings.cosmic_rays)
     seen = _look(done)
     done = _mask_halos(done, frame, seen, detector, settings)
+    seen = replace(seen, bits=count_bits(done.mask))
     header = _header(raw, frame, done, masters, seen)
     flagged += _check_world(header, raw.archive_id)
     defaults = [*raw.header.get("defaults", ()), *defaults]
@@ -104,7 +106,7 @@ def reduce_frame(
     return Product(
         image, role="calibrated", band=str(raw.header["band"]),
         statistics={
-            **_statistics(done, masters, seen, flagged, defaults), "master_changes": dict(changes),
+            **_statistics(masters, seen, flagged, defaults), "master_changes": dict(changes),
         },
     )  # fmt: skip
 
@@ -237,8 +239,9 @@ def _header(raw: RawRef, frame: RawFrame, done: CalibratedFrame, masters: Picked
     history += done.history
     if masters.flat is None:
         history.append("no flat")
-    bits = {bit: int(np.count_nonzero(done.mask & bit)) for bit in MASK_NAMES}
-    history.append("mask bits: " + ", ".join(f"{bit} {MASK_NAMES[bit]}: {n}" for bit, n in bits.items() if n))
+    number = {name: bit for bit, name in MASK_NAMES.items()}
+    marked = (f"{number[name]} {name}: {n}" for name, n in seen.bits.items() if n)
+    history.append("mask bits: " + ", ".join(marked))
     return {**header, "HISTORY": history}
 
 
@@ -277,7 +280,6 @@ def _said(
 
 
 def _statistics(
-    done: CalibratedFrame,
     masters: Picked,
     seen: _Seen,
     flagged: list[str],
@@ -292,5 +294,5 @@ def _statistics(
         "elongation": None if seen.psf is None else seen.psf.elongation,
         "dark": masters.choice.how, "dark_factor": masters.choice.factor, "flat": masters.flat is not None,
         "flagged": flagged, "defaults": defaults,
-        "mask": {name: n for name, n in count_bits(done.mask).items() if n},
+        "mask": {name: n for name, n in seen.bits.items() if n},
     }  # fmt: skip

@@ -53,7 +53,10 @@ class SolveSettings(Settings):
         "true = they are solved, or have none; false = they keep their own",
         step="reduce.solve",
     )
-    threshold: float = setting(8.0, doc="Of a source, standard deviations", step="reduce.solve", gt=0)
+    # fainter sources are placed worse than a tenth of a pixel and make fits to distortions worse, not better
+    threshold: float = setting(
+        25.0, doc="Of a source, standard deviations of a filtered pixel", step="reduce.solve", gt=0
+    )
     most: int = setting(1000, doc="Sources used, the brightest", step="reduce.solve", ge=8)
     order: int = setting(
         3,
@@ -71,7 +74,9 @@ class SolveSettings(Settings):
 class PhotometrySettings(Settings):
     """Sources of each frame and their light."""
 
-    threshold: float = setting(5.0, doc="Of a source, standard deviations", step="reduce.photometry", gt=0)
+    threshold: float = setting(
+        5.0, doc="Of a source, standard deviations of a filtered pixel", step="reduce.photometry", gt=0
+    )
     radii: list[float] = setting(
         [4.0, 6.0, 8.0], doc="Radii of the apertures", unit="pix", step="reduce.photometry", min_length=1
     )

@@ -50,7 +50,7 @@ def source_lists(threshold):
 
 
 @pytest.mark.parametrize(
-    ("method", "threshold", "more"), [("link", 5.0, 0), ("link", 2.0, 1), ("ssos", 5.0, 0)]
+    ("method", "threshold", "more"), [("link", 17.0, 0), ("link", 5.0, 1), ("ssos", 17.0, 0)]
 )
 def test_two_asteroids_and_at_most_one_more(method, threshold, more):
     search = MovingObjects(method=method)

@@ -19,6 +19,9 @@ from virtualobserver.maths.images.alignment import match_stars
 from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.maths.images.zeropoint import fit_zero_point
 
+WELL_PLACED = 12.0
+"""Standard deviations of a filtered pixel; places of fainter sources are no measure of a fit."""
+
 
 def astropy_wcs(header):
     with warnings.catch_warnings():
@@ -206,7 +209,7 @@ def test_frames_of_a_real_night_are_solved_blind_within_2_arcsec_with_stars_deri
     dark = median_dark()
     hot = dark > np.median(dark) + 5 * 1.4826 * np.median(np.abs(dark - np.median(dark)))
     given = [astropy_wcs(fits.getheader(path)) for path in sorted(folder.glob("*.wcs"))]
-    lists = [find_sources(plane - dark, mask=2 * hot.astype(int)) for plane in planes]
+    lists = [find_sources(plane - dark, mask=2 * hot.astype(int), threshold=WELL_PLACED) for plane in planes]
     first = lists[0]
     ra, dec = given[0].all_pix2world(first.x, first.y, 0)
     stars = (ra, dec, -2.5 * np.log10(first.flux))
@@ -244,7 +247,10 @@ def test_dithered_real_frames_with_a_scale_wrong_by_13_percent_agree_with_scamp_
     flat = np.median([_lowell(path)[0] for path in sorted(folder.glob("flat_*"))], axis=0) - zero
     flat = np.clip(flat / np.median(flat), 0.2, None)
     frames = [_lowell(path) for path in sorted(folder.glob("light_*"))]
-    lists = [find_sources(((plane - zero) / flat).astype(np.float32), fwhm=3) for plane, _ in frames]
+    lists = [
+        find_sources(((plane - zero) / flat).astype(np.float32), fwhm=3, threshold=WELL_PLACED)
+        for plane, _ in frames
+    ]
     ra, dec = frames[0][1].all_pix2world(lists[0].x, lists[0].y, 0)
     stars = (ra, dec, -2.5 * np.log10(np.maximum(lists[0].flux, 1e-3)))
     x, y = (g.ravel() for g in np.meshgrid(np.linspace(0, 1387, 12), np.linspace(0, 1369, 12)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, label
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.ccd.masks import halo_mask
@@ -39,14 +40,27 @@ def star_halos(data: Array, bright: NDArray[np.bool_], *, limit: float, largest:
 
 def bright_stars(bright: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return x, y (pixels from 0) and half the extent of each connected group of bright pixels."""
-    if not bright.any():
+    rows, cols = np.nonzero(bright)  # a few of millions of pixels, which alone are looked at
+    if not len(rows):
         return np.zeros(0), np.zeros(0), np.zeros(0)
-    groups, _ = label(bright, np.ones((3, 3), int))
-    boxes = [box for box in find_objects(groups) if box is not None]
-    middle = [[(part.start + part.stop - 1) / 2 for part in box] for box in boxes]
-    extent = [max(part.stop - part.start for part in box) / 2 for box in boxes]
-    y, x = np.array(middle).T
-    return x, y, np.array(extent)
+    place = rows * (bright.shape[1] + 1) + cols  # a column more, so that no line goes on in the next
+    one, other = [], []
+    for step in (1, bright.shape[1], bright.shape[1] + 1, bright.shape[1] + 2):
+        there = np.minimum(np.searchsorted(place, place + step), len(place) - 1)
+        beside = np.flatnonzero(place[there] == place + step)
+        one.append(beside)
+        other.append(there[beside])
+    pairs = np.concatenate(one), np.concatenate(other)
+    links = coo_array((np.ones(len(pairs[0]), bool), pairs), shape=(len(place), len(place)))
+    count, group = connected_components(links, directed=False)
+    middle, extent = [], np.zeros(count)
+    for axis in (cols, rows):
+        low, high = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+        np.minimum.at(low, group, axis)
+        np.maximum.at(high, group, axis)
+        middle.append((low + high) / 2)
+        extent = np.maximum(extent, (high + 1 - low) / 2)
+    return middle[0], middle[1], extent
 
 
 def halo_radii(data: Array, x: FloatArray, y: FloatArray, *, limit: float, largest: float) -> FloatArray:

@@ -245,4 +245,5 @@ def halo_mask(shape: tuple[int, int], x: Array, y: Array, radius: Array) -> Mask
 
 def count_bits(mask: Array) -> dict[str, int]:
     """Return how many pixels have each bit, by the bit's meaning."""
-    return {name: int(np.count_nonzero(mask & bit)) for bit, name in MASK_NAMES.items()}
+    marked = mask[mask != 0]  # few
+    return {name: int(np.count_nonzero(marked & bit)) for bit, name in MASK_NAMES.items()}

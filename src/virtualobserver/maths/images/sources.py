@@ -6,11 +6,11 @@ imported here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final
+from types import ModuleType
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,8 +31,11 @@ from virtualobserver.maths.images.background import Background, background
 __all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures", "measure_trails"]
 
 FloatArray = NDArray[np.float64]
+FloatPlane = NDArray[np.float32]
 MOST_PIXELS: Final = 1_000_000
-"""Least room for pixels above the threshold that sep is given; it has as many as the image where that is more."""
+"""Least room for pixels above the threshold that a program is given; it has as many as the image where that is more."""
+_FIRST_ROOM: Final = 300_000
+"""Of pixels above the threshold at one time, as sep has it; it writes to all of the room, and has more only at need."""
 LEAST_VARIANCE: Final = np.float32(1e-12)
 """Keeps a variance of 0 out of divisions; far below that of any detector."""
 TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
@@ -132,7 +135,7 @@ def find_sources(
     mask
         Bits; pixels that are not 0 are not detected on, except saturated ones, which stars have in their middle.
     threshold
-        Of a filtered pixel, standard deviations.
+        Of a filtered pixel, standard deviations of what the filter makes of the noise.
     min_area
         Least pixels above the threshold.
     fwhm
@@ -144,26 +147,27 @@ def find_sources(
     ------
     DataError
         If there are more sources than can be, which a wrong background or noise makes.
+
+    Notes
+    -----
+    A pixel counts where sum(k I) > t sqrt(sum(k^2 V)) with the filter k, the good pixels I and their variance V
+    around it. Where V is even, this is what SExtractor does at DETECT_THRESH = t sqrt(sum(k^2)) with a filter of
+    sum 1. Its noise is that of the pixel alone, which finds false sources beside noisier pixels. The matched filter of
+    `sep` asks faint sources a second time, when it parts them, for t times the noise of an unfiltered pixel.
     """
     sep = import_module("sep")
-    sep.set_extract_pixstack(max(MOST_PIXELS, image.size))
     level = sky or background(image, mask=mask)
     data = np.subtract(image, level.level, dtype=np.float32)
     bits = np.zeros(data.shape, np.uint8) if mask is None else np.asarray(mask)
     bad = ~np.isfinite(data)
-    data[bad] = 0
     if mask is not None:
         bad |= (bits & ~bits.dtype.type(MASK_SATURATED)) != 0
+    spread = level.scatter**2 if variance is None else np.maximum(variance, LEAST_VARIANCE, dtype=np.float32)
+    bad |= ~np.isfinite(spread)
+    data[bad] = 0  # sep leaves the mask of the first rows aside
+    found, segments = _extract(sep, data, spread, bad, line=_line(fwhm), threshold=threshold, least=min_area)
     masked = bad if bad.any() else None  # without a mask sep does less
-    noise = (
-        level.scatter if variance is None else np.sqrt(np.maximum(variance, LEAST_VARIANCE, dtype=np.float32))
-    )
-    with _overflow_as_data_error(threshold):
-        found, segments = sep.extract(
-            data, threshold, err=np.ascontiguousarray(noise), mask=masked, minarea=min_area,
-            filter_kernel=_kernel(fwhm), segmentation_map=True,
-        )  # fmt: skip
-    return _source_list(sep, (data, noise, masked, bits), found, segments)
+    return _source_list(sep, (data, spread, masked, bits), found, segments)
 
 
 def measure_apertures(
@@ -271,30 +275,61 @@ def _sum_circles(
     return found
 
 
-@contextmanager
-def _overflow_as_data_error(threshold: float) -> Iterator[None]:
-    """Name the overflow of `sep`'s buffers, which it raises as an Exception of no class of its own."""
-    try:
-        yield
-    except Exception as error:
-        # anything with a class of its own is a bug of ours, not an overflow
-        if type(error) is not Exception:
-            raise
-        msg = f"too many sources at {threshold} sigma: is the noise right? ({error})"
-        raise DataError(msg) from error
+def _extract(
+    sep: ModuleType,
+    data: FloatPlane,
+    variance: FloatPlane,
+    bad: NDArray[np.bool_],
+    *,
+    line: FloatPlane,
+    threshold: float,
+    least: int,
+) -> tuple[Array, Array]:
+    """Return the sources of a frame without background, and which pixels are whose, see `find_sources`."""
+    from virtualobserver.maths.images.filter_kernel import filtered_noise
+
+    squares = line**2
+    noise = filtered_noise(np.ascontiguousarray(variance), bad, squares / squares.sum())
+    rooms = _rooms(data.size)
+    while True:
+        sep.set_extract_pixstack(rooms.pop(0))
+        try:
+            # sep divides the filter by its sum, and compares with t times the noise: that of the filter is in t
+            found: tuple[Array, Array] = sep.extract(
+                data, threshold * float(squares.sum() / line.sum() ** 2), err=noise, minarea=least,
+                filter_kernel=np.outer(line, line), filter_type="conv", segmentation_map=True,
+            )  # fmt: skip
+        except Exception as error:
+            # anything with a class of its own is a bug of ours, not an overflow of its buffers
+            if type(error) is not Exception:
+                raise
+            if rooms:
+                continue
+            msg = f"too many sources at {threshold} sigma: is the noise right? ({error})"
+            raise DataError(msg) from error
+        return found
 
 
-def _kernel(fwhm: float) -> NDArray[np.float32]:
+def _rooms(size: int) -> list[int]:
+    """Return how many pixels above the threshold there is room for: at first, and at need, which is for all."""
+    return [min(_FIRST_ROOM, size), size]
+
+
+def _line(fwhm: float) -> FloatPlane:
+    """Return a Gaussian along one axis, to two standard deviations."""
     sigma = fwhm * FWHM_TO_SIGMA
     half = max(int(np.ceil(2 * sigma)), 1)
     offset = np.arange(-half, half + 1)
-    line = np.exp(-0.5 * (offset / sigma) ** 2)
-    kernel = np.outer(line, line)
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+    return np.exp(-0.5 * (offset / sigma) ** 2).astype(np.float32)
 
 
-def _source_list(sep: Any, planes: tuple[Any, ...], found: Array, segments: Array) -> SourceList:
-    data, noise, bad, bits = planes
+def _source_list(
+    sep: ModuleType,
+    planes: tuple[FloatPlane, FloatPlane, NDArray[np.bool_] | None, Array],
+    found: Array,
+    segments: Array,
+) -> SourceList:
+    data, variance, bad, bits = planes
     order = np.argsort(-found["flux"], kind="stable")
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
     sigma = np.sqrt(0.5 * (a**2 + b**2))
@@ -306,19 +341,19 @@ def _source_list(sep: Any, planes: tuple[Any, ...], found: Array, segments: Arra
     owner, kinds = segments.ravel()[inside], bits.ravel()[inside]
     marked = kinds != 0
     np.bitwise_or.at(flags, owner[marked], kinds[marked].astype(np.int64))
-    weights = noise.ravel()[inside].astype(float) ** 2
+    weights = variance.ravel()[inside].astype(float)
     error = np.sqrt(np.bincount(owner, weights, minlength=len(found) + 1)[1:])
     flux = found["flux"].astype(float)
     columns = (
         x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],
         (found["flag"] & SEP_BLENDED) != 0, _at_edge(found, data.shape),
-        *_centre_errors(data, noise, x, y, np.maximum(sigma, 0.8)), a, b, np.degrees(found["theta"]),
+        *_centre_errors(data, variance, x, y, np.maximum(sigma, 0.8)), a, b, np.degrees(found["theta"]),
     )  # fmt: skip
     return SourceList(*(np.asarray(column)[order] for column in columns))
 
 
 def _centre_errors(
-    data: Array, noise: Array, x: FloatArray, y: FloatArray, sigma: FloatArray
+    data: Array, variance: Array, x: FloatArray, y: FloatArray, sigma: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Return the errors of windowed centres, sum (w n dx)^2 / (sum w I (1 - dx^2 / s^2))^2 with a window of width s.
 
@@ -343,7 +378,7 @@ def _centre_errors(
         )  # fmt: skip
         dx, dy = (across - x[rows, None])[:, None, :], (down - y[rows, None])[:, :, None]
         window = np.where(there, np.exp(-0.5 * (dx**2 + dy**2) / sigma[rows, None, None] ** 2), 0.0)
-        light, spread = window * data[place], (window * noise[place]) ** 2
+        light, spread = window * data[place], window**2 * variance[place]
         least = np.maximum(_LEAST_SLOPE * light.sum(axis=(1, 2)), 1e-30)
         for axis, away in enumerate((dx, dy)):
             slope = (light * (1 - (away / sigma[rows, None, None]) ** 2)).sum(axis=(1, 2))

@@ -340,7 +340,7 @@ def _photometry(
     typical = float(np.median(variance[variance > 0]))
     filled = np.where(variance > 0, variance, typical)
     level = background(data, mask=mask)
-    found = find_sources(data, filled, mask=mask, threshold=threshold / 2, fwhm=fwhm, sky=level)
+    found = find_sources(data, filled, mask=mask, threshold=threshold, fwhm=fwhm, sky=level)
     sky = np.asarray(level.level, float)
     try:
         profile = fit_moffat(data - sky, filled, found, most=FIRST_STARS)
@@ -357,7 +357,7 @@ def _photometry(
         fit = fit_stars(data - sky, variance, fit.x, fit.y, profile, mask=mask, rounds=1)
     left = data - fit.model
     level = background(left, mask=mask)
-    more = find_sources(left, filled, mask=mask, threshold=threshold / 2, fwhm=profile.fwhm, sky=level)
+    more = find_sources(left, filled, mask=mask, threshold=threshold, fwhm=profile.fwhm, sky=level)
     columns, rows = np.rint(more.x).astype(int), np.rint(more.y).astype(int)
     light = fit.model[rows, columns] if len(more) else np.zeros(0)
     # beside a bright star what is left is the fault of the profile, up to a tenth of its light

@@ -1,0 +1,60 @@
+"""The noise of a filtered image, compiled; imported by the function that calls it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtualobserver.maths.kernels import jit_regrouped
+
+__all__ = ["NEVER", "filtered_noise"]
+
+FloatPlane = NDArray[np.float32]
+NEVER = np.float32(1e30)
+"""Noise of a pixel on which nothing is to be found, as `sep` has it for masked ones."""
+
+
+@jit_regrouped
+def filtered_noise(variance: FloatPlane, bad: NDArray[np.bool_], weights: FloatPlane) -> FloatPlane:
+    """Return the standard deviation of pixels after a filter that is the same along both axes, over the filter's norm.
+
+    Parameters
+    ----------
+    variance
+        Of the pixels, shape (ny, nx).
+    bad
+        Pixels that the filter sees as 0, without noise; `NEVER` is their own.
+    weights
+        Squares of the filter along one axis, of sum 1; their number is odd.
+    """
+    ny, nx = variance.shape
+    half = len(weights) // 2
+    noise = np.empty((ny, nx), np.float32)
+    rows = np.zeros((len(weights), nx), np.float32)  # the good variance of the rows that the filter reaches
+    down = np.zeros(nx + 2 * half, np.float32)
+    for y in range(-half, ny):
+        new = y + half
+        row = rows[new % len(weights)]
+        if new < ny:
+            for x in range(nx):
+                row[x] = np.float32(0.0) if bad[new, x] else variance[new, x]
+        else:
+            row[:] = np.float32(0.0)
+        if y < 0:
+            continue
+        down[half : half + nx] = np.float32(0.0)
+        for step in range(len(weights)):
+            weight, one = weights[step], rows[(y - half + step) % len(weights)]
+            for x in range(nx):
+                down[half + x] += weight * one[x]
+        across = noise[y]
+        across[:] = np.float32(0.0)
+        for step in range(len(weights)):
+            weight = weights[step]
+            for x in range(nx):
+                across[x] += weight * down[x + step]
+        for x in range(nx):
+            across[x] = NEVER if bad[y, x] else np.float32(math.sqrt(across[x]))
+    return noise
