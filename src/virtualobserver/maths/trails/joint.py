@@ -76,7 +76,7 @@ def fit_together(
     add_trails(model, frame.x, frame.y, ux, uy, *grid, 0.0, half, np.maximum(columns.flux, 0.0))
     usable = np.isfinite(columns.flux)
     room = int(usable.sum() * (2 * half + 3) * 1.5) + 64
-    pixel, unknown = np.empty(room, np.int64), np.empty(room, np.int64)
+    pixel, unknown = np.empty(room, np.int32), np.empty(room, np.int32)
     value, data = np.empty(room), np.empty(room)
     count = design(
         frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, half, usable,
@@ -85,12 +85,14 @@ def fit_together(
     pixel, unknown, value, data = pixel[:count], unknown[:count], value[:count], data[:count]
     if not count:
         return
-    names, column = np.unique(unknown, return_inverse=True)
-    places, first, row = np.unique(pixel, return_index=True, return_inverse=True)
-    shape = len(places), len(names)
-    matrix = coo_array((value, (row, column)), shape=shape).tocsc()
+    names, column = _numbered(unknown, usable.size)
+    places, row = _numbered(pixel, frame.image.size)
+    seen = np.empty(len(places))
+    seen[row[::-1]] = data[::-1]  # of a pixel that several stars reach, as the first of them has it
+    matrix = coo_array((value, (row, column)), shape=(len(places), len(names))).tocsc()
+    del pixel, unknown, value, data, row, column
     normal = csr_array(matrix.T @ matrix)
-    right = np.asarray(matrix.T @ data[first])
+    right = np.asarray(matrix.T @ seen)
     told = _Names(names, columns.response, columns.flux.shape[1])
     alone = 1 / normal.diagonal()
     held = (normal, right)
@@ -106,6 +108,15 @@ def fit_together(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _numbered(values: NDArray[np.int32], most: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return which numbers below `most` there are, in order, and the place of each among them; without sorting."""
+    place = np.full(most, -1, np.int32)
+    place[values] = 0
+    there = np.flatnonzero(place == 0)
+    place[there] = np.arange(len(there), dtype=np.int32)
+    return there, place[values]
 
 
 class _Names:
