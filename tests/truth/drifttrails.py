@@ -8,6 +8,7 @@ taken out as a reduction does it, with the settings that are asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -24,6 +25,8 @@ __all__ = ["Exposure", "Flash", "exposure"]
 SPEED, EXPTIME, FWHM, BETA, SKY, READ = 1.9, 20.0, 4.0, 3.5, 433.0, 6.0
 ZERO = 27.43
 """Magnitude of an electron a second through the wide filter."""
+OWN = 0.1
+"""Of the image motion, what the atmosphere does to one star alone, besides."""
 STEPS = 12
 """Steps a second: a sixth of a pixel, a tenth of the image of a star."""
 _ROWS = np.arange(11) - 5.0
@@ -49,10 +52,15 @@ class Flash:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What the search gets by each mode, and the S/N of each event for one who knows all of it but the noise."""
+    """What the search gets by each mode, and the S/N of each event for one who knows all of it but the noise.
+
+    `ideal` has the noise of photons alone, `bound` that of the star's own motion as well, of which such a one knows how
+    large it is and how long it lasts, but not what it is: no search does better.
+    """
 
     handles: dict
     ideal: np.ndarray
+    bound: np.ndarray
 
 
 def exposure(rng, mags, flashes, *, jitter=0.08, modes=("median",), nuisance=None):
@@ -68,7 +76,7 @@ def exposure(rng, mags, flashes, *, jitter=0.08, modes=("median",), nuisance=Non
     clear = 1 + 0.01 * clear / clear.std()
     told = {name: [] for name in ("flux", "variance", "model", "phase", "shift", "shift_error")}
     for number, (mag, flash) in enumerate(zip(mags, flashes, strict=True)):
-        moved = common + 0.1 * _motion(rng, len(t), jitter)  # what the atmosphere does to one star alone
+        moved = common + OWN * _motion(rng, len(t), jitter)
         phase = rng.uniform(-0.5, 0.5)
         rate = 10 ** (-0.4 * (mag - ZERO)) / STEPS * clear
         extra = flash.light(t) if flash is not None else np.zeros(len(t))
@@ -87,7 +95,7 @@ def exposure(rng, mags, flashes, *, jitter=0.08, modes=("median",), nuisance=Non
         told["shift"].append((counts * _ROWS[:, None]).sum(axis=0) / light)
         told["shift_error"].append(np.sqrt((pixel * _ROWS[:, None] ** 2).sum(axis=0)) / light)
     return _tabled(
-        rng, {name: np.array(values) for name, values in told.items()}, np.asarray(mags, float), modes
+        rng, {name: np.array(values) for name, values in told.items()}, np.asarray(mags, float), modes, jitter
     )
 
 
@@ -123,7 +131,26 @@ def _drawn(light, place, across=0.0):
     return np.moveaxis(np.array(images), 2, 0) * (BETA - 1) / (np.pi * alpha**2)
 
 
-def _tabled(rng, told, mags, modes):
+@cache
+def _unrest(jitter):
+    """Return the covariance of columns, over those of a star at rest, that motion of its own makes."""
+    rng, place = np.random.default_rng(0), SPEED * (np.arange(int(EXPTIME * STEPS)) + 0.5) / STEPS
+    light = np.ones((len(place), 1))
+    steady = _drawn(light, place)[0].sum(axis=0)
+    moved = [_drawn(light, place + OWN * _motion(rng, len(place), jitter))[0].sum(axis=0) for _ in range(300)]
+    off = np.array(moved) / steady - 1
+    return off.T @ off / len(off)
+
+
+def _strength(shape, covariance):
+    """Return the S/N of a shape whose mean is not known."""
+    inverse = np.linalg.inv(covariance)
+    weight = inverse.sum(axis=0)
+    rest = shape - weight @ shape / weight.sum()
+    return float(np.sqrt(rest @ inverse @ rest))
+
+
+def _tabled(rng, told, mags, modes, jitter):
     """Return the tables of a reduction: trails somewhere on a chip, taken apart by time as every reduction does."""
     n, m = told["flux"].shape
     along = _COLUMNS - told["phase"][:, None]
@@ -162,7 +189,14 @@ def _tabled(rng, told, mags, modes):
         found = detrend(samples, mode=mode)
         made = {name: getattr(found, name).ravel() for name in ("trend", "relative", "relative_error")}
         handles[mode] = as_handle(Product(Table({**columns, **made}, meta=meta), role="detrended"))
-    shown = told["model"] / total[:, None]
-    w = np.where(flat, (error / total[:, None]) ** -2.0, 0.0)
-    rest = shown - ((w * shown).sum(axis=1) / w.sum(axis=1))[:, None]
-    return Exposure(handles, np.sqrt((w * rest**2).sum(axis=1)))
+    shown, photons = told["model"] / total[:, None], (error / total[:, None]) ** 2
+    ideal, bound = (
+        np.array(
+            [
+                _strength(shown[k, use], np.diag(photons[k, use]) + more[np.ix_(use, use)])
+                for k, use in enumerate(flat)
+            ]
+        )
+        for more in (np.zeros((m, m)), _unrest(jitter))
+    )
+    return Exposure(handles, ideal, bound)

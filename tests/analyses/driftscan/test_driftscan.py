@@ -199,13 +199,21 @@ def test_an_injected_pulse_changes_the_flux_and_what_is_relative():
 
 
 def test_panels_show_the_star_and_the_statistics():
-    table = as_handle(Product(samples(events=[(7, 9.0, 1.0, 1.2)]), role="detrended"))
+    flat = {"shift": np.zeros(60 * SAMPLES), "shift_error": np.full(60 * SAMPLES, 0.2)}
+    drawn = samples(events=[(7, 9.0, 1.0, 1.2)]).with_columns(**flat)
+    table = as_handle(Product(drawn, role="detrended"))
     analysis = Driftscan()
     (event,) = analysis.find([table], AUX, analysis.settings).detections
-    star, common, everyone, facts = analysis.panels([table], AUX, analysis.settings, event)
+    star, strength, across, common, everyone, facts = analysis.panels([table], AUX, analysis.settings, event)
     assert star.x.label == common.x.label == "time since the shutter opened (s)"
     assert "5007" in star.title
-    measured, form = star.curves
+    others, above, below, measured, form = star.curves
+    assert np.all((below.y < others.y) & (others.y < above.y))
+    assert np.abs(others.y - 1).max() < 0.06  # what they are at the time of the event is no event
+    anything, own = strength.curves
+    assert np.nanmax(own.y) == pytest.approx(event.snr, rel=1e-6) == np.nanmax(anything.y)
+    assert own.x[np.nanargmax(own.y)] == pytest.approx(event.parameters["time"], abs=0.3)
+    assert across.title == "place across the trail"
     assert np.ptp(form.y) > 0.2
     assert form.x[np.argmax(form.y)] == pytest.approx(star.marks[0].x, abs=0.6)
     # the form runs through the samples

@@ -201,6 +201,39 @@ def test_two_stars_in_one_place_are_flagged_and_not_split_by_chance():
     assert found.totals.flux.sum() == pytest.approx(2e4, rel=0.01)
 
 
+def test_a_bright_star_on_a_faint_one_is_measured_and_the_faint_one_is_not():
+    rng = np.random.default_rng(5)
+    for turn in range(3):
+        places, fluxes = [(72.0, 80.0), (57.0 + rng.uniform(-2, 2), 80.1)], [2e4, 1200.0]
+        image, variance = photons(TRACK, places, fluxes, seed=turn)
+        found = extract_trails(
+            image, variance, TRACK, *np.transpose(places), fwhm=4.0, profile=PROFILE, mode="joint"
+        )
+        both = found.flat[0] & (found.time[0] < 12)
+        assert np.mean(found.flags[0, both] == 0) > 0.9
+        assert found.totals.flux == pytest.approx(fluxes, rel=0.1)
+        pulls = (found.flux[0] / 2e4 - found.response[0])[both] / (found.flux_error[0] / 2e4)[both]
+        assert np.std(pulls) < 1.3
+        assert np.median(found.flux_error[0, both]) < 0.025 * 2e4  # photons make 0.015
+        # of the faint one only what comes before the other is measured
+        under = found.flat[1] & (found.time[1] > 9) & (found.time[1] < 16)
+        assert np.mean(found.flags[1, under] & FLAG_BACKGROUND != 0) > 0.9
+
+
+def test_errors_of_stars_in_a_crowd_are_as_large_as_what_they_are_off():
+    rng = np.random.default_rng(3)
+    x, y, flux = rng.uniform(20, 420, 150), rng.uniform(20, 420, 150), 10 ** rng.uniform(2.2, 4.3, 150)
+    image, variance = photons(TRACK, list(zip(x, y, strict=True)), flux, shape=(450, 480))
+    found = extract_trails(
+        image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE, mode="joint", catalogue=flux
+    )
+    pull = (found.flux - flux[:, None] * found.response) / found.flux_error
+    good = np.isfinite(pull) & found.flat & (found.flags == 0) & (found.totals.isolation > 0.02)[:, None]
+    assert good.sum() > 1500
+    assert np.std(pull[good]) == pytest.approx(0.97, abs=0.07)
+    assert abs(np.mean(pull[good])) < 0.05
+
+
 @pytest.mark.parametrize("angle", [0.14, 40.0])
 def test_the_model_leaves_noise(angle):
     track = TrackModel(0.5, 20.0, 0.2633, angle)

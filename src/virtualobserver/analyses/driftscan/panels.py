@@ -6,18 +6,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
+from virtualobserver.analyses.driftscan.samples import Trails
 from virtualobserver.analyses.driftscan.vetoes import form_of
+from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.data.curve_panels import event_facts
 from virtualobserver.data.panels import Axis, Curve, Mark, Panel, Series
 from virtualobserver.data.result import Event
+from virtualobserver.maths.trails.search import Best, significance
 
 if TYPE_CHECKING:
     from virtualobserver.analyses.driftscan.search import Searched
 
 __all__ = ["event_panels", "statistics_panel"]
 
+FloatArray = NDArray[np.float64]
+_OTHERS: Final = 30
+"""Other stars in the picture: their median is good to a fifth of the scatter of one."""
+_FEWEST: Final = 5
+"""Stars with a median."""
 _TIME = Axis("time since the shutter opened", "s")
 _UNITS: Final = dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s") | {"trail": ""}
 """Of parameters; the number of a trail is no length."""
@@ -26,9 +35,11 @@ _TITLED: Final = frozenset({"star_id", "mag", "ccd"})
 
 
 def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
-    """Return a star's samples with the form that was found, the common mode of its CCD, all trails, and facts.
+    """Return what tells whether an event is one of its star.
 
-    Samples that were left out are flagged. Of a spot there are facts alone.
+    In this order: samples with the form that was found and what other bright stars do, how strong pulses and dips
+    are at all times, where the trail lies and how wide it is (if that was measured), the common mode of the CCD, all
+    trails, and facts. Samples that were left out are flagged. Of a spot there are facts alone.
     """
     titled = _TITLED if event.kind in {"pulse", "dip"} else frozenset()
     facts = event_facts(event, units=_UNITS, only=[name for name in event.parameters if name not in titled])
@@ -53,6 +64,7 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
         _TIME,
         Axis("flux over mean and common mode"),
         [
+            *_others(trails, number),
             Curve("samples", time, value, np.where(error >= 0, error, np.nan), flags=~good, colour="data"),
             Curve(_words(event), dense, level + best.amplitude[number] * form, style="line", colour="model"),
         ],
@@ -63,7 +75,15 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
         "common mode", _TIME, Axis("flux over mean"), [Curve("", time, trend, style="line", colour="reference")],
         [Mark("line", x=best.time[number])],
     )  # fmt: skip
-    return [samples, common, statistics_panel(searched, event), facts]
+    strength = _strength(one, best, number)
+    return [
+        samples,
+        strength,
+        *_across(trails, number, best.time[number]),
+        common,
+        statistics_panel(searched, event),
+        facts,
+    ]
 
 
 def statistics_panel(searched: Sequence[Searched], event: Event | None = None) -> Series:
@@ -88,6 +108,83 @@ def statistics_panel(searched: Sequence[Searched], event: Event | None = None) -
         curves,
         marks,
     )
+
+
+def _others(trails: Trails, number: int) -> list[Curve]:
+    """Return the middle of what the other bright stars do at the time of each sample, and their scatter beside it."""
+    value, error = (
+        np.where(trails.good, trails.grid(name), np.nan) for name in ("relative", "relative_error")
+    )
+    noise = np.full(len(trails), np.inf)
+    some = np.isfinite(error).any(axis=1)
+    noise[some] = np.nanmedian(error[some], axis=1)
+    noise[number] = np.inf
+    rows = np.argsort(noise, kind="stable")[:_OTHERS]
+    rows = rows[np.isfinite(noise[rows])]
+    if len(rows) < _FEWEST:
+        return []
+    at = trails.start[number] + trails.step * np.arange(value.shape[1])
+    moved = np.stack(
+        [_at(trails.start[row] + trails.step * np.arange(value.shape[1]), value[row], at) for row in rows]
+    )
+    moved = moved[:, (known := np.isfinite(moved).sum(axis=0) >= _FEWEST)]
+    if not known.any():
+        return []
+    middle = np.nanmedian(moved, axis=0)
+    scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(moved - middle), axis=0)
+    return [
+        Curve(
+            f"median of {len(rows)} other bright stars, and their scatter",
+            at[known],
+            middle,
+            style="line",
+            colour="reference",
+        ),
+        Curve("", at[known], middle + scatter, style="line", colour="context"),
+        Curve("", at[known], middle - scatter, style="line", colour="context"),
+    ]
+
+
+def _at(time: FloatArray, value: FloatArray, wanted: FloatArray) -> FloatArray:
+    known = np.isfinite(value)
+    if known.sum() < 2:
+        return np.full(len(wanted), np.nan)
+    return np.interp(wanted, time[known], value[known], left=np.nan, right=np.nan)
+
+
+def _strength(one: Searched, best: Best, number: int) -> Series:
+    """Return S of the event's own form at each time, and of the form that is strongest there, up or down."""
+    trails = one.trails
+    value, error = (trails.grid(name)[number] for name in ("relative", "relative_error"))
+    since, found = significance(value, error, trails.good[number], step=trails.step, sigma=trails.sigma)
+    found = found / one.search.scale
+    own = found[int(best.shape[number])]
+    strongest = np.argmax(np.abs(np.nan_to_num(found)), axis=0)
+    most = np.take_along_axis(found, strongest[None, :], axis=0)[0]
+    time = trails.start[number] + since
+    curves = [
+        Curve("any form", time, most, style="line", colour="reference"),
+        Curve("this form", time, own, style="line", colour="data"),
+    ]
+    return Series("matched filter", _TIME, Axis("S"), curves, [Mark("line", x=best.time[number])])
+
+
+def _across(trails: Trails, number: int, peak: float) -> list[Series]:
+    """Return where the light of each sample lies beside its star, and how wide it is; nothing if nobody measured."""
+    panels = []
+    for name, title, axis in (
+        ("shift", "place across the trail", Axis("beside the star", "pix")),
+        ("width", "width across the trail", Axis("logarithm, over that of stars")),
+    ):
+        if name not in trails.table or f"{name}_error" not in trails.table:
+            continue
+        time, value, error = (trails.grid(one)[number] for one in ("time", name, f"{name}_error"))
+        good = trails.good[number]
+        shown = Curve(
+            "", time, np.where(good, value, np.nan), np.where(error >= 0, error, np.nan), colour="data"
+        )
+        panels.append(Series(title, _TIME, axis, [shown], [Mark("line", x=peak)]))
+    return panels
 
 
 def _bright(event: Event) -> str:

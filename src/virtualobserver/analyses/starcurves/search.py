@@ -22,6 +22,7 @@ from virtualobserver.conventions import (
     FLAG_EDGE,
     FLAG_SATURATED,
     MASK_COSMIC_RAY,
+    MASK_LOW_WEIGHT,
     MASK_NO_DATA,
     MASK_SATURATED,
     UNIT_FLUX,
@@ -41,7 +42,8 @@ __all__ = ["StarCurves"]
 FloatArray = NDArray[np.float64]
 KIND: Final = "variable"
 _BITS: Final = (
-    (MASK_SATURATED, FLAG_SATURATED), (MASK_COSMIC_RAY, FLAG_COSMIC_RAY), (MASK_NO_DATA, FLAG_EDGE)
+    (MASK_SATURATED, FLAG_SATURATED), (MASK_COSMIC_RAY, FLAG_COSMIC_RAY), (MASK_NO_DATA, FLAG_EDGE),
+    (MASK_LOW_WEIGHT, FLAG_BACKGROUND),
 )  # fmt: skip
 _DRAWN: Final = 20
 """An injection takes one of the brightest stars, whose light curve is surely kept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -114,21 +115,17 @@ def extract_trails(
     if own:
         believe(good, codes, image, variance, suspects, track, px, py, fwhm)
     frame = Frame(_plain(image), good, codes, track, px, py, scintillation)
-    rough, light, sky = TransverseProfile(fwhm) if profile is None else profile, expected, None
-    for turn in range(2):  # the second time with the light of the neighbours known
-        sky = trail_sky(
-            frame.image, variance, track, px, py, fwhm=rough.fwhm, good=good, expected=light, split=split,
-            inner=inner, width=width,
-            keep_annulus=keep_annulus and bool(turn), rough=not turn,
+
+    def ring(frame: Frame, profile: TransverseProfile, light: ArrayLike | None, *, first: bool) -> TrailSky:
+        return trail_sky(
+            frame.image, variance, track, px, py, fwhm=profile.fwhm, good=good, expected=light, split=split,
+            inner=inner, width=width, keep_annulus=keep_annulus and not first, rough=first,
         )  # fmt: skip
-        first = Columns(frame, sky, rough, np.zeros((len(px), 1)))
-        flux, _, _ = first.total()
-        light = np.maximum(np.nan_to_num(flux), 0.0) * track.exptime if expected is None else expected
-        if profile is None and not turn:
-            rough = _profile_of(frame, sky, first, flux, fwhm)
-        if not turn:
-            frame = _without_wings(frame, sky, rough, first, flux)
-    assert sky is not None
+
+    frame, rough, light = _first_look(frame, ring, profile, expected, fwhm)
+    sky = ring(frame, rough, light, first=False)  # with the light of the neighbours known
+    first = Columns(frame, sky, rough, np.zeros((len(px), 1)))
+    flux, _, _ = first.total()
     steady = flux[:, None] * first.response / track.speed
     if own:
         for _ in range(2):
@@ -184,6 +181,24 @@ def model_image(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _first_look(
+    frame: Frame,
+    ring: Callable[..., TrailSky],
+    profile: TransverseProfile | None,
+    expected: ArrayLike | None,
+    fwhm: float,
+) -> tuple[Frame, TransverseProfile, ArrayLike]:
+    """Return the frame without the wings of bright trails, the profile, and the light of each trail."""
+    rough = TransverseProfile(fwhm) if profile is None else profile
+    sky = ring(frame, rough, expected, first=True)
+    columns = Columns(frame, sky, rough, np.zeros((len(frame.x), 1)))
+    flux, _, _ = columns.total()
+    light = np.maximum(np.nan_to_num(flux), 0.0) * frame.track.exptime if expected is None else expected
+    if profile is None:
+        rough = _profile_of(frame, sky, columns, flux, fwhm)
+    return _without_wings(frame, sky, rough, columns, flux), rough, light
 
 
 def _plain(plane: Array) -> Array:

@@ -1,5 +1,8 @@
 """Trails that overlap, fitted together: every pixel is shared out among the stars that reach it.
 
+Where two lie on one another the pixels tell only the sum of both. There each is held to what it is elsewhere, or to the
+catalogue: what changes is then taken for the brighter star's, and the fainter one is marked as not measured.
+
 The light of each star is a step function of time with a knot a pixel (0.53 s of 20 s over 38 pixels). Finer knots have
 no answer: there are not more columns than that. Columns that share no pixel are solved apart.
 """
@@ -26,6 +29,18 @@ DENSE: Final = 200
 """Unknowns solved as a full matrix, with exact errors; more are solved sparsely, each error from those it touches."""
 SPOILT: Final = 5.0
 """Times the error of a lone star, from which on two stars are too near each other to be told apart."""
+NEAR: Final = 2.0
+"""The same, from which on what they are elsewhere helps."""
+_STEADY: Final = 0.2
+"""Of its mean light, by which a column of a star may differ: four times what image motion of 0.1 arcsec makes."""
+_DOUBTED: Final = 0.4
+"""The same of light that a catalogue has in another band."""
+_SEEN: Final = 1.0
+"""Full columns that must be told apart for a mean of their own: image motion in so few is within `_STEADY`."""
+_SURE: Final = 3.0
+"""S/N of such a mean."""
+_TOLD: Final = 0.5
+"""Of what is known of a column, from which on it is what the star was held to and no measurement."""
 _RIDGE: Final = 1e-9
 """Of the diagonal, so that two stars in one place have large errors and not none."""
 
@@ -61,7 +76,7 @@ def fit_together(
     add_trails(model, frame.x, frame.y, ux, uy, *grid, 0.0, half, np.maximum(columns.flux, 0.0))
     usable = np.isfinite(columns.flux)
     room = int(usable.sum() * (2 * half + 3) * 1.5) + 64
-    pixel, unknown = np.empty(room, np.int64), np.empty(room, np.int64)
+    pixel, unknown = np.empty(room, np.int32), np.empty(room, np.int32)
     value, data = np.empty(room), np.empty(room)
     count = design(
         frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, half, usable,
@@ -70,24 +85,87 @@ def fit_together(
     pixel, unknown, value, data = pixel[:count], unknown[:count], value[:count], data[:count]
     if not count:
         return
-    names, column = np.unique(unknown, return_inverse=True)
-    places, first, row = np.unique(pixel, return_index=True, return_inverse=True)
-    shape = len(places), len(names)
-    matrix = coo_array((value, (row, column)), shape=shape).tocsc()
+    names, column = _numbered(unknown, usable.size)
+    places, row = _numbered(pixel, frame.image.size)
+    seen = np.empty(len(places))
+    seen[row[::-1]] = data[::-1]  # of a pixel that several stars reach, as the first of them has it
+    matrix = coo_array((value, (row, column)), shape=(len(places), len(names))).tocsc()
+    del pixel, unknown, value, data, row, column
     normal = csr_array(matrix.T @ matrix)
-    right = np.asarray(matrix.T @ data[first])
+    right = np.asarray(matrix.T @ seen)
+    told = _Names(names, columns.response, columns.flux.shape[1])
     alone = 1 / normal.diagonal()
+    held = (normal, right)
     if known is not None:
-        normal, right = _held(
-            normal, right, (known[names // columns.flux.shape[1]], columns.response.ravel()[names])
-        )
-    flux, variance = _solved(normal, right)
+        held = _held(normal, right, (known[told.star], told.response))
+    flux, variance = _solved(*held)
+    spoilt = variance > SPOILT**2 * alone
+    if np.any(variance > NEAR**2 * alone):
+        _settle(held, told, known, (flux, variance, spoilt), alone)
     columns.flux.ravel()[names] = flux
     columns.variance.ravel()[names] = variance
-    columns.spoilt.ravel()[names] = variance > SPOILT**2 * alone
+    columns.spoilt.ravel()[names] = spoilt
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _numbered(values: NDArray[np.int32], most: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return which numbers below `most` there are, in order, and the place of each among them; without sorting."""
+    place = np.full(most, -1, np.int32)
+    place[values] = 0
+    there = np.flatnonzero(place == 0)
+    place[there] = np.arange(len(there), dtype=np.int32)
+    return there, place[values]
+
+
+class _Names:
+    """What the unknowns are: star and share of a column that a steady star fills, by the number of the sample."""
+
+    def __init__(self, names: NDArray[np.int64], response: FloatArray, samples: int) -> None:
+        self.star, self.stars = names // samples, len(response)
+        self.response = response.ravel()[names]
+
+    def means(
+        self, flux: FloatArray, variance: FloatArray, clear: NDArray[np.bool_]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Return electrons of a full column of each star by its clear ones, and their error; NaN where not known."""
+        weight = np.where(clear, self.response / variance, 0.0)
+        top, norm, seen = (
+            np.bincount(self.star, values, self.stars)
+            for values in (weight * flux, weight * self.response, clear * self.response**2)
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            light, error = top / norm, 1 / np.sqrt(norm)
+            sure = (seen > _SEEN) & (light > _SURE * error)
+        return np.where(sure, light, np.nan), np.where(sure, error, np.nan)
+
+
+def _settle(
+    held: tuple[csr_array, FloatArray],
+    names: _Names,
+    known: FloatArray | None,
+    found: tuple[FloatArray, FloatArray, NDArray[np.bool_]],
+    alone: FloatArray,
+) -> None:
+    """Solve once more where columns could not be told apart, each held to its star's mean; `found` is changed."""
+    flux, variance, spoilt = found
+    light, error = names.means(flux, variance, ~spoilt)
+    if known is not None:
+        light, error = np.where(np.isfinite(light), (light, error), (known, _DOUBTED * known))
+    full, width = light[names.star], np.hypot(_STEADY * light, error)[names.star]
+    with np.errstate(invalid="ignore"):
+        prior = np.where(
+            (variance > NEAR**2 * alone) & (full > 0), 1 / np.where(width > 0, width, 1.0) ** 2, 0.0
+        )
+    if not prior.any():
+        return
+    _, group = connected_components(held[0], directed=False)
+    rows = np.flatnonzero(np.isin(group, group[prior > 0]))
+    normal = csr_array(held[0][rows][:, rows] + diags_array(prior[rows]))
+    expected = np.where(prior > 0, full * names.response, 0.0)
+    flux[rows], variance[rows] = _solved(normal, (held[1] + prior * expected)[rows])
+    spoilt[rows] = (variance > SPOILT**2 * alone)[rows] | (variance * prior > _TOLD)[rows]
 
 
 def _held(

@@ -24,7 +24,7 @@ from scipy.special import log_ndtr
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.bank import BANK, Template, spread
 
-__all__ = ["Best", "Null", "TrailSearch", "null_of", "search_trails"]
+__all__ = ["Best", "Null", "TrailSearch", "null_of", "search_trails", "significance"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -200,16 +200,9 @@ def search_trails(
     searched = n_good >= FEWEST_SAMPLES
     usable &= searched[:, None]
     forms = _Forms.of(tuple(bank), flux.shape[1], step, sigma)
+    columns = _all_searched(forms, flux, noise, usable)
     typical = int(np.median(n_good[searched])) if searched.any() else 0
     null = null_of(tuple(bank), samples=typical, step=step, sigma=sigma)
-    parts = [
-        _searched(forms, flux[at : at + _AT_ONCE], noise[at : at + _AT_ONCE], usable[at : at + _AT_ONCE])
-        for at in range(0, max(len(flux), 1), _AT_ONCE)
-    ]
-    columns = {
-        sign: {name: np.concatenate([part[sign][name] for part in parts]) for name in parts[0][sign]}
-        for sign in (1, -1)
-    }
     scale, calibrated = 1.0, False
     if calibrate and searched.sum() >= CALIBRATING:
         # the median of both signs: no event moves it; before anything strong was taken out, as wide noise seems strong
@@ -217,18 +210,43 @@ def search_trails(
         scale, calibrated = max(float(np.median(both)) / null.median, 1.0), True
     found = {
         sign: _best(
-            columns[sign],
-            columns[-sign]["statistic"],
-            first,
-            bank=bank,
-            step=step,
-            scale=scale,
-            null=null,
+            columns[sign], columns[-sign]["statistic"], first, bank=bank, step=step, scale=scale, null=null,
             trails=int(searched.sum()),
         )
         for sign in (1, -1)
-    }
+    }  # fmt: skip
     return TrailSearch(found[1], found[-1], n_good, searched, scale, calibrated, null)
+
+
+def significance(
+    relative: ArrayLike,
+    error: ArrayLike,
+    good: ArrayLike,
+    *,
+    step: float,
+    sigma: float,
+    bank: Sequence[Template] = BANK,
+) -> tuple[FloatArray, FloatArray]:
+    """Return times after the first sample of a trail (s), and S of each form there.
+
+    Parameters
+    ----------
+    relative, error, good
+        Of one trail, shape (samples,).
+    step, sigma, bank
+        As for `search_trails`, whose statistic this is before it is divided by the width of the noise.
+
+    Returns
+    -------
+    times, statistic
+        Shape (2 samples - 1,) and (forms, 2 samples - 1); NaN where a form cannot be tried.
+    """
+    flux, noise = (np.atleast_2d(np.asarray(one, float)) for one in (relative, error))
+    usable = np.atleast_2d(np.asarray(good, bool)) & np.isfinite(flux) & np.isfinite(noise) & (noise > 0)
+    forms = _Forms.of(tuple(bank), flux.shape[1], step, sigma)
+    tried = _tried(forms, flux, noise, usable)
+    statistic = np.where(tried.able, tried.statistic, np.nan).reshape(len(forms.bank), forms.n_times)
+    return np.arange(forms.n_times) * step / _PER_STEP, statistic
 
 
 def null_of(bank: tuple[Template, ...], *, samples: int, step: float, sigma: float) -> Null:
@@ -272,6 +290,48 @@ class _Forms:
         return cls(stacked, stacked**2, np.concatenate(whole), len(times), bank)
 
 
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """All forms at all times in some trails, shape (n, forms times), and chi² without any, shape (n,)."""
+
+    statistic: FloatArray
+    top: FloatArray
+    safe: FloatArray
+    covered: FloatArray
+    able: NDArray[np.bool_]
+    chi2: FloatArray
+
+
+def _tried(forms: _Forms, flux: FloatArray, noise: FloatArray, usable: NDArray[np.bool_]) -> _Tried:
+    weight = np.where(usable, 1 / np.where(usable, noise, 1.0) ** 2, 0.0)
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+    mean = (weight * np.where(usable, flux, 0.0)).sum(axis=1, keepdims=True) / total
+    rest = np.where(usable, flux - mean, 0.0)
+    top = (weight * rest) @ forms.value.T
+    plain = weight @ forms.square.T
+    info = plain - (weight @ forms.value.T) ** 2 / total
+    covered = usable.astype(float) @ forms.square.T / forms.whole
+    able = (covered >= _COVERED) & (info > _LEFT * plain)
+    safe = np.where(able, info, 1.0)
+    return _Tried(
+        np.where(able, top / np.sqrt(safe), 0.0), top, safe, covered, able, (weight * rest**2).sum(axis=1)
+    )
+
+
+def _all_searched(
+    forms: _Forms, flux: FloatArray, noise: FloatArray, usable: NDArray[np.bool_]
+) -> dict[int, dict[str, FloatArray]]:
+    """Return, for each sign, the strongest event of all trails, some thousand of them at once."""
+    parts = [
+        _searched(forms, flux[at : at + _AT_ONCE], noise[at : at + _AT_ONCE], usable[at : at + _AT_ONCE])
+        for at in range(0, max(len(flux), 1), _AT_ONCE)
+    ]
+    return {
+        sign: {name: np.concatenate([part[sign][name] for part in parts]) for name in parts[0][sign]}
+        for sign in (1, -1)
+    }
+
+
 def _searched(
     forms: _Forms, flux: FloatArray, noise: FloatArray, usable: NDArray[np.bool_]
 ) -> dict[int, dict[str, FloatArray]]:
@@ -298,18 +358,8 @@ def _searched(
 def _strongest(
     forms: _Forms, flux: FloatArray, noise: FloatArray, usable: NDArray[np.bool_]
 ) -> dict[int, dict[str, FloatArray]]:
-    weight = np.where(usable, 1 / np.where(usable, noise, 1.0) ** 2, 0.0)
-    total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
-    mean = (weight * np.where(usable, flux, 0.0)).sum(axis=1, keepdims=True) / total
-    rest = np.where(usable, flux - mean, 0.0)
-    top = (weight * rest) @ forms.value.T
-    plain = weight @ forms.square.T
-    info = plain - (weight @ forms.value.T) ** 2 / total
-    covered = usable.astype(float) @ forms.square.T / forms.whole
-    able = (covered >= _COVERED) & (info > _LEFT * plain)
-    safe = np.where(able, info, 1.0)
-    statistic = np.where(able, top / np.sqrt(safe), 0.0)
-    chi2 = (weight * rest**2).sum(axis=1)
+    tried = _tried(forms, flux, noise, usable)
+    statistic = tried.statistic
     found = {}
     each, n_times = np.arange(len(flux)), forms.n_times
     for sign in (1, -1):
@@ -327,12 +377,12 @@ def _strongest(
         # half of S² is the logarithm of the likelihood
         spread_ = np.full(len(flux), 1.0)
         np.divide(1.0, np.sqrt(np.maximum(-0.5 * bend, 1e-12)), out=spread_, where=curved)
-        amplitude = np.where(height > 0, top[each, best] / safe[each, best], 0)
+        amplitude = np.where(height > 0, tried.top[each, best] / tried.safe[each, best], 0)
         found[sign] = {
             "statistic": np.maximum(height, 0.0), "amplitude": amplitude, "form": form,
-            "amplitude_error": 1 / np.sqrt(safe[each, best]), "place": at + np.clip(move, -0.5, 0.5),
-            "place_error": spread_, "coverage": covered[each, best], "chi2": chi2 - np.maximum(height, 0) ** 2,
-            "dof": usable.sum(axis=1) - 2,
+            "amplitude_error": 1 / np.sqrt(tried.safe[each, best]), "place": at + np.clip(move, -0.5, 0.5),
+            "place_error": spread_, "coverage": tried.covered[each, best],
+            "chi2": tried.chi2 - np.maximum(height, 0) ** 2, "dof": usable.sum(axis=1) - 2,
         }  # fmt: skip
     return found
 

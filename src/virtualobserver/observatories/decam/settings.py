@@ -158,8 +158,9 @@ class DECamSettings(ObservatorySettings):
         AstromSettings(), doc="Where the trails are, and whose", step="reduce"
     )
     extraction: Literal["psf", "box", "joint"] = setting(
-        "psf",
-        doc="psf = each trail by the profile across it; joint = trails that overlap together; box = sums of 11 rows",
+        "joint",
+        doc="joint = each trail by the profile across it, those that overlap together; psf = each as if it were "
+        "alone; box = sums of 11 rows",
         step="reduce",
     )
     drift_skysub: SkySettings = setting(SkySettings(), doc="Sky around the trails", step="reduce")

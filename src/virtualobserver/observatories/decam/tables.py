@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from virtualobserver.conventions import (
     ARCSEC_PER_DEGREE,
-    FLAG_ARCHIVE,
-    FLAG_EDGE,
-    FLAG_SATURATED,
+    FLAG_BACKGROUND,
     MASK_BAD,
     MASK_BLEED,
     MASK_COSMIC_RAY,
+    MASK_LOW_WEIGHT,
     MASK_NO_DATA,
     MASK_SATURATED,
     MASK_STREAK,
@@ -50,6 +49,8 @@ _COUNTED: Final = {
     "n_streak": MASK_STREAK, "n_no_data": MASK_NO_DATA,
 }  # fmt: skip
 """Columns of ``forced`` that count masked pixels of a trail, a column for each bit."""
+_OWN: Final = 0.3
+"""Of a trail, that must be told apart from others: with less, its light is how it was shared out."""
 OWN_COLUMNS: Final = (
     "along", "angle", "angle_error", "angle_measured", "cd1_1", "cd1_2", "cd2_1", "cd2_2", "column", "crpix1",
     "crpix2", "detrended", "elongation_error", "flat", "host", "host_offset", "host_share", "host_time",
@@ -151,14 +152,20 @@ def samples_table(measured: Measured, facts: RecordDict) -> Table:
 
 
 def forced_table(measured: Measured, facts: RecordDict) -> Table:
-    """Return one row a trail, in the columns that searches of light curves over exposures read, and its ends."""
+    """Return one row a trail, in the columns that searches of light curves over exposures read, and its ends.
+
+    ``flags`` are bits of `conventions.MASK_*`, as of all stars of frames: saturated, no data (of a part of the trail,
+    or of the pointed frame's star), bad, low weight (little of the trail can be told from other stars').
+    """
     samples, rows, stars, found = measured.samples, measured.rows, measured.stars, measured.found
     total, sky = samples.totals, samples.background
     counts = {name: total.mask_counts[:, int(bit).bit_length() - 1] for name, bit in _COUNTED.items()}
+    own = np.where(np.isfinite(samples.flux) & (samples.flags & FLAG_BACKGROUND == 0), samples.response, 0.0)
     flags = np.zeros(len(rows), np.int64)
-    flags[counts["n_saturated"] > 0] |= FLAG_SATURATED
-    flags[~(total.covered >= _WHOLE) | np.asarray(stars["cut"], bool)[rows]] |= FLAG_EDGE
-    flags[(counts["n_bad"] > 0) | (counts["n_bleed"] > 0)] |= FLAG_ARCHIVE
+    flags[counts["n_saturated"] > 0] |= MASK_SATURATED
+    flags[~(total.covered >= _WHOLE) | np.asarray(stars["cut"], bool)[rows]] |= MASK_NO_DATA
+    flags[(counts["n_bad"] > 0) | (counts["n_bleed"] > 0)] |= MASK_BAD
+    flags[own.sum(axis=1) < _OWN * found.track.length] |= MASK_LOW_WEIGHT
     x, y = (total.x_start + total.x_end) / 2, (total.y_start + total.y_end) / 2
     detected = np.zeros(len(found.ra), bool)
     detected[found.match.star] = True
