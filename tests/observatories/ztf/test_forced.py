@@ -11,8 +11,10 @@ from support.ztf import Client, reduced
 
 from virtualobserver import Project
 from virtualobserver.conventions import (
+    FLAG_ARCHIVE,
     FLAG_BACKGROUND,
     FLAG_BAD_ERROR,
+    FLAG_EDGE,
     FLAG_NOT_FINITE,
     FLAG_RANGE,
     MJD_ZERO_JD,
@@ -502,6 +504,25 @@ def test_an_event_that_fills_the_window_is_not_subtracted_from_itself():
     assert np.isnan(data["baseline"]).all()
     assert data["mag"][2] == pytest.approx(23.9 - 2.5 * np.log10(325.0))
     assert list(notes.values()) == [82]
+
+
+@pytest.mark.parametrize(
+    ("code", "flag"),
+    [
+        ("0", 0), ("57", 0), ("57,58", 0), ("62", 0), ("56", FLAG_ARCHIVE), ("57,56", FLAG_ARCHIVE),
+        ("59", FLAG_ARCHIVE), ("54", FLAG_BACKGROUND), ("57, 61", FLAG_EDGE), ("64", FLAG_ARCHIVE),
+        ("255", FLAG_ARCHIVE), ("null", FLAG_ARCHIVE), ("0.0", 0),
+    ],
+)  # fmt: skip
+def test_status_codes_of_the_service_flag_epochs_whose_flux_is_in_doubt(code, flag):
+    rng = np.random.default_rng(3)
+    columns = quiet_file(40.0 + rng.normal(0, 5.0, 60), 5.0)
+    columns["procstatus"] = np.where(np.arange(60) == 7, code, "0")
+    columns["forcediffimflux"][7] = 500.0
+    data, notes = forced_curve(columns)
+    assert data.flags[7] == flag
+    assert not np.delete(data.flags, 7).any()
+    assert ("epochs flagged as bad by the service" in notes) == (flag == FLAG_ARCHIVE)
 
 
 def test_two_states_of_equal_length_leave_open_which_is_quiet_unless_told():

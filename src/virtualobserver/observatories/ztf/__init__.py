@@ -41,7 +41,7 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
     """The Zwicky Transient Facility."""
 
     name: ClassVar[str] = "ztf"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"
     site: ClassVar[Site | None] = PALOMAR

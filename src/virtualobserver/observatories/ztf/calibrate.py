@@ -6,7 +6,8 @@ filter share a baseline, which is subtracted; errors are scaled by the fit quali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from virtualobserver.conventions import (
     FLAG_ARCHIVE,
     FLAG_BACKGROUND,
     FLAG_BAD_ERROR,
+    FLAG_EDGE,
     FLAG_NOT_FINITE,
     FLAG_RANGE,
     LIMITING_MAG,
@@ -25,6 +27,7 @@ from virtualobserver.conventions import (
 from virtualobserver.data.product import Aux, Product
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import BadKeyword
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics
 from virtualobserver.maths.photometry import (
     flux_error_from_mag,
@@ -43,6 +46,19 @@ __all__ = ["lightcurves"]
 
 BAD_INFOBITS = 2**25
 """Bit 25 marks images unfit for science; the survey's guide asks for values below it."""
+_STATUS: Final[Mapping[str, int]] = {
+    "0": 0,
+    "52": 0,  # more epochs than one request may have
+    "54": FLAG_BACKGROUND,  # too few pixels for the background
+    "57": 0,  # no reference source within 5 arcsec: `forced_total` looks for itself
+    "58": 0,  # no catalogue of the reference image
+    "61": FLAG_EDGE,  # off the image, or too near to its edge
+    "62": 0,  # the request began before the survey
+}
+"""What the service's status codes say of the flux of an epoch (its manual: Masci et al. 2023, arXiv:2305.16279).
+
+All others flag it: bad pixels under the profile (55, 56), a suspect error (59), a profile of the wrong size (60),
+failures of the program (63, 64, 65, 255), and what is not known."""
 _BANDS = {"ZTF_g": "zg", "ZTF_r": "zr", "ZTF_i": "zi"}
 _GROUP = ("field", "ccdid", "qid")
 _AGREES = 3.0  # errors within which an epoch has the flux of the others; leaves 0.3 % of good ones out
@@ -97,7 +113,15 @@ def _flags(rows: Columns, settings: ZTFSettings) -> NDArray[np.int64]:
     flags |= np.where(finite, 0, FLAG_NOT_FINITE)
     flags |= np.where(rows["forcediffimfluxunc"] > 0, 0, FLAG_BAD_ERROR)
     flags |= np.where(rows["out_of_range"] != 0, FLAG_RANGE, 0)
-    return np.asarray(flags, dtype=np.int64)
+    return np.asarray(flags | _status(rows["procstatus"]), dtype=np.int64)
+
+
+def _status(codes: Array) -> NDArray[np.int64]:
+    """Return the flags that status codes ask for; an epoch may have several with commas between them."""
+    words, place = np.unique(codes, return_inverse=True)
+    said = [[one.strip().removesuffix(".0") for one in word.split(",")] for word in words.tolist()]
+    flags = [np.bitwise_or.reduce([_STATUS.get(one, FLAG_ARCHIVE) for one in each]) for each in said]
+    return np.array(flags, np.int64)[place]
 
 
 def _baselined(
