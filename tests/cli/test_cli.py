@@ -20,6 +20,7 @@ from virtualobserver import __version__
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 from virtualobserver.cli.work import _print_summary
+from virtualobserver.db.reader import Reader
 
 CONFIG = search("cli_test")
 
@@ -139,6 +140,27 @@ def test_simulated_detections_are_left_out_with_a_hint(vo):
     assert "--simulated" in err
     found = json.loads(vo("detections", "search.yaml", "--simulated", "--json")[1])
     assert {row["source"] for row in found} >= {"one", "two", "three"}
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_detections_are_gone_through_once(vo, form, monkeypatch):
+    asked = []
+    plain = Reader.ask
+
+    def ask(self, query, *values, **options):
+        asked.append(query)
+        return plain(self, query, *values, **options)
+
+    monkeypatch.setattr(Reader, "ask", ask)
+    code, out, err = vo("detections", "search.yaml", "--simulated", "--format", form)
+    found = json.loads(vo("detections", "search.yaml", "--simulated", "--json")[1])
+    assert (code, "stale" in err) == (0, False)
+    assert sum(query.count("FROM detections_all") for query in asked) == 2, "once for each command"
+    if form == "table":
+        assert f"\n{len(found)} detections" in out
+        assert out.split()[:3] == ["id", "source", "analysis"]
+        told = [int(line.split()[0]) for line in out.splitlines() if re.match(r" *\d+ +\w", line)]
+        assert told[: len(found)] == [row["id"] for row in found]
 
 
 def test_detections_of_settings_that_did_not_run_last_are_none_and_that_is_said(vo):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +16,14 @@ from typer.core import TyperCommand
 from virtualobserver.cli.completion import complete_source
 from virtualobserver.cli.options import Config, Data, Form, Json, Set, Sources, Tabular
 from virtualobserver.cli.show import (
+    SCREEN_ROWS,
     Format,
     chosen,
     note,
     note_if_not_run,
     open_project,
     print_answer,
+    print_frame,
     tell_cut,
 )
 from virtualobserver.words import counted
@@ -28,7 +31,9 @@ from virtualobserver.words import counted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from virtualobserver.db.reader import Answer
     from virtualobserver.run.project import Project
+    from virtualobserver.typing import Record, Value
 
 __all__ = ["register"]
 
@@ -77,29 +82,23 @@ def detections(
     data: Data = None,
 ) -> None:
     """Print the detections of the current configuration."""
-    from virtualobserver.run.views.tables import detections_query, hidden_detections, sql
+    from virtualobserver.run.views.tables import detections_query, hidden_detections
 
     form = chosen(table, as_json=as_json)
     with open_project(config, data=data, overrides=overrides) as project:
-        query, values = detections_query(
+        asked = detections_query(
             project, simulated=simulated, sources=source or (), kinds=kind or (), min_snr=min_snr
         )
-        counts = f"""SELECT count(*) AS n, count(*) FILTER (WHERE stale) AS stale, count(known_as) AS known
-            FROM ({query}) q"""  # noqa: S608 - of our own making
-        told = sql(project.workspace, counts, values, time_limit=0).iloc[0]
-        number, stale = int(told["n"]), int(told["stale"])
-        columns = [name for name in _SHOWN if told["known"] or name != "known_as"]
-        columns += [*(["simulated"] if simulated else []), *(["stale"] if stale else [])]
-        as_text = form is not Format.json
-        reader = project.workspace.database.reader()
-        with reader.ask(query, values, time_limit=0, json_as_text=as_text) as answer:
-            whole = print_answer(answer, form, columns=columns)
+        if form is Format.table:
+            number, stale = _print_for_people(project, *asked, simulated=simulated)
+        else:
+            number, stale = _print_all(project, *asked, form)
         hidden = 0 if simulated else hidden_detections(project)
         note_if_not_run(project, config)
         _note_unknown(project, source or ())
-    if not whole:
-        tell_cut(number)
     if form is Format.table:
+        if number > SCREEN_ROWS:
+            tell_cut(number)
         typer.echo(counted(number, "detection"))
     if stale:
         note(
@@ -108,6 +107,41 @@ def detections(
         )
     if hidden:
         note(f"{counted(hidden, 'detection')} in simulated data not shown; --simulated shows all")
+
+
+def _print_for_people(project: Project, query: str, values: Record, *, simulated: bool) -> tuple[int, int]:
+    """Print the first detections; return how many there are, and how many of them are stale."""
+    from virtualobserver.run.views.tables import sql
+
+    # the view is gone through once: what is counted decides which columns are shown
+    whole = f"""
+        WITH q AS MATERIALIZED ({query}), n AS (
+          SELECT count(*) AS n_all, count(*) FILTER (WHERE stale) AS n_stale, count(known_as) AS n_known FROM q)
+        SELECT n.*, q.* FROM n LEFT JOIN q ON true ORDER BY q.source, q.peak_mjd LIMIT {SCREEN_ROWS}"""  # noqa: S608 - our own
+    found = sql(project.workspace, whole, values, time_limit=0)
+    number, stale, known = (int(found[name].iloc[0]) for name in ("n_all", "n_stale", "n_known"))
+    columns = [name for name in _SHOWN if known or name != "known_as"]
+    columns += [*(["simulated"] if simulated else []), *(["stale"] if stale else [])]
+    print_frame(found[:number], Format.table, columns=columns)
+    return number, stale
+
+
+def _print_all(project: Project, query: str, values: Record, form: Format) -> tuple[int, int]:
+    """Print all detections for a program; return how many there are, and how many of them are stale."""
+    number = stale = 0
+
+    def counting(answer: Answer) -> Iterator[list[tuple[Value, ...]]]:
+        nonlocal number, stale
+        place = answer.names.index("stale")
+        for rows in answer.batches:
+            number += len(rows)
+            stale += sum(bool(row[place]) for row in rows)
+            yield rows
+
+    reader = project.workspace.database.reader()
+    with reader.ask(query, values, time_limit=0, json_as_text=form is not Format.json) as answer:
+        print_answer(replace(answer, batches=counting(answer)), form)
+    return number, stale
 
 
 def _note_unknown(project: Project, names: Sequence[str]) -> None:

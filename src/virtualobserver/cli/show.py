@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = [
-    "Format", "LineReporter", "Reporter", "check_binary", "chosen", "console", "note", "open_project",
+    "SCREEN_ROWS", "Format", "LineReporter", "Reporter", "check_binary", "chosen", "console", "note", "open_project",
     "print_answer", "print_frame", "print_json", "reporting", "tell_cut", "to_json",
 ]  # fmt: skip
 
@@ -116,13 +116,8 @@ def print_frame(
         _print_table(frame if columns is None else frame[[name for name in columns if name in frame]], title)
 
 
-def print_answer(answer: Answer, form: Format, *, columns: list[str] | None = None) -> bool:
+def print_answer(answer: Answer, form: Format) -> bool:
     """Print the rows of a query on standard output while they come.
-
-    Parameters
-    ----------
-    columns
-        Those to show in the format for people; the others show all.
 
     Returns
     -------
@@ -135,7 +130,7 @@ def print_answer(answer: Answer, form: Format, *, columns: list[str] | None = No
     if form is Format.table:
         first = next(answer.batches, [])
         frame = frame_of(answer.names, answer.kinds, [first[:SCREEN_ROWS]] if first else [])
-        _print_table(frame if columns is None else frame[[name for name in columns if name in frame]], "")
+        _print_table(frame, "")
         return len(first) <= SCREEN_ROWS
     if form is Format.json:
         batches.write_json(sys.stdout, answer.names, answer.batches)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from virtualobserver.analyses.driftscan import Driftscan
+from virtualobserver.analyses.driftscan.panels import event_panels
 from virtualobserver.conventions import FLAG_COSMIC_RAY, FLAG_SATURATED, FLAG_UNCONFIRMED
 from virtualobserver.data import Product, Table, Target, as_handle
 from virtualobserver.errors import DataError, NotEnoughData
@@ -160,6 +161,9 @@ def test_spots_are_told_and_a_satellite_speaks_against_pulses_under_it():
     assert flash.peak_mjd == pytest.approx(59559.1 + 7.5 / 86400)
     assert flash.parameters["segment"] == [362.0, 200.0]
     assert (flash.ra, flash.parameters["probabilities"]["flash"] > 0.5) == (92.5, True)
+    (facts,) = event_panels(flash, [])
+    shown = {name: unit for name, _, unit in facts.rows}
+    assert (shown["x"], shown["width"], shown["flux"], shown["host_time"]) == ("pix", "", "electron", "s")
     assert result.properties["spots"]["streak"] == 12
     assert result.properties["spots"]["cosmic_ray"] == 1
     (pulse,) = stars(result)

@@ -16,6 +16,7 @@ from virtualobserver.data.curve_panels import event_facts
 from virtualobserver.data.panels import Axis, Curve, Mark, Panel, Series
 from virtualobserver.data.result import Event
 from virtualobserver.maths.trails.search import Best, significance
+from virtualobserver.maths.trails.spots import SPOT_COLUMNS
 
 if TYPE_CHECKING:
     from virtualobserver.analyses.driftscan.search import Searched
@@ -28,8 +29,10 @@ _OTHERS: Final = 30
 _FEWEST: Final = 5
 """Stars with a median."""
 _TIME = Axis("time since the shutter opened", "s")
-_UNITS: Final = dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s") | {"trail": ""}
-"""Of parameters; the number of a trail is no length."""
+_UNITS: Final = {
+    **SPOT_COLUMNS, **dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s"), "trail": "",
+}  # fmt: skip
+"""Of parameters: spots are in electrons and in widths of a star, and the number of a trail is no length."""
 _TITLED: Final = frozenset({"star_id", "mag", "ccd"})
 """Parameters that the title of the samples tells."""
 
