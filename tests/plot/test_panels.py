@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from virtualobserver.data import Event, Table, TimeSeries, as_handle
@@ -119,7 +121,7 @@ def test_a_heatmap_shows_its_cells_its_texts_and_zero_in_the_middle():
 def test_a_film_is_drawn_as_a_strip_with_the_image_of_the_event_among_them():
     figure = draw_panels([film()])
     drawn(figure)
-    labels = [axes.get_title("left").splitlines()[-1] for axes in figure.axes]
+    labels = [axes.get_title().splitlines()[-1] for axes in figure.axes]
     assert len(labels) == 8
     assert "7" in labels
     assert len({axes.images[0].get_clim() for axes in figure.axes}) == 1  # one stretch for all
@@ -246,3 +248,17 @@ def test_facts_are_the_parameters_asked_for_with_their_units():
     assert ("quality", "saturated or non-linear", "") in rows
     assert not {"b", "c"} & {row[0] for row in rows}
     assert [row[0] for row in event_facts(event, only=("a", "gone")).rows][-1] == "a"
+
+
+@pytest.mark.parametrize(
+    "label", ["57809.90590, S/N 29.1", "57809.90590, S/N 29.1 of 12 frames in the night"]
+)
+def test_titles_of_a_film_stay_on_the_sheet_and_apart(label):
+    figure = draw_panels([ImageStack("frames about the body", np.zeros((8, 9, 9)), [label] * 8)])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes]
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.width
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert not any(axis.get_title(loc="left") for axis in figure.axes)

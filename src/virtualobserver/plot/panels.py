@@ -34,6 +34,8 @@ _FEW: Final = 3
 """Images that stand side by side in one column."""
 _SHOWN: Final = 8
 """Images of a stack side by side; more are too small to judge."""
+_LETTERS: Final = 180
+"""Of one line of the titles of a strip, together: the sheet holds 200 of their size."""
 _NOTE: Final = 95
 """Letters of a line below a panel of one column."""
 _LEGEND: Final = 64
@@ -161,8 +163,9 @@ def _strip(figure: Figure, place: SubplotSpec, panel: ImageStack) -> None:
         axis = figure.add_subplot(inner[0, column])
         _image(axis, panel, int(number), norm)
         axis.tick_params(labelsize=7)
-        title = f"{_plain(panel.title)}\n" if column == 0 else ""
-        axis.set_title(f"{title}{_plain(panel.labels[number])}", loc="left", fontsize=8)
+        label = textwrap.fill(_plain(panel.labels[number]), int(_LETTERS / len(numbers)))
+        axis.set_title("", loc="left")
+        axis.set_title(f"{_plain(panel.title)}\n{label}" if column == 0 else label, fontsize=8)
         if column == 0:
             axis.set_xlabel(panel.x.label, fontsize=7)
             axis.set_ylabel(panel.y.label, fontsize=7)
