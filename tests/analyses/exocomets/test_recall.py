@@ -6,11 +6,8 @@ from support.exocomets import REST, beta_pic, find, gaussian, grid, noisy, spect
 
 from virtualobserver.analyses.exocomets import Exocomets
 from virtualobserver.analyses.exocomets.matched.lines import line_spectra
-from virtualobserver.analyses.exocomets.matched.search import (
-    forced_depth,
-    plain_line,
-    search_star,
-)
+from virtualobserver.analyses.exocomets.matched.search import search_star
+from virtualobserver.analyses.exocomets.matched.starline import forced_depth, plain_line
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 
 pytestmark = pytest.mark.real

@@ -16,8 +16,8 @@ from virtualobserver.analyses.exocomets.matched.features import (
     stable_frame,
 )
 from virtualobserver.analyses.exocomets.matched.profiles import equivalent_width, gaussian_profile
-from virtualobserver.analyses.exocomets.matched.search import chunk_of, forced_depth, plain_line
 from virtualobserver.analyses.exocomets.matched.star import StarSearch, line_of_set
+from virtualobserver.analyses.exocomets.matched.starline import chunk_of, forced_depth, plain_line
 from virtualobserver.analyses.exocomets.matched.tracks import Track
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.conventions import HOURS_PER_DAY, SECONDS_PER_DAY

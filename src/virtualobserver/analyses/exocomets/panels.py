@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE
 from virtualobserver.analyses.exocomets.matched.rates import CompletenessMap
-from virtualobserver.analyses.exocomets.matched.search import chunk_of
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
+from virtualobserver.analyses.exocomets.matched.starline import chunk_of
 from virtualobserver.analyses.exocomets.population import colour_and_magnitude
 from virtualobserver.data.curve_panels import MJD, event_facts
 from virtualobserver.data.panels import Axis, Curve, Facts, Heatmap, Mark, Panel, Series

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from virtualobserver.analyses.exocomets.matched.search import chunk_of
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
+from virtualobserver.analyses.exocomets.matched.starline import chunk_of
 from virtualobserver.data.product import Product
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table

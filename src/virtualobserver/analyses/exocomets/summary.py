@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.exocomets.matched.classes import CANDIDATE, event_class, star_class
+from virtualobserver.analyses.exocomets.matched.passes import velocity_cells
 from virtualobserver.analyses.exocomets.matched.rates import comet_rate, expected_completeness
-from virtualobserver.analyses.exocomets.matched.search import velocity_cells
 from virtualobserver.analyses.exocomets.matched.star import StarSearch
 from virtualobserver.analyses.exocomets.population import colour_and_magnitude, spectral_class
 from virtualobserver.analyses.exocomets.published.search import PublishedSearch

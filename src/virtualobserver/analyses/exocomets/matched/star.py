@@ -15,14 +15,11 @@ from virtualobserver.analyses.exocomets.matched.features import (
     fit_shifts,
     principal_component,
 )
+from virtualobserver.analyses.exocomets.matched.levels import NARROW
 from virtualobserver.analyses.exocomets.matched.lines import LineSpectra, line_spectra, velocity_of
-from virtualobserver.analyses.exocomets.matched.search import (
-    NARROW,
-    TAIL_START,
-    Searched,
-    chunk_of,
-    search_star,
-)
+from virtualobserver.analyses.exocomets.matched.passes import TAIL_START, Searched
+from virtualobserver.analyses.exocomets.matched.search import search_star
+from virtualobserver.analyses.exocomets.matched.starline import chunk_of
 from virtualobserver.analyses.exocomets.matched.tracks import NullTail, Track, fit_track, link_hits, null_tail
 from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 from virtualobserver.analyses.exocomets.stars import Star, StarSet, duplicates
