@@ -125,6 +125,20 @@ def test_darks_of_another_gain_are_left_out_of_a_stack_by_name(tmp_path):
     assert "a gain of 2 e-/ADU, the others 1" in master.info.statistics["left_out"]["odd.fits"]
 
 
+def test_a_finished_master_among_raw_frames_is_left_out_and_alone_it_is_used(tmp_path):
+    frame(tmp_path / "finished.fits", 700, IMAGETYP="Master Dark")
+    frame(tmp_path / "light.fits", 1500)
+    (master,) = driven(tmp_path).masters.values()
+    assert (master.info.statistics["n_combine"], master.info.statistics["left_out"]) == (1, {})
+    for n in range(3):
+        frame(tmp_path / f"dark{n}.fits", 300, seed=n, IMAGETYP="DARK")
+    done = driven(tmp_path)
+    (master,) = done.masters.values()
+    assert master.info.statistics["n_combine"] == 3
+    assert "a finished master; the 3 raw frames" in master.info.statistics["left_out"]["finished.fits"]
+    assert np.median(done.frames["2024-05-01/light"].data.data) == pytest.approx(1200, abs=2)
+
+
 @pytest.mark.parametrize(
     ("cards", "turn"),
     [({"FLIPSTAT": "Flip"}, (-1, 1)), ({"FLIPSTAT": "Mirror"}, (1, -1)), ({"FLIPSTAT": "Flip/Mirror"}, (-1, -1)),

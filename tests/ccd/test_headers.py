@@ -33,13 +33,34 @@ KINDS = {
     "EXPOSE": "science", "science": "science", "Dark Frame": "dark", "DARK": "dark", "DARKFLAT": "dark",
     "FLATDARK": "dark", "Dark Flat": "dark", "flat-dark": "dark", "DarkFlat": "dark", "Flat Field": "flat",
     "FLAT": "flat", "SKYFLAT": "flat", "Sky Flat": "flat", "dome flat": "flat", "Twilight": "flat",
-    "twilight flat": "flat", "Bias Frame": "bias", "zero": "bias", "OFFSET": "bias",
+    "twilight flat": "flat", "Bias Frame": "bias", "zero": "bias", "OFFSET": "bias", "Master Flat": "flat",
+    "MASTERBIAS": "bias", "MasterDark": "dark",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("said", KINDS)
 def test_the_kind_of_a_frame_is_told_by_words_combined_ones_first(said):
     assert facts("a.fits", IMAGETYP=said)["kind"] == KINDS[said]
+
+
+@pytest.mark.parametrize(
+    ("cards", "finished"),
+    [
+        ({"IMAGETYP": "Master Flat"}, True), ({"IMAGETYP": "MASTERBIAS"}, True), ({"IMAGETYP": "MasterDark"}, True),
+        ({"IMAGETYP": "FLAT", "NCOMBINE": 20}, True), ({"IMAGETYP": "FLAT", "NCOMBINE": 1}, False),
+        ({"IMAGETYP": "FLAT"}, False), ({"IMAGETYP": "LIGHT", "NCOMBINE": 20}, False),
+    ],
+)  # fmt: skip
+def test_masters_of_other_programs_are_known_by_their_headers(cards, finished):
+    assert facts("a.fits", **cards).get("finished", False) is finished
+
+
+@pytest.mark.parametrize("cards", [{"XBINNING": 0, "YBINNING": 2}, {"CCDSUM": "0 2"}, {"BINNING": "0x2"}])
+def test_a_binning_that_cannot_be_is_noted(cards):
+    found = facts("a.fits", **cards)
+    assert found["binning"] == [1, 2]
+    assert found["notes"] == ["binning along x is 0 in the header: taken as 1"]
+    assert not facts("a.fits", XBINNING=2)["notes"]
 
 
 @pytest.mark.parametrize("said", ["Delight", "objective", "darkness", "Flatiron", "FOCUS", "Light Dark"])

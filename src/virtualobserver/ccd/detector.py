@@ -110,13 +110,21 @@ def signature_of(header: Record, settings: CCDSettings) -> RecordDict:
     return {"gain": gain if key else None, "state": state, "flip": list(flip or (False, False))}
 
 
-def binning_of(header: Record) -> list[int]:
-    """Return binning along x and y."""
+def binning_of(header: Record) -> tuple[list[int], list[str]]:
+    """Return binning along x and y, and what the header says of it that cannot be."""
     both = re.fullmatch(r"(\d+)\D+(\d+)", text(header, ("CCDSUM", "BINNING")))
-    if both:
-        return [int(both[1]), int(both[2])]
-    values = [number(text(header, keys)) for keys in (("XBINNING", "CCDBINX"), ("YBINNING", "CCDBINY"))]
-    return [int(value) if value is not None and value >= 1 else 1 for value in values]
+    said = {"x": ("XBINNING", "CCDBINX"), "y": ("YBINNING", "CCDBINY")}
+    values = (
+        [number(part) for part in both.groups()]
+        if both
+        else [number(text(header, keys)) for keys in said.values()]
+    )
+    notes = [
+        f"binning along {axis} is {value:g} in the header: taken as 1"
+        for axis, value in zip(said, values, strict=True)
+        if value is not None and not value >= 1
+    ]
+    return [int(value) if value is not None and value >= 1 else 1 for value in values], notes
 
 
 def check_colours(header: Record, settings: CCDSettings, name: str, kind: str) -> None:

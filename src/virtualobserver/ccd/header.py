@@ -18,7 +18,7 @@ from virtualobserver.ccd.detector import (
     temperature_of,
 )
 from virtualobserver.ccd.instrument import Instrument
-from virtualobserver.ccd.kinds import WORDS, kind_of_text, type_of
+from virtualobserver.ccd.kinds import WORDS, is_master, kind_of_text, type_of
 from virtualobserver.ccd.rules import corrections_of, rules_for
 from virtualobserver.ccd.settings import CCDSettings
 from virtualobserver.ccd.values import mpc_code_of, pointing_of, site_of, text
@@ -163,7 +163,8 @@ def facts_of(
         ``temperature`` (deg C), ``band, mjd`` (middle, UTC), ``timesys`` (scale of the header's times), ``object, ra,
         dec, site, mpc_code, state`` (signature of the camera's settings), ``flip``, ``gain`` (e-/ADU or None),
         ``problem`` (why the frame cannot be used, or empty), ``notes``, ``defaults`` (keywords whose values
-        come from the configuration) and ``corrected`` (keywords that the configuration puts right).
+        come from the configuration), ``corrected`` (keywords that the configuration puts right), and ``finished`` where
+        it is a master that another program has made.
     """
     right, lacking = corrections_of(settings.corrections, name, header)
     header = {**header, **right}
@@ -173,6 +174,8 @@ def facts_of(
         "kind": kind, "shape": list(shape), "part": part, "hdu": hdu, "mpc_code": mpc_code,
     }  # fmt: skip
     facts |= _words(name, header, settings) | ({"corrected": right} if right else {})
+    if kind in KINDS and is_master(header, settings.keywords.type):
+        facts["finished"] = True
     if site is not None:
         facts["site"] = {"longitude": site.lon, "latitude": site.lat, "height": site.height}
     try:
@@ -289,10 +292,12 @@ def _words(name: str, header: Record, settings: CCDSettings) -> RecordDict:
     notes = (
         [] if band or not keywords.no_filter else [f"no filter in the header: taken as {keywords.no_filter}"]
     )
+    binning, strange = binning_of(header)
     return {
-        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [], "notes": notes,
+        "origin": text(header, "ORIGFILE") or PurePath(name).name, "problem": "", "defaults": [],
+        "notes": [*notes, *strange],
         "camera": settings.camera or text(header, keywords.camera) or "camera",
-        "binning": binning_of(header), "object": text(header, keywords.object),
+        "binning": binning, "object": text(header, keywords.object),
         "band": band or keywords.no_filter, "exposure": None, "temperature": None, "mjd": None,
         "timesys": "utc", "ra": ra, "dec": dec, "site": None,
     }  # fmt: skip

@@ -8,9 +8,10 @@ from itertools import pairwise
 from typing import Final
 
 from virtualobserver.ccd.values import text
+from virtualobserver.io.fits.keywords import number
 from virtualobserver.typing import Record
 
-__all__ = ["WORDS", "kind_of_text", "type_of"]
+__all__ = ["WORDS", "is_master", "kind_of_text", "type_of"]
 
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "dark": ("dark", "darks", "darkflat", "darkflats", "flatdark", "flatdarks"),
@@ -32,12 +33,24 @@ def kind_of_text(said: str, words: Mapping[str, Sequence[str]]) -> str:
     ``Dark Flat`` is a dark; ``Light Frame`` is science, as ``frame`` says nothing.
     """
     kinds = {word: kind for kind, list_ in words.items() for word in list_}
-    parts = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", said).lower())
+    parts = re.findall(r"[a-z]+", _apart(said))
     for one, other in pairwise(parts):
         if one + other in kinds:
             return kinds[one + other]
     found = {kinds[part] for part in parts if part in kinds}
     return found.pop() if len(found) == 1 else ""
+
+
+def is_master(header: Record, keys: Sequence[str]) -> bool:
+    """Whether a header calls its frame a finished master: ``Master Flat``, ``MASTERBIAS``, or NCOMBINE above 1."""
+    if any("master" in _apart(text(header, key)).split() for key in keys):
+        return True
+    return (number(header.get("NCOMBINE")) or 0) > 1
+
+
+def _apart(said: str) -> str:
+    """Return a text in small letters, its words with blanks between them."""
+    return re.sub(r"\bmaster(?=[a-z])", "master ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", said).lower())
 
 
 def type_of(header: Record, keys: Sequence[str], words: Mapping[str, Sequence[str]]) -> tuple[str, str]:

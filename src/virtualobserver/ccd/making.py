@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -39,6 +39,7 @@ def make_masters(raws: Sequence[RawRef], aux: Aux, settings: CCDSettings) -> lis
     kind = str(facts["kind"])
     with opened(raws, settings) as (frames, refused):
         _same_shape(frames, refused)
+        _only_raw(frames, {raw.archive_id for raw in raws if raw.header.get("finished")}, refused)
         _same_gain(frames, {raw.archive_id: raw.header.get("gain") for raw in raws}, refused)
         if not frames:
             msg = f"no {kind} of {len(raws)} can be used: " + "; ".join(refused.values())
@@ -110,6 +111,16 @@ def _products(  # noqa: PLR0917
         counts = Image(master.n_used, header=header, unit="")
         made.append(Product(counts, role="master", series=COUNTS, band=band, statistics=statistics))
     return made
+
+
+def _only_raw(frames: list[OpenFrame], finished: Collection[str], refused: dict[str, str]) -> None:
+    """Take masters that another program has made out of a stack of raw frames; alone they are what there is."""
+    number = sum(frame.name not in finished for frame in frames)
+    for frame in [one for one in frames if number and one.name in finished]:
+        refused[frame.name] = (
+            f"{frame.name}: a finished master; the {number} raw frames beside it are combined"
+        )
+        frames.remove(frame)
 
 
 def _same_gain(frames: list[OpenFrame], gains: Mapping[str, float | None], refused: dict[str, str]) -> None:
