@@ -163,8 +163,7 @@ def facts_of(
         ``temperature`` (deg C), ``band, mjd`` (middle, UTC), ``timesys`` (scale of the header's times), ``object, ra,
         dec, site, mpc_code, state`` (signature of the camera's settings), ``flip``, ``gain`` (e-/ADU or None),
         ``problem`` (why the frame cannot be used, or empty), ``notes``, ``defaults`` (keywords whose values
-        come from the configuration), ``corrected`` (keywords that the configuration puts right), and ``finished`` where
-        it is a master that another program has made.
+        come from the configuration), ``corrected`` (keywords that it puts right), ``finished`` (another's master).
     """
     right, lacking = corrections_of(settings.corrections, name, header)
     header = {**header, **right}
@@ -174,8 +173,7 @@ def facts_of(
         "kind": kind, "shape": list(shape), "part": part, "hdu": hdu, "mpc_code": mpc_code,
     }  # fmt: skip
     facts |= _words(name, header, settings) | ({"corrected": right} if right else {})
-    if kind in KINDS and is_master(header, settings.keywords.type):
-        facts["finished"] = True
+    facts |= {"finished": True} if kind in KINDS and is_master(header, settings.keywords.type) else {}
     if site is not None:
         facts["site"] = {"longitude": site.lon, "latitude": site.lat, "height": site.height}
     try:
