@@ -68,8 +68,10 @@ def test_fault_14_files_without_a_header_are_left_out_or_told_where_their_folder
     landed = fetched(tmp_path, STAR)
     assert [raw.archive_id for _, raw in landed] == ["ADP.1", "ADP.3"]
     survey = VirtualHARPS()
-    rows = survey.reduce([RawRef.of(r) for _, r in landed], Aux(STAR), survey.settings)[0].data.epochs
+    aux = Aux(STAR)
+    rows = survey.reduce([RawRef.of(r) for _, r in landed], aux, survey.settings)[0].data.epochs
     assert rows["quality"].tolist() == [0, flags.QUALITY_UNREADABLE]
+    assert aux.notes == {"spectra left out: file cannot be read": 1}
     assert "empty, 0 bytes" in rows["reason"][1]
 
 

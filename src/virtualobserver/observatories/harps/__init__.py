@@ -173,13 +173,23 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
         v_star, source = star_velocity(found, aux.target, settings, gaia, known)
         facts: RecordDict = {"aliases": sorted({exposure.facts.object for exposure in found} - {""})}
         facts |= {name: value for name, value in (("gaia", gaia), ("simbad", known)) if value}
-        return build_products(found, ids, lines, Star(v_star, source, facts), settings)
+        made = build_products(found, ids, lines, Star(v_star, source, facts), settings)
+        _tell(aux, found)
+        return made
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator
     ) -> Iterator[tuple[Target, Raw]]:
         """Make phase-3 files of stars that do not exist; the row of each says what was put in."""
         yield from simulate(targets, rng, self.settings)
+
+
+def _tell(aux: Aux, exposures: Sequence[Exposure]) -> None:
+    """Note how many spectra are masked as a whole, each under the first of its reasons."""
+    bad = [bit for bit in flags.QUALITY_NAMES if bit & flags.QUALITY_BAD]
+    for exposure in exposures:
+        if (why := next((bit for bit in bad if exposure.quality & bit), None)) is not None:
+            aux.note(f"spectra left out: {flags.QUALITY_NAMES[why]}")
 
 
 def _read(raw: RawRef, windows: Sequence[tuple[float, float]]) -> Exposure:
