@@ -16,7 +16,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.io.fits.files import read_table
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.sources import LEAST_VARIANCE, MOST_PIXELS, SourceList, find_sources
+from virtualobserver.maths.images.sources import LEAST_VARIANCE, SourceList, find_sources
 
 __all__ = ["extract", "frame_sources"]
 
@@ -38,6 +38,8 @@ _ALWAYS: Final = {
     "MEMORY_OBJSTACK": "65536",
 }  # fmt: skip
 """What makes the table ours, whatever an own file says."""
+_ROOM: Final = 1_000_000
+"""Least room for pixels above the threshold that the program is given; that of the image where it has more."""
 _BAD_NOISE, _BAD_LIMIT = 1e15, 1e10
 """Noise of pixels that are not to be used, and from which it is not looked at: far above that of any detector."""
 _FEWEST_SIGMA, _LEAST_AXIS, _LOST = 2, 0.3, 3.0
@@ -86,7 +88,7 @@ def extract(image: Image, own: DetectSettings, *, threshold: float, width: float
             "CATALOG_NAME": str(folder / "found"), "PARAMETERS_NAME": str(folder / "columns"),
             "WEIGHT_IMAGE": str(folder / "noise.fits"), "WEIGHT_THRESH": f"{_BAD_LIMIT:g}",
             "FLAG_IMAGE": str(folder / "mask.fits"),
-            "MEMORY_PIXSTACK": str(max(MOST_PIXELS, image.data.size)),
+            "MEMORY_PIXSTACK": str(max(_ROOM, image.data.size)),
         }  # fmt: skip
         words = [word for key, value in options.items() for word in (f"-{key}", value)]
         said = SOURCE_EXTRACTOR.run(

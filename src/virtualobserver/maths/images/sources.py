@@ -32,8 +32,6 @@ __all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_aperture
 
 FloatArray = NDArray[np.float64]
 FloatPlane = NDArray[np.float32]
-MOST_PIXELS: Final = 1_000_000
-"""Least room for pixels above the threshold that a program is given; it has as many as the image where that is more."""
 _FIRST_ROOM: Final = 300_000
 """Of pixels above the threshold at one time, as sep has it; it writes to all of the room, and has more only at need."""
 LEAST_VARIANCE: Final = np.float32(1e-12)
