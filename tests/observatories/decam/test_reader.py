@@ -32,7 +32,7 @@ from virtualobserver.data.product import RawRef
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import find_exposures, pointed_exposures, raws_of
-from virtualobserver.observatories.decam.header import chip_facts, exposure_facts, night_of
+from virtualobserver.observatories.decam.header import KEYS, chip_facts, exposure_facts, night_of
 from virtualobserver.observatories.decam.masks import has_codes, read_mask
 from virtualobserver.observatories.decam.names import parse_name
 from virtualobserver.observatories.decam.reader import read_frame
@@ -162,6 +162,27 @@ def test_headers_of_61_chips_of_a_real_exposure():
     halves = {first["CCDSECA"].startswith("[1:") for first, _ in chips()}
     assert halves == {True, False}  # which half is A is not the same for all chips
     assert 10 < found["S4"]["read_noise"] < 12
+
+
+class Asked(dict):
+    """A header that remembers what it was asked for."""
+
+    def __init__(self, *args, **cards):
+        super().__init__(*args, **cards)
+        self.keys_asked = set()
+
+    def get(self, key, default=None):
+        self.keys_asked.add(key)
+        return super().get(key, default)
+
+
+def test_listings_read_all_that_facts_are_made_of():
+    first, plate = chips()[0]
+    for header in (Asked(), Asked(first), Asked({**first, **plate}), Asked(ZIMAGE=True, CCDSECA="[1:2,1:2]")):
+        exposure_facts(header)
+        chip_facts(header)
+        assert header.keys_asked <= KEYS
+    assert exposure_facts({k: v for k, v in first.items() if k in KEYS}) == exposure_facts(first)
 
 
 def test_a_night_is_called_by_the_date_it_begins_on():
