@@ -100,6 +100,15 @@ def test_dips_are_found_and_can_be_left_out():
     assert found(table, dips=False).detections == () or not found(table, dips=False).detections
 
 
+def test_a_dip_deeper_than_its_star_is_none_of_it():
+    both = stars(found(samples(events=[(3, 12.0, 2.0, -1.0), (40, 7.0, 2.0, -2.0)])))
+    assert {event.parameters["star_id"]: event.parameters["reasons"] for event in both} == {
+        5003: [],
+        5040: ["deeper"],
+    }
+    assert {event.parameters["class"] for event in both} == {"candidate", "doubtful"}
+
+
 def test_two_stars_at_once_are_both_kept_and_many_are_what_all_do():
     two = stars(found(samples(events=[(7, 9.0, 1.0, 1.2), (30, 9.1, 1.0, 1.2), (40, 14.0, 1.0, 1.2)])))
     assert {event.parameters["star_id"]: event.parameters["coincident"] for event in two} == {

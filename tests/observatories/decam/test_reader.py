@@ -263,6 +263,28 @@ def test_the_highest_version_is_read_and_equal_names_of_two_nights_stay_apart(tm
         read_frame(raws)
 
 
+def test_masks_and_weights_can_be_left_aside():
+    folder = real_data("decam", "sim")
+    whole = {exposure.facts["exposure"]: raws for exposure, raws in frames(folder)}
+    found = {exposure.facts["exposure"]: raws for exposure, raws in frames(folder, read_mask=False)}
+    assert set(found) == set(whole)
+    for number, raws in found.items():
+        assert {raw.header["plane"] for raw in raws} == {"image"}
+        assert {raw.key for raw in raws} == {raw.key for raw in whole[number]}
+    raws, others = found[1058801], whole[1058801]
+    assert {raw.header["plane"] for raw in others} > {"image"}
+    frame, other = read_frame(raws), read_frame(others)
+    assert "no mask" in frame.facts["notes"]
+    assert "no mask" not in other.facts["notes"]
+    assert not frame.mask.any()
+    assert other.mask.any()
+    assert np.array_equal(frame.data, other.data)
+    assert np.isfinite(frame.variance).all()
+    # without weights: of sky and read noise, as where nothing is masked
+    good = (other.mask == 0) & np.isfinite(other.variance)
+    assert np.median(frame.variance[good] / other.variance[good]) == pytest.approx(1, abs=0.3)
+
+
 def test_exposures_are_pointed_by_header_or_by_list(tmp_path):
     folder = real_data("decam", "sim")
     drift = {one.facts["exposure"]: one.facts["drift"] for one in find_exposures([folder], DECamSettings())}
