@@ -101,6 +101,15 @@ def test_dips_are_found_and_can_be_left_out():
     assert found(table, dips=False).detections == () or not found(table, dips=False).detections
 
 
+def test_a_dip_deeper_than_its_star_is_none_of_it():
+    both = stars(found(samples(events=[(3, 12.0, 2.0, -1.0), (40, 7.0, 2.0, -2.0)])))
+    assert {event.parameters["star_id"]: event.parameters["reasons"] for event in both} == {
+        5003: [],
+        5040: ["deeper"],
+    }
+    assert {event.parameters["class"] for event in both} == {"candidate", "doubtful"}
+
+
 def test_two_stars_at_once_are_both_kept_and_many_are_what_all_do():
     two = stars(found(samples(events=[(7, 9.0, 1.0, 1.2), (30, 9.1, 1.0, 1.2), (40, 14.0, 1.0, 1.2)])))
     assert {event.parameters["star_id"]: event.parameters["coincident"] for event in two} == {
@@ -171,6 +180,28 @@ def test_spots_are_told_and_a_satellite_speaks_against_pulses_under_it():
     kept = found(spots(), spots=["cosmic_ray"]).detections
     assert [event.kind for event in kept] == ["cosmic_ray"]
     assert not {"lensing", "microlensing"} & {event.kind for event in result.detections}
+
+
+def test_spots_of_one_trail_are_one_detection():
+    length, angle = SPEED * 20.0, np.radians(0.14)
+    # three parts of one trail, one of a trail below it, one too far along to be of the same
+    along, across = np.array([0.0, 9.0, 20.0, 5.0, 20 + 1.2 * length]), np.array([0.0, 0.6, -0.5, 9.0, 0.0])
+    n = len(along)
+    table = spots()
+    table = Table(
+        {name: np.resize(values[:1], n) for name, values in table.columns.items()}
+        | {
+            "x": 300 + along * np.cos(angle) - across * np.sin(angle), "elongation": np.full(n, 4.0),
+            "y": 200 + along * np.sin(angle) + across * np.cos(angle), "snr": np.array([40.0, 90.0, 50.0, 45.0, 30.0]),
+            "host": np.full(n, -1), "host_time": np.full(n, np.nan), "angle": np.full(n, 0.14),
+        },
+        table.units,
+        table.meta,
+    )  # fmt: skip
+    events = {round(event.snr): event for event in found(table).detections}
+    assert {event.kind for event in events.values()} == {"partial_trail"}
+    assert {snr: event.parameters["n_spots"] for snr, event in events.items()} == {90: 3, 45: 1, 30: 1}
+    assert found(table).properties["spots"]["partial_trail"] == n
 
 
 def test_an_injected_pulse_changes_the_flux_and_what_is_relative():

@@ -1,3 +1,4 @@
+import gzip
 import tracemalloc
 import warnings
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from virtualobserver.errors import BadKeyword, InvalidFile
 from virtualobserver.io.fits.files import (
     Keyword,
     part_names,
+    plain_header,
     read_header,
     read_image,
     read_keywords,
@@ -18,6 +20,7 @@ from virtualobserver.io.fits.files import (
     read_wcs,
     write_image,
 )
+from virtualobserver.io.fits.structure import read_cards
 
 PIXELS = np.arange(10_000, dtype="f4").reshape(100, 100)
 
@@ -233,6 +236,32 @@ def test_names_of_parts_are_listed_without_their_pixels(mosaic, monkeypatch):
     monkeypatch.setattr(afits.CompImageHDU, "data", property(pixels))
     monkeypatch.setattr(afits.BinTableHDU, "data", property(pixels))
     assert list(part_names(mosaic)) == ["S29", "S30", "N24"]
+
+
+def test_chosen_cards_are_those_of_whole_headers(mosaic, tmp_path):
+    keys = {"EXTNAME", "GAINA", "NAXIS2", "ZNAXIS2", "LONG", "NONE", "NOT"}
+    with afits.open(mosaic, disable_image_compression=True) as units:
+        units[2].header["NONE"] = None
+        units[3].header["LONG"] = "x" * 150
+        units.writeto(tmp_path / "long.fits.fz")
+    (tmp_path / "long.fits.gz").write_bytes(gzip.compress((tmp_path / "long.fits.fz").read_bytes()))
+    for path in (mosaic, tmp_path / "long.fits.fz", tmp_path / "long.fits.gz"):
+        found = read_cards(path, keys)
+        with afits.open(path, disable_image_compression=True) as units:
+            whole = [plain_header(unit.header) for unit in units]
+        assert found == [{key: header[key] for key in keys if key in header} for header in whole]
+    assert [one.get("GAINA") for one in found] == [None, 4.0, 5.0, 6.0]
+    assert (found[2]["NONE"], found[3]["LONG"]) == (None, "x" * 150)
+
+
+@pytest.mark.parametrize("cut", [1, 2880, 5000])
+def test_chosen_cards_of_a_cut_file_are_refused(mosaic, cut):
+    mosaic.write_bytes(mosaic.read_bytes()[:-cut])
+    with pytest.raises(InvalidFile, match=r"m\.fits\.fz, HDU \d"):
+        read_cards(mosaic, {"EXTNAME"})
+    mosaic.write_bytes(b"")
+    with pytest.raises(InvalidFile, match="empty"):
+        read_cards(mosaic, {"EXTNAME"})
 
 
 def test_two_parts_of_one_name_are_refused(tmp_path):

@@ -118,6 +118,27 @@ def test_a_spot_keeps_both_meanings_of_its_place():
     assert TRACK.place_of(spots.segment_x, spots.segment_y, 20.0)[0] == pytest.approx(spots.x)
 
 
+@pytest.mark.parametrize(("sigmas", "host"), [(1.5, 7), (2.3, 7), (3.0, -1)])
+def test_what_is_left_at_the_end_of_a_trail_is_its_stars(sigmas, host):
+    image, variance = frame()
+    x, y = (float(part) for part in TRACK.place_of(40.0, 70.0, 20.0))
+    turn = np.radians(TRACK.angle)
+    put(image, x + sigmas * SIGMA * np.cos(turn), y + sigmas * SIGMA * np.sin(turn), 20 * ERROR)
+    (spot,) = np.argsort(
+        -(
+            spots := searched(
+                image,
+                variance,
+                hosts=Hosts(np.array([7]), np.array([40.0]), np.array([70.0]), np.array([4e4])),
+            )
+        ).snr
+    )[:1]
+    assert spots.host[spot] == host
+    if host == 7:
+        assert spots.host_time[spot] == pytest.approx(20.0)
+        assert spots.host_share[spot] < 0.1
+
+
 def test_a_trail_that_is_not_taken_away_is_no_spot_of_small_share():
     image = drawn(TRACK, [(60, 60)], [3e5], noise=0.0)
     noise, variance = frame(image.shape)

@@ -138,6 +138,18 @@ def test_single_chips_are_got_measured_and_not_asked_for_again(noirlab, files, t
         assert set(owners["name"]) == {"DECam"}
 
 
+def test_masks_and_weights_are_left_where_they_are(noirlab, files, tmp_path, url):
+    given = configuration(noirlab, read_mask=False, ccd=None)
+    with Project.open(given, data=tmp_path / "data", url=url) as project:
+        assert project.run(step="fetch").failed == 0
+        retrieved = [a.path for a in noirlab.asked if "retrieve" in a.path]
+        assert sorted(retrieved) == sorted(
+            file.address for (_, product, _), file in files.items() if product == "image"
+        )
+        planes = project.sql("SELECT DISTINCT header->>'plane' AS plane FROM raw_data")
+        assert set(planes["plane"]) == {"image"}
+
+
 def test_one_bad_exposure_stops_no_other_and_the_next_run_goes_on(noirlab, files, tmp_path, url):
     (good, bad) = sorted(number for band, product, number in files if (band, product) == ("VR", "image"))
     mask = files["VR", "dqmask", bad]

@@ -32,7 +32,7 @@ from virtualobserver.data.product import RawRef
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import find_exposures, pointed_exposures, raws_of
-from virtualobserver.observatories.decam.header import chip_facts, exposure_facts, night_of
+from virtualobserver.observatories.decam.header import KEYS, chip_facts, exposure_facts, night_of
 from virtualobserver.observatories.decam.masks import has_codes, read_mask
 from virtualobserver.observatories.decam.names import parse_name
 from virtualobserver.observatories.decam.reader import read_frame
@@ -164,6 +164,27 @@ def test_headers_of_61_chips_of_a_real_exposure():
     assert 10 < found["S4"]["read_noise"] < 12
 
 
+class Asked(dict):
+    """A header that remembers what it was asked for."""
+
+    def __init__(self, *args, **cards):
+        super().__init__(*args, **cards)
+        self.keys_asked = set()
+
+    def get(self, key, default=None):
+        self.keys_asked.add(key)
+        return super().get(key, default)
+
+
+def test_listings_read_all_that_facts_are_made_of():
+    first, plate = chips()[0]
+    for header in (Asked(), Asked(first), Asked({**first, **plate}), Asked(ZIMAGE=True, CCDSECA="[1:2,1:2]")):
+        exposure_facts(header)
+        chip_facts(header)
+        assert header.keys_asked <= KEYS
+    assert exposure_facts({k: v for k, v in first.items() if k in KEYS}) == exposure_facts(first)
+
+
 def test_a_night_is_called_by_the_date_it_begins_on():
     assert night_of(59559.1) == "2021-12-10"
     assert night_of(59558.97) == "2021-12-10"  # 23 h UT
@@ -240,6 +261,28 @@ def test_the_highest_version_is_read_and_equal_names_of_two_nights_stay_apart(tm
     ((_, raws),) = frames(tmp_path / "bad")
     with pytest.raises(DataError, match="a web page"):
         read_frame(raws)
+
+
+def test_masks_and_weights_can_be_left_aside():
+    folder = real_data("decam", "sim")
+    whole = {exposure.facts["exposure"]: raws for exposure, raws in frames(folder)}
+    found = {exposure.facts["exposure"]: raws for exposure, raws in frames(folder, read_mask=False)}
+    assert set(found) == set(whole)
+    for number, raws in found.items():
+        assert {raw.header["plane"] for raw in raws} == {"image"}
+        assert {raw.key for raw in raws} == {raw.key for raw in whole[number]}
+    raws, others = found[1058801], whole[1058801]
+    assert {raw.header["plane"] for raw in others} > {"image"}
+    frame, other = read_frame(raws), read_frame(others)
+    assert "no mask" in frame.facts["notes"]
+    assert "no mask" not in other.facts["notes"]
+    assert not frame.mask.any()
+    assert other.mask.any()
+    assert np.array_equal(frame.data, other.data)
+    assert np.isfinite(frame.variance).all()
+    # without weights: of sky and read noise, as where nothing is masked
+    good = (other.mask == 0) & np.isfinite(other.variance)
+    assert np.median(frame.variance[good] / other.variance[good]) == pytest.approx(1, abs=0.3)
 
 
 def test_exposures_are_pointed_by_header_or_by_list(tmp_path):

@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sqlalchemy import select
 from support.drift import template, through_filter
@@ -357,3 +358,47 @@ def test_the_demonstration_finds_the_pulses_and_dips_put_in(tmp_path, url):
         found = project.detections(simulated=True)
         hits, _ = compare(put_in, found)
         assert all(hits)
+
+
+SAME = {
+    # names of packs are not among them: what is packed together is what landed within some seconds
+    "raw": "SELECT archive_id, key, sha256, header FROM raw_data ORDER BY archive_id, key",
+    "products": "SELECT s.name, t.step, t.unit, p.role, p.series, p.band, p.n, p.checksum FROM product p "
+    "JOIN task t ON t.id = p.task_id JOIN source s ON s.id = p.source_id ORDER BY 1, 2, 3, 4, 5, 6",
+    "detections": "SELECT s.name, t.unit, d.kind, d.peak_mjd, d.start_mjd, d.end_mjd, d.snr, d.score, d.ra, d.dec, "
+    "d.quality, d.parameters FROM detection d JOIN task t ON t.id = d.task_id LEFT JOIN source s ON s.id = d.source_id "
+    "ORDER BY 1, 2, 3, 4, 7",
+    "properties": "SELECT s.name, t.unit, p.props FROM properties p JOIN task t ON t.id = p.task_id "
+    "JOIN source s ON s.id = p.source_id ORDER BY 1, 2",
+}
+
+
+def test_one_and_two_workers_make_the_same_of_a_night(tmp_path, new_url):
+    configuration = {
+        "name": "drift",
+        "catalog": {"name": "fields", "rows": [{"name": "LMC", "ra": 92.25, "dec": -70.74, "kind": "field"}]},
+        "observatories": {
+            "decam": {
+                "archive": "simulated",
+                "simulation": {
+                    "exposures": 2,
+                    "ccds": ["N24"],
+                    "size": [260, 300],
+                    "density": 900.0,
+                    "mag": [14.5, 19.0],
+                },
+                "drift_astrom": {"fewest": 5},
+                "detrend": {"fewest": 6},
+            }
+        },
+        "analyses": {"driftscan": {}},
+    }
+    found = []
+    for workers in (1, 2):
+        own = {**configuration, "run": {"workers": workers}}
+        with Project.open(own, data=tmp_path / f"data{workers}", url=new_url()) as project:
+            assert not project.run().failed
+            found.append({name: project.sql(query) for name, query in SAME.items()})
+    for name, rows in found[0].items():
+        assert len(rows) > 1
+        pd.testing.assert_frame_equal(rows, found[1][name], check_exact=True, obj=name)

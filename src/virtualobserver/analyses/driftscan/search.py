@@ -91,7 +91,7 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
     """
 
     name: ClassVar[str] = "driftscan"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="detrended"),
         Requirement(kind="table", role="spots"),

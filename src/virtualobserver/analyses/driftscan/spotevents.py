@@ -27,6 +27,10 @@ _OTHERWISE: Final[Mapping[str, float]] = {
     "width": 1.0, "elongation_error": np.nan, "sharpness_error": np.nan, "n_pixels": 1, "n_masked": 0,
     "n_cosmic_ray": 0, "host": -1, "n_hosts": 0,
 }  # fmt: skip
+PARTIAL: Final = "partial_trail"
+_ACROSS: Final = 2.0
+"""Standard deviations of the image of a star across the track within which spots are of one trail: parts lie off it by
+less than one, where it is two stars'."""
 _FACTS: Final = ("x", "y", "flux", "flux_error", "elongation", "angle", "width", "sharpness", "host_share")
 
 
@@ -72,9 +76,10 @@ def spot_events(told: ToldSpots, settings: DriftscanSettings, product: int) -> l
     events = []
     meta, spots = told.table.meta, told.spots
     exptime, start = float(meta.get("exptime") or 0.0), float(meta["mjd_start"])
+    parts = _parts_of_trails(told)
     for number, label in enumerate(told.classes.label):
         chance = told.classes.of(number)
-        if label not in settings.spots or chance[label] < settings.spot_probability:
+        if not parts[number] or label not in settings.spots or chance[label] < settings.spot_probability:
             continue
         hosted = bool(spots.host[number] >= 0) and bool(np.isfinite(spots.host_time[number]))
         peak = float(spots.host_time[number]) if hosted else 0.5 * exptime
@@ -87,6 +92,8 @@ def spot_events(told: ToldSpots, settings: DriftscanSettings, product: int) -> l
             "segment": [float(one[number]) for one in (spots.segment_x, spots.segment_y)],
             "n_masked": int(spots.n_masked[number]), "n_hosts": int(spots.n_hosts[number]), "reasons": [],
         }  # fmt: skip
+        if label == PARTIAL:
+            parameters["n_spots"] = int(parts[number])
         if hosted:
             parameters |= {"host": int(spots.host[number]), "host_time": peak}
         sky = {
@@ -124,6 +131,28 @@ def _columns(table: Table) -> dict[str, Array]:
         columns[name] = np.where(np.isfinite(given), given, times / snr)
     columns["host"] = np.asarray(columns["host"]).astype(np.int64)
     return columns
+
+
+def _parts_of_trails(told: ToldSpots) -> Array:
+    """Return how many spots each stands for: 1, and of the parts of one trail their number at the strongest, else 0.
+
+    A trail that no star of the catalogue has is seen as several spots, each as long as it is above its surroundings.
+    """
+    spots, meta = told.spots, told.table.meta
+    count = np.ones(len(spots), np.int64)
+    rest = np.flatnonzero(np.array(told.classes.label, dtype=np.str_) == PARTIAL)
+    rest = rest[np.argsort(-spots.snr[rest], kind="stable")]
+    angle = np.radians(float(meta.get("angle") or 0.0))
+    length = float(meta.get("speed") or 1.0) * float(meta.get("exptime") or 1.0)
+    while len(rest):
+        first = rest[0]
+        dx, dy = spots.x[rest] - spots.x[first], spots.y[rest] - spots.y[first]
+        along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
+        own = (np.abs(across) <= _ACROSS * float(meta.get("sigma") or 1.7)) & (np.abs(along) <= length)
+        count[rest[own]] = 0
+        count[first] = own.sum()
+        rest = rest[~own]
+    return count
 
 
 def _lines(spots: Spots, found: SpotClasses) -> Streaks:

@@ -45,6 +45,8 @@ _BROADER: Final = 0.1
 is an eighth, of a cosmic ray more."""
 _DARK: Final = 0.05
 """Light that is left in a dip at least: less has no place."""
+_BELOW: Final = 3.0
+"""Standard deviations by which a dip takes more light than its star has: of a full eclipse one of 700 seems to."""
 _AMPLIFIER: Final = 3.0
 """Pixels off the edge of an amplifier."""
 _NEIGHBOUR: Final = 0.3
@@ -99,6 +101,8 @@ def reasons_of(
         found.append("saturated")
     if _beside(trails, best, number):
         found.append("neighbour")
+    if _deeper(trails, best, number):
+        found.append("deeper")
     if _elsewhere(trails, number):
         found.append("place")
     form = form_of(trails, best, number)
@@ -155,6 +159,13 @@ def _beside(trails: Trails, best: Best, number: int) -> bool:
         return False
     height = abs(float(best.amplitude[number])) * float(np.max(form_of(trails, best, number)))
     return bool(height < _NEIGHBOUR * float(isolation))
+
+
+def _deeper(trails: Trails, best: Best, number: int) -> bool:
+    """Return whether a dip takes away more than all light, as it is seen: drawn out by the image of the star."""
+    highest = float(np.max(form_of(trails, best, number)))
+    left = 1 + highest * float(best.amplitude[number])
+    return bool(left < -_BELOW * highest * float(best.amplitude_error[number]))
 
 
 def _share(height: float) -> float:

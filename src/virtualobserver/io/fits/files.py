@@ -26,6 +26,7 @@ from virtualobserver.io.fits.structure import (
     first_image,
     plane_of,
     quiet,
+    read_cards,
     wrong_sums,
 )
 from virtualobserver.maths.arrays import Array
@@ -43,7 +44,6 @@ __all__ = [
     "plain_header",
     "read_astropy_table",
     "read_header",
-    "read_headers",
     "read_image",
     "read_keywords",
     "read_section",
@@ -65,20 +65,14 @@ def part_names(path: Path | MemoryFile) -> dict[str, int]:
     InvalidFile
         If the file is not FITS or cut, or two HDUs have one name.
     """
-    check_structure(path, verify=False)
     found: dict[str, int] = {}
-    with (
-        quiet(path, 0),
-        path.open("rb") as stream,
-        afits.open(stream, memmap=False, disable_image_compression=True) as units,
-    ):
-        for number, unit in enumerate(units):
-            name = str(unit.header.get("EXTNAME", "")).strip()
-            if name in found:
-                msg = f"{path}, HDU {number}: a second HDU of the name {name}; the first is HDU {found[name]}"
-                raise InvalidFile(msg)
-            if name:
-                found[name] = number
+    for number, cards in enumerate(read_cards(path, {"EXTNAME"})):
+        said = str(cards.get("EXTNAME") or "").strip()
+        if said in found:
+            msg = f"{path}, HDU {number}: a second HDU of the name {said}; the first is HDU {found[said]}"
+            raise InvalidFile(msg)
+        if said:
+            found[said] = number
     return found
 
 
@@ -92,23 +86,6 @@ def read_header(path: Path | MemoryFile, hdu: int | str = 0) -> RecordDict:
     """
     with _opened(path, hdu) as unit:
         return plain_header(unit.header)
-
-
-def read_headers(path: Path | MemoryFile) -> list[RecordDict]:
-    """Read the headers of all HDUs, opening the file once; of a compressed image, those of its table.
-
-    Raises
-    ------
-    InvalidFile
-        If the file is not FITS or is cut.
-    """
-    check_structure(path, verify=False)
-    with (
-        quiet(path, 0),
-        path.open("rb") as stream,
-        afits.open(stream, memmap=False, disable_image_compression=True) as units,
-    ):
-        return [plain_header(unit.header) for unit in units]
 
 
 def read_image(path: Path | MemoryFile, hdu: int | str | None = None, *, verify: bool = True) -> Image:

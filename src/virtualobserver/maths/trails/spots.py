@@ -33,7 +33,8 @@ _COVERED: Final = 0.5
 _REACH: Final = 3.0
 """Standard deviations of the image of a star: half the side of the box in which a spot is measured."""
 _BESIDE: Final = 2.5
-"""Standard deviations off the middle of a trail within which a spot lies on it."""
+"""Standard deviations off the middle of a trail, and off its ends, within which a spot lies on it: what the model of a
+bright star leaves at an end is a percent of it, as far out as one and a half."""
 _NARROWEST: Final = 1 / 12
 """Variance of one pixel, px²: nothing is narrower."""
 _STANDS: Final = 5.0
@@ -403,7 +404,7 @@ def _hosted(
         for number in range(n):
             near = order[low[number] : high[number]]
             along = track.along(x[number] - hosts.x[near], y[number] - hosts.y[near])
-            on = (along >= -sigma) & (along <= track.length + sigma)
+            on = (along >= -reach) & (along <= track.length + reach)
             near, along = near[on], along[on]
             count[number] = len(near)
             if len(near) == 0:

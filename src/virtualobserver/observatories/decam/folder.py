@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.errors import ConfigError, InvalidFile
-from virtualobserver.io.fits.files import part_names, read_header, read_headers
-from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.io.fits.structure import MemoryFile, read_cards
 from virtualobserver.io.listing import files_below
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.observatories.decam.header import chip_facts, exposure_facts
+from virtualobserver.observatories.decam.header import KEYS, chip_facts, exposure_facts
 from virtualobserver.observatories.decam.names import (
     IMAGE,
     MASK,
@@ -57,12 +57,15 @@ class Exposure:
         Of the primary header, see `exposure_facts`, with ``drift``: whether its stars are trails.
     files
         Plane to (file, archive id, version).
+    parts
+        Plane to what is known of each chip in its file, see `chip_facts`.
     problem
         Why it cannot be read; empty if it can.
     """
 
     facts: RecordDict
     files: dict[str, tuple[File, str, int]] = field(default_factory=dict)
+    parts: dict[str, list[RecordDict]] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -126,17 +129,14 @@ def raws_of(exposure: Exposure, settings: DECamSettings) -> Iterator[Raw]:
         return
     path, name, version = exposure.files[IMAGE]
     try:
-        chips = {
-            str(facts["ccd"]): facts
-            for header in read_headers(path)[1:]
-            if (facts := chip_facts(header))["ccd"]
+        parts = {
+            plane: _by_name(exposure.parts[plane], file) for plane, (file, _, _) in exposure.files.items()
         }
-        parts = {plane: part_names(file) for plane, (file, _, _) in exposure.files.items() if plane != IMAGE}
     except InvalidFile as error:
         exposure.problem = str(error)
         yield from _broken(exposure)
         return
-    for ccd, chip in chips.items():
+    for ccd, chip in parts[IMAGE].items():
         if wanted is not None and ccd not in wanted:
             continue
         facts = {**exposure.facts, **chip, "notes": [*exposure.facts["notes"], *chip["notes"]]}
@@ -189,6 +189,16 @@ def _archive_id(path: Path, folder: Path, taken: set[str]) -> str:
     return name
 
 
+def _by_name(chips: Sequence[RecordDict], file: File) -> dict[str, RecordDict]:
+    found = {str(chip["ccd"]): chip for chip in chips}
+    if len(found) < len(chips):
+        names = sorted(str(chip["ccd"]) for chip in chips)
+        again = next(one for one, other in pairwise(names) if one == other)
+        msg = f"{file}: two HDUs of the name {again}"
+        raise InvalidFile(msg)
+    return found
+
+
 def _join(
     path: File,
     name: str,
@@ -200,7 +210,7 @@ def _join(
         Path(name).name, image=own.img_keyword, mask=own.mask_keyword, weight=own.weight_keyword
     )
     try:
-        header = read_header(path, 0)
+        header, *others = read_cards(path, KEYS)
     except (InvalidFile, OSError) as error:
         problem = Exposure(
             {"exposure": said.exposure, "night": "", "drift": True, "notes": []}, problem=str(error)
@@ -220,6 +230,7 @@ def _join(
     before = entry.files.get(plane)
     if before is None or said.version > before[2]:
         entry.files[plane] = (path, name, said.version)
+        entry.parts[plane] = [chip for one in others if (chip := chip_facts(one))["ccd"]]
         if plane == IMAGE:
             entry.facts = facts
 

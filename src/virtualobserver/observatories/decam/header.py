@@ -12,7 +12,7 @@ from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.io.fits.keywords import number
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["AMPLIFIERS", "FWHM", "PIXEL", "SHAPE", "chip_facts", "exposure_facts", "night_of"]
+__all__ = ["AMPLIFIERS", "FWHM", "KEYS", "PIXEL", "SHAPE", "chip_facts", "exposure_facts", "night_of"]
 
 PIXEL: Final = 0.27
 """Arcsec; PIXSCAL1 of every header, 2.6 % more than pixels are: taken where world coordinates are missing only."""
@@ -28,6 +28,14 @@ GAIN: Final = 4.0
 """Electrons/ADU; headers have 3.6 to 4.3. Taken where a header has none, and told."""
 READ_NOISE: Final = 6.0
 """Electrons; most headers have 5.7 to 6.5. Taken where a header has none, and told."""
+KEYS: Final = frozenset({
+    "AIRMASS", "AVSKY", "CENTDEC", "CENTRA", "DARKTIME", "DATE-OBS", "DETPOS", "DTCALDAT", "EXPNUM",
+    "EXPREQ", "EXPTIME", "EXTNAME", "FILTER", "FWHM", "MAGZERO", "MAGZPT", "MJD-OBS", "OBJECT", "OPENSHUT",
+    "PLVER", "PRODTYPE", "SCAMPFLG", "WCSCAL", "ZIMAGE", "NAXIS1", "NAXIS2", "ZNAXIS1", "ZNAXIS2", "CRVAL1",
+    "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "AMPSECA", "AMPSECB", "CCDSECA",
+    "CCDSECB", "DATASECA", "DATASECB", "GAINA", "GAINB", "RDNOISEA", "RDNOISEB", "SATURATA", "SATURATB",
+})  # fmt: skip
+"""All that is asked of headers here, and by listings of folders; a chip has 200 more."""
 _NOON: Final = 2 / 3
 """Days until 16 h UT, noon at Cerro Tololo: a night is called by the date on which it begins there, as the archive does
 (caldat)."""

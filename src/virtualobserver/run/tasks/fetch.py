@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 __all__ = ["fetch_batch"]
 
 FLUSH_SECONDS = 5.0
-"""What was fetched is written down at least so often: that much is fetched again after a crash."""
+"""What was fetched is written down at least so often: that much is fetched again after a crash.
+
+What is packed into one file is thus a matter of speed, and packs of the same data have other names in another run. Rows
+hold checksums of each piece in them, which are the same."""
 FLUSH_BYTES = 16_000_000
 """Likewise, and bounds the memory of large files."""
 
