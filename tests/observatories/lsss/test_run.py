@@ -24,7 +24,6 @@ from virtualobserver.models import Product
 from virtualobserver.run.views.survey_figures import calibration_panels
 
 CONFIGS = ROOT / "configs"
-FAINT = 10.0  # signal-to-noise ratio, above which a source is placed to a pixel whatever is beside it
 MOVERS = ((124.62819, 25.33981, 9.17), (124.76406, 25.34692, 14.89))
 """The two asteroids of the field: ra, dec (degrees) at the first frame, arcsec/h."""
 NIGHT = {
@@ -95,8 +94,7 @@ def check_names(project):
     for row in found.itertuples():
         now = truth[np.abs(truth["mjd"] - row.peak_mjd) < 1e-6]
         away = separation(now["ra"], now["dec"], row.ra, row.dec) * ARCSEC_PER_DEGREE
-        # what is found near the threshold is placed to a good part of a pixel, 2.2 arcsec
-        assert away.min() < (2 if row.snr > FAINT else 3)
+        assert away.min() < 2
         name = now["name"].iloc[int(np.argmin(away))]
         assert row.known_as is None if name is None else row.known_as.endswith(f") {name}")
     assert found["known_as"].nunique() == 5
