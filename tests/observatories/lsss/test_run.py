@@ -14,13 +14,16 @@ from support.paths import ROOT
 from support.real import real_data
 
 from virtualobserver import Project
+from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data import Target
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Product
+from virtualobserver.observatory import Aux
 from virtualobserver.run.views.survey_figures import calibration_panels
 
 CONFIGS = ROOT / "configs"
@@ -179,6 +182,7 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
         assert bodies["label"].str.fullmatch(r"(AST|UNK)_58568\d{6}").all()
         strong = movers[movers["snr"] > 30]
         np.testing.assert_allclose(strong["rate"], [9.17, 14.89], atol=0.15)
+        check_chain(project)
         images = [
             row.data for row in project.live.scalars(select(Product).where(Product.role == "calibrated"))
         ]
@@ -228,6 +232,16 @@ def check_calibration(project, folder, changes):
     assert main(["plot", *given, "field", "--clip", "2"]) == 2
     with pytest.raises(ConfigError, match=f"nothing was measured of an image 'none'; there are {unit}"):
         project.calibration_figure("none")
+
+
+def check_chain(project):
+    """Assert that the filters of ssos leave the two asteroids, and nothing else, of all sources above 5 sigma."""
+    rows = project.live.scalars(select(Product).where(Product.role == "sources")).all()
+    search = MovingObjects(method="ssos")
+    aux = Aux(Target("field", kind="field"))
+    result = search.find([row.handle() for row in rows], aux, search.settings)
+    rates = {event.source: event.parameters["rate"] for event in result.detections}
+    np.testing.assert_allclose(sorted(rates.values()), [9.17, 14.89], atol=0.15)
 
 
 def check_movers(tables):
