@@ -10,7 +10,7 @@ import pytest
 from support.loopback import Act, Loopback
 from support.project import settings
 
-from virtualobserver.db.archive import DatabaseSlots, JobBook
+from virtualobserver.db.archive import DatabaseSeats, DatabaseSlots, JobBook
 from virtualobserver.errors import ArchiveUnavailable
 from virtualobserver.io.http.client import HttpClient, Retry, Timeouts
 from virtualobserver.io.http.ratelimit import LocalSlots, SlotRateLimiter, SlotSource
@@ -32,6 +32,22 @@ with Database(sys.argv[1]) as database:
         sys.stdin.readline()
         for _ in range(10):
             http.get(sys.argv[2])
+"""
+
+BODIES = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from virtualobserver.db.engine import Database
+from virtualobserver.run.tasks import services
+
+services._BODY_RATE = 100.0
+with Database(sys.argv[1]) as database:
+    workspace = SimpleNamespace(database=database, root=Path(sys.argv[3]))
+    with services._bodies(workspace, "skybot").client as http:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        http.get(sys.argv[2])
 """
 
 
@@ -84,26 +100,64 @@ def test_fault_07_who_waits_for_a_turn_queues_again_behind_a_block():
     assert slept == [1.0, 30.0]
 
 
+def together(script, count, *arguments):
+    """Run a script in so many processes, which begin at the same time."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    workers = [subprocess.Popen(command, **pipes) for _ in range(count)]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    begun = time.monotonic()
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    assert [worker.wait(60) for worker in workers] == [0] * count
+    spent = time.monotonic() - begun
+    for worker in workers:
+        worker.stdin.close()
+        worker.stdout.close()
+    return spent
+
+
 def test_two_processes_together_stay_under_the_rate(url):
     with Loopback() as archive:
-        address = archive.on("/q", Act(body=b"x"))
-        command = [sys.executable, "-c", ASK, url, address, str(RATE)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        workers = [subprocess.Popen(command, **pipes) for _ in range(2)]
-        for worker in workers:
-            assert worker.stdout.readline() == "ready\n"
-        begun = time.monotonic()
-        for worker in workers:
-            worker.stdin.write("go\n")
-            worker.stdin.flush()
-        assert [worker.wait(60) for worker in workers] == [0, 0]
-        spent = time.monotonic() - begun
-        for worker in workers:
-            worker.stdin.close()
-            worker.stdout.close()
+        spent = together(ASK, 2, url, archive.on("/q", Act(body=b"x")), RATE)
         assert len(archive.asked) == 20
         # 20 requests have 19 intervals between them; each process alone would be through in half that
         assert spent >= 19 / RATE
+
+
+def test_workers_together_have_two_requests_to_skybot_under_way_and_no_more(url, tmp_path):
+    begun, slow = [], Act(body=b"x", header_delay=1.0)
+
+    def answer(body):
+        begun.append(time.monotonic())
+        return slow
+
+    with Loopback() as archive:
+        archive.choose("/cone", answer)
+        together(BODIES, 3, url, archive.url + "/cone", tmp_path)
+    first, _, third = sorted(begun)
+    assert third - first >= 0.99 * slow.header_delay  # until one of the two has its answer
+
+
+def test_who_waits_for_a_seat_at_a_host_has_it_when_another_leaves(database):
+    waited = []
+
+    def leave(seconds):
+        waited.append(seconds)
+        one.__exit__(None, None, None)
+
+    one, two = DatabaseSeats(database, 1)("a:80"), DatabaseSeats(database, 1, sleep=leave)
+    one.__enter__()
+    with two("b:80"):
+        assert not waited
+    with two("a:80"):
+        assert len(waited) == 1
+    with pytest.raises(ZeroDivisionError), two("a:80"):
+        _ = 1 / 0
+    with two("a:80"):
+        assert len(waited) == 1
 
 
 def test_client_of_a_run_takes_its_turns_from_the_database(workspace, tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
@@ -12,7 +15,7 @@ from virtualobserver.typing import Record, RecordDict
 if TYPE_CHECKING:
     from virtualobserver.db.engine import Database
 
-__all__ = ["DatabaseSlots", "JobBook"]
+__all__ = ["DatabaseSeats", "DatabaseSlots", "JobBook"]
 
 # clock_timestamp, not now: two turns taken in one transaction must differ as well
 _RESERVE = text("""
@@ -34,6 +37,45 @@ ON CONFLICT (host) DO UPDATE SET blocked = greatest(r.blocked, excluded.blocked)
 _BLOCKED = text("""
 SELECT extract(epoch FROM blocked - clock_timestamp())::float8 FROM rate_slot
 WHERE host = :host AND blocked > clock_timestamp()""")
+
+# held until its transaction ends, and given back by the server when a worker dies
+_SEAT = text("SELECT pg_try_advisory_xact_lock(hashtextextended('seat ' || :host, :seat))")
+_LOOK_AGAIN: Final = 0.2
+"""Seconds until a worker that found no seat looks again; short beside any answer that takes a seat for long."""
+
+
+class DatabaseSeats:
+    """At most so many requests to a host under way at one time, of all workers of a database.
+
+    Parameters
+    ----------
+    database
+        Whose server holds the seats.
+    seats
+        Of each host.
+    sleep
+        How to wait.
+    """
+
+    def __init__(
+        self, database: Database, seats: int, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._database = database
+        self._seats = seats
+        self._sleep = sleep
+
+    @contextmanager
+    def __call__(self, host: str) -> Iterator[None]:
+        """Wait for a seat at the host, and keep it while entered."""
+        while True:
+            with self._database.engine.connect() as connection:
+                if any(
+                    connection.execute(_SEAT, {"host": host, "seat": seat}).scalar()
+                    for seat in range(self._seats)
+                ):
+                    yield
+                    return
+            self._sleep(_LOOK_AGAIN)
 
 
 class DatabaseSlots:

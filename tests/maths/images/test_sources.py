@@ -75,6 +75,24 @@ def test_a_star_is_found_at_the_threshold_of_the_filtered_frame():
     assert share[10.0] > 0.99
 
 
+@pytest.mark.parametrize("fwhm", [3.0, 4.0])
+def test_centres_of_faint_stars_are_as_good_as_their_errors_say_and_as_noise_allows(fwhm):
+    sigma, shape, rng = fwhm / 2.3548, (600, 600), np.random.default_rng(1)
+    x, y = (16.0 + 25 * plane.ravel() + rng.uniform(0, 1, 24 * 24) for plane in np.indices((24, 24))[::-1])
+    for snr in (8.0, 12.0, 40.0):
+        image = stars_image(shape, x, y, np.full(x.shape, snr * 10 * np.sqrt(4 * np.pi) * sigma), fwhm)
+        image += rng.normal(0, 10, shape)
+        found = find_sources(image, np.full(shape, 100.0), fwhm=fwhm, sky=no_sky(shape))
+        away = np.hypot(found.x[:, None] - x, found.y[:, None] - y)
+        star = away.argmin(axis=1)
+        off = np.stack([found.x - x[star], found.y - y[star]], axis=1)[away.min(axis=1) < 4]
+        errors = np.stack([found.x_error, found.y_error], axis=1)[away.min(axis=1) < 4]
+        assert len(off) > 0.8 * len(x)
+        assert 0.85 < np.mean((off / errors) ** 2) < 1.25  # 1.1 near the threshold, where noise chooses
+        # the best that can be known of a Gaussian's place (Lindegren 1978) is sqrt(2) sigma / snr
+        assert np.sqrt(np.mean(off**2)) < 1.1 * np.sqrt(2) * sigma / snr
+
+
 def test_a_star_beside_masked_pixels_is_found_and_saturated_ones_are_a_part_of_it():
     image = stars_image(SHAPE, [100, 200, 300], [100, 100, 100], [3000, 3000, 9e4], 3.0)
     image += np.random.default_rng(3).normal(0, 10, SHAPE)

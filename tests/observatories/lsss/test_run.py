@@ -14,17 +14,19 @@ from support.paths import ROOT
 from support.real import real_data
 
 from virtualobserver import Project
+from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data import Target
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Product
+from virtualobserver.observatory import Aux
 from virtualobserver.run.views.survey_figures import calibration_panels
 
 CONFIGS = ROOT / "configs"
-FAINT = 10.0  # signal-to-noise ratio, above which a source is placed to a pixel whatever is beside it
 MOVERS = ((124.62819, 25.33981, 9.17), (124.76406, 25.34692, 14.89))
 """The two asteroids of the field: ra, dec (degrees) at the first frame, arcsec/h."""
 NIGHT = {
@@ -95,8 +97,7 @@ def check_names(project):
     for row in found.itertuples():
         now = truth[np.abs(truth["mjd"] - row.peak_mjd) < 1e-6]
         away = separation(now["ra"], now["dec"], row.ra, row.dec) * ARCSEC_PER_DEGREE
-        # what is found near the threshold is placed to a good part of a pixel, 2.2 arcsec
-        assert away.min() < (2 if row.snr > FAINT else 3)
+        assert away.min() < 2
         name = now["name"].iloc[int(np.argmin(away))]
         assert row.known_as is None if name is None else row.known_as.endswith(f") {name}")
     assert found["known_as"].nunique() == 5
@@ -181,6 +182,7 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
         assert bodies["label"].str.fullmatch(r"(AST|UNK)_58568\d{6}").all()
         strong = movers[movers["snr"] > 30]
         np.testing.assert_allclose(strong["rate"], [9.17, 14.89], atol=0.15)
+        check_chain(project)
         images = [
             row.data for row in project.live.scalars(select(Product).where(Product.role == "calibrated"))
         ]
@@ -230,6 +232,16 @@ def check_calibration(project, folder, changes):
     assert main(["plot", *given, "field", "--clip", "2"]) == 2
     with pytest.raises(ConfigError, match=f"nothing was measured of an image 'none'; there are {unit}"):
         project.calibration_figure("none")
+
+
+def check_chain(project):
+    """Assert that the filters of ssos leave the two asteroids, and nothing else, of all sources above 5 sigma."""
+    rows = project.live.scalars(select(Product).where(Product.role == "sources")).all()
+    search = MovingObjects(method="ssos")
+    aux = Aux(Target("field", kind="field"))
+    result = search.find([row.handle() for row in rows], aux, search.settings)
+    rates = {event.source: event.parameters["rate"] for event in result.detections}
+    np.testing.assert_allclose(sorted(rates.values()), [9.17, 14.89], atol=0.15)
 
 
 def check_movers(tables):

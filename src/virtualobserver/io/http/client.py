@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import replace
 from json import dumps
@@ -41,6 +42,10 @@ _MAX_BYTES = 512 * 1024**2
 """Of an answer held in memory; the largest table asked for is some tens of MB, files are streamed to disk."""
 
 
+def _any_seat(host: str) -> AbstractContextManager[None]:  # noqa: ARG001 - as those that ask for the host
+    return nullcontext()
+
+
 class HttpClient:
     """Ask archives and download files.
 
@@ -54,6 +59,8 @@ class HttpClient:
         Requests per second for each host (a number, or a mapping host → number, ``"*"`` for others).
     limiter
         Takes the place of the in-process limiter made from ``rate``.
+    seat
+        Entered with the host for the time of an attempt: bounds how many are under way at one time.
     credentials
         Sent to the host that is asked, never to another one after a redirect.
     progress
@@ -74,6 +81,7 @@ class HttpClient:
         retry: Retry | None = None,
         rate: float | Mapping[str, float] | None = None,
         limiter: RateLimiter | None = None,
+        seat: Callable[[str], AbstractContextManager[None]] | None = None,
         credentials: AuthBase | None = None,
         progress: Progress | None = None,
         user_agent: str = "virtualobserver",
@@ -85,6 +93,7 @@ class HttpClient:
         self.timeouts = timeouts or Timeouts()
         self.retry = retry or Retry()
         self._limiter = limiter or LocalRateLimiter(rate, clock=clock, sleep=sleep)
+        self._seat = seat or _any_seat
         self._auth = credentials
         self._progress = progress
         self._agent = user_agent
@@ -367,6 +376,10 @@ class HttpClient:
         secrets = frozenset(request_secrets(url, auth, asked.get("params"), asked.get("data"), told))
 
         def once() -> T:
+            with self._seat(host):
+                return seated()
+
+        def seated() -> T:
             self._limiter.acquire(host)
             now = self._clock()
             deadline = min(now + self.timeouts.total, started + self.retry.total)

@@ -37,6 +37,8 @@ _FIRST_ROOM: Final = 300_000
 LEAST_VARIANCE: Final = np.float32(1e-12)
 """Keeps a variance of 0 out of divisions; far below that of any detector."""
 TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
+_LEAST_WINDOW: Final = 0.8
+"""Standard deviation of the window of a centre, pixels: below it one pixel decides."""
 _WINDOW: Final = 4.0
 """Half width of the window of a centre, in standard deviations of the source; beyond, its weight is below 1e-3."""
 _LARGEST_WINDOW: Final = 30
@@ -137,7 +139,7 @@ def find_sources(
     min_area
         Least pixels above the threshold.
     fwhm
-        Of the filter, pixels.
+        Of the filter, pixels; the window of a centre is no narrower.
     sky
         Background, if it is known already.
 
@@ -165,7 +167,7 @@ def find_sources(
     data[bad] = 0  # sep leaves the mask of the first rows aside
     found, segments = _extract(sep, data, spread, bad, line=_line(fwhm), threshold=threshold, least=min_area)
     masked = bad if bad.any() else None  # without a mask sep does less
-    return _source_list(sep, (data, spread, masked, bits), found, segments)
+    return _source_list(sep, (data, spread, masked, bits), found, segments, least=fwhm * FWHM_TO_SIGMA)
 
 
 def measure_apertures(
@@ -326,12 +328,16 @@ def _source_list(
     planes: tuple[FloatPlane, FloatPlane, NDArray[np.bool_] | None, Array],
     found: Array,
     segments: Array,
+    *,
+    least: float,
 ) -> SourceList:
     data, variance, bad, bits = planes
     order = np.argsort(-found["flux"], kind="stable")
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
     sigma = np.sqrt(0.5 * (a**2 + b**2))
-    x, y, _ = sep.winpos(data, found["x"], found["y"], np.maximum(sigma, 0.8), mask=bad)
+    # of a faint source a few pixels are above the threshold; the window is no narrower than the filter that found it
+    window = np.maximum(sigma, max(least, _LEAST_WINDOW))
+    x, y, _ = sep.winpos(data, found["x"], found["y"], window, mask=bad)
     lost = ~(np.hypot(x - found["x"], y - found["y"]) < 3)
     x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
     flags = np.zeros(len(found) + 1, np.int64)
@@ -345,7 +351,7 @@ def _source_list(
     columns = (
         x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],
         (found["flag"] & SEP_BLENDED) != 0, _at_edge(found, data.shape),
-        *_centre_errors(data, variance, x, y, np.maximum(sigma, 0.8)), a, b, np.degrees(found["theta"]),
+        *_centre_errors(data, variance, x, y, window), a, b, np.degrees(found["theta"]),
     )  # fmt: skip
     return SourceList(*(np.asarray(column)[order] for column in columns))
 

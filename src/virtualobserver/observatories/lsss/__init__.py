@@ -26,7 +26,7 @@ class VirtualLSSS(CCDObservatory[LSSSSettings]):
     """
 
     name: ClassVar[str] = "lsss"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     facility: ClassVar[str] = "La Sagra Sky Survey"
     instrument: ClassVar[str] = "SBIG ST-10 3 CCD Camera"
     site: ClassVar[Site | None] = Site(-2.566, 37.983, 1530.0)

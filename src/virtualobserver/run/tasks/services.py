@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from virtualobserver.db.archive import DatabaseSlots
+from virtualobserver.db.archive import DatabaseSeats, DatabaseSlots
 from virtualobserver.errors import ConfigError, PluginError
 from virtualobserver.typing import Record
 
@@ -36,7 +36,9 @@ __all__ = ["KNOWN", "build_services"]
 _RATE: Final = 2.0
 """Requests per second to an archive of stars, as surveys have it by default."""
 _BODY_RATE: Final = 1.0
-"""Requests per second to SkyBoT, which bears two at a time; an answer takes it a second or two."""
+"""Requests per second to SkyBoT; an answer takes it a second or two."""
+_BODY_SEATS: Final = 2
+"""Requests to SkyBoT under way at one time, of all workers: more are refused."""
 _SKYBOT: Final = "skybot"
 _ANSWERS: Final = "cache"
 """Folder, below the data folder, of what services answered."""
@@ -114,13 +116,17 @@ class _SlottedClients:
 
     database: Database
     rate: float = _RATE
+    seats: int | None = None
 
     def __call__(self) -> HttpClient:
         # few steps ask an archive, and every worker would import it
         from virtualobserver.io.http.client import HttpClient
         from virtualobserver.io.http.ratelimit import SlotRateLimiter
 
-        return HttpClient(limiter=SlotRateLimiter(self.rate, DatabaseSlots(self.database)))
+        limiter = SlotRateLimiter(self.rate, DatabaseSlots(self.database))
+        if self.seats is None:
+            return HttpClient(limiter=limiter)
+        return HttpClient(limiter=limiter, seat=DatabaseSeats(self.database, self.seats))
 
 
 def _refcat(workspace: Workspace, name: str) -> ReferenceCatalogue:
@@ -145,7 +151,8 @@ def _bodies(workspace: Workspace, name: str) -> KnownBodies:
     if name == _SKYBOT:
         from virtualobserver.catalog.skybot import SkyBot
 
-        return SkyBot(_SlottedClients(workspace.database, _BODY_RATE)(), workspace.root / _ANSWERS / _SKYBOT)
+        clients = _SlottedClients(workspace.database, _BODY_RATE, _BODY_SEATS)
+        return SkyBot(clients(), workspace.root / _ANSWERS / _SKYBOT)
     return _orbits(workspace.root, name)
 
 
