@@ -289,11 +289,16 @@ def _first(candidate: Candidate, shape: tuple[int, int], hint: PlateHint) -> tup
 
 
 def _certainty(found: PlateFit, bright: Field) -> float:
-    """Return the logarithm of the chance that as many of the bright sources match by accident."""
+    """Return the logarithm of the chance that as many of the bright sources match by accident.
+
+    Each term of the distortion brings one star to where it is wanted, whether it belongs there or not: it does not count.
+    """
     radius = max(5 * float(np.sqrt(np.mean(found.residual**2))), 0.5)
     sources, _, on_frame = match_pixels(found.plate, bright, radius)
     probability = on_frame * math.pi * radius**2 / (bright.shape[0] * bright.shape[1])
-    return chance(len(sources), len(bright.x), probability)
+    order = found.plate.order
+    brought = (order + 1) * (order + 2) // 2 - 3
+    return chance(max(len(sources) - brought, 0), max(len(bright.x) - brought, 1), probability)
 
 
 def _refuse(found: PlateFit, certainty: float, fewest: int, highest_rms: float | None) -> str:
@@ -301,10 +306,10 @@ def _refuse(found: PlateFit, certainty: float, fewest: int, highest_rms: float |
     rms = float(np.sqrt(np.mean(found.residual**2))) if n else math.inf
     if n < fewest:
         return f"has {n} stars, at least {fewest} are needed"
-    if certainty > CERTAIN:
-        return f"has {n} stars, which may be an accident (chance exp({certainty:.1f}))"
     if highest_rms is not None and rms > highest_rms:
         return f"has {n} stars that scatter by {rms:.2f} px, more than {highest_rms:g}"
+    if certainty > CERTAIN:
+        return f"has {n} stars, which may be an accident (chance exp({certainty:.1f}))"
     return ""
 
 
