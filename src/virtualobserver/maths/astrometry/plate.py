@@ -291,7 +291,8 @@ def _first(candidate: Candidate, shape: tuple[int, int], hint: PlateHint) -> tup
 def _certainty(found: PlateFit, bright: Field) -> float:
     """Return the logarithm of the chance that as many of the bright sources match by accident.
 
-    Each term of the distortion brings one star to where it is wanted, whether it belongs there or not: it does not count.
+    Each term of the distortion brings one star to where it is wanted, whether it belongs there or not: these do not
+    count.
     """
     radius = max(5 * float(np.sqrt(np.mean(found.residual**2))), 0.5)
     sources, _, on_frame = match_pixels(found.plate, bright, radius)
