@@ -39,10 +39,14 @@ def _twice(value: float) -> float:
 def _compiled(function: Function, **options: object) -> Function:
     import numba
 
+    from virtualobserver.maths.kernel_files import keep_by_signature
+
     try:
-        return cast("Function", numba.njit(cache=True, nogil=True, **options)(function))
+        made = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # no folder where the machine code could be kept
         return cast("Function", numba.njit(nogil=True, **options)(function))
+    keep_by_signature(made)
+    return cast("Function", made)
 
 
 @cache
