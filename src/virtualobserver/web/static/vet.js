@@ -62,7 +62,14 @@ function tell(said = "") {
   place.textContent = !number ? said : failed ? `NOT SAVED: ${number}, trying again (${failed})` : "saving …";
 }
 
+// Says that something could not be had, behind what was saved before: that is not undone by it.
+function trouble(error) {
+  const why = `cannot be shown: ${error.message || error}`;
+  tell(saved ? `${saved}; ${why}` : why);
+}
+
 let failed = "";
+let saved = "";
 let sending = null;
 let pause = 1000;
 
@@ -87,7 +94,8 @@ async function sendAll() {
       pause = 1000;
       keepWaiting(waiting().filter((one) => one.key !== first.key));
       known.set(first.id, said.saved);
-      tell(`saved: ${first.label}`);
+      saved = `saved: ${first.label}`;
+      tell(saved);
     } catch (error) {
       failed = String(error.message || error).slice(0, 120);
       tell();
@@ -145,7 +153,7 @@ function draw(scene) {
       if (figure) await picture(scene, figure, n);
       n += 1;
     }
-  })().catch((error) => scene.gone || tell(String(error.message || error)));
+  })().catch((error) => scene.gone || trouble(error));
   return scene.drawn;
 }
 
@@ -337,7 +345,7 @@ function curves(tools, figure, scene, n) {
       by(made.item.target_id).replaceChildren();
       await picture(scene, { ...made, scales: figure.scales, folds: figure.folds, state: next }, n);
     } catch (error) {
-      tell(String(error.message || error));
+      trouble(error);
     }
   };
   for (const [scale, words] of [["", "lin"], ["log", "log"], ["mag", "mag"]]) {
