@@ -114,9 +114,10 @@ def test_what_a_project_exports_is_imported_and_gives_the_same_mover(tmp_path, u
         tables = [row.data for row in again.live.query(Product).filter(Product.role == "results")]
     assert len(second) == len(first) == 10
     one, two = (frame.iloc[0]["parameters"] for frame in (first, second))
-    # images without stars have none to weigh their light by, and a median that holds a little of the mover's
-    for key, spread in (("x0", 0.05), ("vx", 0.5), ("likelihood", 1.0), ("rate", 0.05)):
+    for key, spread in (("x0", 0.05), ("vx", 0.5), ("rate", 0.05)):
         assert two[key] == pytest.approx(one[key], abs=spread)
+    # what goes out lacks a median that holds a little of the mover's light; here it is measured without
+    assert 0.95 * one["likelihood"] < two["likelihood"] < one["likelihood"]
     assert found["likelihood"] == pytest.approx(one["likelihood"])
     assert tables[0]["likelihood"][0] == pytest.approx(one["likelihood"])
 

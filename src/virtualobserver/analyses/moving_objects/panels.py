@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.night import Night
+from virtualobserver.analyses.moving_objects.photometry import sums_along
 from virtualobserver.analyses.moving_objects.recall import strength_of
 from virtualobserver.analyses.moving_objects.rows import physical
 from virtualobserver.data.curve_panels import MJD, event_facts
@@ -17,7 +18,7 @@ from virtualobserver.data.result import Event
 from virtualobserver.data.table import Table
 from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.completeness import fit_completeness, recall_bins
-from virtualobserver.maths.shiftstack.boxes import likelihood_along, open_likelihoods
+from virtualobserver.maths.shiftstack.boxes import open_likelihoods
 from virtualobserver.maths.shiftstack.find import Harvest
 from virtualobserver.maths.shiftstack.images import Stack
 from virtualobserver.maths.shiftstack.stamps import coadd
@@ -60,7 +61,8 @@ def event_panels(night: Night, event: Event) -> list[Panel]:
     since = stack.mjd - path["mjd0"]
     x, y = path["x0"] + path["vx"] * since, path["y0"] + path["vy"] * since
     frame = int(np.argmin(np.abs(stack.mjd - event.peak_mjd)))
-    psi, phi = (np.asarray(part, np.float64) for part in likelihood_along(open_likelihoods(stack), x, y))
+    sums = sums_along(night, x, y, path["vx"], path["vy"])
+    psi, phi = np.asarray(sums.psi, np.float64), np.asarray(sums.phi, np.float64)
     seen = np.flatnonzero(phi > 0)
     peak = Mark("line", x=float(stack.mjd[frame]))
     rings = (

@@ -21,7 +21,7 @@ from virtualobserver.maths.shiftstack.refine import EDGE, Refined, refine
 from virtualobserver.maths.shiftstack.search import Trajectories
 from virtualobserver.maths.shiftstack.tiles import boxes_about
 
-__all__ = ["clearness", "measure", "measured", "star_parts"]
+__all__ = ["clearness", "measure", "measured", "star_parts", "sums_along"]
 
 _CLEAR: Final = 0.9
 """Quantile of the zero points that stands for a clear sky: above it are errors of single images."""
@@ -49,13 +49,11 @@ def measure(night: Night, mover: Mover) -> Light:
 
 def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
     """Return the path of a mover and its light, both in frames less a template that is free of it."""
-    exposure = np.nan_to_num(night.exptime) / SECONDS_PER_DAY
     sigma, path = night.sigma, mover.path
-    trail = (path.vx * exposure, path.vy * exposure)
+    trail = _trail(night, path.vx, path.vy)
 
     def along(stack: Stack, path: Refined) -> Forced:
-        reach = stack.psf[0].shape[0] // 2
-        return forced_sums(stack, *path.at(night.tau), sigma=sigma, reach=reach, trail=trail)
+        return _sums(night, stack, path.at(night.tau), trail)
 
     sums = along(night.stack, path)
     own = without_own_light(night.stack, *path.at(night.tau), sigma=sigma, trail=np.hypot(*trail))
@@ -79,6 +77,30 @@ def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
         part_error=float(np.nan_to_num(part_error)), clear=clearness(night),
     )  # fmt: skip
     return path, light
+
+
+def sums_along(night: Night, x: NDArray[np.float64], y: NDArray[np.float64], vx: float, vy: float) -> Forced:
+    """Return the sums of each image along a known path, in frames less a template that is free of what moves there."""
+    trail = _trail(night, vx, vy)
+    sums = _sums(night, night.stack, (x, y), trail)
+    own = without_own_light(night.stack, x, y, sigma=night.sigma, trail=np.hypot(*trail))
+    free = sums if own is None else _sums(night, own, (x, y), trail)
+    return free if (free.phi > 0).sum() >= (sums.phi > 0).sum() else sums
+
+
+def _trail(night: Night, vx: float, vy: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the motion during each exposure, pixels; `vx` and `vy` in pixels a day."""
+    exposure = np.nan_to_num(night.exptime) / SECONDS_PER_DAY
+    return vx * exposure, vy * exposure
+
+
+def _sums(
+    night: Night,
+    stack: Stack,
+    place: tuple[NDArray[np.float64], NDArray[np.float64]],
+    trail: tuple[NDArray[np.float64], NDArray[np.float64]],
+) -> Forced:
+    return forced_sums(stack, *place, sigma=night.sigma, reach=stack.psf[0].shape[0] // 2, trail=trail)
 
 
 def _refined(stack: OwnStack, path: Refined) -> Refined:
@@ -121,10 +143,12 @@ def star_parts(night: Night) -> tuple[NDArray[np.float64], float]:
     share = excess / (excess + spread**2) if excess > 0 else np.zeros(len(found))
     shared = float(np.hypot(1.0 / np.sqrt(weight.sum()), np.median(common[known]))) / mean
     parts = 1.0 + np.where(known, share * (value - mean), 0.0) / mean
-    # the median of the night shows more stars, and knows better which are alone
+    # the median of the night shows more stars, and neighbours that images do not: what the two differ by is an error
     deep, noise, differ = night.stack.star_light
     if np.isfinite(deep):
-        mean, shared = deep, float(np.hypot(noise, differ)) / deep
+        stated = float(np.hypot(shared, np.hypot(noise, differ) / deep)) / 2
+        mean, apart = (mean + deep) / 2, abs(mean - deep) / 2
+        shared = max(stated, apart / mean / float(np.sqrt(2)))
     return mean * parts, shared
 
 

@@ -116,7 +116,7 @@ def unit_of(images: Sequence[Image], *, observer: Site, band: str = "") -> WorkU
 def find_units(folder: Path) -> Iterator[FoundUnit]:
     """Yield the WorkUnits below a folder, by name; other files are passed over."""
     collections = list(_collections(folder))
-    for path in files_below([folder], (".fits",)):
+    for path in sorted(files_below([folder], (".fits",))):
         if not _is_workunit(path):
             continue
         head = read_workunit_head(path)
@@ -128,7 +128,7 @@ def find_units(folder: Path) -> Iterator[FoundUnit]:
 
 def find_results(folder: Path) -> Iterator[Path]:
     """Yield the tables of results below a folder, by name."""
-    for path in files_below([folder], (".ecsv", ".parquet", ".hdf5", ".h5")):
+    for path in sorted(files_below([folder], (".ecsv", ".parquet", ".hdf5", ".h5"))):
         try:
             read_results(path)
         except (DataError, InvalidFile):
@@ -152,7 +152,7 @@ def _times(path: Path, head: WorkUnitHead) -> Iterator[float]:
 
 
 def _collections(folder: Path) -> Iterator[pd.DataFrame]:
-    for path in files_below([folder], (".ecsv", ".fits")):
+    for path in sorted(files_below([folder], (".ecsv", ".fits"))):
         try:
             table = read_image_collection(path)
         except (DataError, InvalidFile):
