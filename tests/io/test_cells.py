@@ -215,3 +215,4 @@ def test_usual_columns_are_written_without_a_word(tmp_path):
         warnings.simplefilter("error")
         for suffix in ("csv", "ecsv", "h5", "parquet", "vot"):
             write_any(frame, tmp_path / f"t.{suffix}")
+            assert read_any(tmp_path / f"t.{suffix}")["n"].tolist() == [1, 2, 3]

@@ -243,3 +243,20 @@ def test_nohup_is_respected_and_a_closed_terminal_is_not_ignored():
         ["nohup", sys.executable, "-c", code], env=environment, capture_output=True, check=False
     )
     assert kept.stdout == b"on\n"
+
+
+@pytest.mark.parametrize("step", ["import_catalogue", "drive"])
+def test_why_a_run_ended_early_is_kept_without_secrets(place, monkeypatch, step):
+    def fail(*_, **__):
+        msg = "https://user:opensesame@archive.org/?client_secret=abcd1234 does not answer"
+        raise ServerError(msg)
+
+    where = f"virtualobserver.run.{'project' if step == 'import_catalogue' else 'driver'}"
+    monkeypatch.setattr(f"{where}.{step if step == 'import_catalogue' else '_do_all'}", fail)
+    with Project.open(place / "search.yaml") as project:
+        with pytest.raises(ServerError):
+            project.run()
+        (kept,) = project.sql("SELECT error FROM run ORDER BY id DESC LIMIT 1")["error"]
+    assert "does not answer" in kept
+    assert "opensesame" not in kept
+    assert "abcd1234" not in kept

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from virtualobserver.config.credentials import known_secrets, scrub
 from virtualobserver.config.log import get_logger
 from virtualobserver.errors import ConfigError, RunError, VirtualObserverError
 from virtualobserver.models import Configuration, Run
@@ -148,7 +149,7 @@ def drive(
         with Heartbeat(project.workspace.database, run_name(run_id), project.settings.run.lease):
             _do_all(_Drive(project, choice, executor, run_id, progress, summary))
     except (VirtualObserverError, OSError) as error:
-        summary.trouble = str(error)
+        summary.trouble = _told(error)
         raise
     finally:
         _end(project, run_id, summary)
@@ -417,12 +418,17 @@ def _wait_for_release(project: Opened, ids: Sequence[int]) -> None:
         time.sleep(0.1)
 
 
-def broke_off(project: Opened, why: str) -> None:
+def broke_off(project: Opened, error: Exception) -> None:
     """Keep why a run ended before its first task was planned."""
     with project.session() as session, session.begin():
         run = _row(project)
-        run.error, run.finished = why, session.execute(text("SELECT now()")).scalar_one()
+        run.error, run.finished = _told(error), session.execute(text("SELECT now()")).scalar_one()
         session.add(run)
+
+
+def _told(error: Exception) -> str:
+    """Return the words of an error as the database may keep them: secrets are masked, as in those of tasks."""
+    return scrub(str(error), secrets=known_secrets())
 
 
 def _begin(project: Opened) -> int:

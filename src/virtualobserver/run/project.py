@@ -176,7 +176,7 @@ class Project(Opened):
         try:
             self.import_catalogue(refresh=refresh, when_new=when_new)
         except (VirtualObserverError, OSError) as error:
-            broke_off(self, str(error))  # `vo status` says so as long as it is so
+            broke_off(self, error)  # `vo status` says so as long as it is so
             raise
 
     def save_histograms(self) -> list[Path]:

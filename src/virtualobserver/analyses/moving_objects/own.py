@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.analyses.moving_objects.stack import NightStack, grown
+from virtualobserver.maths.shiftstack.forced import overlaps
 from virtualobserver.maths.shiftstack.template import SMOOTH, StarTemplate, measure_template, quieted
 
-__all__ = ["OwnStack", "self_light", "without_own_light"]
+__all__ = ["OwnStack", "without_own_light"]
 
 FloatArray = NDArray[np.float64]
 Box = tuple[int, int]
@@ -83,13 +84,6 @@ class OwnStack:
         return signal, variance
 
 
-def self_light(x: FloatArray, y: FloatArray, sigma: FloatArray) -> FloatArray:
-    """Return what part of a mover the mean of all frames has where it is in each, under its profile, shape (n,)."""
-    wide = sigma[:, None] ** 2 + sigma**2
-    apart = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
-    return np.asarray((np.exp(-0.5 * apart / wide) * (2.0 * sigma[:, None] ** 2 / wide)).mean(axis=1))
-
-
 def without_own_light(
     stack: NightStack, x: FloatArray, y: FloatArray, *, sigma: FloatArray, trail: FloatArray
 ) -> OwnStack | None:
@@ -104,7 +98,9 @@ def without_own_light(
     trail
         Length of the motion during each exposure, pixels.
     """
-    share = float(self_light(x, y, sigma).mean())
+    share = float(
+        overlaps(x, y, sigma).mean()
+    )  # of the mover, that a mean of the frames has where it is in each
     if stack.options is None or stack.template is None or not _LEAST < share < _MOST:
         return None
     width = float(np.median(sigma))

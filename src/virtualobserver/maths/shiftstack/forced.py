@@ -18,7 +18,7 @@ from virtualobserver.conventions import MAD_TO_SIGMA
 from virtualobserver.maths.shiftstack.images import Stack
 from virtualobserver.maths.shiftstack.template import SMOOTH
 
-__all__ = ["Forced", "Light", "forced_sums", "light_of", "profile_light", "profile_stamp"]
+__all__ = ["Forced", "Light", "forced_sums", "light_of", "overlaps", "profile_light", "profile_stamp"]
 
 FloatArray = NDArray[np.float64]
 _SUB_STEP: Final = 0.25
@@ -201,6 +201,25 @@ def light_of(
     )  # fmt: skip
 
 
+def overlaps(x: FloatArray, y: FloatArray, sigma: FloatArray, *, blur: float = 0.0) -> FloatArray:
+    """Return what part of a light in one frame (column) the profile in another (row) finds at its own place.
+
+    Parameters
+    ----------
+    x, y, sigma
+        Place and width of the profile in each frame, pixels, shape (n,).
+    blur
+        Width with which the light was smoothed besides, pixels.
+
+    Returns
+    -------
+    array, shape (n, n)
+    """
+    wide = sigma[:, None] ** 2 + sigma**2 + blur**2
+    apart = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
+    return np.asarray(np.exp(-0.5 * apart / wide) * (2.0 * sigma[:, None] ** 2 / wide))
+
+
 def profile_light(
     image: NDArray[np.floating], x: ArrayLike, y: ArrayLike, *, sigma: float, reach: int, radius: float
 ) -> tuple[float, float, float]:
@@ -323,11 +342,8 @@ def _shares(
     """Return what part of a mover a mean of all frames has where it is in each, as much of it as was followed."""
     here = found.phi > 0
     count = max(int(here.sum()), 1)
-    x, y = place
-    apart = (x[:, None] - x) ** 2 + (y[:, None] - y) ** 2
-    wide = sigma[:, None] ** 2 + sigma**2
-    smooth = wide + (SMOOTH * float(np.median(sigma))) ** 2
-    sharp, flat = (np.exp(-0.5 * apart / w) * (2.0 * sigma[:, None] ** 2 / w) * here for w in (wide, smooth))
+    smooth = SMOOTH * float(np.median(sigma))
+    sharp, flat = (overlaps(*place, sigma, blur=blur) * here for blur in (0.0, smooth))
     share = held[:, None] * sharp + (1.0 - held[:, None]) * flat
     return np.asarray((share * followed).sum(axis=1) / count)
 
