@@ -151,3 +151,17 @@ def test_grid_can_be_asked_for():
 def test_what_has_no_periodogram_is_refused(t, y, error, kind, said):
     with pytest.raises(kind, match=said):
         gls(t, y, error)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_times_once_a_night_at_the_same_hour_have_a_periodogram(seed):
+    """At whole cycles a day each sine is the same at all times: it has no power, and is no peak."""
+    rng = np.random.default_rng(seed)
+    t = 58000.0 + np.arange(200)
+    y = rng.normal(0, 1, 200) + 3 * np.sin(2 * np.pi * t / 7.3)
+    found = gls(t, y, np.ones(200), minimum=0.5 / 199, maximum=0.5, refine=True)
+    assert found.peak.period == pytest.approx(7.3, abs=0.02)
+    far = gls(t, y, np.ones(200), minimum=0.5 / 199, maximum=12.0, oversampling=4.0, refine=True)
+    assert 0 < far.peak.power < 1
+    assert far.power[np.isfinite(far.power)].max() < 1.01
+    assert not np.isinf(far.power).any()

@@ -62,7 +62,10 @@ def cycle(t: FloatArray, flux: FloatArray, variance: FloatArray) -> Cycle | None
     )
     peak = found.peak
     slow = found.frequency < LEAST_CYCLES / span
-    if peak.frequency * span < LEAST_CYCLES or found.power[slow].max(initial=0.0) > ALIAS * peak.power:
+    if (
+        peak.frequency * span < LEAST_CYCLES
+        or np.fmax.reduce(found.power[slow], initial=0.0) > ALIAS * peak.power
+    ):
         return None
     if found.bound(peak.power) > CHANCE:
         return None
