@@ -313,8 +313,12 @@ def test_a_forked_child_gets_connections_of_its_own(root):
         base.ping()
         child = os.fork()
         if child == 0:
-            base.ping()
-            os._exit(0 if base.engine.pool.checkedin() == 1 else 1)
+            code = 1
+            try:
+                base.ping()
+                code = int(base.engine.pool.checkedin() != 1)
+            finally:
+                os._exit(code)  # nothing of the child may go on with the tests of its parent
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         base.ping()
 

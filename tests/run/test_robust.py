@@ -194,8 +194,9 @@ def test_an_interrupt_while_workers_start_shows_no_traceback(place, delay):
         os.killpg(process.pid, signal.SIGINT)
     except ProcessLookupError:
         pytest.skip("the run was quicker")
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode in {0, 130}
+    said = process.communicate(timeout=300)[1]
+    # the interpreter, once it has let go of the handlers at its own end, dies of the signal: a shell calls that 130 too
+    assert process.returncode in {0, 130, -signal.SIGINT}
     assert "Traceback" not in said
     assert "KeyboardInterrupt" not in said
 
