@@ -1,49 +1,6 @@
 """Runs of a simulated night that are killed in every step, and run again: the same rows."""
 
-import os
-import signal
-import sys
-import traceback
-
-from support.project import dump
-
-from virtualobserver import Project
-from virtualobserver.run.tasks import batch, fetch
-from virtualobserver.run.upkeep.verify import verify
-
-
-def killed(data, url, steps):
-    """Run in a process of its own, which is killed in the first step not among `steps`; return that, or None."""
-    read, write = os.pipe()
-    child = os.fork()  # not a new interpreter: imports take longer than all there is to do
-    if child == 0:
-
-        def once(original, step_of):
-            def work(*args):
-                done, name = original(*args), step_of(*args)
-                if name not in steps:
-                    os.write(write, name.encode())
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return done
-
-            return work
-
-        try:
-            # files are written, rows of products and ends of tasks are not
-            batch.write_products = once(batch.write_products, lambda store, step, outcomes: step.name)
-            fetch._store = once(fetch._store, lambda workspace, job, *more: job.step.name)
-            with Project.open(night(1), data=data, url=url) as project:
-                project.run()
-            os._exit(0)
-        except BaseException:  # noqa: BLE001 - nothing of the child may go on with the tests of its parent
-            traceback.print_exc(file=sys.__stderr__)
-            os._exit(1)
-    os.close(write)
-    _, status = os.waitpid(child, 0)
-    with os.fdopen(read) as told:
-        name = told.read()
-    assert os.waitstatus_to_exitcode(status) == (-signal.SIGKILL if name else 0)
-    return name or None
+from support.kills import check_kills
 
 
 def night(workers):
@@ -66,21 +23,6 @@ def night(workers):
 
 
 def test_a_run_killed_in_each_step_leaves_the_rows_of_an_undisturbed_one(tmp_path, new_url):
-    with Project.open(night(1), data=tmp_path / "calm", url=new_url()) as project:
-        summary = project.run()
-        assert not summary.failed, summary.failures
-        calm = dump(project)
+    calm, steps = check_kills(night(1), tmp_path, new_url)
     assert len(calm["detection"]) >= 2
-    url, data, steps = new_url(), tmp_path / "killed", []
-    while (name := killed(data, url, steps)) is not None:
-        assert name not in steps
-        steps.append(name)
     assert len(steps) >= 7, steps
-    with Project.open(night(1), data=data, url=url) as project:
-        assert project.run().worked == 0
-        found = dump(project)
-        # of files those of products are named by what is in them; what was written and never named stays until swept
-        files = {name: sha for name, sha in calm.pop("files").items() if name.startswith("products/")}
-        assert files.items() <= found.pop("files").items()
-        assert found == calm
-        assert verify(project.workspace).ok
