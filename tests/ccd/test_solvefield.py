@@ -1,4 +1,4 @@
-"""Which star is which by astrometry.net: the tables of the built-in solver, and what is said where it fails."""
+"""Which star is which by astrometry.net or SCAMP: the tables of the built-in solver, and what is said of failures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from support.lsss import FIELD, aux_of, first_frame
 from support.programs import needs, stand_in
 
-from virtualobserver.ccd.programs import SOLVE_FIELD
+from virtualobserver.ccd.programs import SCAMP, SOLVE_FIELD
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data import Image, as_handle
 from virtualobserver.errors import ProgramError
@@ -25,18 +25,19 @@ def frame():
     return survey, first_frame(survey)
 
 
-def solved(survey, product, **more):
-    own = VirtualLSSS(refcat="gaia@dr3", simulation=FRAME, solve={**SOLVE, "program": "solve-field", **more})
+def solved(survey, product, program="solve-field", **more):
+    own = VirtualLSSS(refcat="gaia@dr3", simulation=FRAME, solve={**SOLVE, "program": program, **more})
     (wcs,) = own.refine("solve", [as_handle(product)], aux_of(survey), own.settings)
     return wcs
 
 
-def test_tables_and_world_coordinates_are_those_of_the_built_in_solver(frame):
-    needs(SOLVE_FIELD)
+@pytest.mark.parametrize("program", [SOLVE_FIELD, SCAMP], ids=lambda one: one.package)
+def test_tables_and_world_coordinates_are_those_of_the_built_in_solver(frame, program):
+    needs(program)
     survey, product = frame
-    made = solved(survey, product)
+    made = solved(survey, product, program.names[0])
     assert made.statistics["solved"], made.statistics["reason"]
-    assert made.statistics["solved_by"] == SOLVE_FIELD.version()
+    assert made.statistics["solved_by"] == program.version()
     (own,) = survey.refine("solve", [as_handle(product)], aux_of(survey), survey.settings)
     assert "solved_by" not in own.statistics
     assert made.data.units == own.data.units
@@ -51,7 +52,7 @@ def test_tables_and_world_coordinates_are_those_of_the_built_in_solver(frame):
 def test_a_frame_of_another_field_is_not_solved_and_says_so(frame):
     needs(SOLVE_FIELD)
     survey, product = frame
-    near = {**SOLVE, "program": "solve-field", "radius": 0.4}
+    near = {**SOLVE, "program": "solve-field", "radius": 0.4, "scale_error": 0.5}
     own = VirtualLSSS(refcat="gaia@dr3", simulation=FRAME, solve=near)
     (made,) = own.refine("solve", [as_handle(product)], aux_of(survey, seed=99), own.settings)
     assert made.statistics["solved"] is False
@@ -89,10 +90,48 @@ def test_what_a_failing_program_says_fails_the_frame(frame, tmp_path, monkeypatc
         solved(survey, product, config=str(tmp_path / "my.cfg"))
 
 
-def test_a_program_that_is_missing_is_an_error_with_debians_package(frame, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("program", "package"), [("solve-field", r"astrometry\.net"), ("scamp", "scamp")])
+def test_a_program_that_is_missing_is_an_error_with_debians_package(
+    frame, tmp_path, monkeypatch, program, package
+):
     survey, product = frame
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        ProgramError, match=r"apt-get install astrometry\.net.*or set solve\.program: builtin"
-    ):
-        solved(survey, product)
+    with pytest.raises(ProgramError, match=rf"apt-get install {package}\).*or set solve\.program: builtin"):
+        solved(survey, product, program)
+
+
+def test_scamp_gets_cards_with_their_blanks_and_an_own_configuration(frame, tmp_path, monkeypatch):
+    survey, product = frame
+    stand_in(
+        tmp_path / "bin",
+        "scamp",
+        f'cp "$1" {tmp_path}/field.ldac; echo "$3" > {tmp_path}/config; exit 1',
+        monkeypatch,
+    )
+    (tmp_path / "my.scamp").write_text("DISTORT_DEGREES 2\n")
+    with pytest.raises(ProgramError, match="scamp ended with code 1"):
+        solved(survey, product, "scamp", config=str(tmp_path / "my.scamp"))
+    assert (tmp_path / "config").read_text().strip() == str(tmp_path / "my.scamp")
+    content = (tmp_path / "field.ldac").read_bytes()
+    start = content.index(b"SIMPLE  =", 100)
+    assert content[start + 80 : start + 160] == b"BITPIX  =                  -32".ljust(80)
+
+
+def test_world_coordinates_of_scamp_that_match_nothing_do_not_stand(frame, tmp_path, monkeypatch):
+    survey, product = frame
+    head = tmp_path / "answer"
+    cards = {
+        "CRVAL1": 151.0,
+        "CRVAL2": 20.0,
+        "CRPIX1": 546.5,
+        "CRPIX2": 368.5,
+        "CD1_1": -6.2e-4,
+        "CD2_2": 6.2e-4,
+    }
+    lines = [f"{key:<8}= {value:20}" for key, value in cards.items()]
+    lines += ["COMMENT   by nobody", "CTYPE1  = 'RA---TAN'", "CTYPE2  = 'DEC--TAN'", "END"]
+    head.write_text("\n".join(lines) + "\n")
+    stand_in(tmp_path / "bin", "scamp", f'cp {head} "${{1%.ldac}}.head"', monkeypatch)
+    made = solved(survey, product, "scamp")
+    assert made.statistics["solved"] is False
+    assert "no plate solution from the world coordinates given" in made.statistics["reason"]

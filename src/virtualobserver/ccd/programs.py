@@ -18,6 +18,7 @@ from virtualobserver.errors import ProgramError
 
 __all__ = [
     "BUILD_INDEX",
+    "SCAMP",
     "SOLVE_FIELD",
     "SOURCE_EXTRACTOR",
     "Program",
@@ -115,6 +116,7 @@ class Program:
 
 SOURCE_EXTRACTOR: Final = Program(("source-extractor", "sex"), "source-extractor", "detect.program")
 SOLVE_FIELD: Final = Program(("solve-field",), "astrometry.net", "solve.program")
+SCAMP: Final = Program(("scamp",), "scamp", "solve.program")
 BUILD_INDEX: Final = Program(("build-astrometry-index",), "astrometry.net", "solve.program")
 
 
@@ -125,7 +127,8 @@ def detected_by(own: DetectSettings) -> dict[str, str]:
 
 def solved_by(own: SolveSettings) -> dict[str, str]:
     """Return which program found which star is which, as `detected_by` does."""
-    return {} if own.program == "builtin" else {"solved_by": SOLVE_FIELD.version()}
+    programs = {"solve-field": SOLVE_FIELD, "scamp": SCAMP}
+    return {"solved_by": programs[own.program].version()} if own.program in programs else {}
 
 
 def own_file(path: str | None, setting: str) -> Path | None:

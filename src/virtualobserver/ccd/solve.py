@@ -12,6 +12,7 @@ import numpy as np
 
 from virtualobserver.ccd.extractor import frame_sources
 from virtualobserver.ccd.programs import detected_by, solved_by
+from virtualobserver.ccd.scampfield import scamp_field
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
 from virtualobserver.ccd.solvefield import find_field
 from virtualobserver.ccd.values import pointings
@@ -143,11 +144,10 @@ def _solve_frame(
     own = settings.solve
     reasons = []
     place, made_by = place_in(image.header), detected_by(settings.detect) | solved_by(own)
-    start = (
-        {}
-        if own.program == "builtin"
-        else {"start": partial(find_field, own=own, timeout=settings.detect.timeout)}
-    )
+    start = {}
+    if own.program != "builtin":
+        find = scamp_field if own.program == "scamp" else find_field
+        start = {"start": partial(find, own=own, timeout=settings.detect.timeout)}
     try:
         sources = _bright_sources(image, settings)
         for name, hint in plate_hints(image, target, own):

@@ -16,13 +16,14 @@ from virtualobserver.io.fits.files import read_header
 from virtualobserver.io.fits.keywords import read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
 from virtualobserver.maths.astrometry.tan_sip import TanSip, fit_tan_sip
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from virtualobserver.catalog.reference import ReferenceStars
 
-__all__ = ["find_field"]
+__all__ = ["find_field", "plate_of"]
 
 _STARS: Final = 3000
 """Brightest stars of an index: those of a circle of some frames, and an index of a second."""
@@ -96,7 +97,27 @@ def find_field(
             where = f"within {hint.radius:g} deg of {hint.ra:.4f} {hint.dec:+.4f}"
             msg = f"no plate solution: solve-field found none {where}"
             raise NoMatch(msg)
-        return _plate(folder / "field.wcs", hint, shape)
+        return plate_of(read_header(folder / "field.wcs"), folder / "field.wcs", hint, shape)
+
+
+def plate_of(header: Record, path: Path, hint: PlateHint, shape: tuple[int, int]) -> TanSip:
+    """Return the world coordinates of a header that a program wrote.
+
+    Raises
+    ------
+    ProgramError
+        If they are no numbers.
+    """
+    wcs = read_wcs(header, path)
+    x, y = (
+        axis.ravel()
+        for axis in np.meshgrid(np.linspace(0, shape[1] - 1, _GRID), np.linspace(0, shape[0] - 1, _GRID))
+    )
+    ra, dec = wcs.all_pix2world(x, y, 0)
+    if not np.isfinite(ra + dec).all():
+        msg = f"{path.name} holds world coordinates that are no numbers"
+        raise ProgramError(msg)
+    return fit_tan_sip(x, y, ra, dec, shape=shape, order=3, near=(hint.ra, hint.dec))
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -129,17 +150,3 @@ def _build_indices(
     lines = [f"add_path {folder}", "inparallel", *(f"index index-{number}.fits" for number in numbers)]
     (folder / "engine.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder / "engine.cfg"
-
-
-def _plate(path: Path, hint: PlateHint, shape: tuple[int, int]) -> TanSip:
-    """Return the world coordinates of a header of the program."""
-    wcs = read_wcs(read_header(path), path)
-    x, y = (
-        axis.ravel()
-        for axis in np.meshgrid(np.linspace(0, shape[1] - 1, _GRID), np.linspace(0, shape[0] - 1, _GRID))
-    )
-    ra, dec = wcs.all_pix2world(x, y, 0)
-    if not np.isfinite(ra + dec).all():
-        msg = f"{path.name} of solve-field holds world coordinates that are no numbers"
-        raise ProgramError(msg)
-    return fit_tan_sip(x, y, ra, dec, shape=shape, order=3, near=(hint.ra, hint.dec))
