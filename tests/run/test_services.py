@@ -86,8 +86,8 @@ def test_each_service_has_a_setting_of_its_own(tmp_path):
 def test_known_bodies_come_from_a_service_or_from_orbits_as_identify_says(tmp_path, url):
     workspace = SimpleNamespace(root=tmp_path, database=Database(url))
     shipped = build_services(workspace, step(("bodies",), identify=SIMULATED))["bodies"]
-    assert shipped.label == "orbits simulated@1"
-    assert len(shipped) == 12
+    assert shipped.label == "orbits simulated@2"
+    assert len(shipped) == 14
     assert (tmp_path / "orbits" / SIMULATED).is_dir()
     asked = build_services(workspace, step(("bodies",), identify="skybot"))["bodies"]
     assert asked.label == "SkyBoT"

@@ -144,6 +144,49 @@ def test_a_body_has_a_page_by_its_name(project, body):
     assert client(project).get("/source", params={"name": "M1"}).status_code == 200
 
 
+@pytest.fixture
+def taken(project, body):
+    """Have the body taken up by another analysis, as movers are by asteroids; it stands among what is put together."""
+    field = "source_id = (SELECT source_id FROM task WHERE id = :task) AND task_id = :task"
+    with project.session() as session, session.begin():
+        values = {"task": project.detection(body[0]).task_id}
+        told = """UPDATE properties SET props = props || '{"taken_up": ["M1", "M0"]}' WHERE """
+        assert session.execute(text(told + field), values).rowcount == 1
+    yield body
+    with project.session() as session, session.begin():
+        session.execute(text("UPDATE properties SET props = props - 'taken_up' WHERE " + field), values)
+
+
+@pytest.mark.parametrize("order", ["-snr", "source"])
+def test_what_another_analysis_took_up_is_listed_and_counted_where_parts_are_asked_for(
+    project, numbers, taken, order
+):
+    assert set(listed(project, order=order)) == set(numbers)
+    assert set(listed(project, order=order, parts="all")) == {*numbers, taken[1]}
+    assert set(listed(project, Viewer("ann", blind=True), order=order)) >= {*numbers, taken[1]}, (
+        "what was put in would be told by it"
+    )
+    assert tally(project, ANN, Filter()).total(Filter()) == len(numbers)
+    assert tally(project, ANN, Filter(parts="all")).total(Filter()) == len(numbers) + 1
+    ann = client(project)
+    ann.get("/data/counts")
+    judge(ann, taken[1], "candidate")
+    assert ann.get("/data/counts").json()["total"] == len(numbers)
+    judge(ann, numbers[0], "candidate")
+    assert ann.get("/data/counts").json()["total"] == len(numbers) - 1
+    assert "parts=all" in ann.get("/?parts=all").text
+
+
+def test_the_page_of_what_was_put_together_leads_to_its_parts(project, taken):
+    with project.session() as session, session.begin():
+        told = """UPDATE detection SET parameters = parameters || '{"tracks": ["M1", "M0"]}' WHERE id = ANY(:ids)"""
+        session.execute(text(told), {"ids": taken})
+    shown = client(project).get(f"/data/candidate/{taken[0]}").json()["html"]
+    assert '<a href="/source?name=M0">M0</a>' in shown
+    blind = client(project, blind=True).get(f"/data/candidate/{taken[0]}").json()["html"]
+    assert "M0" not in blind
+
+
 def test_without_frames_the_page_says_why_there_is_no_film(project, body):
     notes = [panel.note for panel in detection_panels(project, body[1])]
     assert any("where in its frames" in note for note in notes)

@@ -47,8 +47,8 @@ __all__ = [
 ]
 
 FOLDER: Final = "orbits"
-SIMULATED: Final = "simulated@1"
-"""Bodies that never were, which come with the package: simulated nights of LSSS show them."""
+SIMULATED: Final = "simulated@2"
+"""Bodies that never were, which come with the package: simulated nights of LSSS and ASTEP show them."""
 PROVENANCE: Final = "provenance.json"
 TABLE: Final = "orbits.parquet"
 FORMAT: Final = 1

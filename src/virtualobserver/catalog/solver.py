@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.errors import NoMatch
 from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution, search_radius, solve_plate
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.maths.astrometry.tan_sip import TanSip
 
 __all__ = ["CatalogueSolver", "SolvedFrame"]
 
@@ -29,6 +31,7 @@ COVERED = 0.6
 """Least part of the extent of a frame's sources that the stars of a solution span, along each axis."""
 
 Sources = tuple[ArrayLike, ArrayLike, ArrayLike]  # x, y (pixels from 0) and flux
+Start = Callable[[Sources, ReferenceStars, PlateHint, tuple[int, int]], TanSip]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +67,7 @@ class CatalogueSolver:
         hint: PlateHint,
         shape: tuple[int, int],
         epoch: float,
-        **options: object,
+        **options: Any,
     ) -> SolvedFrame:
         """Find the world coordinates of a frame.
 
@@ -79,7 +82,8 @@ class CatalogueSolver:
         epoch
             Julian year of the frame, to which proper motions are applied.
         options
-            ``error``, ``order``, ``fewest`` and ``highest_rms`` of `solve_plate`.
+            ``error``, ``order``, ``fewest`` and ``highest_rms`` of `solve_plate`; and ``start``, a function that finds
+            world coordinates to begin with, of sources, stars, hint and shape, in place of looking for them.
 
         Raises
         ------
@@ -95,7 +99,7 @@ class CatalogueSolver:
         return self._solve(sources, loose, shape, epoch, options)
 
     def _solve(
-        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: object
+        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: dict[str, Any]
     ) -> SolvedFrame:
         radius = min(search_radius(hint, shape), LARGEST)
         found, stars = self._once(sources, hint, shape, epoch, options)
@@ -105,16 +109,23 @@ class CatalogueSolver:
         if float(separation(ra, dec, hint.ra, hint.dec)) + half > radius:
             # part of the frame had no stars to be compared with, and the plate was only continued there
             around = PlateHint(ra, dec, found.scale, NEAR * half, SCALE_KNOWN, found.plate.parity)
-            found, stars = self._once(sources, around, shape, epoch, options)
+            known = found.plate
+            again = options | ({"start": lambda *_: known} if "start" in options else {})
+            found, stars = self._once(sources, around, shape, epoch, again)
         _check_coverage(found, sources, shape)
         return SolvedFrame(found, stars)
 
     def _once(
-        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: Any
+        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: dict[str, Any]
     ) -> tuple[PlateSolution, ReferenceStars]:
         radius = min(search_radius(hint, shape), LARGEST)
         stars = self.catalogue.cone(hint.ra % 360, hint.dec, radius, epoch)
-        found = solve_plate(sources, (stars.ra, stars.dec, stars.mag), hint=hint, shape=shape, **options)
+        own = dict(options)
+        start: Start | None = own.pop("start", None)
+        first = None if start is None else start(sources, stars, hint, shape)
+        found = solve_plate(
+            sources, (stars.ra, stars.dec, stars.mag), hint=hint, shape=shape, first=first, **own
+        )
         return found, stars
 
 

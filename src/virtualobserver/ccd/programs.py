@@ -13,15 +13,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from virtualobserver.ccd.settings import DetectSettings
+from virtualobserver.ccd.settings import DetectSettings, SolveSettings
 from virtualobserver.errors import ProgramError
 
 __all__ = [
+    "BUILD_INDEX",
+    "SCAMP",
+    "SOLVE_FIELD",
     "SOURCE_EXTRACTOR",
     "Program",
     "detected_by",
     "own_file",
     "scratch",
+    "solved_by",
 ]
 
 _SAID: Final = 12
@@ -111,11 +115,20 @@ class Program:
 
 
 SOURCE_EXTRACTOR: Final = Program(("source-extractor", "sex"), "source-extractor", "detect.program")
+SOLVE_FIELD: Final = Program(("solve-field",), "astrometry.net", "solve.program")
+SCAMP: Final = Program(("scamp",), "scamp", "solve.program")
+BUILD_INDEX: Final = Program(("build-astrometry-index",), "astrometry.net", "solve.program")
 
 
 def detected_by(own: DetectSettings) -> dict[str, str]:
     """Return which program found sources, with its version, as a fact of products; nothing if it is this package."""
     return {} if own.program == "builtin" else {"detected_by": SOURCE_EXTRACTOR.version()}
+
+
+def solved_by(own: SolveSettings) -> dict[str, str]:
+    """Return which program found which star is which, as `detected_by` does."""
+    programs = {"solve-field": SOLVE_FIELD, "scamp": SCAMP}
+    return {"solved_by": programs[own.program].version()} if own.program in programs else {}
 
 
 def own_file(path: str | None, setting: str) -> Path | None:

@@ -37,6 +37,19 @@ class DetectSettings(Settings):
 class SolveSettings(Settings):
     """World coordinates from the stars of a reference catalogue."""
 
+    program: Literal["builtin", "solve-field", "scamp"] = setting(
+        "builtin",
+        doc="What finds which star is which: this package, astrometry.net (solve-field on the path) with an index of "
+        "the stars of the reference catalogue, or scamp among these; world coordinates are fitted to all stars then",
+        step="reduce.solve",
+    )
+    config: str | None = setting(
+        None,
+        doc="Configuration file of scamp, or of solve-field's engine, which names index files in place of those of the "
+        "catalogue",
+        step="reduce.solve", path=True,
+    )  # fmt: skip
+
     pixel_scale: float | None = setting(
         None, doc="Size of a pixel; unset = from the header (world coordinates, or XPIXSZ and FOCALLEN)",
         unit="arcsec/pix", step="reduce.solve", gt=0,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from virtualobserver.ccd.extractor import frame_sources
-from virtualobserver.ccd.programs import detected_by
+from virtualobserver.ccd.programs import detected_by, solved_by
+from virtualobserver.ccd.scampfield import scamp_field
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
+from virtualobserver.ccd.solvefield import find_field
 from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.cards import place_in
@@ -140,7 +143,11 @@ def _solve_frame(
 ) -> Product[Table]:
     own = settings.solve
     reasons = []
-    place, made_by = place_in(image.header), detected_by(settings.detect)
+    place, made_by = place_in(image.header), detected_by(settings.detect) | solved_by(own)
+    start = {}
+    if own.program != "builtin":
+        find = scamp_field if own.program == "scamp" else find_field
+        start = {"start": partial(find, own=own, timeout=settings.detect.timeout)}
     try:
         sources = _bright_sources(image, settings)
         for name, hint in plate_hints(image, target, own):
@@ -148,7 +155,7 @@ def _solve_frame(
                 found = solver.solve(
                     (sources.x, sources.y, sources.flux), hint=hint, shape=image.data.shape,
                     epoch=epoch_of(image), order=own.order, fewest=own.fewest, highest_rms=own.highest_rms,
-                    error=np.hypot(np.hypot(sources.x_error, sources.y_error) / math.sqrt(2), _LEAST_ERROR),
+                    error=np.hypot(np.hypot(sources.x_error, sources.y_error) / math.sqrt(2), _LEAST_ERROR), **start,
                 )  # fmt: skip
             except (NoMatch, NotEnoughData) as error:
                 reasons.append(f"{name}: {error}")

@@ -180,6 +180,15 @@ class Candidate:
         return told
 
     @property
+    def parts(self) -> list[str]:
+        """Names of the movers that were put together to this body, as long as it may be told."""
+        return (
+            list((self.row["parameters"] or {}).get("tracks") or [])
+            if self.told and self.row["moves"]
+            else []
+        )
+
+    @property
     def links(self) -> list[tuple[str, str]]:
         """Name and address of what archives say of the place; nothing is opened unless a person does."""
         if self.position is None:

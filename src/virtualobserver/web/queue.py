@@ -50,8 +50,9 @@ ROWS: Final = 50
 """Rows of a page: a screen and a half."""
 _LONGEST: Final = 200  # characters of a value in an address
 
-# What was made under the current configurations, once for each task; which detections are one moving body, led by its
-# strongest epoch; then what I, and what others, last said, of a body on any of its epochs.
+# What was made under the current configurations, once for each task; which of what was discovered another analysis took
+# up, by field and name; which detections are one moving body, led by its strongest epoch; then what I, and what others,
+# last said of a body on any of its epochs.
 _WITH: Final = """
 WITH {near} part AS MATERIALIZED (
   SELECT t.id, t.source_id {facets}
@@ -60,9 +61,14 @@ WITH {near} part AS MATERIALIZED (
   JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
   WHERE c.project_id = :project AND c.current
     AND (c.step LIKE 'analyse:%' OR (:blind AND c.step LIKE 'simulate:%')) {tasks}),
+taken AS MATERIALIZED (
+  SELECT p.source_id AS field, o.name FROM properties p JOIN task t ON t.id = p.task_id
+  JOIN configuration c ON c.step = t.step AND c.digest = t.digest
+  CROSS JOIN LATERAL jsonb_array_elements_text(p.props->'taken_up') o (name)
+  WHERE NOT :blind AND c.project_id = :project AND c.current AND p.source_id IN (SELECT source_id FROM part)),
 body AS MATERIALIZED (
   SELECT d.id, first_value(d.id) OVER (PARTITION BY d.task_id, d.source_id ORDER BY abs(d.snr) DESC, d.id) AS lead,
-    d.parameters->>'class' AS class
+    d.parameters->>'class' AS class, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
   FROM source s JOIN detection d ON d.source_id = s.id JOIN part ON part.id = d.task_id
   WHERE s.kind = 'moving' AND d.source_id <> part.source_id AND d.injection_id IS NULL {bodies}),
 mine AS MATERIALIZED (
@@ -108,7 +114,7 @@ _JOINS: Final[Mapping[str, str]] = {
     "body": " LEFT JOIN body ON body.id = d.id",
 }
 _SEEN: Final = """(:blind OR d.injection_id IS NULL)
-  AND NOT EXISTS (SELECT FROM body b WHERE b.id = d.id AND b.lead <> d.id)"""
+  AND NOT EXISTS (SELECT FROM body b WHERE b.id = d.id AND (b.lead <> d.id OR (b.taken AND NOT :parts)))"""
 # of several surveys that of the first product that was searched
 _SURVEY = """
   coalesce((SELECT split_part(u.step, ':', 2) FROM task_input i JOIN product p ON p.id = i.product_id
@@ -148,6 +154,10 @@ SELECT d.id, s.name AS source, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.
   CASE WHEN NOT :blind AND s.kind = 'moving' THEN k.name END AS known_as,
   CASE WHEN NOT :blind AND s.kind = 'moving' THEN d.parameters END AS of_body,
   CASE WHEN NOT :blind AND s.kind = 'moving' THEN {last} END AS last,
+  NOT :blind AND s.kind = 'moving' AND EXISTS (SELECT FROM properties p JOIN task u ON u.id = p.task_id
+    JOIN configuration c ON c.step = u.step AND c.digest = u.digest
+    WHERE p.source_id = t.source_id AND c.project_id = :project AND c.current AND p.props->'taken_up' ? s.name
+  ) AS taken,
   CASE WHEN :blind THEN NULL ELSE nullif((SELECT count(*) FROM epochs e WHERE e.lead = d.id), 1) END AS epochs
 FROM detection d JOIN task t ON t.id = d.task_id
 JOIN source s ON s.id = CASE WHEN :blind THEN t.source_id ELSE d.source_id END
@@ -199,6 +209,8 @@ class Filter:
         A word that my note has after a ``#``.
     order
         A key of `COLUMNS`, with a minus for the largest first.
+    parts
+        ``all`` = also what another analysis took up, as `asteroids` does movers; its bodies stand for them.
     after
         Where a page goes on, as `page` said.
     """
@@ -215,6 +227,7 @@ class Filter:
     source: str = ""
     tag: str = ""
     order: str = "-snr"
+    parts: str = ""
     after: str = ""
 
     @classmethod
@@ -237,6 +250,7 @@ class Filter:
         asked = cls(**values)
         _one_of("judged", asked.judged, JUDGED)
         _one_of("order", asked.order.removeprefix("-"), COLUMNS)
+        _one_of("parts", asked.parts, ("", "all"))
         return asked
 
     def but(self, **changes: object) -> Filter:
@@ -286,7 +300,7 @@ def rows_of(project: Opened, viewer: Viewer, numbers: Sequence[int]) -> list[Rec
         data=DATA,
         last=LAST_WORD,
     )
-    values = {"ids": list(numbers), "me": viewer.user, "blind": viewer.blind} | (
+    values = {"ids": list(numbers), "me": viewer.user, "blind": viewer.blind, "project": project.id} | (
         {} if alone is None else {"alone": alone}
     )
     with project.session() as session:
@@ -382,7 +396,7 @@ def among(asked: Filter, needed: Iterable[str]) -> tuple[str, RecordDict]:
     """
     conditions, values = _conditions(asked)
     joined = "".join(join for name, join in _JOINS.items() if name in needed or f"{name}." in conditions)
-    return f"{_CANDIDATES} {joined} WHERE {_SEEN} {conditions}", values
+    return f"{_CANDIDATES} {joined} WHERE {_SEEN} {conditions}", values | {"parts": asked.parts == "all"}
 
 
 def _conditions(asked: Filter, *, of: str = "") -> tuple[str, RecordDict]:

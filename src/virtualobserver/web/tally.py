@@ -158,11 +158,12 @@ def _said(label: str) -> Callable[[str, bool], bool]:
 
 
 def tally(project: Opened, viewer: Viewer, asked: Filter) -> Tally:
-    """Count the candidates whose name and tag a filter lets through; its other parts are only asked of the tally."""
+    """Count the candidates whose name, tag and `parts` a filter lets through; its rest is only asked of the tally."""
     snr = _edges(SNR_STEPS, asked.snr)
     mag = _edges(MAG_STEPS, asked.bright, asked.faint)
     candidates, values = among(
-        Filter(source=asked.source, tag=asked.tag, judged="all"), ("s", "mine", "theirs", "body")
+        Filter(source=asked.source, tag=asked.tag, parts=asked.parts, judged="all"),
+        ("s", "mine", "theirs", "body"),
     )
     rows = ask(
         project,
@@ -229,7 +230,6 @@ class Tallies:
             Number of the last row that was added, and how many were; if others added some in between, all is counted
             again.
         """
-        name = str(row["source"])
         with self._lock:
             # a tag stands in the note, which was judged with it
             self._kept = {
@@ -237,7 +237,7 @@ class Tallies:
                 if last <= kept.state[0]
                 else replace(
                     kept,
-                    tally=kept.tally.after(row, label) if name.startswith(key.source) else kept.tally,
+                    tally=kept.tally.after(row, label) if _counts(key, row) else kept.tally,
                     state=(last, kept.state[1]),
                     whole=kept.whole and kept.state[0] + rows == last,
                 )
@@ -288,9 +288,14 @@ class _Kept:
         return state[0] >= self.state[0] and state[1] == self.state[1]
 
 
+def _counts(key: Filter, row: Record) -> bool:
+    """Whether a candidate is among those that were counted."""
+    return str(row["source"]).startswith(key.source) and (key.parts == "all" or not row["taken"])
+
+
 def _key(asked: Filter) -> Filter:
     """Return what of a filter decides how the tally is counted."""
-    own = {name: getattr(asked, name) for name in ("source", "tag")}
+    own = {name: getattr(asked, name) for name in ("source", "tag", "parts")}
     limits = {name: value for name, steps in (("snr", SNR_STEPS), ("bright", MAG_STEPS), ("faint", MAG_STEPS))
               if (value := getattr(asked, name)) not in steps}  # fmt: skip
     return Filter(**own, **limits)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from support.paths import ROOT
 
 from virtualobserver import Project
+from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Product
 
 CONFIGS = ROOT / "configs"
@@ -20,7 +21,7 @@ def matched(project: Project) -> tuple[list[bool], int]:
     )
     truth = {header["mjd"]: header["truth"] for header in frames["header"]}
     found = project.detections(simulated=True)
-    found = found[found["injection_id"].isna()]
+    found = found[found["injection_id"].isna() & (found["kind"] == "mover")]
     hits: dict[str, set[int]] = {}
     number = len(next(iter(truth.values())))
     for source, rows in found.groupby("source"):
@@ -41,8 +42,23 @@ def test_the_demonstration_finds_the_movers_that_were_simulated(tmp_path, url):
         summary = project.run()
         assert not summary.failed, summary.failures
         found, false = matched(project)
-        assert found == [True] * 4
+        assert found == [True] * 6
         assert false == 0
+        bodies = project.detections(simulated=True)
+        bodies = bodies[bodies["kind"] == "asteroid"]
+        assert bodies["source"].nunique() == 6
+        known = bodies.dropna(subset="known_as")
+        assert sorted(known["known_as"].unique()) == ["(900013) Nieve", "(900014) Orla"]
+        assert (known.groupby("source").size() >= 12).all()
+        truth = project.sql(
+            "SELECT m->>'name' AS name, (m->>'ra')::float8 AS ra, (m->>'dec')::float8 AS dec, "
+            "(header->>'mjd')::float8 AS mjd FROM raw_data "
+            "CROSS JOIN LATERAL jsonb_array_elements(header->'truth') m WHERE m ? 'name'"
+        )
+        for row in known.itertuples():
+            now = truth[(truth["mjd"] - row.peak_mjd).abs() < 1e-6]
+            (one,) = now[[row.known_as.endswith(f") {name}") for name in now["name"]]].itertuples()
+            assert separation(one.ra, one.dec, row.ra, row.dec) * 3600 < 1.0
         steps = project.sql("SELECT step, status, count(*) AS n FROM task GROUP BY step, status").set_index(
             "step"
         )

@@ -1,10 +1,6 @@
 """Runs of a simulated night that are killed in every step, and run again: the same rows."""
 
-from support.killing import kill_in_each_step
-from support.project import dump
-
-from virtualobserver import Project
-from virtualobserver.run.upkeep.verify import verify
+from support.kills import check_kills
 
 
 def night(workers):
@@ -27,19 +23,6 @@ def night(workers):
 
 
 def test_a_run_killed_in_each_step_leaves_the_rows_of_an_undisturbed_one(tmp_path, new_url):
-    with Project.open(night(1), data=tmp_path / "calm", url=new_url()) as project:
-        summary = project.run()
-        assert not summary.failed, summary.failures
-        calm = dump(project)
+    calm, steps = check_kills(night(1), tmp_path, new_url)
     assert len(calm["detection"]) >= 2
-    url, data = new_url(), tmp_path / "killed"
-    steps = kill_in_each_step(night(1), data, url)
     assert len(steps) >= 7, steps
-    with Project.open(night(1), data=data, url=url) as project:
-        assert project.run().worked == 0
-        found = dump(project)
-        # of files those of products are named by what is in them; what was written and never named stays until swept
-        files = {name: sha for name, sha in calm.pop("files").items() if name.startswith("products/")}
-        assert files.items() <= found.pop("files").items()
-        assert found == calm
-        assert verify(project.workspace).ok

@@ -25,6 +25,8 @@ from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Product
 from virtualobserver.observatory import Aux
 from virtualobserver.run.views.survey_figures import calibration_panels
+from virtualobserver.web.candidate import candidate, siblings
+from virtualobserver.web.queue import Filter, Viewer, page
 
 CONFIGS = ROOT / "configs"
 MOVERS = ((124.62819, 25.33981, 9.17), (124.76406, 25.34692, 14.89))
@@ -73,6 +75,7 @@ def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url)
         assert len(tracks.meta["footprints"]) == 12
         check_footprint(tracks.meta["footprints"][0])
         check_names(project)
+        check_queue(project)
         again = project.run()
         assert again.worked == 0
 
@@ -83,6 +86,19 @@ def check_footprint(said):
     sides = separation(a, d, b, e) * ARCSEC_PER_DEGREE, separation(b, e, c, f) * ARCSEC_PER_DEGREE
     assert sides == pytest.approx((299 * 2.226, 219 * 2.226), rel=0.01)
     assert said["limit"] is None  # no catalogue, no magnitudes
+
+
+def check_queue(project):
+    """Assert that each body is judged once: movers that were put together to bodies stand behind these."""
+    viewer = Viewer("ann")
+    bodies, _ = page(project, viewer, Filter())
+    assert [row["analysis"] for row in bodies] == ["asteroids"] * 7
+    rows, _ = page(project, viewer, Filter(parts="all"))
+    assert sorted(row["analysis"] for row in rows) == ["asteroids"] * 7 + ["moving_objects"] * 7
+    for row in bodies:
+        parts = candidate(project, viewer, row["id"]).parts
+        assert parts == [row["source"].replace("A", "M", 1)]
+        assert {one["kind"] for one in siblings(project, viewer, project.source(parts[0]).id)} == {"mover"}
 
 
 def check_names(project):

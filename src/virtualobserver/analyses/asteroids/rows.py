@@ -59,6 +59,7 @@ def result_of(
     properties: RecordDict = {
         "n_nights": len(nights), "n_tracks": sum(len(night.tracks) for night in nights), "n_bodies": len(bodies),
         "n_known": kinds.count("known"), "n_asteroids": kinds.count("asteroid"), "n_unknown": kinds.count("unknown"),
+        "taken_up": sorted({part.track.name for body in bodies for part in body.parts}),
         "identified_by": asked or None, "known_in_field": sum(one.bodies for one in named) if asked else None,
         "n_missed": len(missed), "n_too_faint": sum(one.faint for one in named),
         "missed": [

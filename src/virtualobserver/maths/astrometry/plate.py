@@ -23,6 +23,8 @@ FloatArray = NDArray[np.float64]
 
 DEPTHS: Final = ((50, 1.0), (100, 1.0), (60, 2.0), (60, 0.5), (250, 1.0), (25, 1.0))
 """Sources tried, and how many stars of the catalogue for each over the same area; few, for bright stars only."""
+NEAR_GIVEN: Final = 5.0
+"""Pixels within which given world coordinates put stars: other programs leave the distortion at the corners."""
 CERTAIN: Final = -23.0
 """Natural logarithm of the chance of an accident below which a solution stands: 1e-10."""
 
@@ -134,6 +136,7 @@ def solve_plate(
     error: ArrayLike | None = None,
     order: int = 3,  # the first distortion of a symmetric lens is cubic
     fewest: int = 8,  # a plane has six numbers, and two stars more show whether it holds. Chosen
+    first: TanSip | None = None,
     highest_rms: float | None = 0.5,  # chosen: more than centroids of stars, less than wrong pairs leave
 ) -> PlateSolution:
     """Find the world coordinates of a frame.
@@ -159,6 +162,8 @@ def solve_plate(
         Highest order of the distortion, 1 to 5; fewer stars carry a lower one.
     fewest
         Least stars in a solution.
+    first
+        World coordinates that put the stars within a few pixels of where they are; None = they are looked for.
     highest_rms
         Largest residual (pixels rms an axis) of a good solution; None = any.
 
@@ -179,7 +184,10 @@ def solve_plate(
         if count < fewest:
             msg = f"no plate solution: {count} {name}, at least {fewest} are needed"
             raise NotEnoughData(msg)
-    found, certainty = _first_that_stands(field, hint, order, fewest, highest_rms)
+    if first is None:
+        found, certainty = _first_that_stands(field, hint, order, fewest, highest_rms)
+    else:
+        found, certainty = _from_given(field, hint, first, (order, fewest, highest_rms))
     return _solution(found, certainty, ours, theirs)
 
 
@@ -248,6 +256,27 @@ def _first_that_stands(
     msg = f"no plate solution for {len(field.x)} sources and {len(field.ra)} stars within "
     msg += f'{hint.radius:g} deg of {hint.ra:.4f} {hint.dec:+.4f} at {hint.scale:g}" ± {100 * hint.scale_error:.0f} %: '
     raise NoMatch(msg + reached[1])
+
+
+def _from_given(
+    field: Field, hint: PlateHint, first: TanSip, wanted: tuple[int, int, float | None]
+) -> tuple[PlateFit, float]:
+    """Return the plate that given world coordinates lead to, as `_first_that_stands` does.
+
+    Raises
+    ------
+    NoMatch
+        If it does not stand.
+    """
+    order, fewest, highest_rms = wanted
+    bright = _bright(field, hint, DEPTHS[1])
+    found = refine_plate(field, bright, first, NEAR_GIVEN, order=order)
+    certainty = 0.0 if found is None else _certainty(found, bright)
+    reason = "no stars fall on sources" if found is None else _refuse(found, certainty, fewest, highest_rms)
+    if found is None or reason:
+        msg = f"no plate solution from the world coordinates given: {reason}"
+        raise NoMatch(msg)
+    return found, certainty
 
 
 def _bright(field: Field, hint: PlateHint, depth: tuple[int, float]) -> Field:

@@ -42,6 +42,11 @@ class SimulationSettings(Settings):
     scale: float = setting(0.93, doc="Size of a pixel", unit="arcsec/pix", step="fetch", gt=0)
     stars: int = setting(60, doc="Stars in the frame", step="fetch", ge=0)
     movers: int = setting(4, doc="Moving objects of a night", step="fetch", ge=0)
+    known: bool = setting(
+        False,
+        doc="Show the bodies of the orbits simulated@2, which come with the package, too, where they are in the field",
+        step="fetch",
+    )
     rate: tuple[float, float] = setting((8.0, 30.0), doc="Slowest and fastest", unit="arcsec/h", step="fetch")
     likelihood: tuple[float, float] = setting(
         (14.0, 30.0), doc="Least and largest expected likelihood of their paths", step="fetch"

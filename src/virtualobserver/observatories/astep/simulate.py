@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from virtualobserver.ccd.folder import raw_of
 from virtualobserver.ccd.header import facts_of
-from virtualobserver.conventions import FWHM_TO_SIGMA, SECONDS_PER_DAY
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.io.fits.files import image_bytes
 from virtualobserver.maths.shiftstack.movers import add_movers
+from virtualobserver.maths.times import Site
 from virtualobserver.observatories.astep.settings import ASTEPSettings, SimulationSettings
 from virtualobserver.typing import Record, RecordDict
 
@@ -40,6 +41,7 @@ ZERO_POINT: Final = 22.0
 """Magnitude of one electron per second. Chosen, not measured at the telescope."""
 FLAT_LEVELS: Final = (12000.0, 30000.0)
 """Electrons of the first and last flat: 6000 and 15000 ADU lie well inside `flat_range`. Chosen."""
+_MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=UTC)
 FloatArray = NDArray[np.float64]
 
 
@@ -54,17 +56,24 @@ class _Camera:
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """Stars (degrees from the centre, mag) and movers (the same at the night's middle, rate "/h, PA deg)."""
+    """Stars (degrees from the centre, mag) and movers (the same at the night's middle, rate "/h, PA deg).
+
+    The last column of a mover is the likelihood expected of it; of those that are known it is NaN, and they have names
+    and magnitudes.
+    """
 
     stars: FloatArray
     movers: FloatArray
+    names: tuple[str, ...] = ()
+    mags: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 def simulate(target: Target, rng: np.random.Generator, settings: ASTEPSettings) -> Iterator[Raw]:
     """Yield the raw frames of all nights of a target.
 
     A science frame's header holds ``truth``: for each mover its number, rate (arcsec/h), position angle (deg),
-    magnitude, expected likelihood of the whole path, and x, y (pixels from 0), ra, dec, flux (electrons) here.
+    magnitude, expected likelihood of the whole path, and x, y (pixels from 0), ra, dec, flux (electrons) here, and its
+    name if it is a known body.
     """
     sim = settings.simulation
     camera = _camera(sim, rng)
@@ -91,8 +100,10 @@ def _night(
     target: Target, first: datetime, camera: _Camera, rng: np.random.Generator, settings: ASTEPSettings
 ) -> Iterator[Raw]:
     sim = settings.simulation
-    field = _field(sim, rng)
+    sky = _field(sim, rng)
     middle = first + timedelta(hours=14)
+    if sim.known:
+        sky = _with_known(sky, target, middle, settings)
     span = timedelta(hours=sim.span)
     start = middle - span / 2
     clock = start - timedelta(hours=3)
@@ -108,13 +119,13 @@ def _night(
             light = _flat_light(part, camera, rng, sim) if kind == "SKYFLAT" else 0.0
             counts = _expose(light, exptime, camera, BIAS[0], rng)
             yield _raw(target, kind, place, clock, exptime, counts, {}, settings)
-    yield from _science(target, start, field, camera, rng, settings)
+    yield from _science(target, start, sky, camera, rng, settings)
 
 
 def _science(  # noqa: PLR0917
     target: Target,
     start: datetime,
-    field: _Field,
+    sky: _Field,
     camera: _Camera,
     rng: np.random.Generator,
     settings: ASTEPSettings,
@@ -126,17 +137,15 @@ def _science(  # noqa: PLR0917
     clear = 1 - 0.1 * rng.random(sim.frames)
     shift = np.stack([part - 0.5, 0.5 - part], axis=1) * sim.drift + rng.normal(0, 0.3, (sim.frames, 2))
     headers = [_wcs(target, sim, one) for one in shift]
-    flux = _mover_flux(field, widths, clear, sim)
-    paths = [_mover_path(field, h, header) for h, header in zip(hours, headers, strict=True)]
+    flux, likelihood = _mover_flux(sky, widths, clear, sim)
+    paths = [_mover_path(sky, h, header) for h, header in zip(hours, headers, strict=True)]
     for n in range(sim.frames):
         sigma = widths[n] * FWHM_TO_SIGMA
-        x, y = _pixels(field.stars[:, :2], headers[n])
-        bright = sim.exptime * 10 ** (-0.4 * (field.stars[:, 2] - ZERO_POINT)) * clear[n]
+        x, y = _pixels(sky.stars[:, :2], headers[n])
+        bright = sim.exptime * 10 ** (-0.4 * (sky.stars[:, 2] - ZERO_POINT)) * clear[n]
         light = np.full((1, *sim.size), sim.sky * sim.exptime * (1 + 0.2 * part[n]))
         scene = add_movers(light, x[:, None], y[:, None], bright[:, None], sigma=sigma)
-        before, after = (
-            _mover_path(field, hours[n] + way * sim.exptime / 7200, headers[n]) for way in (-1, 1)
-        )
+        before, after = (_mover_path(sky, hours[n] + way * sim.exptime / 7200, headers[n]) for way in (-1, 1))
         trail = tuple((after[axis] - before[axis])[:, None] for axis in (0, 1))
         lit = (flux * clear[n])[:, None]
         scene = add_movers(
@@ -146,13 +155,13 @@ def _science(  # noqa: PLR0917
         counts = _expose(scene[0] * camera.flat, sim.exptime, camera, level, rng, cosmics=sim.cosmics)
         moment = start + timedelta(hours=float(part[n]) * sim.span, seconds=-sim.exptime / 2)
         raw = _raw(target, "SCIENCE", "CAMS", moment, sim.exptime, counts, headers[n], settings)
-        truth = _truth(field, paths[n], flux * clear[n], sim, headers[n])
+        truth = _truth(sky, paths[n], (flux * clear[n], likelihood), sim, headers[n])
         yield Raw(
             raw.archive_id,
             raw.format,
             raw.content,
             obscore=raw.obscore,
-            header={**raw.header, "truth": truth, "injected": _events(truth, raw.header)},
+            header={**raw.header, "truth": truth, "injected": _events(truth, raw.header, sim.size)},
         )
 
 
@@ -167,6 +176,26 @@ def _field(sim: SimulationSettings, rng: np.random.Generator) -> _Field:
     wanted = rng.uniform(*sim.likelihood, sim.movers)
     spots = rng.uniform(-1, 1, (sim.movers, 2)) * inner
     return _Field(stars, np.column_stack([spots, rate, angle, wanted]))
+
+
+def _with_known(sky: _Field, target: Target, middle: datetime, settings: ASTEPSettings) -> _Field:
+    """Add the known bodies that are in the field in a night, which is too short for their paths to bend."""
+    from virtualobserver.catalog.passing import passing
+
+    sim, place = settings.simulation, settings.site
+    site = None if place is None else Site(place.longitude, place.latitude, place.height)
+    reach = math.hypot(*sim.size) / 2 * sim.scale / ARCSEC_PER_DEGREE
+    mjd = (middle - _MJD_ZERO) / timedelta(days=1)
+    seen = passing(_middle(target), reach, mjd, span=sim.span, site=site, degree=1)
+    (east, north), (fast_east, fast_north) = np.moveaxis(seen.paths, 0, 2).transpose(1, 0, 2)
+    rate = np.hypot(fast_east, fast_north) * ARCSEC_PER_DEGREE
+    angle = np.degrees(np.arctan2(fast_east, fast_north)) % 360
+    known = np.column_stack([east, north, rate, angle, np.full(rate.size, np.nan)])
+    return replace(sky, movers=np.concatenate([sky.movers, known]), names=seen.names, mags=seen.mag)
+
+
+def _middle(target: Target) -> tuple[float, float]:
+    return (150.0 if target.ra is None else target.ra), (-65.0 if target.dec is None else target.dec)
 
 
 def _expose(
@@ -208,7 +237,7 @@ def _wcs(target: Target, sim: SimulationSettings, shift: FloatArray) -> RecordDi
     ny, nx = sim.size
     return {
         "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CUNIT1": "deg", "CUNIT2": "deg",
-        "CRVAL1": 150.0 if target.ra is None else target.ra, "CRVAL2": -65.0 if target.dec is None else target.dec,
+        "CRVAL1": _middle(target)[0], "CRVAL2": _middle(target)[1],
         "CRPIX1": (nx + 1) / 2 + float(shift[0]), "CRPIX2": (ny + 1) / 2 + float(shift[1]),
         "CDELT1": -sim.scale / 3600, "CDELT2": sim.scale / 3600, "RADESYS": "ICRS",
     }  # fmt: skip
@@ -221,10 +250,10 @@ def _pixels(offsets: FloatArray, header: RecordDict) -> tuple[FloatArray, FloatA
     return x, y
 
 
-def _mover_path(field: _Field, hours: float, header: RecordDict) -> tuple[FloatArray, FloatArray]:
-    angle = np.radians(field.movers[:, 3])
-    moved = (field.movers[:, 2] * hours / 3600)[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    return _pixels(field.movers[:, :2] + moved, header)
+def _mover_path(sky: _Field, hours: float, header: RecordDict) -> tuple[FloatArray, FloatArray]:
+    angle = np.radians(sky.movers[:, 3])
+    moved = (sky.movers[:, 2] * hours / 3600)[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return _pixels(sky.movers[:, :2] + moved, header)
 
 
 def _snr1(widths: FloatArray, sim: SimulationSettings) -> FloatArray:
@@ -234,39 +263,47 @@ def _snr1(widths: FloatArray, sim: SimulationSettings) -> FloatArray:
     return np.asarray(1 / np.sqrt(4 * np.pi * sigma**2 * variance))
 
 
-def _mover_flux(field: _Field, widths: FloatArray, clear: FloatArray, sim: SimulationSettings) -> FloatArray:
-    """Return the electrons per exposure that give each mover its expected likelihood."""
-    one = np.sqrt(np.sum((clear * _snr1(widths, sim)) ** 2))
-    return np.asarray(field.movers[:, 4] / one)
+def _mover_flux(
+    sky: _Field, widths: FloatArray, clear: FloatArray, sim: SimulationSettings
+) -> tuple[FloatArray, FloatArray]:
+    """Return the electrons per exposure of each mover, and the expected likelihood of its path; one gives the other."""
+    one = float(np.sqrt(np.sum((clear * _snr1(widths, sim)) ** 2)))
+    flux = sky.movers[:, 4] / one
+    n = len(sky.names)
+    flux[len(flux) - n :] = sim.exptime * 10 ** (-0.4 * (sky.mags - ZERO_POINT))
+    return flux, np.concatenate([sky.movers[: len(flux) - n, 4], flux[len(flux) - n :] * one])
 
 
 def _truth(
-    field: _Field,
+    sky: _Field,
     at: tuple[FloatArray, FloatArray],
-    flux: FloatArray,
+    light: tuple[FloatArray, FloatArray],
     sim: SimulationSettings,
     header: RecordDict,
-) -> list[dict[str, float]]:
+) -> list[RecordDict]:
     wcs = Image(np.zeros((1, 1)), header=header).wcs
-    sky = wcs.all_pix2world(at[0], at[1], 0) if len(at[0]) else (np.zeros(0), np.zeros(0))
-    rows = []
-    for n, (_, _, rate, angle, likelihood) in enumerate(field.movers.tolist()):
-        row = {
-            "id": n, "rate": rate, "pa": angle, "likelihood": likelihood, "x": float(at[0][n]),
-            "y": float(at[1][n]), "ra": float(sky[0][n]), "dec": float(sky[1][n]), "flux": float(flux[n]),
+    place = wcs.all_pix2world(at[0], at[1], 0) if len(at[0]) else (np.zeros(0), np.zeros(0))
+    rows: list[RecordDict] = []
+    flux, likelihood = light
+    names = ("",) * (len(sky.movers) - len(sky.names)) + sky.names
+    for n, (_, _, rate, angle, _) in enumerate(sky.movers.tolist()):
+        row: RecordDict = {
+            "id": n, "rate": rate, "pa": angle, "likelihood": float(likelihood[n]), "x": float(at[0][n]),
+            "y": float(at[1][n]), "ra": float(place[0][n]), "dec": float(place[1][n]), "flux": float(flux[n]),
             "mag": ZERO_POINT - 2.5 * math.log10(float(flux[n]) / sim.exptime),
         }  # fmt: skip
-        rows.append(row)
+        rows.append(row | ({"name": names[n]} if names[n] else {}))
     return rows
 
 
-def _events(truth: list[dict[str, float]], facts: Record) -> list[RecordDict]:
-    """Return what a search should find in one frame: the movers, as `vo demo` compares them."""
+def _events(truth: list[RecordDict], facts: Record, size: tuple[int, int]) -> list[RecordDict]:
+    """Return what a search should find in one frame: the movers that are on it, as `vo demo` compares them."""
     half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
     when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}
     return [
         {"kind": "mover", **when, "amplitude": one["likelihood"], "ra": one["ra"], "dec": one["dec"]}
         for one in truth
+        if 0 <= one["x"] < size[1] and 0 <= one["y"] < size[0]
     ]
 
 

@@ -93,7 +93,7 @@ class SimulationSettings(Settings):
     movers: int = setting(6, doc="Moving objects of a night", step="fetch", ge=0)
     known: bool = setting(
         False,
-        doc="Show the bodies of the orbits simulated@1, which come with the package, too, where they are in the field",
+        doc="Show the bodies of the orbits simulated@2, which come with the package, too, where they are in the field",
         step="fetch",
     )
     mag: tuple[float, float] = setting(

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA, HOURS_PER_DAY, SECONDS_PER_DAY
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FWHM_TO_SIGMA, SECONDS_PER_DAY
 from virtualobserver.data.product import Raw, Target
-from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject, project
-from virtualobserver.maths.ephemeris.brightness import magnitude
-from virtualobserver.maths.ephemeris.orbits import Orbits, states_of
+from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.maths.times import Site
 from virtualobserver.observatories.lsss.settings import LSSSSettings, SimulationSettings
@@ -34,8 +32,6 @@ HARMONICS: Final = 4
 """Of a light curve; the second is the largest, as that of a long body."""
 _PERIODS: Final = (2.0, 30.0)
 """Hours; shortest and longest rotation."""
-_PLACES: Final = 9
-"""Times of a night at which known bodies are worked out; between them they move as a cubic polynomial says."""
 UNIX_MJD: Final = 40587.0
 """1970-01-01."""
 FloatArray = NDArray[np.float64]
@@ -156,15 +152,20 @@ def _night_sky(
     paths, light, curves = _movers(sim, rng)
     names = ("",) * len(paths)
     if sim.known:
+        from virtualobserver.catalog.passing import passing
+
         begin = start.timestamp() / SECONDS_PER_DAY + UNIX_MJD
         middle = begin + ((sim.frames - 1) / 2 * sim.cadence + sim.exptime / 2) / SECONDS_PER_DAY
-        known, mags, called = _known(target, sim, middle, _site(survey))
-        n = len(called)
-        own_light = np.stack(
-            [mags, np.exp(rng.uniform(math.log(_PERIODS[0]), math.log(_PERIODS[1]), n))], axis=1
+        reach = math.hypot(*sim.size) / 2 * sim.scale / ARCSEC_PER_DEGREE
+        seen = passing(
+            _middle(target), reach, middle, span=sim.frames * sim.cadence / 3600, site=_site(survey)
         )
-        paths, light = np.concatenate([paths, known]), np.concatenate([light, own_light])
-        curves, names = np.concatenate([curves, _curves(n, rng)]), (*names, *called)
+        n = len(seen.names)
+        own_light = np.stack(
+            [seen.mag, np.exp(rng.uniform(math.log(_PERIODS[0]), math.log(_PERIODS[1]), n))], axis=1
+        )
+        paths, light = np.concatenate([paths, seen.paths]), np.concatenate([light, own_light])
+        curves, names = np.concatenate([curves, _curves(n, rng)]), (*names, *seen.names)
     return Sky(stars, paths, light, curves, names)
 
 
@@ -194,33 +195,6 @@ def _site(survey: CCDObservatory[LSSSSettings]) -> Site | None:
     """Return where the telescope stands, as the frames will say."""
     place = survey.settings.site
     return None if place is None else Site(place.longitude, place.latitude, place.height)
-
-
-def _known(
-    target: Target, sim: SimulationSettings, mjd: float, site: Site | None
-) -> tuple[FloatArray, FloatArray, tuple[str, ...]]:
-    """Return `Sky.paths`, magnitudes and names of the known bodies that cross the frame, about an MJD."""
-    from virtualobserver.catalog.orbits import simulated_orbits
-    from virtualobserver.maths.ephemeris.seen import Observer, in_field
-
-    table = simulated_orbits()
-    columns = ("q", "e", "inclination", "node", "argument", "perihelion", "epoch")
-    states = states_of(Orbits(*(table[name].to_numpy(float) for name in columns)))
-    hours = np.linspace(-0.5, 0.5, _PLACES) * sim.frames * sim.cadence / 3600
-    reach = math.hypot(*sim.size) / 2 * sim.scale / ARCSEC_PER_DEGREE
-    rows, seen = in_field(states, Observer.at(mjd + hours / HOURS_PER_DAY, site), *_middle(target), reach)
-    known = table.iloc[rows]
-    mags = magnitude(
-        known["h"].to_numpy()[:, None],
-        known["g"].to_numpy()[:, None],
-        r=seen.r,
-        delta=seen.delta,
-        alpha=seen.alpha,
-    ).mean(axis=1)
-    offsets = np.stack(project(seen.ra, seen.dec, *_middle(target)), axis=1)  # (k, 2, times)
-    powers = hours[:, None] ** np.arange(4)
-    paths = np.linalg.lstsq(powers, offsets.reshape(-1, _PLACES).T, rcond=None)[0].T
-    return np.asarray(paths, np.float64).reshape(-1, 2, 4), np.asarray(mags), tuple(known["name"].astype(str))
 
 
 def _masters(

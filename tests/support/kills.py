@@ -1,4 +1,4 @@
-"""Runs that are killed in every step they have, one after the other, each by itself and without a word."""
+"""Runs that are killed in every step, one after the other, and run again: the same rows as those of a calm run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from support.paths import ROOT
+from support.project import dump
+from virtualobserver import Project
+from virtualobserver.run.upkeep.verify import verify
 
 # Children are forked, as imports take longer than all there is to do, and from a process that does nothing else:
 # one with threads (of the test runner, of a browser, of Arrow) may leave a lock that nobody opens in its child.
@@ -57,11 +62,32 @@ print(json.dumps([status, steps]))
 """
 
 
-def kill_in_each_step(config: dict[str, object], data: Path, url: str) -> list[str]:
+def check_kills(
+    night: Mapping[str, Any], folder: Path, new_url: Callable[[], str]
+) -> tuple[Mapping[str, Any], list[str]]:
+    """Assert that a run killed in each of its steps leaves what an undisturbed one does; return that, and the steps."""
+    with Project.open(night, data=folder / "calm", url=new_url()) as project:
+        summary = project.run()
+        assert not summary.failed, summary.failures
+        calm = dump(project)
+    url, data = new_url(), folder / "killed"
+    steps = kill_in_each_step(night, data, url)
+    with Project.open(night, data=data, url=url) as project:
+        assert project.run().worked == 0
+        found = dump(project)
+        assert verify(project.workspace).ok
+    # of files those of products are named by what is in them; what was written and never named stays until swept
+    files = {name: sha for name, sha in calm.pop("files").items() if name.startswith("products/")}
+    assert files.items() <= found.pop("files").items()
+    assert found == calm
+    return calm, steps
+
+
+def kill_in_each_step(night: Mapping[str, Any], data: Path, url: str) -> list[str]:
     """Run a project until nothing kills it any more, dying in each step once; return the steps it died in."""
     done = subprocess.run(
         [sys.executable, "-c", _KILLED],
-        input=json.dumps([config, str(data), url]),
+        input=json.dumps([night, str(data), url]),
         env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         capture_output=True, text=True, check=True, timeout=900,
     )  # fmt: skip
