@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -235,6 +236,13 @@ def test_a_detection_is_shown_near_in_all_filters_and_whole():
     spans = [mark for mark in near.marks if mark.kind == "span" and mark.x is not None]
     assert (spans[0].x, spans[0].x_end) == (58029.0, 58031.0)
     drawn(draw_panels([near, together, whole, facts]))
+
+
+def test_what_was_seen_without_a_filter_says_so():
+    event = replace(EVENT, band="NONE")
+    near, whole, facts = default_panels([as_handle(light("NONE", 900.0))], event)
+    assert [curve.label for curve in (*near.curves, *whole.curves)] == ["no filter", "no filter"]
+    assert ("filter", "no filter", "") in facts.rows
 
 
 def test_a_detection_without_light_curve_has_its_facts():
