@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from virtualobserver import Project
+from virtualobserver.data.panels import Panel
 from virtualobserver.plot.panels import draw_panels
 from virtualobserver.run.workspace import Workspace
 
@@ -36,14 +37,14 @@ class Search:
     kind
         The strongest detection of this kind is shown.
     panels
-        Numbers of the panels of the detection, in the order of the analysis.
+        How the titles of the panels that are shown begin or end: what else an analysis shows changes no picture here.
     """
 
     config: str
     overrides: Sequence[str]
     steps: Sequence[str]
     kind: str
-    panels: Sequence[int] = (0, 1)
+    panels: Sequence[str]
     only: Sequence[str] = ()
 
 
@@ -54,29 +55,58 @@ SEARCHES = (
         ("catalog.limit=3", "observatories.demo.flare_fraction=1.0"),
         ("fetch", "reduce", "analyse"),
         "flare",
-        (0,),
+        ("flare at",),
     ),
-    Search("harps_demo", (), ("fetch", "reduce", "analyse"), "exocomet_candidate", (0, 2), only=("Comet 1",)),
+    Search(
+        "harps_demo",
+        (),
+        ("fetch", "reduce", "analyse"),
+        "exocomet_candidate",
+        ("Ca II K", "residuals of Ca II K"),
+        only=("Comet 1",),
+    ),
     Search(
         "astep_demo",
         ("observatories.astep.simulation.frames=12", "observatories.astep.simulation.movers=2"),
         (*IMAGES, "analyse"),
         "mover",
-        (0, 2),
+        ("sum along the path", "S/N of each image"),
     ),
     Search(
         "lsss_demo",
         ("observatories.lsss.simulation.frames=8",),
         (*IMAGES, "analyse:image_quality", "analyse:moving_objects", "analyse:asteroids"),
         "asteroid",
+        ("bodies", "measured less ephemeris"),
     ),
     Search(
         "decam_demo",
         ("observatories.decam.simulation.exposures=2",),
         (*IMAGES, "analyse:driftscan"),
         "pulse",
+        ("star ", "common mode"),
     ),
 )
+
+
+def shown(panels: Sequence[Panel], words: Sequence[str]) -> list[Panel]:
+    """Return for each word the first panel whose title begins with it, else that ends with it.
+
+    Raises
+    ------
+    LookupError
+        There is none.
+    """
+    found: list[Panel] = []
+    for word in words:
+        titles = [panel.title for panel in panels]
+        places = [n for n, title in enumerate(titles) if title.startswith(word)]
+        places += [n for n, title in enumerate(titles) if title.endswith(word)]
+        if not places:
+            msg = f"no panel is called {word!r}: there are {', '.join(titles)}"
+            raise LookupError(msg)
+        found.append(panels[places[0]])
+    return found
 
 
 def draw(search: Search, data: str, path: Path) -> None:
@@ -85,7 +115,7 @@ def draw(search: Search, data: str, path: Path) -> None:
     Raises
     ------
     LookupError
-        It found nothing of that kind.
+        It found nothing of that kind, or the analysis has no such panel.
     """
     with Project.open(search.config, data=data, overrides=search.overrides) as project:
         for step in search.steps:
@@ -97,8 +127,7 @@ def draw(search: Search, data: str, path: Path) -> None:
             msg = f"{search.config} has found no {search.kind}: the manual has nothing to show"
             raise LookupError(msg)
         best = int(found.loc[found["snr"].abs().idxmax(), "id"])
-        panels = project.panels(best)
-        figure = draw_panels([panels[number] for number in search.panels], figsize=SIZE)
+        figure = draw_panels(shown(project.panels(best), search.panels), figsize=SIZE)
         figure.savefig(path, dpi=DPI)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import (
     MJD_ZERO_JD,
+    NO_FILTER,
     SCALE_TDB,
     SCALE_UTC,
     UNIT_ARCSEC,
@@ -35,6 +36,7 @@ __all__ = [
     "COLUMNS",
     "OBSCORE",
     "Column",
+    "band_words",
     "describe",
     "find",
     "out_of_range",
@@ -559,6 +561,11 @@ def units_of(names: Iterable[str], *, table: str = "") -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------------------------------ ranges
+
+
+def band_words(band: str) -> str:
+    """Return a band as people read it: where there was no filter, that."""
+    return "no filter" if band == NO_FILTER else band
 
 
 def out_of_range(name: str, values: ArrayLike, *, table: str = "") -> NDArray[np.bool_]:

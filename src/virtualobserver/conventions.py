@@ -43,6 +43,9 @@ OFFSET_SIGMA: Final = "offset_sigma"
 LIGHTCURVE_COLUMNS: Final = (MJD, FLUX, FLUX_ERROR, MAG, MAG_ERROR, FLAGS, RA, DEC, EXPTIME, BAND)
 """Columns every reduced light curve may rely on (the first three always exist)."""
 
+NO_FILTER: Final = "NONE"
+"""Band of what was seen through no filter."""
+
 # ------------------------------------------------------------------------------------------------- units
 UNIT_DAY: Final = "d"
 UNIT_SECOND: Final = "s"

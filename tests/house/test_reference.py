@@ -19,6 +19,7 @@ import virtualobserver
 from virtualobserver import maths, plugins
 from virtualobserver.config.load import load
 from virtualobserver.config.shipped import demonstrations, find_config
+from virtualobserver.data.panels import Facts
 
 DOCS = ROOT / "docs"
 
@@ -96,6 +97,16 @@ def test_the_first_page_shows_a_picture_of_every_demonstration(builder: Any) -> 
     for search in searches:
         assert f"{{image}} generated/{search.config}.png" in index
         load(find_config(search.config), search.overrides, resolve=plugins.settings_of)
+
+
+def test_a_picture_of_the_first_page_is_chosen_by_its_title(builder: Any) -> None:
+    pictures = builder("pictures")
+    titles = ("frames about the body", "Duna among 7 bodies", "residuals of K", "K")
+    panels = [Facts(title, []) for title in titles]
+    chosen = pictures.shown(panels, ["bodies", "K", "residuals"])
+    assert [panel.title for panel in chosen] == ["Duna among 7 bodies", "K", "residuals of K"]
+    with pytest.raises(LookupError, match="no panel is called 'path'"):
+        pictures.shown(panels, ["path"])
 
 
 def test_the_configuration_of_the_readme_is_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from virtualobserver.data import Event, Table, TimeSeries, as_handle
 from virtualobserver.data.curve_panels import curve_panels, default_panels, event_facts, flag_words
 from virtualobserver.data.panels import ROLES, Axis, Curve, Facts, Heatmap, ImageStack, Mark, Panel, Series
 from virtualobserver.plot import draw_panel, draw_panels, plot
+from virtualobserver.plot.panels import said
 from virtualobserver.plot.style import role_colour
 
 TIME, FLUX = Axis("MJD", scale="time"), Axis("flux", "uJy")
@@ -184,7 +186,19 @@ def test_numbers_are_read_at_a_glance():
     axes = axes_of(
         Facts("f", [("mjd", 58000.123456, ""), ("p", 1.23456789e-20, ""), ("ok", True, ""), ("no", None, "")])
     )
-    assert {"58000.123456", "1.2346e-20", "yes", "–"} <= {text.get_text() for text in axes.texts}
+    assert {"58000.123456", "1.2e-20", "yes", "–"} <= {text.get_text() for text in axes.texts}
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "read"),
+    [
+        (225.84843835, "uJy", "225.8"), (-0.9080727, "mag", "-0.908"), (57131.3133, "MJD", "57131.3133"),
+        (24223.456, "electron", "24223"), (1.49623456, "h", "1.4962"), (269.44125, "deg", "269.44"), (0.0, "", "0"),
+        (3, "", "3"), (1.25e7, "", "1.25e+07"),
+    ],
+)  # fmt: skip
+def test_a_number_has_the_digits_that_its_unit_gives_it(value, unit, read):
+    assert said(value, unit) == read
 
 
 def test_roles_have_colours_of_their_own():
@@ -222,6 +236,13 @@ def test_a_detection_is_shown_near_in_all_filters_and_whole():
     spans = [mark for mark in near.marks if mark.kind == "span" and mark.x is not None]
     assert (spans[0].x, spans[0].x_end) == (58029.0, 58031.0)
     drawn(draw_panels([near, together, whole, facts]))
+
+
+def test_what_was_seen_without_a_filter_says_so():
+    event = replace(EVENT, band="NONE")
+    near, whole, facts = default_panels([as_handle(light("NONE", 900.0))], event)
+    assert [curve.label for curve in (*near.curves, *whole.curves)] == ["no filter", "no filter"]
+    assert ("filter", "no filter", "") in facts.rows
 
 
 def test_a_detection_without_light_curve_has_its_facts():

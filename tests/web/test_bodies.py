@@ -141,7 +141,9 @@ def test_who_judges_blind_sees_no_name_or_number_of_epochs_that_only_real_bodies
 
 
 def test_a_body_has_a_page_by_its_name(project, body):
-    assert client(project).get("/source", params={"name": "M1"}).status_code == 200
+    page = client(project).get("/source", params={"name": "M1"})
+    assert page.status_code == 200
+    assert re.search(r"moving body discovered in <a href=.[^>]*>(star_\d+|&lt;script)", page.text)
 
 
 @pytest.fixture

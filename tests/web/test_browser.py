@@ -217,6 +217,30 @@ def test_films_stretches_masks_magnitudes_and_folding(page, project):
     page.screenshot(path=PICTURES / "panels.png")
 
 
+def test_a_period_that_is_none_is_said_and_the_candidate_stays(chrome, served, project, numbers):
+    with person(chrome, served, failing=True) as page:
+        begin(page)
+        page.fill(".scene:not(.unseen) .tools input >> nth=0", "a day")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => /positive number/.test(document.querySelector('#unsaved').textContent)")
+        assert page.locator(SHOWN).count() == 1
+        page.keyboard.press("Escape")
+        assert press(page, "y") == numbers[1]
+
+
+def test_masks_are_switched_by_buttons_that_say_whether_they_are_on(page, project):
+    page.goto(page.url + "?analysis=shown")
+    begin(page)
+    button = page.locator(".scene:not(.unseen) .tools .mask >> nth=0")
+    shown = "() => filmed().view.model.document.get_model_by_name('mask 0').visible"
+    assert page.evaluate(shown) is False
+    button.click()
+    assert page.evaluate(shown) is True
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert page.evaluate(shown) is False
+
+
 def test_buttons_stand_above_the_picture_not_on_its_title(page):
     begin(page)
     boxes = page.evaluate(

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from virtualobserver.data.curve_panels import MJD
 from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
 from virtualobserver.web import bokeh as web
-from virtualobserver.web.bokeh import View, drawn, scripts_folder
+from virtualobserver.web.bokeh import drawn, scripts_folder
+from virtualobserver.web.views import View, viewed
 
 X = np.arange(50.0)
 
@@ -51,26 +53,53 @@ def test_a_figure_is_json_for_the_element_it_was_made_for():
     assert json.loads(json.dumps(told))["item"]["root_id"] == told["item"]["root_id"]
     assert told["scales"] == ["log", "mag"]
     assert told["folds"] is True
-    assert [one["text"] for one in models(told, "Title")] == ["light curve"]
+    assert told["title"] == "light curve"
     assert not models(told, "CustomJS"), "no code travels in data"
 
 
 def test_fluxes_become_magnitudes_and_what_has_none_is_left_out():
     flux = np.array([1.0, 10.0, -3.0, 0.0])
     panel = Series("", Axis("t"), Axis("flux", "uJy"), [Curve("", np.arange(4.0), flux, np.full(4, 0.1))])
-    shown = web._viewed(panel, View("mag"))
+    shown = viewed(panel, View("mag"))
     assert shown.y.scale == "magnitude"
     np.testing.assert_allclose(shown.curves[0].y, [23.9, 21.4, np.nan, np.nan])
     np.testing.assert_allclose(shown.curves[0].y_error[:2], [0.10857, 0.010857], rtol=1e-4)
-    assert web._viewed(panel, View("log")).y.scale == "linear", "not all of it is positive"
+    assert viewed(panel, View("log")).y.scale == "linear", "not all of it is positive"
 
 
 def test_folding_brings_what_is_one_period_apart_together():
     times = np.array([0.0, 2.5, 5.0, 6.25])
     panel = Series("", Axis("t", "d", "time"), Axis("y"), [Curve("", times, times)], [Mark("line", x=0.0)])
-    shown = web._viewed(panel, View(fold=2.5))
+    shown = viewed(panel, View(fold=2.5))
     np.testing.assert_allclose(shown.curves[0].x, [0, 0, 0, 0.5])
     assert shown.marks == ()
+
+
+def test_a_few_days_are_counted_from_a_whole_one_and_years_are_not():
+    axis = Axis("MJD (UTC, mid-exposure)", scale="time", limits=(59560.25, 59560.75))
+    curve = Curve("", np.array([59560.25, 59560.5]), np.zeros(2))
+    marks = [Mark("span", x=59560.3, x_end=59560.4), Mark("line", y=1.0)]
+    shown = viewed(Series("", axis, Axis("y"), [curve], marks), View())
+    assert shown.x.label == "MJD − 59560 (UTC, mid-exposure)"
+    assert shown.x.limits == (0.25, 0.75)
+    np.testing.assert_allclose(shown.curves[0].x, [0.25, 0.5])
+    np.testing.assert_allclose([shown.marks[0].x, shown.marks[0].x_end], [0.3, 0.4], atol=1e-9)
+    assert shown.marks[1].y == 1.0
+    long = Series("", MJD, Axis("y"), [Curve("", np.array([59000.0, 59500.0]), np.zeros(2))])
+    assert viewed(long, View()).x.label == MJD.label
+    spectra = Series("", Axis("velocity", "km/s"), Axis("y"), [Curve("", np.array([5.0, 6.0]), np.zeros(2))])
+    assert viewed(spectra, View()).x.label == "velocity (km/s)"
+
+
+def test_names_of_curves_stand_above_them_in_a_line_if_they_are_short():
+    def legend(*labels):
+        curves = [Curve(label, X, X) for label in labels]
+        (made,) = models(drawn(Series("", Axis("x"), Axis("y"), curves), "x"), "Legend")
+        return made
+
+    assert legend("east", "north").get("orientation") == "horizontal"
+    assert legend("east" * 8, "north" * 8).get("orientation", "vertical") == "vertical"
+    assert legend(*"abcdefghi")["visible"] is False
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_peaks():
@@ -131,6 +160,10 @@ def test_a_film_has_all_its_images_marks_and_masks():
     assert data["x"] == [[1.0], [], [1.0]]
     assert data["y"] == [[2.0], [], [2.0]]
     assert len(dict(named["frames"]["data"]["entries"])["image"]) == 3
+    assert [name for name, _ in told["masks"]] == ["hot"]
+    assert [one.get("visible") for one in models(told, "GlyphRenderer") if one.get("name") == "mask 0"] == [
+        False
+    ]
 
 
 @pytest.mark.parametrize("style", ["points", "line", "steps", "bars"])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver import columns
+from virtualobserver.columns import band_words
 from virtualobserver.conventions import FLAG_NAMES
 from virtualobserver.data.handles import Container, Handle
 from virtualobserver.data.image import Image
@@ -114,7 +115,7 @@ def event_facts(
     if event.score is not None and event.score not in told:
         rows.append(("score", float(event.score), ""))
     if event.band:
-        rows.append(("filter", event.band, ""))
+        rows.append(("filter", band_words(event.band), ""))
     if event.ra is not None and event.dec is not None:
         rows.append(("position", f"{event.ra:.6f} {event.dec:+.6f}", "deg, ICRS"))
     if event.quality:
@@ -153,7 +154,7 @@ def window(mjd: NDArray[np.float64], event: Event) -> tuple[float, float]:
 
 def _name(handle: Handle) -> str:
     band, series = handle.info.band, handle.info.series
-    return series if series and band in series else " ".join(one for one in (band, series) if one)
+    return series if series and band in series else " ".join(one for one in (band_words(band), series) if one)
 
 
 def _drawn(name: str, curve: TimeSeries, scale: float = 1.0) -> Curve:

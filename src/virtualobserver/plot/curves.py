@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from virtualobserver.columns import band_words
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import DataError
 from virtualobserver.maths.lightcurves.statistics import robust_mean_rms
@@ -63,7 +64,7 @@ def lightcurve(
     figure, axes = new_figure(figsize, title)
     seen: set[str] = set()
     for one in curves:
-        label = one.band if one.band not in seen else ""
+        label = band_words(one.band) if one.band not in seen else ""
         seen.add(one.band)
         _draw_curve(axes, one, label=label, magnitudes=magnitudes)
     _label_curve(axes, curves, magnitudes=magnitudes)
@@ -99,7 +100,7 @@ def detection(
     figure = Figure(figsize=figsize, layout="constrained")
     near, whole = figure.subplots(1, 2, gridspec_kw={"width_ratios": [2, 1]})
     for axes in (near, whole):
-        _draw_curve(axes, curve, label=curve.band)
+        _draw_curve(axes, curve, label=band_words(curve.band))
         axes.axvspan(event.start_mjd, event.end_mjd, color=MARK, alpha=0.18, lw=0)
     peak = int(np.argmin(np.abs(curve.mjd - event.peak_mjd))) if len(curve) else 0
     if len(curve):

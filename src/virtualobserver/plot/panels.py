@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -95,15 +95,33 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
         _facts(axis, panel)
 
 
-def said(value: object) -> str:
-    """Return a value as it is read: five digits of a number, and all that a time of a day has."""
+def said(value: object, unit: str = "") -> str:
+    """Return a value as it is read: of a number as many digits as mean something, and all that a time of a day has."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".") if 1e4 <= abs(value) < 1e6 else f"{value:.5g}"
+        return _number(value, unit)
     return str(value)
+
+
+def _number(value: float, unit: str) -> str:
+    size = abs(value)
+    if unit in _PLACES_OF:
+        return f"{value:.{_PLACES_OF[unit]}f}"
+    if 1e4 <= size < 1e6:
+        return f"{value:.6f}".rstrip("0").rstrip(".") if unit in _OF_TIMES else f"{value:.0f}"
+    if 0 < size < 1e-3:
+        return f"{value:.2g}"
+    return f"{value:.5g}" if unit in _OF_FIVE else f"{value:.4g}"
+
+
+_PLACES_OF: Final[Mapping[str, int]] = {"mag": 3}
+"""Digits behind the point."""
+_OF_TIMES: Final = frozenset({"", "d", "MJD"})
+_OF_FIVE: Final = frozenset({"d", "h", "min", "s", "deg"})
+"""Units of periods and angles, which are known to five digits; most else is to three at best."""
 
 
 # --- the sheet --------------------------------------------------------------------------------------------
@@ -324,7 +342,9 @@ def _pointer(axis: Axes, panel: ImageStack, x: float, y: float, colour: str) -> 
 def _facts(axis: Axes, panel: Facts) -> None:
     axis.set_axis_off()
     axis.set_title(_plain(panel.title), loc="left", fontsize=10)
-    rows = [(name.replace("_", " "), f"{said(value)} {unit}".strip()) for name, value, unit in panel.rows]
+    rows = [
+        (name.replace("_", " "), f"{said(value, unit)} {unit}".strip()) for name, value, unit in panel.rows
+    ]
     rows += [(line, "") for line in textwrap.wrap(panel.note, _NOTE)]
     style: RecordDict = {
         "xycoords": "axes fraction",

@@ -23,7 +23,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from virtualobserver.columns import find
+from virtualobserver.columns import band_words, find
 from virtualobserver.config.log import get_logger
 from virtualobserver.conventions import VERDICTS, WITHDRAWN
 from virtualobserver.data.panels import Facts, Panel
@@ -33,7 +33,7 @@ from virtualobserver.run.verdicts import give_verdict_once
 from virtualobserver.run.views.reviewers import disagreements, reviewers
 from virtualobserver.typing import RecordDict
 from virtualobserver.web import queue
-from virtualobserver.web.bokeh import View, scripts_folder
+from virtualobserver.web.bokeh import scripts_folder
 from virtualobserver.web.candidate import (
     WORDS,
     Absent,
@@ -42,6 +42,7 @@ from virtualobserver.web.candidate import (
     judged_with,
     may_be_told,
     metadata,
+    name_of,
     neighbours,
     siblings,
     source_named,
@@ -51,6 +52,7 @@ from virtualobserver.web.frames import frame_of, frames_of, pages_of_candidate, 
 from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
 from virtualobserver.web.tally import Tallies, tally
+from virtualobserver.web.views import View
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -176,10 +178,14 @@ class _Desk:
         )  # fmt: skip
         pages.filters["said"] = said
         pages.filters["meaning"] = _meaning
+        pages.filters["band"] = band_words
+        pages.filters["words"] = lambda name: name.replace("_", " ")
+        pages.filters["score"] = _three_digits
         pages.filters["kind"] = lambda panel: type(panel).__name__.lower()
         pages.globals |= {
             "project": self.project.name, "viewer": self.viewer, "csrf": self.keys.csrf, "csrf_header": CSRF_HEADER,
             "nonce": self.keys.nonce, "keys": KEYS, "words": WORDS, "columns": queue.COLUMNS,
+            "numeric": queue.NUMBERS,
         }  # fmt: skip
         return pages
 
@@ -224,6 +230,7 @@ class _Desk:
             self._html(
                 "source.html",
                 source=source,
+                parent=name_of(self.project, source.parent_id),
                 rows=rows,
                 figures=f"[{', '.join(figures)}]",
                 archives=pages_of_source(self.project, source.id),
@@ -341,6 +348,11 @@ class _Desk:
         kept = give_verdict_once(self.project, number, label, user=self.viewer.user, note=note, after=before)
         self.tallies.judged(row, "" if label == WITHDRAWN else label, kept, len(together))
         return kept
+
+
+def _three_digits(score: float) -> str:
+    """Return a number with as many digits as its neighbours above and below have."""
+    return f"{score:#.3g}".rstrip(".") if 1e-3 <= abs(score) < 1e3 else f"{score:.3g}"
 
 
 def _meaning(name: str) -> str:

@@ -6,23 +6,23 @@ Nothing here is code for the page: what a button does stands in ``static/vet.js`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.conventions import ZERO_POINT_AB_UJY
 from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
 from virtualobserver.maths.arrays import Array
 from virtualobserver.plot.style import FLAGGED, MARK, role_colour, stretch
 from virtualobserver.typing import RecordDict, Value
+from virtualobserver.web.views import View, other_scales, viewed
 
 if TYPE_CHECKING:
     from bokeh.models import ColorMapper, ColumnDataSource, GlyphRenderer, Range
     from bokeh.plotting import figure as Figure  # noqa: N812 - a class by another name
 
-__all__ = ["View", "drawn", "scripts_folder"]
+__all__ = ["drawn", "scripts_folder"]
 
 Limits = tuple[str, float, float]
 """A way to see an image: what it is called, the lowest and the highest value."""
@@ -32,25 +32,9 @@ MOST_POINTS: Final = 20_000
 MOST_PIXELS: Final = 600
 """Pixels along a side of an image that are sent: a panel on a screen has fewer."""
 
-_TIMES: Final = 4
-"""Times beside an axis: more overlap where a panel is a third of a small screen."""
+_NUMBERS: Final = 4
+"""Numbers below a panel: more overlap where it is a third of a small screen."""
 _LIGHT: Final = {"background_fill_color": "#ffffff", "border_fill_color": "#ffffff"}
-
-
-@dataclass(frozen=True)
-class View:
-    """How a panel of curves is to be shown.
-
-    Parameters
-    ----------
-    scale
-        Of y: as the panel says (empty), ``log``, or ``mag`` of fluxes.
-    fold
-        Period in units of x, or None.
-    """
-
-    scale: Literal["", "log", "mag"] = ""
-    fold: float | None = None
 
 
 def scripts_folder() -> Path:
@@ -60,7 +44,10 @@ def scripts_folder() -> Path:
     return Path(bokeh.__file__).parent / "server" / "static" / "js"
 
 
-def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()) -> RecordDict:
+_AS_IT_IS: Final = View()
+
+
+def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = _AS_IT_IS) -> RecordDict:
     """Return a panel as Bokeh's script takes it.
 
     Parameters
@@ -74,19 +61,30 @@ def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()
     -------
     dict
         ``item`` for ``Bokeh.embed.embed_item``, ``kind`` of the panel, ``scales`` that y can have, ``folds`` whether it
-        may be folded, and of images ``limits``: name, lowest and highest value of each stretch.
+        may be folded, ``title``, which the page writes, and of images ``limits``: name, lowest and highest value of
+        each stretch, and ``masks``: name and colour of each, drawn by the model ``mask N`` when asked for.
     """
     from bokeh.document import Document
 
-    told: RecordDict = {"kind": type(panel).__name__.lower(), "scales": [], "folds": False, "limits": []}
+    told: RecordDict = {
+        "kind": type(panel).__name__.lower(),
+        "title": panel.title,
+        "scales": [],
+        "folds": False,
+        "limits": [],
+    }
     if isinstance(panel, Series):
-        told |= {"scales": _scales(panel), "folds": panel.x.scale == "time" or panel.fold is not None}
+        told |= {"scales": other_scales(panel), "folds": panel.x.scale == "time" or panel.fold is not None}
         figure = _series(panel, view)
     elif isinstance(panel, Heatmap):
         figure, told["limits"] = _heatmap(panel)
     else:
         figure, told["limits"] = _film(panel)
-        told |= {"labels": list(panel.labels), "start": panel.start}
+        told |= {
+            "labels": list(panel.labels),
+            "start": panel.start,
+            "masks": [(name, _mask_colour(n)) for n, name in enumerate(panel.masks)],
+        }
     document = Document()
     document.add_root(figure)
     # what `bokeh.embed.json_item` returns, which goes through the figure three times
@@ -95,28 +93,26 @@ def drawn(panel: Series | Heatmap | ImageStack, target: str, view: View = View()
     }
 
 
-def _figure(title: str, x: Axis, y: Axis, **options: Value) -> Figure:
+def _figure(x: Axis, y: Axis, **options: Value) -> Figure:
     from bokeh.models import BasicTicker, BasicTickFormatter
     from bokeh.plotting import figure
 
     flipped = {name: _range(axis) for name, axis in (("x_range", x), ("y_range", y))}
     made = figure(
-        title=title, x_axis_label=x.label, y_axis_label=y.label, sizing_mode="stretch_both", min_width=120,
+        x_axis_label=x.label, y_axis_label=y.label, sizing_mode="stretch_both", min_width=120,
         min_height=90, tools="pan,box_zoom,wheel_zoom,save,reset", active_drag="box_zoom", toolbar_location="right",
         x_axis_type="log" if x.scale == "log" else "linear", y_axis_type="log" if y.scale == "log" else "linear",
         output_backend="canvas", **_LIGHT, **flipped, **options,
     )  # fmt: skip
     made.toolbar.logo = None
     made.toolbar.autohide = True
-    made.title.text_font_size = "12px"
-    made.title.standoff = 2
     for axis, told in ((made.xaxis, x), (made.yaxis, y)):
         axis.axis_label_text_font_size = "11px"
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_standoff = 2
         axis.major_label_text_font_size = "11px"
-        if told.scale == "time":  # as many figures as an MJD has need room
-            axis.ticker = BasicTicker(desired_num_ticks=_TIMES)
+        if told.scale != "log" and told is x:
+            axis.ticker = BasicTicker(desired_num_ticks=_NUMBERS)
         if told.scale != "log":
             axis.formatter = BasicTickFormatter(use_scientific=told.scale != "time")
     made.grid.grid_line_color = "#ececec"
@@ -136,51 +132,19 @@ def _range(axis: Axis) -> Range:
 # --- curves ------------------------------------------------------------------------------------------------
 
 
-def _scales(panel: Series) -> list[str]:
-    """Return how y may be shown besides as the panel says."""
-    if panel.y.scale != "linear":
-        return []
-    values = np.concatenate([curve.y[np.isfinite(curve.y)] for curve in panel.curves] or [np.empty(0)])
-    scales = ["log"] if values.size and float(values.min()) > 0 else []
-    return [*scales, "mag"] if panel.y.unit == "uJy" else scales
-
-
 def _series(panel: Series, view: View) -> Figure:
-    panel = _viewed(panel, view)
-    figure = _figure(panel.title, panel.x, panel.y, match_aspect=panel.equal)
-    labelled, count = 0, 0
+    panel = viewed(panel, view)
+    figure = _figure(panel.x, panel.y, match_aspect=panel.equal)
+    labels: list[str] = []
+    count = 0
     for curve in panel.curves:
         colour = role_colour(curve.colour, count)
         count += curve.colour is None
-        labelled += bool(curve.label)
+        labels += [curve.label] * bool(curve.label)
         _curve(figure, curve, colour)
     _marks(figure, panel.marks, _ends(panel))
-    _legend(figure, labelled)
+    _legend(figure, labels)
     return figure
-
-
-def _viewed(panel: Series, view: View) -> Series:
-    curves = list(panel.curves)
-    marks, x, y = list(panel.marks), panel.x, panel.y
-    if view.scale == "mag" and "mag" in _scales(panel):
-        curves = [_magnitudes(curve) for curve in curves]
-        marks = [mark for mark in marks if mark.y is None and mark.y_end is None]
-        y = Axis("magnitude", "mag", "magnitude")
-    elif view.scale == "log" and "log" in _scales(panel):
-        y = replace(y, scale="log", limits=y.limits if y.limits and y.limits[0] > 0 else None)
-    if view.fold:
-        zero = next((mark.x for mark in marks if mark.x is not None), 0.0)
-        curves = [replace(curve, x=(curve.x - zero) / view.fold % 1.0, style="points") for curve in curves]
-        marks = []
-        x = Axis(f"phase of {view.fold:g} {panel.x.unit or 'd'}", limits=(0.0, 1.0))
-    return replace(panel, x=x, y=y, curves=curves, marks=marks)
-
-
-def _magnitudes(curve: Curve) -> Curve:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        flux = np.where(curve.y > 0, curve.y, np.nan)
-        error = None if curve.y_error is None else 2.5 / np.log(10) * curve.y_error / flux
-        return replace(curve, y=ZERO_POINT_AB_UJY - 2.5 * np.log10(flux), y_error=error)
 
 
 def _curve(figure: Figure, curve: Curve, colour: str) -> None:
@@ -254,18 +218,31 @@ def _thinned(x: Array, y: Array) -> Array:
     return np.unique(kept)
 
 
-def _legend(figure: Figure, labelled: int) -> None:
-    if not labelled or not figure.legend:
+def _legend(figure: Figure, labels: Sequence[str]) -> None:
+    """Put what the curves are called above them, where it hides nothing, in a line if they are short."""
+    if not labels or not figure.legend:
         return
     legend = figure.legend[0]
     legend.click_policy = "hide"
     legend.label_text_font_size = "10px"
-    legend.spacing, legend.padding, legend.margin = 0, 3, 4
+    legend.spacing, legend.padding, legend.margin = 4, 0, 0
     legend.glyph_height, legend.glyph_width = 12, 14
-    legend.background_fill_alpha = 0.8
+    legend.inactive_fill_alpha = 0.45
     legend.border_line_color = None
-    if labelled > 8:  # it would hide what it explains
+    legend.location = "left"
+    if sum(len(label) + _KEY for label in labels) <= _LINE:
+        legend.orientation = "horizontal"
+    else:
+        legend.spacing = 0
+    figure.add_layout(legend, "above")
+    if len(labels) > 8:  # the picture would have no room left
         legend.visible = False
+
+
+_LINE: Final = 44
+"""Letters of a legend in one line above a panel that is a third of a small screen."""
+_KEY: Final = 4
+"""Letters for which there is room in the key of one curve."""
 
 
 # --- what is pointed out -----------------------------------------------------------------------------------
@@ -300,7 +277,7 @@ def _mark_labels(figure: Figure, marks: Sequence[Mark], ends: tuple[float, float
     from bokeh.models import Label
 
     for n, mark in enumerate(marks[:_MOST_LABELS]):
-        colour = role_colour(mark.colour, 0)
+        colour = _READABLE if mark.colour == "context" else role_colour(mark.colour, 0)
         look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": 3}
         across = mark.x is None
         if mark.x is not None and ends is not None and mark.x > ends[0] + _RIGHT * (ends[1] - ends[0]):
@@ -324,6 +301,8 @@ def _ends(panel: Series) -> tuple[float, float] | None:
 
 _RIGHT: Final = 0.85
 """Of the width: from there on a label stands on the left of what it names, or it would be cut off."""
+_READABLE: Final = "#5f6b76"
+"""Of the name of what is pale."""
 _MOST_LABELS: Final = 12
 """More would cover each other."""
 
@@ -335,7 +314,7 @@ def _heatmap(panel: Heatmap) -> tuple[Figure, list[Limits]]:
     from bokeh.models import ColorBar, HoverTool
 
     values, extent = _even(panel)
-    figure = _figure(panel.title, _tight(panel.x, extent[:2]), _tight(panel.y, extent[2:]))
+    figure = _figure(_tight(panel.x, extent[:2]), _tight(panel.y, extent[2:]))
     limits = _limits(values, panel.value.limits, panel.stretch)
     mapper = _mapper(limits[0], panel.stretch, images=False)
     glyph = _image(figure, values, extent, mapper)
@@ -366,7 +345,7 @@ def _film(panel: ImageStack) -> tuple[Figure, list[Limits]]:
     from bokeh.models import HoverTool
 
     images = _smaller(panel.images)
-    figure = _figure(panel.title, panel.x, panel.y, match_aspect=True)
+    figure = _figure(panel.x, panel.y, match_aspect=True)
     limits = _limits(images, panel.value.limits, panel.stretch)
     start = min(panel.start, max(len(images) - 1, 0))
     mapper = _mapper(limits[0], panel.stretch, images=True)
@@ -382,10 +361,8 @@ def _film(panel: ImageStack) -> tuple[Figure, list[Limits]]:
     ring = figure.scatter("x", "y", source=_source({"x": now[0], "y": now[1]}), size=18, fill_color=None,
                           line_color=MARK, line_width=1.6)  # fmt: skip
     ring.data_source.name = "marked"
-    for name, mask in panel.masks.items():
-        _mask(figure, panel, name, mask, start)
-    if panel.masks:
-        _legend(figure, len(panel.masks))
+    for n, mask in enumerate(panel.masks.values()):
+        _mask(figure, panel, n, mask, start)
     tips = [("x", "$x{0.0}"), ("y", "$y{0.0}"), (panel.value.label, "@image{0.[00]}")]
     figure.add_tools(HoverTool(renderers=[glyph], tooltips=tips, visible=False))
     # they are drawn by nobody, and travel with the figure all the same
@@ -403,16 +380,27 @@ def _points(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
     return [x for x, _ in places], [y for _, y in places]
 
 
-def _mask(figure: Figure, panel: ImageStack, name: str, mask: Array, start: int) -> None:
+_MASKS: Final = ("#ff8c00", "#00a0e0", "#e0218a", "#2fb344", "#ffd500", "#9b5de5")
+
+
+def _mask_colour(n: int) -> str:
+    return _MASKS[n % len(_MASKS)]
+
+
+def _mask(figure: Figure, panel: ImageStack, n: int, mask: Array, start: int) -> None:
     from bokeh.models import LinearColorMapper
 
     one = mask[start] if mask.ndim == 3 else mask
     mapper = LinearColorMapper(
-        palette=["#ff8c00"], low=0.5, high=1.0, low_color="rgba(0, 0, 0, 0)", nan_color="rgba(0, 0, 0, 0)"
+        palette=[_mask_colour(n)],
+        low=0.5,
+        high=1.0,
+        low_color="rgba(0, 0, 0, 0)",
+        nan_color="rgba(0, 0, 0, 0)",
     )
     left, right, bottom, top = panel.extent
     figure.image(image=[_smaller(one[None].astype(np.float64))[0]], x=left, y=bottom, dw=right - left, dh=top - bottom,
-                 color_mapper=mapper, alpha=0.6, visible=False, legend_label=name)  # fmt: skip
+                 color_mapper=mapper, alpha=0.7, visible=False, name=f"mask {n}")  # fmt: skip
 
 
 def _image(

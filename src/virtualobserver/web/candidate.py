@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from sqlalchemy import text
 
+from virtualobserver.columns import band_words
 from virtualobserver.conventions import FLAG_NAMES, WITHDRAWN
 from virtualobserver.db.sky import cone_search
 from virtualobserver.errors import DataError
@@ -31,6 +32,7 @@ __all__ = [
     "judged_with",
     "may_be_told",
     "metadata",
+    "name_of",
     "neighbours",
     "siblings",
     "source_named",
@@ -162,11 +164,11 @@ class Candidate:
         if len(self.epochs) > 1 and self.injected is not None:
             told.append(("epochs", f"{len(self.epochs)}; this is one of them, a verdict goes to all"))
         if row["mag"] is not None:
-            told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f}"))
+            told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f} (catalogue)"))
         if (place := self.position) is not None:
             told += [("RA", f"{place[0]:.6f}°"), ("Dec", f"{place[1]:+.6f}°")]
         if row["band"]:
-            told.append(("band", row["band"]))
+            told.append(("band", band_words(row["band"])))
         if row["score"] is not None:
             told.append(("score", f"{row['score']:.3g}"))
         if row["quality"]:
@@ -304,6 +306,16 @@ def source_named(project: Project, name: str) -> Source:
         raise Absent(str(error.args[0])) from None
 
 
+def name_of(project: Opened, number: int | None) -> str:
+    """Return the name of a source, empty for none."""
+    if number is None:
+        return ""
+    with project.session() as session:
+        return str(
+            session.execute(text("SELECT name FROM source WHERE id = :id"), {"id": number}).scalar_one()
+        )
+
+
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
     """Return the sources of the whole database within `NEAR` of a candidate, the nearest first, with their surveys.
 
@@ -366,4 +378,6 @@ def _utc(mjd: float) -> str:
 def _span(days: float) -> str:
     if days >= 1:
         return f"{days:.2f} d"
-    return f"{days * 24:.2f} h" if days >= 1 / 24 else f"{days * 1440:.1f} min"
+    if days >= 1 / 24:
+        return f"{days * 24:.2f} h"
+    return f"{days * 1440:.1f} min" if days >= 1 / 1440 else f"{days * 86400:.1f} s"

@@ -14,8 +14,9 @@ from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import VirtualObserverError
 from virtualobserver.run.views.event_figures import detection_panels
 from virtualobserver.typing import RecordDict
-from virtualobserver.web.bokeh import View, drawn
+from virtualobserver.web.bokeh import drawn
 from virtualobserver.web.frames import frame_panels
+from virtualobserver.web.views import View
 
 if TYPE_CHECKING:
     from virtualobserver.models import Source
@@ -93,7 +94,10 @@ class Pictures:
                     ]
                     panels = [panel for sheet in sheets for some in sheet.values() for panel in some]
             if not panels:
-                panels = default_panels([one for one in source.handles() if one.info.role == "reduced"])
+                handles = source.handles()
+                # of what was discovered the light curves that were made of it
+                reduced = [one for one in handles if one.info.role == "reduced"]
+                panels = default_panels(reduced or [one for one in handles if one.info.kind == "lightcurve"])
             panels = panels[:MOST_OF_A_SOURCE]
             return panels, [json.dumps(_drawn(panel, "source", n, View())) for n, panel in enumerate(panels)]
 

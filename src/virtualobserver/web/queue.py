@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
 
 __all__ = [
-    "COLUMNS", "DATA", "JUDGED", "LAST_WORD", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask", "designation",
-    "page", "rows_of",
+    "COLUMNS", "DATA", "JUDGED", "LAST_WORD", "NUMBERS", "OF_CLASS", "Filter", "Viewer", "ahead", "among", "ask",
+    "designation", "page", "rows_of",
 ]  # fmt: skip
 
 JUDGED: Final[Mapping[str, str]] = {
@@ -45,6 +45,9 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "mag": ("coalesce(s.mag, {missing})", "magnitude"),
 }
 """By what the queue may be sorted: the expression, and what the column is called."""
+
+NUMBERS: Final = frozenset({"id", "snr", "score", "peak", "mag"})
+"""Columns of `COLUMNS` that hold numbers."""
 
 ROWS: Final = 50
 """Rows of a page: a screen and a half."""

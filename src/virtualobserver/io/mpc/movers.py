@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from virtualobserver.conventions import NO_FILTER
 from virtualobserver.data.handles import of_kind
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError
@@ -30,7 +31,7 @@ _BANDS: Final[Mapping[str, str]] = {
     "zg": "g",
     "zr": "r",
     "zi": "i",
-    "NONE": "",
+    NO_FILTER: "",
     "none": "",
     "clear": "C",
     "Clear": "C",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from virtualobserver.ccd.observatory import CCDObservatory
+from virtualobserver.conventions import NO_FILTER
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.product import Raw, Target
 from virtualobserver.observatories.lsss.settings import LSSSSettings
@@ -30,7 +31,7 @@ class VirtualLSSS(CCDObservatory[LSSSSettings]):
     facility: ClassVar[str] = "La Sagra Sky Survey"
     instrument: ClassVar[str] = "SBIG ST-10 3 CCD Camera"
     site: ClassVar[Site | None] = Site(-2.566, 37.983, 1530.0)
-    bands: ClassVar[tuple[str, ...]] = ("NONE",)
+    bands: ClassVar[tuple[str, ...]] = (NO_FILTER,)
     contract: ClassVar[SurveyContract] = SurveyContract(
         targets=(Target("field", ra=150.0, dec=20.0, kind="field"),),
         options={"simulation": {"frames": 2, "size": (96, 128), "stars": 30, "movers": 1, "dither": 0.0}},

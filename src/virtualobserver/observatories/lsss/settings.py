@@ -10,6 +10,7 @@ import pydantic
 from virtualobserver.ccd.instrument import Instrument, KeywordSettings, Place, ReadAs, merged
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings, SolveSettings
 from virtualobserver.config.settings import Settings, names_of, setting
+from virtualobserver.conventions import NO_FILTER
 from virtualobserver.errors import ConfigError
 from virtualobserver.typing import Record, Value
 
@@ -33,7 +34,7 @@ CAMERAS: Final[Mapping[str, Instrument]] = {
             gain=ReadAs(keyword=["EGAIN", "GAIN"], unit="electron / adu", default=1.3),
             read_noise=ReadAs(keyword=["RDNOISE", "READNOIS", "RON"], unit="electron", default=9.0),
             filter=["FILTER", "CLRBAND"],
-            no_filter="NONE",
+            no_filter=NO_FILTER,
         ),
         saturation=65000.0,
     ),
@@ -48,14 +49,14 @@ CAMERAS: Final[Mapping[str, Instrument]] = {
             gain=ReadAs(keyword=["CCDSENS", "EGAIN", "GAIN"], unit="electron / adu"),
             read_noise=ReadAs(keyword=["CCDREAD", "RDNOISE", "RON"], unit="electron"),
             filter=["INSFLNAM", "FILTER"],
-            no_filter="NONE",
+            no_filter=NO_FILTER,
         ),
         saturation=65000.0,
     ),
     "generic": Instrument(
         name_type=_MASTERS,
         made=_MADE,
-        keywords=KeywordSettings(no_filter="NONE"),
+        keywords=KeywordSettings(no_filter=NO_FILTER),
     ),
 }
 """The cameras that are known by name. Gain and read noise of the first are those of the makers of its sensor."""

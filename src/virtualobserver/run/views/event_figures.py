@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import select, text
 
+from virtualobserver.columns import band_words
 from virtualobserver.conventions import HOURS_PER_DAY
 from virtualobserver.data.curve_panels import curve_panels
 from virtualobserver.data.panels import Axis, Facts, ImageStack, Panel, Series
@@ -227,7 +228,7 @@ def _panels(scene: _Scene, *, told: bool = True) -> list[Panel]:
     # of a body a sky with its path is no light curve
     shown = any(panel.x.scale == "time" for panel in curves) if scene.body else bool(curves)
     if not shown and (curve := _curve(scene)) is not None:
-        made = curve_panels([(curve.band, curve)], scene.event)
+        made = curve_panels([(band_words(curve.band), curve)], scene.event)
         panels = panels + made[-1:] if scene.body else made + panels
     if scene.params is not None and told:
         panels.append(_put_in_facts(scene.params))
@@ -249,7 +250,7 @@ def _period(project: Opened, session: Session, detection: Detection) -> tuple[st
 
 def _folded(curve: TimeSeries, step: str, period: float) -> Series:
     """Return a light curve by phase, twice, so that nothing is cut at its end."""
-    whole = curve_panels([(curve.band, curve)])[0]
+    whole = curve_panels([(band_words(curve.band), curve)])[0]
     if not isinstance(whole, Series):
         msg = "a light curve is shown as a series"
         raise TypeError(msg)

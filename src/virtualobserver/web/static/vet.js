@@ -180,7 +180,7 @@ async function show(id, { push = true } = {}) {
   try {
     scene = await prepared(id);
   } catch (error) {
-    return trouble(error);
+    return instead(error);
   }
   if (turn !== asked) return; // another key came first
   ready.delete(id); // shown again, it is asked for again: somebody may have judged it meanwhile
@@ -222,7 +222,8 @@ function count() {
   if (place) place.textContent = left ? `${left} left` : "";
 }
 
-function trouble(error) {
+// Says it in the place of a candidate that could not be had.
+function instead(error) {
   const told = document.createElement("p");
   told.className = "empty";
   told.textContent = `${error.message || error} `;
@@ -240,7 +241,7 @@ async function on() {
     try {
       await fill(from);
     } catch (error) {
-      return trouble(error);
+      return instead(error);
     }
   }
   if (from !== null && trail.at(-1) !== from) trail.push(from);
@@ -257,7 +258,7 @@ async function end() {
     told.innerHTML = (await ask(`/data/end${behind("")}`)).html; // escaped by the server
     by("stage").replaceChildren(told);
   } catch (error) {
-    trouble(error);
+    instead(error);
   }
 }
 
@@ -319,10 +320,13 @@ async function picture(scene, figure, n) {
   scene.pictures.set(n, one);
   place.dataset.drawn = "yes";
   const tools = place.parentElement.querySelector(".tools");
-  tools.replaceChildren();
+  const title = document.createElement("h2");
+  title.textContent = title.title = figure.title;
+  tools.replaceChildren(title);
   if (scene.id !== null && (figure.scales.length || figure.folds)) curves(tools, figure, scene, n);
   if (figure.limits.length) stretches(tools, figure, view);
   if (figure.kind === "imagestack" && figure.labels.length > 1) film(tools, figure, one);
+  for (const [n, [name, colour]] of (figure.masks || []).entries()) tools.append(mask(view, n, name, colour));
 }
 
 function button(words, title, act) {
@@ -381,6 +385,18 @@ function stretches(tools, figure, view) {
     choice.blur();
   });
   tools.append(choice);
+}
+
+function mask(view, n, name, colour) {
+  const drawn = view.model.document.get_model_by_name(`mask ${n}`);
+  const made = button(name, "show these pixels, or hide them", () => {
+    drawn.visible = !drawn.visible;
+    made.setAttribute("aria-pressed", String(drawn.visible));
+  });
+  made.className = "mask";
+  made.setAttribute("aria-pressed", "false");
+  made.style.setProperty("--mask", colour);
+  return made;
 }
 
 function film(tools, figure, one) {
