@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -78,11 +77,34 @@ def test_workers_start_once_a_new_list_of_targets_is_read_and_not_for_a_known_on
         assert started == [True]
 
 
-def test_a_warm_executor_has_all_its_workers_before_there_is_a_batch():
-    with closing(ProcessExecutor(2)) as executor:
-        before = {child.pid for child in multiprocessing.active_children()}
-        executor.warm()
-        assert len({child.pid for child in multiprocessing.active_children()} - before) == 2
+SLOW_TO_IMPORT = """
+import pathlib, sys, time
+from virtualobserver.run.executors import ProcessExecutor
+if __name__ == "__main__":
+    begun, ready = pathlib.Path("begun"), pathlib.Path("ready")
+    executor = ProcessExecutor(1, ["slow"])
+    executor.warm()
+    while not begun.exists():
+        time.sleep(0.01)
+    ready.touch()
+    print(executor._pool.submit(eval, "'slow' in __import__('sys').modules").result())
+    executor.close()
+"""
+
+
+@pytest.mark.skipif(executors._start_method() != "forkserver", reason="each worker imports for itself here")
+def test_a_warm_executor_imports_while_its_driver_goes_on(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\npathlib.Path('begun').touch()\nend = time.monotonic() + 60\n"
+        "while not pathlib.Path('ready').exists():\n"
+        "    if time.monotonic() > end:\n        raise ImportError('the driver waits')\n    time.sleep(0.01)\n"
+    )
+    (tmp_path / "warms.py").write_text(SLOW_TO_IMPORT)
+    done = subprocess.run(
+        [sys.executable, "warms.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{tmp_path}"},
+    )  # fmt: skip
+    assert done.stdout.strip() == "True", done.stderr
 
 
 def test_workers_know_what_was_imported_once_and_the_environment_of_now(monkeypatch):
@@ -167,11 +189,12 @@ def test_a_list_that_is_written_down_in_parts_has_the_numbers_of_its_rows(
 
 
 WAITS = """
-import multiprocessing, signal
+import multiprocessing, signal, time
 from virtualobserver.run.executors import ProcessExecutor
 if __name__ == "__main__":
     executor = ProcessExecutor(2)
-    executor.warm()
+    for _ in range(2):
+        executor._pool.submit(time.sleep, 600)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
     signal.pause()
 """

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process
 from typing import Any, Final, Protocol
 
 from sqlalchemy import text
@@ -192,8 +192,15 @@ class ProcessExecutor:
         )
 
     def warm(self) -> None:
-        """Let all workers start, which import for a second, while this process does something else."""
+        """Let the imports of the workers begin, which take a second, while this process does something else.
+
+        No worker is asked for as long as its fork server imports: the process that asks waits for the number of the
+        new one, and could do nothing beside.
+        """
         with _born_deaf():
+            if _start_method() == "forkserver":
+                forkserver.ensure_running()
+                return
             for _ in range(self._workers):
                 self._pool.submit(_awake)
 

@@ -74,14 +74,13 @@ _ASKED = {
     "simulate": (_ASKED_SIMULATE,),
 }
 
-_HAS_TASK = """EXISTS (
-  SELECT FROM task t
-  WHERE (t.source_id, t.step, t.unit, t.digest) = (a.source_id, a.step, a.unit, a.digest))"""
-
-# Tasks that are there are left out by one join: a conflict costs each of them a number and a look into the index.
-_INSERT = f"""
+# Tasks that are there are left out by one look through the step, as a conflict costs each of them a number and a look
+# into the index; for a join the server takes far too few rows from what is asked, and looks them up one by one.
+_INSERT = """
 INSERT INTO task (source_id, step, unit, digest)
-SELECT a.* FROM ({{asked}}) a(source_id, step, unit, digest) WHERE NOT {_HAS_TASK}
+SELECT source_id, :step, unit, :digest FROM (
+  SELECT source_id, unit FROM ({asked}) a(source_id, step, unit, digest)
+  EXCEPT SELECT source_id, unit FROM task WHERE step = :step AND digest = :digest) missing
 ON CONFLICT DO NOTHING"""
 
 _NAMED = (
@@ -91,7 +90,9 @@ _NAMED = (
 _MISSING = f"""
 SELECT count(DISTINCT a.source_id) FROM ({{asked}}) a(source_id, step, unit, digest)
 JOIN source s ON s.id = a.source_id
-WHERE {_NAMED} AND NOT {_HAS_TASK}"""
+WHERE {_NAMED} AND NOT EXISTS (
+  SELECT FROM task t
+  WHERE (t.source_id, t.step, t.unit, t.digest) = (a.source_id, a.step, a.unit, a.digest))"""
 
 _STATES = f"""
 SELECT t.id, t.status, t.lease < now() AS expired FROM task t JOIN source s ON s.id = t.source_id
