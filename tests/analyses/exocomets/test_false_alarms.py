@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from virtualobserver.analyses.exocomets.matched.classes import event_class, is_active
 from virtualobserver.analyses.exocomets.matched.filter import (
     Filtered,
     floor_share,
@@ -15,27 +16,50 @@ from virtualobserver.analyses.exocomets.matched.filter import (
     with_floor,
 )
 from virtualobserver.analyses.exocomets.matched.tracks import null_tail
+from virtualobserver.analyses.exocomets.settings import ExocometsSettings
 
 START = 3.0
 
 
-def highest_of(rng, rate):
+HEIGHTS = np.linspace(START, 12, 2000)
+RARITY = 0.5 * (HEIGHTS**2 - START**2) - 2 * np.log(HEIGHTS / START)
+
+
+def peaks_of(rng, rate):
     """Return peaks of noise above the start, by the law that maxima of a Gaussian field follow."""
-    y = rng.exponential(1.0, rng.poisson(rate))
-    x = np.linspace(START, 12, 4000)
-    return np.interp(y, 0.5 * (x**2 - START**2) - 2 * np.log(x / START), x)
+    return np.interp(rng.exponential(1.0, rng.poisson(rate)), RARITY, HEIGHTS)
 
 
-def test_probabilities_of_noise_are_even():
+@pytest.mark.parametrize("rate", [9.0, 150.0])
+def test_probabilities_of_noise_are_even(rate):
     rng = np.random.default_rng(8)
-    p = []
-    for _ in range(3000):
-        up, down = highest_of(rng, 150.0), highest_of(rng, 150.0)
-        p.append(float(null_tail(up, start=START).probability(down.max())))
-    for level in (0.01, 0.05, 0.25):
-        share = np.mean(np.array(p) < level)
-        # ten peaks and thirty of noise leave a fifth of the least chances open
-        assert share == pytest.approx(level, abs=0.2 * level + 3 * np.sqrt(level / 3000)), level
+    levels = np.array([0.002, 0.01, 0.05])
+    shares = []
+    for _ in range(6000):
+        stated = null_tail(peaks_of(rng, rate), start=START).probability(HEIGHTS)
+        # how often other noise of the star has a peak above the height at which a level is stated
+        height = np.interp(np.log(levels), np.log(np.maximum(stated, 1e-300))[::-1], RARITY[::-1])
+        shares.append(-np.expm1(-rate * np.exp(-height)))
+    assert np.mean(shares, axis=0) == pytest.approx(levels, rel=0.05)
+
+
+def test_core_that_shines_weakly_is_active_where_most_nights_are_darker_than_the_others():
+    event = {"velocity": 2.0, "fwhm": 30.0, "fap": 1e-6}
+    settings = ExocometsSettings()
+    for hypothesis, core, kind in (
+        ("most", 0.2, "activity"),
+        ("half", 0.2, "activity"),
+        ("few", 0.2, "exocomet_candidate"),
+        ("most", 0.02, "exocomet_candidate"),
+    ):
+        star = {"hypothesis": hypothesis, "emission_core": core, "vsini": 10.0}
+        assert event_class(event, star, settings)[0] == kind
+        assert is_active(star, settings) == (kind == "activity")
+    far = event | {"velocity": 120.0}
+    assert (
+        event_class(far, {"hypothesis": "most", "emission_core": 0.2, "vsini": 10.0}, settings)[0]
+        != "activity"
+    )
 
 
 @pytest.mark.parametrize("spectra", [40, 120])

@@ -66,7 +66,6 @@ def star_properties(search: StarSearch, events: Sequence[Event], target: Target)
         "null_rate": search.tail.rate,
         "reference": searched.mode,
         "few_nights": bool(nights.size < FEW_NIGHTS),
-        "hypothesis": searched.hypothesis,
         "hypothesis_odds": searched.odds,
         "fap": _star_fap(search),
         "lines": "+".join(search.names),

@@ -29,6 +29,9 @@ _SHIFT_SHARE: Final = 0.5
 """Part of all variability that shifts of the lines explain in a binary: most of it."""
 _PIXEL_SHARE: Final = 0.6
 """A hit of which one pixel carries more is a defect: the middle pixel of HARPS has 0.4 of the narrowest template's."""
+_WEAK_CORE: Final = 0.1
+"""A core so far above its wings shines, if weakly. Where half of the nights or more are darker there than the others,
+it is the shining that varies. Of inactive stars the core does not rise at all."""
 _MISFIT: Final = 12.0
 """Gain in chi^2 that a depth in H outside what any gas can have would bring: 3.5 sigma for one parameter."""
 
@@ -41,7 +44,14 @@ def is_binary(star: Record, settings: ExocometsSettings) -> bool:
 
 def is_active(star: Record, settings: ExocometsSettings) -> bool:
     """Whether the core is in emission, or features go up about as often as down."""
-    return _number(star, "emission_core") >= settings.emission_contrast or _varies_both_ways(star)
+    return _shines(star, settings) or _varies_both_ways(star)
+
+
+def _shines(star: Record, settings: ExocometsSettings) -> bool:
+    """Whether the core is in emission; a weak one is enough where the star is darker in half of its nights or more."""
+    often = star.get("hypothesis") in ("half", "most")
+    least = min(_WEAK_CORE, settings.emission_contrast) if often else settings.emission_contrast
+    return _number(star, "emission_core") >= least
 
 
 def _varies_both_ways(star: Record) -> bool:
@@ -74,7 +84,7 @@ def _activity(event: Record, star: Record, settings: ExocometsSettings) -> str:
     reach = star.get("vsini")
     reach = settings.activity_core if reach is None else float(reach) + 20.0
     inside = abs(_number(event, "velocity")) <= reach + 0.5 * _number(event, "fwhm")
-    if inside and _number(star, "emission_core") >= settings.emission_contrast:
+    if inside and _shines(star, settings):
         return "within the emission core of an active star"
     if not _varies_both_ways(star):
         return ""

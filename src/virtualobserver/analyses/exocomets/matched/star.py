@@ -178,6 +178,7 @@ def _star_features(star: Star, searched: Searched, settings: ExocometsSettings) 
         "v_star": star.v_star,
         "v_star_known": star.v_known,
         "vsini": star.vsini,
+        "hypothesis": searched.hypothesis,
         "emission_core": max(best),
         **balance,
         "rv_scatter": shifts.scatter,

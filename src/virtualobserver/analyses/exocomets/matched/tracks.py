@@ -31,20 +31,25 @@ _MISSES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class NullTail:
-    """Number of noise peaks above x in the whole star: ``rate exp(-y / spread)``.
+    """Number of noise peaks above x in the whole star: ``rate exp(-w t) (1 + (1 - w) t / k)^-k``, ``t = y / spread``.
 
     ``y = (x^2 - u^2) / 2 - 2 ln(x / u)``, u the ``start``, is distributed exponentially for maxima of a Gaussian field
-    over velocity and width, with the mean ``spread``, 1 for noise whose size is known.
+    over velocity and width, with the mean ``spread``, 1 for noise whose size is known. A spread that k ``peaks`` have
+    told beside the prior, w its weight, scatters: the power is what an exponential has to be replaced by, for chances
+    to be even in noise as the prior says. It is an exponential where none have told it.
     """
 
     start: float
     rate: float
     spread: float = 1.0
+    peaks: int = 0
 
     def probability(self, snr: ArrayLike) -> FloatArray:
         """Return the probability that noise makes a peak of at least this S/N anywhere in the star's data."""
         x = np.maximum(np.asarray(snr, dtype=np.float64), self.start)
-        return np.asarray(-np.expm1(-self.rate * np.exp(-_exceedance(x, self.start) / self.spread)))
+        scaled = _exceedance(x, self.start) / self.spread / (_PRIOR_PEAKS + self.peaks)
+        exponent = _PRIOR_PEAKS * scaled + self.peaks * np.log1p(scaled)
+        return np.asarray(-np.expm1(-self.rate * np.exp(-exponent)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +91,22 @@ def null_tail(peaks: ArrayLike, *, start: float, gaussian: bool = False) -> Null
 
     Notes
     -----
-    The ten highest peaks above the next one tell the spread; thirty of Gaussian noise are added as prior. A wider tail
-    for what ten peaks leave open, or no spread below 1, would make the chances of quiet stars too large by half.
+    The ten highest peaks above the next one tell the spread; thirty of Gaussian noise are added as prior. The tail
+    allows for the scatter of a mean of ten values of noise, and not for what noise may differ by from star to star:
+    that would make the chances of quiet stars too large by half.
+
+    With k peaks the rate is k + 1, whether counted above a given height or above the next peak: of a Poisson process
+    that expects N there, N/(k + 1) is 1 on average, so that a chance stated as p is p. With k alone the chances of
+    stars with few spectra were too small by a tenth.
     """
     height = np.sort(np.asarray(peaks, dtype=np.float64))[::-1]
     if gaussian:
-        return NullTail(start, max(float(height.size), 1.0))
+        return NullTail(start, height.size + 1.0)
     top = height[:_TOP]
     begin = float(height[_TOP]) if height.size > _TOP else start
-    # where it is a peak itself that one begins at, noise has on average one more above it than were counted
-    rate = top.size + 1.0 if height.size > _TOP else max(float(top.size), 1.0)
     excess = float(_exceedance(top, begin).sum())
     spread = (excess + _PRIOR_PEAKS) / (top.size + _PRIOR_PEAKS)
-    return NullTail(begin, rate, spread)
+    return NullTail(begin, top.size + 1.0, spread, top.size)
 
 
 def link_hits(hits: NDArray[np.void], mjd: FloatArray, night: IntArray, *, seed_snr: float) -> list[IntArray]:
