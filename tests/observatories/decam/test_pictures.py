@@ -14,7 +14,7 @@ from support.real import real_data
 
 from virtualobserver import Project
 from virtualobserver.data.panels import Facts, ImageStack, Series
-from virtualobserver.models import Detection
+from virtualobserver.models import Detection, Product
 from virtualobserver.run.views.event_figures import detection_figure, detection_panels
 
 UNIT = "N28/2021-12-10/1058801"
@@ -98,3 +98,25 @@ def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw):
         assert isinstance(gone[0], Facts)
         assert "cannot be read" in gone[0].note
         assert isinstance(gone[1], Series)
+
+
+def test_the_published_division_goes_through_a_whole_run_beside_ours(tmp_path, url, raw):
+    """Both from one reduction: only the last part of it, and the search, are made anew; ours finds what it loses."""
+    found, heights = {}, {}
+    for mode in ("median", "published"):
+        with opened(tmp_path, url, detrend={"fewest": 10, "mode": mode}) as project:
+            summary = project.run()
+            assert summary.failed == 0, summary.failures
+            (table,) = (
+                row.data for row in project.live.scalars(select(Product).where(Product.role == "detrended"))
+                if row.data.meta["method"] == mode
+            )  # fmt: skip
+            events = project.detections()
+            stars = events[events["kind"].isin(["pulse", "dip"])]
+            found[mode] = {int(one["trail"]) for one in stars["parameters"] if one["class"] == "candidate"}
+            heights[mode] = np.nanmedian(np.asarray(table["relative"])[np.asarray(table["flat"])])
+            steps = project.sql("SELECT step, count(*) AS n FROM task GROUP BY step").set_index("step")["n"]
+    assert steps["reduce:decam"] == 1
+    assert heights == pytest.approx({"median": 1.0, "published": 1.0}, abs=0.05)
+    assert len(found["median"]) == 7  # all that were put in
+    assert len(found["median"] - found["published"]) >= 3
