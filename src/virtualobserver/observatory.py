@@ -17,6 +17,7 @@ from virtualobserver.data.handles import Container, Handle
 from virtualobserver.data.image import Image
 from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
+from virtualobserver.data.result import Event
 from virtualobserver.errors import ArchiveError, ConfigError, DataError
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.maths.times import Site
@@ -348,6 +349,34 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         """
         image = frames[0].load()
         return [frame_stack(image)] if isinstance(image, Image) else []
+
+    def event_panels(
+        self,
+        raws: Sequence[RawRef],  # noqa: ARG002 - few surveys can show more than their products
+        products: Sequence[Handle[C]],  # noqa: ARG002
+        searched: Handle[C],  # noqa: ARG002
+        event: Event,  # noqa: ARG002
+        *,
+        told: bool = True,  # noqa: ARG002
+    ) -> Sequence[Panel]:
+        """Show of raw data what a search found something in; nothing by default. Pure.
+
+        What a search itself shows comes from products: this is for surveys whose reduction keeps no pixels.
+
+        Parameters
+        ----------
+        raws
+            Raw data of the unit in which it was found.
+        products
+            What was made of that unit, as it is stored.
+        searched
+            The product it was found in, with what was injected in it.
+        event
+            The detection.
+        told
+            Whether it may be seen that something was injected.
+        """
+        return ()
 
     def figures(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -321,6 +322,7 @@ def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> None:
         interpolation="nearest",
         extent=panel.extent,
     )
+    _outlines(axis, panel, number)
     for mark in panel.marks[number]:
         if mark.kind == "point" and mark.x is not None and mark.y is not None:
             _pointer(axis, panel, mark.x, mark.y, role_colour(mark.colour, 0))
@@ -329,6 +331,30 @@ def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> None:
     axis.set(xlim=panel.extent[:2], ylim=panel.extent[2:])
     axis.set_title(_plain(panel.labels[number]), loc="left", fontsize=9)
     _turn(axis, panel.x, panel.y)
+
+
+def _outlines(axis: Axes, panel: ImageStack, number: int) -> None:
+    """Draw the borders of masks, so that what lies below them stays visible."""
+    left, right, bottom, top = panel.extent
+    names = []
+    for order, (name, mask) in enumerate(panel.masks.items()):
+        one = np.pad(np.asarray(mask[number] if mask.ndim == 3 else mask, float), 1)
+        if not one.any():
+            continue
+        step = (right - left) / (one.shape[1] - 2), (top - bottom) / (one.shape[0] - 2)
+        x = left + (np.arange(one.shape[1]) - 0.5) * step[0]
+        y = bottom + (np.arange(one.shape[0]) - 0.5) * step[1]
+        colour = _OUTLINES[order % len(_OUTLINES)]
+        axis.contour(x, y, one, levels=[0.5], colors=[colour], linewidths=1.0, zorder=3)
+        names.append(Line2D([], [], color=colour, lw=1.4, label=_plain(name)))
+    if names:
+        axis.legend(
+            handles=names, loc="upper right", fontsize=6, framealpha=0.7, borderpad=0.3, handlelength=1.0
+        )
+
+
+_OUTLINES: Final = ("#ff8c00", "#4fc3f7", "#8bc34a", "#e57373")
+"""Colours of the borders of masks, which stand out from grey."""
 
 
 def _pointer(axis: Axes, panel: ImageStack, x: float, y: float, colour: str) -> None:

@@ -13,6 +13,8 @@ from virtualobserver.data.product import Target
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images.background import background
 from virtualobserver.maths.images.sources import measure_apertures
+from virtualobserver.maths.trails.spotclass import classify_spots
+from virtualobserver.maths.trails.spots import find_spots
 from virtualobserver.maths.trails.track import TrackModel
 from virtualobserver.observatories.decam.simulate import (
     Event,
@@ -277,3 +279,26 @@ def test_bad_pixels_spoil_what_they_are_drawn_over(real):
         driftify(real, TRACK, [1.0, np.nan])
     with pytest.raises(DataError, match="part"):
         driftify(real, TRACK, [1.0], part=np.ones((3, 3), bool))
+
+
+@pytest.mark.parametrize("what", ["glints", "movers"])
+def test_what_moves_on_its_own_is_no_flash_and_no_class_is_lensing(what):
+    sim = SimulationSettings(size=(400, 400), ccds=["N24"], **QUIET, **{what: 8.0})
+    (ccd,) = exposed(sim, star_at(sim, "N24", (-200, -200), mag=25.0)).ccds
+    told = ccd.truth[what]
+    assert len(told) >= 4
+    sky, variance = np.median(ccd.data), 1 / np.median(ccd.weight)
+    track = TrackModel(sim.rate, sim.exptime, 0.2637, 0.0)
+    spots = find_spots(ccd.data - sky, np.full(ccd.data.shape, variance), ccd.mask, sigma=1.7, track=track)
+    label = np.array(classify_spots(spots, angle=0.0, length=track.length, shape=sim.size).label)
+    for one in told:
+        middle = [one[axis] + one["speed"][k] / 0.2637 * one["duration"] / 2 for k, axis in enumerate("xy")]
+        near = np.hypot(spots.x - middle[0], spots.y - middle[1])
+        reach = 3 + np.hypot(*one["speed"]) / 0.2637 * one["duration"] / 2
+        own = near < reach
+        assert own.any()
+        classes = label[own].tolist()
+        assert "flash" not in classes, one
+        assert set(classes) <= {"moving_object", "streak", "partial_trail"}, classes
+        if what == "glints":
+            assert abs(abs(spots.angle[own][0]) - 90) < 15  # along y, east and west

@@ -147,8 +147,10 @@ def _plane(
     return _native(units[number].data)
 
 
-def read_section(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None) -> Array:
-    """Read a box of an image without the rest; checksums are not checked."""
+def read_section(
+    path: Path | MemoryFile, rows: slice, cols: slice | None = None, *, hdu: int | str | None = None
+) -> Array:
+    """Read a box of an image without the rest, of the HDU of a number or a name; checksums are not checked."""
     sizes = check_structure(path, verify=False)
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:

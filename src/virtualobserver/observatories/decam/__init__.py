@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.handles import Handle
+from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
+from virtualobserver.data.result import Event
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
+from virtualobserver.hooks import draw
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.observatories.decam.catalogue import choose_masters, file_raws, make_master, unit_of
 from virtualobserver.observatories.decam.detrend import detrend_products
@@ -24,13 +27,16 @@ from virtualobserver.observatories.decam.made import files_of, simulated_raws
 from virtualobserver.observatories.decam.names import SUFFIXES
 from virtualobserver.observatories.decam.noirlab.live import LiveArchive
 from virtualobserver.observatories.decam.noirlab.question import ARCHIVE_URL
+from virtualobserver.observatories.decam.pictures import trail_panels
 from virtualobserver.observatories.decam.reduce import reduce_exposure
 from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.observatories.decam.sheets import sheets
 from virtualobserver.observatories.decam.tables import OWN_COLUMNS
 from virtualobserver.observatory import Client, Landed, Site, VirtualObservatory
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
 
 __all__ = ["DECamSettings", "VirtualDECam"]
 
@@ -176,6 +182,27 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         if not made:
             aux.note("chips without a sample of any trail")
         return made
+
+    def event_panels(
+        self,
+        raws: Sequence[RawRef],
+        products: Sequence[Handle[Table]],
+        searched: Handle[Table],
+        event: Event,
+        *,
+        told: bool = True,
+    ) -> Sequence[Panel]:
+        """Show the trail of a star, or a spot, straightened: cut from the raw frame, as no pixels are kept."""
+        return trail_panels(raws, products, searched, event, told=told)
+
+    def figures(
+        self, raws: Sequence[RawRef], products: Sequence[Handle[Table]], settings: DECamSettings
+    ) -> Mapping[str, Figure]:
+        """Draw apertures, reference stars, the pointed frame beside the drift frame, residuals of the positions."""
+        return {
+            name: draw(panels, title=title)
+            for name, (title, panels) in sheets(raws, products, settings).items()
+        }
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator

@@ -52,5 +52,6 @@ def files_of(_: Target, raws: Sequence[RawRef]) -> Mapping[str, bytes]:
 
 def _told(truth: RecordDict) -> RecordDict:
     names = ("offset", "velocity", "events", "flashes", "lines")
-    found: RecordDict = plain({name: truth[name] for name in names if name in truth})
+    moved = [name for name in ("movers", "glints") if truth.get(name)]
+    found: RecordDict = plain({name: truth[name] for name in (*names, *moved) if name in truth})
     return found

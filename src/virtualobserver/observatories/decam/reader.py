@@ -14,7 +14,7 @@ from virtualobserver.conventions import MASK_NO_DATA
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
-from virtualobserver.io.fits.files import read_header, read_image
+from virtualobserver.io.fits.files import read_header, read_image, read_section
 from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import background
@@ -26,7 +26,7 @@ from virtualobserver.typing import Record, RecordDict
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["Frame", "read_frame"]
+__all__ = ["Frame", "read_box", "read_frame"]
 
 FloatPlane = NDArray[np.float32]
 _FIRST: Final = frozenset({"SIMPLE", "BITPIX", "NAXIS", "EXTEND", "CHECKSUM", "DATASUM", "NEXTEND"})
@@ -94,16 +94,7 @@ def read_frame(raws: Sequence[RawRef]) -> Frame:
     DataError
         If there is no image, a plane cannot be read or does not lie on the image, or there are no world coordinates.
     """
-    planes: dict[str, RawRef] = {}
-    for raw in sorted(raws, key=lambda one: (int(one.header.get("version") or 0), one.archive_id)):
-        planes[str(raw.header["plane"])] = raw
-    if IMAGE not in planes:
-        names = ", ".join(sorted(raw.archive_id for raw in raws)) or "nothing"
-        msg = f"an exposure without its image: there is {names}"
-        raise DataError(msg)
-    for raw in planes.values():
-        if raw.header.get("problem"):
-            raise InvalidFile(str(raw.header["problem"]))
+    planes = _planes_of(raws)
     raw = planes[IMAGE]
     file = _file(raw)
     found = read_image(file, raw.key)
@@ -128,7 +119,43 @@ def read_frame(raws: Sequence[RawRef]) -> Frame:
     return Frame(image, {**exposure, **chip, "notes": notes})
 
 
+def read_box(raws: Sequence[RawRef], rows: slice, cols: slice, gain: float) -> tuple[Array, Array]:
+    """Return electrons and mask bits of a box of a chip; of the image nothing else is read.
+
+    Of the mask whole columns are, by which a bleed is told from a halo.
+
+    Raises
+    ------
+    DataError
+        If there is no image among the raw data, or a file cannot be read.
+    """
+    planes = _planes_of(raws)
+    raw = planes[IMAGE]
+    data = np.asarray(read_section(_file(raw), rows, cols, hdu=raw.key), np.float32) * np.float32(gain)
+    mask = np.zeros(data.shape, np.uint16)
+    if MASK in planes:
+        other = planes[MASK]
+        values = read_section(_file(other), slice(None), cols, hdu=other.key)
+        mask = read_mask(values, str(read_header(_file(raw), 0).get("PLVER") or ""))[rows]
+    return data, mask
+
+
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _planes_of(raws: Sequence[RawRef]) -> dict[str, RawRef]:
+    """Return image, mask and weight, of each the highest version."""
+    planes: dict[str, RawRef] = {}
+    for raw in sorted(raws, key=lambda one: (int(one.header.get("version") or 0), one.archive_id)):
+        planes[str(raw.header["plane"])] = raw
+    if IMAGE not in planes:
+        names = ", ".join(sorted(raw.archive_id for raw in raws)) or "nothing"
+        msg = f"an exposure without its image: there is {names}"
+        raise DataError(msg)
+    for raw in planes.values():
+        if raw.header.get("problem"):
+            raise InvalidFile(str(raw.header["problem"]))
+    return planes
 
 
 def _file(raw: RawRef) -> Path | MemoryFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from sqlalchemy import select, text
@@ -22,6 +22,8 @@ from virtualobserver.hooks import draw
 from virtualobserver.maths.arrays import Array
 from virtualobserver.models import Configuration, Detection, Injection, Source, Task
 from virtualobserver.models.product import product_handle
+from virtualobserver.models.raw_data import raw_ref
+from virtualobserver.observatory import VirtualObservatory
 from virtualobserver.run.steps import IN_ORDER
 from virtualobserver.run.tasks.services import build_services
 from virtualobserver.run.views.cutouts import cutout_panel
@@ -210,6 +212,7 @@ def _shown(
     As long as nothing is to be told of what was injected, these are left out: what was injected has none.
     """
     panels = _panels(scene, told=told)
+    panels[:0] = _of_raw_data(project, session, scene, told=told)
     if not (scene.body and told):
         return panels
     if not any(isinstance(panel, ImageStack) for panel in panels):
@@ -218,6 +221,43 @@ def _shown(
     if curve is not None and (period := _period(project, session, detection)) is not None:
         panels.insert(-1, _folded(curve, *period))
     return panels
+
+
+# What one unit was made of and what was made of it, without the masters that it used.
+_UNIT: Final = """
+    WITH RECURSIVE up(task_id) AS (
+      SELECT task_id FROM product WHERE id = :id
+      UNION
+      SELECT p.task_id FROM up JOIN task_input i ON i.task_id = up.task_id JOIN product p ON p.id = i.product_id
+      WHERE p.role <> 'master')"""
+_UNIT_PRODUCTS: Final = f"""{_UNIT}
+    SELECT p.*, t.unit, t.step, f.path, f.format FROM up JOIN task t ON t.id = up.task_id
+    JOIN product p ON p.task_id = t.id LEFT JOIN file f ON f.id = p.file_id ORDER BY p.id"""  # noqa: S608 - a constant of ours
+_UNIT_RAWS: Final = f"""{_UNIT}
+    SELECT r.*, f.path, f.external FROM raw_data r JOIN file f ON f.id = r.file_id
+    WHERE r.id IN (SELECT i.raw_data_id FROM up JOIN task_input i ON i.task_id = up.task_id) ORDER BY r.id"""  # noqa: S608 - a constant of ours
+
+
+def _of_raw_data(project: Opened, session: Session, scene: _Scene, *, told: bool) -> list[Panel]:
+    """Return what the survey shows of the raw data in which an event was seen."""
+    searched = None if scene.event.product is None else scene.products[scene.event.product]
+    if searched is None or not str(searched.info.step).startswith("reduce"):
+        return []
+    survey = project.observatories.get(str(searched.info.step).partition(":")[2].partition(".")[0])
+    # most surveys show nothing: they are not asked for what lies behind
+    if survey is None or type(survey).event_panels is VirtualObservatory.event_panels:
+        return []
+    values = {"id": searched.info.product_id}
+    store = project.workspace.store
+    products = [
+        product_handle(store, row, row.path, file_format=row.format)
+        for row in session.execute(text(_UNIT_PRODUCTS), values)
+    ]
+    raws = [
+        raw_ref(store, row, row.path, external=row.external)
+        for row in session.execute(text(_UNIT_RAWS), values)
+    ]
+    return list(survey.event_panels(raws, products, searched, scene.event, told=told))
 
 
 def _panels(scene: _Scene, *, told: bool = True) -> list[Panel]:

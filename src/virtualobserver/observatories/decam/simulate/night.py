@@ -46,6 +46,8 @@ BRIGHT_EVENTS: Final = 18.5
 """Events are on stars brighter than this (VR): on others nobody could see them."""
 FAINT_STEPS: Final = 4
 """Steps that are one for fainter stars: 0.3 pixels, a box whose variance is 0.3 % of that of a star."""
+SIDEREAL: Final = 15.04
+"""Arcsec a second by which the sky turns at the equator."""
 _FORM: Final = ("kind", "t0", "duration", "amplitude")
 """What an `Event` is made of."""
 DEFAULT_FIELD: Final = (92.253, -70.7387)
@@ -68,7 +70,8 @@ class SimulatedCCD:
         ``offset`` (pixels from where the header has the stars to where they are when the shutter opens),
         ``velocity`` (pixels/s along x and y in the middle), ``stars`` (columns ``id, ra, dec, x, y, mag, flux`` of
         those that are on the frame when the shutter opens; flux in electrons/s), ``events`` (facts of each event and
-        the ``star``), ``flashes`` and ``lines``, ``cosmic_rays``, ``motion`` (columns ``t, dx, dy``; s, pixels).
+        the ``star``), ``flashes``,
+        ``movers``, ``glints`` and ``lines``, ``cosmic_rays``, ``motion`` (columns ``t, dx, dy``; s, pixels).
     """
 
     name: str
@@ -231,6 +234,8 @@ def _frame(  # noqa: PLR0917
         "events": [],
         "flashes": [],
         "lines": [],
+        "movers": [],
+        "glints": [],
     }
     streak = None
     if unrest is None:
@@ -249,6 +254,8 @@ def _frame(  # noqa: PLR0917
             for row, event in chosen.items()
         ]  # fmt: skip
         truth["flashes"] = _flashes(light, unrest, sim, rng)
+        truth["movers"] = _moving(light, unrest, sim, rng, boresight[1], glint=False)
+        truth["glints"] = _moving(light, unrest, sim, rng, boresight[1], glint=True)
         truth["lines"], streak = _lines(light, width, sim, rng)
     gains = gains_of(CCD_NUMBERS[ccd])
     gain = np.where(np.arange(nx) < nx // 2, *gains)
@@ -339,6 +346,48 @@ def _flashes(
         width = np.array([sim.seeing / SCALE * unrest.width[row]])
         add_light(light, *place, np.array([electrons]), width, profile=sim.profile)
         made.append({"x": x, "y": y, "electrons": electrons, "t": float(unrest.time[row])})
+    return made
+
+
+def _moving(
+    light: FloatArray,
+    unrest: Unrest,
+    sim: SimulationSettings,
+    rng: np.random.Generator,
+    dec: float,
+    *,
+    glint: bool,
+) -> list[RecordDict]:
+    """Add what moves on its own: bodies all through an exposure, or glints of satellites that stand over the Earth.
+
+    A satellite that stands over the Earth moves by 15 arcsec cos(dec) a second against the stars, along y.
+    """
+    ny, nx = sim.size
+    n, drift = len(unrest.time), sim.direction * sim.rate * (1 + sim.rate_error)
+    made: list[RecordDict] = []
+    for _ in range(int(rng.poisson(sim.glints if glint else sim.movers))):
+        electrons = float(np.exp(rng.uniform(math.log(1e4), math.log(1e5))))
+        x, y = float(rng.uniform(60, nx - 60)), float(rng.uniform(60, ny - 60))
+        if glint:
+            begin, duration = float(rng.uniform(0, sim.exptime - 1)), float(rng.uniform(0.2, 0.4))
+            speed = 0.0, SIDEREAL * math.cos(math.radians(dec))
+        else:
+            begin, duration, own = 0.0, sim.exptime, float(rng.uniform(0.3, 1.0))
+            turn = (
+                float(rng.uniform(0.25, 0.75)) * math.pi
+            )  # across the drift: else it is a star without a place
+            speed = drift + own * math.cos(turn), own * math.sin(turn)
+        share = (np.arange(100) + 0.5) / 100 * duration
+        row = np.minimum((begin + share) / sim.exptime * n, n - 1).astype(int)
+        px, py = (
+            start + part / SCALE * share + unrest.common[axis][row]
+            for axis, (start, part) in enumerate(zip((x, y), speed, strict=True))
+        )
+        width = sim.seeing / SCALE * unrest.width[row]
+        add_light(light, px, py, np.full(100, electrons / 100), width, profile=sim.profile)
+        made.append(
+            {"x": x, "y": y, "electrons": electrons, "t": begin, "duration": duration, "speed": list(speed)}
+        )
     return made
 
 

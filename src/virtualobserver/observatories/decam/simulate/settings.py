@@ -92,6 +92,14 @@ class SimulationSettings(Settings):
     bad_columns: int = setting(1, doc="Bad columns of a CCD", step="fetch", ge=0)
     events: int = setting(3, doc="Stars of a CCD that change in a drift exposure", step="fetch", ge=0)
     flashes: float = setting(0.5, doc="Flashes on a CCD in a drift exposure, mean number", step="fetch", ge=0)
+    movers: float = setting(
+        0.0, doc="Bodies with a motion of their own, 0.3 to 1 arcsec/s, on a CCD in a drift exposure, mean number",
+        step="fetch", ge=0,
+    )  # fmt: skip
+    glints: float = setting(
+        0.0, doc="Glints of geostationary satellites of 0.2 to 0.4 s, the same; they stretch along y", step="fetch",
+        ge=0,
+    )  # fmt: skip
     satellites: float = setting(0.1, doc="Lines of satellites, the same", step="fetch", ge=0)
     steps: int = setting(25, doc="Steps a second in which light is added up", step="fetch", ge=5)
     plver: str = setting(

@@ -1,0 +1,122 @@
+"""What people see of pixels: trails straightened, and the sheets of a chip, from raw frames of a project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from sqlalchemy import select
+from support.real import real_data
+
+from virtualobserver import Project
+from virtualobserver.data.panels import Facts, ImageStack, Series
+from virtualobserver.models import Detection, Product
+from virtualobserver.run.views.event_figures import detection_figure, detection_panels
+
+UNIT = "N28/2021-12-10/1058801"
+SHEETS = {"apertures", "references", "pointed", "residuals"}
+
+
+def opened(tmp_path, url, **own) -> Project:
+    configuration = {
+        "name": "drift",
+        "catalog": {"name": "fields", "rows": [{"name": "LMC", "ra": 92.25, "dec": -70.74, "kind": "field"}]},
+        "observatories": {"decam": {"archive": str(tmp_path / "raw"), "detrend": {"fewest": 10}, **own}},
+        "analyses": {"driftscan": {"simulate": {"number": 4, "snr": [15.0, 20.0]}}},
+    }
+    return Project.open(configuration, data=tmp_path / "data", url=url)
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A folder with copies of the first simulated exposure, its masks and the pointed frames."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for path in real_data("decam", "sim").glob("*.fits*"):
+        if "1058802" not in path.name:
+            shutil.copy(path, folder)
+    return folder
+
+
+def keep(figure: Figure, name: str) -> None:
+    if (folder := os.environ.get("VO_PICTURES")) is not None:
+        figure.savefig(Path(folder) / f"{name}.png", dpi=110)
+
+
+def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw):
+    with opened(tmp_path, url) as project:
+        summary = project.run()
+        assert summary.failed == 0, summary.failures
+        rows = project.live.scalars(select(Detection)).all()
+        pulse = next(one for one in rows if one.kind == "pulse" and one.injection_id is None)
+        panels = detection_panels(project, pulse.id)
+        trail = panels[0]
+        assert isinstance(trail, ImageStack)
+        image, along = trail.images[0], np.arange(trail.images.shape[2]) + trail.extent[0] + 0.5
+        inside = (along > 2) & (along < 36)
+        # the light is in the middle row and nowhere before the shutter opens
+        profile = np.nanmedian(image[:, inside], axis=1)
+        assert abs(int(np.argmax(profile)) - 12) <= 1
+        assert profile[12] > 10 * abs(np.nanmedian(image[12, along < -6]))
+        assert trail.title == "trail, straightened"
+        lines = [mark.x for mark in trail.marks[0] if mark.kind == "line"]
+        assert lines == pytest.approx(1.899 * np.arange(0, 21, 5), rel=1e-3)  # 0 to 20 s
+        box = trail.marks[0][-1]
+        assert (box.x + box.x_end) / 2 == pytest.approx(pulse.parameters["time"] * 1.9, rel=0.02)
+        keep(detection_figure(project, pulse.id), "pulse")
+        # what was put in is drawn where it is, and only seen to be so by who may know it
+        put_in = next(one for one in rows if one.injection_id is not None and one.kind == "pulse")
+        told, blind = (detection_panels(project, put_in.id, told=one)[0] for one in (True, False))
+        assert (len(told), len(blind)) == (2, 1)
+        assert blind.labels[0] == "exposure 1058801, CCD N28"
+        assert np.array_equal(told.images[0], blind.images[0], equal_nan=True)
+        added = np.nansum(told.images[0] - told.images[1], axis=0)
+        time = (np.arange(len(added)) + told.extent[0] + 0.5) / 1.899
+        assert np.average(time, weights=np.maximum(added, 0)) == pytest.approx(
+            put_in.parameters["time"], abs=1.0
+        )
+        keep(detection_figure(project, put_in.id), "injected")
+        flash = next(one for one in rows if one.kind == "flash")
+        spot = detection_panels(project, flash.id)[0]
+        assert "spot" in spot.title
+        assert np.nanargmax(spot.images[0][12]) == pytest.approx(12 + 19, abs=2)
+        keep(detection_figure(project, flash.id), "flash")
+        figures = project.survey_figures("decam", UNIT)
+        assert set(figures) == SHEETS
+        for name, figure in figures.items():
+            keep(figure, name)
+            said = [text.get_text() for axes in figure.axes for text in axes.texts]
+            assert any(axes.has_data() for axes in figure.axes), (name, said)
+        # a raw frame that is gone is said to be
+        for path in raw.glob("*1058801*"):
+            path.unlink()
+        gone = detection_panels(project, pulse.id)
+        assert isinstance(gone[0], Facts)
+        assert "cannot be read" in gone[0].note
+        assert isinstance(gone[1], Series)
+
+
+def test_the_published_division_goes_through_a_whole_run_beside_ours(tmp_path, url, raw):
+    """Both from one reduction: only the last part of it, and the search, are made anew; ours finds what it loses."""
+    found, heights = {}, {}
+    for mode in ("median", "published"):
+        with opened(tmp_path, url, detrend={"fewest": 10, "mode": mode}) as project:
+            summary = project.run()
+            assert summary.failed == 0, summary.failures
+            (table,) = (
+                row.data for row in project.live.scalars(select(Product).where(Product.role == "detrended"))
+                if row.data.meta["method"] == mode
+            )  # fmt: skip
+            events = project.detections()
+            stars = events[events["kind"].isin(["pulse", "dip"])]
+            found[mode] = {int(one["trail"]) for one in stars["parameters"] if one["class"] == "candidate"}
+            heights[mode] = np.nanmedian(np.asarray(table["relative"])[np.asarray(table["flat"])])
+            steps = project.sql("SELECT step, count(*) AS n FROM task GROUP BY step").set_index("step")["n"]
+    assert steps["reduce:decam"] == 1
+    assert heights == pytest.approx({"median": 1.0, "published": 1.0}, abs=0.05)
+    assert len(found["median"]) == 7  # all that were put in
+    assert len(found["median"] - found["published"]) >= 3
