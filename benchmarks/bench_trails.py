@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from scipy.special import ndtr
 
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import background
-from virtualobserver.maths.trails.detect import find_trails
+from virtualobserver.maths.trails.columns import Columns, Frame
+from virtualobserver.maths.trails.detect import _filtered, _Form, _odd, _profile, find_trails
 from virtualobserver.maths.trails.detrend import detrend
 from virtualobserver.maths.trails.extract import TrailSamples, extract_trails, model_image
 from virtualobserver.maths.trails.profile import TransverseProfile
+from virtualobserver.maths.trails.sky import good_pixels, trail_sky
 from virtualobserver.maths.trails.track import TrackModel, line_spread
 
 SHAPE = (4094, 2046)
@@ -103,6 +106,32 @@ def loop(image: Array, samples: TrailSamples, stars: int) -> Array:
     return out
 
 
+def compare_filters(image: Array, variance: Array, found: float) -> None:
+    """Compare the filter of trails, and all of `find_trails`, with direct convolution of the same two planes."""
+    form, part = _Form(TRACK.length, SIGMA), np.s_[:256, :256]
+    weight = (1 / variance).astype(np.float32)
+    signal = image * weight
+    filtered, ours = timed(lambda: _filtered(signal, weight, form, 0.0))
+    line, size = _profile(SIGMA), _odd(TRACK.length)
+    kernels = [np.repeat(one[:, None], size, axis=1) for one in (line / size, line**2 / size**2)]
+
+    def direct() -> list[Array]:
+        both = zip((signal, weight), kernels, strict=True)
+        return [convolve(plane[part], kernel, mode="constant") for plane, kernel in both]
+
+    slow, planes = timed(direct)
+    slow *= image.size / image[part].size
+    inner = np.s_[20:-20, 40:-40]
+    off = np.abs(ours[0][part][inner] / (planes[0] / planes[1])[inner] - 1).max()
+    print(f"{'filter, both planes':34} {filtered:7.2f} s")
+    print(
+        f"{'direct, both planes':34} {slow:7.2f} s   {slow / filtered:.1f} x the filter; off by {off:.0e} at most"
+    )
+    published, _ = timed(lambda: convolve(image[part], np.ones((73, 73)), mode="constant"))
+    published *= image.size / image[part].size
+    print(f"{'direct, 73 x 73, as published':34} {published:7.2f} s   {published / found:.1f} x find_trails")
+
+
 def main() -> None:
     stars = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     most = int(sys.argv[2]) if len(sys.argv) > 2 else 50000
@@ -128,29 +157,33 @@ def main() -> None:
     print(f"{'model image':34} {spent:7.2f} s")
     print(f"{'memory above inputs':34} {memory() - before:7.0f} MB")
 
-    part = image[:256, :256]
-    for name, rows, columns in (("13 x 38", 13, 38), ("73 x 73, as published", 73, 73)):
-        direct, _ = timed(
-            lambda rows=rows, columns=columns: convolve(part, np.ones((rows, columns)), mode="constant")
-        )
-        direct *= image.size / part.size
-        print(f"{'direct, ' + name:34} {direct:7.2f} s   {direct / found:.1f} x find_trails")
+    compare_filters(image, variance, found)
     whole, _ = timed(lambda: extract_trails(image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE))
     slow, looped = timed(lambda: loop(image, samples, LOOPED))
     slow *= stars / LOOPED
     inner = samples.flat[:LOOPED] & np.isfinite(looped)
     off = np.nanmedian(np.abs(looped - samples.flux[:LOOPED])[inner] / samples.flux_error[:LOOPED][inner])
     print(f"{'loop over stars, one round':34} {slow:7.2f} s   {off:.3f} sigma from ours in the median")
+    frame = Frame(image, good_pixels(image, variance), np.zeros(SHAPE, np.int32), TRACK, x, y, 0.0)
+    light = np.maximum(np.nan_to_num(samples.totals.flux), 0) * TRACK.exptime
+
+    def once() -> Columns:
+        sky = trail_sky(image, variance, TRACK, x, y, fwhm=4.0, good=frame.good, expected=light)
+        return Columns(frame, sky, PROFILE, np.zeros((len(x), 1)))
+
+    same, _ = timed(once)
+    print(f"{'ours, one round':34} {same:7.2f} s   {slow / same:.1f} x")
     print(f"{'extract, two rounds, width given':34} {whole:7.2f} s   {slow / whole:.1f} x")
 
-    count = 500
-    while count <= most:
+    for mode, count in ((mode, 500 * 10**power) for power in range(3) for mode in ("psf", "joint")):
+        if count > most:
+            break
         image, variance, x, y = chip(count)
-        spent, _ = timed(lambda: extract_trails(image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE))  # noqa: B023
+        work = partial(extract_trails, image, variance, TRACK, x, y, fwhm=4.0, profile=PROFILE, mode=mode)
+        spent, _ = timed(work)
         print(
-            f"{count:6d} stars: extract {spent:7.2f} s, {1e3 * spent / count:.3f} ms a star; {memory():.0f} MB"
+            f"{count:6d} stars, {mode}: extract {spent:7.2f} s, {1e3 * spent / count:.3f} ms a star; {memory():.0f} MB"
         )
-        count *= 10
 
 
 if __name__ == "__main__":

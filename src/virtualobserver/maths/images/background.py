@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,15 @@ from scipy.ndimage import label, maximum_filter, median_filter, zoom
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 
-__all__ = ["Background", "Mesh", "PlainBackground", "background", "background_mesh", "source_free"]
+__all__ = [
+    "Background",
+    "Mesh",
+    "PlainBackground",
+    "background",
+    "background_level",
+    "background_mesh",
+    "source_free",
+]
 
 FloatPlane = NDArray[np.float32]
 ROUNDS = 5
@@ -126,6 +135,23 @@ def background(image: Array, *, mask: Array | None = None, box: int = 64, smooth
     DataError
         If it is no image, or there is no good pixel.
     """
+    found = _measured(image, mask, box, smooth)
+    level, scatter = found.back(dtype=np.float32), found.rms(dtype=np.float32)
+    return Background(level, scatter, float(found.globalback), float(found.globalrms))
+
+
+def background_level(
+    image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3
+) -> FloatPlane:
+    """Return the level of `background` alone: a plane less, of frames of which many are in memory at once.
+
+    Parameters and errors are those of `background`. The plane is the caller's to write to.
+    """
+    return np.asarray(_measured(image, mask, box, smooth).back(dtype=np.float32))
+
+
+def _measured(image: Array, mask: Array | None, box: int, smooth: int) -> Any:
+    """Return the background as `sep` has it."""
     sep = import_module("sep")
     values = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
     if values.ndim != 2 or box < 2:
@@ -137,9 +163,7 @@ def background(image: Array, *, mask: Array | None = None, box: int = 64, smooth
     if bad.all():  # sep answers 0, and a scatter of 0, without a word
         msg = "there is no good pixel to measure the background on"
         raise DataError(msg)
-    found = sep.Background(values, mask=bad, bw=box, bh=box, fw=smooth, fh=smooth)
-    level, scatter = found.back(dtype=np.float32), found.rms(dtype=np.float32)
-    return Background(level, scatter, float(found.globalback), float(found.globalrms))
+    return sep.Background(values, mask=bad, bw=box, bh=box, fw=smooth, fh=smooth)
 
 
 def background_mesh(image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> Mesh:

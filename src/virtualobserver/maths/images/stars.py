@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -36,6 +37,8 @@ LONGEST_STEP: Final = 0.5
 """Pixels a star may move in one round: beyond, the slope of the profile says nothing."""
 _LEAST_BASE: Final = 0.05
 """Where a trial profile has no width in some direction, its power is kept finite; no fit ends there."""
+_TOGETHER: Final = 500
+"""Stars added to an image at once."""
 _SETTLED: Final = 1e-8
 """Relative residual at which the fluxes are solved."""
 
@@ -223,8 +226,11 @@ def fit_stars(
     good = np.isfinite(image) & np.isfinite(variance) & (np.asarray(variance) > 0)
     if mask is not None:
         good &= np.asarray(mask) == 0
-    weight = np.where(good, 1 / np.where(good, variance, 1), 0.0)
-    data = np.where(good, image, 0.0)
+    # in the precision of the planes: sums over pixels are in double precision all the same
+    weight = np.divide(
+        1, variance, out=np.zeros(good.shape, np.result_type(variance, np.float32)), where=good
+    )
+    data = np.where(good, image, np.zeros((), np.asarray(image).dtype))
     start, flux = (px.copy(), py.copy()), np.zeros(len(px))
     for _ in range(rounds):
         patch = _patches(px, py, profile, data.shape)
@@ -238,17 +244,18 @@ def fit_stars(
     patch = _patches(px, py, profile, data.shape)
     flux, error, covered = _solve(data, weight, patch, len(px), profile)
     star, pixel, value = patch
-    model = np.bincount(pixel, value * np.nan_to_num(flux)[star], minlength=data.size).reshape(data.shape)
-    misfit = (weight * (data - model) ** 2).ravel()
+    model = _model(patch, flux, data.shape)
     core = value > profile.norm / 16  # within about one width of the middle
     used = np.bincount(star[core], (weight.ravel()[pixel[core]] > 0), minlength=len(px))
-    chi2 = np.bincount(star[core], misfit[pixel[core]], minlength=len(px)) / np.maximum(used, 1)
-    return StarFit(px, py, flux, error, covered, np.asarray(chi2), model.astype(np.float32))
+    place = pixel[core]
+    misfit = weight.ravel()[place] * (data.ravel()[place] - model.ravel()[place]) ** 2
+    chi2 = np.bincount(star[core], misfit, minlength=len(px)) / np.maximum(used, 1)
+    return StarFit(px, py, flux, error, covered, np.asarray(chi2), model)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
 
-Patch = tuple[NDArray[np.int64], NDArray[np.int64], FloatArray]
+Patch = tuple[NDArray[np.int32], NDArray[np.int32], FloatArray]
 """Star, pixel (of the flat image) and value of the profile, of all pixels of all stars."""
 
 
@@ -315,13 +322,27 @@ def _fit_one(
 
 def _patches(x: FloatArray, y: FloatArray, profile: Moffat, shape: tuple[int, ...]) -> Patch:
     ny, nx = shape
-    steps = np.arange(-profile.half, profile.half + 1)
-    cols, rows = np.rint(x).astype(int)[:, None] + steps, np.rint(y).astype(int)[:, None] + steps
+    steps = np.arange(-profile.half, profile.half + 1, dtype=np.int32)
+    cols = np.rint(x).astype(np.int32)[:, None] + steps
+    rows = np.rint(y).astype(np.int32)[:, None] + steps
     there = ((rows >= 0) & (rows < ny))[:, :, None] & ((cols >= 0) & (cols < nx))[:, None, :]
     value = profile.at((cols - x[:, None])[:, None, :], (rows - y[:, None])[:, :, None])
-    star = np.broadcast_to(np.arange(len(x))[:, None, None], value.shape)[there]
+    star = np.broadcast_to(np.arange(len(x), dtype=np.int32)[:, None, None], value.shape)[there]
     pixel = (rows[:, :, None] * nx + cols[:, None, :])[there]
-    return star.astype(np.int64), pixel.astype(np.int64), value[there]
+    return star, pixel, value[there]
+
+
+def _model(patch: Patch, flux: FloatArray, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the image of all stars: what single precision rounds is a millionth of the noise of their light."""
+    star, pixel, value = patch
+    light = np.nan_to_num(flux)
+    plane = np.zeros(shape, np.float32)
+    ends = np.searchsorted(star, np.arange(0, len(flux) + _TOGETHER, _TOGETHER))
+    for first, last in pairwise(ends):
+        np.add.at(
+            plane.ravel(), pixel[first:last], (value[first:last] * light[star[first:last]]).astype(np.float32)
+        )
+    return plane
 
 
 def _solve(
@@ -329,11 +350,13 @@ def _solve(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return fluxes of one linear fit, their errors, and the share of each profile on good pixels."""
     star, pixel, value = patch
-    shape = csr_matrix((value, (star, pixel)), shape=(n, data.size))
     flat = weight.ravel()
-    heavy = shape @ diags(flat)
-    normal = (heavy @ shape.T).tocsr()
-    right = heavy @ data.ravel()
+    # only pixels that a star reaches, each with the root of its weight: no matrix is as long as the frame
+    reached, column = np.unique(pixel, return_inverse=True)
+    root = np.sqrt(flat[reached].astype(float))
+    shape = csr_matrix((value * root[column], (star, column)), shape=(n, len(reached)))
+    normal = (shape @ shape.T).tocsr()
+    right = shape @ (root * data.ravel()[reached])
     own = normal.diagonal()
     whole = np.bincount(star, value**2, minlength=n)
     covered = np.bincount(star, value**2 * (flat[pixel] > 0), minlength=n) / np.maximum(whole, 1e-30)
@@ -377,10 +400,10 @@ def _steps(
     places: tuple[FloatArray, FloatArray],
 ) -> tuple[FloatArray, FloatArray]:
     """Return how far the middles of stars are from where they stand, each against the image without the others."""
-    (data, weight), (star, pixel, value) = planes, patch
+    (data, weight), (star, pixel, _) = planes, patch
     n, nx = len(flux), data.shape[1]
     light = np.nan_to_num(flux)
-    rest = data.ravel() - np.bincount(pixel, value * light[star], minlength=data.size)
+    rest = (data.ravel() - _model(patch, light, data.shape).ravel())[pixel]
     dx, dy = pixel % nx - places[0][star], pixel // nx - places[1][star]
     _, along, up = profile.slopes(dx, dy)
     along, up = along * light[star], up * light[star]
@@ -390,7 +413,7 @@ def _steps(
         return np.asarray(np.bincount(star, heavy * values, minlength=n))
 
     xx, yy, xy = total(along**2), total(up**2), total(along * up)
-    bx, by = total(along * rest[pixel]), total(up * rest[pixel])
+    bx, by = total(along * rest), total(up * rest)
     determinant = xx * yy - xy**2
     fine = determinant > 0
     safe = np.where(fine, determinant, 1.0)

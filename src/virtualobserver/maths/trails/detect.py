@@ -8,7 +8,7 @@ the rows; no pixel is mixed with another, and the noise stays what it was.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,15 @@ from scipy.ndimage import correlate1d, maximum_filter1d, uniform_filter1d
 from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import background_level
 from virtualobserver.maths.trails.track import TrackModel
 
 __all__ = ["TrailList", "find_trails"]
 
 FloatArray = NDArray[np.float64]
 FloatPlane = NDArray[np.float32]
+_BAND: Final = 512
+"""Rows filtered at once: with a dozen planes of them 50 MB on a chip of 2046 columns."""
 _COVERED: Final = 0.5
 """Of the filter's weight that must lie on good pixels: with less, a trail is a guess."""
 _EVEN: Final = 0.3
@@ -96,32 +98,25 @@ def find_trails(
             f"not in {np.shape(image)}, {np.shape(variance)} and {fwhm}"
         )
         raise DataError(msg)
-    signal, weight = _weighed(image, variance, mask)
+    planes = np.asarray(image), _weights(image, variance, mask)
     vx, vy = track.vector
     turned = abs(vy) > abs(vx)
     if turned:
-        signal, weight, vx, vy = signal.T, weight.T, vy, vx
+        planes, vx, vy = (planes[0].T, planes[1].T), vy, vx
     slope = vy / vx
-    signal, weight, low = _sheared(signal, weight, slope)
     cosine = 1 / float(np.hypot(1, slope))
-    length, sigma = track.length * cosine, fwhm * FWHM_TO_SIGMA / cosine
-    flux, info = _filtered(signal, weight, length, sigma)
-    rows, cols = _peaks(flux, info, length, sigma, threshold)
-    good = _even((signal, weight), (rows, cols), length, sigma)
-    rows, cols = rows[good], cols[good]
-    x, y = _centres(flux, rows, cols, length)
-    y += low + np.rint(slope * cols) + slope * (x - cols)
-    value, error = flux[rows, cols].astype(float), 1 / np.sqrt(info[rows, cols].astype(float))
-    places = (y, x) if turned else (x, y)
-    order = np.argsort(-value, kind="stable")
-    return TrailList(*(column[order] for column in (*places, value, error, value / error)))
+    form = _Form(track.length * cosine, fwhm * FWHM_TO_SIGMA / cosine)
+    columns = np.concatenate(_found(_Sheared(*planes, slope), form, threshold), axis=1)
+    places = columns[1::-1] if turned else columns[:2]
+    order = np.argsort(-columns[2], kind="stable")
+    return TrailList(*(column[order] for column in (*places, *columns[2:], columns[2] / columns[3])))
 
 
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _weighed(image: Array, variance: Array, mask: Array | None) -> tuple[FloatPlane, FloatPlane]:
-    """Return the image over the variance of its sky, and one over that variance; both 0 where there is nothing.
+def _weights(image: Array, variance: Array, mask: Array | None) -> FloatPlane:
+    """Return one over the variance of the sky in each pixel, 0 where there is nothing.
 
     With the light of the stars in their own variance the middle of a bright trail would count least, and its
     halo as much as itself.
@@ -129,26 +124,100 @@ def _weighed(image: Array, variance: Array, mask: Array | None) -> tuple[FloatPl
     good = np.isfinite(image) & np.isfinite(variance) & (np.asarray(variance) > 0)
     if mask is not None:
         good &= np.asarray(mask) == 0
-    weight = np.zeros(np.shape(image), np.float32)
-    if good.any():
-        np.divide(1, background(np.asarray(variance), mask=~good).level, out=weight, where=good)
-    return np.where(good, image, 0).astype(np.float32) * weight, weight
+    if not good.any():
+        return np.zeros(np.shape(image), np.float32)
+    out = background_level(np.asarray(variance), mask=~good)
+    np.divide(1, out, out=out, where=good)
+    out[~good] = 0
+    return out
 
 
-def _sheared(signal: FloatPlane, weight: FloatPlane, slope: float) -> tuple[FloatPlane, FloatPlane, int]:
-    """Move columns by whole pixels so that lines of a slope lie along rows; the rows begin at the third value."""
-    ny, nx = signal.shape
-    shift = np.rint(slope * np.arange(nx)).astype(int)
-    low, high = -int(shift.max()), -int(shift.min())
-    if low == high == 0:
-        return signal, weight, 0
-    out = np.zeros((2, ny + high - low, nx), np.float32)
-    edges = np.flatnonzero(np.diff(shift)) + 1
-    for start, stop in zip([0, *edges], [*edges, nx], strict=True):  # columns of one shift together
-        top = -int(shift[start]) - low
-        out[0, top : top + ny, start:stop] = signal[:, start:stop]
-        out[1, top : top + ny, start:stop] = weight[:, start:stop]
-    return out[0], out[1], low
+class _Form(NamedTuple):
+    """Length of a trail along the rows, and standard deviation across it, pixels."""
+
+    length: float
+    sigma: float
+
+    @property
+    def half(self) -> int:
+        """Rows to each side that the filter reaches."""
+        return len(_profile(self.sigma)) // 2
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Rows and columns of the box of which a peak is the highest pixel."""
+        return 2 * max(round(1.5 * self.sigma), 1) + 1, 2 * max(round(self.length / 3), 1) + 1
+
+
+class _Sheared:
+    """An image and its weights, columns moved by whole pixels so that lines of a slope lie along rows."""
+
+    def __init__(self, image: Array, weight: FloatPlane, slope: float) -> None:
+        self.image, self.weight, self.slope = image, weight, slope
+        self.shift = np.rint(slope * np.arange(image.shape[1])).astype(int)
+        self.low, high = -int(self.shift.max()), -int(self.shift.min())
+        self.rows = image.shape[0] + high - self.low
+        edges = np.flatnonzero(np.diff(self.shift)) + 1
+        self.parts = list(
+            zip([0, *edges], [*edges, image.shape[1]], strict=True)
+        )  # columns of one shift together
+
+    def band(self, first: int, last: int) -> tuple[FloatPlane, FloatPlane]:
+        """Return image times weight, and weight, of some rows; 0 where there is nothing."""
+        ny, nx = self.image.shape
+        signal, weight = (np.zeros((last - first, nx), np.float32) for _ in range(2))
+        for start, stop in self.parts:
+            top = -int(self.shift[start]) - self.low  # the row on which the first of the image lies
+            begin, end = max(first, top), max(min(last, top + ny), first, top)
+            here, there = (
+                np.s_[begin - first : end - first, start:stop],
+                np.s_[begin - top : end - top, start:stop],
+            )
+            weight[here] = self.weight[there]
+            known = weight[here] != 0
+            np.multiply(
+                np.asarray(self.image[there], np.float32), weight[here], out=signal[here], where=known
+            )
+        return signal, weight
+
+
+def _found(planes: _Sheared, form: _Form, threshold: float) -> list[FloatArray]:
+    """Return x, y, flux and its error of trails, shape (4, n), of one band of rows after the other.
+
+    Whole planes of what is filtered would be half a dozen frames.
+    """
+    beyond, found = form.half + form.reach[0] // 2, [np.zeros((4, 0))]
+    bands = [(start, min(start + _BAND, planes.rows)) for start in range(0, planes.rows, _BAND)]
+    around = [(max(start - beyond, 0), min(stop + beyond, planes.rows)) for start, stop in bands]
+    least = _COVERED * _typical(planes, form, bands, around)
+    for (start, stop), (first, last) in zip(bands, around, strict=True):
+        signal, weight = planes.band(first, last)
+        flux, info = _filtered(signal, weight, form, least)
+        rows, cols = _peaks(flux, info, form, threshold)
+        own = (rows + first >= start) & (rows + first < stop)
+        rows, cols = rows[own], cols[own]
+        good = _even((signal, weight), (rows, cols), form)
+        rows, cols = rows[good], cols[good]
+        x, aside = _centres(flux, rows, cols, form.length)
+        y = rows + first + aside
+        y += planes.low + np.rint(planes.slope * cols) + planes.slope * (x - cols)
+        error = 1 / np.sqrt(info[rows, cols].astype(float))
+        found.append(np.stack([x, y, flux[rows, cols].astype(float), error]))
+    return found
+
+
+def _typical(
+    planes: _Sheared, form: _Form, bands: list[tuple[int, int]], around: list[tuple[int, int]]
+) -> float:
+    """Return the median inverse variance of trails, of every eighth row and column."""
+    some = []
+    for (start, stop), (first, last) in zip(bands, around, strict=True):
+        info = _information(planes.band(first, last)[1], form)[
+            -(-start // 8) * 8 - first : stop - first : 8, ::8
+        ]
+        some.append(info[info > 0])
+    values = np.concatenate(some)
+    return float(np.median(values)) if len(values) else 1.0
 
 
 def _odd(length: float) -> int:
@@ -170,42 +239,43 @@ def _along(plane: FloatPlane, size: int) -> FloatPlane:
     return np.asarray(uniform_filter1d(plane, size, axis=1, mode="constant"), np.float32)
 
 
+def _information(weight: FloatPlane, form: _Form) -> FloatPlane:
+    """Return the inverse variance of the flux of a trail about each pixel: the sum of squares under the line."""
+    size = _odd(form.length)
+    return _along(_across(weight, _profile(form.sigma) ** 2), size) / np.float32(size)
+
+
 def _filtered(
-    signal: FloatPlane, weight: FloatPlane, length: float, sigma: float
+    signal: FloatPlane, weight: FloatPlane, form: _Form, least: float
 ) -> tuple[FloatPlane, FloatPlane]:
     """Return the flux of a trail about each pixel and its inverse variance, 0 where too little of it is good."""
-    line, size = _profile(sigma), _odd(length)
-    # the mean over the line is the sum under a line of light 1; squared once more for the information
-    top, info = _along(_across(signal, line), size), _along(_across(weight, line**2), size) / np.float32(size)
-    typical = np.median(info[::8, ::8][info[::8, ::8] > 0]) if np.any(info[::8, ::8] > 0) else 1.0
-    info[info < _COVERED * typical] = 0
+    # the mean over the line is the sum under a line of light 1
+    top, info = _along(_across(signal, _profile(form.sigma)), _odd(form.length)), _information(weight, form)
+    info[info < least] = 0
     flux = np.zeros_like(top)
     np.divide(top, info, out=flux, where=info > 0)
     return flux, info
 
 
 def _peaks(
-    flux: FloatPlane, info: FloatPlane, length: float, sigma: float, threshold: float
+    flux: FloatPlane, info: FloatPlane, form: _Form, threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the highest pixels of their surroundings that are above the threshold."""
     ratio = flux * np.sqrt(info)
-    reach = 2 * max(round(1.5 * sigma), 1) + 1, 2 * max(round(length / 3), 1) + 1
-    highest = maximum_filter1d(maximum_filter1d(ratio, reach[1], axis=1), reach[0], axis=0)
+    down, right = form.reach
+    highest = maximum_filter1d(maximum_filter1d(ratio, right, axis=1), down, axis=0)
     rows, cols = np.nonzero((ratio == highest) & (ratio > threshold))
-    order = np.argsort(-flux[rows, cols], kind="stable")
-    return rows[order], cols[order]
+    return rows, cols
 
 
 def _even(
     planes: tuple[FloatPlane, FloatPlane],
     peaks: tuple[NDArray[np.int64], NDArray[np.int64]],
-    length: float,
-    sigma: float,
+    form: _Form,
 ) -> NDArray[np.bool_]:
     """Return whether each third of a trail has its share of the light."""
     rows, cols = peaks
-    size = _odd(length / 3)
-    half, line = len(_profile(sigma)) // 2, _profile(sigma)
+    size, half, line = _odd(form.length / 3), form.half, _profile(form.sigma)
     steps = np.arange(-half, half + 1)
     padded = [np.pad(plane, ((half, half), (2 * size, 2 * size))) for plane in planes]
     thirds = []
@@ -227,10 +297,9 @@ def _even(
 def _centres(
     flux: FloatPlane, rows: NDArray[np.int64], cols: NDArray[np.int64], length: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the vertex of parabolas through a peak: across from next pixels, along from where it has come down."""
+    """Return the vertex of parabolas through a peak: column by where it has come down, rows aside by next pixels."""
     step = max(round(length / 8), 1)
-    y = rows + _vertex(flux, rows, cols, (1, 0))
-    return cols + step * _vertex(flux, rows, cols, (0, step)), y
+    return cols + step * _vertex(flux, rows, cols, (0, step)), _vertex(flux, rows, cols, (1, 0))
 
 
 def _vertex(

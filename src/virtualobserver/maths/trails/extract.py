@@ -231,7 +231,7 @@ def _without_wings(
         profile.shift_at(along), profile.width_at(along), profile.table(reach, FINE), columns.half, reach,
         light[bright],
     )  # fmt: skip
-    return replace(frame, image=frame.image - plane)
+    return replace(frame, image=np.subtract(frame.image, plane, out=plane))
 
 
 def _scaled(

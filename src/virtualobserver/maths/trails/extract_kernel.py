@@ -267,11 +267,15 @@ def column_moments(
 @jit
 def design(
     image: Array, good: Array, model: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
-    first: Array, shift: Array, width: Array, table: Array, half: float, usable: Array, pixel: Array, unknown: Array,
-    value: Array, data: Array,
+    first: Array, shift: Array, width: Array, table: Array, half: float, usable: Array, rows: tuple[int, int],
+    pixel: Array, unknown: Array, value: Array, data: Array,
 ) -> int:  # fmt: skip
-    """List which light is in which pixel, over the noise of the pixel, for the columns that are `usable`."""
-    ny, nx = image.shape
+    """List which light is in which pixel, over the noise of the pixel, for the columns that are `usable`.
+
+    Pixels are those from the first to before the second of `rows`, and count from there. What has no room in the lists
+    is counted and not written.
+    """
+    nx = image.shape[1]
     n, m = usable.shape
     total = 0
     for k in range(n):
@@ -280,7 +284,7 @@ def design(
         end = first[k] + m - 1
         row0, row1 = span(y[k], uy, first[k], end, ux, half)
         col0, col1 = span(x[k], ux, first[k], end, uy, half)
-        for row in range(max(row0, 0), min(row1, ny)):
+        for row in range(max(row0, rows[0]), min(row1, rows[1])):
             for col in range(max(col0, 0), min(col1, nx)):
                 dx, dy = col - x[k], row - y[k]
                 j = int(np.floor(dx * ux + dy * uy - first[k] + 0.5))
@@ -289,8 +293,9 @@ def design(
                     continue
                 level = sky_at(sky[k], split, row, col)
                 noise = np.sqrt(sky[k, 4] + max(float(model[row, col]), 0.0))
-                pixel[total], unknown[total] = row * nx + col, k * m + j
-                value[total] = share_at(table, q - shift[k, j], width[k, j]) / noise
-                data[total] = (image[row, col] - level) / noise
+                if total < len(pixel):
+                    pixel[total], unknown[total] = (row - rows[0]) * nx + col, k * m + j
+                    value[total] = share_at(table, q - shift[k, j], width[k, j]) / noise
+                    data[total] = (image[row, col] - level) / noise
                 total += 1
     return total

@@ -41,6 +41,8 @@ _SURE: Final = 3.0
 """S/N of such a mean."""
 _TOLD: Final = 0.5
 """Of what is known of a column, from which on it is what the star was held to and no measurement."""
+_BAND: Final = 256
+"""Rows whose pixels are listed at once: 10 MB of them among 5000 trails."""
 _RIDGE: Final = 1e-9
 """Of the diagonal, so that two stars in one place have large errors and not none."""
 
@@ -67,32 +69,9 @@ def fit_together(
         for a star, and the other share the light as the noise has it.
     """
     del profile
-    from virtualobserver.maths.trails.extract_kernel import add_trails, design
-
-    track, half = frame.track, columns.half
-    ux, uy = (v / track.speed for v in track.vector)
-    model = np.zeros(frame.image.shape, np.float32)
-    grid = columns.first, columns.shift, columns.width, columns.table
-    add_trails(model, frame.x, frame.y, ux, uy, *grid, 0.0, half, np.maximum(columns.flux, 0.0))
-    usable = np.isfinite(columns.flux)
-    room = int(usable.sum() * (2 * half + 3) * 1.5) + 64
-    pixel, unknown = np.empty(room, np.int32), np.empty(room, np.int32)
-    value, data = np.empty(room), np.empty(room)
-    count = design(
-        frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, half, usable,
-        pixel, unknown, value, data,
-    )  # fmt: skip
-    pixel, unknown, value, data = pixel[:count], unknown[:count], value[:count], data[:count]
-    if not count:
+    names, normal, right = _equations(frame, sky, columns)
+    if not len(names):
         return
-    names, column = _numbered(unknown, usable.size)
-    places, row = _numbered(pixel, frame.image.size)
-    seen = np.empty(len(places))
-    seen[row[::-1]] = data[::-1]  # of a pixel that several stars reach, as the first of them has it
-    matrix = coo_array((value, (row, column)), shape=(len(places), len(names))).tocsc()
-    del pixel, unknown, value, data, row, column
-    normal = csr_array(matrix.T @ matrix)
-    right = np.asarray(matrix.T @ seen)
     told = _Names(names, columns.response, columns.flux.shape[1])
     alone = 1 / normal.diagonal()
     held = (normal, right)
@@ -110,13 +89,46 @@ def fit_together(
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _numbered(values: NDArray[np.int32], most: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return which numbers below `most` there are, in order, and the place of each among them; without sorting."""
-    place = np.full(most, -1, np.int32)
-    place[values] = 0
-    there = np.flatnonzero(place == 0)
-    place[there] = np.arange(len(there), dtype=np.int32)
-    return there, place[values]
+def _equations(
+    frame: Frame, sky: TrailSky, columns: Columns
+) -> tuple[NDArray[np.int64], csr_array, FloatArray]:
+    """Return the numbers of the samples that have pixels, and the normal equations of their light.
+
+    They are sums over pixels: of a few rows at a time, for the list of which light is in which pixel of 5000 trails
+    takes 150 MB.
+    """
+    from virtualobserver.maths.trails.extract_kernel import add_trails, design
+
+    track, half = frame.track, columns.half
+    ux, uy = (v / track.speed for v in track.vector)
+    model = np.zeros(frame.image.shape, np.float32)
+    grid = columns.first, columns.shift, columns.width, columns.table
+    add_trails(model, frame.x, frame.y, ux, uy, *grid, 0.0, half, np.maximum(columns.flux, 0.0))
+    usable = np.isfinite(columns.flux)
+    (ny, nx), size = frame.image.shape, usable.size
+    sums, right = csr_array((size, size)), np.zeros(size)
+    room = 1 << 16
+    for top in range(0, ny, _BAND):
+        bottom = min(top + _BAND, ny)
+        while True:
+            pixel, unknown = np.empty(room, np.int32), np.empty(room, np.int32)
+            value, data = np.empty(room), np.empty(room)
+            count = design(
+                frame.image, frame.good, model, columns.ground, sky.split, frame.x, frame.y, ux, uy, *grid, half,
+                usable, (top, bottom), pixel, unknown, value, data,
+            )  # fmt: skip
+            if count <= room:
+                break
+            room = count + count // 4
+        seen = np.zeros((bottom - top) * nx)
+        seen[pixel[:count][::-1]] = data[:count][
+            ::-1
+        ]  # of a pixel of several stars, as the first of them has it
+        matrix = coo_array((value[:count], (pixel[:count], unknown[:count])), shape=(len(seen), size)).tocsr()
+        sums = sums + matrix.T @ matrix
+        right += matrix.T @ seen
+    names = np.flatnonzero(sums.diagonal() > 0)
+    return names, csr_array(sums[names][:, names]), right[names]
 
 
 class _Names:

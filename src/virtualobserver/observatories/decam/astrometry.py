@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.astrometry.motion import move_linear
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import background_level
 from virtualobserver.maths.times import julian_year
 from virtualobserver.maths.trails.detect import TrailList, find_trails
 from virtualobserver.maths.trails.offset import StarMatch, best_offset, match_trails, offset_votes
@@ -25,6 +25,7 @@ from virtualobserver.typing import RecordDict
 __all__ = ["Registered", "epoch_of", "register", "wcs_table"]
 
 FloatArray = NDArray[np.float64]
+FloatPlane = NDArray[np.float32]
 _PLATE: Final = re.compile(r"CTYPE[12]|CRVAL[12]|CUNIT[12]|RADESYS|EQUINOX|PV[12]_\d+")
 """Keywords of a plate beside its reference pixel and its matrix: FITS papers I and II, and TPV's distortion."""
 
@@ -77,9 +78,8 @@ def register(frame: Frame, stars: Table, own: AstromSettings) -> Registered:
     """
     ny, nx = frame.shape
     track = _track(frame, own)
-    sky = background(frame.data, mask=frame.mask).level
     trails = find_trails(
-        frame.data - sky,
+        _without_sky(frame),
         frame.variance,
         track,
         fwhm=frame.facts["fwhm"],
@@ -153,6 +153,11 @@ def _plate(frame: Frame) -> RecordDict:
     return {key: value for key, value in frame.header.items() if _PLATE.fullmatch(key)}
 
 
+def _without_sky(frame: Frame) -> FloatPlane:
+    sky = background_level(frame.data, mask=frame.mask)
+    return np.subtract(frame.data, sky, out=sky)
+
+
 def _track(frame: Frame, own: AstromSettings) -> TrackModel:
     ny, nx = frame.shape
     ra, dec = frame.facts["ra0"], frame.facts["dec0"]
@@ -175,8 +180,8 @@ def _places(frame: Frame, stars: Table) -> tuple[FloatArray, FloatArray]:
 def _measured(frame: Frame, found: Registered) -> RecordDict:
     """Return the motion that the trails show, with the image motion that all of them have in common."""
     names = ("rate_measured", "rate_measured_error", "angle_measured", "angle_error")
-    sky = background(frame.data, mask=frame.mask).level
-    image = np.where(frame.mask == 0, frame.data - sky, 0.0)
+    image = _without_sky(frame)
+    image[frame.mask != 0] = 0.0
     try:
         seen = fit_track(image, found.trails.take(found.match.trail), found.track, fwhm=frame.facts["fwhm"])
     except DataError:

@@ -78,15 +78,17 @@ def read_mask(values: Array, version: str) -> NDArray[np.uint16]:
         PLVER. Where it says nothing the values are codes, as in all that was processed since 2015, unless there
         are some that no code has. A code that is not known is no data: nothing is known to be right there.
     """
-    whole = np.asarray(values).astype(np.int64)
+    whole = np.asarray(values)
+    if whole.dtype.kind not in "iu":
+        whole = whole.astype(np.int64)
     codes = has_codes(version)
     if codes is None:
         codes = bool(whole.max(initial=0) <= max(CODES))
     out = np.zeros(whole.shape, np.uint16)
     if not codes:
         for bit, ours in BITS.items():
-            out[(whole & bit) != 0] |= np.uint16(ours)
-        out[(whole & ~sum(BITS)) != 0] |= np.uint16(MASK_NO_DATA)
+            out[(whole & whole.dtype.type(bit)) != 0] |= np.uint16(ours)
+        out[(whole & ~np.int64(sum(BITS)).astype(whole.dtype)) != 0] |= np.uint16(MASK_NO_DATA)
         return out
     out[(whole < 0) | (whole > max(CODES))] = MASK_NO_DATA
     for code, ours in CODES.items():

@@ -18,6 +18,7 @@ from virtualobserver.conventions import MAG_TO_FLUX, MASK_COSMIC_RAY, MASK_SATUR
 from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NotEnoughData
+from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import background
 from virtualobserver.maths.images.sources import SourceList, find_sources, measure_apertures
 from virtualobserver.maths.images.stars import Moffat, StarFit, fit_moffat, fit_stars
@@ -299,10 +300,11 @@ def _facts(frame: Image) -> RecordDict:
 
 def _planes(
     frame: Image, facts: RecordDict, own: ReferenceSettings
-) -> tuple[FloatArray, FloatArray, NDArray[np.int64], float]:
+) -> tuple[Array, Array, NDArray[np.int32], float]:
     """Return data, variance and mask, and how many units of the data one ADU is."""
-    data = np.asarray(frame.data, np.float64)
-    mask = np.zeros(data.shape, np.int64) if frame.mask is None else np.asarray(frame.mask).astype(np.int64)
+    data = np.asarray(frame.data)
+    data = data if data.dtype == np.float32 else data.astype(np.float64)
+    mask = np.zeros(data.shape, np.int32) if frame.mask is None else np.asarray(frame.mask).astype(np.int32)
     scale = 1.0
     if frame.unit == "electron":
         if facts["gain"] is None:
@@ -316,9 +318,9 @@ def _planes(
     if frame.variance is None:
         level = background(data, mask=mask)
         gain = 1.0 if frame.unit == "electron" else facts["gain"] or 4.0
-        variance = level.scatter.astype(float) ** 2 + np.maximum(data - level.level, 0) / gain
+        variance = np.asarray(level.scatter**2 + np.maximum(data - level.level, 0) / gain, data.dtype)
     else:
-        variance = np.asarray(frame.variance, np.float64)
+        variance = np.asarray(frame.variance, data.dtype)
     bad = ~np.isfinite(data) | ~np.isfinite(variance) | (variance <= 0)
     # saturated pixels often have weight 0: the star is still there
     mask = np.where(bad & (mask == 0), 1, mask)
@@ -326,7 +328,7 @@ def _planes(
         from virtualobserver.maths.ccd.cosmics import find_cosmic_rays
 
         rays = find_cosmic_rays(data, np.where(bad, np.nanmedian(variance), variance), bad=mask != 0)
-        mask |= np.where(rays.mask, MASK_COSMIC_RAY, 0)
+        mask[rays.mask] |= MASK_COSMIC_RAY
     if not (mask == 0).any():
         msg = f"CCD {facts['ccd']}: there is no good pixel"
         raise NotEnoughData(msg)
@@ -334,14 +336,14 @@ def _planes(
 
 
 def _photometry(
-    data: FloatArray, variance: FloatArray, mask: NDArray[np.int64], fwhm: float, threshold: float
-) -> tuple[StarFit, SourceList, FloatArray, Moffat]:
+    data: Array, variance: Array, mask: NDArray[np.int32], fwhm: float, threshold: float
+) -> tuple[StarFit, SourceList, Array, Moffat]:
     """Find and fit stars, then once more on what is left: what the first fit took for sky or one star."""
     typical = float(np.median(variance[variance > 0]))
     filled = np.where(variance > 0, variance, typical)
     level = background(data, mask=mask)
     found = find_sources(data, filled, mask=mask, threshold=threshold, fwhm=fwhm, sky=level)
-    sky = np.asarray(level.level, float)
+    sky = level.level
     try:
         profile = fit_moffat(data - sky, filled, found, most=FIRST_STARS)
     except NotEnoughData:
@@ -358,7 +360,10 @@ def _photometry(
     left = data - fit.model
     level = background(left, mask=mask)
     more = find_sources(left, filled, mask=mask, threshold=threshold, fwhm=profile.fwhm, sky=level)
-    columns, rows = np.rint(more.x).astype(int), np.rint(more.y).astype(int)
+    columns, rows = (
+        np.clip(np.rint(part).astype(int), 0, size - 1)
+        for part, size in zip((more.x, more.y), data.shape[::-1], strict=True)
+    )  # the middle of what is cut by the edge may lie beyond it
     light = fit.model[rows, columns] if len(more) else np.zeros(0)
     # beside a bright star what is left is the fault of the profile, up to a tenth of its light
     fresh = (more.flux * profile.norm > 0.2 * light) & (more.snr > threshold)
@@ -369,13 +374,13 @@ def _photometry(
             for name in found.__dataclass_fields__
         )
     )
-    sky = np.asarray(level.level, float)
+    sky = level.level
     start = np.concatenate([fit.x, more.x]), np.concatenate([fit.y, more.y])
     fit = fit_stars(data - sky, variance, *start, profile, mask=mask)
     return fit, everything, sky, profile
 
 
-def _peaks(data: FloatArray, fit: StarFit) -> FloatArray:
+def _peaks(data: Array, fit: StarFit) -> FloatArray:
     ny, nx = data.shape
     rows, cols = (
         np.clip(np.rint(fit.y).astype(int), 0, ny - 1),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.conventions import MASK_COSMIC_RAY
 from virtualobserver.data.table import Table
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import background_level
 from virtualobserver.maths.images.mapping import PixelMap
 from virtualobserver.maths.trails.extract import TrailSamples, model_image
 from virtualobserver.maths.trails.spots import SPOT_COLUMNS, Hosts, find_spots
@@ -20,6 +20,7 @@ from virtualobserver.typing import RecordDict
 __all__ = ["common_light", "spots_table"]
 
 FloatArray = NDArray[np.float64]
+FloatPlane = NDArray[np.float32]
 _BRIGHT: Final = 20.0
 """Signal over noise of a sample, from which on it shows what the air does to all of them."""
 _FEWEST: Final = 5
@@ -54,11 +55,9 @@ def spots_table(frame: Frame, measured: Measured, facts: RecordDict, *, threshol
     good = (frame.mask == 0) & np.isfinite(frame.variance)
     model = model_image(frame.shape, samples, flux=common_light(samples))
     left = frame.data - model
-    left = left - background(left, mask=~good).level
-    ground = background(np.where(good, frame.variance, 0.0), mask=~good).level
-    # a pixel that the pipeline took for a cosmic ray has no weight, and may be a flash
-    known = np.isfinite(frame.data) & (np.isfinite(frame.variance) | ((frame.mask & MASK_COSMIC_RAY) != 0))
-    variance = np.where(known, ground + np.maximum(model, 0) + (_WRONG * model) ** 2, np.inf)
+    left -= background_level(left, mask=~good)
+    variance = _noise(frame, model, good)
+    del model, good  # each is a plane of the frame
     star_ids = np.asarray(measured.stars["star_id"], np.int64)[measured.rows]
     hosts = Hosts(star_ids, samples.totals.x_start, samples.totals.y_start, samples.totals.flux)
     spots = find_spots(
@@ -83,6 +82,17 @@ def spots_table(frame: Frame, measured: Measured, facts: RecordDict, *, threshol
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _noise(frame: Frame, model: FloatPlane, good: NDArray[np.bool_]) -> FloatPlane:
+    """Return the variance of sky, read-out, trails and what their model may be wrong by; infinite where unknown."""
+    out = background_level(frame.variance, mask=~good)
+    out += np.maximum(model, 0)
+    out += np.square(_WRONG * model)
+    # a pixel that the pipeline took for a cosmic ray has no weight, and may be a flash
+    known = np.isfinite(frame.data) & (np.isfinite(frame.variance) | ((frame.mask & MASK_COSMIC_RAY) != 0))
+    out[~known] = np.inf
+    return out
 
 
 def _on_plate(to_frame: PixelMap, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
