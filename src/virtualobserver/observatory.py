@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Aux",
     "Client",
+    "FiguresOnDemand",
     "Jobs",
     "Known",
     "Landed",
@@ -50,6 +51,31 @@ __all__ = [
 ]
 
 Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
+
+
+class FiguresOnDemand(Mapping[str, "Figure"]):
+    """Figures by name, each drawn anew whenever it is asked for: names and their number cost nothing.
+
+    Parameters
+    ----------
+    draw
+        What draws each.
+    """
+
+    def __init__(self, draw: Mapping[str, Callable[[], Figure]]) -> None:
+        self._draw = dict(draw)
+
+    def __getitem__(self, name: str) -> Figure:
+        return self._draw[name]()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._draw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._draw)
+
+    def __len__(self) -> int:
+        return len(self._draw)
 
 
 class Jobs(Protocol):
@@ -385,6 +411,8 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
         settings: S,  # noqa: ARG002
     ) -> Mapping[str, Figure]:
         """Return Matplotlib figures of what was made by name, the most telling one first; none by default.
+
+        One of them is looked at: where they take long, `FiguresOnDemand` draws that one only.
 
         Parameters
         ----------

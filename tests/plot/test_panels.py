@@ -120,6 +120,41 @@ def test_a_heatmap_shows_its_cells_its_texts_and_zero_in_the_middle():
     assert figure.axes[1].get_ylabel() == "residual (σ)"
 
 
+def test_names_of_masks_stand_beside_the_image():
+    mask = np.eye(40, 60, dtype=bool)
+    one = ImageStack("cut", np.zeros((1, 40, 60)), ["here"], masks={"hot": mask, "none": mask & False})
+    figure = draw_panels([one, one])
+    drawn(figure)
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == ["hot"]
+        assert legend.get_window_extent().x0 >= axes.get_window_extent().x1
+        assert legend.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(
+    ("shape", "height", "seen"), [((60, 60), 4.2, 2.9), ((20, 60), 2.4, 1.3), ((5, 60), 2.0, 0.3)]
+)
+def test_single_images_fill_their_column_as_far_as_a_page_allows(shape, height, seen):
+    one = ImageStack("cut", np.zeros((1, *shape)), ["here"])
+    figure = draw_panels([one, one])
+    assert figure.get_figheight() == pytest.approx(height + 0.1, abs=0.1)
+    drawn(figure)
+    assert figure.axes[0].get_window_extent().height >= figure.dpi * seen
+
+
+def test_a_map_keeps_the_limits_it_is_given_and_its_proportion(caplog):
+    limits = (0.0, 10.0), (-5.0, 10.0)
+    x, y = (Axis(name, limits=ends) for name, ends in zip("xy", limits, strict=True))
+    figure = draw_panels([Series("map", x, y, [Curve("", np.arange(9.0), np.arange(9.0))], equal=True)] * 2)
+    drawn(figure)
+    (axes, _) = figure.axes
+    assert (axes.get_xlim(), axes.get_ylim()) == limits
+    box = axes.get_window_extent()
+    assert box.height / box.width == pytest.approx(1.5, rel=1e-3)
+    assert not caplog.records
+
+
 def test_a_film_is_drawn_as_a_strip_with_the_image_of_the_event_among_them():
     figure = draw_panels([film()])
     drawn(figure)

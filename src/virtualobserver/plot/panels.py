@@ -10,10 +10,10 @@ import numpy as np
 from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from virtualobserver.data.panels import Axis, Curve, Facts, Heatmap, ImageStack, Mark, Panel, Series
+from virtualobserver.data.panels import Axis, Curve, Facts, Heatmap, ImageStack, Panel, Series
+from virtualobserver.plot.marks import draw_mark, draw_marks, plain
 from virtualobserver.plot.style import FLAGGED, role_colour, stretch
 from virtualobserver.typing import RecordDict
 
@@ -31,6 +31,10 @@ _ALONE: Final = 8.0
 """Inches of a sheet with one panel."""
 _SERIES, _SKY, _MAP, _STRIP, _LINE = 3.1, 4.2, 3.4, 2.0, 0.19
 """Inches of height of a row with curves, with the sky, with a map, of a film, and of one fact."""
+_TITLES: Final = 0.9
+"""Inches above and below images, for titles and names of axes."""
+_LEGEND_WIDTH: Final = 1.0
+"""Inches beside images, for names of masks."""
 _FEW: Final = 3
 """Images that stand side by side in one column."""
 _SHOWN: Final = 8
@@ -71,7 +75,7 @@ def draw_panels(
     size = figsize or (_ALONE if alone else _WIDTH, sum(heights) + (0.4 if title else 0.1))
     figure = Figure(figsize=size, layout="constrained")
     if title:
-        figure.suptitle(_plain(title), fontsize=12)
+        figure.suptitle(plain(title), fontsize=12)
     grid = figure.add_gridspec(len(rows) or 1, 2, height_ratios=heights)
     for number, row in enumerate(rows):
         for column, panel in enumerate(row):
@@ -90,7 +94,9 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
     elif isinstance(panel, Heatmap):
         _heatmap(axis, panel)
     elif isinstance(panel, ImageStack):
-        _image(axis, panel, panel.start, _norm(panel.images, panel.stretch, panel.value))
+        outlined = _image(axis, panel, panel.start, _norm(panel.images, panel.stretch, panel.value))
+        if outlined:
+            _legend_of_masks(axis, outlined)
         axis.set(xlabel=panel.x.label, ylabel=panel.y.label)
     else:
         _facts(axis, panel)
@@ -165,9 +171,20 @@ def _height(panel: Panel) -> float:
     if isinstance(panel, Facts):
         return 0.5 + _LINE * (len(panel.rows) + len(textwrap.wrap(panel.note, _NOTE)))
     more = 0.16 * len(textwrap.wrap(panel.note, _NOTE))
-    return more + (
-        _STRIP if isinstance(panel, ImageStack) else _MAP if isinstance(panel, Heatmap) else _SERIES
-    )
+    if isinstance(panel, ImageStack):
+        return more + _height_of_images(panel)
+    if isinstance(panel, Heatmap):
+        return more + _MAP
+    return more + (_SKY if panel.equal and panel.x.limits and panel.y.limits else _SERIES)
+
+
+def _height_of_images(panel: ImageStack) -> float:
+    """Return the height at which images fill the width of their column, at most that of the sky."""
+    if _is_film(panel) or not len(panel):
+        return _STRIP
+    left, right, bottom, top = panel.extent
+    width = (_WIDTH / 2 - _LEGEND_WIDTH) / len(panel) - _TITLES / 2
+    return float(np.clip(width * abs(top - bottom) / abs(right - left) + _TITLES, _STRIP, _SKY))
 
 
 def _strip(figure: Figure, place: SubplotSpec, panel: ImageStack) -> None:
@@ -178,18 +195,21 @@ def _strip(figure: Figure, place: SubplotSpec, panel: ImageStack) -> None:
         numbers[int(np.argmin(np.abs(numbers - panel.start)))] = panel.start
     norm = _norm(panel.images, panel.stretch, panel.value)
     inner = place.subgridspec(1, max(len(numbers), 1))
+    outlined: dict[str, Line2D] = {}
     for column, number in enumerate(numbers):
         axis = figure.add_subplot(inner[0, column])
-        _image(axis, panel, int(number), norm)
+        outlined |= _image(axis, panel, int(number), norm)
         axis.tick_params(labelsize=7)
-        label = textwrap.fill(_plain(panel.labels[number]), int(_LETTERS / len(numbers)))
+        label = textwrap.fill(plain(panel.labels[number]), int(_LETTERS / len(numbers)))
         axis.set_title("", loc="left")
-        axis.set_title(f"{_plain(panel.title)}\n{label}" if column == 0 else label, fontsize=8)
+        axis.set_title(f"{plain(panel.title)}\n{label}" if column == 0 else label, fontsize=8)
         if column == 0:
             axis.set_xlabel(panel.x.label, fontsize=7)
             axis.set_ylabel(panel.y.label, fontsize=7)
         else:
             axis.tick_params(labelleft=False, labelbottom=False)
+    if outlined:
+        _legend_of_masks(axis, outlined)
 
 
 # --- kinds ------------------------------------------------------------------------------------------------
@@ -202,16 +222,17 @@ def _series(axis: Axes, panel: Series) -> None:
     _scales(axis, panel.x, panel.y)
     if panel.x.limits is not None and panel.y.limits is None:
         _fit(axis, shown, panel.x.limits)
-    _marks(axis, panel.marks)
+    draw_marks(axis, panel.marks)
     _turn(axis, panel.x, panel.y)
     if panel.equal:
-        axis.set_aspect("equal", adjustable="datalim")
+        limited = panel.x.limits is not None and panel.y.limits is not None
+        axis.set_aspect("equal", adjustable="box" if limited else "datalim")
     _words(axis, panel.title, panel.x, panel.y, panel.note)
     handles, labels = axis.get_legend_handles_labels()
     if labels:
         columns = max(1, min(len(labels), 6, _LEGEND // (max(map(len, labels)) + _KEY)))
         rows = -(-len(labels) // columns)
-        axis.set_title(_plain(panel.title), loc="left", fontsize=10, pad=6 + 12 * rows)
+        axis.set_title(plain(panel.title), loc="left", fontsize=10, pad=6 + 12 * rows)
         axis.legend(
             handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
             fontsize=8, borderaxespad=0.1, handletextpad=0.4, columnspacing=1.2,
@@ -220,7 +241,7 @@ def _series(axis: Axes, panel: Series) -> None:
 
 def _curve(axis: Axes, curve: Curve, number: int) -> None:
     colour = role_colour(curve.colour, number)
-    label = _plain(curve.label) or None
+    label = plain(curve.label) or None
     good = np.ones(len(curve), bool) if curve.flags is None else ~curve.flags
     behind = 1 if curve.colour == "context" else 3 if curve.colour in ("event", "model") else 2
     if curve.style == "line":
@@ -279,11 +300,11 @@ def _heatmap(axis: Axes, panel: Heatmap) -> None:
     _scales(axis, panel.x, panel.y)
     if panel.text is not None:
         _cells(axis, panel, norm)
-    _marks(axis, panel.marks)
+    draw_marks(axis, panel.marks)
     _turn(axis, panel.x, panel.y)
     extend = "both" if panel.value.limits is not None and panel.stretch != "linear" else "neither"
     bar = axis.figure.colorbar(mesh, ax=axis, shrink=0.9, extend=extend)
-    bar.set_label(_plain(panel.value.label), fontsize=8)
+    bar.set_label(plain(panel.value.label), fontsize=8)
     bar.ax.tick_params(labelsize=8)
     _words(axis, panel.title, panel.x, panel.y, panel.note)
 
@@ -297,7 +318,7 @@ def _cells(axis: Axes, panel: Heatmap, norm: Normalize) -> None:
             axis.text(
                 x[column],
                 y[row],
-                _plain(text),
+                plain(text),
                 ha="center",
                 va="center",
                 fontsize=7,
@@ -309,10 +330,11 @@ def _middles(edges: Array, scale: str) -> Array:
     return np.asarray(np.sqrt(edges[1:] * edges[:-1]) if scale == "log" else (edges[1:] + edges[:-1]) / 2)
 
 
-def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> None:
+def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> dict[str, Line2D]:
+    """Draw one image of a stack, and return the lines that stand for its masks."""
     if not len(panel):
         axis.set_axis_off()
-        return
+        return {}
     axis.set_facecolor("0.85")
     axis.imshow(
         panel.images[number],
@@ -322,21 +344,22 @@ def _image(axis: Axes, panel: ImageStack, number: int, norm: Normalize) -> None:
         interpolation="nearest",
         extent=panel.extent,
     )
-    _outlines(axis, panel, number)
+    outlined = _outlines(axis, panel, number)
     for mark in panel.marks[number]:
         if mark.kind == "point" and mark.x is not None and mark.y is not None:
             _pointer(axis, panel, mark.x, mark.y, role_colour(mark.colour, 0))
         else:
-            _mark(axis, mark)
+            draw_mark(axis, mark)
     axis.set(xlim=panel.extent[:2], ylim=panel.extent[2:])
-    axis.set_title(_plain(panel.labels[number]), loc="left", fontsize=9)
+    axis.set_title(plain(panel.labels[number]), loc="left", fontsize=9)
     _turn(axis, panel.x, panel.y)
+    return outlined
 
 
-def _outlines(axis: Axes, panel: ImageStack, number: int) -> None:
+def _outlines(axis: Axes, panel: ImageStack, number: int) -> dict[str, Line2D]:
     """Draw the borders of masks, so that what lies below them stays visible."""
     left, right, bottom, top = panel.extent
-    names = []
+    lines = {}
     for order, (name, mask) in enumerate(panel.masks.items()):
         one = np.pad(np.asarray(mask[number] if mask.ndim == 3 else mask, float), 1)
         if not one.any():
@@ -346,11 +369,16 @@ def _outlines(axis: Axes, panel: ImageStack, number: int) -> None:
         y = bottom + (np.arange(one.shape[0]) - 0.5) * step[1]
         colour = _OUTLINES[order % len(_OUTLINES)]
         axis.contour(x, y, one, levels=[0.5], colors=[colour], linewidths=1.0, zorder=3)
-        names.append(Line2D([], [], color=colour, lw=1.4, label=_plain(name)))
-    if names:
-        axis.legend(
-            handles=names, loc="upper right", fontsize=6, framealpha=0.7, borderpad=0.3, handlelength=1.0
-        )
+        lines[name] = Line2D([], [], color=colour, lw=1.4, label=plain(name))
+    return lines
+
+
+def _legend_of_masks(axis: Axes, lines: Mapping[str, Line2D]) -> None:
+    """Say beside an image what the borders in it are: on top it would hide some."""
+    axis.legend(
+        handles=list(lines.values()), loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, frameon=False,
+        handlelength=1.0,
+    )  # fmt: skip
 
 
 _OUTLINES: Final = ("#ff8c00", "#4fc3f7", "#8bc34a", "#e57373")
@@ -367,7 +395,7 @@ def _pointer(axis: Axes, panel: ImageStack, x: float, y: float, colour: str) -> 
 
 def _facts(axis: Axes, panel: Facts) -> None:
     axis.set_axis_off()
-    axis.set_title(_plain(panel.title), loc="left", fontsize=10)
+    axis.set_title(plain(panel.title), loc="left", fontsize=10)
     rows = [
         (name.replace("_", " "), f"{said(value, unit)} {unit}".strip()) for name, value, unit in panel.rows
     ]
@@ -380,8 +408,8 @@ def _facts(axis: Axes, panel: Facts) -> None:
     }
     for number, (name, text) in enumerate(rows):
         down = (0, -72 * _LINE * number)
-        axis.annotate(_plain(name), (0.0, 1.0), down, color="#555555", **style)
-        axis.annotate(_plain(textwrap.shorten(text, 62, placeholder=" …")), (0.42, 1.0), down, **style)
+        axis.annotate(plain(name), (0.0, 1.0), down, color="#555555", **style)
+        axis.annotate(plain(textwrap.shorten(text, 62, placeholder=" …")), (0.42, 1.0), down, **style)
 
 
 # --- parts ------------------------------------------------------------------------------------------------
@@ -430,70 +458,8 @@ def _turn(axis: Axes, x: Axis, y: Axis) -> None:
 
 
 def _words(axis: Axes, title: str, x: Axis, y: Axis, note: str) -> None:
-    axis.set_title(_plain(title), loc="left", fontsize=10)
+    axis.set_title(plain(title), loc="left", fontsize=10)
     lines = [x.label, *textwrap.wrap(note, _NOTE)]
-    axis.set_xlabel(_plain("\n".join(lines)), fontsize=9)
-    axis.set_ylabel(_plain(y.label), fontsize=9)
+    axis.set_xlabel(plain("\n".join(lines)), fontsize=9)
+    axis.set_ylabel(plain(y.label), fontsize=9)
     axis.tick_params(labelsize=8)
-
-
-def _marks(axis: Axes, marks: Sequence[Mark]) -> None:
-    """Draw marks; labels of upright lines that stand side by side begin at different heights."""
-    upright = sorted(
-        (one.x, n) for n, one in enumerate(marks) if one.label and one.y is None and one.x is not None
-    )
-    heights = {n: _TOP - _STEP * (rank % _LEVELS) for rank, (_, n) in enumerate(upright)}
-    for n, mark in enumerate(marks):
-        _mark(axis, mark, heights.get(n, _TOP))
-
-
-_TOP: Final = 0.98  # of the height of a panel: where the label of an upright line ends
-_STEP: Final = 0.2
-"""How far below it the next one ends: a label of a dozen letters has room."""
-_LEVELS: Final = 4  # that many fit below one another
-
-
-def _mark(axis: Axes, mark: Mark, height: float = _TOP) -> None:
-    colour = role_colour(mark.colour, 0)
-    x, x_end, y, y_end = (np.nan if one is None else one for one in (mark.x, mark.x_end, mark.y, mark.y_end))
-    if mark.kind == "span" and mark.x is not None:
-        axis.axvspan(x, x_end, color=colour, alpha=0.16, lw=0, zorder=0)
-    elif mark.kind == "span":
-        axis.axhspan(y, y_end, color=colour, alpha=0.16, lw=0, zorder=0)
-    elif mark.kind == "box":
-        axis.add_patch(Rectangle((x, y), x_end - x, y_end - y, fill=False, ec=colour, lw=1.6, zorder=4))
-    elif mark.kind == "point":
-        axis.plot(x, y, "o", ms=12, mfc="none", mec="w", mew=2.6, zorder=4)
-        axis.plot(x, y, "o", ms=12, mfc="none", mec=colour, mew=1.4, zorder=5)
-    elif mark.x is None:
-        axis.axhline(y, color=colour, lw=0.9, ls="--", zorder=1)
-    elif mark.y is None:
-        axis.axvline(x, color=colour, lw=0.9, ls="--", zorder=1)
-    else:
-        axis.plot([x, x_end], [y, y_end], color=colour, lw=1.2, zorder=4)
-    if mark.label:
-        _beside(axis, mark, _plain(mark.label), height)
-
-
-def _beside(axis: Axes, mark: Mark, label: str, height: float) -> None:
-    """Write the name of a mark where it hides little: at the border of the axes where it reaches it."""
-    style: RecordDict = {"fontsize": 7, "color": "#333333", "zorder": 6, "clip_on": True}
-    if mark.kind in ("line", "span") and mark.y is None and mark.x is not None:
-        end = mark.x if mark.x_end is None else (mark.x + mark.x_end) / 2
-        along = axis.get_xaxis_transform()
-        axis.text(end, height, label, transform=along, rotation=90, ha="right", va="top", **style)
-    elif mark.kind in ("line", "span") and mark.x is None and mark.y is not None:
-        middle = mark.y if mark.y_end is None else (mark.y + mark.y_end) / 2
-        beside = style | {"clip_on": False}
-        axis.text(
-            1.005, middle, label, transform=axis.get_yaxis_transform(), ha="left", va="center", **beside
-        )
-    elif mark.x is not None and mark.y is not None:
-        axis.annotate(
-            label, (mark.x, mark.y), xytext=(7, 7), textcoords="offset points", fontsize=7, zorder=6
-        )
-
-
-def _plain(text: str) -> str:
-    """Return a text that Matplotlib writes as it stands: a dollar begins no formula."""
-    return text.replace("$", r"\$")

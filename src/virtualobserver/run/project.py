@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -380,7 +380,7 @@ class Project(Opened):
         """Return the picture of a source that shows most, or the one `named` ``analysis`` or ``analysis.figure``."""
         return pictures.source_figure(self, self.source(source), named)
 
-    def survey_figures(self, survey: str, unit: str = "") -> RecordDict:
+    def survey_figures(self, survey: str, unit: str = "") -> Mapping[str, Figure]:
         """Return the figures that a survey draws of its masters and of a unit (a frame, a night), by name."""
         return survey_figures(self, survey, unit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,18 @@ def keep(figure: Figure, name: str) -> None:
         figure.savefig(Path(folder) / f"{name}.png", dpi=110)
 
 
-def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw):
+def only_the_one_asked_for_is_made(figures, monkeypatch) -> None:
+    module = import_module("virtualobserver.observatories.decam.sheets")
+    with monkeypatch.context() as patch:
+        for other in ("_apertures", "_references", "_residuals"):
+            patch.setattr(module, other, lambda *_: pytest.fail("made, and not asked for"))
+        pointed, drift, light = figures["pointed"].axes
+    assert all(one.get_position().height * figures["pointed"].get_figheight() > 2 for one in (pointed, drift))
+    assert "pointed" in pointed.get_title()
+    assert light.containers
+
+
+def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw, monkeypatch):
     with opened(tmp_path, url) as project:
         summary = project.run()
         assert summary.failed == 0, summary.failures
@@ -87,6 +99,7 @@ def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw):
         keep(detection_figure(project, flash.id), "flash")
         figures = project.survey_figures("decam", UNIT)
         assert set(figures) == SHEETS
+        only_the_one_asked_for_is_made(figures, monkeypatch)
         for name, figure in figures.items():
             keep(figure, name)
             said = [text.get_text() for axes in figure.axes for text in axes.texts]

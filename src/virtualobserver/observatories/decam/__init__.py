@@ -7,7 +7,8 @@ that are made up. Never: another survey, a row, or a search in what was measured
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -32,7 +33,7 @@ from virtualobserver.observatories.decam.reduce import reduce_exposure
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.observatories.decam.sheets import sheets
 from virtualobserver.observatories.decam.tables import OWN_COLUMNS
-from virtualobserver.observatory import Client, Landed, Site, VirtualObservatory
+from virtualobserver.observatory import Client, FiguresOnDemand, Landed, Site, VirtualObservatory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,10 +200,9 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         self, raws: Sequence[RawRef], products: Sequence[Handle[Table]], settings: DECamSettings
     ) -> Mapping[str, Figure]:
         """Draw apertures, reference stars, the pointed frame beside the drift frame, residuals of the positions."""
-        return {
-            name: draw(panels, title=title)
-            for name, (title, panels) in sheets(raws, products, settings).items()
-        }
+        return FiguresOnDemand(
+            {name: partial(_drawn, *sheet) for name, sheet in sheets(raws, products, settings).items()}
+        )
 
     def simulate_raw(
         self, targets: Iterable[Target], rng: np.random.Generator
@@ -222,6 +222,10 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
                 raise InvalidFile(msg)
             self._folders = (folders, found)
         return self._folders[1]
+
+
+def _drawn(title: str, make: Callable[[], list[Panel]]) -> Figure:
+    return draw(make(), title=title)
 
 
 def _with_files(landed: Iterator[Landed], files: Sequence[Raw]) -> Iterator[Landed]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -39,13 +39,14 @@ _UNIT: Final = 0.5
 """Pixels of the arrow that says how long arrows are."""
 _HALF_ROWS: Final = RADIUS + 0.5
 
-Sheet = tuple[str, list[Panel]]
+Sheet = tuple[str, Callable[[], list[Panel]]]
+"""A title, and what makes the panels: some read a whole frame, and one is looked at."""
 
 
 def sheets(
     raws: Sequence[RawRef], products: Sequence[Handle[Table]], settings: DECamSettings
 ) -> dict[str, Sheet]:
-    """Return title and panels of the sheets of the first unit that was measured, by name.
+    """Return the sheets of the first unit that was measured, by name.
 
     Parameters
     ----------
@@ -58,15 +59,15 @@ def sheets(
     if not units:
         return {}
     unit = units[0]
-    tables = tables_of([one for one in products if str(one.info.unit) == unit])
+    measured = [one for one in products if str(one.info.unit) == unit]
     own = [raw for raw in raws if _unit(raw) == unit]
-    made = {
-        "apertures": _apertures(own, tables, settings),
-        "references": _references(own, tables, settings),
-        "pointed": _pointed(own, raws, products, tables),
-        "residuals": _residuals(own, products, settings),
+    make: dict[str, Callable[[], list[Panel]]] = {
+        "apertures": lambda: _apertures(own, tables_of(measured), settings),
+        "references": lambda: _references(own, tables_of(measured), settings),
+        "pointed": lambda: _pointed(own, raws, products, tables_of(measured)),
+        "residuals": lambda: _residuals(own, products, settings),
     }
-    return {name: (f"{unit}: {_TITLES[name]}", panels) for name, panels in made.items()}
+    return {name: (f"{unit}: {_TITLES[name]}", one) for name, one in make.items()}
 
 
 _TITLES: Final = {
@@ -140,22 +141,22 @@ def _references(raws: Sequence[RawRef], tables: dict[str, Table], settings: DECa
     sets = flux / np.nanmedian(flux, axis=1)[:, None], np.where(good, found.relative[rows], np.nan)
     before, after = (
         [
-            Curve("", when, y, style="line", colour="context")
+            Curve("", when, y, style="line", colour="data")
             for when, y in zip(samples.time[rows], values, strict=True)
         ]
         for values in sets
     )
     best = int(rows[np.argmax(samples.totals.snr[rows])])
     common = Curve(
-        f"common mode, of star {forced['source_id'][best]}", samples.time[best], found.trend[best], style="line",
-        colour="reference",
+        f"common mode, of star {forced['source_id'][best]}", samples.time[best],
+        np.where(samples.flat[best], found.trend[best], np.nan), style="line", colour="event",
     )  # fmt: skip
     said = [
         f"scatter of the middle star {100 * float(np.median(MAD_TO_SIGMA * _mad(values))):.2f} %"
         for values in sets
     ]
     method = f"method {found.mode}" if found.detrended.any() else "nothing was divided by"
-    time = Axis("time since the shutter opened", "s")
+    time = Axis("time since the shutter opened", "s", limits=(0.0, float(tables["samples"].meta["exptime"])))
     panels: list[Panel] = [
         Series(
             f"{len(rows)} reference stars as measured", time, Axis("flux over median"), [*before, common], note=said[0]
@@ -232,14 +233,15 @@ def _pointed(
         for a, b, c, d in zip(
             *(forced[name].tolist() for name in ("x_start", "x_end", "y_start", "y_end")), strict=True
         )
-        if np.isfinite(a + b + c + d) and _inside(a, c, begin)
+        if np.isfinite(a + b + c + d) and _inside(np.clip(begin[0], min(a, b), max(a, b)), (c + d) / 2, begin)
     ]
     drift = _part(own, "the drift frame, boxes from opening to closing", begin, float(meta["gain"]), trails)
     return [pointed, drift, light]
 
 
 def _inside(x: float, y: float, centre: tuple[float, float]) -> bool:
-    return max(abs(x - centre[0]), abs(y - centre[1])) < _SIDE / 2 - 5
+    """Whether a place is in the part of a frame that is shown, or beside it by less than half a star."""
+    return max(abs(x - centre[0]), abs(y - centre[1])) < _SIDE / 2 + 2
 
 
 def _part(
@@ -311,7 +313,7 @@ def _residuals(
         )
         for a, b, c, d in zip(x, dx, y, dy, strict=True)
     ]
-    foot = 0.04 * nx, -0.06 * ny
+    foot = 0.04 * nx, -0.12 * ny  # so low that its name is below the frame
     arrows.append(
         Mark(
             "line",
@@ -327,7 +329,7 @@ def _residuals(
     return [
         Series(
             "trails less fit, drawn out", Axis("x", "pix", limits=(-0.02 * nx, 1.02 * nx)),
-            Axis("y", "pix", limits=(-0.12 * ny, 1.02 * ny)), [Curve("", x, y, colour="data")], arrows, equal=True,
+            Axis("y", "pix", limits=(-0.16 * ny, 1.02 * ny)), [Curve("", x, y, colour="data")], arrows, equal=True,
             note=f"{len(x)} trails; rms {rms[0]:.2f} pix along x, {rms[1]:.2f} pix along y",
         ),
         Series(

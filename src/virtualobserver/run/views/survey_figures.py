@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
 from virtualobserver.run.views.stored import current_products, current_raws
-from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +22,10 @@ _NAMED: Final = 3
 """Images named in a message."""
 
 
-def survey_figures(project: Opened, survey: str, unit: str = "") -> RecordDict:
+def survey_figures(project: Opened, survey: str, unit: str = "") -> Mapping[str, Figure]:
     """Return what a survey of the project draws of its masters and units, by name; empty if it draws nothing.
+
+    Some surveys draw a figure when it is asked for, as long as the project is open.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ def survey_figures(project: Opened, survey: str, unit: str = "") -> RecordDict:
         raise ConfigError(f"{msg}: `vo run {project.name}` first")
     raws = current_raws(project, sorted({handle.info.unit for handle in made}))
     instance = project.observatories[survey]
-    return dict(instance.figures(raws, made, instance.settings))
+    drawn: Mapping[str, Figure] = instance.figures(raws, made, instance.settings)
+    return drawn
 
 
 def calibration_panels(project: Opened, image: str, choice: Mapping[str, float]) -> list[Panel]:
