@@ -141,6 +141,13 @@ def ask(reader, query, values=None, **options):
         return [row for batch in answer.batches for row in batch]
 
 
+def test_a_table_that_is_not_there_is_answered_with_those_that_are(opened):
+    with pytest.raises(
+        QueryError, match=r'"verdicts" does not exist.*; tables and views here: .*classification, .*source'
+    ):
+        ask(opened.reader(), "SELECT * FROM verdicts")
+
+
 @pytest.mark.parametrize("query", WRITING)
 def test_a_query_that_is_more_than_a_question_is_refused_and_changes_nothing(opened, tmp_path, query):
     place = tmp_path / "made"

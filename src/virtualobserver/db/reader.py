@@ -27,6 +27,8 @@ TIME_LIMIT = 300.0
 
 _CURSOR = "vo_answer"
 _CANCELLED = "57014"
+_NO_TABLE = "42P01"
+_NAMES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def _open(connection: driver.Interruptible, query: str, values: Record) -> None:
         connection.execute(f"DO {connection.literal(body)}")
     except exc.ProgrammingError as error:
         said = driver.reason_of(error)
+        if driver.state_of(error) == _NO_TABLE:
+            connection.execute("ROLLBACK")
+            names = [str(name) for (name,) in connection.execute(_NAMES)[2]]
+            msg = f"{said}; tables and views here: {', '.join(names)}"
+            raise QueryError(msg) from None
         if "as cursor" not in said:
             raise
         what = "none, or several" if "multi-query" in said else said.split()[2]
