@@ -36,7 +36,10 @@ class Shown(Analysis):
         images = np.random.default_rng(1).normal(size=(FRAMES, 24, 24))
         for n in range(FRAMES):
             images[n, 5 + 3 * n, 5 + 3 * n] += 30.0
-        rings = [[Mark("point", x=5.0 + 3 * n, y=5.0 + 3 * n)] for n in range(FRAMES)]
+        rings = [
+            [Mark("point", x=5.0 + 3 * n, y=5.0 + 3 * n), Mark("line", x=3.0 * n, label=evil)]
+            for n in range(FRAMES)
+        ]
         curve = Curve(evil, x, 10 + np.sin(x), np.full(20, 0.2), flags=x > 17, text=[evil] * 20)
         model = Curve("model", x, 10 + np.sin(x), style="line", colour="model", hidden=True)
         return [

@@ -190,11 +190,12 @@ def test_films_stretches_masks_magnitudes_and_folding(page, project):
     assert label.inner_text() == "3/5 image 2"
     shown = """() => { const one = filmed(); const models = one.view.model.document;
         const image = models.get_model_by_name("shown").data.image[0];
-        return [[...image].indexOf(Math.max(...image)), models.get_model_by_name("marked").data.x[0]]; }"""
-    assert page.evaluate(shown) == [11 * 25, 11]
+        const marks = models.get_model_by_name("marked").data;
+        return [[...image].indexOf(Math.max(...image)), marks.x[0], [...marks.xs[1]]]; }"""
+    assert page.evaluate(shown) == [11 * 25, 11, [6, 6]]
     page.keyboard.press(".")
     assert label.inner_text() == "4/5 image 3"
-    assert page.evaluate(shown) == [14 * 25, 14]
+    assert page.evaluate(shown) == [14 * 25, 14, [9, 9]]
     page.keyboard.press("p")
     page.wait_for_function("() => filmed().n !== 3")
     page.keyboard.press("p")

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 
 from virtualobserver.data.curve_panels import MJD
 from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
+from virtualobserver.plot.style import role_colour
 from virtualobserver.web import bokeh as web
 from virtualobserver.web.bokeh import drawn, scripts_folder
 from virtualobserver.web.views import View, viewed
@@ -146,24 +147,62 @@ def test_colours_of_a_map_begin_and_end_as_it_says():
     assert flat["limits"] == [("all", 0.0, 1.0)]
 
 
-def test_a_film_has_all_its_images_marks_and_masks():
+def test_a_film_has_all_its_images_and_masks():
     images = np.arange(3 * 4 * 5.0).reshape(3, 4, 5)
-    marks = [[Mark("point", x=1.0, y=2.0)], [], [Mark("box", x=0.0, x_end=2.0, y=1.0, y_end=3.0)]]
-    told = drawn(
-        ImageStack("film", images, ["a", "b", "c"], marks=marks, masks={"hot": images > 50}, start=1), "x"
-    )
+    told = drawn(ImageStack("film", images, ["a", "b", "c"], masks={"hot": images > 50}, start=1), "x")
     assert told["kind"] == "imagestack"
     assert (told["labels"], told["start"]) == (["a", "b", "c"], 1)
     named = {one.get("name"): one for one in models(told, "ColumnDataSource")}
     assert {"shown", "frames", "marks", "marked"} <= set(named)
-    data = dict(named["marks"]["data"]["entries"])
-    assert data["x"] == [[1.0], [], [1.0]]
-    assert data["y"] == [[2.0], [], [2.0]]
     assert len(dict(named["frames"]["data"]["entries"])["image"]) == 3
     assert [name for name, _ in told["masks"]] == ["hot"]
     assert [one.get("visible") for one in models(told, "GlyphRenderer") if one.get("name") == "mask 0"] == [
         False
     ]
+
+
+def film_of(marks, start=0):
+    """Return the figure of a film of images of 5 by 4 pixels, and the columns of the marks that come and go."""
+    told = drawn(
+        ImageStack("", np.zeros((len(marks), 4, 5)), ["a"] * len(marks), marks=marks, start=start), "x"
+    )
+    named = {one.get("name"): dict(one["data"]["entries"]) for one in models(told, "ColumnDataSource")}
+    return told, named["marks"], named["marked"]
+
+
+def test_marks_that_are_in_all_images_of_a_film_are_drawn_as_in_any_panel():
+    staying = [
+        Mark("line", x=1.5, colour="context"), Mark("line", y=2.0), Mark("span", x=1.0, x_end=2.0),
+        Mark("box", x=0.0, x_end=2.0, y=1.0, y_end=3.0, label="pulse"),
+    ]  # fmt: skip
+    told, followed, _ = film_of([staying, [*staying, Mark("point", x=3.0, y=2.0)]])
+    assert [(one.get("dimension", "width"), one["location"]) for one in models(told, "Span")] == [
+        ("height", 1.5), ("width", 2.0)
+    ]  # fmt: skip
+    sides = [(one["left"], one["right"]) for one in models(told, "BoxAnnotation") if "left" in one]
+    assert (1.0, 2.0) in sides
+    assert (0.0, 2.0) in sides
+    assert [one["text"] for one in models(told, "Label")] == ["pulse"]
+    assert followed["x"] == [[], [3.0]]
+
+
+def test_marks_of_single_images_of_a_film_come_and_go_as_what_they_are():
+    marks = [
+        [Mark("point", x=1.0, y=2.0, label="here"), Mark("line", x=1.0)],
+        [Mark("box", x=0.0, x_end=2.0, y=1.0, y_end=3.0, colour="second")],
+        [Mark("span", y=1.0, y_end=2.0), Mark("line", x=0.0, x_end=1.0, y=2.0, y_end=3.0)],
+    ]
+    told, followed, now = film_of(marks, start=1)
+    assert not models(told, "Span")
+    assert followed["ring"] == [[1.0, 0.0], [0.0], [0.0, 0.0]]
+    assert followed["label"][0] == ["here", ""]
+    assert (followed["x"][0], followed["y"][0]) == ([1.0, 1.0], [2.0, -0.5])
+    assert (followed["xs"][0][1], followed["ys"][0][1]) == ([1.0, 1.0], [-0.5, 3.5])
+    assert (now["xs"], now["ys"]) == ([[0.0, 2.0, 2.0, 0.0, 0.0]], [[1.0, 1.0, 3.0, 3.0, 1.0]])
+    assert now["colour"] == [role_colour("second", 0)]
+    assert followed["xs"][2] == [[-0.5, 4.5, 4.5, -0.5, -0.5], [0.0, 1.0]]
+    assert followed["ys"][2] == [[1.0, 1.0, 2.0, 2.0, 1.0], [2.0, 3.0]]
+    assert models(told, "MultiLine")
 
 
 @pytest.mark.parametrize("style", ["points", "line", "steps", "bars"])

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Mark, Series
+from virtualobserver.data.panels import Axis, Curve, Heatmap, ImageStack, Series
 from virtualobserver.maths.arrays import Array
-from virtualobserver.plot.style import FLAGGED, MARK, role_colour, stretch
+from virtualobserver.plot.style import FLAGGED, role_colour, stretch
 from virtualobserver.typing import RecordDict, Value
+from virtualobserver.web.marks import draw_marks, film_marks
 from virtualobserver.web.views import View, other_scales, viewed
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _series(panel: Series, view: View) -> Figure:
         count += curve.colour is None
         labels += [curve.label] * bool(curve.label)
         _curve(figure, curve, colour)
-    _marks(figure, panel.marks, _ends(panel))
+    draw_marks(figure, panel.marks, _ends(panel))
     _legend(figure, labels)
     return figure
 
@@ -245,66 +246,12 @@ _KEY: Final = 4
 """Letters for which there is room in the key of one curve."""
 
 
-# --- what is pointed out -----------------------------------------------------------------------------------
-
-
-def _marks(figure: Figure, marks: Sequence[Mark], ends: tuple[float, float] | None = None) -> None:
-    from bokeh.models import BoxAnnotation, Span
-
-    for mark in marks:
-        colour = role_colour(mark.colour, 0)
-        if mark.kind in {"span", "box"}:
-            figure.add_layout(
-                BoxAnnotation(
-                    left=mark.x, right=mark.x_end, bottom=mark.y, top=mark.y_end, fill_color=colour, line_color=colour,
-                    fill_alpha=0.10 if mark.kind == "span" else 0.0, line_alpha=0.8 if mark.kind == "box" else 0.0,
-                )
-            )  # fmt: skip
-        elif mark.kind == "point":
-            figure.scatter(
-                [mark.x], [mark.y], size=14, marker="circle", fill_color=None, line_color=colour, line_width=2
-            )
-        elif mark.x_end is not None:
-            figure.segment([mark.x], [mark.y], [mark.x_end], [mark.y_end], color=colour, line_width=1.5)
-        else:
-            along = "height" if mark.x is not None else "width"
-            place = mark.x if mark.x is not None else mark.y
-            figure.add_layout(Span(location=place, dimension=along, line_color=colour, line_dash="dashed"))
-    _mark_labels(figure, [mark for mark in marks if mark.label], ends)
-
-
-def _mark_labels(figure: Figure, marks: Sequence[Mark], ends: tuple[float, float] | None) -> None:
-    from bokeh.models import Label
-
-    for n, mark in enumerate(marks[:_MOST_LABELS]):
-        colour = _READABLE if mark.colour == "context" else role_colour(mark.colour, 0)
-        look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": 3}
-        across = mark.x is None
-        if mark.x is not None and ends is not None and mark.x > ends[0] + _RIGHT * (ends[1] - ends[0]):
-            look |= {"text_align": "right", "x_offset": -3}
-        y = mark.y if mark.y is not None else 4 + 12 * (n % 3)
-        figure.add_layout(
-            Label(
-                x=4 if across else mark.x, y=y, x_units="screen" if across else "data",
-                y_units="screen" if mark.y is None else "data", **look,
-            )
-        )  # fmt: skip
-
-
 def _ends(panel: Series) -> tuple[float, float] | None:
     """Return the left and the right end of a panel of curves, None where they cannot be told."""
     if panel.x.scale == "log" or panel.x.reverse or panel.x.limits is not None:
         return panel.x.limits if panel.x.scale != "log" and not panel.x.reverse else None
     x = np.concatenate([curve.x[np.isfinite(curve.x)] for curve in panel.curves] or [np.empty(0)])
     return (float(x.min()), float(x.max())) if x.size else None
-
-
-_RIGHT: Final = 0.85
-"""Of the width: from there on a label stands on the left of what it names, or it would be cut off."""
-_READABLE: Final = "#5f6b76"
-"""Of the name of what is pale."""
-_MOST_LABELS: Final = 12
-"""More would cover each other."""
 
 
 # --- images ------------------------------------------------------------------------------------------------
@@ -329,7 +276,7 @@ def _heatmap(panel: Heatmap) -> tuple[Figure, list[Limits]]:
     bar = ColorBar(color_mapper=mapper, width=8, padding=2, label_standoff=3, major_label_text_font_size="10px",
                    title=panel.value.label, title_text_font_size="10px", title_text_font_style="normal")  # fmt: skip
     figure.add_layout(bar, "right")
-    _marks(figure, panel.marks)
+    draw_marks(figure, panel.marks)
     return figure, limits
 
 
@@ -354,30 +301,14 @@ def _film(panel: ImageStack) -> tuple[Figure, list[Limits]]:
     glyph.data_source.name = "shown"
     frames = _source({"image": [frame.astype(np.float32) for frame in images]})
     frames.name = "frames"
-    points = [_points(marks) for marks in panel.marks]
-    marked = _source({"x": [p[0] for p in points], "y": [p[1] for p in points]})
-    marked.name = "marks"
-    now = points[start] if points else ([], [])
-    ring = figure.scatter("x", "y", source=_source({"x": now[0], "y": now[1]}), size=18, fill_color=None,
-                          line_color=MARK, line_width=1.6)  # fmt: skip
-    ring.data_source.name = "marked"
+    followed = film_marks(figure, panel.marks, panel.extent, start)
     for n, mask in enumerate(panel.masks.values()):
         _mask(figure, panel, n, mask, start)
     tips = [("x", "$x{0.0}"), ("y", "$y{0.0}"), (panel.value.label, "@image{0.[00]}")]
     figure.add_tools(HoverTool(renderers=[glyph], tooltips=tips, visible=False))
     # they are drawn by nobody, and travel with the figure all the same
-    figure.tags = [frames, marked]
+    figure.tags = [frames, followed]
     return figure, limits
-
-
-def _points(marks: Sequence[Mark]) -> tuple[list[float], list[float]]:
-    """Return the middle of each mark of an image, as far as it has one."""
-    places = []
-    for mark in marks:
-        x, y = ([v for v in pair if v is not None] for pair in ((mark.x, mark.x_end), (mark.y, mark.y_end)))
-        if x and y:
-            places.append((float(np.mean(x)), float(np.mean(y))))
-    return [x for x, _ in places], [y for _, y in places]
 
 
 _MASKS: Final = ("#ff8c00", "#00a0e0", "#e0218a", "#2fb344", "#ffd500", "#9b5de5")

@@ -60,7 +60,8 @@ def test_star_that_cannot_be_searched_has_a_picture_too(tmp_path):
 
 
 def test_an_event_is_shown_deeper_than_the_reference_where_its_mark_is():
-    search, aux = Exocomets(), Aux(Target("HD 1"))
+    target = Target("HD 1", parallax=50.0, mag=4.0, extra={"bp_rp": 0.2})
+    search, aux = Exocomets(), Aux(target)
     (event,) = search.find(sets(), aux, search.settings).detections
     panels = search.panels(sets(), aux, search.settings, event)
     for panel in panels[:2]:
@@ -77,6 +78,9 @@ def test_an_event_is_shown_deeper_than_the_reference_where_its_mark_is():
         inside = (middles > box.x) & (middles < box.x_end)
         assert np.nanmedian(panel.values[4, inside]) < -5  # red
         assert abs(np.nanmedian(panel.values[5, inside])) < 1
+    (diagram,) = [one for one in panels if one.title == "Hertzsprung-Russell diagram"]
+    assert (diagram.curves[-1].label, diagram.curves[-1].x.tolist()) == ("HD 1", [0.2])
+    assert diagram.curves[-1].y.tolist() == pytest.approx([4 + 5 * np.log10(50) - 10])
     told = facts(panels)
     assert told["velocity"] == pytest.approx(40, abs=2)
     assert told["kind"] == "exocomet candidate"

@@ -48,7 +48,7 @@ _ROLES: Final = {
     "unclear": "data",
 }
 """Classes of events and of stars."""
-_RESIDUAL: Final = Axis("residual over its noise, red: absorption", "σ", limits=(-5.0, 5.0))
+_RESIDUAL: Final = Axis("residual, red: absorption", "σ", limits=(-5.0, 5.0))
 _ORDER: Final = Axis("spectrum, in order of time")
 _GREY: Final = "grey: no data, or left out of the search, as H around the hydrogen line Hε"
 _FLUX: Final = Axis("flux over continuum")
@@ -103,7 +103,7 @@ def event_panels(search: StarSearch, event: Event, target: Target) -> list[Panel
         panels += [
             _residuals(search, number, rows[first:last], limits, [frame], first=first) for number in lines
         ]
-    panels += [_strengths(search, [event]), _times(search, [event])]
+    panels += [_strengths(search, [event]), _diagram(search, target), _times(search, [event])]
     panels.append(event_facts(event, units=_UNITS, only=_TOLD))
     return [*panels, star_facts(search, target)]
 

@@ -414,7 +414,7 @@ function film(tools, figure, one) {
   one.step = (by) => {
     one.n = (one.n + by + figure.labels.length) % figure.labels.length;
     shown.data = { ...shown.data, image: [frames.data.image[one.n]] };
-    marked.data = { x: [...marks.data.x[one.n]], y: [...marks.data.y[one.n]] };
+    marked.data = Object.fromEntries(Object.entries(marks.data).map(([name, images]) => [name, [...images[one.n]]]));
     slider.value = String(one.n);
     label.textContent = `${one.n + 1}/${figure.labels.length} ${figure.labels[one.n]}`;
     label.title = label.textContent;
