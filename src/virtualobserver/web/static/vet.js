@@ -119,6 +119,7 @@ const trail = []; // numbers of those that were shown before
 const judged = []; // what can be undone: number, and what I said before
 const ready = new Map(); // candidates that were asked for early, each drawn out of sight
 let asked = 0;
+let wanted = null; // number of the candidate asked for last: it is on the page, or comes
 
 function prepared(id) {
   if (!ready.has(id)) {
@@ -166,16 +167,22 @@ function remove(scene) {
 
 let short = false; // whether the end of the queue is in sight
 
+let looked = 0;
+
 async function fill(from, { more = false } = {}) {
+  const turn = ++looked;
   const answer = await ask(`/data/ahead${behind(from === null ? "" : `behind=${from}`)}`);
-  const fresh = answer.ids.filter((id) => id !== now?.id && !queue.includes(id));
+  if (more && turn !== looked) return; // a key went on meanwhile, and looks ahead itself
+  const had = more ? queue : [];
+  const fresh = answer.ids.filter((id) => id !== now?.id && id !== wanted && !had.includes(id));
   short = !answer.ids.length;
-  queue = more ? [...queue, ...fresh] : fresh;
+  queue = [...had, ...fresh];
   if (!more) left = answer.left;
 }
 
 async function show(id, { push = true } = {}) {
   const turn = ++asked;
+  wanted = id;
   let scene;
   try {
     scene = await prepared(id);
@@ -205,7 +212,7 @@ async function early(shown) {
     if (now !== shown || pressed.length || !queue.includes(id)) return;
     await prepared(id).then(draw, () => {});
   }
-  if (now && queue.length < 2 && !short) await fill(queue.at(-1) ?? now.id, { more: true }).catch(() => {});
+  if (now === shown && !pressed.length && queue.length < 2 && !short) await fill(queue.at(-1) ?? now.id, { more: true }).catch(() => {});
 }
 
 function leave() {
