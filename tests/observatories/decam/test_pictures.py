@@ -27,7 +27,7 @@ def opened(tmp_path, url, **own) -> Project:
         "name": "drift",
         "catalog": {"name": "fields", "rows": [{"name": "LMC", "ra": 92.25, "dec": -70.74, "kind": "field"}]},
         "observatories": {"decam": {"archive": str(tmp_path / "raw"), "detrend": {"fewest": 10}, **own}},
-        "analyses": {"driftscan": {"simulate": {"number": 4, "snr": [15.0, 20.0]}}},
+        "analyses": {"driftscan": {"simulate": {"number": 16, "snr": [15.0, 20.0]}}},
     }
     return Project.open(configuration, data=tmp_path / "data", url=url)
 
@@ -64,7 +64,9 @@ def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw, monkeypat
         summary = project.run()
         assert summary.failed == 0, summary.failures
         rows = project.live.scalars(select(Detection)).all()
-        pulse = next(one for one in rows if one.kind == "pulse" and one.injection_id is None)
+        pulses = [one for one in rows if one.kind == "pulse" and one.injection_id is None]
+        assert pulses, ([(one.kind, one.injection_id) for one in rows], summary, project.status())
+        pulse = pulses[0]
         panels = detection_panels(project, pulse.id)
         trail = panels[0]
         assert isinstance(trail, ImageStack)
