@@ -167,6 +167,31 @@ def test_what_was_skipped_is_offered_again_at_the_end(page, project, numbers):
     assert len(said(project)) == 1
 
 
+LATE = """
+const real = window.fetch;
+window.fetch = async (what, ...more) => {
+  const late = window.late !== undefined && String(what).includes(`/data/candidate/${window.late}`);
+  if (late) await new Promise((done) => setTimeout(done, 1500));
+  return real(what, ...more);
+};
+"""
+
+
+def test_the_last_comes_once_also_where_what_is_next_is_asked_for_before_it_is_there(page, project, numbers):
+    page.add_init_script(LATE)
+    page.goto(page.url + "?source=star_0")
+    begin(page)
+    *most, before, last = page.evaluate("queue")
+    page.evaluate("id => { window.late = id }", last)
+    for _ in most:
+        press(page, " ")
+    page.keyboard.press(" ")
+    page.wait_for_url(f"**/candidate/{before}?*")
+    assert press(page, " ") == last  # its pictures are not there yet, and whoever drew them before looks ahead
+    page.keyboard.press("n")
+    page.wait_for_selector("text=The end of this queue")
+
+
 def test_filters_stand_in_the_address_and_sort(page, project, numbers):
     page.click("fieldset:has(legend:text-is('kind')) a:has-text('flare')")
     page.wait_for_url("**/?kind=flare")
