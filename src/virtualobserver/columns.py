@@ -560,12 +560,12 @@ def units_of(names: Iterable[str], *, table: str = "") -> dict[str, str]:
     return {name: column.unit for name in names if (column := find(name, table)) and column.unit}
 
 
-# ------------------------------------------------------------------------------------------------ ranges
-
-
 def band_words(band: str) -> str:
     """Return a band as people read it: where there was no filter, that."""
     return "no filter" if band == NO_FILTER else band
+
+
+# ------------------------------------------------------------------------------------------------ ranges
 
 
 def out_of_range(name: str, values: ArrayLike, *, table: str = "") -> NDArray[np.bool_]:

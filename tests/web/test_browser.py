@@ -187,7 +187,9 @@ def test_the_last_comes_once_also_where_what_is_next_is_asked_for_before_it_is_t
         press(page, " ")
     page.keyboard.press(" ")
     page.wait_for_url(f"**/candidate/{before}?*")
-    assert press(page, " ") == last  # its pictures are not there yet, and whoever drew them before looks ahead
+    assert (
+        press(page, " ") == last
+    )  # its pictures are not there yet, and whoever drew them before looks ahead
     page.keyboard.press("n")
     page.wait_for_selector("text=The end of this queue")
 

@@ -11,7 +11,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.ccd.programs import SCAMP, own_file, scratch
 from virtualobserver.ccd.settings import SolveSettings
-from virtualobserver.ccd.solvefield import plate_of
+from virtualobserver.ccd.solvefield import brightest, plate_of
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.plate import PlateHint
@@ -100,13 +100,12 @@ def _sources(sources: tuple[ArrayLike, ArrayLike, ArrayLike]) -> dict[str, tuple
 
 def _stars(stars: ReferenceStars) -> dict[str, tuple[str, str, Array]]:
     """Return the same of stars, the brightest, in the order that the program wants."""
-    mag = np.where(np.isfinite(stars.mag), stars.mag, 99.0)
-    those = np.argsort(mag, kind="stable")[:_STARS]
+    those, mag = brightest(stars, _STARS)
     error, none = np.full(those.size, _ERROR / ARCSEC_PER_DEGREE), np.zeros(those.size)
     return {
         "X_WORLD": ("1D", "deg", np.asarray(stars.ra)[those]), "Y_WORLD": ("1D", "deg", np.asarray(stars.dec)[those]),
         "ERRA_WORLD": ("1E", "deg", error), "ERRB_WORLD": ("1E", "deg", error), "ERRTHETA_WORLD": ("1E", "deg", none),
-        "MAG": ("1E", "mag", mag[those]), "MAGERR": ("1E", "mag", none + 0.01),
+        "MAG": ("1E", "mag", mag), "MAGERR": ("1E", "mag", none + 0.01),
         "OBSDATE": ("1D", "yr", np.full(those.size, float(stars.epoch))),
     }  # fmt: skip
 

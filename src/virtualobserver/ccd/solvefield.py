@@ -19,11 +19,11 @@ from virtualobserver.maths.astrometry.tan_sip import TanSip, fit_tan_sip
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from virtualobserver.catalog.reference import ReferenceStars
 
-__all__ = ["find_field", "plate_of"]
+__all__ = ["brightest", "find_field", "plate_of"]
 
 _STARS: Final = 3000
 """Brightest stars of an index: those of a circle of some frames, and an index of a second."""
@@ -120,6 +120,13 @@ def plate_of(header: Record, path: Path, hint: PlateHint, shape: tuple[int, int]
     return fit_tan_sip(x, y, ra, dec, shape=shape, order=3, near=(hint.ra, hint.dec))
 
 
+def brightest(stars: ReferenceStars, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows of the brightest stars and their magnitudes; those without one come last, as 99."""
+    mag = np.where(np.isfinite(stars.mag), stars.mag, 99.0)
+    rows = np.argsort(mag, kind="stable")[:most]
+    return rows, mag[rows]
+
+
 # --- inside -----------------------------------------------------------------------------------------------
 
 
@@ -130,11 +137,10 @@ def _build_indices(
     if len(stars.ra) < _LEAST:
         msg = f"no plate solution: {len(stars.ra)} stars of the catalogue, no index can be built"
         raise NoMatch(msg)
-    mag = np.where(np.isfinite(stars.mag), stars.mag, 99.0)
-    brightest = np.argsort(mag, kind="stable")[:_STARS]
+    those, mag = brightest(stars, _STARS)
     columns = [
-        afits.Column(name, "D", array=np.asarray(values, np.float64)[brightest])
-        for name, values in (("ra", stars.ra), ("dec", stars.dec), ("mag", mag))
+        afits.Column(name, "D", array=np.asarray(values, np.float64))
+        for name, values in (("ra", stars.ra[those]), ("dec", stars.dec[those]), ("mag", mag))
     ]
     afits.BinTableHDU.from_columns(columns).writeto(folder / "stars.fits")
     side = math.sqrt(shape[0] * shape[1]) * hint.scale / 60

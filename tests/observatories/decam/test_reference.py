@@ -13,7 +13,12 @@ from virtualobserver.catalog.reference import MemoryReference, ReferenceStars
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.observatories.decam.identity import NO_GAIA, PLACED, star_ids
-from virtualobserver.observatories.decam.reference import ReferenceSettings, build_reference, isolation
+from virtualobserver.observatories.decam.reference import (
+    ReferenceSettings,
+    _pixels,
+    build_reference,
+    isolation,
+)
 from virtualobserver.observatories.decam.simulate import SimulationSettings, expose, field_of
 
 BORESIGHT = (92.253, -70.7387)
@@ -360,3 +365,9 @@ def test_stars_cut_by_the_edge_have_no_magnitude_and_are_no_references():
     assert sum(len(found[beyond]) for beyond in (-1, 0, 1)) >= 2
     assert not found[7]["cut"].any()
     assert found[7]["mag"].min() == pytest.approx(stars["mag"][middle], abs=0.05)
+
+
+def test_a_place_beyond_the_edge_is_in_the_pixel_next_to_it():
+    rows, columns = _pixels(np.array([-0.7, 2.4, 9.6]), np.array([4.6, 1.5, -3.0]), (5, 10))
+    assert rows.tolist() == [4, 2, 0]
+    assert columns.tolist() == [0, 2, 9]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE_UNITS", "ReferenceSettings", "build_reference", "isolation"]
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 FALLBACK_FWHM: Final = 4.0
 """Pixels, of a header without one: 1.05 arcsec, the usual seeing at Cerro Tololo."""
@@ -360,10 +361,8 @@ def _photometry(
     left = data - fit.model
     level = background(left, mask=mask)
     more = find_sources(left, filled, mask=mask, threshold=threshold, fwhm=profile.fwhm, sky=level)
-    columns, rows = (
-        np.clip(np.rint(part).astype(int), 0, size - 1)
-        for part, size in zip((more.x, more.y), data.shape[::-1], strict=True)
-    )  # the middle of what is cut by the edge may lie beyond it
+    # the middle of what is cut by the edge may lie beyond it
+    rows, columns = _pixels(more.x, more.y, data.shape)
     light = fit.model[rows, columns] if len(more) else np.zeros(0)
     # beside a bright star what is left is the fault of the profile, up to a tenth of its light
     fresh = (more.flux * profile.norm > 0.2 * light) & (more.snr > threshold)
@@ -380,13 +379,16 @@ def _photometry(
     return fit, everything, sky, profile
 
 
-def _peaks(data: Array, fit: StarFit) -> FloatArray:
-    ny, nx = data.shape
-    rows, cols = (
-        np.clip(np.rint(fit.y).astype(int), 0, ny - 1),
-        np.clip(np.rint(fit.x).astype(int), 0, nx - 1),
+def _pixels(x: FloatArray, y: FloatArray, shape: tuple[int, ...]) -> tuple[IntArray, IntArray]:
+    """Return row and column of the pixel that a place is in, or that of the edge next to it."""
+    rows, columns = (
+        np.clip(np.rint(part).astype(np.int64), 0, size - 1) for part, size in zip((y, x), shape, strict=True)
     )
-    return np.asarray(uniform_filter(data, 2)[rows, cols])
+    return rows, columns
+
+
+def _peaks(data: Array, fit: StarFit) -> FloatArray:
+    return np.asarray(uniform_filter(data, 2)[_pixels(fit.x, fit.y, data.shape)])
 
 
 def _extended(
