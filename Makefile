@@ -7,7 +7,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= dask,dev,docs,web
-PYTEST_ARGS ?= -n 2 --dist loadfile
+# A test process that died is not begun again: what waits for its tests then waits for ever.
+PYTEST_ARGS ?= -n 2 --dist loadfile --max-worker-restart 0
 BIN := $(VENV)/bin
 # A package folder named alembic/ in the working directory must not hide the library.
 export PYTHONSAFEPATH := 1
