@@ -254,6 +254,7 @@ def _listed(
         ny, nx = image.data.shape
         ra, dec = (float(axis) for axis in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
         half = 0.5 * float(np.hypot(nx, ny)) * scale_of(wcs) / ARCSEC_PER_DEGREE
+        # a twentieth more, as distortion moves corners outwards
         stars = catalogue.cone(ra % 360, dec, 1.05 * half, epoch_of(image))
         called = np.full(len(stars), "", dtype=f"U{max(map(len, names), default=1)}")
         for number, name in enumerate(names):

@@ -113,6 +113,7 @@ def _clipped(values: Array) -> tuple[float, float, float]:
     )
 
 
+# box and smooth as sep and SExtractor have them
 def background(image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> Background:
     """Measure the background in boxes, smooth over boxes and interpolate, as `sep` does.
 

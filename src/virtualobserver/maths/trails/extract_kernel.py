@@ -1,6 +1,6 @@
 """Compiled extraction: every pixel of every trail once, straight from the frame."""
 
-# ruff: noqa: PLR0917, C901, PLR0912, PLR0915 - compiled functions take positional arguments only
+# ruff: noqa: PLR0917 - compiled functions take positional arguments only
 
 from __future__ import annotations
 
@@ -53,6 +53,37 @@ def span(x: float, ux: float, first: float, last: float, across: float, half: fl
 
 
 @jit
+def name_masked(found: int, inside: bool, bits: Array, counts: Array, column: int) -> None:
+    """Add the bits of a pixel left out to its column's and count it: 30 = off the frame, 31 = no bit says why."""
+    bits[column] |= found
+    for bit in range(31):
+        if found >> bit & 1:
+            counts[bit] += 1
+    if not inside:
+        bits[column] |= 1 << 30
+        counts[30] += 1
+    elif found == 0:
+        bits[column] |= 1 << 31
+        counts[31] += 1
+
+
+@jit
+def close_columns(sums: Array, covered: float, out: Array, trail: int) -> None:
+    """Write what the sums over the pixels of each column of a trail say, in the order of `fit_columns`."""
+    for j in range(sums.shape[1]):
+        top, whole, weight, way, ground = sums[0, j], sums[1, j], sums[2, j], sums[3, j], sums[4, j]
+        if weight <= 0.0:
+            continue
+        out[0, trail, j] = top / weight
+        out[1, trail, j] = 1 / weight
+        out[2, trail, j] = weight / whole
+        out[3, trail, j] = way / weight
+        out[4, trail, j] = ground / sums[5, j]
+        if sums[7, j] >= covered * sums[9, j]:
+            out[5, trail, j], out[6, trail, j], out[7, trail, j] = sums[6, j], sums[7, j], sums[8, j]
+
+
+@jit
 def fit_columns(
     image: Array, good: Array, mask: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
     first: Array, shift: Array, width: Array, table: Array, half: float, light: Array, covered: float,
@@ -69,17 +100,16 @@ def fit_columns(
     ny, nx = image.shape
     n, m = light.shape
     seen = _SEEN * table[0]
-    top, whole, weight = np.empty(m), np.empty(m), np.empty(m)
-    way, ground, area = np.empty(m), np.empty(m), np.empty(m)
-    rows, share, spread, all_rows = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    sums = np.empty((10, m))
+    top, whole, weight, way, ground = sums[0], sums[1], sums[2], sums[3], sums[4]
+    area, rows, share, spread, all_rows = sums[5], sums[6], sums[7], sums[8], sums[9]
     for k in range(n):
         for plane in range(out.shape[0]):
             out[plane, k] = np.nan
         out[2, k] = 0.0
         if not (np.isfinite(x[k]) and np.isfinite(y[k])):
             continue
-        for one in (top, whole, weight, way, ground, area, rows, share, spread, all_rows):
-            one[:] = 0.0
+        sums[:] = 0.0
         end = first[k] + m - 1
         row0, row1 = span(y[k], uy, first[k], end, ux, half)
         col0, col1 = span(x[k], ux, first[k], end, uy, half)
@@ -99,17 +129,7 @@ def fit_columns(
                     all_rows[j] += p
                 if not inside or not good[row, col]:
                     if p >= seen:
-                        found = mask[row, col] if inside else 0
-                        bits[k, j] |= found
-                        for bit in range(31):
-                            if found >> bit & 1:
-                                counts[k, bit] += 1
-                        if not inside:
-                            bits[k, j] |= 1 << 30
-                            counts[k, 30] += 1
-                        elif found == 0:
-                            bits[k, j] |= 1 << 31
-                            counts[k, 31] += 1
+                        name_masked(mask[row, col] if inside else 0, inside, bits[k], counts[k], j)
                     continue
                 level = sky_at(sky[k], split, row, col)
                 d = image[row, col] - level
@@ -122,16 +142,7 @@ def fit_columns(
                     rows[j] += d
                     share[j] += p
                     spread[j] += v
-        for j in range(m):
-            if weight[j] <= 0.0:
-                continue
-            out[0, k, j] = top[j] / weight[j]
-            out[1, k, j] = 1 / weight[j]
-            out[2, k, j] = weight[j] / whole[j]
-            out[3, k, j] = way[j] / weight[j]
-            out[4, k, j] = ground[j] / area[j]
-            if share[j] >= covered * all_rows[j]:
-                out[5, k, j], out[6, k, j], out[7, k, j] = rows[j], share[j], spread[j]
+        close_columns(sums, covered, out, k)
 
 
 @jit

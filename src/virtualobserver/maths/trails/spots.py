@@ -205,13 +205,7 @@ def find_spots(
     DataError
         If the planes are not of one shape, or `sigma` or `threshold` not above 0.
     """
-    shapes = {np.shape(plane) for plane in (residual, variance, mask) if plane is not None}
-    if len(shapes) != 1 or np.ndim(residual) != 2 or not (sigma > 0 and threshold > 0):
-        msg = (
-            f"spots are found in an image with variance and mask of its shape, a sigma and a threshold above 0, "
-            f"not in shapes {sorted(shapes)} with {sigma} and {threshold}"
-        )
-        raise DataError(msg)
+    _check((residual, variance, mask), sigma, threshold)
     boxes, rows, cols = _boxes((residual, variance, mask), sigma, threshold, soft)
     measured = boxes.measured(sigma)
     order = np.argsort(-measured["snr"], kind="stable")
@@ -229,6 +223,16 @@ def find_spots(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _check(planes: tuple[Array, Array, Array | None], sigma: float, threshold: float) -> None:
+    shapes = {np.shape(plane) for plane in planes if plane is not None}
+    if len(shapes) != 1 or np.ndim(planes[0]) != 2 or not (sigma > 0 and threshold > 0):
+        msg = (
+            f"spots are found in an image with variance and mask of its shape, a sigma and a threshold above 0, "
+            f"not in shapes {sorted(shapes)} with {sigma} and {threshold}"
+        )
+        raise DataError(msg)
 
 
 def _profile(sigma: float, middle: ArrayLike, half: int) -> FloatArray:

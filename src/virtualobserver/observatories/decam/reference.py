@@ -196,6 +196,7 @@ def build_reference(
     columns["isolation"] = isolation(x, y, flux, length=own.trail_length, fwhm=profile.fwhm)
     columns["elongation"] = found.elongation[rows]
     columns |= {"saturated": saturated[rows], "galaxy": galaxy[rows], "cut": cut}
+    # all of the star on good pixels, up to rounding
     clean = ~saturated[rows] & ~galaxy[rows] & ~cut & (fit.covered[rows] > 0.99)
     columns["is_reference"] = choose_references(columns, shape, clean, own)
     del columns["match"]
