@@ -336,7 +336,7 @@ def _times(search: StarSearch, events: Sequence[Event]) -> Series:
     spectra = Curve("spectra", exposures.mjd, snr, flags=left, text=why)
     marks = [Mark("line", x=event.peak_mjd, colour=_ROLES.get(event.kind, "reference")) for event in events]
     y = Axis(f"S/N per pixel in {search.names[0]}")
-    return Series("observations; hollow ones were left out", MJD, y, [spectra], marks)
+    return Series("observations", MJD, y, [spectra], marks, note="hollow: left out of the search")
 
 
 def _diagram(search: StarSearch, target: Target) -> Series:
