@@ -10,17 +10,19 @@ from typing import Final
 
 import numpy as np
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED, NO_STAR
+from virtualobserver.data.cards import solved_table
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.io.fits.files import write_image
 from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.astrometry.fit import Field, match_pixels
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip
+from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip, read_tan_sip
 from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["WINDOW", "add_windows", "match_columns", "write_cutouts"]
+__all__ = ["WINDOW", "add_windows", "match_columns", "sources_of", "write_cutouts"]
 
 WINDOW: Final = (
     "RA_IMAGE", "DEC_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE",
@@ -45,7 +47,7 @@ def add_windows(rows: Sequence[RecordDict], images: Sequence[Record]) -> None:
         mine = [row for row in rows if row["CATALOG_NUMBER"] == number]
         if not mine:
             continue
-        table = image["sources"].load()
+        table = sources_of(image)
         middle = _middle(table)
         for row in mine:
             row["RA_IMAGE"], row["DEC_IMAGE"] = middle
@@ -68,7 +70,7 @@ def match_columns(images: Sequence[Record]) -> tuple[dict[str, Array], dict[int,
     for number, image in enumerate(images, 1):
         if image["forced"] is None:
             continue
-        part = _matched(image["sources"].load(), image["forced"].load(), number)
+        part = _matched(sources_of(image), image["forced"].load(), number)
         if part is not None:
             parts.append(part)
             counts[number] = len(part["Sep"])
@@ -96,6 +98,27 @@ def write_cutouts(folder: Path, rows: Sequence[Record], images: Sequence[Record]
         write_image(folder / name, replace(image, header={**image.header, **facts}))
         done += 1
     return done
+
+
+def sources_of(image: Record) -> Table:
+    """Return the table of sources of an image, as it is after it was solved anew where it was.
+
+    Which sources are stars is then told by the places of those that the first solution had on the frame.
+    """
+    table: Table = image["sources"].load()
+    if image.get("again") is None:
+        return table
+    table = solved_table(table, image["again"], image["zero"])
+    if image["forced"] is None:
+        return table
+    stars, plate, shape = image["forced"].load(), read_tan_sip(image["again"]), table.meta["shape"]
+    field = Field(
+        table["x"], table["y"], np.ones(len(table)), stars["ra"], stars["dec"], (int(shape[0]), int(shape[1]))
+    )
+    mine, theirs, _ = match_pixels(plate, field, _MATCH / plate.scale)
+    names = np.full(len(table), NO_STAR, dtype=np.int64)
+    names[mine] = stars["source_id"][theirs]
+    return replace(table, columns={**table.columns, "source_id": names})
 
 
 # --- inside -----------------------------------------------------------------------------------------------

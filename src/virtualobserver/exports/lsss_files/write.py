@@ -14,6 +14,7 @@ import numpy as np
 from virtualobserver.config.settings import setting
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_ASTROMETRY, HOURS_PER_DAY, SECONDS_PER_DAY
 from virtualobserver.data.called import called, last_verdicts
+from virtualobserver.data.cards import solved_again, zero_points_again
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
@@ -107,7 +108,7 @@ def _csv(path: Path, columns: Sequence[str], rows: Sequence[Record]) -> None:
 
 def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
     """Return what is known of each image of a field, in order of time."""
-    tables = of_kind(products, Table)
+    tables, zeros = of_kind(products, Table), zero_points_again(products)
     found: dict[str, RecordDict] = {}
     for handle in tables:
         if handle.info.role == "sources":
@@ -116,26 +117,43 @@ def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
                 "field": field, "unit": unit, "night": unit.partition("/")[0], "name": unit.rpartition("/")[2],
                 "mjd": meta.get("mjd"), "exptime": meta.get("exptime"), "band": str(meta.get("band") or ""), "fit": {},
                 "flagged": "", "unsolved": False, "quality": {}, "sources": handle, "forced": None, "image": None,
+                "again": None, "zero": None,
             }  # fmt: skip
     for picture in of_kind(products, Image):
         if picture.info.role == "calibrated" and picture.info.unit in found:
             found[picture.info.unit]["image"] = picture
     for handle in tables:
-        one = found.get(handle.info.unit)
-        if one is not None and handle.info.role == "forced":
-            one["forced"] = handle
-        if one is not None and handle.info.role == "zeropoint":
-            table = handle.load()
-            one["fit"] = {name: float(table[name][0]) for name in table}
-            one["flagged"] = table.meta.get("flagged") or ""
-        elif one is not None and handle.info.role == "wcs":
-            one["unsolved"] = not handle.info.statistics.get("solved", False)
-        elif handle.info.role == "quality":
+        if handle.info.role == "quality":
             table = handle.load()
             for n, unit in enumerate(table["unit"].tolist()):
                 if unit in found:
                     found[unit]["quality"] = {name: table[name][n].item() for name in table}
+        elif (one := found.get(handle.info.unit)) is not None:
+            one |= _told_by(handle)
+    for unit, cards in solved_again(products).items():
+        if unit in found:
+            found[unit] |= _anew(cards, zeros.get(unit))
     return sorted(found.values(), key=lambda one: (one["mjd"] or 0.0, one["unit"]))
+
+
+def _told_by(handle: Handle[Table]) -> RecordDict:
+    """Return what a table of one image says of it."""
+    role = handle.info.role
+    if role == "forced":
+        return {"forced": handle}
+    if role == "zeropoint":
+        table = handle.load()
+        fit = {name: float(table[name][0]) for name in table}
+        return {"fit": fit, "flagged": table.meta.get("flagged") or ""}
+    return {"unsolved": not handle.info.statistics.get("solved", False)} if role == "wcs" else {}
+
+
+def _anew(cards: Record, zero: Record | None) -> RecordDict:
+    """Return what is known of an image that was solved anew: its zero point is that of the new solution, or none."""
+    changed: RecordDict = {"unsolved": False, "again": cards, "zero": zero}
+    if zero is not None:
+        changed |= {"fit": zero if "zero_point" in zero else {}, "flagged": zero.get("flagged", "")}
+    return changed
 
 
 def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
