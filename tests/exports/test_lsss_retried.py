@@ -39,7 +39,8 @@ def put_in(project):
     """Return what is in each frame: mjd, ra, dec, mag."""
     return project.sql(
         "SELECT (r.header->>'mjd')::float8 AS mjd, (m.value->>'ra')::float8 AS ra, "
-        "(m.value->>'dec')::float8 AS dec, (m.value->>'mag')::float8 AS mag FROM raw_data r "
+        "(m.value->>'dec')::float8 AS dec, (m.value->>'mag')::float8 AS mag, "
+        "(m.value->>'flux')::float8 AS flux FROM raw_data r "
         "CROSS JOIN LATERAL jsonb_array_elements(r.header->'truth') m WHERE r.header ? 'truth'"
     )
 
@@ -92,6 +93,26 @@ def test_magnitudes_of_an_image_solved_anew_are_right_in_tracks_light_curves_and
     check_files(tmp_path / "files", truth, third)
 
 
+def check_apertures(rows, truth):
+    """Assert that the fixed aperture (4 pixels are nearest to 1.3 widths) has the light that was put in, in electrons.
+
+    Counts have 1.3 electrons; of a Gaussian of 2.3 pixels 99.98 % are within 4.
+    """
+    flux = []
+    for row in rows.itertuples():
+        now = truth[np.abs(truth["mjd"] - row.MID_EXPOSURE_MJD) < 1e-6]
+        away = np.hypot((now["ra"] - row.RA) * np.cos(np.radians(row.DEC)), now["dec"] - row.DEC)
+        flux.append(now["flux"].iloc[int(np.argmin(away))])
+    light = 1.3 * np.array(flux)
+    off = rows["FLUX_APER"] - light
+    assert np.abs(off / light).max() < 0.02
+    assert 0.5 < (off / rows["FLUX_APER_ERR"]).std() < 2.0
+    np.testing.assert_allclose(rows["MAG_APER"], -2.5 * np.log10(light / 60), atol=0.02)
+    np.testing.assert_allclose(
+        rows["MAG_APER_ERR"], 1.0857 * rows["FLUX_APER_ERR"] / rows["FLUX_APER"], rtol=1e-3
+    )
+
+
 def check_files(folder, truth, third):
     """Assert that the files tell right magnitudes and the stars of the new solution."""
     for kind in ("calib", "validcalib"):
@@ -101,6 +122,7 @@ def check_files(folder, truth, third):
             np.abs(off(truth, *(rows[k] for k in ("MID_EXPOSURE_MJD", "RA", "DEC", "MAG_CALIB")))).max()
             < 0.02
         )
+    check_apertures(rows, truth)
     rows = rows[np.abs(rows["MID_EXPOSURE_MJD"] - third) < 1e-6]
     assert (rows["R2"] > 0.999).all()
     fits = pd.read_csv(folder / "coeff_fit.csv")

@@ -20,7 +20,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.export import Export, ExportSettings, View, makers_of
-from virtualobserver.exports.lsss_files.frames import add_windows, match_columns, write_cutouts
+from virtualobserver.exports.lsss_files.frames import APERTURE, add_windows, match_columns, write_cutouts
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.names import safe_name
 from virtualobserver.maths.astrometry.tan_sip import project
@@ -40,6 +40,7 @@ _SSOS: Final = (
     "DATE-OBS", "EXPTIME", "OBJECT", "FILTER", "RA_IMAGE", "DEC_IMAGE", "IMAGE_FILENAME", "EXTENSION", "XWIN_IMAGE",
     "YWIN_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE",
     "ERRA_WORLD", "ERRB_WORLD", "ERRTHETA_WORLD", "FLAGS_EXTRACTION", "FLAGS_SCAMP", "FLAGS_IMA", "FLAGS_SSOS",
+    *APERTURE,
 )  # fmt: skip
 _INSPECTED: Final = ("INSPECTED", "ASTEROID", "UNKNOWN")
 _CALIBRATED: Final = ("MAG_CALIB", "MAG_CALIB_ERR", "R2", "PHOT_OUTLIER")
@@ -56,6 +57,12 @@ _STATS: Final = {
 class LSSSFilesSettings(ExportSettings):
     """What is written beside the tables."""
 
+    aperture: float | None = setting(
+        None,
+        doc="Radius of the fixed aperture of MAG_APER, one of those of the survey; unset = for each field the one "
+        "nearest to 1.3 widths of its stars",
+        unit="pix", gt=0,
+    )  # fmt: skip
     cutouts: bool = setting(False, doc="Write a box about each body in each epoch, as FITS")
     cutout_size: int = setting(256, doc="Side of a box", unit="pix", ge=1)
 
@@ -81,7 +88,7 @@ class LSSSFiles(Export[LSSSFilesSettings]):
         if not rows and not images:
             return 0
         path.mkdir(parents=True, exist_ok=True)
-        add_windows(rows, images)
+        add_windows(rows, images, options.aperture)
         totals = _matches(path, sorted(fields), images)
         name = safe_name(view.project)
         _csv(path / f"ssos_{name}.csv", (*_SSOS, *_INSPECTED), rows)
@@ -207,7 +214,8 @@ def _row(one: QueryRow, facts: RecordDict, image: RecordDict) -> RecordDict:
         "PM": rate, "PMERR": facts.get("rate_error"), "PMRA": rate * math.sin(math.radians(pa)),
         "PMDEC": rate * math.cos(math.radians(pa)), "MID_EXPOSURE_MJD": one.peak_mjd, "MATCHED": bool(known),
         "SKYBOT_NUMBER": numbered.removeprefix("("), "SKYBOT_NAME": name or facts.get("label"),
-        "SKYBOT_MAG": facts.get("predicted_mag"), "SKYBOT_DELTARA": facts.get("residual_east"),
+        "SKYBOT_CLASS": facts.get("orbit_class"), "SKYBOT_MAG": facts.get("predicted_mag"),
+        "SKYBOT_DELTARA": facts.get("residual_east"),
         "SKYBOT_DELTADEC": facts.get("residual_north"), "EXPTIME": seconds or None, "OBJECT": image.get("field"),
         "FILTER": one.band, "IMAGE_FILENAME": image.get("name"), "XWIN_IMAGE": _from_one(facts.get("x")),
         "YWIN_IMAGE": _from_one(facts.get("y")),
