@@ -42,8 +42,8 @@ taken AS MATERIALIZED (
   WHERE NOT :blind AND c.project_id = :project AND c.current AND p.source_id IN (SELECT source_id FROM part)),
 body AS MATERIALIZED (
   SELECT d.id, first_value(d.id) OVER (PARTITION BY d.task_id, d.source_id ORDER BY abs(d.snr) DESC, d.id) AS lead,
-    d.parameters->>'class' AS class, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
-  FROM source s JOIN detection d ON d.source_id = s.id JOIN part ON part.id = d.task_id
+    {class} AS class, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
+  FROM source s {epochs} JOIN part ON part.id = d.task_id
   WHERE s.kind = 'moving' AND d.source_id <> part.source_id AND d.injection_id IS NULL {bodies}),
 mine AS MATERIALIZED (
   SELECT detection_id, label, note FROM (
@@ -60,7 +60,8 @@ theirs AS MATERIALIZED (
 """
 _CANDIDATES: Final = "FROM part JOIN {detection} d ON d.task_id = part.id"
 _ALL: Final[Mapping[str, str]] = {
-    "near": "", "tasks": "", "bodies": "", "verdicts": "", "detection": "detection",
+    "near": "", "tasks": "", "bodies": "", "epochs": "JOIN detection d ON d.source_id = s.id",
+    "class": "d.parameters->>'class'", "verdicts": "", "detection": "detection",
 }  # fmt: skip
 # The same of the next detections in the order of the queue alone, which an index gives.
 _NEAR: Final[Mapping[str, str]] = {
@@ -70,7 +71,12 @@ _NEAR: Final[Mapping[str, str]] = {
   FROM detection d WHERE (:blind OR d.injection_id IS NULL) {conditions} {place}
   ORDER BY {key} {way}, d.id {way} LIMIT :near),""",
     "tasks": "AND t.id IN (SELECT task_id FROM near)",
-    "bodies": "AND d.source_id IN (SELECT source_id FROM near)",
+    "bodies": "AND s.id IN (SELECT source_id FROM near)",
+    # by the index for each of few bodies: a join would read every detection there is, and sort parameters with them
+    "epochs": """CROSS JOIN LATERAL (
+    SELECT e.id, e.task_id, e.source_id, e.injection_id, e.snr, e.parameters->>'class' AS class
+    FROM detection e WHERE e.source_id = s.id OFFSET 0) d""",
+    "class": "d.class",
     "verdicts": "AND c.detection_id IN (SELECT id FROM near UNION ALL SELECT id FROM body)",
     "detection": "near",
 }
