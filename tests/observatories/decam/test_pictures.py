@@ -27,7 +27,7 @@ def opened(tmp_path, url, **own) -> Project:
         "name": "drift",
         "catalog": {"name": "fields", "rows": [{"name": "LMC", "ra": 92.25, "dec": -70.74, "kind": "field"}]},
         "observatories": {"decam": {"archive": str(tmp_path / "raw"), "detrend": {"fewest": 10}, **own}},
-        "analyses": {"driftscan": {"simulate": {"number": 16, "snr": [15.0, 20.0]}}},
+        "analyses": {"driftscan": {"simulate": {"number": 24, "snr": [15.0, 20.0], "fluence": [1e4, 3e4]}}},
     }
     return Project.open(configuration, data=tmp_path / "data", url=url)
 
@@ -94,11 +94,18 @@ def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw, monkeypat
             put_in.parameters["time"], abs=1.0
         )
         keep(detection_figure(project, put_in.id), "injected")
-        flash = next(one for one in rows if one.kind == "flash")
+        flash, lit = (
+            next(one for one in rows if one.kind == "flash" and (one.injection_id is None) == real)
+            for real in (True, False)
+        )
         spot = detection_panels(project, flash.id)[0]
         assert "spot" in spot.title
         assert np.nanargmax(spot.images[0][12]) == pytest.approx(12 + 19, abs=2)
+        assert len(spot.images) == 1
         keep(detection_figure(project, flash.id), "flash")
+        image, taken = detection_panels(project, lit.id)[0].images
+        assert np.nanargmax(np.nansum(image - taken, axis=0)) == pytest.approx(12 + 19, abs=1)
+        assert np.nansum(image - taken) == pytest.approx(lit.parameters["flux"], rel=0.05)
         figures = project.survey_figures("decam", UNIT)
         assert set(figures) == SHEETS
         only_the_one_asked_for_is_made(figures, monkeypatch)

@@ -97,8 +97,8 @@ def trail_panels(
 ) -> list[Panel]:
     """Return the image of the trail of an event, or of the place of a spot; facts that say why if there is none.
 
-    Of an injected event the light is added that was put into its samples, spread as the star's is; if it may be told,
-    the image as it was taken comes behind.
+    Of an injected event the light is added that was put into its samples or makes it a spot, spread as the star's is;
+    if it may be told, the image as it was taken comes behind.
     """
     tables = tables_of(products)
     place = _place(tables, event)
@@ -142,8 +142,10 @@ def _place(tables: Mapping[str, Table], event: Event) -> tuple[float, float, flo
 def _put_in(
     tables: Mapping[str, Table], searched: Handle[Table], event: Event, cut: Straight
 ) -> FloatArray | None:
-    """Return the electrons that were injected into the samples of a trail, None if nothing was."""
+    """Return the electrons that were injected into the samples of a trail, or as a spot; None if nothing was."""
     stored = tables.get(searched.info.role)
+    if stored is not None and searched.info.role == "spots":
+        return _flash(stored, event, cut)
     if stored is None or "trail" not in event.parameters:
         return None
     changed = searched.load()
@@ -161,6 +163,18 @@ def _put_in(
     across = np.arange(-_HALF, _HALF + 1.0)
     form = np.exp(-0.5 * (across / sigma) ** 2)
     return np.asarray(form[:, None] / form.sum() * columns)
+
+
+def _flash(stored: Table, event: Event, cut: Straight) -> FloatArray | None:
+    """Return the electrons of a spot that the frame has not, as its middle is drawn: half a trail along."""
+    x, y = (float(event.parameters[axis]) for axis in "xy")
+    if np.any((stored["x"] == x) & (stored["y"] == y)):
+        return None
+    sigma, middle = float(stored.meta["sigma"]), track_of(stored.meta).length / 2
+    across = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1.0) / sigma) ** 2)
+    along = np.exp(-0.5 * ((cut.along - middle) / sigma) ** 2)
+    light = float(event.parameters["flux"]) / (2 * np.pi * sigma**2)
+    return np.asarray(light * across[:, None] * along)
 
 
 def _panel(
