@@ -1,7 +1,8 @@
 """What the searches make of simulated data that they have not seen: one table for all of them.
 
 Each module ``tests/truth/measure_*.py`` simulates for one search, or for one question to it, and yields rows; this
-calls all that are there. With --write the table goes into the manual, where `docs/truth.md` explains it.
+calls all that are there. With --write the rows go into the table of the manual, where `docs/truth.md` explains it:
+those of what was measured are replaced, all others stay.
 
 Usage: python benchmarks/bench_truth.py [--number N] [--seed N] [--search NAME] [--write FILE]
 """
@@ -28,12 +29,18 @@ def measures(search: str | None) -> Iterator[Any]:
             yield importlib.import_module(f"truth.{path.stem}")
 
 
-def page(rows: list[Any], number: int, seed: int) -> str:
-    """Return what stands in the manual: the table, and how to make it again."""
-    from truth.table import markdown
+def page(rows: list[Any], how: str, old: str = "") -> str:
+    """Return what stands in the manual: the table, and how to make it again; `old` is what stood there."""
+    from truth.table import markdown, merged
 
-    how = f"`python benchmarks/bench_truth.py --number {number} --seed {seed} --write docs/truth_table.md`"
-    return f"Made by {how}.\n\n{markdown(rows)}\n"
+    table = markdown(rows)
+    if table.splitlines()[0] not in old:
+        return f"Made by `{how}`.\n\n{table}\n"
+    start = old.index(table.splitlines()[0])
+    head, said = old[:start].rstrip(), f"Since then `{how}`."
+    if said not in head:
+        head += f"\n{said}"
+    return f"{head}\n\n{merged(old[start:].rstrip(), table)}\n"
 
 
 def main() -> int:
@@ -56,10 +63,12 @@ def main() -> int:
         print(f"nothing in {TESTS / 'truth'} measures {given.search or 'anything'}", file=sys.stderr)
         return 1
     rows.sort(key=lambda row: row.search)  # stable: those of one search stay in their order
-    text = page(rows, given.number, given.seed)
-    print(text)
+    how = f"python benchmarks/bench_truth.py --number {given.number} --seed {given.seed}"
+    how += f" --search {given.search}" if given.search else ""
+    print(page(rows, how))
     if given.write is not None:
-        given.write.write_text(text, encoding="utf-8")
+        old = given.write.read_text(encoding="utf-8") if given.write.exists() else ""
+        given.write.write_text(page(rows, how, old), encoding="utf-8")
     return 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from virtualobserver.maths.efficiency import Interval, wilson_interval
 
-__all__ = ["Row", "markdown"]
+__all__ = ["Row", "markdown", "merged"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,26 @@ def markdown(rows: Iterable[Row]) -> str:
             f"| {row.fraction:.3f} | {ends.low[0]:.3f} to {ends.high[0]:.3f} | {row.aim} |"
         )
     return "\n".join(lines)
+
+
+def merged(old: str, new: str) -> str:
+    """Return one table of two: the rows of what was simulated anew for a search are those of `new`, in their place.
+
+    Parameters
+    ----------
+    old, new
+        As `markdown` makes them.
+    """
+    head, fresh = new.splitlines()[:2], new.splitlines()[2:]
+    kept = [line for line in old.splitlines()[2:] if _measured(line) not in set(map(_measured, fresh))]
+    # stable: those of one search stay in their order
+    return "\n".join(head + sorted(kept + fresh, key=lambda line: _cells(line)[0]))
+
+
+def _measured(line: str) -> tuple[str, ...]:
+    """Return search, method and what was simulated: their rows belong together, since their words hold numbers."""
+    return tuple(_cells(line)[:3])
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]

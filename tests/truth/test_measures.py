@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from truth.table import markdown
+from truth.table import Row, markdown
 
 MEASURES = sorted(path.stem for path in Path(__file__).parent.glob("measure_*.py"))
 HEAD = markdown([])
@@ -26,6 +26,11 @@ def test_a_measure_is_called_with_number_and_seed(name):
 
 def test_the_command_writes_the_table_of_the_measures_asked_for(tmp_path):
     out = tmp_path / "table.md"
+    other = Row("driftscan", "trail", "a case", "kept", 1, 2)
+    stale = Row(
+        "transients", "default", "dip of 80% and 20 d of a star of 18 mag, limit 20.6 mag", "of old", 1, 2
+    )
+    out.write_text(f"Made by hand.\n\n{markdown([other, stale])}\n", encoding="utf-8")
     command = [sys.executable, str(ROOT / "benchmarks" / "bench_truth.py"), "--number", "2", "--seed", "3"]
     run = [*command, "--search", "transients_faded", "--write", str(out)]
     done = subprocess.run(
@@ -33,9 +38,14 @@ def test_the_command_writes_the_table_of_the_measures_asked_for(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     text = out.read_text(encoding="utf-8")
-    assert text in done.stdout
     assert HEAD in text
-    assert "--number 2 --seed 3" in text
+    assert text.startswith("Made by hand.\nSince then `")
+    assert "--number 2 --seed 3 --search transients_faded" in text
+    # what was not measured stays, what was is replaced
+    made, there = markdown([other]).splitlines()[-1], text.splitlines()
+    assert made in there
+    assert "of old" not in text
+    assert set(there[there.index(made) + 1 :]) < set(done.stdout.splitlines())
     assert text.count("| recall |") == text.count("| stated |") == text.count("| stated coverage |") == 6
     missing = subprocess.run(
         [*command, "--search", "nothing"], check=False, capture_output=True, text=True, env=os.environ
