@@ -43,8 +43,8 @@ _ROUND: Final = 2.9
 """Scatter of the logarithm of the elongation of round spots, times their signal over noise; measured at 8 to 150."""
 _UNKNOWN: Final = 1e3
 """Error of a sharpness of which nothing is known, where the middle of a spot is masked."""
-_BAND: Final = 512
-"""Rows filtered at once: with a dozen planes of them 50 MB on a chip of 2046 columns."""
+_BAND: Final = 256
+"""Rows filtered at once: with a dozen planes of them 25 MB on a chip of 2046 columns."""
 _LONGEST: Final = 10.0
 """Largest elongation that is told: longer ones leave the box."""
 
@@ -162,16 +162,9 @@ class Spots:
 
 
 def find_spots(
-    residual: Array,
-    variance: Array,
-    mask: Array | None = None,
-    *,
-    sigma: float,
-    track: TrackModel,
-    hosts: Hosts | None = None,
-    threshold: float = 6.0,
-    soft: int = MASK_COSMIC_RAY,
-) -> Spots:
+    residual: Array, variance: Array, mask: Array | None = None, *, sigma: float, track: TrackModel,
+    hosts: Hosts | None = None, threshold: float = 6.0, soft: int = MASK_COSMIC_RAY,
+) -> Spots:  # fmt: skip
     """Find what looks like a point in a frame without its trails.
 
     Parameters

@@ -158,7 +158,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         return make_master(raws, aux, settings)
 
     def choose(self, masters: Sequence[Handle[Table]], raw: RawRef) -> Mapping[str, Handle[Table]]:
-        """Return ``reference`` and ``targets`` for a drift frame, ``companion 001`` ... for a pointed one."""
+        """Return ``reference, earlier 001 ..., targets`` for a drift frame, ``companion 001 ...`` for a pointed one."""
         return choose_masters(masters, raw.header)
 
     def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> Sequence[Product[Table]]:

@@ -28,6 +28,8 @@ _BEYOND: Final = 12
 """Pixels shown before and after a trail: the sky that its ends are told from."""
 _HALF: Final = 12
 """Pixels shown to each side: the wings of a star in bad seeing, and who is beside it."""
+_TELLS: Final = 3.0
+"""Standard deviations from which on a trail is beside its star: of a faint one the samples tell nothing."""
 _TICK: Final = 5.0
 """Seconds from one mark of time to the next."""
 
@@ -199,7 +201,10 @@ def _panel(
             3 * sigma,
             "the spot, and where its star may have drawn a trail",
         )
-    marks.append(Mark("box", x=middle - half, x_end=middle + half, y=-3 * sigma, y_end=3 * sigma))
+    aside = _aside(tables["samples"], int(event.parameters["trail"])) if star else 0.0
+    marks.append(
+        Mark("box", x=middle - half, x_end=middle + half, y=aside - 3 * sigma, y_end=aside + 3 * sigma)
+    )
     every = f"; lines every {_TICK:g} s" if star else ""
     beside = "along the trail" if star else "along the track"
     return ImageStack(
@@ -208,6 +213,23 @@ def _panel(
         [marks] * len(images), masks={"masked": cut.mask} if cut.mask.any() else {}, extent=cut.extent,
         value=Axis("above the sky", "electron"), note=f"turned by {-track.angle:.2f}°",
     )  # fmt: skip
+
+
+def _aside(samples: Table, trail: int) -> float:
+    """Return pixels across from where the catalogue has a star to its trail, by its samples; 0 if they tell nothing.
+
+    A dip has no light that shows where it is.
+    """
+    if "shift" not in samples:
+        return 0.0
+    mine = np.asarray(samples["trail"]) == trail
+    value, error = (np.asarray(samples[name], float)[mine] for name in ("shift", "shift_error"))
+    known = np.isfinite(value) & (error > 0)
+    if not known.any():
+        return 0.0
+    weight = 1 / error[known] ** 2
+    mean, noise = float(np.average(value[known], weights=weight)), float(1 / np.sqrt(weight.sum()))
+    return mean if abs(mean) > _TELLS * noise else 0.0
 
 
 def box_of(x: Array, y: Array, margin: int, shape: tuple[int, int]) -> tuple[slice, slice]:

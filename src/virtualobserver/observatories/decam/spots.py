@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import MASK_COSMIC_RAY
 from virtualobserver.data.table import Table
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.background import background_level
+from virtualobserver.maths.images.background import background_level, take_background
 from virtualobserver.maths.images.mapping import PixelMap
 from virtualobserver.maths.trails.extract import TrailSamples, model_image
 from virtualobserver.maths.trails.flashes import flash_map
@@ -23,6 +23,8 @@ __all__ = ["common_light", "spots_table"]
 
 FloatArray = NDArray[np.float64]
 FloatPlane = NDArray[np.float32]
+_BAND: Final = 256
+"""Rows of which the noise is made at once."""
 _BRIGHT: Final = 20.0
 """Signal over noise of a sample, from which on it shows what the air does to all of them."""
 _FEWEST: Final = 5
@@ -62,12 +64,12 @@ def spots_table(frame: Frame, measured: Measured, facts: RecordDict, *, threshol
     wings of stars (none for a Gaussian), and ``flash_map``, what `maths.trails.flashes` needs to put flashes in.
     """
     samples, found = measured.samples, measured.found
-    good = (frame.mask == 0) & np.isfinite(frame.variance)
+    bad = (frame.mask != 0) | ~np.isfinite(frame.variance)
     model = model_image(frame.shape, samples, flux=common_light(samples))
-    left = frame.data - model
-    left -= background_level(left, mask=~good)
-    variance = _noise(frame, model, good)
-    del model, good  # each is a plane of the frame
+    variance = _noise(frame, model, bad)
+    left = np.subtract(frame.data, model, out=model)  # in its place: each is a plane of the frame
+    take_background(left, mask=bad)
+    del model, bad
     star_ids = np.asarray(measured.stars["star_id"], np.int64)[measured.rows]
     hosts = Hosts(star_ids, samples.totals.x_start, samples.totals.y_start, samples.totals.flux)
     spots = find_spots(
@@ -97,14 +99,16 @@ def spots_table(frame: Frame, measured: Measured, facts: RecordDict, *, threshol
 # --- inside -----------------------------------------------------------------------------------------------
 
 
-def _noise(frame: Frame, model: FloatPlane, good: NDArray[np.bool_]) -> FloatPlane:
+def _noise(frame: Frame, model: FloatPlane, bad: NDArray[np.bool_]) -> FloatPlane:
     """Return the variance of sky, read-out, trails and what their model may be wrong by; infinite where unknown."""
-    out = background_level(frame.variance, mask=~good)
-    out += np.maximum(model, 0)
-    out += np.square(_WRONG * model)
-    # a pixel that the pipeline took for a cosmic ray has no weight, and may be a flash
-    known = np.isfinite(frame.data) & (np.isfinite(frame.variance) | ((frame.mask & MASK_COSMIC_RAY) != 0))
-    out[~known] = np.inf
+    out = background_level(frame.variance, mask=bad)
+    for top in range(0, len(out), _BAND):
+        rows = np.s_[top : top + _BAND]
+        out[rows] += np.maximum(model[rows], 0)
+        out[rows] += np.square(_WRONG * model[rows])
+        # a pixel that the pipeline took for a cosmic ray has no weight, and may be a flash
+        known = np.isfinite(frame.variance[rows]) | ((frame.mask[rows] & MASK_COSMIC_RAY) != 0)
+        out[rows][~(known & np.isfinite(frame.data[rows]))] = np.inf
     return out
 
 
