@@ -25,6 +25,7 @@ _BODIES_OF_NEPTUNE: Final = (39.4, 47.7)
 _DETACHED: Final = 37.037
 """au, perihelion from which Neptune does not scatter; of an orbit in the resonance 1:2 with e = 0.24."""
 _ROUND: Final = 0.24
+"""Eccentricity below which an orbit beyond Neptune is a classical one."""
 
 
 def orbit_class(q: ArrayLike, e: ArrayLike) -> NDArray[np.str_]:
