@@ -85,6 +85,30 @@ def test_fault_17_crooked_csv_is_refused(text):
         frame_of_csv(text, "t.csv")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"mjd;flux;band\n59000.5;1,25;g\n59001;-2,5e1;r\n",
+        b"mjd;flux;band\r\n59000.5;1.25;g\r\n59001;-25;r\r\n",
+        b"mjd\tflux\tband\n59000.5\t1.25\tg\n59001\t-25\tr\n",
+        b"# made by hand\n# mjd,flux,band\n59000.5,1.25,g\n59001,-25,r\n",
+        b"#mjd;flux;band\n59000,5;1,25;g\n59001;-25;r\n",
+        b"# two, three words, here\nmjd,flux,band\n59000.5,1.25,g\n59001,-25,r\n",
+    ],
+)
+def test_csv_of_spreadsheets_and_with_its_names_in_a_comment_is_read(text):
+    back = frame_of_csv(text)
+    assert list(back) == ["mjd", "flux", "band"]
+    assert back["mjd"].tolist() == [59000.5, 59001.0]
+    assert back["flux"].tolist() == [1.25, -25.0]
+    assert back["band"].tolist() == ["g", "r"]
+
+
+def test_a_semicolon_in_the_only_name_comes_back(tmp_path):
+    write_any(pd.DataFrame({"a;b": ["1,5", "x;y"]}), tmp_path / "t.csv")
+    assert read_any(tmp_path / "t.csv")["a;b"].tolist() == ["1,5", "x;y"]
+
+
 def test_header_alone_is_an_empty_table_and_gzip_is_looked_through(tmp_path):
     assert len(frame_of_csv(b"a,b\n")) == 0
     (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a\n1\n"))

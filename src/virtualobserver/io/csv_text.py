@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ __all__ = ["csv_bytes", "frame_of_csv", "nullable", "warn_of_csv"]
 
 _INTEGER: Final = r"^[+-]?(0|[1-9][0-9]*)$"
 _FLOAT: Final = r"^[+-]?(([0-9]+\.[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[0-9]+[eE][+-]?[0-9]+|inf|Inf|INF)$"
+_NUMBER: Final = r"[+-]?([0-9]+[.,]?[0-9]*|[.,][0-9]+)([eE][+-]?[0-9]+)?"
+_NUMBER_FIRST: Final = rf"^{_NUMBER}\s*[,;\t]"
+_DECIMAL_COMMA: Final = r"^\s*([+-]?[0-9]*),([0-9]+(?:[eE][+-]?[0-9]+)?)\s*$"
 _MISSING: Final = ["", "NaN", "nan", "NAN", "null", "NULL", "None", "NA", "N/A"]
 _CSV_TIMES = 10
 """Bytes of memory that a byte of text takes while it becomes a table."""
@@ -31,6 +35,10 @@ _CSV_TIMES = 10
 
 def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
     """Parse CSV text exactly: every column is whole numbers, floats, booleans or text, never a mixture.
+
+    Lines that begin with ``#`` are left out, but for one right above rows of numbers that names as many columns as
+    they have. Where the names have no comma between them, they may have semicolons (and numbers then a decimal comma)
+    or tabs, as spreadsheets write them.
 
     Raises
     ------
@@ -41,29 +49,53 @@ def frame_of_csv(content: bytes, name: str = "table") -> pd.DataFrame:
     """
     check_room(_CSV_TIMES * len(content), name)
     lines = content.lstrip(b"\xef\xbb\xbf")
+    said = b""
     while lines.startswith(b"#"):
-        lines = lines.partition(b"\n")[2]
+        said, _, lines = lines.partition(b"\n")
     if b"\0" in lines:
         msg = f"{name}: holds NUL bytes, so it is not text; fetch it again"
         raise InvalidFile(msg)
     if not lines.strip():
         msg = f"{name}: no header line"
         raise InvalidFile(msg)
+    if _names_rows(said, lines):
+        lines = said.lstrip(b"# ") + b"\n" + lines
+    mark = _mark(lines)
     try:
-        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        parse = pyarrow.csv.ParseOptions(delimiter=mark, newlines_in_values=True)
         head = pyarrow.csv.open_csv(io.BytesIO(lines), parse_options=parse).schema.names
         kinds = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(head, pa.string()), strings_can_be_null=False
         )
         table = pyarrow.csv.read_csv(io.BytesIO(lines), parse_options=parse, convert_options=kinds)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        msg = f"{name}: not a whole CSV table ({error}); fetch it again"
+        msg = f"{name}: not a whole CSV table ({error}); mend the file or fetch it again"
         raise InvalidFile(msg) from error
     if len(set(head)) < len(head):
         twice = sorted({label for label in head if head.count(label) > 1})
         msg = f"{name}: column names are used twice: {', '.join(twice)}"
         raise InvalidFile(msg)
+    if mark == ";":
+        columns = [
+            pc.replace_substring_regex(table.column(label), _DECIMAL_COMMA, r"\1.\2") for label in head
+        ]
+        table = pa.table(columns, names=head)
     return pd.DataFrame({name: _typed(table.column(name)) for name in head})
+
+
+def _mark(lines: bytes) -> str:
+    """Return what stands between the columns: a comma, if there is none in the first line a semicolon or a tab."""
+    first = re.sub(rb'"[^"]*"', b"", lines.lstrip().partition(b"\n")[0])
+    return "," if b"," in first else next((mark for mark in ";\t" if mark.encode() in first), ",")
+
+
+def _names_rows(said: bytes, lines: bytes) -> bool:
+    """Whether a comment names the columns of the rows below it: as many words as they have numbers."""
+    head, first = said.lstrip(b"# "), lines.partition(b"\n")[0].decode("utf-8", "replace")
+    mark, words = _mark(head), head.decode("utf-8", "replace")
+    fields = [one.strip() for one in first.split(mark)]
+    named = len(words.split(mark)) == len(fields) > 1
+    return named and any(re.fullmatch(_NUMBER, one) for one in fields) and not re.search(_NUMBER_FIRST, words)
 
 
 def _typed(column: object) -> Value:
@@ -132,8 +164,10 @@ def csv_bytes(frame: pd.DataFrame, path: Path) -> bytes:
         if (gone := column[column.isin(_MISSING[1:])]).size:
             msg = f"{path}: column {name!r}: CSV has no types, so {gone.iloc[0]!r} will be read as missing"
             warnings.warn(msg, LostFact, stacklevel=4)
-    # a line end alone, and the sign of a comment or of XML at the very start, are not quoted otherwise
+    # a line end alone, the sign of a comment or of XML at the very start, and a semicolon in the one name there is, are
+    # not quoted otherwise
     odd = any(column.str.contains("\r", regex=False).any() for column in texts.values())
     odd |= str(next(iter(frame), "")).startswith(("#", "<"))
+    odd |= len(frame.columns) == 1 and ";" in str(frame.columns[0])
     quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL
     return frame.to_csv(index=False, lineterminator="\n", quoting=quoting).encode()
