@@ -84,7 +84,7 @@ SEARCHES = (
         ("observatories.decam.simulation.exposures=2",),
         (*IMAGES, "analyse:driftscan"),
         "pulse",
-        ("star ", "common mode"),
+        ("pulse, ", "common mode"),
     ),
 )
 
