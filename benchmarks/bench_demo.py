@@ -6,19 +6,14 @@ Usage: python benchmarks/bench_demo.py [sources] [injections]
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from demo_run import Measured
+from demo_run import Measured, measure
 
 SOURCES = 1_000
 COMPILED = 100
 
 
 def main() -> None:
-    # not above: every worker imports the main module again, which for `vo run` imports next to nothing
-    from demo_run import measure
-
     sources = int(sys.argv[1]) if len(sys.argv) > 1 else SOURCES
     injections = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     print(
@@ -33,8 +28,6 @@ def main() -> None:
 
 
 def _shown(sources: int, workers: int, injections: int) -> Measured:
-    from demo_run import measure
-
     found = measure(sources, workers, injections=injections)
     print(
         f"{workers} worker(s): {sources / found.seconds:7.1f} sources/s   "

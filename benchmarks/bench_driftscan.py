@@ -1,9 +1,10 @@
 """Drift exposures at their real size: a CCD from its file to samples and search; a night of all CCDs to its tasks.
 
 A CCD of 2046 x 4094 pixels with 5000 trails is simulated as the Community Pipeline writes it, alone in its file and
-with others, and goes the whole way in a process of its own: catalogue, reduction, detrending, search. Then a night of
-many exposures of 61 CCDs, of few pixels each, is registered by a project and its tasks are planned; nothing of it is
-measured.
+with others, and goes the whole way in processes of its own, one after the other: catalogue; reduction, detrending and
+search. Each tells the highest memory it ever had (`VmHWM`), what it imported included. Processes before them compile
+what is not compiled yet: that takes memory as well, and is done once. Then a night of many exposures of 61 CCDs, of few
+pixels each, is registered by a project and its tasks are planned; nothing of it is measured.
 
 Usage: python benchmarks/bench_driftscan.py [trails] [exposures of the night] [CCDs of the larger file]
 """
@@ -16,9 +17,11 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,6 +41,7 @@ from virtualobserver.observatories.decam.simulate.sky import CCD_NUMBERS
 SHAPE = (4094, 2046)
 TRAILS, NIGHT, CCDS = 5000, 400, 8
 FIELD = Target("LMC", ra=92.253, dec=-70.7387, kind="field")
+Answer = TypeVar("Answer")
 DEAD = "N30"
 """61 of the 62 CCDs are in a file of that time."""
 
@@ -75,13 +79,16 @@ def peak() -> float:
 class Clock:
     """Says what each step took: seconds by the wall and of processor time, and the peak of memory so far."""
 
-    def __init__(self) -> None:
-        self.wall, self.busy = time.perf_counter(), time.process_time()
+    def __init__(self, *, silent: bool = False) -> None:
+        self.wall, self.busy, self.silent = time.perf_counter(), time.process_time(), silent
 
     def told(self, step: str) -> None:
         """Print what a step took, and begin the next one."""
         wall, busy = time.perf_counter() - self.wall, time.process_time() - self.busy
-        print(f"   {step:32} {wall:7.2f} s, {busy:7.2f} s of processor, peak {peak():5.0f} MB", flush=True)
+        if not self.silent:
+            print(
+                f"   {step:32} {wall:7.2f} s, {busy:7.2f} s of processor, peak {peak():5.0f} MB", flush=True
+            )
         self.wall, self.busy = time.perf_counter(), time.process_time()
 
 
@@ -91,9 +98,9 @@ def raws_in(folder: Path, survey: VirtualDECam, band: str) -> list[RawRef]:
     return [RawRef.of(raw) for raw in raws_of(one, survey.settings)]
 
 
-def catalogue(folder: Path) -> Handle[Table]:
+def catalogue(folder: Path, *, silent: bool = False) -> Handle[Table]:
     """Make the catalogue of the pointed frame."""
-    survey, clock = VirtualDECam(ccd=["N24"]), Clock()
+    survey, clock = VirtualDECam(ccd=["N24"]), Clock(silent=silent)
     raws = raws_in(folder, survey, "r")
     clock.told("imports and listing")
     (product,) = survey.calibrate(raws, Aux(FIELD), survey.settings)
@@ -102,9 +109,9 @@ def catalogue(folder: Path) -> Handle[Table]:
     return MemoryHandle(handle.load(), replace(handle.info, unit=survey.unit(raws[0])))
 
 
-def measure(folder: Path, reference: Handle[Table]) -> None:
-    """Measure a CCD of the drift exposure, twice, as the first time may compile."""
-    survey, analysis, clock = VirtualDECam(ccd=["N24"]), Driftscan(), Clock()
+def measure(folder: Path, reference: Handle[Table], *, silent: bool = False) -> None:
+    """Measure a CCD of the drift exposure, twice, as a worker does exposure after exposure."""
+    survey, analysis, clock = VirtualDECam(ccd=["N24"]), Driftscan(), Clock(silent=silent)
     raws = raws_in(folder, survey, "VR")
     clock.told("imports and listing")
     aux = Aux(FIELD, masters=survey.choose([reference], raws[0]))
@@ -116,8 +123,10 @@ def measure(folder: Path, reference: Handle[Table]) -> None:
         clock.told(f"detrending, {again}")
         found = analysis.find(handles, Aux(FIELD), analysis.settings)
         clock.told(f"search, {again}")
-    count = found.properties["n_trails"], found.properties["n_searched"], len(found.detections)
-    print(f"   {count[0]} trails, {count[1]} searched, {count[2]} detections", flush=True)
+        count = found.properties["n_trails"], found.properties["n_searched"], len(found.detections)
+        del products, more, handles, found  # a worker has them stored by now
+    if not silent:
+        print(f"   {count[0]} trails, {count[1]} searched, {count[2]} detections", flush=True)
 
 
 def write_night(folder: Path, exposures: int) -> int:
@@ -165,6 +174,14 @@ def with_cards(content: bytes, changed: dict[str, str]) -> bytes:
     return bytes(head) + content[28800:]
 
 
+def busy() -> float:
+    """Return processor time of this process and of the children that have ended."""
+    return sum(
+        one.ru_utime + one.ru_stime
+        for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
 def night(folder: Path, units: int) -> None:
     """Register a night in a project and plan its reduction."""
     os.environ.pop("VO_DATABASE_URL", None)  # only ever the throw-away server
@@ -175,9 +192,9 @@ def night(folder: Path, units: int) -> None:
         "run": {"workers": 2},
     }
     with Project.open(configuration, data=folder / "data") as project:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), busy()
         summary = project.run(step="fetch")
-        registered = time.perf_counter() - start
+        registered, spent = time.perf_counter() - start, busy() - before
         start = time.perf_counter()
         project.run(step="reduce:decam", only=["nobody"])  # plans all, and does none
         planned = time.perf_counter() - start
@@ -187,21 +204,28 @@ def night(folder: Path, units: int) -> None:
         rows = project.sql("SELECT count(*) AS n FROM raw_data")["n"][0]
         tasks = project.sql("SELECT count(*) AS n FROM task WHERE step = 'reduce:decam'")["n"][0]
     print(
-        f"night of {units} units, {rows} rows of raw data: registered in {registered:.1f} s, {tasks} tasks planned in "
+        f"night of {units} units, {rows} rows of raw data: registered in {registered:.1f} s "
+        f"({spent:.1f} s of processor without that of the database), {tasks} tasks planned in "
         f"{planned:.1f} s, looked at again in {again:.1f} s; failures {len(summary.failures)}; peak of the driver "
         f"{peak():.0f} MB, of a child {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB"
     )
 
 
 def measure_all(folder: Path, ccds: int) -> None:
-    """Measure each step in a process of its own."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        reference = pool.submit(catalogue, folder / "one").result()
+    """Measure each step in a process of its own, after one that compiles."""
+    reference = alone(catalogue, folder / "one", silent=True)
+    alone(measure, folder / "one", reference, silent=True)
+    print(f"pointed frame of {SHAPE[1]} x {SHAPE[0]}", flush=True)
+    alone(catalogue, folder / "one")
     for which, title in (("one", 1), ("many", ccds)):
         print(f"file of {title} CCDs of {SHAPE[1]} x {SHAPE[0]}", flush=True)
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            pool.submit(measure, folder / which, reference).result()
+        alone(measure, folder / which, reference)
+
+
+def alone(work: Callable[..., Answer], *given: object, **options: bool) -> Answer:
+    """Return what a function returns in a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *given, **options).result()
 
 
 def main() -> None:

@@ -36,9 +36,10 @@ def main() -> None:
             f"{sources:7} sources ({sources / fewest:5.1f} x): {one.seconds:7.1f} s "
             f"({one.seconds / base.seconds:5.1f} x)   processor {one.processor:6.1f} s "
             f"({one.processor / base.processor:5.1f} x)   server {one.server:6.1f} s   "
-            f"second run with nothing to do {one.again:5.2f} s   "
+            f"second run with nothing to do {one.again:5.2f} s, {one.again_processor:5.2f} s of processor time   "
             f"parent {one.parent:5.0f} MB ({one.parent / base.parent:4.2f} x)   "
-            f"child {one.child:5.0f} MB ({one.child / base.child:4.2f} x)",
+            f"child {one.child:5.0f} MB ({one.child / base.child:4.2f} x)   {one.rows} rows   "
+            f"files {one.files / 1e6:.0f} MB, database {one.database / 1e6:.0f} MB",
             flush=True,
         )
 

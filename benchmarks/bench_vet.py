@@ -3,7 +3,11 @@
 One search makes products of some stars; the server then copies their detections until there are as many as wanted.
 Without chromium only what the server takes is measured. Memory is the server's.
 
+With ``movers``: the movers of the demonstration of LSSS and the bodies that were put together from them, copied until
+there are as many as wanted, all in one field; a body has 12 detections, and so has its mover.
+
 Usage: python benchmarks/bench_vet.py [candidates]
+       python benchmarks/bench_vet.py movers [movers]
 """
 
 from __future__ import annotations
@@ -47,7 +51,31 @@ SELECT d.id, d.source_id, (ARRAY['candidate', 'artefact'])[1 + d.id % 2], (ARRAY
 FROM detection d WHERE random() < :part"""
 
 
+MOVERS = 10_000
+# Copies of each moving source with its detections; the letter that tells a body from a mover stays the first.
+SOURCES = """
+INSERT INTO source (namespace, name, ra, dec, hpx, kind, parent_id, simulated)
+SELECT s.namespace, s.name || '_' || n, s.ra, s.dec, s.hpx, s.kind, s.parent_id, s.simulated
+FROM source s, generate_series(1, CAST(:each AS int)) n WHERE s.kind = 'moving'"""
+EPOCHS = """
+INSERT INTO detection (source_id, task_id, product_id, event, analysis, kind, start_mjd, peak_mjd, end_mjd, ra, dec,
+  band, snr, score, quality, parameters, simulated)
+SELECT c.id, d.task_id, d.product_id, 1000 * split_part(c.name, '_', 3)::int + d.event, d.analysis, d.kind, d.start_mjd,
+  d.peak_mjd, d.end_mjd, d.ra, d.dec, d.band,
+  (5 + 20 * ((hashtext(substr(c.name, 2)) & 2147483647) / 2147483648.0) ^ 3) * (0.9 + 0.2 * random()), d.score, 0,
+  d.parameters, d.simulated
+FROM source s JOIN source c ON c.namespace = s.namespace AND starts_with(c.name, s.name || '_')
+JOIN detection d ON d.source_id = s.id WHERE s.kind = 'moving'"""
+TAKEN = """
+UPDATE properties SET props = props || jsonb_build_object('taken_up',
+  (SELECT jsonb_agg(name ORDER BY name) FROM source WHERE kind = 'moving' AND name LIKE 'M%'))
+WHERE props ? 'taken_up'"""
+
+
 def main() -> None:
+    if sys.argv[1:2] == ["movers"]:
+        movers(int(sys.argv[2]) if len(sys.argv) > 2 else MOVERS)
+        return
     number = int(sys.argv[1]) if len(sys.argv) > 1 else CANDIDATES
     os.environ.pop("VO_DATABASE_URL", None)  # only ever the throw-away server
     with tempfile.TemporaryDirectory(prefix="vo_bench_") as folder:
@@ -68,6 +96,26 @@ def main() -> None:
                 session.execute(text("ANALYZE"))
             ask(project)
             look(file, data)
+
+
+def movers(number: int) -> None:
+    """Measure the queue of bodies that were put together from so many movers."""
+    os.environ.pop("VO_DATABASE_URL", None)  # only ever the throw-away server
+    with (
+        tempfile.TemporaryDirectory(prefix="vo_bench_") as folder,
+        Project.open("lsss_demo", data=Path(folder) / "data") as project,
+    ):
+        project.run()
+        with project.session() as session, session.begin():
+            have = session.execute(text("SELECT count(*) FROM source WHERE name LIKE 'M%'")).scalar_one()
+            for query in (SOURCES, EPOCHS, TAKEN, JUDGE):
+                session.execute(text(query), {"each": number // have, "part": JUDGED / 12})
+            n = session.execute(text("SELECT analysis, count(*) FROM detection GROUP BY 1")).all()
+            print(", ".join(f"{count} detections of {name}" for name, count in n))
+        with project.session() as session:
+            session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            session.execute(text("ANALYZE"))
+        ask(project)
 
 
 def ask(project: Project) -> None:

@@ -14,23 +14,37 @@ import psutil
 
 from virtualobserver import Catalog, Project
 
+TABLES = (
+    "task",
+    "task_input",
+    "source_raw",
+    "raw_data",
+    "product",
+    "properties",
+    "histogram_part",
+    "detection",
+)
+
 
 @dataclass(frozen=True)
 class Measured:
     """Cost of a run: seconds by the wall, processor time of driver and workers, and that of the database server.
 
-    `again` is a second run with nothing to do. Bytes are those allocated for data files and those the
-    database grew by; `parent` and `child` the peak memory of this process and of its largest worker, in MB.
+    `again` is a second run with nothing to do, `again_processor` its processor time with the server's. Bytes are those
+    allocated for data files and those the database grew by; `parent` and `child` the peak memory of this process and of
+    its largest worker, in MB. `rows` counts tasks and what they made.
     """
 
     seconds: float
     processor: float
     server: float
     again: float
+    again_processor: float
     files: int
     database: int
     parent: float
     child: float
+    rows: int
 
 
 def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
@@ -57,13 +71,16 @@ def measure(sources: int, workers: int, *, injections: int = 0) -> Measured:
             if summary.failures:
                 msg = f"the run failed, so its time says nothing: {summary.failures[0]}"
                 raise RuntimeError(msg)
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), processor_time() + server_time(data)
             project.run()
             again = time.perf_counter() - start
-            database = _grown(project) - before
+            again_processor = processor_time() + server_time(data) - busy
+            database, rows = _grown(project) - before, _rows(project)
             files = _size(data) - _size(data / "postgres")
     parent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measured(seconds, processor, server, again, files, database, parent, largest.peak)
+    return Measured(
+        seconds, processor, server, again, again_processor, files, database, parent, largest.peak, rows
+    )
 
 
 class _Largest:
@@ -118,6 +135,11 @@ def server_time(data: Path) -> float:
 
 def _grown(project: Project) -> int:
     return int(project.sql("SELECT pg_database_size(current_database()) AS size")["size"][0])
+
+
+def _rows(project: Project) -> int:
+    counts = " + ".join(f"(SELECT count(*) FROM {table})" for table in TABLES)
+    return int(project.sql(f"SELECT {counts} AS n")["n"][0])
 
 
 def _size(folder: Path) -> int:

@@ -71,6 +71,10 @@ class Analysis(Configured, ABC, Generic[C, S]):
     rate_unit: ClassVar[str] = "d"
     """What rates of events count in: a day of one source, or what ``exposure`` of an injection says."""
 
+    strengths: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    rate_units: ClassVar[Mapping[str, str]] = {}
+    """What stands for `strength` and `rate_unit` of kinds of events that have others."""
+
     verdicts: ClassVar[Mapping[str, str]] = {}
     """What the vetting page calls verdicts, by their names in the database, where the common words do not fit."""
 
@@ -103,7 +107,8 @@ class Analysis(Configured, ABC, Generic[C, S]):
         -------
         Mapping
             JSON-like; has ``t_peak``, ``start_mjd`` and ``end_mjd``, should have ``kind``, and has ``exposure`` where a
-            rate can be told: how much of `rate_unit` such events were spread over, the same for all of one unit.
+            rate can be told: how much of `rate_unit` such events were spread over, the same for all of one unit whose
+            kinds count in it.
         """
 
     def draw_many(

@@ -43,6 +43,8 @@ OFFSET_SIGMA: Final = "offset_sigma"
 LIGHTCURVE_COLUMNS: Final = (MJD, FLUX, FLUX_ERROR, MAG, MAG_ERROR, FLAGS, RA, DEC, EXPTIME, BAND)
 """Columns every reduced light curve may rely on (the first three always exist)."""
 
+NO_STAR: Final = -1
+"""``source_id`` of a source that is no star of the reference catalogue."""
 NO_FILTER: Final = "NONE"
 """Band of what was seen through no filter."""
 

@@ -332,22 +332,26 @@ def efficiency(
     if missing := [name for name in (*names, "found") if name not in frame]:
         msg = f"an efficiency by {', '.join(names)} needs {', '.join(missing)}; columns are {list(frame)}"
         raise DataError(msg)
-    keys = pd.DataFrame(index=frame.index)
-    for name in names:
-        number = bins if isinstance(bins, int) else bins.get(name, 5)
-        keys = keys.join(_cells(frame[name], (edges or {}).get(name), number))
-    found = frame["found"].astype(bool)
-    known = frame["covered"].notna() if "covered" in frame else pd.Series(False, index=frame.index)
-    covered = frame["covered"].where(known, False).astype(bool) if "covered" in frame else known
-    counted = keys.assign(injected=1, covered=covered, found=found, known=known, seen=found & covered)
+    numbers = {name: bins if isinstance(bins, int) else bins.get(name, 5) for name in names}
+    keys = pd.concat([_cells(frame[name], (edges or {}).get(name), numbers[name]) for name in names], axis=1)
     people = [str(name) for name in frame if str(name).startswith(ACCEPTED_BY)]
     judged = {name.replace(ACCEPTED_BY, JUDGED_BY, 1): frame[name].notna() for name in people}
-    counted = counted.assign(**judged, **{name: frame[name] for name in people})
+    counted = keys.assign(**_counts(frame), **judged, **{name: frame[name] for name in people})
     grouped = counted.groupby(list(keys), sort=True)
-    sums = ["injected", "covered", "found", "known", "seen", *judged]
-    table = grouped[sums].sum().reset_index()
-    table = _with_shares(table, confidence)[[*keys, *_SHARES, *judged]]
+    sums = grouped[[*_COUNTS, *judged]].sum().reset_index()
+    table = _with_shares(sums, confidence)[[*keys, *_SHARES, *judged]]
     return table.assign(**{name: grouped[name].mean().to_numpy() for name in people})
+
+
+_COUNTS: Final = ("injected", "covered", "found", "known", "seen")
+
+
+def _counts(frame: pd.DataFrame) -> dict[str, pd.Series | int]:
+    """Return what is counted of each injection; nothing is covered where that is not known."""
+    found = frame["found"].astype(bool)
+    known = frame["covered"].notna() if "covered" in frame else found & False
+    covered = frame["covered"].where(known, False).astype(bool) if "covered" in frame else known
+    return {"injected": 1, "covered": covered, "found": found, "known": known, "seen": found & covered}
 
 
 def _kind(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from virtualobserver.analyses.image_quality import ImageQuality
 from virtualobserver.analyses.moving_objects.fieldlists import read_field
 from virtualobserver.analyses.moving_objects.night import usable
 from virtualobserver.data import Image, Product, Table, Target, as_handle
-from virtualobserver.data.cards import cards_by_unit
+from virtualobserver.data.cards import cards_by_unit, zero_points_again
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import DataError
 from virtualobserver.maths.astrometry.tan_sip import TanSip, read_tan_sip
@@ -195,6 +195,63 @@ def test_images_whose_stars_are_off_are_solved_anew_with_what_their_neighbours_k
         assert placed["ra_error"] == pytest.approx(0.03 * 2.226, rel=0.01)
     cards = cards_by_unit([*products, as_handle(result.products[0])])
     assert read_tan_sip(cards["170225/f5"]).scale == pytest.approx(2.226, rel=1e-3)
+
+
+RULE = {
+    "aperture": "3", "snr": 20.0, "fewest": 8, "clip": 5.0, "max_mag_error": None, "brightest": None, "faintest": None,
+    "colour_term": None, "ab_offset": 0.0, "match_radius": 1.0, "r2": None,
+}  # fmt: skip
+
+
+def measured_night(**rule):
+    """Return such a night with magnitudes: those of the fourth image are half a magnitude off, the last has none."""
+    products, _ = sky_night()
+    made = []
+    for handle in products:
+        table, last = handle.load(), handle.info.unit[-1]
+        n = len(table)
+        if handle.info.role == "forced":
+            extra = {"mag_error": np.full(n, 0.01), "colour": np.ones(n), "crowded": np.zeros(n, bool)}
+        elif handle.info.role == "sources":
+            flux = table["flux_3"]
+            mag = 20.0 - 2.5 * np.log10(flux) + {"3": 0.5, "5": np.nan}.get(last, 0.0)
+            extra = {"flux_error_3": 0.002 * flux, "flags": np.zeros(n, int), "mag": mag}
+            extra |= {"mag_error": np.full(n, 0.01)}
+            extra |= {name: np.zeros(n, bool) for name in ("blended", "truncated")}
+        else:
+            extra = {}
+        meta = {**table.meta, "zero_rule": {**RULE, **rule}}
+        made.append(MemoryHandle(replace(table, columns={**table.columns, **extra}, meta=meta), handle.info))
+    return made
+
+
+def test_images_solved_anew_get_the_zero_point_of_their_new_stars():
+    products = measured_night()
+    result, table = found(products, action="retry(2)")
+    zero = 20.0 - 2.5 * np.log10(60.0)  # one count of the whole exposure is 20 mag
+    for k in (3, 5):
+        assert table["zero_point"][k] == pytest.approx(zero, abs=1e-3)
+        assert table["r2"][k] > 0.9999
+        assert table.meta["zeropoint"][f"170225/f{k}"]["zero_point_n"] > 20
+    everything = [*products, as_handle(result.products[0])]
+    field = read_field(everything, known_stars=False)
+    for k in (3, 5):
+        placed = field.tables[k]
+        assert placed["mag"] == pytest.approx(20.0 - 2.5 * np.log10(placed["flux_3"]), abs=1e-3)
+        assert (placed["mag_error"] > 0.002).all()
+    cards = cards_by_unit(everything)
+    assert [cards[f"170225/f{k}"]["MAGZP"] for k in (3, 5)] == pytest.approx([20.0, 20.0], abs=1e-3)
+
+
+def test_an_image_solved_anew_without_a_zero_point_has_no_magnitudes_and_says_why():
+    products = measured_night(brightest=3.0, faintest=4.0)
+    result, table = found(products, action="retry(2)")
+    assert np.isnan(table["zero_point"][[3, 5]]).all()
+    zeros = zero_points_again([as_handle(result.products[0])])
+    assert all("0 usable stars" in one["reason"] for one in zeros.values())
+    field = read_field([*products, as_handle(result.products[0])], known_stars=False)
+    assert [bool(np.isfinite(one["mag"]).any()) for one in field.tables] == [True] * 3 + [False, True, False]
+    assert "0 usable stars" in field.tables[3].meta["uncalibrated"]
 
 
 def test_an_image_of_another_field_stays_left_out_however_often_it_is_tried():

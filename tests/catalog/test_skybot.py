@@ -62,6 +62,8 @@ def test_recorded_bytes_are_read_as_astroquery_reads_them():
     np.testing.assert_allclose(found.observer_distance[:, 0], theirs["geodist"].to_value("au"))
     np.testing.assert_allclose(found.heliocentric_distance[:, 0], theirs["heliodist"].to_value("au"))
     np.testing.assert_allclose(found.mag[:, 0], np.asarray(theirs["V"]), rtol=1e-6)
+    assert found.orbit_class.tolist() == [str(one) for one in theirs["Type"]]
+    assert found.orbit_class.tolist() == ["KBO>Detached", "KBO>Classical>Main", "MB>Middle", "Mars-Crosser"]
     np.testing.assert_allclose(found.error, theirs["posunc"].to_value("arcsec"), rtol=1e-6)
 
 

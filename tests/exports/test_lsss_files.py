@@ -18,6 +18,10 @@ from virtualobserver.exports.lsss_files.write import of_images
 from virtualobserver.io.fits.files import read_image
 from virtualobserver.run.views.ways_out import find_way_out, write
 
+CLASSES = {
+    "Alba": {"MB>Inner"}, "Brisa": {"MB>Outer"}, "Cima": {"MB>Inner"}, "Duna": {"Hungaria"}, "Galera": {"MB>Outer"},
+}  # fmt: skip
+"""By hand: a = 2.498, 3.238, 2.141, 2.026 and 3.074 au, q/(1 - e), and all perihelia beyond 1.666 au."""
 WAY = find_way_out("lsss_files")
 
 
@@ -42,6 +46,8 @@ def test_bodies_and_images_of_a_simulated_night(tmp_path, url):
         900007,
     }
     assert {"Alba", "Brisa", "Cima", "Duna", "Galera"} < set(rows["SKYBOT_NAME"])
+    assert rows.loc[rows["MATCHED"]].groupby("SKYBOT_NAME")["SKYBOT_CLASS"].agg(set).to_dict() == CLASSES
+    assert rows.loc[~rows["MATCHED"], "SKYBOT_CLASS"].isna().all()
     assert rows.loc[~rows["MATCHED"], "SKYBOT_NAME"].str.startswith("AST_").all()
     assert sorted(set(rows["CATALOG_NUMBER"])) == list(range(1, 13))
     assert rows["IMAGE_FILENAME"].nunique() == 12

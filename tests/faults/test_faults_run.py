@@ -240,7 +240,7 @@ def end(*_):
     ending.set()
     wait()
 
-VirtualDemo.fetch, driver._end = fetch, end
+VirtualDemo.fetch, driver.end = fetch, end
 
 def press():
     for event in (fetching, ending):

@@ -95,7 +95,7 @@ FAULTS = (
           "tests/maths/astrometry/test_identity.py"),
     Fault("maths/astrometry/positions.py", "np.minimum(radius + slack * time, largest)", "radius",
           "tests/maths/astrometry/test_identity.py"),
-    Fault("columns.py", 'said.replace(f"column {ours} "', 'said.replace(f"column {ours}!"',
+    Fault("columns/ranges.py", 'said.replace(f"column {ours} "', 'said.replace(f"column {ours}!"',
           "tests/observatories/ztf/test_forced.py -k another_kind"),
     Fault("run/checks.py", "and one not in marks.words ", "", "tests/config/test_checks.py -k not_there"),
 )  # fmt: skip

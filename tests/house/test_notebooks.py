@@ -3,7 +3,13 @@
 They share a data folder and a database, as those of a user do: what one has done, the next one finds done.
 """
 
+import asyncio
+import os
+import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import nbformat
 import pytest
@@ -38,7 +44,11 @@ def runs():
 
 
 def execute(path, folder):
-    """Run a notebook in its own kernel of this Python and return it with its outputs."""
+    """Run a notebook in its own kernel of this Python and return it with its outputs.
+
+    In a thread of its own: in the main one nbclient takes over SIGINT and SIGTERM, ends its kernel, and what then fails
+    is not the interrupt but whatever it did at that moment ("'NoneType' object has no attribute 'cleanup_resources'").
+    """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
@@ -54,7 +64,21 @@ def execute(path, folder):
     client = NotebookClient(
         notebook, timeout=300, kernel_manager_class=ThisPython, resources={"metadata": {"path": str(folder)}}
     )
-    return client.execute()
+    with ThreadPoolExecutor(1) as beside:
+        done = beside.submit(lambda: asyncio.run(client.async_execute()))
+        try:
+            return done.result()
+        finally:
+            if not done.done():  # interrupted: without its kernel the notebook ends
+                end_kernel(client)
+
+
+def end_kernel(client):
+    manager = client.km
+    pid = manager.provisioner.pid if manager is not None and manager.provisioner is not None else None
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +108,30 @@ def test_notebook_is_kept_without_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert all(not cell.outputs and cell.execution_count is None for cell in code_cells(notebook))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_an_interrupt_of_a_notebook_is_an_interrupt_and_ends_its_kernel(environment, tmp_path):
+    cell = nbformat.v4.new_code_cell(
+        "import os, time; from pathlib import Path; Path('kernel').write_text(str(os.getpid())); time.sleep(120)"
+    )
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "long.ipynb")
+    seen = tmp_path / "kernel"
+
+    def interrupt():
+        while not (seen.is_file() and seen.read_text()):
+            threading.Event().wait(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            execute(tmp_path / "long.ipynb", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(seen.read_text()), 0)
 
 
 def test_survey_and_analysis_of_ones_own_take_as_few_lines_as_is_said():

@@ -1,4 +1,5 @@
 import gzip
+import os
 import subprocess
 import sys
 
@@ -114,6 +115,25 @@ def test_votable_that_says_it_is_cut_or_an_error_is_refused(status, kind, tmp_pa
     )
     with pytest.raises(kind, match=r"t\.xml.*why"):
         read_any(tmp_path / "t.xml")
+
+
+ROWS_OF_EVERY_LENGTH = """
+import sys
+from pathlib import Path
+import pandas as pd
+from virtualobserver.io.tables import read_any, write_any
+texts = ["x" * number for number in range(1, 1100)]
+write_any(pd.DataFrame({"name": texts}), Path(sys.argv[1]))
+assert read_any(Path(sys.argv[1]))["name"].tolist() == texts
+"""
+
+
+def test_a_votable_writes_no_byte_behind_its_memory_whatever_the_length_of_a_row(tmp_path):
+    # the allocator of PYTHONMALLOC=debug ends a process that did
+    program = [sys.executable, "-W", "ignore", "-c", ROWS_OF_EVERY_LENGTH, str(tmp_path / "t.vot")]
+    environment = {**os.environ, "PYTHONMALLOC": "debug"}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_fault_22_pandas_files_with_pickles_are_refused(tmp_path):

@@ -273,6 +273,19 @@ def test_a_detection_is_shown_near_in_all_filters_and_whole():
     drawn(draw_panels([near, together, whole, facts]))
 
 
+def test_many_light_curves_are_named_by_their_filters_each_once():
+    curves = [(f"season {n} {band}", light(band, 1.0)) for n in range(4) for band in ("g", "r")]
+    near, together, whole, *_ = curve_panels(curves, EVENT)
+    assert [curve.label for curve in near.curves] == ["season 0 g"]
+    for panel in (together, whole):
+        assert [curve.label for curve in panel.curves] == ["g", "r"] * 4
+        legend = axes_of(panel).get_legend()
+        assert [one.get_text() for one in legend.get_texts()] == ["g", "r"]
+    assert [curve.label for curve in curve_panels(curves[:6], EVENT)[2].curves] == [
+        name for name, _ in curves[:6]
+    ]
+
+
 def test_what_was_seen_without_a_filter_says_so():
     event = replace(EVENT, band="NONE")
     near, whole, facts = default_panels([as_handle(light("NONE", 900.0))], event)

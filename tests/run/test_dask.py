@@ -13,8 +13,8 @@ from support.project import mirror, settings, write_killer
 
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError, RunError
-from virtualobserver.run.driver import Summary
 from virtualobserver.run.executors import DaskExecutor
+from virtualobserver.run.record import Summary
 from virtualobserver.run.steps import Step
 from virtualobserver.run.tasks.task import Job
 

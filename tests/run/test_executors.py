@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -186,6 +188,35 @@ def test_a_list_that_is_written_down_in_parts_has_the_numbers_of_its_rows(
     with Project.open(settings(folder, NAMES[1:]), data=tmp_path / "data", url=url) as project:
         assert project.import_catalogue() == len(NAMES) - 1
         assert [source.name for source in project.sources] == list(NAMES[1:])
+
+
+UNGUARDED = """
+import json, pathlib, sys
+from virtualobserver import Project
+with pathlib.Path("begun").open("a") as file:
+    file.write("once ")
+with Project.open(json.loads(sys.argv[1]), data="data", url=sys.argv[2]) as project:
+    print(project.run().complete)
+"""
+
+
+@pytest.mark.parametrize("letters", [0, 80])  # workers are forked from one process, or start afresh
+def test_a_script_without_a_guard_runs_once_with_workers_as_well(tmp_path, folder, url, letters):
+    temporary = tmp_path / ("t" * letters)
+    temporary.mkdir(exist_ok=True)
+    (tmp_path / "script.py").write_text(UNGUARDED)
+    conf = settings(folder, NAMES, run={"workers": 2})
+    environment = {
+        "PYTHONPATH": str(ROOT / "src"),
+        "TMPDIR": str(temporary if letters else tempfile.gettempdir()),
+    }
+    done = subprocess.run(
+        [sys.executable, "script.py", json.dumps(conf), url],
+        cwd=tmp_path, capture_output=True, text=True, env=os.environ | environment, check=False,
+    )  # fmt: skip
+    assert done.stdout == "True\n", done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "begun").read_text() == "once "
 
 
 WAITS = """

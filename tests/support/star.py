@@ -3,7 +3,10 @@
 import io
 
 import numpy as np
+from astropy.io.votable import from_table
 from astropy.table import MaskedColumn, Table
+
+from virtualobserver.io.described import write_document
 
 BETA = {
     "main_id": "* bet Pic", "ra": 86.8211987, "dec": -51.0665114, "pmra": 4.65, "pmdec": 83.1, "plx_value": 50.9307,
@@ -22,7 +25,9 @@ GAIA = {
 
 def answer(columns, form="tabledata"):
     stream = io.BytesIO()
-    Table(columns).write(stream, format="votable", tabledata_format=form)
+    document = from_table(Table(columns))
+    document.set_all_tables_format(form)
+    write_document(document, stream)
     return stream.getvalue().replace(
         b'<RESOURCE type="results">', b'<RESOURCE type="results"><INFO name="QUERY_STATUS" value="OK"/>'
     )

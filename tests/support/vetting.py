@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,3 +123,24 @@ def browser() -> Iterator[Any]:
         opened = play.chromium.launch(executable_path=program, args=words)
         yield opened
         opened.close()
+
+
+@contextmanager
+def answering(project: Project, user: str = "ann") -> Iterator[str]:
+    """Serve a project from a thread of this process; give the first address."""
+    import threading
+
+    import uvicorn
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    keys = Keys(listener.getsockname()[1])
+    app = make_app(project, Viewer(user), keys)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield keys.address()
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()

@@ -11,6 +11,7 @@ from support.vetting import client, judge
 
 from virtualobserver.run.verdicts import epochs, give_verdict_once
 from virtualobserver.run.views.event_figures import detection_panels
+from virtualobserver.web.candidate import candidate, neighbours
 from virtualobserver.web.queue import Filter, Viewer, page
 from virtualobserver.web.tally import Tallies, tally
 
@@ -117,6 +118,26 @@ def test_the_name_of_a_body_follows_the_last_verdict_as_files_have_it(project, b
             text("UPDATE detection SET dec = dec + 6.0 / 3600 WHERE id = ANY(:ids)"), {"ids": body}
         )
     assert names(ANN) == ("AST_7", "AST_7"), "then, and elsewhere"
+
+
+def test_what_a_body_was_put_together_from_is_none_of_its_neighbours(project, body):
+    with project.session() as session, session.begin():
+        for name in ("P1", "P2"):
+            session.execute(
+                text("""INSERT INTO source (namespace, name, ra, dec, hpx, kind, parent_id)
+                SELECT 'moved', :name, ra, dec + 5.0 / 3600, hpx, 'moving', parent_id FROM source
+                WHERE namespace = 'moved' AND name = 'M1'"""),
+                {"name": name},
+            )
+        session.execute(
+            text(
+                """UPDATE detection SET parameters = parameters || '{"tracks": ["P1"]}' WHERE id = ANY(:ids)"""
+            ),
+            {"ids": body},
+        )
+    one = candidate(project, ANN, body[0])
+    assert one.parts == ["P1"]
+    assert [row["name"] for row in neighbours(project, one)] == ["P2"]
 
 
 def test_a_word_on_one_epoch_is_about_the_body(project, body):

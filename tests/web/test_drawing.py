@@ -103,6 +103,35 @@ def test_names_of_curves_stand_above_them_in_a_line_if_they_are_short():
     assert legend(*"abcdefghi")["visible"] is False
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "ticker", "numbers"),
+    [
+        (3.0, 90.0, "FixedTicker", {2.0, 5.0, 10.0, 20.0, 50.0, 100.0}),
+        (0.004, 0.02, "FixedTicker", {0.005, 0.01, 0.02}),
+        (20.0, 40.0, "LogTicker", set()),
+        (1.0, 1000.0, "LogTicker", set()),
+    ],
+)
+def test_numbers_of_a_logarithmic_axis_do_not_crowd(low, high, ticker, numbers):
+    panel = Series("", Axis("x"), Axis("S/N", scale="log"), [Curve("", X, np.geomspace(low, high, 50))])
+    told = drawn(panel, "x")
+    made = models(told, ticker)
+    assert made
+    if ticker == "FixedTicker":
+        ticks = np.array(made[0]["ticks"])
+        assert numbers <= set(np.round(ticks, 9))
+        assert np.diff(np.log10(ticks)).min() > 0.3, "1, 2, 5 and no more"
+        assert ticks.min() < low < high < ticks.max()
+
+
+def test_a_name_beside_a_place_stands_outside_of_its_ring():
+    panel = Series("", Axis("x"), Axis("y"), [Curve("", X, X)], [Mark("point", x=5.0, y=5.0, label="here")])
+    told = drawn(panel, "x")
+    (label,) = models(told, "Label")
+    ring = max(one["size"]["value"] for one in models(told, "Scatter"))
+    assert label["x_offset"] > ring / 2
+
+
 def test_a_long_curve_is_thinned_and_keeps_its_peaks():
     x = np.arange(300_000.0)
     y = np.sin(x)

@@ -14,6 +14,7 @@ from support.paths import ROOT
 from support.vetting import EVIL, settings, vetting
 
 from virtualobserver.cli import main
+from virtualobserver.web import report
 from virtualobserver.web.report import write_report
 
 MANUAL = (ROOT / "docs" / "vetting.md").read_text(encoding="utf-8")
@@ -87,6 +88,27 @@ def test_a_report_is_read_without_a_server_and_shows_what_was_said(project, numb
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert "Injected events" in index
     assert "1.00" in index
+
+
+def test_an_analysis_that_cannot_draw_one_candidate_takes_no_other_page_away(
+    project, numbers, tmp_path, monkeypatch
+):
+    for number in numbers[:2]:
+        project.judge(number, "candidate", user="ann")
+    drawn = report.detection_figure
+
+    def broken(opened, number):
+        if number == numbers[0]:
+            msg = "bad <index>"
+            raise IndexError(msg)
+        return drawn(opened, number)
+
+    monkeypatch.setattr(report, "detection_figure", broken)
+    assert write_report(project, tmp_path) == 2
+    page = (tmp_path / "candidates" / f"{numbers[0]}.html").read_text(encoding="utf-8")
+    assert "could not draw this: IndexError: bad &lt;index&gt;" in page
+    assert (tmp_path / "candidates" / f"{numbers[1]}.png").is_file()
+    assert (tmp_path / "index.html").is_file()
 
 
 def test_a_folder_with_something_in_it_is_not_written_into_unasked(project, place, tmp_path, capsys):

@@ -37,6 +37,8 @@ class BodiesSeen:
         Visual magnitude, NaN where none is known, shape (k, m).
     error
         Of the place as the source states it, arcsec, NaN where it states none, shape (k,).
+    orbit_class
+        As SkyBoT calls it, such as ``MB>Middle``; empty where not known, shape (k,).
     """
 
     name: NDArray[np.str_]
@@ -50,6 +52,7 @@ class BodiesSeen:
     phase_angle: FloatArray
     mag: FloatArray
     error: FloatArray
+    orbit_class: NDArray[np.str_]
 
     def __len__(self) -> int:
         return self.name.size
@@ -70,6 +73,7 @@ class BodiesSeen:
             none,
             none,
             none[:, 0],
+            np.zeros(0, "U1"),
         )
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Self:

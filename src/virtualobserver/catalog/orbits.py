@@ -31,6 +31,7 @@ from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import CatalogError, ChecksumMismatch, ConfigError, InvalidFile
 from virtualobserver.io.atomic import new_folder
 from virtualobserver.maths.ephemeris.brightness import SLOPE, magnitude
+from virtualobserver.maths.ephemeris.classes import orbit_class
 from virtualobserver.maths.ephemeris.orbits import GM_SUN, Orbits, States, states_of
 from virtualobserver.maths.times import Site
 from virtualobserver.typing import RecordDict, Value
@@ -259,6 +260,7 @@ class LocalOrbits:
         return BodiesSeen(
             known["name"].to_numpy(str), known["number"].to_numpy(np.int64), found.ra, found.dec, found.rate_ra,
             found.rate_dec, found.r, found.delta, found.alpha, mag, np.full(rows.size, np.nan),
+            orbit_class(known["q"].to_numpy(float), known["e"].to_numpy(float)),
         )  # fmt: skip
 
 

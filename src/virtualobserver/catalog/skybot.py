@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from virtualobserver.errors import ArchiveAnswerError, ConfigError
 from virtualobserver.io.http.answers import Answer, expect_votable
 from virtualobserver.io.http.client import HttpClient
 from virtualobserver.maths.times import Site
+
+if TYPE_CHECKING:
+    from astropy.table import Table as AstropyTable
 
 __all__ = ["ADDRESS", "SkyBot", "parse_bodies", "skybot_request"]
 
@@ -89,8 +92,14 @@ def parse_bodies(content: bytes, where: str = "SkyBoT") -> BodiesSeen:
         np.array([str(one).strip() for one in table["name"]], dtype=str),
         np.array([int(one) if one.isdigit() else 0 for one in numbers], dtype=np.int64),
         plane("_raj2000"), plane("_decj2000"), plane("dracosdec"), plane("ddec"), plane("dhelio"), plane("dgeo"),
-        np.full((len(table), 1), np.nan), plane("magV"), plane("errpos")[:, 0],
+        np.full((len(table), 1), np.nan), plane("magV"), plane("errpos")[:, 0], _classes(table),
     )  # fmt: skip
+
+
+def _classes(table: AstropyTable) -> NDArray[np.str_]:
+    if "class" not in table.colnames:
+        return np.full(len(table), "", dtype="U1")
+    return np.array(["" if one is np.ma.masked else str(one).strip() for one in table["class"]], dtype=str)
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,9 @@ def _moved(hits: list[BodiesSeen], known: FloatArray, mjd: FloatArray) -> Bodies
         between("observer_distance"), np.full(mjd.size, np.nan), between("mag"),
     )  # fmt: skip
     a, b, c, d, e, f, g, h = (plane[None, :] for plane in planes)
-    return BodiesSeen(hits[0].name, hits[0].number, a, b, c, d, e, f, g, h, hits[0].error)
+    return BodiesSeen(
+        hits[0].name, hits[0].number, a, b, c, d, e, f, g, h, hits[0].error, hits[0].orbit_class
+    )
 
 
 def _phased(bodies: BodiesSeen, mjd: FloatArray, site: Site | None) -> BodiesSeen:

@@ -28,6 +28,7 @@ _SCALES: Final = {
 """TIMESYS as the FITS standard has it; UT1 is within a second of UTC, and old files say UT for either."""
 _GPS_BEHIND_TAI: Final = 19.0  # s, since 1980
 _MJD_OF_ORDINAL_0: Final = date(1858, 11, 17).toordinal()
+"""Of day 0 of the modified Julian date, by definition."""
 _POSSIBLE: Final = (25000.0, 88069.0)
 """MJD of 1927 and 2100: a day number outside of these is no date of an exposure."""
 _ISO: Final = re.compile(

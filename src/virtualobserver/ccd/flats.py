@@ -97,12 +97,17 @@ def make_flat(
         means = [float(np.mean([levels[n].level for n in group])) for group in groups]
         notes.append(f"pixels tested in the ratio of flats of {means[1]:.0f} and {means[0]:.0f} ADU")
     master = combined(good)
+    return replace(master, mask=_tested(master, ratio, settings))
+
+
+def _tested(master: Master, ratio: Array | None, settings: CCDSettings) -> Array:
+    """Return the mask with the pixels that are unlike the others, in the ratio of two flats or in the flat itself."""
     mask = master.mask
     if ratio is not None:
         mask = mask | flat_mask(ratio, sigma=settings.flat_sigma, lowest=0)
     if ratio is None or settings.flat_test != "ratio":
         mask = mask | flat_mask(master.data, sigma=settings.flat_sigma)
-    return replace(master, mask=mask)
+    return mask
 
 
 def _rebased(

@@ -14,7 +14,6 @@ from virtualobserver.ccd.programs import detected_by
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings
 from virtualobserver.ccd.solve import epoch_of, scale_of, world_of
 from virtualobserver.ccd.stars import (
-    NO_STAR,
     FrameStars,
     Trails,
     aperture_columns,
@@ -25,8 +24,15 @@ from virtualobserver.ccd.stars import (
     trails_of,
     width_of,
 )
-from virtualobserver.ccd.zero import aperture_of, measure_zero_point, poor_fit, radius_of, zero_point_product
-from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.ccd.zero import (
+    aperture_of,
+    measure_zero_point,
+    poor_fit,
+    radius_of,
+    rule_of,
+    zero_point_product,
+)
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, NO_STAR
 from virtualobserver.data.cards import place_in
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
@@ -61,9 +67,9 @@ def measure(products: Sequence[Handle], aux: Aux, settings: CCDSettings) -> list
         flags``, ``ra, dec`` with ``ra_error, dec_error`` (arcsec) where world coordinates are known,
         ``source_id`` (-1 = no star of the catalogue), ``forced`` (it is in the next table), ``near_star`` (a star of
         the catalogue that is not itself is near), ``trail`` (length, pixels; 0 = none), ``mag, mag_error``, NaN where
-        there is no zero point: the reason stands under ``uncalibrated`` in its facts. With world coordinates and
-        stars to look for: table ``forced``, see `measure_stars`, and with a reference catalogue table ``zeropoint``,
-        see `zero_point_product`.
+        there is no zero point: the reason stands under ``uncalibrated`` in its facts, and how one is fitted under
+        ``zero_rule``, for images that are solved anew. With world coordinates and stars to look for: table ``forced``,
+        see `measure_stars`, and with a reference catalogue table ``zeropoint``, see `zero_point_product`.
 
     Raises
     ------
@@ -172,6 +178,7 @@ def _source_table(
     facts = _facts(frame.image, frame.band, own)
     facts |= {
         "uncalibrated": str(zero) if isinstance(zero, DataError) else "", "flagged": poor_fit(zero, own.r2),
+        "zero_rule": rule_of(own).facts(),
     }  # fmt: skip
     made_by = detected_by(settings.detect)
     table = Table(columns, units, facts | made_by)

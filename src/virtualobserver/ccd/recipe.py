@@ -259,7 +259,7 @@ def _times(facts: Record, header: RecordDict) -> RecordDict:
         "MJD-END",
     ):
         header.pop(key, None)
-    begin = (facts["mjd"] - 40587.0) * SECONDS_PER_DAY - float(facts["exposure"] or 0.0) / 2
+    begin = (facts["mjd"] - 40587.0) * SECONDS_PER_DAY - float(facts["exposure"] or 0.0) / 2  # 1970-01-01
     text = datetime.fromtimestamp(begin, UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
     return {"DATE-OBS": text, "TIMEWAS": str(facts["timesys"]).upper()}
 

@@ -183,8 +183,9 @@ def _product(
 def _bright_sources(image: Image, settings: CCDSettings) -> SourceList:
     """Return what looks like stars, hot pixels and trails left out, brightest first."""
     own = settings.solve
-    width = float(image.header.get("FWHM") or 2.5)
+    width = float(image.header.get("FWHM") or 2.5)  # pixels, as find_sources has it; where none was measured
     found = frame_sources(image, settings.detect, threshold=own.threshold, width=width)
+    # chosen: hot pixels are narrower, stars are not
     starlike = (found.elongation < _ROUND) & (found.fwhm > 0.6 * width) & ~found.truncated
     return found.take(np.flatnonzero(starlike)[: own.most])
 

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from virtualobserver.ccd.settings import PhotometrySettings
 from virtualobserver.ccd.solve import epoch_of, scale_of
-from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, NO_STAR
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
 from virtualobserver.maths.arrays import Array
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from virtualobserver.catalog.reference import ReferenceCatalogue
 
 __all__ = [
-    "NO_STAR",
     "SEEING",
     "FrameStars",
     "Trails",
@@ -39,8 +38,6 @@ __all__ = [
     "width_of",
 ]
 
-NO_STAR: Final = -1
-"""Number of what is no star of the catalogue."""
 _CROWDED: Final = 3.0
 """A neighbour counts that is up to so many magnitudes fainter."""
 SEEING: Final = "seeing"
@@ -254,6 +251,7 @@ def _listed(
         ny, nx = image.data.shape
         ra, dec = (float(axis) for axis in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
         half = 0.5 * float(np.hypot(nx, ny)) * scale_of(wcs) / ARCSEC_PER_DEGREE
+        # a twentieth more, as distortion moves corners outwards
         stars = catalogue.cone(ra % 360, dec, 1.05 * half, epoch_of(image))
         called = np.full(len(stars), "", dtype=f"U{max(map(len, names), default=1)}")
         for number, name in enumerate(names):

@@ -86,6 +86,7 @@ def site_of(header: Record, keys: Iterable[Sequence[str]]) -> Site | None:
             continue  # 0, 0 is what programs write that do not know
         if abs(latitude) <= 90 and -180 <= longitude <= 360:
             height = number(header.get(height_key)) or 0.0
+            # m: no telescope stands lower or higher
             return Site((longitude + 180) % 360 - 180, latitude, height if -500 < height < 1e4 else 0.0)
     return None
 

@@ -11,27 +11,15 @@ from numpy.typing import NDArray
 
 from virtualobserver.ccd.settings import PhotometrySettings
 from virtualobserver.ccd.stars import SEEING, FrameStars, width_of
-from virtualobserver.conventions import (
-    MAG_TO_FLUX,
-    MASK_BAD,
-    MASK_COSMIC_RAY,
-    MASK_NO_DATA,
-    MASK_NONLINEAR,
-    MASK_SATURATED,
-)
-from virtualobserver.data.cards import place_in
+from virtualobserver.data.cards import place_in, zero_cards
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Product
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.sources import SourceList
-from virtualobserver.maths.images.zeropoint import (
-    ZeroPoint,
-    fit_zero_point,
-    limiting_magnitude,
-    sky_brightness,
-)
+from virtualobserver.maths.images.zeropoint import ZeroPoint, limiting_magnitude, sky_brightness
+from virtualobserver.maths.images.zerorule import NOT_FOUND, ZeroRule, poor_fit
 from virtualobserver.typing import Record, RecordDict
 
 __all__ = [
@@ -41,14 +29,11 @@ __all__ = [
     "measure_zero_point",
     "poor_fit",
     "radius_of",
+    "rule_of",
     "why_left_out",
     "zero_point_product",
 ]
 
-NOT_FOUND: Final = "not found in the image"
-"""What is said of a star of the catalogue that is none of the sources."""
-
-_SPOILED: Final = MASK_BAD | MASK_SATURATED | MASK_COSMIC_RAY | MASK_NO_DATA | MASK_NONLINEAR
 _UNITS: Final = {
     "mjd": "d", "exptime": "s", "zero_point": "mag", "zero_point_error": "mag", "zero_point_rms": "mag",
     "zero_point_scatter": "mag", "colour_pivot": "mag", "limiting_magnitude": "mag", "fwhm": "pix",
@@ -79,53 +64,21 @@ def measure_zero_point(
 
 
 def why_left_out(stars: Record, merged: NDArray[np.bool_], own: PhotometrySettings) -> NDArray[np.str_]:
-    """Return why each star is left out of the zero point before any fit, empty where it is not; shape (n,).
-
-    Parameters
-    ----------
-    stars
-        Columns of `measure_stars`, shape (n,).
-    merged
-        Whether the source that the star is runs into another or off the frame; False where it is none.
-    """
-    name = aperture_of(own)
-    flux, error = stars[f"flux_{name}"], stars[f"flux_error_{name}"]
-    most = math.inf if own.max_mag_error is None else own.max_mag_error
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # an error that the catalogue does not give is not too large
-        unsure = (stars["mag_error"] >= most) | ~(error / flux < most * MAG_TO_FLUX)
-        faint = ~(flux / error >= own.zero_snr)
-    reasons = {
-        NOT_FOUND: ~stars["detected"], "crowded": stars["crowded"], "spoiled pixels": (stars["flags"] & _SPOILED) != 0,
-        "blended or cut off": merged, f"S/N below {own.zero_snr:g}": faint,
-        f"error of {most:g} mag or more": unsure & math.isfinite(most),
-    }  # fmt: skip
-    return np.select(list(reasons.values()), list(reasons), default="")
+    """Return why each star is left out of the zero point before any fit, see `ZeroRule.left_out`."""
+    return rule_of(own).left_out(stars, merged)
 
 
 def fit_stars(stars: Record, good: NDArray[np.bool_], exptime: float, own: PhotometrySettings) -> ZeroPoint:
-    """Fit the zero point with some stars of a frame, within the range of magnitudes of the settings.
+    """Fit the zero point with some stars of a frame, see `ZeroRule.fit`."""
+    return rule_of(own).fit(stars, good, exptime)
 
-    Parameters
-    ----------
-    stars
-        Columns of `measure_stars`, shape (n,).
-    good
-        Which of them.
-    exptime
-        Seconds.
 
-    Raises
-    ------
-    NotEnoughData
-        If there are too few of them.
-    """
-    name = aperture_of(own)
-    return fit_zero_point(
-        stars[f"flux_{name}"][good], stars[f"flux_error_{name}"][good], stars["mag"][good] + own.ab_offset,
-        exptime=exptime, colour=stars["colour"][good], colour_term=own.colour_term, fewest=own.zero_fewest,
-        clip=own.zero_clip, mag_error=stars["mag_error"][good],
-        mag_range=(_or(own.brightest, -math.inf), _or(own.faintest, math.inf)),
+def rule_of(own: PhotometrySettings) -> ZeroRule:
+    """Return how zero points are fitted, as the facts of the tables of sources have it."""
+    return ZeroRule(
+        aperture=aperture_of(own), snr=own.zero_snr, fewest=own.zero_fewest, clip=own.zero_clip,
+        max_mag_error=own.max_mag_error, brightest=own.brightest, faintest=own.faintest, colour_term=own.colour_term,
+        ab_offset=own.ab_offset, match_radius=own.match_radius, r2=own.r2,
     )  # fmt: skip
 
 
@@ -179,7 +132,7 @@ def zero_point_product(
     cards: RecordDict = {}
     if isinstance(zero, ZeroPoint):
         numbers |= zero.statistics() | _depth(image, zero, numbers, scale)
-        cards = _cards(numbers) | {"REFCAT": refcat, "ZPRADIUS": radius}
+        cards = zero_cards(numbers) | {"REFCAT": refcat, "ZPRADIUS": radius}
     flagged = poor_fit(zero, r2)
     plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
     columns: dict[str, Array] = {name: np.array([value]) for name, value in numbers.items()}
@@ -189,18 +142,7 @@ def zero_point_product(
     return Product(table, role="zeropoint", band=band, statistics=plain | said)
 
 
-def poor_fit(zero: ZeroPoint | DataError, r2: float | None) -> str:
-    """Return why a zero point is not to be trusted, empty if it is."""
-    if r2 is None or isinstance(zero, DataError) or zero.r2 >= r2:
-        return ""
-    return f"the zero point explains {zero.r2:.4f} of the variance of the stars' magnitudes, less than {r2:g}"
-
-
 # --- inside -----------------------------------------------------------------------------------------------
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
 
 
 def _quality(image: Image, scale: float) -> dict[str, float]:
@@ -221,14 +163,3 @@ def _depth(image: Image, zero: ZeroPoint, numbers: Mapping[str, float], scale: f
     faintest = limiting_magnitude(zero.zero_point, good, fwhm=numbers["fwhm"], exptime=exptime)
     sky = sky_brightness(zero.zero_point, numbers["sky"], exptime=exptime, scale=scale)
     return {"colour_pivot": zero.colour_pivot, "limiting_magnitude": faintest, "sky_brightness": sky}
-
-
-def _cards(numbers: Mapping[str, float]) -> RecordDict:
-    found = {
-        "MAGZP": numbers["zero_point"] + 2.5 * math.log10(numbers["exptime"]),
-        "MAGZPERR": numbers["zero_point_error"], "MAGZPRMS": numbers["zero_point_rms"],
-        "COLTERM": numbers["colour_term"], "COLPIVOT": numbers["colour_pivot"],
-        "MAGLIM": numbers["limiting_magnitude"], "SEEING": numbers["seeing"], "SKYMAG": numbers["sky_brightness"],
-    }  # fmt: skip
-    cards: RecordDict = {key: value for key, value in found.items() if math.isfinite(value)}
-    return cards | {"NMATCH": int(numbers["zero_point_n"])}

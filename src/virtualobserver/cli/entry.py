@@ -31,6 +31,7 @@ from virtualobserver.cli import (
     vet,
     work,
 )
+from virtualobserver.cli.show import note
 from virtualobserver.errors import CatalogError, ConfigError, PluginError, VirtualObserverError
 
 __all__ = ["app", "run"]
@@ -120,12 +121,12 @@ def _run(words: list[str], *, debug: bool) -> int:
     except VirtualObserverError as error:
         if debug:
             raise
-        typer.echo(f"vo: {error}", err=True)
+        note(f"vo: {error}")
         return USAGE if isinstance(error, ConfigError | PluginError | CatalogError) else UNUSABLE
     except OSError as error:
         if debug:
             raise
-        typer.echo(f"vo: {_of_system(error)}", err=True)
+        note(f"vo: {_of_system(error)}")
         return UNUSABLE
     except (MemoryError, ImportError) as error:
         if debug or not _is_memory(error):

@@ -18,9 +18,11 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from virtualobserver.cli.options import Tabular
 from virtualobserver.typing import Value
+from virtualobserver.words import legible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +70,7 @@ def console(*, err: bool = False) -> Console:
 
 def note(text: str) -> None:
     """Print a remark on standard error, where it does not get into a table."""
-    typer.echo(text, err=True)
+    typer.echo(legible(text, keep="\n\t"), err=True)
 
 
 def note_if_not_run(project: Project, config: str) -> None:
@@ -191,12 +193,13 @@ def _plain(value: object) -> Value:
 
 
 def _print_table(frame: pd.DataFrame, title: str) -> None:
-    shown = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    shown = Table(title=Text(legible(title)) if title else None, box=box.SIMPLE_HEAD, title_justify="left")
     for name, dtype in frame.dtypes.items():  # names may be there twice
         number = dtype.kind in "iuf"
-        shown.add_column(str(name), justify="right" if number else "left", no_wrap=True)
+        shown.add_column(Text(legible(str(name))), justify="right" if number else "left", no_wrap=True)
     for row in frame.itertuples(index=False):
-        shown.add_row(*(_cell(value) for value in row))
+        # a text is shown as it stands: neither rich nor the terminal obeys what names and notes hold
+        shown.add_row(*(Text(legible(_cell(value))) for value in row))
     out = console()
     if not out.is_terminal:  # into a file or a pipe nothing is cut
         out = Console(highlight=False, width=10_000)
@@ -214,7 +217,7 @@ def _cell(value: Value) -> str:
         return f"{value:.5f}".rstrip("0").rstrip(".") if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, dict | list):
         return json.dumps(value, default=str)
-    return str(value).replace("[", r"\[")
+    return str(value)
 
 
 class Reporter:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from virtualobserver.config.load import Resolved
-    from virtualobserver.run.driver import Summary
     from virtualobserver.run.project import Project
+    from virtualobserver.run.record import Summary
 
 __all__ = ["register", "run_project"]
 

@@ -29,6 +29,8 @@ _MARGIN: Final = 3.0
 """Lengths of the event that are shown on either side of it."""
 _NEIGHBOURS: Final = 8
 """Or so many epochs: a lone point has no length."""
+_MOST_NAMES: Final = 6
+"""Light curves that are named one by one; of more the filters are, by which they are coloured."""
 _LONGEST: Final = 60
 """Letters of a value; longer ones are no facts to be taken in at a glance."""
 
@@ -75,12 +77,15 @@ def curve_panels(
     curves = [(name, curve) for name, curve in curves if len(curve)]
     if not curves:
         return []
-    whole = Series("light curve", MJD, _flux(curves), [_drawn(*one) for one in curves])
+    named = curves
+    if len(curves) > _MOST_NAMES:
+        named = [(band_words(curve.band) or name, curve) for name, curve in curves]
+    whole = Series("light curve", MJD, _flux(curves), [_drawn(*one) for one in named])
     if event is None:
         return [whole]
     own = own if own is not None and own < len(curves) else _seen_in(curves, event)
     near = _near(curves[own], event)
-    others = _together(curves, event, near.x)
+    others = _together(named, event, near.x)
     marks = [event_mark(event)]
     return [near, *others, Series("whole light curve", MJD, whole.y, whole.curves, marks)]
 

@@ -13,7 +13,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +41,7 @@ __all__ = [
     "unit_of",
     "votable_facts",
     "votable_of",
+    "write_document",
     "yaml_facts",
 ]
 
@@ -204,6 +205,15 @@ def _fact(text: str) -> Value:
         return text
 
 
+def write_document(document: VOTableFile, target: str | BinaryIO) -> None:
+    """Write a VOTable, its rows as TABLEDATA.
+
+    By astropy's writer in Python: the compiled one (astropy 8.0 and before) writes the end of a row of 256, 512, 1024
+    ... characters one byte behind its memory, of which the process dies later, anywhere. They take about as long.
+    """
+    document.to_xml(target, _debug_python_based_parser=True)
+
+
 def votable_facts(table: TableElement) -> tuple[dict[str, Column], RecordDict]:
     """Return what a table of a parsed VOTable says about its columns and itself."""
     columns = {
@@ -252,7 +262,7 @@ def parquet_metadata(
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        document.to_xml(stream)
+        write_document(document, stream)
     empty = re.compile(rb"<DATA>.*</DATA>|<DATA/>", re.DOTALL)
     content, number = empty.subn(b'<PARQUET type="Parquet-local-XML"/>', stream.getvalue())
     if not number:

@@ -427,7 +427,7 @@ def _write_votable(frame: pd.DataFrame, path: Path, known: Mapping[str, Column],
             table.array[field.ID] = values.astype("S") if kinds[name] == "char" else values
             table.array.mask[field.ID] = mask
         with replacing(path, needed=int(frame.memory_usage().sum())) as temp:
-            document.to_xml(str(temp))
+            described.write_document(document, str(temp))
 
 
 def _write_astropy(

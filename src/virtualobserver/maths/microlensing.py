@@ -19,6 +19,8 @@ FloatArray = NDArray[np.float64]
 
 _NODES: Final = 120
 """Of the Gauss-Legendre rule around the limb; with them the error is below 1e-6 at every separation tried."""
+_AT_ONCE: Final = 1024
+"""Separations integrated at once: half a dozen arrays of that many times the nodes are 6 MB."""
 
 
 def magnification_point(u: ArrayLike) -> FloatArray:
@@ -56,14 +58,11 @@ def magnification_disc(u: ArrayLike, rho: float) -> FloatArray:
         msg = f"rho, the radius of a star in Einstein radii, must be above 0, not {rho}"
         raise DataError(msg)
     away = np.abs(np.asarray(u, dtype=np.float64))
-    turn, weight = _limb()
-    # r² = (u - rho)² + 4 u rho sin²(psi / 2), which loses no figures where the limb passes the lens
-    half = np.sin(0.5 * turn) ** 2
-    left = (away - rho)[..., None]
-    radius = np.sqrt(left**2 + 4 * away[..., None] * rho * half)
-    top = rho * (2 * away[..., None] * half - left)
-    part = np.divide(top, radius, out=np.zeros_like(top), where=radius > 0)
-    return np.asarray((part * np.sqrt(radius**2 + 4) * weight).sum(axis=-1) / (np.pi * rho**2))
+    out = np.empty(away.size)
+    for start in range(0, away.size, _AT_ONCE):
+        some = np.s_[start : start + _AT_ONCE]
+        out[some] = _disc(away.ravel()[some, None], rho)
+    return out.reshape(away.shape)
 
 
 def peak_disc(rho: ArrayLike) -> FloatArray:
@@ -100,6 +99,18 @@ def light_curve(time: ArrayLike, *, t0: float, t_e: float, u0: float, rho: float
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _disc(away: FloatArray, rho: float) -> FloatArray:
+    """Return the magnification at separations of shape (n, 1), shape (n,)."""
+    turn, weight = _limb()
+    # r² = (u - rho)² + 4 u rho sin²(psi / 2), which loses no figures where the limb passes the lens
+    half = np.sin(0.5 * turn) ** 2
+    left = away - rho
+    radius = np.sqrt(left**2 + 4 * away * rho * half)
+    top = rho * (2 * away * half - left)
+    part = np.divide(top, radius, out=np.zeros_like(top), where=radius > 0)
+    return np.asarray((part * np.sqrt(radius**2 + 4) * weight).sum(axis=-1) / (np.pi * rho**2))
 
 
 @lru_cache(maxsize=1)

@@ -33,6 +33,7 @@ _SIGMA: Final = 1.4
 _SIDE: Final = 72
 """Pixels; small, so that a simulated project takes seconds."""
 _SITE: Final = Site(lon=123.35, lat=-75.1, height=3233.0)
+"""Dome C, as that of ASTEP, whose nights the simulation resembles."""
 _IMAGES: Final = 8
 """Likewise."""
 

@@ -228,13 +228,14 @@ def _series(axis: Axes, panel: Series) -> None:
         limited = panel.x.limits is not None and panel.y.limits is not None
         axis.set_aspect("equal", adjustable="box" if limited else "datalim")
     _words(axis, panel.title, panel.x, panel.y, panel.note)
-    handles, labels = axis.get_legend_handles_labels()
-    if labels:
-        columns = max(1, min(len(labels), 6, _LEGEND // (max(map(len, labels)) + _KEY)))
-        rows = -(-len(labels) // columns)
+    # light curves of one filter share a name
+    keys = {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    if keys:
+        columns = max(1, min(len(keys), 6, _LEGEND // (max(map(len, keys)) + _KEY)))
+        rows = -(-len(keys) // columns)
         axis.set_title(plain(panel.title), loc="left", fontsize=10, pad=6 + 12 * rows)
         axis.legend(
-            handles, labels, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
+            list(keys.values()), list(keys), loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False,
             fontsize=8, borderaxespad=0.1, handletextpad=0.4, columnspacing=1.2,
         )  # fmt: skip
 

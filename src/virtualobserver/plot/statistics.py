@@ -92,7 +92,7 @@ def efficiency(
         # side by side, so that error bars do not hide one another
         shift = 1.01 ** (number - len(groups) / 2)
         _efficiency_line(axes, part.sort_values(f"{x}_low"), x, shift, label=label, color=f"C{number % 10}")
-    if (table[f"{x}_low"] > 0).all():
+    if (table[f"{x}_low"].dropna() > 0).all():  # of kinds that are told by something else there is none
         log_strengths(axes, table[f"{x}_low"].min(), table[f"{x}_high"].max())
     axes.set(xlabel=x, ylabel="fraction found", ylim=(-0.03, 1.03))
     if len(groups) > 1:

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import forkserver, get_context, parent_process
+from types import ModuleType
 from typing import Any, Final, Protocol
 
 from sqlalchemy import text
@@ -124,15 +125,20 @@ def _in_dask_worker(job: Job, ids: list[int]) -> Counter[str]:
 
 
 @contextmanager
-def _born_deaf() -> Iterator[None]:
-    """Hold back the signals of the terminal: a process begun in here starts with them held back as well.
+def _new_process() -> Iterator[None]:
+    """Begin processes in here that are deaf to the terminal and do not import the script that asks for them.
 
-    It imports for seconds before `_quiet_worker` runs, and would answer Ctrl-C with a traceback of each.
+    Such a process imports for seconds before `_quiet_worker` runs, and would answer Ctrl-C with a traceback of each. Of
+    the script it needs nothing, as a job names its plug-ins; a script without ``if __name__ == "__main__"`` would run
+    in each of them again. `multiprocessing` leaves out a main module that has no file.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = script
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -197,7 +203,7 @@ class ProcessExecutor:
         No worker is asked for as long as its fork server imports: the process that asks waits for the number of the
         new one, and could do nothing beside.
         """
-        with _born_deaf():
+        with _new_process():
             if _start_method() == "forkserver":
                 forkserver.ensure_running()
                 return
@@ -211,7 +217,7 @@ class ProcessExecutor:
         while waiting or running:
             while waiting and len(running) < 2 * self._workers:
                 ids = waiting.pop()
-                with _born_deaf():
+                with _new_process():
                     future = self._pool.submit(_in_worker, job, ids)
                 running[future] = ids
             done, _ = wait(running, return_when=FIRST_COMPLETED)

@@ -43,8 +43,9 @@ _SOURCES = {
 # What the catalogue asks of a step: a row for each task there has to be, (source, step, unit, digest).
 _ASKED_FETCH = f"SELECT source_id, :step, '', :digest FROM ({_MEMBERS}) m"
 
+# Rows may come twice, here as for each file of a unit: whoever asks leaves them out.
 _ASKED_REDUCE = """
-SELECT DISTINCT r.source_id, :step, r.unit, :digest FROM task f JOIN source_raw r ON r.task_id = f.id
+SELECT r.source_id, :step, r.unit, :digest FROM task f JOIN source_raw r ON r.task_id = f.id
 JOIN ({sources}) m ON m.source_id = r.source_id
 WHERE f.step = :up_step AND f.digest = :up_digest"""
 
@@ -56,7 +57,7 @@ HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status 
   OR (u.status = 'failed' AND up.step = ANY(CAST(:gates AS text[]))))"""
 
 _ASKED_ANALYSE_OF_FOUND = f"""
-SELECT DISTINCT p.source_id, :step, {GROUP}, :digest
+SELECT p.source_id, :step, {GROUP}, :digest
 FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
 JOIN product p ON p.task_id = u.id AND p.source_id <> u.source_id
 WHERE {WANTED} AND u.status IN ('done', 'stale')"""

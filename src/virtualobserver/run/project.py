@@ -22,9 +22,10 @@ from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.run import verdicts as judging
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
-from virtualobserver.run.driver import Choice, Progress, Summary, broke_off, drive, executor_of
+from virtualobserver.run.driver import Choice, Progress, drive, executor_of
 from virtualobserver.run.listings import compare
 from virtualobserver.run.opened import Opened
+from virtualobserver.run.record import Summary, broke_off
 from virtualobserver.run.views import efficiency as searches
 from virtualobserver.run.views import figures as pictures
 from virtualobserver.run.views import tables as results

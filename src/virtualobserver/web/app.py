@@ -287,10 +287,13 @@ class _Desk:
 
     def _candidate_html(self, one: Candidate) -> str:
         panels = self.pictures.panels(one.number, told=one.told)
+        near = neighbours(self.project, one)
+        # a name of a part takes two lines, and a list of more than four scrolls by itself
+        beside = 2 * min(len(one.parts), 4) + len(one.said) + min(len(near), 4)
         return self._html(
             "_candidate.html", one=one, without=panels if isinstance(panels, str) else "",
-            **_split([] if isinstance(panels, str) else panels),
-            near=neighbours(self.project, one),
+            **_split([] if isinstance(panels, str) else panels, beside),
+            near=near,
             archives=pages_of_candidate(self.project, one.number),
             words=words_of(self.project, one.row["analysis"]),
         )  # fmt: skip
@@ -361,8 +364,11 @@ def _meaning(name: str) -> str:
     return "" if column is None else column.description
 
 
-def _split(panels: Sequence[Panel]) -> RecordDict:
-    """Return the panels that are tables, without what the page says anyhow, and the others with their places."""
+def _split(panels: Sequence[Panel], beside: int = 0) -> RecordDict:
+    """Return the panels that are tables, without what the page says anyhow, and the others with their places.
+
+    `beside` is the number of lines that some candidates have besides their facts.
+    """
     tables = [
         replace(one, rows=_paired([row for row in one.rows if row[0] not in _SAID and row[1] is not None]))
         for one in panels
@@ -370,7 +376,7 @@ def _split(panels: Sequence[Panel]) -> RecordDict:
     ]
     return {
         "facts": [one for one in tables if one.rows or one.note],
-        "long": sum(len(one.rows) for one in tables) > ROOM,
+        "long": sum(len(one.rows) for one in tables) + beside > ROOM,
         "pictures": [(n, panel) for n, panel in enumerate(panels) if not isinstance(panel, Facts)],
     }
 

@@ -20,6 +20,7 @@ from virtualobserver.web.marks import draw_marks, film_marks
 from virtualobserver.web.views import View, other_scales, viewed
 
 if TYPE_CHECKING:
+    from bokeh.models import Axis as BokehAxis
     from bokeh.models import ColorMapper, ColumnDataSource, GlyphRenderer, Range
     from bokeh.plotting import figure as Figure  # noqa: N812 - a class by another name
 
@@ -33,8 +34,12 @@ MOST_POINTS: Final = 20_000
 MOST_PIXELS: Final = 600
 """Pixels along a side of an image that are sent: a panel on a screen has fewer."""
 
+_PADDING: Final = 0.06
+"""Of the data left free beside them: the ring about an extreme point is not cut."""
 _NUMBERS: Final = 4
 """Numbers below a panel: more overlap where it is a third of a small screen."""
+_EVEN: Final = 0.5
+"""Decades of a logarithmic axis below which even steps are as good, and 1, 2, 5 too few."""
 _LIGHT: Final = {"background_fill_color": "#ffffff", "border_fill_color": "#ffffff"}
 
 
@@ -120,12 +125,37 @@ def _figure(x: Axis, y: Axis, **options: Value) -> Figure:
     return made
 
 
+def _logarithmic(axis: BokehAxis, told: Axis, values: Sequence[Array]) -> None:
+    """Write 1, 2, 5 beside a logarithmic axis of less than two decades: even steps would crowd at its upper end."""
+    from bokeh.models import BasicTickFormatter, FixedTicker, LogTicker
+
+    low, high = told.limits or _positive_ends(values)
+    decades = np.log10(high / low)
+    if decades >= 2:
+        return
+    axis.formatter = BasicTickFormatter(use_scientific=False)
+    if decades < _EVEN:
+        axis.ticker = LogTicker(desired_num_ticks=_NUMBERS)
+        return
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 2)
+    axis.ticker = FixedTicker(
+        ticks=np.outer(powers, (1, 2, 5)).ravel().tolist(),
+        minor_ticks=np.outer(powers, (3, 4, 6, 7, 8, 9)).ravel().tolist(),
+    )
+
+
+def _positive_ends(values: Sequence[Array]) -> tuple[float, float]:
+    """Return the lowest and the highest value that a logarithmic axis shows; a decade where there is none."""
+    shown = np.concatenate([one[np.isfinite(one) & (one > 0)] for one in values] or [np.empty(0)])
+    return (float(shown.min()), float(shown.max())) if shown.size else (1.0, 10.0)
+
+
 def _range(axis: Axis) -> Range:
     from bokeh.models import DataRange1d, Range1d
 
     backwards = axis.scale == "magnitude" or axis.reverse
     if axis.limits is None:
-        return DataRange1d(flipped=backwards, range_padding=0.04, only_visible=True)
+        return DataRange1d(flipped=backwards, range_padding=_PADDING, only_visible=True)
     low, high = reversed(axis.limits) if backwards else axis.limits
     return Range1d(low, high)
 
@@ -144,7 +174,11 @@ def _series(panel: Series, view: View) -> Figure:
         labels += [curve.label] * bool(curve.label)
         _curve(figure, curve, colour)
     draw_marks(figure, panel.marks, _ends(panel))
-    _legend(figure, labels)
+    if panel.x.scale == "log":
+        _logarithmic(figure.xaxis[0], panel.x, [curve.x for curve in panel.curves])
+    if panel.y.scale == "log":
+        _logarithmic(figure.yaxis[0], panel.y, [curve.y for curve in panel.curves])
+    _legend(figure, list(dict.fromkeys(labels)))
     return figure
 
 

@@ -162,7 +162,7 @@ class Candidate:
         if row["end_mjd"] > row["start_mjd"]:
             told.append(("lasts", _span(row["end_mjd"] - row["start_mjd"])))
         if len(self.epochs) > 1 and self.injected is not None:
-            told.append(("epochs", f"{len(self.epochs)}; this is one of them, a verdict goes to all"))
+            told.append(("epochs", f"{len(self.epochs)}, judged together"))
         if row["mag"] is not None:
             told.append((f"mag {row['mag_band'] or ''}".strip(), f"{row['mag']:.2f} (catalogue)"))
         if (place := self.position) is not None:
@@ -319,11 +319,12 @@ def name_of(project: Opened, number: int | None) -> str:
 def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
     """Return the sources of the whole database within `NEAR` of a candidate, the nearest first, with their surveys.
 
-    Other rows of its own star are none: other settings and analyses discover it anew, in the same field.
+    Other rows of its own star are none: other settings and analyses discover it anew, in the same field. Nor are the
+    movers that a body was put together from.
     """
     if one.position is None:
         return []
-    own = one.row["source_id"]
+    own, parts = one.row["source_id"], set(one.parts)
     family = {own, one.row["parent_id"]} - {None}
     columns = ("id", "name", "namespace", "kind", "mag", "mag_band", "parent_id")
     with project.session() as session:
@@ -331,6 +332,7 @@ def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
             dict(row._mapping)  # noqa: SLF001 - the public name of SQLAlchemy
             for row in cone_search(session, *one.position, NEAR, columns=columns)
             if row.id != own
+            and row.name not in parts
             and not (row.separation < SAME and family & {row.id, row.parent_id})
             and (one.injected is not None or row.kind != "moving")
         ][:MOST]

@@ -117,10 +117,11 @@ def _mark_labels(figure: Figure, marks: Sequence[Mark], ends: tuple[float, float
 
     for n, mark in enumerate(marks[:_MOST_LABELS]):
         colour = _READABLE if mark.colour == "context" else role_colour(mark.colour, 0)
-        look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": 3}
+        beside = 10 if mark.kind == "point" else 3  # a place has a ring about it
+        look = {"text": mark.label, "text_font_size": "10px", "text_color": colour, "x_offset": beside}
         across = mark.x is None
         if mark.x is not None and ends is not None and mark.x > ends[0] + _RIGHT * (ends[1] - ends[0]):
-            look |= {"text_align": "right", "x_offset": -3}
+            look |= {"text_align": "right", "x_offset": -beside}
         y = mark.y if mark.y is not None else 4 + 12 * (n % 3)
         figure.add_layout(
             Label(

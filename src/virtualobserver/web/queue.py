@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
-import numpy as np
 from sqlalchemy import text
 
-from virtualobserver.conventions import VERDICTS, WITHDRAWN
 from virtualobserver.data.called import called
 from virtualobserver.errors import DataError
 from virtualobserver.typing import Record, RecordDict, Value
+from virtualobserver.web.asked import COLUMNS, JUDGED, NUMBERS, Filter, Viewer, number_of
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -23,35 +21,8 @@ __all__ = [
     "designation", "page", "rows_of",
 ]  # fmt: skip
 
-JUDGED: Final[Mapping[str, str]] = {
-    "open": "not by me",
-    "nobody": "by nobody",
-    "mine": "by me",
-    **{label: f"by me: {label}" for label in VERDICTS if label != WITHDRAWN},
-    "others": "by others",
-    "all": "judged or not",
-}
-"""What may be asked of the verdicts on a candidate, and how a page says it."""
-
-COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
-    "id": ("d.id::float8", "number"),
-    "source": ('s.name COLLATE "C"', "source"),
-    "analysis": ('d.analysis COLLATE "C"', "analysis"),
-    "kind": ('d.kind COLLATE "C"', "kind"),
-    "band": ('d.band COLLATE "C"', "band"),
-    "snr": ("abs(d.snr)", "S/N"),
-    "score": ("coalesce(d.score, {missing})", "score"),
-    "peak": ("d.peak_mjd", "peak (MJD)"),
-    "mag": ("coalesce(s.mag, {missing})", "magnitude"),
-}
-"""By what the queue may be sorted: the expression, and what the column is called."""
-
-NUMBERS: Final = frozenset({"id", "snr", "score", "peak", "mag"})
-"""Columns of `COLUMNS` that hold numbers."""
-
 ROWS: Final = 50
 """Rows of a page: a screen and a half."""
-_LONGEST: Final = 200  # characters of a value in an address
 
 # What was made under the current configurations, once for each task; which of what was discovered another analysis took
 # up, by field and name; which detections are one moving body, led by its strongest epoch; then what I, and what others,
@@ -71,8 +42,8 @@ taken AS MATERIALIZED (
   WHERE NOT :blind AND c.project_id = :project AND c.current AND p.source_id IN (SELECT source_id FROM part)),
 body AS MATERIALIZED (
   SELECT d.id, first_value(d.id) OVER (PARTITION BY d.task_id, d.source_id ORDER BY abs(d.snr) DESC, d.id) AS lead,
-    d.parameters->>'class' AS class, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
-  FROM source s JOIN detection d ON d.source_id = s.id JOIN part ON part.id = d.task_id
+    {class} AS class, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
+  FROM source s {epochs} JOIN part ON part.id = d.task_id
   WHERE s.kind = 'moving' AND d.source_id <> part.source_id AND d.injection_id IS NULL {bodies}),
 mine AS MATERIALIZED (
   SELECT detection_id, label, note FROM (
@@ -89,7 +60,8 @@ theirs AS MATERIALIZED (
 """
 _CANDIDATES: Final = "FROM part JOIN {detection} d ON d.task_id = part.id"
 _ALL: Final[Mapping[str, str]] = {
-    "near": "", "tasks": "", "bodies": "", "verdicts": "", "detection": "detection",
+    "near": "", "tasks": "", "bodies": "", "epochs": "JOIN detection d ON d.source_id = s.id",
+    "class": "d.parameters->>'class'", "verdicts": "", "detection": "detection",
 }  # fmt: skip
 # The same of the next detections in the order of the queue alone, which an index gives.
 _NEAR: Final[Mapping[str, str]] = {
@@ -99,7 +71,12 @@ _NEAR: Final[Mapping[str, str]] = {
   FROM detection d WHERE (:blind OR d.injection_id IS NULL) {conditions} {place}
   ORDER BY {key} {way}, d.id {way} LIMIT :near),""",
     "tasks": "AND t.id IN (SELECT task_id FROM near)",
-    "bodies": "AND d.source_id IN (SELECT source_id FROM near)",
+    "bodies": "AND s.id IN (SELECT source_id FROM near)",
+    # by the index for each of few bodies: a join would read every detection there is, and sort parameters with them
+    "epochs": """CROSS JOIN LATERAL (
+    SELECT e.id, e.task_id, e.source_id, e.injection_id, e.snr, e.parameters->>'class' AS class
+    FROM detection e WHERE e.source_id = s.id OFFSET 0) d""",
+    "class": "d.class",
     "verdicts": "AND c.detection_id IN (SELECT id FROM near UNION ALL SELECT id FROM body)",
     "detection": "near",
 }
@@ -174,110 +151,6 @@ _STATE_SQL: Final[Mapping[str, str]] = {
     "others": "theirs.detection_id IS NOT NULL",
     "all": "true",
 }
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Who looks, and whether injected events are mixed in so that nobody can tell them.
-
-    Parameters
-    ----------
-    user
-        Name that verdicts are given under.
-    blind
-        Whether injected events are among the candidates.
-    """
-
-    user: str
-    blind: bool = False
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What of the queue is wanted, as it stands in an address; an empty text is anything.
-
-    Parameters
-    ----------
-    analysis, kind, survey, data
-        Only of these; `data` is ``real`` or ``simulated``.
-    class_
-        Only of sources that the analysis calls so.
-    judged
-        A key of `JUDGED`.
-    snr, bright, faint
-        Least S/N of either sign; least and largest magnitude of the source; None for any.
-    source
-        Name, or the beginning of one.
-    tag
-        A word that my note has after a ``#``.
-    order
-        A key of `COLUMNS`, with a minus for the largest first.
-    parts
-        ``all`` = also what another analysis took up, as `asteroids` does movers; its bodies stand for them.
-    after
-        Where a page goes on, as `page` said.
-    """
-
-    analysis: str = ""
-    kind: str = ""
-    survey: str = ""
-    class_: str = ""
-    data: str = ""
-    judged: str = "open"
-    snr: float | None = None
-    bright: float | None = None
-    faint: float | None = None
-    source: str = ""
-    tag: str = ""
-    order: str = "-snr"
-    parts: str = ""
-    after: str = ""
-
-    @classmethod
-    def read(cls, given: Mapping[str, str]) -> Filter:
-        """Return the filter that an address asks for.
-
-        Raises
-        ------
-        DataError
-            If a value is not one that there can be; unknown names are passed over.
-        """
-        values: RecordDict = {}
-        for field in fields(cls):
-            word = given.get(field.name.rstrip("_"), "").strip()
-            if len(word) > _LONGEST or "\0" in word:
-                msg = f"{field.name.rstrip('_')}: not a word of at most {_LONGEST} letters"
-                raise DataError(msg)
-            if word:
-                values[field.name] = _number(field.name, word) if field.name in _NUMBERS else word
-        asked = cls(**values)
-        _one_of("judged", asked.judged, JUDGED)
-        _one_of("order", asked.order.removeprefix("-"), COLUMNS)
-        _one_of("parts", asked.parts, ("", "all"))
-        return asked
-
-    def but(self, **changes: object) -> Filter:
-        """Return this filter with some values changed, from the first page on."""
-        return replace(self, **({"after": ""} | changes))  # type: ignore[arg-type]
-
-    @property
-    def address(self) -> str:
-        """What stands behind the question mark of an address; empty for the filter that is there by itself."""
-        default = Filter()
-        words = {
-            field.name.rstrip("_"): f"{value:g}" if isinstance(value, float) else str(value)
-            for field in fields(self)
-            if (value := getattr(self, field.name)) != getattr(default, field.name)
-        }
-        return urlencode(words)
-
-    @property
-    def is_default(self) -> bool:
-        """Whether nothing is left out but what I judged."""
-        return self.but(order="-snr") == Filter()
-
-
-_NUMBERS: Final = ("snr", "bright", "faint")
 
 
 def page(project: Opened, viewer: Viewer, asked: Filter, *, rows: int = ROWS) -> tuple[list[RecordDict], str]:
@@ -473,30 +346,8 @@ def _type(key: str) -> str:
 def _place(after: str, key: str) -> RecordDict:
     value, _, last = after.rpartition(",")
     if last.isascii() and last.isdigit() and len(last) <= 18:  # more do not fit into the database
-        number = value if _type(key) == "text" else _float(value)
+        number = value if _type(key) == "text" else number_of(value)
         if number is not None:
             return {"key": number, "last": int(last)}
     msg = "after: not where a page of this order ends"
     raise DataError(msg)
-
-
-def _float(word: str) -> float | None:
-    try:
-        number = float(word)
-    except ValueError:
-        return None
-    return None if np.isnan(number) else number
-
-
-def _number(name: str, word: str) -> float:
-    number = _float(word)
-    if number is None or not np.isfinite(number):
-        msg = f"{name}: {word!r} is not a number"
-        raise DataError(msg)
-    return number
-
-
-def _one_of(name: str, word: str, known: Iterable[Value]) -> None:
-    if word not in known:
-        msg = f"{name}: {word!r} is none of {', '.join(map(str, known))}"
-        raise DataError(msg)

@@ -121,5 +121,7 @@ def _picture(project: Project, number: int, folder: Path) -> str:
         detection_figure(project, number).savefig(picture, format="png", dpi=_DPI)
     except (VirtualObserverError, OSError) as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - the code of an analysis: the report has its other pages all the same
+        return f"The analysis could not draw this: {type(error).__name__}: {error}"
     write_bytes(folder / f"{number}.png", picture.getvalue())
     return ""

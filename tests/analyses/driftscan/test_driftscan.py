@@ -7,11 +7,13 @@ import pytest
 
 from virtualobserver.analyses.driftscan import Driftscan
 from virtualobserver.analyses.driftscan.panels import event_panels
-from virtualobserver.conventions import FLAG_COSMIC_RAY, FLAG_SATURATED, FLAG_UNCONFIRMED
+from virtualobserver.conventions import FLAG_COSMIC_RAY, FLAG_SATURATED, FLAG_UNCONFIRMED, MASK_BAD
 from virtualobserver.data import Product, Table, Target, as_handle
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.trails.bank import Template, spread
-from virtualobserver.maths.trails.spots import SPOT_COLUMNS
+from virtualobserver.maths.trails.flashes import flash_map
+from virtualobserver.maths.trails.spots import SPOT_COLUMNS, Hosts
+from virtualobserver.maths.trails.track import TrackModel
 from virtualobserver.observatory import Aux
 
 AUX = Aux(Target("field"))
@@ -233,6 +235,102 @@ def test_an_injected_pulse_changes_the_flux_and_what_is_relative():
     assert not analysis.recovered(other, hits[0])
 
 
+def chip_with_map():
+    """Return the spots of a chip half of which is masked, with the trail of one bright star across its upper right."""
+    track = TrackModel(SPEED, 20.0, 1.0)
+    mask = np.zeros((2000, 1000), np.int16)
+    mask[:1000] = MASK_BAD
+    hosts = Hosts(np.array([5003]), np.array([620.0]), np.array([1500.0]), np.array([2e4]))
+    told = flash_map(np.full(mask.shape, 470.0), mask, sigma=SIGMA, track=track, hosts=hosts)
+    plain = {
+        name: [None if np.isnan(one) else one for one in values.tolist()] for name, values in told.items()
+    }
+    about = {"scale": 0.2633, "shape": list(mask.shape), "threshold": 6.0, "beta": 3.5, "seeing": 1.05}
+    table = spots(host_share=np.full(14, np.nan))
+    return Table(table.columns, table.units, {**table.meta, "flash_map": plain, **about})
+
+
+def test_a_flash_is_put_where_it_can_be_seen_and_told_again():
+    analysis = Driftscan(simulate={"flashes": 1.0, "fluence": [1e4, 2e4]})
+    quiet = [as_handle(Product(chip_with_map(), role="spots"))]
+    drawn = analysis.draw_many(np.random.default_rng(4).spawn(60), quiet, analysis.settings)
+    assert {event["kind"] for event in drawn} == {"flash"}
+    light = np.log([event["fluence"] for event in drawn])
+    assert (light.min() > np.log(1e4), light.max() < np.log(2e4)) == (True, True)
+    assert np.mean(light) == pytest.approx(np.log(1.414e4), abs=0.1)
+    # 2000 x 1000 pixels of 0.2633 arcsec for 20 s
+    assert drawn[0]["exposure"] == pytest.approx(2e6 * (0.2633 / 3600) ** 2 * 20 / 3600)
+    seen = [event for event in drawn if analysis.covered(event, quiet)]
+    assert all(event["y"] > 990 for event in seen)
+    assert 18 <= len(seen) <= 42
+    found = 0
+    for number, event in enumerate(seen):
+        loud = analysis.inject(quiet, [event], np.random.default_rng(number))
+        table = loud[0].load()
+        assert len(table) == len(quiet[0].load()) + 1
+        assert (np.diff(table["snr"]) <= 0).all()
+        events = analysis.find(loud, AUX, analysis.settings).detections
+        hits = [one for one in events if analysis.recovered(event, one)]
+        found += len(hits)
+        assert all(one.parameters["flux"] == pytest.approx(0.81 * event["fluence"], rel=0.1) for one in hits)
+        assert all(not analysis.recovered(event | {"x": event["x"] + 5}, one) for one in hits)
+        assert all(not analysis.recovered(event | {"product": 1}, one) for one in hits)
+    assert found >= 0.9 * len(seen)
+    hidden = next(event for event in drawn if event not in seen)
+    assert len(analysis.inject(quiet, [hidden], np.random.default_rng(1))[0].load()) == len(spots())
+
+
+def test_both_meanings_of_the_place_of_a_flash_are_kept():
+    analysis, table = Driftscan(), chip_with_map()
+    told = table.meta["flash_map"]
+    place = int(np.argmin(np.hypot(np.array(told["x"]) - 640, np.array(told["y"]) - 1500)))
+    for name, value in {
+        "host": 5003,
+        "host_time": 10.5,
+        "host_offset": 0.3,
+        "host_share": 0.5,
+        "n_hosts": 1,
+    }.items():
+        told[name][place] = value
+    quiet = [as_handle(Product(Table(table.columns, table.units, table.meta), role="spots"))]
+    drawn = analysis.draw_many(np.random.default_rng(4).spawn(2000), quiet, analysis.settings)
+    on = next(event for event in drawn if event["place"] == place)
+    assert (on["on"], on["host"], on["t0"]) == ("trail", 5003, 10.5)
+    assert on["t_peak"] == pytest.approx(59559.1 + 10.5 / 86400)
+    off = next(event for event in drawn if event["on"] == "sky")
+    assert ("host" in off, 0 < off["t0"] < 20) == (False, True)
+    (loud,) = analysis.inject(quiet, [on | {"fluence": 2e4}], np.random.default_rng(1))
+    events = analysis.find([loud], AUX, analysis.settings).detections
+    (event,) = [one for one in events if analysis.recovered(on, one)]
+    assert (event.parameters["host"], event.parameters["host_time"]) == (5003, 10.5)
+    x = event.parameters["segment"][0]
+    assert event.parameters["x"] - x == pytest.approx(SPEED * 20, abs=1e-3)
+    # of a star that is a hundred times brighter the model leaves as much: that is told as such, and not recovered
+    told["host_share"][place] = 1e-4
+    faint = [as_handle(Product(Table(table.columns, table.units, table.meta), role="spots"))]
+    (loud,) = analysis.inject(faint, [on | {"fluence": 2e4}], np.random.default_rng(1))
+    assert not any(
+        analysis.recovered(on, one) for one in analysis.find([loud], AUX, analysis.settings).detections
+    )
+
+
+def test_flashes_are_drawn_where_spots_say_what_they_look_like():
+    both = [as_handle(Product(one, role=role)) for one, role in (
+        (samples(), "detrended"), (chip_with_map(), "spots"))]  # fmt: skip
+    plain = [
+        as_handle(Product(one, role=role)) for one, role in ((samples(), "detrended"), (spots(), "spots"))
+    ]
+
+    def kinds(products, **own):
+        analysis = Driftscan(simulate=own)
+        drawn = analysis.draw_many(np.random.default_rng(4).spawn(200), products, analysis.settings)
+        return [event["kind"] for event in drawn].count("flash") / 200
+
+    assert kinds(both, flashes=0.25) == pytest.approx(0.25, abs=0.1)
+    assert kinds(both, flashes=0.0) == kinds(plain, flashes=0.5) == 0
+    assert kinds(both[1:], flashes=0.25) == 1
+
+
 def test_panels_show_the_star_and_the_statistics():
     flat = {"shift": np.zeros(60 * SAMPLES), "shift_error": np.full(60 * SAMPLES, 0.2)}
     drawn = samples(events=[(7, 9.0, 1.0, 1.2)]).with_columns(**flat)
@@ -241,7 +339,7 @@ def test_panels_show_the_star_and_the_statistics():
     (event,) = analysis.find([table], AUX, analysis.settings).detections
     star, strength, across, common, everyone, facts = analysis.panels([table], AUX, analysis.settings, event)
     assert star.x.label == common.x.label == "time since the shutter opened (s)"
-    assert "5007" in star.title
+    assert star.title.startswith("pulse, S/N")
     others, above, below, measured, form = star.curves
     assert np.all((below.y < others.y) & (others.y < above.y))
     assert np.abs(others.y - 1).max() < 0.06  # what they are at the time of the event is no event
@@ -259,7 +357,7 @@ def test_panels_show_the_star_and_the_statistics():
     assert everyone.marks[0].x == abs(event.snr)
     assert facts.title == "detection"
     units = {name: unit for name, _, unit in facts.rows}
-    assert not {"star_id", "mag", "ccd"} & set(units)  # the title has them
+    assert not {"mag", "ccd"} & set(units)  # the title has them
     assert (units["time"], units["time_error"], units["fluence"], units["trail"]) == ("s", "s", "s", "")
     overview = analysis.source_panels([table], AUX, analysis.settings)["statistics"]
     assert [curve.label for curve in overview[0].curves] == ["pulses", "dips", "noise"]

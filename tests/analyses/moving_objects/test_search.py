@@ -11,6 +11,7 @@ from virtualobserver.analyses.moving_objects.night import load_night
 from virtualobserver.analyses.moving_objects.sights import middle_mjd
 from virtualobserver.data import Image, Table, Target, as_handle
 from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.maths.completeness import fit_completeness
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatory import Aux
 from virtualobserver.simulate import Simulator, outcome_table
@@ -414,3 +415,48 @@ def test_night_knows_area_shift_and_profile():
     assert np.isnan(science[:, 10, 20]).all()
     assert np.isnan(science[-1, :, -8:]).all()
     assert np.array_equal(made.stack.covered(), np.isfinite(science).any(axis=0))
+
+
+STACK = {"rate": [1.0, 10.0], "min_epochs": 6, "controls": False, "drift": 3.0}
+
+
+def test_half_of_the_movers_of_the_limiting_magnitude_are_found():
+    products = night(12, seed=1)
+    plain = MovingObjects(stack=STACK)
+    limit = plain.find(products, AUX, plain.settings).properties["limiting_magnitude"]
+    mags, found = [], []
+    analysis = MovingObjects(
+        stack=STACK, simulate={"strength": "mag", "mag": [limit - 0.7, limit + 0.7], "rate": [2.0, 9.0]}
+    )
+    for batch in range(4):
+        rngs = [np.random.default_rng((batch, number)) for number in range(8)]
+        movers = analysis.draw_many(rngs, products, analysis.settings)
+        seen = analysis.find(analysis.inject(products, movers, rngs[0]), AUX, analysis.settings).detections
+        mags += [mover["mag"] for mover in movers]
+        found += [any(analysis.recovered(mover, event) for event in seen) for mover in movers]
+    fit = fit_completeness(np.array(mags), np.array(found))
+    assert limit == pytest.approx(fit.m50, abs=0.2)
+    assert fit.m50_error < 0.2
+
+
+def test_the_limit_is_that_of_a_matched_filter_and_stands_at_every_image():
+    products = night(12, flux=80.0)
+    analysis = search()
+    result = analysis.find(products, AUX, analysis.settings)
+    # noise of 2 a pixel, sum of the squared profile 1/(4 pi sigma^2), 12 images; 0.95 of it is what a search gives
+    least = result.properties["level"] * 2 * np.sqrt(4 * np.pi / 12) * 1.3 / 0.95
+    assert result.properties["limiting_magnitude"] == pytest.approx(25 - 2.5 * np.log10(least), abs=0.07)
+    (tracks,) = (one.data for one in result.products if one.role == "tracks")
+    assert {one["limit"] for one in tracks.meta["footprints"]} == {result.properties["limiting_magnitude"]}
+
+
+def test_images_without_zero_points_have_no_limit():
+    bare = []
+    for handle in night(12):
+        image = handle.load()
+        header = {key: value for key, value in image.header.items() if key != "MAGZP"}
+        bare.append(
+            type(handle)(type(image)(image.data, image.variance, image.mask, header, image.unit), handle.info)
+        )
+    analysis = search(controls=False)
+    assert analysis.find(bare, AUX, analysis.settings).properties["limiting_magnitude"] is None

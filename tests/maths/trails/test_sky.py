@@ -6,6 +6,7 @@ from support.drift import TRACK, photons, truth
 
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.sky import good_pixels, trail_sky
+from virtualobserver.maths.trails.sky_kernel import median_near
 from virtualobserver.maths.trails.track import TrackModel
 
 
@@ -109,3 +110,18 @@ def test_the_sky_of_the_simulated_exposure():
     assert np.median(sky.value[known]) / 4 == pytest.approx(97.2, abs=0.3)
     whole = known & (sky.n_used > 150)
     assert np.mean(np.abs(sky.value[whole] / 4 - 97.2) < 1.5) > 0.97
+
+
+@pytest.mark.parametrize("n", [1, 2, 199, 200, 1301])
+@pytest.mark.parametrize(("guess", "reach"), [(0.0, 0.0), (0.1, 0.3), (50.0, 0.1), (np.nan, 0.0)])
+def test_a_median_is_the_median_whatever_is_guessed(n, guess, reach):
+    rng = np.random.default_rng(n)
+    for values in (
+        rng.normal(size=n),
+        np.round(rng.normal(size=n)),
+        np.zeros(n),
+        np.sort(rng.normal(size=n)),
+    ):
+        kept = values.copy()
+        assert median_near(values, n, np.empty(n), guess, reach) == np.median(values)
+        assert np.array_equal(values, kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from sqlalchemy import select
@@ -59,6 +61,12 @@ def test_the_demonstration_finds_the_movers_that_were_simulated(tmp_path, url):
             now = truth[(truth["mjd"] - row.peak_mjd).abs() < 1e-6]
             (one,) = now[[row.known_as.endswith(f") {name}") for name in now["name"]]].itertuples()
             assert separation(one.ra, one.dec, row.ra, row.dec) * 3600 < 1.0
+        page = (CONFIGS.parent / "docs" / "astep.md").read_text(encoding="utf-8")
+        (told,) = (
+            project.sql(one) for one in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if "'truth'" in one
+        )
+        assert told["known_as"].tolist() == ["(900013) Nieve", "(900014) Orla"]
+        assert (told["arcsec"].astype(float) < 1.0).all()
         steps = project.sql("SELECT step, status, count(*) AS n FROM task GROUP BY step, status").set_index(
             "step"
         )

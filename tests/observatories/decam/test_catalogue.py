@@ -9,11 +9,12 @@ import pytest
 from scipy.spatial import cKDTree
 
 from virtualobserver.data.handles import MemoryHandle, as_handle
-from virtualobserver.data.product import Aux, Raw, RawRef, Target
+from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
+from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.observatories.decam import VirtualDECam
-from virtualobserver.observatories.decam.catalogue import make_master
+from virtualobserver.observatories.decam.catalogue import choose_masters, make_master, reference_stars
 from virtualobserver.observatories.decam.folder import exposures_of, raws_of
 from virtualobserver.observatories.decam.identity import star_ids
 from virtualobserver.observatories.decam.settings import DECamSettings
@@ -87,3 +88,31 @@ def test_a_star_that_moves_over_the_edge_of_its_cell_keeps_its_number():
     assert (alone[same] != green["star_id"][row[same]]).sum() >= 5  # what would have changed
     assert np.array_equal(red["star_id"][same], green["star_id"][row[same]])
     assert len(np.unique(red["star_id"])) == len(red)
+
+
+def test_a_star_has_one_number_by_whichever_of_two_catalogues_of_a_filter_it_is_measured():
+    """Places of one star differ by 0.2 arcsec; of 400 stars some lie as near to the edge of their cell (1.6 arcsec)."""
+    rng = np.random.default_rng(3)
+    ra, dec, flux = rng.uniform(92.2, 92.3, 400), rng.uniform(-70.8, -70.7, 400), rng.uniform(1, 100, 400)
+    catalogues = []
+    for night, move, n in (("2021-12-10", 0.0, 400), ("2021-12-11", 0.2, 390)):
+        place = ra[:n], dec[:n] + move / 3600, flux[:n]
+        table = Table(
+            {"star_id": star_ids(*place), "gaia": np.full(n, -1)}
+            | dict(zip(("ra", "dec", "flux"), place, strict=True))
+        )
+        about = {"ccd": "N24", "ra": 92.25, "dec": -70.75, "n_stars": n}
+        handle = as_handle(Product(table, role="master", series="reference", statistics=about))
+        catalogues.append(MemoryHandle(table, replace(handle.info, unit=f"N24/{night}/7")))
+    facts = {"ccd": "N24", "ra": 92.25, "dec": -70.75, "drift": True}
+    old, new = (one.load()["star_id"] for one in catalogues)
+    assert (old[:390] != new).sum() > 40  # what they are called by their places
+    for deepest in (0, 1):
+        about = {**catalogues[deepest].info.statistics, "n_stars": 1000}
+        both = list(catalogues)
+        both[deepest] = MemoryHandle(both[deepest].load(), replace(both[deepest].info, statistics=about))
+        found = choose_masters(both[::-1], facts)
+        assert found["reference"] is both[deepest]
+        stars = reference_stars(found)
+        assert np.array_equal(stars["star_id"][:390], old[:390])
+        assert len(np.unique(stars["star_id"])) == len(stars)

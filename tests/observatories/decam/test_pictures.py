@@ -15,7 +15,10 @@ from support.real import real_data
 
 from virtualobserver import Project
 from virtualobserver.data.panels import Facts, ImageStack, Series
+from virtualobserver.data.result import Event
+from virtualobserver.data.table import Table
 from virtualobserver.models import Detection, Product
+from virtualobserver.observatories.decam.pictures import Straight, _panel
 from virtualobserver.run.views.event_figures import detection_figure, detection_panels
 
 UNIT = "N28/2021-12-10/1058801"
@@ -27,7 +30,7 @@ def opened(tmp_path, url, **own) -> Project:
         "name": "drift",
         "catalog": {"name": "fields", "rows": [{"name": "LMC", "ra": 92.25, "dec": -70.74, "kind": "field"}]},
         "observatories": {"decam": {"archive": str(tmp_path / "raw"), "detrend": {"fewest": 10}, **own}},
-        "analyses": {"driftscan": {"simulate": {"number": 16, "snr": [15.0, 20.0]}}},
+        "analyses": {"driftscan": {"simulate": {"number": 24, "snr": [15.0, 20.0], "fluence": [1e4, 3e4]}}},
     }
     return Project.open(configuration, data=tmp_path / "data", url=url)
 
@@ -94,11 +97,18 @@ def test_trails_and_sheets_are_cut_from_raw_frames(tmp_path, url, raw, monkeypat
             put_in.parameters["time"], abs=1.0
         )
         keep(detection_figure(project, put_in.id), "injected")
-        flash = next(one for one in rows if one.kind == "flash")
+        flash, lit = (
+            next(one for one in rows if one.kind == "flash" and (one.injection_id is None) == real)
+            for real in (True, False)
+        )
         spot = detection_panels(project, flash.id)[0]
         assert "spot" in spot.title
         assert np.nanargmax(spot.images[0][12]) == pytest.approx(12 + 19, abs=2)
+        assert len(spot.images) == 1
         keep(detection_figure(project, flash.id), "flash")
+        image, taken = detection_panels(project, lit.id)[0].images
+        assert np.nanargmax(np.nansum(image - taken, axis=0)) == pytest.approx(12 + 19, abs=1)
+        assert np.nansum(image - taken) == pytest.approx(lit.parameters["flux"], rel=0.05)
         figures = project.survey_figures("decam", UNIT)
         assert set(figures) == SHEETS
         only_the_one_asked_for_is_made(figures, monkeypatch)
@@ -135,3 +145,30 @@ def test_the_published_division_goes_through_a_whole_run_beside_ours(tmp_path, u
     assert heights == pytest.approx({"median": 1.0, "published": 1.0}, abs=0.05)
     assert len(found["median"]) == 7  # all that were put in
     assert len(found["median"] - found["published"]) >= 3
+
+
+@pytest.mark.parametrize(
+    ("shift", "error", "expected"), [(1.5, 0.3, 1.5), (-0.8, 0.1, -0.8), (0.8, 5.0, 0.0)]
+)
+def test_the_box_of_a_dip_lies_on_the_trail_and_not_on_the_place_of_the_catalogue(shift, error, expected):
+    facts = {
+        "rate": 0.5, "exptime": 20.0, "scale": 0.2633, "angle": 0.14, "direction": 1, "shutter_offset": 0.0,
+        "sigma": 1.7, "speed": 1.9, "exposure": "1058801", "ccd": "N28",
+    }  # fmt: skip
+    trail = np.repeat([0, 1], 30)
+    columns = {
+        "trail": trail,
+        "shift": np.where(trail == 1, shift, 9.0),
+        "shift_error": np.where(np.arange(60) % 7 == 0, np.nan, error),
+    }
+    cut = Straight(np.zeros((25, 60)), np.zeros((25, 60), bool), np.arange(-12.0, 48.0))
+    dip = Event(
+        "dip", 59559.1, 59559.1, 59559.1, -9.0, parameters={"trail": 1, "time": 10.0, "duration": 2.0}
+    )
+    (box,) = (
+        mark
+        for mark in _panel(cut, [cut.data], ["one"], dip, {"samples": Table(columns, meta=facts)}).marks[0]
+        if mark.kind == "box"
+    )
+    assert (box.y + box.y_end) / 2 == pytest.approx(expected)
+    assert box.y_end - box.y == pytest.approx(6 * 1.7)

@@ -13,9 +13,9 @@ from virtualobserver.catalog.reference import MemoryReference, ReferenceStars
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.observatories.decam.identity import NO_GAIA, PLACED, star_ids
+from virtualobserver.observatories.decam.pointed import _pixels
 from virtualobserver.observatories.decam.reference import (
     ReferenceSettings,
-    _pixels,
     build_reference,
     isolation,
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.project import rows, write_star
 
 from virtualobserver import Project
 from virtualobserver.errors import ConfigError
+from virtualobserver.hooks import draw
 from virtualobserver.maths.efficiency import rate_and_limit, wilson_interval
 from virtualobserver.run.views.efficiency import brief
 from virtualobserver.simulate import efficiency
@@ -86,6 +88,34 @@ def test_rates_use_coverage_times_search_weighted_by_the_time_that_stars_were_wa
         assert row[["efficiency", "rate", "rate_low", "rate_high", "rate_limit"]].tolist() == pytest.approx(
             [share, told.rate, told.low, told.high, told.upper_limit]
         )
+
+
+def test_kinds_that_are_told_by_something_else_have_their_own_columns_and_unit(project, monkeypatch):
+    plain, before = project.efficiency(), project.rates().set_index("kind")
+    own = project.analysis("transients")
+    monkeypatch.setattr(type(own), "strengths", {"dip": ("width",)})
+    monkeypatch.setattr(type(own), "rate_units", {"dip": "deg2 h"})
+    table = project.efficiency()
+    assert list(table)[:5] == [
+        "kind", "width_low", "width_high", "amplitude_low", "amplitude_high",
+    ]  # fmt: skip
+    dips = table[table["kind"] == "dip"]
+    assert dips["amplitude_low"].isna().all()
+    assert len(dips) <= 5
+    counts = ["injected", "covered", "found"]
+    pd.testing.assert_frame_equal(table.groupby("kind")[counts].sum(), plain.groupby("kind")[counts].sum())
+    shown = brief(table)
+    assert set(shown["amplitude"][shown["kind"] == "dip"]) == {""}
+    rates = project.rates().set_index("kind")
+    assert rates["unit"].to_dict() == {"dip": "deg2 h", "flare": "d"}
+    # every star has events of both kinds, so that either tells how long it was watched
+    assert rates["exposure"].tolist() == pytest.approx(before["exposure"].tolist())
+    one = project.sql(
+        "SELECT task_id, count(*) FILTER (WHERE kind = 'dip') AS n FROM injection GROUP BY task_id"
+    )
+    assert (one["n"] > 0).all()
+    assert project.efficiency_figure().axes[0].get_xlabel() == "width"
+    draw(table).canvas.draw()
 
 
 def test_the_figure_shows_each_kind_with_coverage_apart_and_its_limit(project):

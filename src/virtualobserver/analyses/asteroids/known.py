@@ -42,6 +42,8 @@ class Identity:
     ----------
     name
         As it is catalogued, number first.
+    orbit_class
+        Its dynamical class, such as ``MB>Middle``; empty where not known.
     match
         How well it fits.
     second
@@ -53,6 +55,7 @@ class Identity:
     """
 
     name: str
+    orbit_class: str
     match: Match
     second: str
     ra: FloatArray
@@ -212,4 +215,10 @@ def _identity(match: Match, names: list[str], seen: BodiesSeen, columns: NDArray
     assert row is not None
     second = "" if match.second is None else names[match.second]
     planes = ("ra", "dec", "mag", "heliocentric_distance", "observer_distance", "phase_angle")
-    return Identity(names[row], match, second, *(getattr(seen, one)[row, columns] for one in planes))
+    return Identity(
+        names[row],
+        str(seen.orbit_class[row]),
+        match,
+        second,
+        *(getattr(seen, one)[row, columns] for one in planes),
+    )

@@ -18,9 +18,9 @@ from virtualobserver.maths.astrometry.sphere import separation
 __all__ = ["body_panels", "field_panels"]
 
 _TOLD: Final = (
-    "rate", "rate_error", "pa", "n_obs", "n_nights", "class", "predicted_mag", "separation", "rate_difference",
-    "match_chi2", "second", "second_separation", "second_chi2", "chi2", "residual_east", "residual_north",
-    "position_error", "epoch_flux", "epoch_flux_error",
+    "rate", "rate_error", "pa", "n_obs", "n_nights", "class", "orbit_class", "predicted_mag", "separation",
+    "rate_difference", "match_chi2", "second", "second_separation", "second_chi2", "chi2", "residual_east",
+    "residual_north", "position_error", "epoch_flux", "epoch_flux_error",
 )  # fmt: skip
 """Parameters of a body that a person judges by: its motion, who it is, who it may be instead, how well it fits."""
 _UNITS: Final = {

@@ -119,6 +119,7 @@ def _of_night(part: Part) -> RecordDict:
         facts |= {
             "separation": match.separation, "rate_difference": match.rate_difference, "match_chi2": match.cost,
             "second_separation": match.second_separation, "second_chi2": match.second_cost,
+            "orbit_class": identity.orbit_class or None,
         }  # fmt: skip
     return {key: finite(value) for key, value in facts.items()}
 

@@ -38,7 +38,7 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
     """
 
     name: ClassVar[str] = "asteroids"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement(kind="table", role="tracks"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "asteroid"),)
     per: ClassVar[str] = "source"
@@ -65,8 +65,9 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
         Result
             A source ``moving`` for each body, ``same_as`` the known one; detections of kind ``asteroid``, one per
             epoch, whose parameters say ``class`` (known, asteroid or unknown), ``number``, ``label``, ``n_nights``,
-            ``rate`` and, of known bodies, ``separation``, residuals and the second best; properties ``n_known``,
-            ``identified_by``, ``missed``, ``taken_up`` (the movers that bodies were put together from) and more.
+            ``rate`` and, of known bodies, ``separation``, residuals, ``orbit_class`` and the second best; properties
+            ``n_known``, ``identified_by``, ``missed``, ``taken_up`` (the movers that bodies were put together from) and
+            more.
 
         Raises
         ------

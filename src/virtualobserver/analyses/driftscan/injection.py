@@ -1,4 +1,4 @@
-"""Events put into samples, where the light is: before what all stars do together is taken out."""
+"""Events put into samples, where the light is: before what all stars do together is taken out; flashes into spots."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.driftscan.flashes import FLASH, chips_of, draw_flash, with_flash
 from virtualobserver.analyses.driftscan.samples import Trails, trails_of
 from virtualobserver.analyses.driftscan.settings import InjectionSettings
 from virtualobserver.conventions import SECONDS_PER_DAY
@@ -27,10 +28,12 @@ def draw_events(
 ) -> list[RecordDict]:
     """Draw one event from each generator: star, form, time, duration, and the amplitude that gives the S/N drawn.
 
+    Or a flash, where there are tables of spots that say what one would look like.
+
     Raises
     ------
     NotEnoughData
-        If no trail can be searched.
+        If no trail can be searched, and no table of spots says what a flash is.
     """
     places: list[tuple[int, Trails, int]] = []
     span = 0.0
@@ -41,10 +44,17 @@ def draw_events(
         able = np.flatnonzero(trails.good.sum(axis=1) >= FEWEST_SAMPLES).tolist()
         places += [(product, trails, number) for number in able]
         span += float(trails.good[able].sum()) * trails.step
-    if not places:
+    chips = chips_of(products) if settings.flashes else []
+    if not places and not chips:
         msg = f"none of {len(products)} tables has a trail of {FEWEST_SAMPLES} good samples: nothing can be injected"
         raise NotEnoughData(msg)
-    return [_drawn(rng, places[int(rng.integers(len(places)))], settings, span / 3600) for rng in rngs]
+    share = (settings.flashes if places else 1.0) if chips else 0.0
+    return [
+        draw_flash(rng, chips, settings)
+        if share and rng.random() < share
+        else _drawn(rng, places[int(rng.integers(len(places)))], settings, span / 3600)
+        for rng in rngs
+    ]
 
 
 def light_of(trails: Trails, number: int, event: Record) -> FloatArray:
@@ -61,11 +71,15 @@ def inject_events(
 ) -> list[Handle[Table]]:
     """Return tables in which stars are brighter or fainter for a time, with the photon noise of what is added.
 
-    The flux changes, and with it what is relative to the star's own mean, which the event raises as well.
+    The flux changes, and with it what is relative to the star's own mean, which the event raises as well. A flash is
+    a row more in a table of spots.
     """
     changed = list(products)
     for event in params:
         handle = changed[int(event["product"])]
+        if event["kind"] == FLASH:
+            changed[int(event["product"])] = MemoryHandle(with_flash(handle.load(), event, rng), handle.info)
+            continue
         trails = trails_of(handle.load())
         if trails is None:
             continue

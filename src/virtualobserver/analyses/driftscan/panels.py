@@ -33,7 +33,7 @@ _UNITS: Final = {
     **SPOT_COLUMNS, **dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s"), "trail": "",
 }  # fmt: skip
 """Of parameters: spots are in electrons and in widths of a star, and the number of a trail is no length."""
-_TITLED: Final = frozenset({"star_id", "mag", "ccd"})
+_TITLED: Final = frozenset({"mag", "ccd"})
 """Parameters that the title of the samples tells."""
 
 
@@ -62,8 +62,9 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
     level = np.average(value[good] - best.amplitude[number] * form[good], weights=1 / error[good] ** 2)
     dense = trails.start[number] + trails.step * np.arange(len(form))
     ccd = f", CCD {trails.ccd}" if trails.ccd else ""
+    bright = "" if event.parameters.get("mag") is None else f", {event.parameters['mag']:.1f} mag"
     samples = Series(
-        f"star {event.parameters['star_id']}{_bright(event)}{ccd}: {event.kind}, S/N {event.snr:.1f}",
+        f"{event.kind}, S/N {event.snr:.1f}{bright}{ccd}",
         _TIME,
         Axis("flux over mean and common mode"),
         [
@@ -137,7 +138,7 @@ def _others(trails: Trails, number: int) -> list[Curve]:
     scatter = MAD_TO_SIGMA * np.nanmedian(np.abs(moved - middle), axis=0)
     return [
         Curve(
-            f"median of {len(rows)} other bright stars, and their scatter",
+            f"{len(rows)} other stars and their scatter",
             at[known],
             middle,
             style="line",
@@ -190,14 +191,6 @@ def _across(trails: Trails, number: int, peak: float) -> list[Series]:
     return panels
 
 
-def _bright(event: Event) -> str:
-    mag = event.parameters.get("mag")
-    return "" if mag is None else f" ({mag:.1f} mag)"
-
-
 def _words(event: Event) -> str:
     facts = event.parameters
-    return (
-        f"{facts['shape']} of {facts['duration']:g} s at {facts['time']:.2f} ± {facts['time_error']:.2f} s, amplitude "
-        f"{facts['amplitude']:.2f} ± {facts['amplitude_error']:.2f}"
-    )
+    return f"{facts['shape']} of {facts['duration']:g} s at {facts['time']:.2f} s"

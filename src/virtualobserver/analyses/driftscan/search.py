@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from virtualobserver.analyses.driftscan.flashes import FLASH, flash_recovered
 from virtualobserver.analyses.driftscan.injection import draw_events, inject_events, light_of
 from virtualobserver.analyses.driftscan.panels import event_panels, statistics_panel
 from virtualobserver.analyses.driftscan.samples import Trails, trails_of
@@ -24,8 +25,11 @@ from virtualobserver.data.product import Aux, Product, Target
 from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.table import Table
 from virtualobserver.maths.trails.bank import BANK
+from virtualobserver.maths.trails.flashes import flash_map
 from virtualobserver.maths.trails.search import Best, TrailSearch, search_trails
 from virtualobserver.maths.trails.spotclass import CLASSES
+from virtualobserver.maths.trails.spots import SPOT_COLUMNS
+from virtualobserver.maths.trails.track import TrackModel
 from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["Driftscan", "Searched"]
@@ -54,7 +58,7 @@ class Searched:
 
 
 def _noise(rng: np.random.Generator) -> list[Product[Table]]:
-    """Return the samples of 40 steady stars of one CCD, and no spot."""
+    """Return the samples of 40 steady stars of one CCD, and no spot, but what flashes would look like."""
     n, samples, speed, mean = 40, 32, 1.9, rng.uniform(300, 3e4, 40)
     number = np.repeat(np.arange(n), samples)
     time = 1.5 + (np.tile(np.arange(samples), n) + rng.uniform(0, 1, n)[number]) / speed
@@ -70,13 +74,13 @@ def _noise(rng: np.random.Generator) -> list[Product[Table]]:
         "exposure": "1", "ccd": "N1", "exptime": 20.0, "mjd_start": 59559.1, "speed": speed, "sigma": 1.7, "band": "VR",
         "n_trails": n,
     }  # fmt: skip
-    spots = {
-        name: np.zeros(0)
-        for name in ("x", "y", "flux", "flux_error", "snr", "elongation", "angle", "sharpness")
-    }
+    spots = {name: np.zeros(0) for name in SPOT_COLUMNS}
+    sky = np.broadcast_to(470.0, (2000, 2000))
+    dark = flash_map(sky, None, sigma=1.7, track=TrackModel(speed, 20.0, 1.0), number=25)
+    about = {"threshold": 6.0, "flash_map": {name: values.tolist() for name, values in dark.items()}}
     return [
         Product(Table(columns, meta=meta), role="detrended"),
-        Product(Table(spots, meta=meta), role="spots"),
+        Product(Table(spots, meta=meta | about), role="spots"),
     ]
 
 
@@ -91,7 +95,7 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
     """
 
     name: ClassVar[str] = "driftscan"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="detrended"),
         Requirement(kind="table", role="spots"),
@@ -101,10 +105,14 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("ideal_snr", "duration")
     rate_unit: ClassVar[str] = "star h"
+    strengths: ClassVar[Mapping[str, tuple[str, ...]]] = {FLASH: ("fluence", "seeing")}
+    rate_units: ClassVar[Mapping[str, str]] = {FLASH: "deg2 h"}
     contract: ClassVar[AnalysisContract] = AnalysisContract(
         false_alarms=0.04,  # twice `false_alarm`, for pulses and dips, and what 200 trials scatter
         noise=_noise,
-        strong={"simulate": {"snr": [15.0, 20.0], "duration": [0.5, 2.0], "dips": 0.0}},
+        strong={
+            "simulate": {"snr": [15.0, 20.0], "duration": [0.5, 2.0], "dips": 0.0, "fluence": [1e4, 5e4]}
+        },
     )
 
     def find(self, products: Sequence[Handle[Table]], aux: Aux, settings: DriftscanSettings) -> Result:
@@ -158,7 +166,7 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
     def draw(
         self, rng: np.random.Generator, products: Sequence[Handle[Table]], settings: DriftscanSettings
     ) -> Record:
-        """Draw a pulse or a dip of one star."""
+        """Draw a pulse or a dip of one star, or a flash anywhere."""
         return self.draw_many([rng], products, settings)[0]
 
     def draw_many(
@@ -186,7 +194,12 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
         return min(max(trails // _STARS_A_SEARCH, 1), _MOST_TOGETHER)
 
     def covered(self, params: Record, products: Sequence[Handle[Table]]) -> bool:
-        """Whether a good sample has half of what the best sample of the event would have."""
+        """Whether a good sample has half of what the best sample of the event would have.
+
+        Of a flash, whether half of the image of a star there lies on good pixels.
+        """
+        if params["kind"] == FLASH:
+            return "ideal_snr" in params
         trails = trails_of(products[int(params["product"])].load())
         if trails is None:
             return False
@@ -195,7 +208,9 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
         return bool((form[trails.good[places[0]]] >= _LIT * form.max()).any())
 
     def recovered(self, params: Record, event: Event) -> bool:
-        """Whether an event is of the same star and sign at the same time."""
+        """Whether an event is of the same star and sign at the same time; a flash, at the same place."""
+        if params["kind"] == FLASH:
+            return flash_recovered(params, event)
         near = max(1.5, float(params["duration"]))
         return bool(
             event.kind == params["kind"]

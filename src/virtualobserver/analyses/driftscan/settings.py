@@ -33,7 +33,24 @@ class InjectionSettings(SimulateSettings):
         (0.1, 4.0), doc="Full width at half maximum, drawn evenly in the logarithm", unit="s", step="simulate"
     )
     dips: float = setting(
-        0.3, doc="Fraction of dips; none is deeper than the star is bright", step="simulate", ge=0, le=1
+        0.3,
+        doc="Fraction of dips among events of stars; none is deeper than the star is bright",
+        step="simulate",
+        ge=0,
+        le=1,
+    )
+    flashes: float = setting(
+        0.3,
+        doc="Fraction of flashes among all events, where tables of spots say what one would look like",
+        step="simulate",
+        ge=0,
+        le=1,
+    )
+    fluence: PositiveRange = setting(
+        (500.0, 50_000.0),
+        doc="Light of a flash, drawn evenly in the logarithm",
+        unit="electron",
+        step="simulate",
     )
 
 

@@ -315,7 +315,7 @@ def _strengths(search: StarSearch, events: Sequence[Event]) -> Series:
         label = kind.replace("_", " ")
         curves.append(Curve(label, np.array(at), np.array(best), colour=_ROLES.get(kind, "reference")))
     marks = [Mark("line", y=search.threshold, label="events", colour="reference")]
-    if search.candidate > search.threshold * 1.15:
+    if search.candidate > search.threshold * 1.15:  # closer, the words on both lines would cover each other
         marks.append(Mark("line", y=search.candidate, label="candidates", colour="reference"))
     low, high = float(search.searched.bank.v.min()), float(search.searched.bank.v.max())
     # a comet may be a hundred times as strong as the threshold: both have to be seen
@@ -336,7 +336,7 @@ def _times(search: StarSearch, events: Sequence[Event]) -> Series:
     spectra = Curve("spectra", exposures.mjd, snr, flags=left, text=why)
     marks = [Mark("line", x=event.peak_mjd, colour=_ROLES.get(event.kind, "reference")) for event in events]
     y = Axis(f"S/N per pixel in {search.names[0]}")
-    return Series("observations; hollow ones were left out", MJD, y, [spectra], marks)
+    return Series("observations", MJD, y, [spectra], marks, note="hollow: left out of the search")
 
 
 def _diagram(search: StarSearch, target: Target) -> Series:

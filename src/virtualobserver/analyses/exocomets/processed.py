@@ -30,6 +30,7 @@ def processed_products(search: StarSearch) -> list[Product[SpectrumSet]]:
     reach = float(np.abs(search.searched.bank.v).max()) + 100.0
     for name, line in zip(search.names, search.searched.lines, strict=True):
         chunk = chunk_of(line, rows, reach)
+        # in the core of a line no division by nearly nothing; chosen
         reference = np.clip(chunk.reference, 0.02, None)
         with np.errstate(divide="ignore"):
             error = np.where(chunk.weight > 0, 1.0 / np.sqrt(chunk.weight), np.inf) / reference

@@ -15,6 +15,7 @@ from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.spectra.lines import C_KM_S
 from virtualobserver.typing import Value
 
 __all__ = ["Exposures", "Star", "StarSet", "stars_of"]
@@ -244,7 +245,7 @@ def _stellar_velocity(data: SpectrumSet, exposures: Exposures) -> float | None:
 
 def _resolution(data: SpectrumSet) -> float | None:
     power = _number(data.meta.get("resolving_power"))
-    return None if power is None or power <= 0 else 299_792.458 / power
+    return None if power is None or power <= 0 else C_KM_S / power
 
 
 def _number(value: Value) -> float | None:

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.table import Table
-from virtualobserver.errors import NoMatch, NotEnoughData
+from virtualobserver.errors import DataError, NoMatch, NotEnoughData
+from virtualobserver.maths.astrometry.fit import Field, match_pixels
 from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution, solve_plate
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.typing import Record
+from virtualobserver.maths.astrometry.tan_sip import TanSip
+from virtualobserver.maths.images.zeropoint import ZeroPoint, sky_brightness
+from virtualobserver.maths.images.zerorule import ZeroRule, poor_fit
+from virtualobserver.typing import Record, RecordDict
 
 __all__ = ["Again", "solved_again"]
 
@@ -43,12 +47,16 @@ class Again:
         Number of these stars.
     tries
         How many neighbours were tried.
+    zero
+        Its zero point with the stars that these world coordinates give, see
+        `virtualobserver.data.cards.zero_points_again`.
     """
 
     cards: Record
     separation: float
     n: int
     tries: int
+    zero: Record
 
 
 def solved_again(
@@ -125,4 +133,39 @@ def _told(solution: PlateSolution, sources: Table, stars: Table, tries: int) -> 
     bright = np.argsort(-np.nan_to_num(_light(sources)), kind="stable")[:_MOST][solution.sources]
     ra, dec = solution.plate.to_sky(sources["x"][bright], sources["y"][bright])
     away = separation(ra, dec, stars["ra"][solution.stars], stars["dec"][solution.stars])
-    return Again(dict(solution.wcs), float(np.median(away)) * ARCSEC_PER_DEGREE, solution.n, tries)
+    off = float(np.median(away)) * ARCSEC_PER_DEGREE
+    return Again(dict(solution.wcs), off, solution.n, tries, _zero(solution.plate, sources, stars))
+
+
+def _zero(plate: TanSip, sources: Table, stars: Table) -> RecordDict:
+    """Return the zero point of an image by all its stars, with the rule that its table of sources has from before."""
+    facts = sources.meta.get("zero_rule")
+    if facts is None or "mag" not in stars:
+        return {"reason": "no zero point: nothing says how the first one was fitted"}
+    rule, exptime = ZeroRule.of(facts), float(sources.meta["exptime"])
+    shape = tuple(int(one) for one in sources.meta["shape"])
+    field = Field(
+        sources["x"], sources["y"], np.ones(len(sources)), stars["ra"], stars["dec"], (shape[0], shape[1])
+    )
+    mine, theirs, _ = match_pixels(plate, field, max(rule.match_radius / plate.scale, 1.0))
+    columns = {name: stars[name][theirs] for name in ("mag", "mag_error", "colour", "crowded")}
+    light = ("flux_" + rule.aperture, "flux_error_" + rule.aperture, "flags")
+    columns |= {name: sources[name][mine] for name in light} | {"detected": np.ones(len(mine), dtype=bool)}
+    merged = np.asarray(sources["blended"] | sources["truncated"])[mine]
+    try:
+        zero = rule.fit(columns, rule.left_out(columns, merged) == "", exptime)
+    except DataError as error:
+        return {"reason": str(error)}
+    return _numbers(zero, rule, sources, plate.scale)
+
+
+def _numbers(zero: ZeroPoint, rule: ZeroRule, sources: Table, scale: float) -> RecordDict:
+    header = sources.meta.get("header") or {}
+    exptime = float(sources.meta["exptime"])
+    width, sky = (float(math.nan if header.get(key) is None else header[key]) for key in ("FWHM", "SKY"))
+    numbers = zero.statistics() | {
+        "colour_pivot": zero.colour_pivot, "exptime": exptime, "seeing": width * scale,
+        "sky_brightness": sky_brightness(zero.zero_point, sky, exptime=exptime, scale=scale),
+    }  # fmt: skip
+    plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {**plain, "aperture": rule.aperture, "flagged": poor_fit(zero, rule.r2)}

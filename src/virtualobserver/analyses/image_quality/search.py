@@ -59,11 +59,12 @@ class ImageQuality(Analysis[Table, QualitySettings]):
 
     The table ``quality`` has a row an image; searches that ask for it leave out the images whose ``use`` is false.
     Nothing is deleted. Each image that stands out is a detection of kind ``poor_image``. World coordinates that were
-    found anew are facts of the table (``wcs``), which searches take instead of the older ones.
+    found anew are facts of the table (``wcs``), which searches take instead of the older ones, and so are the zero
+    points that the stars have with them (``zeropoint``).
     """
 
     name: ClassVar[str] = "image_quality"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
         Requirement(kind="table", role="forced"),
@@ -219,13 +220,16 @@ def _retried(
         for row in rows
         if row["unit"] == unit and not one.separation >= row["separation"]
     }
-    better = [
-        {**row, "solved": True, "separation": one.separation, "n_matched": one.n, "tries": one.tries}
-        if (one := found.get(row["unit"])) is not None
-        else row
-        for row in rows
-    ]
+    better = [row if (one := found.get(row["unit"])) is None else {**row, **_better(one)} for row in rows]
     return better, _reasons(better, settings), found
+
+
+def _better(one: Again) -> RecordDict:
+    """Return what changes in the row of an image that was solved anew."""
+    return {
+        "solved": True, "separation": one.separation, "n_matched": one.n, "tries": one.tries,
+        "zero_point": one.zero.get("zero_point", np.nan), "r2": one.zero.get("zero_point_r2", np.nan),
+    }  # fmt: skip
 
 
 def _reasons(rows: Sequence[Record], settings: QualitySettings) -> list[str]:
@@ -270,7 +274,10 @@ def _table(
     columns |= {name: np.array([row[name] for row in rows], dtype=np.float64) for name in NUMBERS}
     columns |= {"outlier": outlier, "use": use, "reason": np.array(reasons, dtype=np.str_)}
     statistics = {"n_images": len(rows), "n_outliers": int(outlier.sum()), "dropped": int((~use).sum())}
-    meta = {"wcs": {unit: dict(one.cards) for unit, one in again.items()}} if again else {}
+    meta: RecordDict = {}
+    if again:
+        meta["wcs"] = {unit: dict(one.cards) for unit, one in again.items()}
+        meta["zeropoint"] = {unit: dict(one.zero) for unit, one in again.items()}
     return Product(Table(columns, UNITS, meta), role="quality", statistics=statistics)
 
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, ZERO_POINT_AB_UJY
-from virtualobserver.data.cards import solved_again
+from virtualobserver.conventions import NO_STAR, ZERO_POINT_AB_UJY
+from virtualobserver.data.cards import solved_again, solved_table, zero_points_again
 from virtualobserver.data.dropped import dropped_units
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.table import Table
-from virtualobserver.maths.astrometry.tan_sip import read_tan_sip
 from virtualobserver.maths.linking.lists import SourceLists
-from virtualobserver.typing import Record
 
 __all__ = ["FieldLists", "read_field", "usable_tables"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-_NO_STAR: Final = -1
-"""``source_id`` of a source that is no star of the reference catalogue."""
 _APERTURE: Final = 1.3
 """Radius of the aperture whose light is taken, in units of the width of stars: near the best signal-to-noise."""
 _COLUMNS: Final = ("x", "y", "a", "b", "theta", "snr", "mag", "mag_error")
@@ -94,11 +90,11 @@ def read_field(products: Sequence[Handle], *, known_stars: bool) -> FieldLists |
     """
     left_out: Counter[str] = Counter()
     found = []
-    again = solved_again(products)
+    again, zeros = solved_again(products), zero_points_again(products)
     for number in usable_tables(products):
         table = cast("Table", products[number].load())
         if (cards := again.get(products[number].info.unit)) is not None:
-            table = _placed(table, cards)
+            table = solved_table(table, cards, zeros.get(products[number].info.unit))
         mjd = table.meta.get("mjd")
         if mjd is None:
             left_out["images without a time"] += 1
@@ -130,17 +126,6 @@ def read_field(products: Sequence[Handle], *, known_stars: bool) -> FieldLists |
     return FieldLists(lists, handles, tables, np.concatenate(rows), columns, unit, bands, dict(left_out))
 
 
-def _placed(table: Table, cards: Record) -> Table:
-    """Return a table of sources with other world coordinates; which are stars is then not known."""
-    plate = read_tan_sip(cards)
-    ra, dec = plate.to_sky(table["x"], table["y"])
-    variance = np.stack([table["x_error"], table["y_error"]]) ** 2
-    east, north = np.sqrt((plate.cd * ARCSEC_PER_DEGREE) ** 2 @ variance)
-    columns = {"ra": ra, "dec": dec, "ra_error": east, "dec_error": north}
-    columns |= {"source_id": np.full(len(table), _NO_STAR)} if "source_id" in table else {}
-    return replace(table, columns={**table.columns, **columns})
-
-
 def _rows(table: Table, known_stars: bool, left_out: Counter[str]) -> IntArray:
     """Return the rows that may be of a mover, and count the others."""
     free = np.ones(len(table), bool)
@@ -152,7 +137,7 @@ def _rows(table: Table, known_stars: bool, left_out: Counter[str]) -> IntArray:
     if "truncated" in table:
         bad["sources at the edge"] = np.asarray(table["truncated"], bool)
     if known_stars and "source_id" in table:
-        bad["stars of the catalogue"] = table["source_id"] != _NO_STAR
+        bad["stars of the catalogue"] = table["source_id"] != NO_STAR
     for reason, those in bad.items():
         left_out[reason] += int((free & those).sum())
         free &= ~those

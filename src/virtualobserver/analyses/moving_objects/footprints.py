@@ -47,10 +47,10 @@ def footprint_of_list(table: Table) -> RecordDict | None:
     return {"corners": _corners(*plate.to_sky(*_edges(size))), "limit": _limit(table)}
 
 
-def footprint_of_grid(wcs: WCS, shape: Sequence[int]) -> RecordDict:
-    """Return the corners of a frame with world coordinates; what a sum of images shows no single one tells."""
+def footprint_of_grid(wcs: WCS, shape: Sequence[int], limit: float | None) -> RecordDict:
+    """Return the corners of a frame with world coordinates, and the limit of the sum that it is part of."""
     ra, dec = wcs.all_pix2world(*_edges((int(shape[0]), int(shape[1]))), 0)
-    return {"corners": _corners(np.asarray(ra), np.asarray(dec)), "limit": None}
+    return {"corners": _corners(np.asarray(ra), np.asarray(dec)), "limit": limit}
 
 
 # --- inside -----------------------------------------------------------------------------------------------

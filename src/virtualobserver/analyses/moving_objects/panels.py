@@ -68,7 +68,7 @@ def event_panels(night: Night, event: Event) -> list[Panel]:
     rings = (
         [Mark("point", x=float(stack.mjd[frame]), y=psi[frame] / phi[frame] ** 0.5)] if phi[frame] > 0 else []
     )
-    title = f"{path['likelihood']:.1f} in {path['n_obs']} images, {path['rate']:.1f} arcsec/h"
+    title = f"{path['likelihood']:.1f}, {path['n_obs']} images, {path['rate']:.1f}″/h"
     flux, error, unit = physical(night, psi[seen] / phi[seen], phi[seen] ** -0.5, seen)
     panels: list[Panel] = [
         _sums(stack, [(x, y, frame)], [f"likelihood {title}"]),
@@ -118,7 +118,7 @@ def night_panels(night: Night, harvest: Harvest) -> list[Panel]:
     return [
         _sums(stack, paths, labels, at_rest=False),
         _sums(stack, paths, labels, along=False),
-        Series("each image; hollow ones were left out", MJD, Axis("S/N"), curves, zero),
+        Series("each image", MJD, Axis("S/N"), curves, zero, note="hollow: left out of the sum"),
         facts,
     ]
 

@@ -24,7 +24,7 @@ from virtualobserver.maths.shiftstack.grids import arcsec_per_hour
 from virtualobserver.maths.shiftstack.stamps import coadd
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["KIND", "in_order", "physical", "properties_of", "rows_of"]
+__all__ = ["KIND", "in_order", "physical", "properties_of", "rows_of", "zero_points"]
 
 KIND: Final = "mover"
 _STAMP_RADIUS: Final = 10
@@ -199,12 +199,19 @@ def physical(
     rows
         Which images; by default all.
     """
-    known = np.isfinite(night.zero_point)
-    if 2 * known.sum() <= known.size:
+    zero_point = zero_points(night)
+    if zero_point is None:
         return flux, error, night.unit
-    zero_point = np.interp(night.mjd, night.mjd[known], night.zero_point[known])
     factor = 10.0 ** (0.4 * (ZERO_POINT_AB_UJY - (zero_point if rows is None else zero_point[rows])))
     return flux * factor, error * factor, "uJy"
+
+
+def zero_points(night: Night) -> NDArray[np.float64] | None:
+    """Return the zero point of each image, between its neighbours' where it has none; None where most have none."""
+    known = np.isfinite(night.zero_point)
+    if 2 * known.sum() <= known.size:
+        return None
+    return np.interp(night.mjd, night.mjd[known], night.zero_point[known])
 
 
 def in_order(events: Sequence[Event]) -> tuple[Event, ...]:

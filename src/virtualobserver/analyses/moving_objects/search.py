@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from virtualobserver.analyses.moving_objects.depth import limiting_magnitude
 from virtualobserver.analyses.moving_objects.engines import ENGINES
 from virtualobserver.analyses.moving_objects.fieldlists import usable_tables
 from virtualobserver.analyses.moving_objects.footprints import footprint_of_grid
@@ -74,7 +75,7 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     """
 
     name: ClassVar[str] = "moving_objects"
-    version: ClassVar[str] = "8"
+    version: ClassVar[str] = "9"
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (
         ("lightcurve", "mover"),
@@ -108,7 +109,8 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         Result
             Sources named by time and position; detections of kind ``mover``, one per epoch, whose ``score`` is
             the likelihood of the whole path; properties ``n_movers``, ``n_false_inverted``,
-            ``n_false_shuffled``, ``level``, ``trials``, ``area`` (square degrees) and more. Too few images give
+            ``n_false_shuffled``, ``level``, ``trials``, ``area`` (square degrees),
+            ``limiting_magnitude`` (half of all slow movers are found) and more. Too few images give
             an empty result.
         """
         if (engine := ENGINES.get(settings.method)) is not None:
@@ -125,10 +127,11 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         parts = [rows_of(night, mover, stamp=settings.save_stamps) for mover in harvest.movers]
         made = [product for _, _, some in parts for product in some]
         detections = in_order([event for _, events, _ in parts for event in events])
-        made += tracks_table(made, detections, _said(night))
+        limit = limiting_magnitude(night, harvest.level, settings)
+        made += tracks_table(made, detections, _said(night, limit))
         return Result(
             detections=detections,
-            properties=properties_of(night, harvest),
+            properties=properties_of(night, harvest) | {"limiting_magnitude": limit},
             products=tuple(made),
             sources=tuple(found for found, _, _ in parts),
         )
@@ -253,8 +256,8 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
         return night
 
 
-def _said(night: Night) -> RecordDict:
-    """Return what the table of tracks says of the night."""
+def _said(night: Night, limit: float | None) -> RecordDict:
+    """Return what the table of tracks says of the night; what is above the `limit` of the sum counts in each image."""
     _, ny, nx = night.stack.shape
     middle = night.sky(np.array([(nx - 1) / 2]), np.array([(ny - 1) / 2]))
     centre = {} if middle is None else {"centre": [float(axis[0]) for axis in middle]}
@@ -262,7 +265,7 @@ def _said(night: Night) -> RecordDict:
         "method": "stack",
         "epochs": night.mjd.tolist(),
         "footprints": [
-            footprint_of_grid(one.wcs, one.shape) if "CTYPE1" in one.header else None
+            footprint_of_grid(one.wcs, one.shape, limit) if "CTYPE1" in one.header else None
             for one in night.stack.sights
         ],
         **centre,

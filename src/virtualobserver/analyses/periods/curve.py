@@ -26,6 +26,7 @@ NIGHT_GAP: Final = 0.3
 DENSE: Final = 5
 """Epochs of a night that its own zero point leaves enough of."""
 _POGSON: Final = 2.5 / np.log(10)
+"""Magnitudes per natural logarithm of flux, by definition."""
 
 
 @dataclass(frozen=True, eq=False)

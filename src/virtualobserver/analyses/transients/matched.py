@@ -168,6 +168,7 @@ class _Star:
             first, stop = found.window[0, kind]
             rows = np.flatnonzero(quiet)[first:stop]
             start, end = t[rows[0]], t[rows[-1]]
+            # days: the sides of a short event are those of one of half a day; chosen
             length = max(end - start, 0.5)
             inside = np.zeros(self.size, dtype=bool)
             inside[rows] = True
@@ -176,6 +177,7 @@ class _Star:
                 around = (t >= start) & (t <= end)  # of an event of half the time all else is needed
             windows.append(_Window(1 if kind == 0 else -1, inside, around))
             quiet &= ~around
+            # chosen: of fewer than a fifth of the rows no level is known
             if quiet.sum() < max(self.settings.min_points, 0.2 * self.size):
                 break
         return _merged(windows), quiet
@@ -238,11 +240,13 @@ class _Star:
         """Try a box and fast rises with exponential decays; return the best with its form and width."""
         t = self.curves.t
         mine = np.flatnonzero(window.inside)
+        # days, half an hour: one point alone has no length; chosen
         length = max(float(t[mine[-1]] - t[mine[0]]), 0.02)
         forms: list[tuple[str, float, FloatArray]] = [("box", length, window.inside[rows].astype(np.float64))]
         forms += [
             ("fred", decay, event_templates(t[rows], start, decay, shape="fred"))
             for start in np.unique(np.quantile(t[mine], ONSETS))
+            # chosen: a box found for a decay reaches over 1.4 to 3.3 of its scales
             for decay in (0.3 * length, 0.7 * length)
         ]
         band = self.curves.band[rows][:, None] == np.arange(self.bands)

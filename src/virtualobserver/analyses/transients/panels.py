@@ -53,7 +53,7 @@ def _positions(curve: TimeSeries, inside: NDArray[np.bool_]) -> Series | None:
     north = (dec - middle) * ARCSEC_PER_DEGREE
     flagged = np.asarray(curve.flags) != 0
     return Series(
-        "position, from the median one",
+        "position, from the median",
         Axis("east", "arcsec", reverse=True),
         Axis("north", "arcsec"),
         [

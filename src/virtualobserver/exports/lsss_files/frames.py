@@ -10,22 +10,29 @@ from typing import Final
 
 import numpy as np
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED, NO_STAR
+from virtualobserver.data.cards import solved_table
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.io.fits.files import write_image
 from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.astrometry.fit import Field, match_pixels
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip
+from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip, read_tan_sip
+from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
 from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["WINDOW", "add_windows", "match_columns", "write_cutouts"]
+__all__ = ["APERTURE", "WINDOW", "add_windows", "match_columns", "sources_of", "write_cutouts"]
 
 WINDOW: Final = (
     "RA_IMAGE", "DEC_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE",
     "ERRTHETAWIN_IMAGE", "ERRA_WORLD", "ERRB_WORLD", "ERRTHETA_WORLD", "FLAGS_EXTRACTION",
 )  # fmt: skip
+APERTURE: Final = ("MAG_APER", "MAG_APER_ERR", "FLUX_APER", "FLUX_APER_ERR")
+"""Light in one aperture, the same in all images of a field: ssos has it where fixed apertures are asked for."""
+_USUAL: Final = 1.3
+"""Radius of that aperture, in widths of the stars (FWHM): near the best signal-to-noise, as movers are linked by."""
 _SAME: Final = 2.0
 """Pixels within which a source of the table is the one of the detection; movers of summed images are off so much."""
 _MATCH: Final = 1.0
@@ -35,17 +42,19 @@ _NEIGHBOURS, _BLENDED, _SATURATED, _TRUNCATED = 1, 2, 4, 8
 """Bits of FLAGS_EXTRACTION as SExtractor has them."""
 
 
-def add_windows(rows: Sequence[RecordDict], images: Sequence[Record]) -> None:
+def add_windows(rows: Sequence[RecordDict], images: Sequence[Record], aperture: float | None = None) -> None:
     """Write into rows what the table of sources of their image says of them; one table is in memory at a time.
 
     Rows have ``CATALOG_NUMBER`` and pixels ``x, y`` counted from 0; places of the middles of images and ellipses of
-    windows are added, in degrees and pixels.
+    windows are added, in degrees and pixels, and the light in an aperture of that radius (pixels; None = the one
+    nearest to 1.3 widths of the stars of the field), electrons; its magnitude is 0 for one electron a second.
     """
+    radii = _apertures(images, aperture)
     for number, image in enumerate(images, 1):
         mine = [row for row in rows if row["CATALOG_NUMBER"] == number]
         if not mine:
             continue
-        table = image["sources"].load()
+        table = sources_of(image)
         middle = _middle(table)
         for row in mine:
             row["RA_IMAGE"], row["DEC_IMAGE"] = middle
@@ -55,7 +64,9 @@ def add_windows(rows: Sequence[RecordDict], images: Sequence[Record]) -> None:
             away = np.hypot(table["x"] - x, table["y"] - y)
             nearest = int(np.argmin(away))
             if away[nearest] <= _SAME:
-                row.update(_window({name: table[name][nearest] for name in table}))
+                source = {name: table[name][nearest] for name in table}
+                row.update(_window(source))
+                row.update(_fixed(source, radii.get(image["field"]), float(table.meta.get("exptime") or 1.0)))
 
 
 def match_columns(images: Sequence[Record]) -> tuple[dict[str, Array], dict[int, int]]:
@@ -68,7 +79,7 @@ def match_columns(images: Sequence[Record]) -> tuple[dict[str, Array], dict[int,
     for number, image in enumerate(images, 1):
         if image["forced"] is None:
             continue
-        part = _matched(image["sources"].load(), image["forced"].load(), number)
+        part = _matched(sources_of(image), image["forced"].load(), number)
         if part is not None:
             parts.append(part)
             counts[number] = len(part["Sep"])
@@ -98,7 +109,55 @@ def write_cutouts(folder: Path, rows: Sequence[Record], images: Sequence[Record]
     return done
 
 
+def sources_of(image: Record) -> Table:
+    """Return the table of sources of an image, as it is after it was solved anew where it was.
+
+    Which sources are stars is then told by the places of those that the first solution had on the frame.
+    """
+    table: Table = image["sources"].load()
+    if image.get("again") is None:
+        return table
+    table = solved_table(table, image["again"], image["zero"])
+    if image["forced"] is None:
+        return table
+    stars, plate, shape = image["forced"].load(), read_tan_sip(image["again"]), table.meta["shape"]
+    field = Field(
+        table["x"], table["y"], np.ones(len(table)), stars["ra"], stars["dec"], (int(shape[0]), int(shape[1]))
+    )
+    mine, theirs, _ = match_pixels(plate, field, _MATCH / plate.scale)
+    names = np.full(len(table), NO_STAR, dtype=np.int64)
+    names[mine] = stars["source_id"][theirs]
+    return replace(table, columns={**table.columns, "source_id": names})
+
+
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _apertures(images: Sequence[Record], wanted: float | None) -> dict[str, float]:
+    """Return the radius of the fixed aperture of each field, of those that its tables have, pixels."""
+    widths: dict[str, list[float]] = {}
+    known: dict[str, set[float]] = {}
+    for image in images:
+        table: Table = image["sources"].load()
+        radii = {float(one) for one in table.meta.get("radii") or ()}
+        known[image["field"]] = known.get(image["field"], radii) & radii
+        if "fwhm" in table and len(table):
+            widths.setdefault(image["field"], []).append(float(np.median(table["fwhm"])))
+    best = {field: _USUAL * float(np.median(some)) for field, some in widths.items()}
+    aims = {field: best.get(field, 0.0) if wanted is None else wanted for field in known}
+    return {
+        field: min(known[field], key=lambda one: abs(one - aims[field])) for field in aims if known[field]
+    }
+
+
+def _fixed(source: Mapping[str, np.generic], radius: float | None, seconds: float) -> RecordDict:
+    if radius is None or f"flux_{radius:g}" not in source:
+        return {}
+    flux, error = float(source[f"flux_{radius:g}"]), float(source[f"flux_error_{radius:g}"])
+    return {
+        "MAG_APER": float(mag_from_flux(flux / seconds, zero_point=0.0)),
+        "MAG_APER_ERR": float(mag_error_from_flux(flux, error)), "FLUX_APER": flux, "FLUX_APER_ERR": error,
+    }  # fmt: skip
 
 
 def _middle(table: Table) -> tuple[float | None, float | None]:

@@ -14,12 +14,13 @@ import numpy as np
 from virtualobserver.config.settings import setting
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_ASTROMETRY, HOURS_PER_DAY, SECONDS_PER_DAY
 from virtualobserver.data.called import called, last_verdicts
+from virtualobserver.data.cards import solved_again, zero_points_again
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.export import Export, ExportSettings, View, makers_of
-from virtualobserver.exports.lsss_files.frames import add_windows, match_columns, write_cutouts
+from virtualobserver.exports.lsss_files.frames import APERTURE, add_windows, match_columns, write_cutouts
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.names import safe_name
 from virtualobserver.maths.astrometry.tan_sip import project
@@ -39,6 +40,7 @@ _SSOS: Final = (
     "DATE-OBS", "EXPTIME", "OBJECT", "FILTER", "RA_IMAGE", "DEC_IMAGE", "IMAGE_FILENAME", "EXTENSION", "XWIN_IMAGE",
     "YWIN_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE", "ERRTHETAWIN_IMAGE",
     "ERRA_WORLD", "ERRB_WORLD", "ERRTHETA_WORLD", "FLAGS_EXTRACTION", "FLAGS_SCAMP", "FLAGS_IMA", "FLAGS_SSOS",
+    *APERTURE,
 )  # fmt: skip
 _INSPECTED: Final = ("INSPECTED", "ASTEROID", "UNKNOWN")
 _CALIBRATED: Final = ("MAG_CALIB", "MAG_CALIB_ERR", "R2", "PHOT_OUTLIER")
@@ -55,6 +57,12 @@ _STATS: Final = {
 class LSSSFilesSettings(ExportSettings):
     """What is written beside the tables."""
 
+    aperture: float | None = setting(
+        None,
+        doc="Radius of the fixed aperture of MAG_APER, one of those of the survey; unset = for each field the one "
+        "nearest to 1.3 widths of its stars",
+        unit="pix", gt=0,
+    )  # fmt: skip
     cutouts: bool = setting(False, doc="Write a box about each body in each epoch, as FITS")
     cutout_size: int = setting(256, doc="Side of a box", unit="pix", ge=1)
 
@@ -80,7 +88,7 @@ class LSSSFiles(Export[LSSSFilesSettings]):
         if not rows and not images:
             return 0
         path.mkdir(parents=True, exist_ok=True)
-        add_windows(rows, images)
+        add_windows(rows, images, options.aperture)
         totals = _matches(path, sorted(fields), images)
         name = safe_name(view.project)
         _csv(path / f"ssos_{name}.csv", (*_SSOS, *_INSPECTED), rows)
@@ -107,7 +115,7 @@ def _csv(path: Path, columns: Sequence[str], rows: Sequence[Record]) -> None:
 
 def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
     """Return what is known of each image of a field, in order of time."""
-    tables = of_kind(products, Table)
+    tables, zeros = of_kind(products, Table), zero_points_again(products)
     found: dict[str, RecordDict] = {}
     for handle in tables:
         if handle.info.role == "sources":
@@ -116,26 +124,43 @@ def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
                 "field": field, "unit": unit, "night": unit.partition("/")[0], "name": unit.rpartition("/")[2],
                 "mjd": meta.get("mjd"), "exptime": meta.get("exptime"), "band": str(meta.get("band") or ""), "fit": {},
                 "flagged": "", "unsolved": False, "quality": {}, "sources": handle, "forced": None, "image": None,
+                "again": None, "zero": None,
             }  # fmt: skip
     for picture in of_kind(products, Image):
         if picture.info.role == "calibrated" and picture.info.unit in found:
             found[picture.info.unit]["image"] = picture
     for handle in tables:
-        one = found.get(handle.info.unit)
-        if one is not None and handle.info.role == "forced":
-            one["forced"] = handle
-        if one is not None and handle.info.role == "zeropoint":
-            table = handle.load()
-            one["fit"] = {name: float(table[name][0]) for name in table}
-            one["flagged"] = table.meta.get("flagged") or ""
-        elif one is not None and handle.info.role == "wcs":
-            one["unsolved"] = not handle.info.statistics.get("solved", False)
-        elif handle.info.role == "quality":
+        if handle.info.role == "quality":
             table = handle.load()
             for n, unit in enumerate(table["unit"].tolist()):
                 if unit in found:
                     found[unit]["quality"] = {name: table[name][n].item() for name in table}
+        elif (one := found.get(handle.info.unit)) is not None:
+            one |= _told_by(handle)
+    for unit, cards in solved_again(products).items():
+        if unit in found:
+            found[unit] |= _anew(cards, zeros.get(unit))
     return sorted(found.values(), key=lambda one: (one["mjd"] or 0.0, one["unit"]))
+
+
+def _told_by(handle: Handle[Table]) -> RecordDict:
+    """Return what a table of one image says of it."""
+    role = handle.info.role
+    if role == "forced":
+        return {"forced": handle}
+    if role == "zeropoint":
+        table = handle.load()
+        fit = {name: float(table[name][0]) for name in table}
+        return {"fit": fit, "flagged": table.meta.get("flagged") or ""}
+    return {"unsolved": not handle.info.statistics.get("solved", False)} if role == "wcs" else {}
+
+
+def _anew(cards: Record, zero: Record | None) -> RecordDict:
+    """Return what is known of an image that was solved anew: its zero point is that of the new solution, or none."""
+    changed: RecordDict = {"unsolved": False, "again": cards, "zero": zero}
+    if zero is not None:
+        changed |= {"fit": zero if "zero_point" in zero else {}, "flagged": zero.get("flagged", "")}
+    return changed
 
 
 def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
@@ -189,7 +214,8 @@ def _row(one: QueryRow, facts: RecordDict, image: RecordDict) -> RecordDict:
         "PM": rate, "PMERR": facts.get("rate_error"), "PMRA": rate * math.sin(math.radians(pa)),
         "PMDEC": rate * math.cos(math.radians(pa)), "MID_EXPOSURE_MJD": one.peak_mjd, "MATCHED": bool(known),
         "SKYBOT_NUMBER": numbered.removeprefix("("), "SKYBOT_NAME": name or facts.get("label"),
-        "SKYBOT_MAG": facts.get("predicted_mag"), "SKYBOT_DELTARA": facts.get("residual_east"),
+        "SKYBOT_CLASS": facts.get("orbit_class"), "SKYBOT_MAG": facts.get("predicted_mag"),
+        "SKYBOT_DELTARA": facts.get("residual_east"),
         "SKYBOT_DELTADEC": facts.get("residual_north"), "EXPTIME": seconds or None, "OBJECT": image.get("field"),
         "FILTER": one.band, "IMAGE_FILENAME": image.get("name"), "XWIN_IMAGE": _from_one(facts.get("x")),
         "YWIN_IMAGE": _from_one(facts.get("y")),

@@ -50,7 +50,8 @@ class PlateHint:
     ra: float
     dec: float
     scale: float
-    radius: float = 1.0
+    radius: float = 1.0  # chosen: more than mounts point wrongly by
+    # chosen: focal lengths as stated are seldom further off
     scale_error: float = 0.2
     parity: int = 0
 
@@ -176,14 +177,9 @@ def solve_plate(
     DataError
         If an argument is impossible.
     """
-    if not 1 <= order <= 5:
-        msg = f"a plate has an order of 1 to 5, not {order}"
-        raise DataError(msg)
+    _check_order(order)
     field, ours, theirs = _prepare(sources, stars, hint, shape, (motion, years, error))
-    for name, count in (("sources on the frame", len(ours)), ("stars of the catalogue", len(theirs))):
-        if count < fewest:
-            msg = f"no plate solution: {count} {name}, at least {fewest} are needed"
-            raise NotEnoughData(msg)
+    _check_numbers(len(ours), len(theirs), fewest)
     if first is None:
         found, certainty = _first_that_stands(field, hint, order, fewest, highest_rms)
     else:
@@ -192,6 +188,19 @@ def solve_plate(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _check_order(order: int) -> None:
+    if not 1 <= order <= 5:
+        msg = f"a plate has an order of 1 to 5, not {order}"
+        raise DataError(msg)
+
+
+def _check_numbers(sources: int, stars: int, fewest: int) -> None:
+    for name, count in (("sources on the frame", sources), ("stars of the catalogue", stars)):
+        if count < fewest:
+            msg = f"no plate solution: {count} {name}, at least {fewest} are needed"
+            raise NotEnoughData(msg)
 
 
 def _complex(axes: tuple[FloatArray, FloatArray]) -> NDArray[np.complex128]:
@@ -217,6 +226,7 @@ def _prepare(
     sigma = np.ones(len(x)) if error is None else np.broadcast_to(np.asarray(error, np.float64), x.shape)
     fine = np.isfinite(x + y + flux) & np.isfinite(sigma) & (sigma > 0)
     ours = np.flatnonzero(fine)[np.argsort(-flux[fine], kind="stable")]
+    # the tangent plane has no place for stars 90 degrees away: 80 is the widest that is looked at
     xi, eta = project(ra, dec, hint.ra, hint.dec)
     near = np.hypot(xi, eta) <= np.rad2deg(np.tan(np.deg2rad(min(search_radius(hint, shape), 80.0))))
     theirs = np.flatnonzero(near)[np.argsort(np.where(np.isnan(mag), np.inf, mag)[near], kind="stable")]

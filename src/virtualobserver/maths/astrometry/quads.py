@@ -70,7 +70,7 @@ def find_candidates(
     *,
     scale: tuple[float, float],
     parities: tuple[bool, ...] = (False, True),
-    best: int = 5,
+    best: int = 5,  # chosen; each costs a fit
 ) -> list[Candidate]:
     """Return the transformations that match most stars, best first.
 

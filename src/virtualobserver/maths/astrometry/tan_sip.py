@@ -208,7 +208,7 @@ def fit_tan_sip(
     dec: ArrayLike,
     *,
     shape: tuple[int, int],
-    order: int = 3,
+    order: int = 3,  # the first distortion of a symmetric lens is cubic
     weight: ArrayLike | None = None,
     near: tuple[float, float] | None = None,
     inverse: bool = True,
@@ -285,7 +285,7 @@ def _fit_plane(
             raise DataError(msg)
         terms = {power: found[n] / half ** sum(power) for n, power in enumerate(powers)}
         fitted = pole  # the terms hold for this one: at a celestial pole the next may be turned
-        if np.hypot(*terms[0, 0]) < 1e-11:
+        if np.hypot(*terms[0, 0]) < 1e-11:  # degrees: far below a millionth of an arcsec
             break
         east, north = deproject(terms[0, 0][0], terms[0, 0][1], *pole)
         pole = (float(east), float(north))

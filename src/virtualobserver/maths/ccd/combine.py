@@ -82,9 +82,9 @@ class Clipping:
     """
 
     method: Literal["sigma", "minmax", "none"] = "sigma"
-    low: float = 3.0
+    low: float = 3.0  # of normal values 3 of 1000 lie beyond 3 on either side
     high: float = 3.0
-    rounds: int = 3
+    rounds: int = 3  # chosen: later rounds leave out next to nothing
     n_low: int = 1
     n_high: int = 1
 
@@ -100,7 +100,7 @@ class NoiseModel:
     read_noise: float = 0.0
     gain: float | None = None
     zero: float = 0.0
-    minimum: float = 0.5
+    minimum: float = 0.5  # half a count: rounding to whole ones alone scatters by 0.29
 
 
 @dataclass(frozen=True, eq=False)
@@ -355,6 +355,7 @@ def _small_sample(count: int) -> FloatArray:
     n = np.arange(count + 1, dtype=np.float64)
     factor = np.ones(count + 1)
     factor[10:] = n[10:] / (n[10:] - 0.8)
+    # Croux & Rousseeuw (1992), as is n / (n - 0.8) above
     few = np.array([1.0, 1.0, 1.196, 1.495, 1.363, 1.206, 1.200, 1.140, 1.129, 1.107])
     factor[: len(few)] = few[: count + 1]
     return factor * MAD_TO_SIGMA

@@ -37,7 +37,7 @@ class CosmicSettings:
         How often the search is repeated on the cleaned image.
     """
 
-    sigma: float = 4.5
+    sigma: float = 4.5  # this and the next three as astroscrappy has them (L.A.Cosmic, van Dokkum 2001)
     fraction: float = 0.3
     contrast: float = 5.0
     rounds: int = 4

@@ -230,6 +230,7 @@ def _can_be_seed(image: Array, base: Array, y: int, x: int, sigma: float) -> boo
     ny, nx = image.shape
     height = _laplacian(image, y, x)
     square = height * height
+    # a hair less, that rounding in single precision loses no candidate
     limit = np.float32(sigma * sigma * 0.9999)
     if square < limit * base[y, x]:
         return False

@@ -90,7 +90,11 @@ def hot_pixels(dark: Array, *, sigma: float = 5.0, minimum: float = 0.5) -> HotP
 
 
 def unstable_pixels(
-    frames: Sequence[Sections], *, factor: float = 5.0, memory_limit: float = 1e9
+    # chosen: far above what the scatter of a few normal values scatters by
+    frames: Sequence[Sections],
+    *,
+    factor: float = 5.0,
+    memory_limit: float = 1e9,
 ) -> MaskPlane:
     """Find pixels whose scatter over darks is more than `factor` times the median scatter.
 
@@ -196,7 +200,7 @@ def ratio_flat(bright: Master, faint: Master) -> FloatPlane:
 def lasting_pixels(
     frames: Iterable[Array],
     *,
-    sigma: float = 5.0,
+    sigma: float = 5.0,  # chosen: of a million normal pixels a third of one, in each frame
     fraction: float = 0.7,  # chosen: a drifting star is in a pixel for fewer frames
     size: int = 7,  # chosen: wider than the core of a star
 ) -> MaskPlane:

@@ -50,7 +50,7 @@ class Detector:
 
     gain: float
     read_noise: float
-    saturation: float = 65535.0
+    saturation: float = 65535.0  # the largest count of 16 bits
     nonlinear: float = np.inf
     linearity: tuple[float, ...] = ()
     bias_level: float | None = None

@@ -74,7 +74,7 @@ def match_stars(
     stars: Array,
     *,
     brightest: int = 50,  # chosen: fainter stars are often in one list only
-    radius: float = 2.0,
+    radius: float = 2.0,  # chosen: about the FWHM of well sampled stars
     scale: tuple[float, float] = (0.9, 1.1),  # chosen: far more than focus and filters change it
     fewest: int = 6,  # chosen: two fix the transformation, and four more agree with it
     reflected: bool = False,
@@ -118,6 +118,7 @@ def match_stars(
             count = int(np.isfinite(distance).sum())
             if best is None or count > best[0]:
                 best = count, matrix, offset
+                # chosen: no wrong transformation brings most stars onto each other
                 if count > 0.6 * min(len(bright), len(two)):
                     break
     if best is None or best[0] < fewest:
@@ -184,6 +185,7 @@ def _triangles(points: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
     sides = np.take_along_axis(sides, order, axis=1)
     triples = np.take_along_axis(triples, order, axis=1)
     shapes = sides[:, 1:] / np.maximum(sides[:, :1], 1e-9)
+    # chosen: flat triangles, and those of two sides alike, are told apart by their noise
     good = (shapes[:, 1] > 0.1) & (shapes[:, 0] < 0.97) & (shapes[:, 0] - shapes[:, 1] > 0.03)
     return shapes[good], triples[good]
 
@@ -217,6 +219,7 @@ def _votes(pairs: list[tuple[FloatArray, FloatArray]]) -> NDArray[np.int64]:
         u, v = a[1] - a[0], b[1] - b[0]
         length = np.log(np.hypot(*v) / np.hypot(*u))
         turn = np.arctan2(v[1], v[0]) - np.arctan2(u[1], u[0])
+        # chosen: 2 % of scale and 0.03 rad agree; wrong pairs are spread over all
         values.append((length / 0.02, np.cos(turn) / 0.03, np.sin(turn) / 0.03))
     points = np.array(values)
     near = cKDTree(points).query_pairs(1.0, output_type="ndarray")

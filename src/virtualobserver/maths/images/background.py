@@ -22,6 +22,7 @@ __all__ = [
     "background_level",
     "background_mesh",
     "source_free",
+    "take_background",
 ]
 
 FloatPlane = NDArray[np.float32]
@@ -113,6 +114,7 @@ def _clipped(values: Array) -> tuple[float, float, float]:
     )
 
 
+# box and smooth as sep and SExtractor have them
 def background(image: Array, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> Background:
     """Measure the background in boxes, smooth over boxes and interpolate, as `sep` does.
 
@@ -150,6 +152,17 @@ def background_level(
     return np.asarray(_measured(image, mask, box, smooth).back(dtype=np.float32))
 
 
+def take_background(image: FloatPlane, *, mask: Array | None = None, box: int = 64, smooth: int = 3) -> None:
+    """Take the level of `background` from an image in single precision, in its place: without a plane of its own.
+
+    Parameters and errors are those of `background`.
+    """
+    if image.dtype != np.float32 or not image.flags.c_contiguous or not image.flags.writeable:
+        msg = f"a background is taken from a whole, writeable plane of float32, not from one of {image.dtype}"
+        raise DataError(msg)
+    _measured(image, mask, box, smooth).subfrom(image)
+
+
 def _measured(image: Array, mask: Array | None, box: int, smooth: int) -> Any:
     """Return the background as `sep` has it."""
     sep = import_module("sep")
@@ -159,7 +172,7 @@ def _measured(image: Array, mask: Array | None, box: int, smooth: int) -> Any:
         raise DataError(msg)
     bad = ~np.isfinite(values)
     if mask is not None:
-        bad |= np.asarray(mask) != 0
+        bad |= mask if np.asarray(mask).dtype == bool else np.asarray(mask) != 0
     if bad.all():  # sep answers 0, and a scatter of 0, without a word
         msg = "there is no good pixel to measure the background on"
         raise DataError(msg)

@@ -41,7 +41,11 @@ def fliers(values: ArrayLike) -> NDArray[np.int8]:
 
 
 def find_outliers(
-    columns: Mapping[str, ArrayLike], *, rule: Literal["robust", "boxplot"] = "robust", limit: float = 4.0
+    # chosen: of 16,000 normal images one
+    columns: Mapping[str, ArrayLike],
+    *,
+    rule: Literal["robust", "boxplot"] = "robust",
+    limit: float = 4.0,
 ) -> dict[str, NDArray[np.bool_]]:
     """Return, for each number, the images that stand out in it.
 

@@ -21,6 +21,7 @@ MOST_STARS: Final = 40
 HALF: Final = 7
 """Half side (pixels) of the stamp fitted; wider stars than this are refused."""
 ROWS, COLS = np.mgrid[-HALF : HALF + 1, -HALF : HALF + 1].astype(float)
+"""Pixels of the stamp, from its middle."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,6 @@ def _fit(image: Array, x: float, y: float, sky: float) -> tuple[float, float] | 
     if not found.success or height <= 0 or major <= 0:
         return None
     a, b = 1 / float(np.sqrt(major)), 1 / float(np.sqrt(minor))
-    if not 0.3 < b <= a < HALF:
+    if not 0.3 < b <= a < HALF:  # pixels: narrower is one pixel, wider than the stamp no star
         return None
     return float(np.sqrt(a * b)) / FWHM_TO_SIGMA, a / b

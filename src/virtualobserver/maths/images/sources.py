@@ -333,6 +333,7 @@ def _source_list(
 ) -> SourceList:
     data, variance, bad, bits = planes
     order = np.argsort(-found["flux"], kind="stable")
+    # pixels: the standard deviation of one pixel alone, 1 / sqrt(12)
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
     sigma = np.sqrt(0.5 * (a**2 + b**2))
     # of a faint source a few pixels are above the threshold; the window is no narrower than the filter that found it

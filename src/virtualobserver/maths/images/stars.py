@@ -158,16 +158,7 @@ def fit_moffat(
     rows = rows[np.abs(sources.fwhm[rows] - middle) < 0.4 * middle][: 2 * most]
     half = max(int(np.ceil(2.0 * middle)), 4)
     light = image if fitted is None else image - fitted[0].model
-    stamps = []
-    for row in rows.tolist():
-        stamp = _stamp(light, variance, float(sources.x[row]), float(sources.y[row]), half)
-        if stamp is not None and fitted is not None:
-            whole: FloatArray = np.add(stamp[0], _alone(fitted, row, sources, half))
-            stamp = (whole, *stamp[1:])
-        if stamp is not None:
-            stamps.append(stamp)
-        if len(stamps) == most:
-            break
+    stamps = _stamps(light, variance, sources, rows.tolist(), half=half, most=most, fitted=fitted)
     if len(stamps) < 3:
         msg = f"only {len(stamps)} of {len(sources)} sources show the profile of a point; 3 are needed"
         raise NotEnoughData(msg)
@@ -194,7 +185,7 @@ def fit_stars(
     profile: Moffat,
     *,
     mask: Array | None = None,
-    rounds: int = 2,
+    rounds: int = 2,  # chosen: they are given to half a pixel
 ) -> StarFit:
     """Fit the fluxes of all stars at once, and their positions.
 
@@ -218,11 +209,7 @@ def fit_stars(
     DataError
         If the planes or the columns differ in shape.
     """
-    px, py = (np.atleast_1d(np.array(values, float)) for values in (x, y))
-    shapes = {np.shape(plane) for plane in (image, variance, mask) if plane is not None}
-    if len(shapes) > 1 or px.shape != py.shape or px.ndim != 1:
-        msg = f"stars are fitted to planes and columns of one shape, not to {shapes}, {px.shape}, {py.shape}"
-        raise DataError(msg)
+    px, py = _places((image, variance, mask), x, y)
     good = np.isfinite(image) & np.isfinite(variance) & (np.asarray(variance) > 0)
     if mask is not None:
         good &= np.asarray(mask) == 0
@@ -243,20 +230,65 @@ def fit_stars(
             place[lost] = first[lost]
     patch = _patches(px, py, profile, data.shape)
     flux, error, covered = _solve(data, weight, patch, len(px), profile)
-    star, pixel, value = patch
     model = _model(patch, flux, data.shape)
-    core = value > profile.norm / 16  # within about one width of the middle
-    used = np.bincount(star[core], (weight.ravel()[pixel[core]] > 0), minlength=len(px))
-    place = pixel[core]
-    misfit = weight.ravel()[place] * (data.ravel()[place] - model.ravel()[place]) ** 2
-    chi2 = np.bincount(star[core], misfit, minlength=len(px)) / np.maximum(used, 1)
-    return StarFit(px, py, flux, error, covered, np.asarray(chi2), model)
+    return StarFit(
+        px, py, flux, error, covered, _misfits((data, weight), patch, model, profile, len(px)), model
+    )
 
 
 # --- inside -----------------------------------------------------------------------------------------------
 
 Patch = tuple[NDArray[np.int32], NDArray[np.int32], FloatArray]
 """Star, pixel (of the flat image) and value of the profile, of all pixels of all stars."""
+
+
+def _places(
+    planes: tuple[Array, Array, Array | None], x: ArrayLike, y: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return own copies of the columns, if they and the planes are each of one shape."""
+    px, py = (np.atleast_1d(np.array(values, float)) for values in (x, y))
+    shapes = {np.shape(plane) for plane in planes if plane is not None}
+    if len(shapes) > 1 or px.shape != py.shape or px.ndim != 1:
+        msg = f"stars are fitted to planes and columns of one shape, not to {shapes}, {px.shape}, {py.shape}"
+        raise DataError(msg)
+    return px, py
+
+
+def _misfits(
+    planes: tuple[Array, Array], patch: Patch, model: Array, profile: Moffat, stars: int
+) -> FloatArray:
+    """Return chi^2 for each pixel within about one width of the middle of each star."""
+    data, weight = planes
+    star, pixel, value = patch
+    core = value > profile.norm / 16
+    used = np.bincount(star[core], (weight.ravel()[pixel[core]] > 0), minlength=stars)
+    place = pixel[core]
+    misfit = weight.ravel()[place] * (data.ravel()[place] - model.ravel()[place]) ** 2
+    return np.asarray(np.bincount(star[core], misfit, minlength=stars) / np.maximum(used, 1))
+
+
+def _stamps(
+    light: Array,
+    variance: Array,
+    sources: SourceList,
+    rows: list[int],
+    *,
+    half: int,
+    most: int,
+    fitted: tuple[StarFit, Moffat] | None,
+) -> list[tuple[FloatArray, FloatArray, float, float]]:
+    """Return the stamps of the first `most` sources that have a whole one, with their own light put back."""
+    stamps = []
+    for row in rows:
+        stamp = _stamp(light, variance, float(sources.x[row]), float(sources.y[row]), half)
+        if stamp is not None and fitted is not None:
+            whole: FloatArray = np.add(stamp[0], _alone(fitted, row, sources, half))
+            stamp = (whole, *stamp[1:])
+        if stamp is not None:
+            stamps.append(stamp)
+        if len(stamps) == most:
+            break
+    return stamps
 
 
 def _stamp(
@@ -312,7 +344,7 @@ def _fit_one(
 
     narrow = 4 * (2 ** (1 / beta) - 1) / width**2
     start = np.array([image.max(), x, y, narrow, narrow, 0.0, 0.0])
-    scale = np.maximum(np.abs(start), 0.05)
+    scale = np.maximum(np.abs(start), 0.05)  # keeps parameters that start at 0 from a scale of 0; chosen
     found = least_squares(misfit, start, slopes, method="lm", x_scale=scale, max_nfev=200)
     height, cx, cy, p, q, r, _ = found.x
     if not found.success or height <= 0 or p <= 0 or p * q - r * r <= 0 or np.hypot(cx, cy) > half / 2:

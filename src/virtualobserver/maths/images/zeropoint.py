@@ -175,20 +175,29 @@ def fit_zero_point(
     with np.errstate(divide="ignore", invalid="ignore"):
         value = m + 2.5 * np.log10(f / exptime)
         variance = (fe / f / MAG_TO_FLUX) ** 2 + me**2
-    good = np.isfinite(value) & np.isfinite(variance) & (f > 0)
-    if mag_range is not None:
-        good &= (m >= mag_range[0]) & (m <= mag_range[1])
-    coloured = int((good & np.isfinite(c)).sum()) >= fewest
-    good &= np.isfinite(c) | (not coloured)
-    if int(good.sum()) < fewest:
-        msg = f"no zero point: {int(good.sum())} usable stars, at least {fewest} are needed"
-        raise NotEnoughData(msg)
-    pivot = float(np.median(c[good])) if coloured else 0.0
-    away = np.where(np.isfinite(c), c - pivot, 0.0) if coloured else np.zeros(len(f))
+    low, high = mag_range or (-np.inf, np.inf)
+    good = np.isfinite(value) & np.isfinite(variance) & (f > 0) & (m >= low) & (m <= high)
+    pivot, away = _from_pivot(c, good, fewest)
     terms, known = _terms(away, good, colour_term)
     target = value - known * away
     result = _clip_and_fit(target, terms, variance, ce, good, fewest=fewest, clip=clip)
     return _zero_point(result, (target, m), terms, good, pivot=pivot, known=known)
+
+
+def _from_pivot(colour: FloatArray, good: NDArray[np.bool_], fewest: int) -> tuple[float, FloatArray]:
+    """Return the median colour and how far each star is from it, and leave out of `good` stars without a colour.
+
+    Where too few have one, both are 0 and none is left out.
+    """
+    coloured = int((good & np.isfinite(colour)).sum()) >= fewest
+    good &= np.isfinite(colour) | (not coloured)
+    if int(good.sum()) < fewest:
+        msg = f"no zero point: {int(good.sum())} usable stars, at least {fewest} are needed"
+        raise NotEnoughData(msg)
+    if not coloured:
+        return 0.0, np.zeros(len(colour))
+    pivot = float(np.median(colour[good]))
+    return pivot, np.where(np.isfinite(colour), colour - pivot, 0.0)
 
 
 def limiting_magnitude(

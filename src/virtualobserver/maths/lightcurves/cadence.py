@@ -47,6 +47,7 @@ def cadence(mjd: ArrayLike) -> tuple[float, bool]:
     if time.size < 2:
         return float("nan"), False
     step = np.sort(np.diff(time)) * SECONDS_PER_DAY
+    # chosen: the usual pauses, without the longest and shortest twentieth
     place = np.array((0.05, 0.5, 0.95)) * (step.size - 1)
     low, median, high = np.interp(place, np.arange(step.size), step)
     return float(median), bool(median > 0 and high - low < UNIFORM_SPREAD * median)

@@ -141,7 +141,7 @@ def _settle(
         weight = _weights((relative, sigma, excess), chosen, common.factor, clip)
         common = _mean(relative, weight)
         excess = _excess(relative / common.factor, sigma)
-        if np.nanmax(np.abs(common.factor - before)) < 1e-7:
+        if np.nanmax(np.abs(common.factor - before)) < 1e-7:  # far below the error of any mean of stars
             break
     return common, weight, excess
 
@@ -149,7 +149,7 @@ def _settle(
 def _comparison(
     relative: FloatArray, sigma: FloatArray, exclude: Array | None, most: int
 ) -> NDArray[np.int64]:
-    allowed = np.isfinite(relative).mean(axis=1) >= 0.8
+    allowed = np.isfinite(relative).mean(axis=1) >= 0.8  # chosen: a star that comes and goes moves the mean
     if exclude is not None and len(exclude):
         allowed[np.asarray(exclude)] = False
     noise = np.full(len(relative), np.inf)
@@ -167,6 +167,7 @@ def _weights(
 ) -> FloatArray:
     relative, sigma, excess = stars
     weight = np.zeros_like(relative)
+    # 0.1 mmag: that no star weighs without bound
     spread = np.hypot(sigma[chosen], np.maximum(excess[chosen], 1e-4)[:, None])
     with np.errstate(invalid="ignore", divide="ignore"):
         part = 1.0 / spread**2

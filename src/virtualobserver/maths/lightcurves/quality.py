@@ -99,6 +99,28 @@ def quality_flags(
     limit = thresholds or QualityThresholds()
     value = np.asarray(flux, dtype=np.float64).ravel()
     edges = np.asarray([0, value.size] if offsets is None else offsets, dtype=np.int64).ravel()
+    mask = _single_rows(value, flux_error, flags, mjd, edges)
+    trusted = mask == 0
+    if chi is not None or sharp is not None:
+        mask[_bad_profile(chi, sharp, trusted, _Series.of(group, edges, value.size), limit)] |= FLAG_PSF
+    elif group is not None:
+        _check_length(np.asarray(group).size, value.size, "group")
+    offset = np.full(value.size, np.nan)
+    if ra is not None and dec is not None:
+        position = _column(ra, value.size, "ra"), _column(dec, value.size, "dec")
+        offset = _offset_sigma(*position, trusted, edges)
+        mask[~(offset <= limit.offset_sigma)] |= FLAG_ASTROMETRY
+    return Quality(mask, offset)
+
+
+def _single_rows(
+    value: FloatArray,
+    flux_error: ArrayLike | None,
+    flags: ArrayLike | None,
+    mjd: ArrayLike | None,
+    edges: NDArray[np.int64],
+) -> NDArray[np.int32]:
+    """Return the bits of what can be said without the rest of a curve, and of times that are there twice."""
     mask = np.where(np.isfinite(value), 0, FLAG_NOT_FINITE).astype(np.int32)
     error = None if flux_error is None else _column(flux_error, value.size, "flux_error")
     if flags is not None:
@@ -111,23 +133,7 @@ def quality_flags(
         for part in _unordered(time, edges):
             worse = None if error is None else error[part]
             mask[part][_repeated(time[part], mask[part] != 0, worse, value[part])] |= FLAG_DUPLICATE_TIME
-    trusted = mask == 0
-    if chi is not None or sharp is not None:
-        series = _Series.of(group, edges, value.size)
-        bad_profile = np.zeros(value.size, dtype=bool)
-        if chi is not None:
-            bad_profile |= _bad_chi(_column(chi, value.size, "chi"), trusted, series, limit)
-        if sharp is not None:
-            bad_profile |= _bad_sharp(_column(sharp, value.size, "sharp"), trusted, series, limit)
-        mask[bad_profile] |= FLAG_PSF
-    elif group is not None:
-        _check_length(np.asarray(group).size, value.size, "group")
-    offset = np.full(value.size, np.nan)
-    if ra is not None and dec is not None:
-        position = _column(ra, value.size, "ra"), _column(dec, value.size, "dec")
-        offset = _offset_sigma(*position, trusted, edges)
-        mask[~(offset <= limit.offset_sigma)] |= FLAG_ASTROMETRY
-    return Quality(mask, offset)
+    return mask
 
 
 def _check_length(found: int, expected: int, name: str) -> None:
@@ -198,6 +204,21 @@ def _repeated(time: FloatArray, bad: BoolArray, error: FloatArray | None, value:
     ordered = time[order]
     repeated[order[1:]] = ordered[1:] == ordered[:-1]
     return repeated
+
+
+def _bad_profile(
+    chi: ArrayLike | None,
+    sharp: ArrayLike | None,
+    trusted: BoolArray,
+    series: _Series,
+    limit: QualityThresholds,
+) -> BoolArray:
+    bad = np.zeros(trusted.size, dtype=bool)
+    if chi is not None:
+        bad |= _bad_chi(_column(chi, trusted.size, "chi"), trusted, series, limit)
+    if sharp is not None:
+        bad |= _bad_sharp(_column(sharp, trusted.size, "sharp"), trusted, series, limit)
+    return bad
 
 
 def _bad_chi(chi: FloatArray, trusted: BoolArray, series: _Series, limit: QualityThresholds) -> BoolArray:

@@ -123,7 +123,7 @@ def rotation(
     errors: ArrayLike | None = None,
     sessions: ArrayLike | None = None,
     *,
-    shortest: float = 1.5,
+    shortest: float = 1.5,  # chosen: below the 2.2 h of bodies that gravity alone holds together
     longest: float = 60.0,  # chosen: slower ones need more nights
     harmonics: int = 6,  # chosen: more follow the noise of some tens of values
     permutations: int = 99,  # the least probability they can tell is 1 %, that of `_FAP`

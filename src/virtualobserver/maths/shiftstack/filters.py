@@ -48,7 +48,7 @@ def sigma_g(
     phi: ArrayLike,
     *,
     limits: tuple[float, float] = (25.0, 75.0),
-    n_sigma: float = 2.0,
+    n_sigma: float = 2.0,  # as KBMOD has it
     edges: Literal["open", "closed"] = "open",
 ) -> SigmaG:
     """Mark the epochs of each curve that agree with its median.
@@ -97,7 +97,7 @@ def filter_sigma_g(
     level: float,
     min_obs: int,
     limits: tuple[float, float] = (25.0, 75.0),
-    n_sigma: float = 2.0,
+    n_sigma: float = 2.0,  # as KBMOD has it
     edges: Literal["open", "closed"] = "open",
 ) -> Trajectories:
     """Sum each path anew over the epochs that `sigma_g` keeps; drop what then misses level or number."""

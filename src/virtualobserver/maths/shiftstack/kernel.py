@@ -126,12 +126,9 @@ def _stack(psi, phi, geometry, dy, columns, best, index, first, level, min_obs):
     groups = (frames + _UNROLLED - 1) // _UNROLLED
     a = np.empty(_CHUNK, psi.dtype)
     b = np.empty(_CHUNK, psi.dtype)
-    bar = np.empty((rows, cols), psi.dtype)
     less = psi.dtype.type(_SLACK)
-    for r in range(rows):
-        for c in range(cols):
-            k = max(best[r, c, top - 1], level)
-            bar[r, c] = k * k * less
+    bar = np.maximum(best[:, :, top - 1], level)
+    bar = bar * bar * less
     zeros = np.uint64(height * stride)
     at = np.empty(groups * _UNROLLED, np.uint64)
     for v in range(dy.shape[0]):

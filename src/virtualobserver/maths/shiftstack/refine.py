@@ -109,7 +109,13 @@ class _Near:
 
 
 def refine(
-    images: LikelihoodImages, found: Trajectories, row: int = 0, *, max_shift: float = 3.0, clip: bool = True
+    # chosen: more than a step of the grid moves a path
+    images: LikelihoodImages,
+    found: Trajectories,
+    row: int = 0,
+    *,
+    max_shift: float = 3.0,
+    clip: bool = True,
 ) -> Refined:
     """Climb to the most likely path near one of `found`.
 
@@ -196,6 +202,7 @@ def _climb(
         else:
             break
         path = new
+        # pixels: far below the error of any path
         if np.abs(np.array([design @ step[:2], design @ step[2:]])).max() < 1e-4:
             break
     return path
@@ -221,6 +228,7 @@ def _result(
     scaled = np.maximum(flux, 0.0) ** 2 * phi[here] / (2 * images.sigma[here] ** 2)
     information = design.T @ (design * scaled[:, None])
     covariance = np.full((2, 2), np.inf)
+    # beyond it the inverse has no digit left in double precision
     if here.sum() > 1 and np.linalg.cond(information) < 1e15:
         covariance = np.linalg.inv(information)
     return Refined(

@@ -103,7 +103,7 @@ def search(
     images: LikelihoodImages,
     grid: VelocityGrid,
     *,
-    level: float = 7.0,
+    level: float = 7.0,  # chosen: of 1e12 normal trials one
     min_obs: int = 1,
     top: int = 8,  # as results_per_pixel of KBMOD
     x_range: tuple[int, int] | None = None,
@@ -150,29 +150,49 @@ def search(
         raise DataError(msg)
     if not len(grid) or not len(images.tau):
         return Trajectories.joined([])
-    left, low = images.origin.T
-    dx = _shifts(grid.vx[[np.argmin(grid.vx), np.argmax(grid.vx)]], images.tau) - left
-    needed = max(-(x0 + int(dx.min())), x1 + int(dx.max()) - nx, 0)
-    planes = pad_planes(images.psi, images.phi, min(needed, x1 - x0), plan.dtype)
+    planes = _padded(images, grid, (x0, x1), plan.dtype)
 
     def band(row: int) -> Trajectories:
-        rows = min(_BAND, y1 - row)
-        state = new_state(rows, x1 - x0, plan.top, plan.dtype)
-        for first in range(0, len(grid), _VELOCITIES):
-            part = slice(first, first + _VELOCITIES)
-            shifts = (_shifts(grid.vx[part], images.tau) - left, _shifts(grid.vy[part], images.tau) - low)
-            stack(planes, state, (row, x0), shifts, first=first, level=plan.level, min_obs=plan.min_obs)
-        return _found(state, row, x0, grid)
+        return _search_rows(planes, images, grid, plan, (row, min(row + _BAND, y1)), (x0, x1))
 
     found = Trajectories.joined(_each(band, range(y0, y1, _BAND), threads))
     return evaluate(images, found, dtype=plan.dtype).sorted()
+
+
+def _search_rows(  # noqa: PLR0917 - of one search
+    planes: Padded,
+    images: LikelihoodImages,
+    grid: VelocityGrid,
+    plan: _Plan,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+) -> Trajectories:
+    """Return the best velocities of the start pixels in rows and columns, each the first and one after the last."""
+    (y0, y1), (x0, x1) = rows, columns
+    left, low = images.origin.T
+    state = new_state(y1 - y0, x1 - x0, plan.top, plan.dtype)
+    for first in range(0, len(grid), _VELOCITIES):
+        part = slice(first, first + _VELOCITIES)
+        shifts = (_shifts(grid.vx[part], images.tau) - left, _shifts(grid.vy[part], images.tau) - low)
+        stack(planes, state, (y0, x0), shifts, first=first, level=plan.level, min_obs=plan.min_obs)
+    return _found(state, y0, x0, grid)
+
+
+def _padded(
+    images: LikelihoodImages, grid: VelocityGrid, columns: tuple[int, int], dtype: type[np.floating]
+) -> Padded:
+    """Return the planes with as many empty columns as paths from the start pixels run out of the image."""
+    x0, x1 = columns
+    dx = _shifts(grid.vx[[np.argmin(grid.vx), np.argmax(grid.vx)]], images.tau) - images.origin[:, 0]
+    needed = max(-(x0 + int(dx.min())), x1 + int(dx.max()) - images.shape[2], 0)
+    return pad_planes(images.psi, images.phi, min(needed, x1 - x0), dtype)
 
 
 def search_blocks(
     images: LikelihoodImages,
     grid: TwoLevelGrid,
     *,
-    level: float = 7.0,
+    level: float = 7.0,  # chosen: of 1e12 normal trials one
     min_obs: int = 1,
     top: int = 8,  # as results_per_pixel of KBMOD
     x_range: tuple[int, int] | None = None,

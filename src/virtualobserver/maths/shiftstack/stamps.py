@@ -21,7 +21,7 @@ def coadd(
     y: ArrayLike,
     *,
     kind: Coadd = "sum",
-    radius: int = 10,
+    radius: int = 10,  # as stamp_radius of KBMOD
     epochs: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Combine the stamps along a path; pixels without any data become 0.

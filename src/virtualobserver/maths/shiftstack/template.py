@@ -119,9 +119,9 @@ def measure_template(
     science: NDArray[np.floating],
     variance: NDArray[np.floating],
     *,
-    threshold: float = 4.0,
+    threshold: float = 4.0,  # chosen: of 30,000 normal pixels one
     min_frames: int = 3,  # the median of two is their mean, which a mover is part of
-    excess: float = 2.0,
+    excess: float = 2.0,  # chosen: the scatter of few frames alone seldom reaches it
     mean: bool = False,
 ) -> StarTemplate:
     """Measure what stands still in aligned frames: their median, and what it shines on.

@@ -38,6 +38,7 @@ FIBRE_CHANGE_MJD = 57174.0
 """2015-06-01, when HARPS got its octagonal fibres (Lo Curto et al. 2015, The Messenger 162, 9)."""
 
 _ERA_EGGS, _ERA_OTHER = 10, 20
+"""Added to the number of an era, so that no two modes or instruments share one."""
 _OTHERS = ("UVES", "ESPRESSO", "FEROS", "XSHOOTER", "CRIRES", "NIRPS")
 
 FloatArray = NDArray[np.float64]

@@ -86,6 +86,7 @@ def continuum_fit(
         new: FloatArray = np.asarray(
             np.linalg.lstsq(normal, basis.T @ (y * weight), rcond=None)[0], dtype=np.float64
         )
+        # far below the error of a continuum
         done = bool(np.abs(new - fit).max() < 1e-5 * max(1.0, float(np.abs(new).max())))
         fit = new
         if done:
@@ -192,7 +193,12 @@ def column_medians(stack: NDArray[np.floating]) -> tuple[FloatArray, FloatArray]
 
 
 def find_cosmics(
-    residual: FloatArray, *, threshold: float = 6.0, longest: int = 3, window: int = 15
+    # chosen: no normal pixel is at 6; hits are 1 to 3 pixels wide; the median spans 5 hits
+    residual: FloatArray,
+    *,
+    threshold: float = 6.0,
+    longest: int = 3,
+    window: int = 15,
 ) -> BoolArray:
     """Pixels of narrow positive spikes in residuals given in units of their error.
 

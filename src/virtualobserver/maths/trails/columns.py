@@ -38,6 +38,8 @@ FLAT: Final = 1.5
 """FWHM from an end, from which on a trail has 0.9998 of its light."""
 HALF: Final = 1.5
 """FWHM across to each side that are fitted: 0.9996 of a Gaussian's light."""
+_BAND: Final = 512
+"""Rows of which the model of all trails is made at once: 4 MB on a chip of 2046 columns."""
 _CLEAR: Final = 0.3
 """Of a trail, from which on its own columns make a better total than all with those shared with another star."""
 _LEAST: Final = 0.1
@@ -147,14 +149,35 @@ class Columns:
         from virtualobserver.maths.trails.extract_kernel import add_trails, column_moments
 
         frame, found = self.frame, np.full((4, *self.flux.shape), np.nan)
-        model = np.zeros(frame.image.shape, np.float32)
+        ny, nx = frame.image.shape
         grid = (frame.x, frame.y, *direction(self.track), self.first, self.shift, self.width, self.table)
         light = np.where(np.isfinite(self.flux), self.flux, self.light)
-        add_trails(model, *grid, 0.0, self.half, light)
-        column_moments(
-            frame.image, frame.good, model, self.ground, self.split, *grid, self.half, self.light, found
-        )
+        low, high = self.rows()
+        for top in range(0, ny, _BAND):
+            which = np.flatnonzero((low >= top) & (low < top + _BAND))
+            if not len(which):
+                continue
+            model = np.zeros((int(high[which].max()) - top, nx), np.float32)
+            add_trails(model, top, *grid, 0.0, self.half, light)
+            column_moments(
+                frame.image, frame.good, model, top, which, self.ground, self.split, *grid, self.half, self.light,
+                found,
+            )  # fmt: skip
         return found
+
+    def rows(self) -> tuple[IntArray, IntArray]:
+        """Return the first row of each trail on the frame, and the one after its last; -1 where it has no place."""
+        uy, ny = direction(self.track)[1], len(self.frame.image)
+        ends = np.stack(
+            [self.frame.y + uy * self.first, self.frame.y + uy * (self.first + self.along.shape[1])]
+        )
+        known = np.isfinite(ends).all(axis=0)
+        low, high = (
+            np.nan_to_num(ends.min(axis=0)) - self.half - 2,
+            np.nan_to_num(ends.max(axis=0)) + self.half + 2,
+        )
+        first, last = (np.clip(np.floor(part).astype(np.int64), 0, ny - 1) for part in (low, high))
+        return np.where(known, first, -1), np.where(known, last + 1, -1)
 
     def samples(
         self, profile: TransverseProfile, sky: TrailSky, *, own: bool, box: bool, across: bool
@@ -174,12 +197,12 @@ class Columns:
         x0, y0, x1, y1 = track.ends(frame.x, frame.y)
         totals = TrailTotals(
             flux, error, snr, x0, y0, x1, y1, share, isolation(track, frame.x, frame.y, flux, profile.fwhm),
-            self.counts[:, :30],
+            self.counts[:, :30].copy(),
         )  # fmt: skip
         edge = FLAT * profile.fwhm
         return TrailSamples(
-            track.time_of(self.place), self.place, self.flux * track.speed, electrons * track.speed, self.planes[4],
-            self.response, self._flags(), self.along - np.rint(self.along),
+            track.time_of(self.place), self.place, self.flux * track.speed, electrons * track.speed,
+            self.planes[4].copy(), self.response, self._flags(), self.along - np.rint(self.along),
             (self.along >= edge) & (self.along <= track.length - edge), totals, sky, profile, track, own, moments,
         )  # fmt: skip
 

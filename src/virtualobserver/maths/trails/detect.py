@@ -24,8 +24,8 @@ __all__ = ["TrailList", "find_trails"]
 
 FloatArray = NDArray[np.float64]
 FloatPlane = NDArray[np.float32]
-_BAND: Final = 512
-"""Rows filtered at once: with a dozen planes of them 50 MB on a chip of 2046 columns."""
+_BAND: Final = 256
+"""Rows filtered at once: with a dozen planes of them 25 MB on a chip of 2046 columns."""
 _COVERED: Final = 0.5
 """Of the filter's weight that must lie on good pixels: with less, a trail is a guess."""
 _EVEN: Final = 0.3

@@ -1,9 +1,15 @@
-"""Light along trails: one sample a pixel, each with its time and its error, for all stars of a chip at once."""
+"""Light along trails: one sample a pixel, each with its time and its error, for all stars of a chip at once.
+
+A column is what lies within half a pixel along the track, whatever its angle: each pixel is used as it is, once a
+trail, so that samples do not share noise. Its light is that of a linear fit of the profile over the local sky, pixels
+weighed by the noise that the model of the trail gives them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -37,39 +43,20 @@ amiss by a twelfth of its error."""
 
 
 def extract_trails(
-    image: Array,
-    variance: Array,
-    track: TrackModel,
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    fwhm: float,
-    mask: Array | None = None,
-    mode: str = "psf",
-    profile: TransverseProfile | None = None,
-    expected: ArrayLike | None = None,
-    split: int | None = None,
-    scintillation: float = 0.0,
-    suspects: int = MASK_COSMIC_RAY,
-    inner: float | None = None,
-    width: float = WIDTH,
-    keep_annulus: bool = False,
-    across: bool = True,
-    catalogue: ArrayLike | None = None,
-) -> TrailSamples:
+    image: Array, variance: Array, track: TrackModel, x: ArrayLike, y: ArrayLike, *, fwhm: float,
+    mask: Array | None = None, mode: str = "psf", profile: TransverseProfile | None = None,
+    expected: ArrayLike | None = None, catalogue: ArrayLike | None = None, split: int | None = None,
+    inner: float | None = None, width: float = WIDTH, keep_annulus: bool = False, scintillation: float = 0.0,
+    suspects: int = MASK_COSMIC_RAY, across: bool = True,
+) -> TrailSamples:  # fmt: skip
     """Extract the light curves of all stars of a chip.
-
-    A column is what lies within half a pixel along the track, whatever its angle: each pixel is used as it is, once
-    a trail, so that samples do not share noise. Its light is that of a linear fit of the profile over the local sky,
-    pixels weighed by the noise that the model of the trail gives them.
 
     Parameters
     ----------
     image
         Shape (ny, nx), electrons, sky not subtracted; of any kind of number.
     variance
-        Of its pixels, electrons²; its median beside a trail is the noise of the sky and the amplifier, the light of
-        stars is added from the model.
+        Of its pixels, electrons²; its median beside a trail is the noise of the sky, the model adds that of stars.
     track
         Of the chip.
     x, y
@@ -79,8 +66,7 @@ def extract_trails(
     mask
         Bits of `conventions.MASK_*`, 0 for a good pixel.
     mode
-        `psf` fits each trail alone, `joint` all that overlap together, `box` sums 11 rows and divides by the share
-        of the profile in them.
+        `psf` fits each trail alone, `joint` all that overlap together, `box` sums 11 rows over the profile's share.
     profile
         Across the trails, if it is known already.
     expected
@@ -91,13 +77,11 @@ def extract_trails(
         Relative, of one sample; see `noise.scintillation`.
     suspects
         Bits of the mask that a pipeline may have set because it took a trail for a cosmic ray or a streak.
-    inner, width
+    inner, width, keep_annulus
         Of the ring of sky; see `trail_sky`.
-    keep_annulus
-        Keep the pixels of the sky.
     catalogue
-        Light of each star by a catalogue, any unit, NaN if unknown: `joint` holds stars to it that are fainter than the
-        noise and lie on another's trail. Its scale is that of the trails.
+        Light of each star by a catalogue, on any scale, NaN if unknown: `joint` holds stars to it that are fainter than
+        the noise and lie on another's trail.
     across
         Measure where each column lies across, and how wide it is.
 
@@ -106,38 +90,18 @@ def extract_trails(
     DataError
         If shapes differ, the mode is unknown or the FWHM is not above 0.
     """
-    px, py = (np.atleast_1d(np.asarray(part, float)) for part in (x, y))
     if mode not in MODES:
         msg = f"mode of an extraction must be one of {', '.join(MODES)}, not {mode!r}"
         raise DataError(msg)
-    good, codes = good_pixels(image, variance, mask), _codes(image, mask)
-    own = bool(suspected(codes, suspects, track, px, py))
-    if own:
-        believe(good, codes, image, variance, suspects, track, px, py, fwhm)
-    frame = Frame(_plain(image), good, codes, track, px, py, scintillation)
-
-    def ring(frame: Frame, profile: TransverseProfile, light: ArrayLike | None, *, first: bool) -> TrailSky:
-        return trail_sky(
-            frame.image, variance, track, px, py, fwhm=profile.fwhm, good=good, expected=light, split=split,
-            inner=inner, width=width, keep_annulus=keep_annulus and not first, rough=first,
-        )  # fmt: skip
-
+    frame, own = _frame_of((image, variance, mask), track, x, y, fwhm, suspects, scintillation)
+    ring = partial(
+        trail_sky, variance=variance, track=track, x=frame.x, y=frame.y, good=frame.good, split=split, inner=inner,
+        width=width,
+    )  # fmt: skip
     frame, rough, light = _first_look(frame, ring, profile, expected, fwhm)
-    sky = ring(frame, rough, light, first=False)  # with the light of the neighbours known
-    first = Columns(frame, sky, rough, np.zeros((len(px), 1)))
-    flux, _, _ = first.total()
-    steady = flux[:, None] * first.response / track.speed
-    if own:
-        for _ in range(2):
-            first = Columns(frame, sky, rough, steady)
-            if not reject(frame, sky, rough, first):
-                break
-    first = Columns(frame, sky, rough, first.smooth(steady))
-    if mode == "joint":
-        from virtualobserver.maths.trails.joint import fit_together
-
-        fit_together(frame, sky, rough, first, known=_scaled(catalogue, flux, first, rough.fwhm))
-    return first.samples(rough, sky, own=own, box=mode == "box", across=across)
+    sky = ring(frame.image, fwhm=rough.fwhm, expected=light, keep_annulus=keep_annulus)
+    columns = _fitted(frame, sky, rough, catalogue, own=own, joint=mode == "joint")
+    return columns.samples(rough, sky, own=own, box=mode == "box", across=across)
 
 
 def model_image(
@@ -176,11 +140,26 @@ def model_image(
     grid, first = grid_of(samples.track, totals.x_start, totals.y_start, samples.profile.fwhm)
     shift, width = samples.profile.shift_at(grid), samples.profile.width_at(grid)
     table = samples.profile.table(half, FINE)
-    add_trails(plane, totals.x_start, totals.y_start, ux, uy, first, shift, width, table, 0.0, half, light)
+    add_trails(plane, 0, totals.x_start, totals.y_start, ux, uy, first, shift, width, table, 0.0, half, light)
     return plane
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _frame_of(  # noqa: PLR0917
+    planes: tuple[Array, Array, Array | None], track: TrackModel, x: ArrayLike, y: ArrayLike, fwhm: float,
+    suspects: int, scintillation: float,
+) -> tuple[Frame, bool]:  # fmt: skip
+    """Return the chip, and whether its mask took trails for cosmic rays or streaks, which are then no longer in it."""
+    image, variance, mask = planes
+    px, py = (np.atleast_1d(np.asarray(part, float)) for part in (x, y))
+    good, codes = good_pixels(image, variance, mask), _codes(image, mask)
+    own = bool(suspected(codes, suspects, track, px, py))
+    if own:  # the mask is changed, and is the caller's
+        codes = np.array(codes, np.int32)
+        believe(good, codes, image, variance, suspects, track, px, py, fwhm)
+    return Frame(_plain(image), good, codes, track, px, py, scintillation), own
 
 
 def _first_look(
@@ -192,7 +171,7 @@ def _first_look(
 ) -> tuple[Frame, TransverseProfile, ArrayLike]:
     """Return the frame without the wings of bright trails, the profile, and the light of each trail."""
     rough = TransverseProfile(fwhm) if profile is None else profile
-    sky = ring(frame, rough, expected, first=True)
+    sky = ring(frame.image, fwhm=rough.fwhm, expected=expected, rough=True)
     columns = Columns(frame, sky, rough, np.zeros((len(frame.x), 1)))
     flux, _, _ = columns.total()
     light = np.maximum(np.nan_to_num(flux), 0.0) * frame.track.exptime if expected is None else expected
@@ -201,12 +180,43 @@ def _first_look(
     return _without_wings(frame, sky, rough, columns, flux), rough, light
 
 
+def _fitted(
+    frame: Frame, sky: TrailSky, profile: TransverseProfile, catalogue: ArrayLike | None, *, own: bool, joint: bool
+) -> Columns:  # fmt: skip
+    """Return the columns of all trails, those that overlap fitted together if `joint`."""
+    flux, likely = _likely(frame, sky, profile, own=own)
+    columns = Columns(frame, sky, profile, likely)
+    if joint:
+        from virtualobserver.maths.trails.joint import fit_together
+
+        fit_together(frame, sky, columns, known=_scaled(catalogue, flux, columns, profile.fwhm))
+    return columns
+
+
+def _likely(
+    frame: Frame, sky: TrailSky, profile: TransverseProfile, *, own: bool
+) -> tuple[FloatArray, FloatArray]:
+    """Return electrons/s of each trail, and the light of its columns by a first fit; cosmic rays go if `own`."""
+    columns = Columns(frame, sky, profile, np.zeros((len(frame.x), 1)))
+    flux, _, _ = columns.total()
+    steady = flux[:, None] * columns.response / frame.track.speed
+    if own:
+        for _ in range(2):
+            columns = Columns(frame, sky, profile, steady)
+            if not reject(frame, sky, profile, columns):
+                break
+    return flux, columns.smooth(steady)
+
+
 def _plain(plane: Array) -> Array:
     return np.ascontiguousarray(plane, np.float32)
 
 
-def _codes(image: Array, mask: Array | None) -> NDArray[np.int32]:
-    return np.zeros(np.shape(image), np.int32) if mask is None else np.array(mask, np.int32)
+def _codes(image: Array, mask: Array | None) -> Array:
+    """Return the bits of the mask, 2 bytes a pixel where they are so already; they are not written to."""
+    if mask is None:
+        return np.zeros(np.shape(image), np.uint16)
+    return np.ascontiguousarray(mask, np.uint16 if np.asarray(mask).dtype == np.uint16 else np.int32)
 
 
 def _without_wings(
@@ -227,7 +237,7 @@ def _without_wings(
     plane, reach = np.zeros(frame.image.shape, np.float32), REACH * profile.fwhm
     along = columns.along[bright]
     add_trails(
-        plane, frame.x[bright], frame.y[bright], *direction(frame.track), columns.first[bright],
+        plane, 0, frame.x[bright], frame.y[bright], *direction(frame.track), columns.first[bright],
         profile.shift_at(along), profile.width_at(along), profile.table(reach, FINE), columns.half, reach,
         light[bright],
     )  # fmt: skip

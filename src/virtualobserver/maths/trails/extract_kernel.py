@@ -1,6 +1,6 @@
 """Compiled extraction: every pixel of every trail once, straight from the frame."""
 
-# ruff: noqa: PLR0917, C901, PLR0912, PLR0915 - compiled functions take positional arguments only
+# ruff: noqa: PLR0917, C901 - compiled functions take positional arguments only
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import jit
 
-__all__ = ["FINE", "add_trails", "column_moments", "design", "fit_columns", "sharp_pixels"]
+__all__ = ["FINE", "add_trails", "column_moments", "fit_columns", "sharp_pixels"]
 
 FINE = 20
 """Steps of the table of the profile in a pixel: between them it is straight to 1e-4 of its peak."""
@@ -53,6 +53,19 @@ def span(x: float, ux: float, first: float, last: float, across: float, half: fl
 
 
 @jit
+def named(found: int, inside: bool, counts: Array) -> int:
+    """Return the bits of a pixel that is not measured, 30 off the frame and 31 of no bit, and count it under each."""
+    if not inside:
+        found = 1 << 30
+    elif found == 0:
+        found = 1 << 31
+    for bit in range(32):
+        if found >> bit & 1:
+            counts[bit] += 1
+    return found
+
+
+@jit
 def fit_columns(
     image: Array, good: Array, mask: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
     first: Array, shift: Array, width: Array, table: Array, half: float, light: Array, covered: float,
@@ -66,23 +79,17 @@ def fit_columns(
     sum, share of the light in the pixels summed, variance. `bits` are those of masked pixels, `counts` (n, 32) the
     pixels of each.
     """
-    ny, nx = image.shape
-    n, m = light.shape
-    seen = _SEEN * table[0]
-    top, whole, weight = np.empty(m), np.empty(m), np.empty(m)
-    way, ground, area = np.empty(m), np.empty(m), np.empty(m)
-    rows, share, spread, all_rows = np.empty(m), np.empty(m), np.empty(m), np.empty(m)
+    (ny, nx), (n, m) = image.shape, light.shape
+    sums = np.empty((10, m))
+    top, whole, weight, way, ground = sums[0], sums[1], sums[2], sums[3], sums[4]
+    area, rows, share, spread, all_rows = sums[5], sums[6], sums[7], sums[8], sums[9]
     for k in range(n):
-        for plane in range(out.shape[0]):
-            out[plane, k] = np.nan
-        out[2, k] = 0.0
+        out[:, k], out[2, k] = np.nan, 0.0
         if not (np.isfinite(x[k]) and np.isfinite(y[k])):
             continue
-        for one in (top, whole, weight, way, ground, area, rows, share, spread, all_rows):
-            one[:] = 0.0
-        end = first[k] + m - 1
-        row0, row1 = span(y[k], uy, first[k], end, ux, half)
-        col0, col1 = span(x[k], ux, first[k], end, uy, half)
+        sums[:] = 0.0
+        row0, row1 = span(y[k], uy, first[k], first[k] + m - 1, ux, half)
+        col0, col1 = span(x[k], ux, first[k], first[k] + m - 1, uy, half)
         for row in range(row0, row1):
             for col in range(col0, col1):
                 dx, dy = col - x[k], row - y[k]
@@ -98,18 +105,8 @@ def fit_columns(
                 if abs(q) <= ROWS:
                     all_rows[j] += p
                 if not inside or not good[row, col]:
-                    if p >= seen:
-                        found = mask[row, col] if inside else 0
-                        bits[k, j] |= found
-                        for bit in range(31):
-                            if found >> bit & 1:
-                                counts[k, bit] += 1
-                        if not inside:
-                            bits[k, j] |= 1 << 30
-                            counts[k, 30] += 1
-                        elif found == 0:
-                            bits[k, j] |= 1 << 31
-                            counts[k, 31] += 1
+                    if p >= _SEEN * table[0]:
+                        bits[k, j] |= named(int(mask[row, col]) if inside else 0, inside, counts[k])
                     continue
                 level = sky_at(sky[k], split, row, col)
                 d = image[row, col] - level
@@ -125,23 +122,20 @@ def fit_columns(
         for j in range(m):
             if weight[j] <= 0.0:
                 continue
-            out[0, k, j] = top[j] / weight[j]
-            out[1, k, j] = 1 / weight[j]
-            out[2, k, j] = weight[j] / whole[j]
-            out[3, k, j] = way[j] / weight[j]
-            out[4, k, j] = ground[j] / area[j]
+            out[0, k, j], out[1, k, j], out[2, k, j] = top[j] / weight[j], 1 / weight[j], weight[j] / whole[j]
+            out[3, k, j], out[4, k, j] = way[j] / weight[j], ground[j] / area[j]
             if share[j] >= covered * all_rows[j]:
                 out[5, k, j], out[6, k, j], out[7, k, j] = rows[j], share[j], spread[j]
 
 
 @jit
 def add_trails(
-    plane: Array, x: Array, y: Array, ux: float, uy: float, first: Array, shift: Array, width: Array, table: Array,
-    inner: float, half: float, light: Array,
+    plane: Array, top: int, x: Array, y: Array, ux: float, uy: float, first: Array, shift: Array, width: Array,
+    table: Array, inner: float, half: float, light: Array,
 ) -> None:  # fmt: skip
     """Add the light of the columns of trails that is `inner` to `half` pixels across to a plane.
 
-    Columns that are not finite add nothing.
+    The plane may be a part of a frame, of which `top` is its first row. Columns that are not finite add nothing.
     """
     ny, nx = plane.shape
     n, m = light.shape
@@ -151,14 +145,14 @@ def add_trails(
         end = first[k] + m - 1
         row0, row1 = span(y[k], uy, first[k], end, ux, half)
         col0, col1 = span(x[k], ux, first[k], end, uy, half)
-        for row in range(max(row0, 0), min(row1, ny)):
+        for row in range(max(row0, top), min(row1, top + ny)):
             for col in range(max(col0, 0), min(col1, nx)):
                 dx, dy = col - x[k], row - y[k]
                 at = dx * ux + dy * uy - first[k]
                 j = int(np.floor(at + 0.5))
                 q = dy * ux - dx * uy
                 if 0 <= j < m and inner <= abs(q) <= half and np.isfinite(light[k, j]):
-                    plane[row, col] += light[k, j] * share_at(table, q - shift[k, j], width[k, j])
+                    plane[row - top, col] += light[k, j] * share_at(table, q - shift[k, j], width[k, j])
 
 
 @jit
@@ -209,19 +203,20 @@ def sharp_pixels(
 
 @jit
 def column_moments(
-    image: Array, good: Array, model: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
-    first: Array, shift: Array, width: Array, table: Array, half: float, light: Array, out: Array,
+    image: Array, good: Array, model: Array, top: int, which: Array, sky: Array, split: float, x: Array, y: Array,
+    ux: float, uy: float, first: Array, shift: Array, width: Array, table: Array, half: float, light: Array, out: Array,
 ) -> None:  # fmt: skip
-    """Measure where columns lie across, and how wide they are, against the model of all trails.
+    """Measure where columns of the trails `which` lie across, and how wide they are, against the model of all trails.
 
+    The model is a part of the frame, of which `top` is the first row and in which these trails lie.
     Planes of `out`, (4, n, m): pixels sideways of the profile, their error, relative width beyond that of the profile,
     its error; NaN where there is nothing. What the light of the column itself could be is taken out of both.
     """
     ny, nx = image.shape
-    n, m = light.shape
+    m = light.shape[1]
     step = 0.25  # pixels: the slope of a profile four pixels wide is straight over half of one to 1 %
     sums = np.empty((8, m))
-    for k in range(n):
+    for k in which:
         for plane in range(4):
             out[plane, k] = np.nan
         if not (np.isfinite(x[k]) and np.isfinite(y[k]) and np.isfinite(sky[k, 0])):
@@ -243,8 +238,8 @@ def column_moments(
                 slope = (share_at(table, q + step, wide) - share_at(table, q - step, wide)) / (2 * step)
                 # by one pixel sideways; by one unit of the logarithm of the width
                 side, broad = -slope, -p - q * slope
-                v = sky[k, 4] + max(float(model[row, col]), 0.0)
-                r = image[row, col] - sky_at(sky[k], split, row, col) - model[row, col]
+                v = sky[k, 4] + max(float(model[row - top, col]), 0.0)
+                r = image[row, col] - sky_at(sky[k], split, row, col) - model[row - top, col]
                 sums[0, j] += p * p / v
                 sums[1, j] += p * side / v
                 sums[2, j] += p * broad / v
@@ -256,46 +251,9 @@ def column_moments(
         for j in range(m):
             if sums[0, j] <= 0:
                 continue
-            for which in range(2):
-                cross = sums[1 + which, j] / sums[0, j]
-                own = sums[3 + which, j] - cross * sums[1 + which, j]
-                if own > 1e-3 * sums[3 + which, j]:
-                    out[2 * which, k, j] = (sums[6 + which, j] - cross * sums[5, j]) / own / light[k, j]
-                    out[2 * which + 1, k, j] = 1 / np.sqrt(own) / light[k, j]
-
-
-@jit
-def design(
-    image: Array, good: Array, model: Array, sky: Array, split: float, x: Array, y: Array, ux: float, uy: float,
-    first: Array, shift: Array, width: Array, table: Array, half: float, usable: Array, rows: tuple[int, int],
-    pixel: Array, unknown: Array, value: Array, data: Array,
-) -> int:  # fmt: skip
-    """List which light is in which pixel, over the noise of the pixel, for the columns that are `usable`.
-
-    Pixels are those from the first to before the second of `rows`, and count from there. What has no room in the lists
-    is counted and not written.
-    """
-    nx = image.shape[1]
-    n, m = usable.shape
-    total = 0
-    for k in range(n):
-        if not (np.isfinite(x[k]) and np.isfinite(y[k]) and np.isfinite(sky[k, 0])):
-            continue
-        end = first[k] + m - 1
-        row0, row1 = span(y[k], uy, first[k], end, ux, half)
-        col0, col1 = span(x[k], ux, first[k], end, uy, half)
-        for row in range(max(row0, rows[0]), min(row1, rows[1])):
-            for col in range(max(col0, 0), min(col1, nx)):
-                dx, dy = col - x[k], row - y[k]
-                j = int(np.floor(dx * ux + dy * uy - first[k] + 0.5))
-                q = dy * ux - dx * uy
-                if j < 0 or j >= m or abs(q) > half or not usable[k, j] or not good[row, col]:
-                    continue
-                level = sky_at(sky[k], split, row, col)
-                noise = np.sqrt(sky[k, 4] + max(float(model[row, col]), 0.0))
-                if total < len(pixel):
-                    pixel[total], unknown[total] = (row - rows[0]) * nx + col, k * m + j
-                    value[total] = share_at(table, q - shift[k, j], width[k, j]) / noise
-                    data[total] = (image[row, col] - level) / noise
-                total += 1
-    return total
+            for kind in range(2):
+                cross = sums[1 + kind, j] / sums[0, j]
+                own = sums[3 + kind, j] - cross * sums[1 + kind, j]
+                if own > 1e-3 * sums[3 + kind, j]:
+                    out[2 * kind, k, j] = (sums[6 + kind, j] - cross * sums[5, j]) / own / light[k, j]
+                    out[2 * kind + 1, k, j] = 1 / np.sqrt(own) / light[k, j]

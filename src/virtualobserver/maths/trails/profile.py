@@ -150,6 +150,7 @@ def measure_profile(  # noqa: PLR0917 - all of one chip
         width = width * np.exp(np.clip(wider - wider.mean(), -_WIDER, _WIDER))
     widths = np.array([_width(one, best, fwhm) for one in moved])
     error = (
+        # sqrt(pi / 2): the error of a median of normal values, in that of their mean
         1.2533 * MAD_TO_SIGMA * float(np.median(np.abs(widths - np.median(widths)))) / np.sqrt(len(widths))
     )
     return TransverseProfile(best.fwhm, best.beta, error, len(taken), shift_along, shift, width)

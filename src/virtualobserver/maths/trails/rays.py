@@ -72,6 +72,7 @@ def reject(frame: Frame, sky: TrailSky, profile: TransverseProfile, columns: Col
     model = np.zeros(frame.image.shape, np.float32)
     add_trails(
         model,
+        0,
         frame.x,
         frame.y,
         ux,

@@ -43,8 +43,8 @@ _LOUD: Final = 4.0
 """S above which an event is taken away before the other sign is looked for: one trail of noise in a thousand."""
 _TRIALS: Final = 10_000
 """Trails of noise from which the null distribution is measured; N is then known to some per cent."""
-_AT_ONCE: Final = 2000
-"""Trails searched at once: 2000 by 64 times by some forms are 10 MB each."""
+_AT_ONCE: Final = 500
+"""Trails searched at once: by 113 times and all forms they are some MB, and a dozen of such arrays are needed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,26 +196,7 @@ def search_trails(
     usable = np.isfinite(flux) & np.isfinite(noise) & (noise > 0)
     if good is not None:
         usable &= np.asarray(good, bool)
-    n_good = usable.sum(axis=1)
-    searched = n_good >= FEWEST_SAMPLES
-    usable &= searched[:, None]
-    forms = _Forms.of(tuple(bank), flux.shape[1], step, sigma)
-    columns = _all_searched(forms, flux, noise, usable)
-    typical = int(np.median(n_good[searched])) if searched.any() else 0
-    null = null_of(tuple(bank), samples=typical, step=step, sigma=sigma)
-    scale, calibrated = 1.0, False
-    if calibrate and searched.sum() >= CALIBRATING:
-        # the median of both signs: no event moves it; before anything strong was taken out, as wide noise seems strong
-        both = np.concatenate([columns[sign]["whole"][searched] for sign in (1, -1)])
-        scale, calibrated = max(float(np.median(both)) / null.median, 1.0), True
-    found = {
-        sign: _best(
-            columns[sign], columns[-sign]["statistic"], first, bank=bank, step=step, scale=scale, null=null,
-            trails=int(searched.sum()),
-        )
-        for sign in (1, -1)
-    }  # fmt: skip
-    return TrailSearch(found[1], found[-1], n_good, searched, scale, calibrated, null)
+    return _search((flux, noise, usable), first, step, sigma, tuple(bank), calibrate=calibrate)
 
 
 def significance(
@@ -265,6 +246,34 @@ def null_of(bank: tuple[Template, ...], *, samples: int, step: float, sigma: flo
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _search(
+    samples: tuple[FloatArray, FloatArray, NDArray[np.bool_]], first: FloatArray, step: float, sigma: float,
+    bank: tuple[Template, ...], *, calibrate: bool,
+) -> TrailSearch:  # fmt: skip
+    """Search trails of fluxes, errors and which of them are usable."""
+    flux, noise, usable = samples
+    n_good = usable.sum(axis=1)
+    searched = n_good >= FEWEST_SAMPLES
+    usable &= searched[:, None]
+    forms = _Forms.of(bank, flux.shape[1], step, sigma)
+    columns = _all_searched(forms, flux, noise, usable)
+    typical = int(np.median(n_good[searched])) if searched.any() else 0
+    null = null_of(bank, samples=typical, step=step, sigma=sigma)
+    scale, calibrated = 1.0, False
+    if calibrate and searched.sum() >= CALIBRATING:
+        # the median of both signs: no event moves it; before anything strong was taken out, as wide noise seems strong
+        both = np.concatenate([columns[sign]["whole"][searched] for sign in (1, -1)])
+        scale, calibrated = max(float(np.median(both)) / null.median, 1.0), True
+    found = {
+        sign: _best(
+            columns[sign], columns[-sign]["statistic"], first, bank=bank, step=step, scale=scale, null=null,
+            trails=int(searched.sum()),
+        )
+        for sign in (1, -1)
+    }  # fmt: skip
+    return TrailSearch(found[1], found[-1], n_good, searched, scale, calibrated, null)
 
 
 @dataclass(frozen=True, eq=False)

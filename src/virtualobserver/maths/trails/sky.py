@@ -29,6 +29,8 @@ FEWEST: Final = 30
 """Pixels of a ring with a median to a fifth of their scatter; with fewer there is no sky."""
 _FAINT: Final = 0.1
 """Of the noise of a pixel: what a neighbour adds less than is not left out, or crowded fields had no sky."""
+_SOME: Final = 40_000
+"""Pixels by which the level of a frame is told, some on a grid: to a hundredth of its noise."""
 _ZERO: Final = 5.0
 """Noise of a pixel from 0 to the level of the frame, from which on a pixel of exactly 0 is no measurement."""
 
@@ -105,31 +107,20 @@ def good_pixels(image: Array, variance: Array, mask: Array | None = None) -> NDA
     good = np.isfinite(image) & np.isfinite(variance) & (np.asarray(variance) > 0)
     if mask is not None:
         good &= np.asarray(mask) == 0
-    some = np.flatnonzero(good.ravel())[:: max(int(good.sum()) // 10000, 1)]
-    if len(some):
-        level, noise = (float(np.median(np.asarray(plane).ravel()[some])) for plane in (image, variance))
+    every = max(int(np.sqrt(good.size / _SOME)), 1)
+    some = np.s_[::every, ::every]
+    if good[some].any():
+        level, noise = (float(np.median(np.asarray(plane)[some][good[some]])) for plane in (image, variance))
         if level > _ZERO * np.sqrt(noise):
             good &= np.asarray(image) != 0
     return np.asarray(good)
 
 
 def trail_sky(
-    image: Array,
-    variance: Array,
-    track: TrackModel,
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    fwhm: float,
-    mask: Array | None = None,
-    expected: ArrayLike | None = None,
-    inner: float | None = None,
-    width: float = WIDTH,
-    split: int | None = None,
-    keep_annulus: bool = False,
-    rough: bool = False,
-    good: NDArray[np.bool_] | None = None,
-) -> TrailSky:
+    image: Array, variance: Array, track: TrackModel, x: ArrayLike, y: ArrayLike, *, fwhm: float,
+    mask: Array | None = None, expected: ArrayLike | None = None, inner: float | None = None, width: float = WIDTH,
+    split: int | None = None, keep_annulus: bool = False, rough: bool = False, good: NDArray[np.bool_] | None = None,
+) -> TrailSky:  # fmt: skip
     """Measure the sky around trails.
 
     The level is the median of the ring about its own slope, clipped at 3 sigma until nothing changes.
@@ -173,29 +164,50 @@ def trail_sky(
         raise DataError(msg)
     if good is None:
         good = good_pixels(image, variance, mask)
-    from virtualobserver.maths.trails.sky_kernel import paint, ring_sky
+    near = INNER * fwhm if inner is None else float(inner)
+    lit = np.zeros(good.shape, np.bool_)
+    _light(lit, track, px, py, _reach(expected, len(px), variance, good, track, fwhm))
+    return _rings(
+        (image, variance, good, lit), track, (px, py), (near, near + width), split, keep_annulus, rough
+    )
 
+
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _light(
+    lit: NDArray[np.bool_], track: TrackModel, x: FloatArray, y: FloatArray, reach: FloatArray
+) -> None:
+    """Mark what lies within reach of a trail."""
+    from virtualobserver.maths.trails.sky_kernel import paint
+
+    (vx, vy), speed = track.vector, track.speed
+    paint(lit, x, y, vx / speed, vy / speed, track.length, reach)
+
+
+def _rings(  # noqa: PLR0917
+    planes: tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]], track: TrackModel,
+    places: tuple[FloatArray, FloatArray], radii: tuple[float, float], split: int | None, keep: bool, rough: bool,
+) -> TrailSky:  # fmt: skip
+    """Return what rings tell; planes are image, variance, which pixels are good, and which are no sky."""
+    from virtualobserver.maths.trails.sky_kernel import ring_sky
+
+    (image, variance, good, lit), (px, py) = planes, places
     (vx, vy), n = track.vector, len(px)
     ux, uy = vx / track.speed, vy / track.speed
-    lit = np.zeros(good.shape, np.bool_)
-    paint(lit, px, py, ux, uy, track.length, _reach(expected, n, variance, good, track, fwhm))
-    near = INNER * fwhm if inner is None else float(inner)
     out, counts = np.full((n, 8), np.nan), np.zeros((n + 1, 2), np.int64)
-    room = int(np.pi * (near + width) ** 2 + 2 * track.length * (near + width)) * n if keep_annulus else 0
+    room = int(np.pi * radii[1] ** 2 + 2 * track.length * radii[1]) * n if keep else 0
     kept = np.empty((room, 4))
     edge = np.inf if split is None else float(split)
     ring_sky(
-        _plain(image), _plain(variance), good, lit, px, py, ux, uy, track.length, near, near + width, edge,
-        FEWEST, ROUGHLY if rough else 1, out, counts, kept, keep_annulus,
+        _plain(image), _plain(variance), good, lit, px, py, ux, uy, track.length, *radii, edge,
+        FEWEST, ROUGHLY if rough else 1, out, counts, kept, keep,
     )  # fmt: skip
     half = track.length / 2
     return TrailSky(
         out[:, 0], out[:, 1], out[:, 2], out[:, 3], out[:, 4], edge, counts[:n, 0], counts[:n, 1], out[:, 5],
-        out[:, 6], px + ux * half, py + uy * half, kept[: counts[-1, 0]].copy() if keep_annulus else None,
+        out[:, 6], px + ux * half, py + uy * half, kept[: counts[-1, 0]].copy() if keep else None,
     )  # fmt: skip
-
-
-# --- inside -----------------------------------------------------------------------------------------------
 
 
 def _plain(plane: Array) -> Array:

@@ -23,7 +23,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.trails.track import TrackModel
 
-__all__ = ["SPOT_COLUMNS", "Hosts", "Spots", "find_spots"]
+__all__ = ["SPOT_COLUMNS", "Hosts", "Spots", "find_spots", "hosted", "point_errors"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -43,8 +43,8 @@ _ROUND: Final = 2.9
 """Scatter of the logarithm of the elongation of round spots, times their signal over noise; measured at 8 to 150."""
 _UNKNOWN: Final = 1e3
 """Error of a sharpness of which nothing is known, where the middle of a spot is masked."""
-_BAND: Final = 512
-"""Rows filtered at once: with a dozen planes of them 50 MB on a chip of 2046 columns."""
+_BAND: Final = 256
+"""Rows filtered at once: with a dozen planes of them 25 MB on a chip of 2046 columns."""
 _LONGEST: Final = 10.0
 """Largest elongation that is told: longer ones leave the box."""
 
@@ -162,16 +162,9 @@ class Spots:
 
 
 def find_spots(
-    residual: Array,
-    variance: Array,
-    mask: Array | None = None,
-    *,
-    sigma: float,
-    track: TrackModel,
-    hosts: Hosts | None = None,
-    threshold: float = 6.0,
-    soft: int = MASK_COSMIC_RAY,
-) -> Spots:
+    residual: Array, variance: Array, mask: Array | None = None, *, sigma: float, track: TrackModel,
+    hosts: Hosts | None = None, threshold: float = 6.0, soft: int = MASK_COSMIC_RAY,
+) -> Spots:  # fmt: skip
     """Find what looks like a point in a frame without its trails.
 
     Parameters
@@ -205,30 +198,107 @@ def find_spots(
     DataError
         If the planes are not of one shape, or `sigma` or `threshold` not above 0.
     """
-    shapes = {np.shape(plane) for plane in (residual, variance, mask) if plane is not None}
-    if len(shapes) != 1 or np.ndim(residual) != 2 or not (sigma > 0 and threshold > 0):
-        msg = (
-            f"spots are found in an image with variance and mask of its shape, a sigma and a threshold above 0, "
-            f"not in shapes {sorted(shapes)} with {sigma} and {threshold}"
-        )
-        raise DataError(msg)
+    _check((residual, variance, mask), sigma, threshold)
     boxes, rows, cols = _boxes((residual, variance, mask), sigma, threshold, soft)
     measured = boxes.measured(sigma)
     order = np.argsort(-measured["snr"], kind="stable")
     order = order[measured["snr"][order] >= threshold]
     columns = {name: values[order] for name, values in measured.items()}
     columns["x"], columns["y"] = columns["x"] + cols[order], columns["y"] + rows[order]
-    hosted = _hosted((columns["x"], columns["y"]), columns["flux"], track, sigma, hosts)
+    trails = hosted((columns["x"], columns["y"]), columns["flux"], track, sigma, hosts)
     vx, vy = track.vector
     there = 0 if mask is None else int(np.bitwise_or.reduce(mask, axis=None))
     counts = {bit: boxes.count(bit)[order] for bit in MASK_NAMES if there & bit}
     return Spots(
-        **columns, **hosted, counts=counts, segment_x=columns["x"] - vx * track.exptime,
+        **columns, **trails, counts=counts, segment_x=columns["x"] - vx * track.exptime,
         segment_y=columns["y"] - vy * track.exptime,
     )  # fmt: skip
 
 
+def point_errors(
+    variance: Array,
+    mask: Array | None,
+    x: FloatArray,
+    y: FloatArray,
+    *,
+    sigma: float,
+    soft: int = MASK_COSMIC_RAY,
+) -> dict[str, Array]:
+    """Return what `find_spots` would say of a point at places, shape (n,), but for its light.
+
+    Columns ``flux_error`` (NaN where too little of it lies on good pixels to be found), ``n_pixels, n_masked`` and
+    ``n_cosmic_ray``; arguments as there.
+    """
+    half, (ny, nx) = _half(sigma), np.shape(variance)
+    steps, rows, cols = np.arange(-half, half + 1), np.rint(y).astype(int), np.rint(x).astype(int)
+    at_y, at_x = rows[:, None, None] + steps[:, None], cols[:, None, None] + steps
+    inside = (at_y >= 0) & (at_y < ny) & (at_x >= 0) & (at_x < nx)
+    at = np.clip(at_y, 0, ny - 1), np.clip(at_x, 0, nx - 1)
+    noise = np.asarray(variance[at], float)
+    bits = np.zeros(noise.shape, np.int64) if mask is None else np.asarray(mask[at], np.int64)
+    good = inside & np.isfinite(noise) & (noise > 0) & ((bits & ~soft) == 0)
+    profile = _profile(sigma, y - rows, half)[:, :, None] * _profile(sigma, x - cols, half)[:, None, :]
+    told = np.where(good, profile**2, 0.0)
+    info = np.divide(told, noise, out=np.zeros(noise.shape), where=good).sum(axis=(1, 2))
+    seen = told.sum(axis=(1, 2)) >= _COVERED * (profile**2).sum(axis=(1, 2))
+    error = np.full(len(x), np.nan)
+    error[seen] = 1 / np.sqrt(info[seen])
+    return {
+        "flux_error": error, "n_pixels": np.full(len(x), len(steps) ** 2), "n_masked": (~good).sum(axis=(1, 2)),
+        "n_cosmic_ray": (inside & ((bits & MASK_COSMIC_RAY) != 0)).sum(axis=(1, 2)),
+    }  # fmt: skip
+
+
+def hosted(
+    place: tuple[FloatArray, FloatArray],
+    flux: FloatArray,
+    track: TrackModel,
+    sigma: float,
+    hosts: Hosts | None,
+) -> dict[str, Array]:
+    """Return the trails on which places lie: the nearest one, when its star was there, and how many.
+
+    Columns ``host, host_time, host_offset, host_share, n_hosts`` of `Spots`, for what has some flux there.
+    """
+    (x, y), n = place, len(flux)
+    host, count = np.full(n, -1, np.int64), np.zeros(n, np.int64)
+    time, offset, share = (np.full(n, np.nan) for _ in range(3))
+    if hosts is not None and len(hosts.star_id):
+        across = track.across(hosts.x, hosts.y)
+        order = np.argsort(across, kind="stable")
+        lines, reach = across[order], _BESIDE * sigma
+        mine = track.across(x, y)
+        low, high = np.searchsorted(lines, mine - reach), np.searchsorted(lines, mine + reach, side="right")
+        # what a star leaves under the profile that measures a spot: a line of light through its middle
+        under = 2 * np.sqrt(np.pi) * sigma / track.speed
+        for number in range(n):
+            near = order[low[number] : high[number]]
+            along = track.along(x[number] - hosts.x[near], y[number] - hosts.y[near])
+            on = (along >= -reach) & (along <= track.length + reach)
+            near, along = near[on], along[on]
+            count[number] = len(near)
+            if len(near) == 0:
+                continue
+            away = mine[number] - across[near]
+            best = int(np.argmin(np.abs(away)))
+            host[number], offset[number] = hosts.star_id[near[best]], away[best]
+            time[number] = track.time_of(np.clip(along[best], 0, track.length))
+            if hosts.flux is not None and hosts.flux[near[best]] > 0:
+                share[number] = flux[number] / (hosts.flux[near[best]] * under)
+    return {"host": host, "host_time": time, "host_offset": offset, "host_share": share, "n_hosts": count}
+
+
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _check(planes: tuple[Array, Array, Array | None], sigma: float, threshold: float) -> None:
+    shapes = {np.shape(plane) for plane in planes if plane is not None}
+    if len(shapes) != 1 or np.ndim(planes[0]) != 2 or not (sigma > 0 and threshold > 0):
+        msg = (
+            f"spots are found in an image with variance and mask of its shape, a sigma and a threshold above 0, "
+            f"not in shapes {sorted(shapes)} with {sigma} and {threshold}"
+        )
+        raise DataError(msg)
 
 
 def _profile(sigma: float, middle: ArrayLike, half: int) -> FloatArray:
@@ -416,39 +486,3 @@ def _axes(moments: FloatArray, sigma: float) -> tuple[FloatArray, FloatArray, Fl
     angle = np.degrees(0.5 * np.arctan2(2 * xy, xx - yy))
     elongation = np.minimum(np.sqrt(axes[0] / axes[1]), _LONGEST)
     return elongation, angle, np.sqrt(axes[1]) / sigma
-
-
-def _hosted(
-    place: tuple[FloatArray, FloatArray],
-    flux: FloatArray,
-    track: TrackModel,
-    sigma: float,
-    hosts: Hosts | None,
-) -> dict[str, Array]:
-    """Return the trails on which spots lie: the nearest one, when its star was there, and how many."""
-    (x, y), n = place, len(flux)
-    host, count = np.full(n, -1, np.int64), np.zeros(n, np.int64)
-    time, offset, share = (np.full(n, np.nan) for _ in range(3))
-    if hosts is not None and len(hosts.star_id):
-        across = track.across(hosts.x, hosts.y)
-        order = np.argsort(across, kind="stable")
-        lines, reach = across[order], _BESIDE * sigma
-        mine = track.across(x, y)
-        low, high = np.searchsorted(lines, mine - reach), np.searchsorted(lines, mine + reach, side="right")
-        # what a star leaves under the profile that measures a spot: a line of light through its middle
-        under = 2 * np.sqrt(np.pi) * sigma / track.speed
-        for number in range(n):
-            near = order[low[number] : high[number]]
-            along = track.along(x[number] - hosts.x[near], y[number] - hosts.y[near])
-            on = (along >= -reach) & (along <= track.length + reach)
-            near, along = near[on], along[on]
-            count[number] = len(near)
-            if len(near) == 0:
-                continue
-            away = mine[number] - across[near]
-            best = int(np.argmin(np.abs(away)))
-            host[number], offset[number] = hosts.star_id[near[best]], away[best]
-            time[number] = track.time_of(np.clip(along[best], 0, track.length))
-            if hosts.flux is not None and hosts.flux[near[best]] > 0:
-                share[number] = flux[number] / (hosts.flux[near[best]] * under)
-    return {"host": host, "host_time": time, "host_offset": offset, "host_share": share, "n_hosts": count}

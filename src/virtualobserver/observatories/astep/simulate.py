@@ -42,6 +42,7 @@ ZERO_POINT: Final = 22.0
 FLAT_LEVELS: Final = (12000.0, 30000.0)
 """Electrons of the first and last flat: 6000 and 15000 ADU lie well inside `flat_range`. Chosen."""
 _MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=UTC)
+"""By definition of the modified Julian date."""
 FloatArray = NDArray[np.float64]
 
 

@@ -50,7 +50,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     """Drift exposures of the Dark Energy Camera, and the pointed ones that say which stars there are."""
 
     name: ClassVar[str] = "decam"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
     facility: ClassVar[str] = "Victor M. Blanco 4 m telescope, Cerro Tololo"
     instrument: ClassVar[str] = "DECam"
     site: ClassVar[Site | None] = Site(-70.81489, -30.16606, 2215.0)
@@ -158,7 +158,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         return make_master(raws, aux, settings)
 
     def choose(self, masters: Sequence[Handle[Table]], raw: RawRef) -> Mapping[str, Handle[Table]]:
-        """Return ``reference`` and ``targets`` for a drift frame, ``companion 001`` ... for a pointed one."""
+        """Return ``reference, earlier 001 ..., targets`` for a drift frame, ``companion 001 ...`` for a pointed one."""
         return choose_masters(masters, raw.header)
 
     def reduce(self, raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> Sequence[Product[Table]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NotEnoughData
 from virtualobserver.maths.astrometry.motion import move_linear
-from virtualobserver.maths.images.background import background_level
+from virtualobserver.maths.images.background import take_background
 from virtualobserver.maths.times import julian_year
 from virtualobserver.maths.trails.detect import TrailList, find_trails
 from virtualobserver.maths.trails.offset import StarMatch, best_offset, match_trails, offset_votes
@@ -154,8 +154,9 @@ def _plate(frame: Frame) -> RecordDict:
 
 
 def _without_sky(frame: Frame) -> FloatPlane:
-    sky = background_level(frame.data, mask=frame.mask)
-    return np.subtract(frame.data, sky, out=sky)
+    image = np.array(frame.data, np.float32)
+    take_background(image, mask=frame.mask)
+    return image
 
 
 def _track(frame: Frame, own: AstromSettings) -> TrackModel:

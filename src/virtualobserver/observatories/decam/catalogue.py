@@ -23,13 +23,13 @@ from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import CAMERA, KINDS
-from virtualobserver.observatories.decam.identity import NO_GAIA
+from virtualobserver.observatories.decam.identity import NO_GAIA, numbered
 from virtualobserver.observatories.decam.reader import read_frame
 from virtualobserver.observatories.decam.reference import build_reference
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["LIST", "PUBLISHED", "choose_masters", "file_raws", "make_master", "unit_of"]
+__all__ = ["LIST", "PUBLISHED", "choose_masters", "file_raws", "make_master", "reference_stars", "unit_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -119,8 +119,9 @@ def make_master(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> li
 def choose_masters(masters: Sequence[Handle[Table]], facts: Record) -> dict[str, Handle[Table]]:
     """Return ``reference`` and ``targets`` for a drift frame, ``companion 001`` ... for a pointed one in r.
 
-    Of several catalogues the published one is taken, else the deepest of the chip at that place. Companions come in
-    the order of their nights, so that the same one names a star for all that see it.
+    Of several catalogues the published one is taken, else the deepest of the chip at that place; those of earlier
+    nights come as ``earlier 001`` ... for the numbers of their stars. Companions and they come in the order of their
+    nights, so that the same one names a star for all that see it.
     """
     if facts.get("what") or facts.get("problem"):
         return {}
@@ -135,8 +136,24 @@ def choose_masters(masters: Sequence[Handle[Table]], facts: Record) -> dict[str,
     )
     mine = [one for one in near if one.info.series == "reference"]
     if mine:
-        found["reference"] = max(mine, key=_rank)
+        found["reference"] = best = max(mine, key=_rank)
+        before = [one for one in mine if one.info.unit < best.info.unit and "from" not in one.info.statistics]
+        if "from" not in best.info.statistics:
+            ordered = sorted(before, key=lambda one: one.info.unit)
+            found |= {f"earlier {n:03d}": one for n, one in enumerate(ordered, 1)}
     return found
+
+
+def reference_stars(masters: Mapping[str, Handle[Table]]) -> Table:
+    """Return the catalogue that was chosen for a drift frame, its stars numbered as earlier ones have them.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    earlier = [handle.load() for name, handle in sorted(masters.items()) if name.startswith("earlier")]
+    return numbered(masters["reference"].load(), earlier)
 
 
 # --- inside -----------------------------------------------------------------------------------------------

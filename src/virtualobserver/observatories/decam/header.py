@@ -42,6 +42,7 @@ _NOON: Final = 2 / 3
 _SHUTTER: Final = 2.0
 """Seconds by which DATE-OBS and OPENSHUT may differ; in one header they are 8.2 s apart, the usual is 0.3."""
 _EPOCH: Final = datetime(1858, 11, 17, tzinfo=UTC)
+"""Day 0 of the modified Julian date, by definition."""
 _SECTION: Final = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,")
 
 

@@ -4,7 +4,8 @@ Star numbers are permanent. A star of Gaia has Gaia's ``source_id``. Another one
 HEALPix cell (order 17, nested, 1.6 arcsec) times 256 plus its rank in the cell, above ``12 << 59``, which no number
 of Gaia reaches. Neither depends on the order of the stars or on when the catalogue was made; only a star at the edge
 of its cell could change it between two exposures, and keeps that of an earlier catalogue which is given as `known`,
-as those of the companions of a frame are.
+as those of the companions of a frame are. Catalogues of one filter do not know of each other when they are made:
+whoever measures with one of them asks the earlier ones for their numbers (`numbered`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["MATCH", "NO_GAIA", "PLACED", "gaia_of", "identified", "pairs", "star_ids"]
+__all__ = ["MATCH", "NO_GAIA", "PLACED", "gaia_of", "identified", "numbered", "pairs", "star_ids"]
 
 FloatArray = NDArray[np.float64]
 NO_GAIA: Final = -1
@@ -76,6 +77,18 @@ def star_ids(
         taken.add(number)
         numbers[row] = number
     return numbers
+
+
+def numbered(stars: Table, earlier: Sequence[Table]) -> Table:
+    """Return a catalogue with the numbers that earlier ones have of its stars, the first of them before all others.
+
+    So a star is called the same by whichever of several overlapping catalogues it is measured.
+    """
+    if not earlier:
+        return stars
+    place = (np.asarray(stars[name], float) for name in ("ra", "dec", "flux"))
+    ids = star_ids(*place, gaia=np.asarray(stars["gaia"]), known=[*earlier, stars])
+    return Table({**stars.columns, "star_id": ids}, stars.units, stars.meta)
 
 
 def gaia_of(

@@ -28,6 +28,8 @@ _BEYOND: Final = 12
 """Pixels shown before and after a trail: the sky that its ends are told from."""
 _HALF: Final = 12
 """Pixels shown to each side: the wings of a star in bad seeing, and who is beside it."""
+_TELLS: Final = 3.0
+"""Standard deviations from which on a trail is beside its star: of a faint one the samples tell nothing."""
 _TICK: Final = 5.0
 """Seconds from one mark of time to the next."""
 
@@ -97,8 +99,8 @@ def trail_panels(
 ) -> list[Panel]:
     """Return the image of the trail of an event, or of the place of a spot; facts that say why if there is none.
 
-    Of an injected event the light is added that was put into its samples, spread as the star's is; if it may be told,
-    the image as it was taken comes behind.
+    Of an injected event the light is added that was put into its samples or makes it a spot, spread as the star's is;
+    if it may be told, the image as it was taken comes behind.
     """
     tables = tables_of(products)
     place = _place(tables, event)
@@ -142,8 +144,10 @@ def _place(tables: Mapping[str, Table], event: Event) -> tuple[float, float, flo
 def _put_in(
     tables: Mapping[str, Table], searched: Handle[Table], event: Event, cut: Straight
 ) -> FloatArray | None:
-    """Return the electrons that were injected into the samples of a trail, None if nothing was."""
+    """Return the electrons that were injected into the samples of a trail, or as a spot; None if nothing was."""
     stored = tables.get(searched.info.role)
+    if stored is not None and searched.info.role == "spots":
+        return _flash(stored, event, cut)
     if stored is None or "trail" not in event.parameters:
         return None
     changed = searched.load()
@@ -161,6 +165,18 @@ def _put_in(
     across = np.arange(-_HALF, _HALF + 1.0)
     form = np.exp(-0.5 * (across / sigma) ** 2)
     return np.asarray(form[:, None] / form.sum() * columns)
+
+
+def _flash(stored: Table, event: Event, cut: Straight) -> FloatArray | None:
+    """Return the electrons of a spot that the frame has not, as its middle is drawn: half a trail along."""
+    x, y = (float(event.parameters[axis]) for axis in "xy")
+    if np.any((stored["x"] == x) & (stored["y"] == y)):
+        return None
+    sigma, middle = float(stored.meta["sigma"]), track_of(stored.meta).length / 2
+    across = np.exp(-0.5 * (np.arange(-_HALF, _HALF + 1.0) / sigma) ** 2)
+    along = np.exp(-0.5 * ((cut.along - middle) / sigma) ** 2)
+    light = float(event.parameters["flux"]) / (2 * np.pi * sigma**2)
+    return np.asarray(light * across[:, None] * along)
 
 
 def _panel(
@@ -185,7 +201,10 @@ def _panel(
             3 * sigma,
             "the spot, and where its star may have drawn a trail",
         )
-    marks.append(Mark("box", x=middle - half, x_end=middle + half, y=-3 * sigma, y_end=3 * sigma))
+    aside = _aside(tables["samples"], int(event.parameters["trail"])) if star else 0.0
+    marks.append(
+        Mark("box", x=middle - half, x_end=middle + half, y=aside - 3 * sigma, y_end=aside + 3 * sigma)
+    )
     every = f"; lines every {_TICK:g} s" if star else ""
     beside = "along the trail" if star else "along the track"
     return ImageStack(
@@ -194,6 +213,23 @@ def _panel(
         [marks] * len(images), masks={"masked": cut.mask} if cut.mask.any() else {}, extent=cut.extent,
         value=Axis("above the sky", "electron"), note=f"turned by {-track.angle:.2f}°",
     )  # fmt: skip
+
+
+def _aside(samples: Table, trail: int) -> float:
+    """Return pixels across from where the catalogue has a star to its trail, by its samples; 0 if they tell nothing.
+
+    A dip has no light that shows where it is.
+    """
+    if "shift" not in samples:
+        return 0.0
+    mine = np.asarray(samples["trail"]) == trail
+    value, error = (np.asarray(samples[name], float)[mine] for name in ("shift", "shift_error"))
+    known = np.isfinite(value) & (error > 0)
+    if not known.any():
+        return 0.0
+    weight = 1 / error[known] ** 2
+    mean, noise = float(np.average(value[known], weights=weight)), float(1 / np.sqrt(weight.sum()))
+    return mean if abs(mean) > _TELLS * noise else 0.0
 
 
 def box_of(x: Array, y: Array, margin: int, shape: tuple[int, int]) -> tuple[slice, slice]:

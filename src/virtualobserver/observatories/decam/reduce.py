@@ -15,6 +15,7 @@ from virtualobserver.errors import NotEnoughData
 from virtualobserver.maths.trails.extract import TrailSamples, extract_trails
 from virtualobserver.maths.trails.noise import scintillation
 from virtualobserver.observatories.decam.astrometry import Registered, epoch_of, register, wcs_table
+from virtualobserver.observatories.decam.catalogue import reference_stars
 from virtualobserver.observatories.decam.header import AMPLIFIERS, SHAPE
 from virtualobserver.observatories.decam.reader import Frame, read_frame
 from virtualobserver.observatories.decam.settings import DECamSettings
@@ -64,21 +65,21 @@ def reduce_exposure(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -
         where = f"{frame.facts['ccd']} at {frame.facts['ra']}, {frame.facts['dec']}"
         msg = f"no reference catalogue of {where}: add a pointed frame in r, or set reference_catalogue"
         raise NotEnoughData(msg)
-    stars = reference.load()
+    stars = reference_stars(aux.masters)
     found = register(frame, stars, settings.drift_astrom)
+    wcs = wcs_table(frame, found, settings.drift_astrom)
     rows = _on_chip(frame, found)
     measured = Measured(
         _extract(frame, found, rows, stars, settings), rows, stars, found, str(reference.info.unit)
     )
     facts = facts_of(frame, measured)
-    samples, forced = samples_table(measured, facts), forced_table(measured, facts)
+    # with planes of the frame first: the tables of samples are as large as one
     spots = spots_table(frame, measured, facts, threshold=settings.spot_threshold)
+    samples, forced = samples_table(measured, facts), forced_table(measured, facts)
     band = str(frame.facts["band"])
     about = {"trails": len(rows), "seeing": facts["seeing"]}
     products: list[Product[Table]] = [
-        Product(
-            wcs_table(frame, found, settings.drift_astrom), role="wcs", band=band, statistics=_summary(found)
-        ),
+        Product(wcs, role="wcs", band=band, statistics=_summary(found)),
         Product(samples, role="samples", band=band, statistics=about),
         Product(spots, role="spots", band=band, statistics={"spots": len(spots)}),
         Product(forced, role="forced", band=band, statistics={"detected": int(forced["detected"].sum())}),

@@ -38,6 +38,7 @@ _LONG: Final = 0.03
 _UNIT: Final = 0.5
 """Pixels of the arrow that says how long arrows are."""
 _HALF_ROWS: Final = RADIUS + 0.5
+"""Of the aperture of the published light curves, to the edges of its pixels."""
 
 Sheet = tuple[str, Callable[[], list[Panel]]]
 """A title, and what makes the panels: some read a whole frame, and one is looked at."""

@@ -244,7 +244,7 @@ def _middle(ask: _Asker, exptime: float) -> float:
 def _site(ask: _Asker) -> Site:
     lon, lat, height = (ask.number(key) for key in ("ESO TEL GEOLON", "ESO TEL GEOLAT", "ESO TEL GEOELEV"))
     return (
-        Site(lon, lat, height if math.isfinite(height) else 2400.0)
+        Site(lon, lat, height if math.isfinite(height) else 2400.0)  # m, La Silla
         if math.isfinite(lon + lat)
         else _SITES.get(ask.text("INSTRUME").upper(), LA_SILLA)
     )

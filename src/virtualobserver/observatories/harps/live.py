@@ -117,7 +117,7 @@ class LiveArchive:
         return sorted(rows.values(), key=lambda row: (row.t_min, row.dp_id))
 
     def _times(self) -> tuple[float, float]:
-        return _FIRST_MJD, self._wall() / 86400.0 + 40588.0
+        return _FIRST_MJD, self._wall() / 86400.0 + 40588.0  # the day after today: 1970-01-01 is MJD 40587
 
     def _rows(
         self, cone: tuple[float, float, float] | None, times: tuple[float, float] | None

@@ -53,6 +53,7 @@ _OF_IRAF: Final = frozenset(
 """Names that say no medium: those of IRAF, MIDAS and the DRS, whose wavelengths are in air."""
 _NO_WAVELENGTH: Final = frozenset({"FELO", "MULTISPE", "RA", "DEC", "STOKES"})
 _C: Final = 1000.0 * C_KM_S
+"""Speed of light, m/s."""
 _PLANCK: Final = 6.62607015e-34
 """J s, exact."""
 _OTHER_AXES: Final[Mapping[str, tuple[str, Callable[[FloatArray, float], FloatArray]]]] = MappingProxyType(

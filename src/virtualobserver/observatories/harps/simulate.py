@@ -30,6 +30,7 @@ SCENARIOS: Final = ("comet", "quiet", "active", "binary", "interstellar", "defec
 """Kinds of star; the catalogue column ``scenario`` asks for one, otherwise one is drawn."""
 
 _K, _H, _EPSILON = 3933.6610, 3968.4670, 3970.075
+"""Angstrom in air: Ca II K and H as in the settings of the survey, and H epsilon, which H stands in the wing of."""
 _LSF: Final = 2.61  # km/s, R = 115 000
 _CORRELATION: Final = 0.22
 """Of neighbouring pixels of merged HARPS spectra, as measured for them; see the documentation of the survey."""

@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PALOMAR = Site(lon=-116.8599, lat=33.3573, height=1712.0)
+"""Of the Samuel Oschin telescope: degrees, metres."""
 _PER_EPOCH = (
     "chi", "sharp", "airmass", "clrcoeff", "expid", "field", "exposure_offset", "exposure_factor",
 )  # fmt: skip

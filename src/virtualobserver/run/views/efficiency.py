@@ -91,7 +91,19 @@ def _one(project: Opened, analysis: Analysis, by: Sequence[str] | None, **option
         people = accepted(project, analysis.name).reindex(table["id"])
         table = table.assign(**{f"{ACCEPTED_BY}{user}": people[user].to_numpy() for user in people})
     kinds = ("kind",) if len(table) and table["kind"].astype(bool).any() else ()
-    return efficiency(table, by or (*kinds, *analysis.strength), **options)
+    if by is not None or table.empty:
+        return efficiency(table, by or (*kinds, *analysis.strength), **options)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for kind in sorted(table["kind"].unique()):
+        alike.setdefault(analysis.strengths.get(kind, analysis.strength), []).append(kind)
+    parts = [
+        efficiency(table[table["kind"].isin(some)], (*kinds, *names), **options)
+        for names, some in alike.items()
+    ]
+    # what events are told by stands before what became of them, whichever kind it is of
+    bins = [name for part in parts for name in list(part)[: list(part).index("injected")]]
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[list(dict.fromkeys([*bins, *whole.columns]))]
 
 
 def brief(table: pd.DataFrame) -> pd.DataFrame:
@@ -122,9 +134,12 @@ def rates(project: Opened, *, confidence: float = 0.95) -> pd.DataFrame:
     rows = []
     for (analysis, kind), part in injected.groupby(["analysis", "kind"]):
         of_analysis = injected[injected["analysis"] == analysis]
+        searched = project.analysis(str(analysis))
+        units = of_analysis["kind"].map(lambda one, of=searched: of.rate_units.get(one, of.rate_unit))
+        unit = searched.rate_units.get(str(kind), searched.rate_unit)
         rows.append(
-            _facts(part, of_analysis, detected[detected["analysis"] == analysis])
-            | {"analysis": analysis, "kind": kind, "unit": project.analysis(str(analysis)).rate_unit}
+            _facts(part, of_analysis, of_analysis[units == unit], detected[detected["analysis"] == analysis])
+            | {"analysis": analysis, "kind": kind, "unit": unit}
         )
     table = pd.DataFrame(rows, columns=[name for name in _COLUMNS if not name.startswith(("rate", "conf"))])
     told = [_rate(row, confidence) for row in _records(table)]
@@ -135,13 +150,20 @@ def rates(project: Opened, *, confidence: float = 0.95) -> pd.DataFrame:
     )
 
 
-def _facts(part: pd.DataFrame, of_analysis: pd.DataFrame, detected: pd.DataFrame) -> RecordDict:
-    """Count the injections of one kind, and the detections such as these were found as."""
+def _facts(
+    part: pd.DataFrame, of_analysis: pd.DataFrame, of_unit: pd.DataFrame, detected: pd.DataFrame
+) -> RecordDict:
+    """Count the injections of one kind, and the detections such as these were found as.
+
+    Of what was watched those kinds tell that count it in the same unit, `of_unit`; tasks that by chance have none of
+    them watched as much as the others in the mean.
+    """
     kinds = set(detected.loc[detected["injected"] & (detected["put_in"] == part["kind"].iloc[0]), "kind"])
     ours = detected[~detected["injected"] & detected["kind"].isin(kinds)]
     ours = ours[ours["source_id"].isin(of_analysis["source_id"])]
     ours = ours[ours["simulated"] == bool(of_analysis["simulated"].all())]
-    exposure = of_analysis.groupby("task_id")["exposure"].max()
+    exposure = of_unit.groupby("task_id")["exposure"].max()
+    tasks = of_analysis["task_id"].nunique()
     weight = part["exposure"] if part["exposure"].sum() > 0 else part["injected"]
     return {
         "sources": of_analysis["source_id"].nunique(),
@@ -149,7 +171,7 @@ def _facts(part: pd.DataFrame, of_analysis: pd.DataFrame, detected: pd.DataFrame
         "covered": int(part["covered"].sum()),
         "recovered": int(part["recovered"].sum()),
         "found": int(ours["n"].sum()),
-        "exposure": float(exposure.sum()) if exposure.notna().all() else np.nan,
+        "exposure": float(exposure.sum() * (tasks / len(exposure))) if exposure.notna().all() else np.nan,
         # Where a source was watched for longer, more events were missed.
         "efficiency": float((weight * part["recovered"] / part["injected"]).sum() / weight.sum()),
     }
@@ -187,7 +209,8 @@ def efficiency_figure(project: Opened, *, title: str = "") -> Figure:
     for facts in _records(told):
         analysis, kind = str(facts["analysis"]), str(facts["kind"])
         table = outcomes(project, analysis)
-        names = tuple(project.analysis(analysis).strength)
+        searched = project.analysis(analysis)
+        names = tuple(searched.strengths.get(kind, searched.strength))
         bins = dict(zip(names, _DRAWN, strict=False))
         shares = efficiency(table[table["kind"] == kind], names, bins=bins)
         searches.append(SearchEfficiency(analysis, kind, names, shares, facts))

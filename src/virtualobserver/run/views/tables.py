@@ -267,7 +267,7 @@ def _histogram_sources(project: Opened, *, simulated: bool | None = None) -> dic
                      hashtextextended(concat_ws(' ', t.inputs, t.unit), 0) AS mark
               FROM task t JOIN configuration c ON c.step = t.step AND c.digest = t.digest AND c.current
               JOIN project_source m ON m.project_id = c.project_id AND m.source_id = t.source_id
-              WHERE c.project_id = :project AND t.status IN ('done', 'stale'))
+              WHERE c.project_id = :project AND starts_with(c.step, 'analyse:') AND t.status IN ('done', 'stale'))
             SELECT mine.analysis || '.' || h.name AS name, encode(sha256(convert_to(
               concat_ws('|', mine.digest, count(*), sum(mine.mark)), 'UTF8')), 'hex') AS made_from
             FROM histogram_part h JOIN mine ON mine.id = h.task_id {chosen}

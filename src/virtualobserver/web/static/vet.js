@@ -336,6 +336,14 @@ async function picture(scene, figure, n) {
   for (const [n, [name, colour]] of (figure.masks || []).entries()) tools.append(mask(view, n, name, colour));
 }
 
+// What belongs together stays on one line.
+function group(tools) {
+  const made = document.createElement("div");
+  made.className = "group";
+  tools.append(made);
+  return made;
+}
+
 function button(words, title, act) {
   const made = document.createElement("button");
   made.type = "button";
@@ -359,11 +367,12 @@ function curves(tools, figure, scene, n) {
       trouble(error);
     }
   };
+  const choices = group(tools);
   for (const [scale, words] of [["", "lin"], ["log", "log"], ["mag", "mag"]]) {
     if (!figure.scales.length || (scale && !figure.scales.includes(scale))) continue;
     const made = button(words, `${words} axis`, () => again({ scale }));
     made.className = state.scale === scale ? "on" : "";
-    tools.append(made);
+    choices.append(made);
   }
   if (figure.folds) {
     const period = document.createElement("input");
@@ -373,7 +382,7 @@ function curves(tools, figure, scene, n) {
     period.size = 7;
     period.value = state.fold;
     period.addEventListener("change", () => again({ fold: period.value.trim() }));
-    tools.append(period);
+    choices.append(period);
   }
 }
 
@@ -437,8 +446,8 @@ function film(tools, figure, one) {
   };
   const play = button("▶", "play (p)", one.play);
   slider.addEventListener("input", () => one.step(Number(slider.value) - one.n));
-  tools.append(button("‹", "one back (,)", () => one.step(-1)), play, button("›", "one on (.)", () => one.step(1)));
-  tools.append(slider, label);
+  group(tools).append(button("‹", "one back (,)", () => one.step(-1)), play, button("›", "one on (.)", () => one.step(1)), slider);
+  tools.append(label);
   one.step(0);
 }
 

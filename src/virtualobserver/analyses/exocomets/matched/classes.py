@@ -75,6 +75,7 @@ def event_class(event: Record, star: Record, settings: ExocometsSettings) -> tup
     active = _activity(event, star, settings)
     if active:
         return "activity", active
+    # chosen: two resolution elements, and a twentieth for the steps of widths
     if event.get("missing_in_burst") and _number(event, "fwhm") <= 2.1 * settings.resolution:
         return "instrument", "as narrow as the resolution and in one spectrum of a burst only"
     return _candidate(event, settings)

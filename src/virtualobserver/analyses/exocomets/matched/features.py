@@ -89,6 +89,7 @@ def emission_core(velocity: FloatArray, reference: FloatArray) -> float:
     level = float(np.quantile(wings, 0.25))
     if level <= 0 or left.size == 0 or right.size == 0:
         return 0.0
+    # chosen: an emission core rises a tenth above what lies on both its sides
     falls = max(float(left.min()), float(right.min())) < 0.9 * float(smooth[top])
     return max(float(smooth[top]) / level - 1.0, 0.0) if falls else 0.0
 

@@ -114,6 +114,7 @@ def template_widths(lsf: float, widest: float) -> FloatArray:
     """Return full widths at half maximum from the instrument's resolution upwards in steps of sqrt(2)."""
     count = max(int(np.floor(2.0 * np.log2(widest / lsf))), 0)
     widths = lsf * np.sqrt(2.0) ** np.arange(count + 1)
+    # chosen: a tenth changes no S/N that could be seen
     return np.append(widths, widest) if widest > 1.1 * widths[-1] else widths
 
 

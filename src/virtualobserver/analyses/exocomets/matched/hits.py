@@ -150,7 +150,7 @@ class _Work:
         best = np.argmax(np.where(here, self.snr[rows] * self.factor[rows], -np.inf), axis=1)
         wide = self.bank.fwhm[best]
         near = np.abs(self.bank.v - self.bank.v[best][:, None]) < wide[:, None]
-        narrow = near & (self.bank.fwhm <= 0.51 * wide[:, None])
+        narrow = near & (self.bank.fwhm <= 0.51 * wide[:, None])  # half, with room for rounding
         own = np.where(narrow, self.snr[rows], -np.inf)
         other = np.argmax(own, axis=1)
         height = own[np.arange(rows.size), other]
@@ -180,6 +180,7 @@ def _real_second(hits: NDArray[np.void], earlier: Sequence[NDArray[np.void]]) ->
             at = position.get(int(hit["row"]))
             if at is not None:
                 near = abs(hit["v"] - others["v"][at]) < 1.5 * others["fwhm"][at]
+                # chosen: what a wrong shape leaves of a strong feature is below a fifth of it
                 keep[number] &= not (near and hit["snr"] < 0.2 * others["snr"][at])
     return keep
 

@@ -204,7 +204,7 @@ def fit_continuum(
     lines: LineSpectra,
     reference: FloatArray,
     *,
-    degree: int = 2,
+    degree: int = 2,  # chosen: over 1400 km/s a blaze has no more; higher ones bend into broad lines
     side_bands: tuple[float, float] = (200.0, 700.0),
     excluded: Sequence[tuple[float, float]] = (),
 ) -> LineSpectra:
@@ -225,6 +225,7 @@ def fit_continuum(
             lines.flux[rows][:, side] / reference[side], good[rows][:, side], basis[side], reference[side]
         )
         fitted = coefficients @ basis.T
+        # of the reference: below a twentieth there is no light to divide by
         fine = np.asarray((fitted > 0.05).all(axis=1))
         flux[rows] = lines.flux[rows] / np.where(fine[:, None], fitted, 1.0)
         usable[rows] &= fine
@@ -261,6 +262,7 @@ def noise_model(
     flux is the non-negative least-squares fit of the variance of differences in ten classes of the reference.
     """
     side = np.abs(lines.velocity) >= side_bands[0]
+    # in the core of a line the noise is that of the detector, and does not fall on
     root = np.sqrt(np.clip(reference, 0.05, None))
     n = len(lines.flux)
     one, two = np.full(n, np.nan), np.full(n, np.nan)
@@ -274,6 +276,7 @@ def noise_model(
     measured = np.isfinite(one) & np.isfinite(two) & (two > 0)
     lag1 = 0.0
     if measured.any():
+        # two neighbours alone cannot correlate by more than 0.5
         lag1 = float(np.clip(1.0 - np.median((one[measured] / two[measured]) ** 2), 0.0, 0.45))
     sigma = np.where(measured & (one > 0) & lines.usable, one / np.sqrt(1.0 - lag1), np.inf)
     constant, slope = _flux_dependence(lines, reference, sigma, lag1)
@@ -290,7 +293,7 @@ def _flux_dependence(
     level = 0.5 * (reference[1:] + reference[:-1])
     edges = np.quantile(level, np.linspace(0, 1, 11))
     rows = np.flatnonzero(np.isfinite(sigma))
-    if edges[-1] - edges[0] < 0.2 or rows.size == 0:
+    if edges[-1] - edges[0] < 0.2 or rows.size == 0:  # chosen: over less range a slope with flux is noise
         return 0.0, 1.0
     rows = rows[np.linspace(0, rows.size - 1, min(rows.size, _MEDIAN_ROWS)).astype(int)]
     residual = np.where(lines.good[rows], lines.flux[rows] - reference, np.nan)

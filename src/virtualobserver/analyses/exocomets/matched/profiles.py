@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.conventions import FWHM_TO_SIGMA, HOURS_PER_DAY
+from virtualobserver.maths.spectra.lines import C_KM_S
 
 __all__ = ["Comet", "doublet_ratio", "equivalent_width", "gaussian_profile", "transmission"]
 
@@ -40,7 +41,7 @@ class Comet:
     fwhm: float
     depth: float
     mjd: float
-    ratio: float = 0.8
+    ratio: float = 0.8  # chosen: 0.5 where thin (oscillator strengths 0.33 and 0.68), 1 where opaque
     tau: float | None = None
     acceleration: float = 0.0
 
@@ -69,7 +70,7 @@ def transmission(
     comet: Comet,
     *,
     line: Literal["K", "H"],
-    lsf: float = 2.61,
+    lsf: float = 2.61,  # c / 115,000, the resolving power of HARPS
 ) -> FloatArray:
     """Return the fraction of the star's light that passes, shape (times, pixels).
 
@@ -106,5 +107,5 @@ def equivalent_width(
     Light that the star's own line has already taken does not count: the width is that of the missing flux in
     units of the continuum.
     """
-    step = np.gradient(velocity) * rest / 299_792.458
+    step = np.gradient(velocity) * rest / C_KM_S
     return float(1000.0 * depth * (gaussian_profile(velocity, v, fwhm) * reference * step).sum())

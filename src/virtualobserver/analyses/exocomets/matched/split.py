@@ -100,4 +100,4 @@ def _apart(amplitudes: Amplitudes, quiet: NDArray[np.bool_], least: float) -> bo
 def share_name(absorbed: Sequence[int], votes: int) -> str:
     """Return how many nights a comet stands before the star, in a word."""
     share = len(absorbed) / max(votes, 1)
-    return "few" if share < 0.4 else "half" if share <= 0.6 else "most"
+    return "few" if share < 0.4 else "half" if share <= 0.6 else "most"  # words only; chosen

@@ -106,6 +106,7 @@ def search_matched(star: Star, settings: ExocometsSettings) -> StarSearch:
 
 def _threshold(tail: NullTail, settings: ExocometsSettings) -> float:
     """Return the S/N from which on the false-alarm probability is small enough, at least the one set."""
+    # finer than any S/N is known
     grid = np.concatenate([np.arange(0.0, 10.0, 0.02), np.geomspace(10.0, 1000.0, 500)])
     grid = np.maximum(grid, settings.snr_threshold)
     fine = tail.probability(grid) <= settings.max_fap

@@ -38,6 +38,7 @@ PUBLISHED_LIGHT: Final = 3.0e5
 PUBLISHED_REST: Final = MappingProxyType({"K": 3933.66, "H": 3968.47})
 """Rest wavelengths (air) the published search computes with, Angstrom."""
 PUBLISHED_THRESHOLD: Final = MappingProxyType({"K": -4.0, "H": -2.0})
+"""Least depth in K and H of a candidate of the published search, in its own measure of noise."""
 
 _HALF: Final = 1000
 """Pixels on either side of the line."""

@@ -10,7 +10,7 @@ from virtualobserver.conventions import MASK_NO_DATA
 from virtualobserver.data.image import Image
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import Background, background
 from virtualobserver.maths.trails.track import TrackModel
 
 __all__ = ["driftify"]
@@ -56,24 +56,15 @@ def driftify(
     DataError
         If there are no weights, one is not finite, or `part` is not of the image's shape.
     """
-    curve = np.atleast_1d(np.asarray(weights, float))
-    if curve.ndim != 1 or not curve.size or not np.isfinite(curve).all():
-        msg = f"an image is drawn out with finite weights of shape (T,), not {curve.shape}"
-        raise DataError(msg)
-    if part is not None and np.shape(part) != image.data.shape:
-        msg = f"part has shape {np.shape(part)}, the image {image.data.shape}"
-        raise DataError(msg)
+    curve = _weights(weights, image, part)
     bad = ~np.isfinite(image.data) if image.mask is None else (image.mask != 0) | ~np.isfinite(image.data)
     data = np.where(bad, 0, image.data).astype(float)
     level = background(data, mask=bad)
     light = np.where(bad, 0.0, data - level.level)
-    variance = (
-        level.scatter.astype(float) ** 2 if image.variance is None else np.asarray(image.variance, float)
-    )
-    variance = np.where(np.isfinite(variance) & (variance > 0), variance, level.median_scatter**2)
+    variance = _variance(image, level)
     changing = np.ones(light.shape, bool) if part is None else np.asarray(part, bool)
     (vx, vy), n = track.vector, len(curve)
-    out, smoothed, spoiled = (np.zeros(light.shape) for _ in range(3))
+    out, spoiled = np.zeros(light.shape), np.zeros(light.shape)
     for number, weight in enumerate(curve):
         time = (number + 0.5) / n * track.exptime
         move = vy * time, vx * time
@@ -81,7 +72,7 @@ def driftify(
         out += shift(now, move, order=3, mode="constant")
         spoiled += shift(bad.astype(float), move, order=1, mode="constant", cval=1.0) / n
     # n steps of one pixel or less: neighbours in time share pixels, so that of the noise this much is left
-    smoothed = np.full(light.shape, _left(track, n))
+    smoothed = _left(track, n)
     total = _drawn(variance, track, n)
     if rng is not None:
         out += rng.normal(0, 1, out.shape) * np.sqrt(np.maximum(total * (1 - smoothed), 0))
@@ -91,6 +82,24 @@ def driftify(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _weights(weights: ArrayLike, image: Image, part: Array | None) -> FloatArray:
+    """Return the light curve, shape (T,), if it and the pixels it is of are such as can be drawn out."""
+    curve = np.atleast_1d(np.asarray(weights, float))
+    if curve.ndim != 1 or not curve.size or not np.isfinite(curve).all():
+        msg = f"an image is drawn out with finite weights of shape (T,), not {curve.shape}"
+        raise DataError(msg)
+    if part is not None and np.shape(part) != image.data.shape:
+        msg = f"part has shape {np.shape(part)}, the image {image.data.shape}"
+        raise DataError(msg)
+    return curve
+
+
+def _variance(image: Image, sky: Background) -> FloatArray:
+    """Return the variance of the pixels, that of the sky where the image has none."""
+    own = sky.scatter.astype(float) ** 2 if image.variance is None else np.asarray(image.variance, float)
+    return np.where(np.isfinite(own) & (own > 0), own, sky.median_scatter**2)
 
 
 def _left(track: TrackModel, n: int) -> float:

@@ -24,6 +24,7 @@ FILTERS: Final = {
 }
 """Names of filters in headers: middle and width in Angstrom."""
 _MJD_ZERO: Final = datetime(1858, 11, 17, tzinfo=UTC)
+"""By definition of the modified Julian date."""
 _GAIN: Final = 4.0
 """Electrons per count of the zero points in headers."""
 

@@ -228,15 +228,8 @@ def _frame(  # noqa: PLR0917
     inside = (x >= 0) & (x <= nx - 1) & (y >= 0) & (y <= ny - 1)
     light = np.full(sim.size, sim.sky * exptime)
     width = sim.seeing / SCALE
-    truth: RecordDict = {
-        "offset": list(offset),
-        "velocity": [0.0, 0.0],
-        "events": [],
-        "flashes": [],
-        "lines": [],
-        "movers": [],
-        "glints": [],
-    }
+    truth: RecordDict = {"offset": list(offset), "velocity": [0.0, 0.0]}
+    truth |= {name: [] for name in ("events", "flashes", "lines", "movers", "glints")}
     streak = None
     if unrest is None:
         one = np.ones(1)
