@@ -449,6 +449,25 @@ def test_a_cosmic_ray_beside_a_path_pulls_it_only_if_nothing_is_left_out(clip):
     assert (away < 0.5) == clip
 
 
+def test_what_stands_beside_a_path_in_some_epochs_does_not_pull_it():
+    """Each counted for no more than five errors, the four together moved the path by several of its own."""
+    frames = with_mover(noise(16, 40, 40, seed=4), 18.3, 20.6, 20.0, -15.0, 60.0)
+    science = frames.science.copy()
+    for frame in (11, 12, 14, 15):
+        at = frames.tau[frame]
+        science[frame, round(20.6 - 15.0 * at), round(18.3 + 20.0 * at) + 2] += 500.0
+    path = refine(likelihood_images(replace(frames, science=science)), Trajectories.of(18, 21, 21, -17))
+    last = frames.tau[-1:]
+    pulls = [
+        (place - true) / error
+        for place, true, error in zip(
+            path.at(last), (18.3 + 20.0 * last, 20.6 - 15.0 * last), path.error_at(last), strict=True
+        )
+    ]
+    assert np.abs(pulls).max() < 3.0
+    assert path.epochs.sum() == 12
+
+
 def test_signals_are_capped_by_their_own_errors_on_both_sides():
     images = likelihood_images(noise(4, 20, 20))
     capped = images.capped(1.5)

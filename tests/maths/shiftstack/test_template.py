@@ -54,3 +54,24 @@ def test_it_is_the_same_in_bands_of_rows():
     np.testing.assert_allclose(one.light, other.light, rtol=1e-5, atol=1e-4)
     assert (one.held == other.held).all()
     assert quieted(StarTemplate(whole.light, whole.floor, whole.stars), WIDTH).held is None
+
+
+def test_a_mean_of_frames_is_quieter_than_their_median_and_takes_no_cosmic_ray():
+    science, variance = night(np.random.default_rng(7), bell(60, 140, 15.0))
+    science[3, 100:110, 100:110] += 2000.0
+    middle, mean = (measure_template(science, variance, mean=which) for which in (False, True))
+    for made, factor in ((middle, 1.253), (mean, 1.0)):
+        left = made.light - bell(60, 140, 15.0)
+        assert left.std() == pytest.approx(factor * NOISE / np.sqrt(FRAMES), rel=0.03)
+        assert np.median(made.error) == pytest.approx(left.std(), rel=0.04)
+    assert np.abs(mean.light[100:110, 100:110].mean()) < 2.0
+
+
+def test_light_brings_its_photons_and_is_that_of_the_frame():
+    light = bell(60, 140, 900.0).astype(np.float32)
+    still = StarTemplate(light, np.zeros_like(light), np.zeros(light.shape, bool))
+    box = (slice(130, 150), slice(50, 70))
+    clouded = 0.6 * light[box]
+    signal, variance = still.clean(clouded, np.full_like(clouded, 100.0), box, photons=0.5, air=0.6)
+    np.testing.assert_allclose(signal, 0.0, atol=1e-3)
+    np.testing.assert_allclose(variance, 100.0 + 0.5 * clouded, rtol=1e-5)

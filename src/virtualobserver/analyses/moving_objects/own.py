@@ -80,7 +80,11 @@ class OwnStack:
             here = (slice(y0 - rows[0], y1 - rows[0]), slice(x0 - cols[0], x1 - cols[0]))
             there = (slice(y0 - self.rows[0], y1 - self.rows[0]), slice(x0 - self.cols[0], x1 - self.cols[0]))
             raw = self.base.raw(frame, (y0, y1), (x0, x1))
-            signal[here], variance[here] = self.template.clean(*raw, there)
+            known = self.base.light.air
+            signal[here], variance[here] = self.template.clean(
+                # it is a mean
+                *raw, there, photons=self.base.sights[frame].per_light, air=float(known[frame] / known.mean())
+            )  # fmt: skip
         return signal, variance
 
 
@@ -123,11 +127,10 @@ def without_own_light(
             r, c = np.ogrid[band[0] : band[1], cols[0] : cols[1]]
             signal[(r - y[frame]) ** 2 + (c - x[frame]) ** 2 <= radius[frame] ** 2] = np.nan
         science, variance = (np.array([one[k] for one in planes]) for k in (0, 1))
-        parts.append(measure_template(science, variance, **stack.options))
+        parts.append(measure_template(science, variance, **stack.options, mean=True))
     light, floor, stars, error = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("light", "floor", "stars", "error")
     )
     stars = grown(stars, light, stack.grow)
     made = quieted(StarTemplate(light, floor, stars, error=error), width, least=stack.template.least)
-    made.light[...] += np.float32(stack.template.lift)
     return OwnStack(stack, made, rows, cols)

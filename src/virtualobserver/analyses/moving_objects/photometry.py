@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -27,6 +26,10 @@ _CLEAR: Final = 0.9
 """Quantile of the zero points that stands for a clear sky: above it are errors of single images."""
 _SHIFT: Final = 2
 """Pixels by which a path may move when the template is freed of it: less than a width of a star."""
+_ROUNDS: Final = 3
+"""Times that the template is freed of a mover: about a path that was wrong, some of its light stayed."""
+_SETTLED: Final = 0.5
+"""Pixels by which a path may still have moved: well within the disc that is left out."""
 _HALF: Final = 0.4549
 """Median of the square of a number that is normally distributed."""
 
@@ -55,16 +58,20 @@ def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
     def along(stack: Stack, path: Refined) -> Forced:
         return _sums(night, stack, path.at(night.tau), trail)
 
-    sums = along(night.stack, path)
-    own = without_own_light(night.stack, *path.at(night.tau), sigma=sigma, trail=np.hypot(*trail))
-    if own is not None:
-        better = _refined(own, path)
-        free = along(own, better)
+    sums, own = along(night.stack, path), None
+    for _ in range(_ROUNDS):
+        without = without_own_light(night.stack, *path.at(night.tau), sigma=sigma, trail=np.hypot(*trail))
+        if without is None:
+            break
+        better = _refined(without, path)
+        free = along(without, better)
         # of a short path in few images some pixels are never without the mover
-        if (free.phi > 0).sum() >= (sums.phi > 0).sum():
-            path, sums = better, free
-        else:
-            own = None
+        if (free.phi > 0).sum() < (sums.phi > 0).sum():
+            break
+        moved = _apart(night, path, better)
+        path, sums, own = better, free, without
+        if moved < _SETTLED:
+            break
     x, y = path.at(night.tau)
     held = None
     if own is not None:
@@ -77,6 +84,12 @@ def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
         part_error=float(np.nan_to_num(part_error)), clear=clearness(night),
     )  # fmt: skip
     return path, light
+
+
+def _apart(night: Night, one: Refined, other: Refined) -> float:
+    """Return how far two paths are from each other at most, pixels."""
+    ends = night.tau[[0, -1]]
+    return float(np.abs(np.subtract(one.at(ends), other.at(ends))).max())
 
 
 def sums_along(night: Night, x: NDArray[np.float64], y: NDArray[np.float64], vx: float, vy: float) -> Forced:
@@ -129,7 +142,7 @@ def star_parts(night: Night) -> tuple[NDArray[np.float64], float]:
     An image with few stars is drawn towards the mean of the night, as far as its stars leave it open. Without any it
     is 1, as for differences, whose stars are gone, and the error is not known: NaN.
     """
-    found, error, common = np.array([one.light for one in night.stack.sights]).T
+    found, error, common = night.stack.light.parts.T
     known = np.isfinite(found)
     if not known.any():
         return np.ones(len(found)), float("nan")
@@ -144,7 +157,7 @@ def star_parts(night: Night) -> tuple[NDArray[np.float64], float]:
     shared = float(np.hypot(1.0 / np.sqrt(weight.sum()), np.median(common[known]))) / mean
     parts = 1.0 + np.where(known, share * (value - mean), 0.0) / mean
     # the median of the night shows more stars, and neighbours that images do not: what the two differ by is an error
-    deep, noise, differ = night.stack.star_light
+    deep, noise, differ = night.stack.light.deep
     if np.isfinite(deep):
         stated = float(np.hypot(shared, np.hypot(noise, differ) / deep)) / 2
         mean, apart = (mean + deep) / 2, abs(mean - deep) / 2
@@ -154,10 +167,7 @@ def star_parts(night: Night) -> tuple[NDArray[np.float64], float]:
 
 def _photons(night: Night) -> NDArray[np.float64]:
     """Return the variance that one unit of light brings with it in each image."""
-    maps: Sequence[float] = [
-        0.0 if one.photons is None else float(np.median(one.photons.level)) for one in night.stack.sights
-    ]
-    return np.array(maps)
+    return np.array([one.per_light for one in night.stack.sights])
 
 
 def _with_light(mover: Mover, path: Refined, light: Light) -> Mover:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from virtualobserver.analyses.moving_objects.settings import MovingObjectsSettings
-from virtualobserver.conventions import FWHM_TO_SIGMA, MAD_TO_SIGMA, MASK_NO_DATA, SECONDS_PER_DAY
+from virtualobserver.conventions import MAD_TO_SIGMA, MASK_NO_DATA, SECONDS_PER_DAY
 from virtualobserver.data.cards import with_cards
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -22,19 +20,15 @@ from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import Background, Mesh, background_mesh
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.weights import photon_slope
-from virtualobserver.maths.shiftstack.forced import profile_light
-from virtualobserver.maths.shiftstack.template import StarTemplate
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
 __all__ = [
-    "NO_STARS",
+    "STAR",
     "Sight",
-    "circle_of",
     "header_of",
-    "light_in_template",
     "middle_mjd",
     "number_of",
     "sight_of",
@@ -44,22 +38,8 @@ __all__ = [
 _MIDDLE: Final = ("MJD-MID", "MJD_MID", "MJDMID", "MJD-AVG")
 _MJD_UNIX: Final = 40587.0
 """1970-01-01."""
-_PROFILE: Final = 3.0
-"""Widths of the profile, as far as stars and movers are weighed."""
-_WHOLE_STAR: Final = 4.0
-"""Radius of a circle that holds a star, in full widths at half maximum: all but 1 to 2 % of the widest wings."""
-_BRIGHT: Final = 30.0
-"""Signal-to-noise ratio from which the light of a star is known to 3 %."""
-_WEIGHED: Final = 40
-"""Bright stars whose light is measured: their median is good to a fifth of the scatter of one."""
-NO_STARS: Final = (math.nan, math.inf, math.inf)
-"""The light of stars where there are none to measure."""
-_STAR: Final = 8.0
+STAR: Final = 8.0
 """Standard deviations of what counts as a star. Chosen, not tuned."""
-_OWN: Final = 3.0
-"""Full widths at half maximum to the nearest star, whose light then ends where the core begins."""
-_FAINT: Final = 0.01
-"""Of a star's light: what a neighbour may add to it unseen."""
 _MOST_STARS: Final = 200
 """Brightest stars matched; more take time and are fainter, hence less accurate."""
 
@@ -92,8 +72,6 @@ class Sight:
         By how much the variance grows with a pixel's own light, in boxes; None = it does not.
     quiet
         Median variance.
-    light
-        What part of a star's light the profile of this image finds, and its errors, see `profile_light`.
     """
 
     header: Record
@@ -108,7 +86,11 @@ class Sight:
     stars: NDArray[np.float64] | None = None
     photons: Mesh | None = None
     quiet: float = 0.0
-    light: tuple[float, float, float] = NO_STARS
+
+    @property
+    def per_light(self) -> float:
+        """Variance that a unit of light brings with it."""
+        return 0.0 if self.photons is None else float(np.median(self.photons.level))
 
     @property
     def wcs(self) -> WCS:
@@ -144,19 +126,17 @@ def sight_of(
     noise = MAD_TO_SIGMA * float(np.nanmedian(np.abs(data))) if some else 1.0
     ny, nx = image.data.shape
     fwhm, found, photons, quiet = _fwhm(cards, settings), None, None, 0.0
-    light = NO_STARS
     if mesh is not None:
         data += np.float32(level) - mesh.at(slice(0, ny), slice(0, nx))
-    if some and not difference:
+    if some and stars and not difference:
         found = _found(image, data, noise)
-        light = _star_light(data, found, cards, fwhm)
     if some and image.variance is not None:
         photons = photon_slope(data, image.variance, box=box or 64)
         quiet = float(np.nanmedian(np.where(np.isfinite(data), image.variance, np.nan)))
     return Sight(
         header=cards, unit=image.unit, shape=(ny, nx), mjd=middle_mjd(cards), fwhm=fwhm,
         level=level, noise=noise, lost=lost, mesh=mesh, stars=stars_of(image, found) if stars else None,
-        photons=photons, quiet=quiet, light=light,
+        photons=photons, quiet=quiet,
     )  # fmt: skip
 
 
@@ -203,7 +183,7 @@ def stars_of(image: Image, found: SourceList | None = None) -> NDArray[np.float6
     if not np.isfinite(image.data).any():
         return np.zeros((0, 2))
     if found is None:
-        found = find_sources(image.data, image.variance, mask=image.mask, threshold=_STAR)
+        found = find_sources(image.data, image.variance, mask=image.mask, threshold=STAR)
     found = found.take(np.flatnonzero(~found.truncated & (found.elongation < 2))[:_MOST_STARS])
     return np.stack([found.x, found.y], axis=1)
 
@@ -212,73 +192,13 @@ def _found(image: Image, data: NDArray[np.float32], noise: float) -> SourceList:
     """Find stars in an image without its sky."""
     flat = np.zeros(data.shape, np.float32)
     sky = Background(flat, np.full_like(flat, noise), 0.0, noise)
-    return find_sources(
-        np.nan_to_num(data), image.variance, mask=_bits(image, data), threshold=_STAR, sky=sky
-    )
+    return find_sources(np.nan_to_num(data), image.variance, mask=_bits(image, data), threshold=STAR, sky=sky)
 
 
 def _bits(image: Image, data: NDArray[np.float32]) -> Array:
     bits = np.zeros(data.shape, np.uint16) if image.mask is None else np.array(image.mask, dtype=np.uint16)
     bits[~np.isfinite(data) & (bits == 0)] = MASK_NO_DATA
     return bits
-
-
-def circle_of(cards: Record, fwhm: float) -> float:
-    """Return the radius of the circle that holds a star: that of the zero point if it is known, pixels."""
-    radius = number_of(cards, "ZPRADIUS")
-    return radius if radius > 0 else _WHOLE_STAR * fwhm
-
-
-def _star_light(
-    data: NDArray[np.float32], found: SourceList, cards: Record, fwhm: float
-) -> tuple[float, float, float]:
-    """Measure what part of a star's light its profile finds in one image."""
-    return _weighed(data, found, fwhm, circle_of(cards, fwhm))
-
-
-def light_in_template(template: StarTemplate, fwhm: float, radius: float) -> tuple[float, float, float]:
-    """Measure what part of a star's light its profile finds in the median of a night; NaN without stars.
-
-    It shows more stars than an image, and their neighbours.
-    """
-    if template.error is None:
-        return NO_STARS
-    light, noise = template.light, template.error**2
-    good = np.isfinite(light) & np.isfinite(noise)
-    if not good.any():
-        return NO_STARS
-    bits = np.where(good, 0, MASK_NO_DATA).astype(np.uint16)
-    flat = np.zeros(light.shape, np.float32)
-    usual = float(np.sqrt(np.median(noise[good])))
-    sky = Background(flat, np.full_like(flat, usual), 0.0, usual)
-    # the light of a star adds to its noise, but to that of a median of many little
-    found = find_sources(
-        np.where(good, light, 0.0), np.where(good, noise, 0.0), mask=bits, threshold=_STAR, sky=sky
-    )
-    return _weighed(np.where(good, light, np.nan).astype(np.float32), found, fwhm, radius)
-
-
-def _weighed(
-    data: NDArray[np.float32], found: SourceList, fwhm: float, radius: float
-) -> tuple[float, float, float]:
-    """Weigh bright stars whose core is their own."""
-    sigma = fwhm * FWHM_TO_SIGMA
-    good = (
-        ~found.blended
-        & ~found.truncated
-        & (found.flags == 0)
-        & (found.snr > _BRIGHT)
-        & (found.elongation < 1.5)
-    )
-    if len(found) > 1:
-        place = np.stack([found.x, found.y], axis=1)
-        near, which = (np.atleast_2d(part) for part in cKDTree(place).query(place, k=2))
-        # the core has to be its own; what shines into the wings is left out
-        good &= (near[:, 1] > _OWN * fwhm) | (found.flux[which[:, 1]] < _FAINT * found.flux)
-    some = found.take(np.flatnonzero(good)[:_WEIGHED])
-    return profile_light(
-        data, some.x, some.y, sigma=sigma, reach=int(np.ceil(_PROFILE * sigma)), radius=radius
-    )
 
 
 def _fwhm(header: Record, settings: MovingObjectsSettings) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, median_filter
 
-from virtualobserver.analyses.moving_objects.sights import NO_STARS, Sight, circle_of, light_in_template
+from virtualobserver.analyses.moving_objects.sights import Sight
+from virtualobserver.analyses.moving_objects.starlight import StarLight, no_stars, star_light
 from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
@@ -62,8 +63,8 @@ class NightStack:
         How the template was measured; None = there is none.
     grow
         Pixels by which its masks of stars grew.
-    star_light
-        What part of a star's light its profile finds in the template, and its errors, see `profile_light`.
+    light
+        Light of the stars in each image.
     """
 
     handles: tuple[Handle[Image], ...]
@@ -73,11 +74,11 @@ class NightStack:
     maps: tuple[PixelMap, ...]
     template: StarTemplate | None
     seen: NDArray[np.bool_]
+    light: StarLight
     edge: int = 0
     lasting: NDArray[np.bool_] | None = None
     options: RecordDict | None = None
     grow: int = 0
-    star_light: tuple[float, float, float] = NO_STARS
 
     @property
     def tau(self) -> NDArray[np.float64]:
@@ -98,7 +99,8 @@ class NightStack:
         self, frame: int, rows: tuple[int, int], cols: tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return signal and variance of a box, NaN outside and where masked."""
-        return _planes(self._frame(frame), (rows, cols), self.template)
+        air = float(self.light.air[frame])
+        return _planes(self._frame(frame), (rows, cols), self.template, air)
 
     def raw(
         self, frame: int, rows: tuple[int, int], cols: tuple[int, int]
@@ -155,16 +157,19 @@ def open_stack(
             light[rows], floor[rows], stars[rows], error[rows] = one.light, one.floor, one.stars, one.error
             lift, number = lift + one.lift * one.number, number + one.number
         seen[rows] = good
-    made, weighed = None, NO_STARS
+    made, known = None, no_stars(len(handles))
     if template is not None:
         stars = grown(stars, light, grow)
         # three digits are those that it has, and are the same however the bands were cut
         mean = float(f"{lift / max(number, 1):.2e}")
-        made, weighed = _finished(StarTemplate(light, floor, stars, mean, number, error=error), sights)
+        whole = StarTemplate(light, floor, stars, mean, number, error=error)
+        known = star_light(whole, sights, [one.signal for one in frames])
+        made = quieted(whole, FWHM_TO_SIGMA * float(np.median([one.fwhm for one in sights])))
+        made.light[...] += np.float32(mean)
         seen &= ~stars
     return NightStack(
         tuple(handles), tuple(sights), np.array([one.mjd for one in sights]), tuple(psf), tuple(maps), made, seen,
-        edge, lasting, template, grow, weighed,
+        known, edge, lasting, template, grow,
     )  # fmt: skip
 
 
@@ -173,18 +178,6 @@ def grown(stars: NDArray[np.bool_], light: NDArray[np.float32], grow: int) -> ND
     if not grow:
         return stars
     return stars | np.asarray(binary_dilation(stars & np.isfinite(light) & (light > 0), iterations=grow))
-
-
-def _finished(
-    whole: StarTemplate, sights: Sequence[Sight]
-) -> tuple[StarTemplate, tuple[float, float, float]]:
-    """Return the template as it is taken away, and what part of a star's light its profile finds in it."""
-    fwhm = float(np.median([one.fwhm for one in sights]))
-    radius = float(np.median([circle_of(one.header, one.fwhm) for one in sights]))
-    weighed = light_in_template(whole, fwhm, radius)
-    made = quieted(whole, FWHM_TO_SIGMA * fwhm)
-    made.light[...] += np.float32(whole.lift)
-    return made, weighed
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +189,10 @@ class _Frame:
     mapping: PixelMap
     edge: int
     lasting: NDArray[np.bool_] | None
+
+    def signal(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """Return a box of it on the grid, with what stands still in it."""
+        return _planes(self, ((rows.start, rows.stop), (cols.start, cols.stop)), None)[0]
 
 
 def _lasting(
@@ -247,7 +244,10 @@ def _band(
 
 
 def _planes(
-    frame: _Frame, box: tuple[tuple[int, int], tuple[int, int]], template: StarTemplate | None
+    frame: _Frame,
+    box: tuple[tuple[int, int], tuple[int, int]],
+    template: StarTemplate | None,
+    air: float = 1.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     sight, mapping = frame.sight, frame.mapping
     (low, high), (left, right) = box
@@ -268,8 +268,9 @@ def _planes(
     else:
         _shifted(read, sight.shape, shift, (y0, y1, x0, x1), (science[here], variance[here]))
     if template is not None:
-        cleaned = template.clean(science[here], variance[here], (slice(y0, y1), slice(x0, x1)))
-        science[here], variance[here] = cleaned
+        science[here], variance[here] = template.clean(
+            science[here], variance[here], (slice(y0, y1), slice(x0, x1)), photons=sight.per_light, air=air
+        )
     return science, variance
 
 

@@ -6,7 +6,6 @@ measured on bright stars of the same frame, and divides what it finds of a mover
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import erf
 
 from virtualobserver.conventions import MAD_TO_SIGMA
+from virtualobserver.maths.images.starprofile import StarProfile
 from virtualobserver.maths.shiftstack.images import Stack
 from virtualobserver.maths.shiftstack.template import SMOOTH
 
-__all__ = ["Forced", "Light", "forced_sums", "light_of", "overlaps", "profile_light", "profile_stamp"]
+__all__ = ["Forced", "Light", "forced_sums", "light_of", "overlaps", "part_of_star", "profile_stamp"]
 
 FloatArray = NDArray[np.float64]
 _SUB_STEP: Final = 0.25
@@ -27,24 +27,10 @@ _ODD: Final = 4.0
 """Standard deviations by which an epoch may differ from the mean light; of 15,000 good ones one does."""
 _ROUNDS: Final = 3
 """The light that a mover leaves in the template depends on its flux, and the flux on that light, by a few per cent."""
+_PHASES: Final = 4
+"""Places of a star between the pixels along each axis; their mean is that of all to 1e-4."""
 _LEAST: Final = 0.2
 """Of a mover, left by the template: one that hardly moves is not told from a star, and its light not known."""
-_CORE: Final = 3.5
-"""Radius of the core of a star in widths of its profile, one and a half of its full width at half maximum."""
-_LEAST_RING: Final = 0.1
-"""Part of such a box that has to tell of the sky."""
-_RING: Final = 1.5
-"""Half side of the box about a star, in radii of its circle: what lies outside the circle is its sky."""
-_KNOWN: Final = 10.0
-"""Standard deviations of the light in a circle: a star known worse than to 10 % tells little."""
-_MEDIAN: Final = 1.25
-"""Error of a median in that of a mean."""
-_DIFFER: Final = 0.03
-"""By which the light of stars differs beyond their noise, as neighbours make it; else the brightest counts alone."""
-_MANY: Final = 8
-"""Stars from which a median of deviations tells of their scatter, whatever one of them does."""
-_DARK: Final = 0.3
-"""Of a whole star's light: a profile that finds less, or three times as much, is not that of these stars."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +180,8 @@ def light_of(
     calm = phi * left if held is None or not free else phi * _louder(_shares(found, place, sigma, held))
     quiet = float((calm * air**2)[kept].sum())
     spread = float((air**2 * (noise - phi + calm))[kept].sum())
+    # what stars leave where the seeing jumps is no noise of a pixel, but scatters the light of a mover
+    spread *= _scatter((flux / air - mean)[kept], (error / air)[kept]) ** 2
     return Light(
         psi=psi, phi=phi, flux=flux, flux_error=error, kept=kept, mean=mean,
         mean_error=float(np.hypot(np.sqrt(spread) / weight, mean * part_error)) if weight > 0 else float("inf"),
@@ -220,92 +208,23 @@ def overlaps(x: FloatArray, y: FloatArray, sigma: FloatArray, *, blur: float = 0
     return np.asarray(np.exp(-0.5 * apart / wide) * (2.0 * sigma[:, None] ** 2 / wide))
 
 
-def profile_light(
-    image: NDArray[np.floating], x: ArrayLike, y: ArrayLike, *, sigma: float, reach: int, radius: float
-) -> tuple[float, float, float]:
-    """Return what part of the light of stars in a circle their profile finds; NaN without stars.
-
-    With it come its error by the noise of the frame, and the error by what stars differ by beyond that, as
-    neighbours make them: it is the same in the next frame.
+def part_of_star(profile: StarProfile, *, sigma: float, reach: int) -> tuple[float, float, float]:
+    """Return what part of a star's light its Gaussian finds, wherever between the pixels it lies; see `StarProfile`.
 
     Parameters
     ----------
-    image
-        Without sky; NaN = no data.
-    x, y
-        Places of bright, single stars, pixels.
     sigma, reach
-        Width and half side of the profile, pixels.
-    radius
-        Of the circle, pixels.
+        Width and half side of the Gaussian, pixels.
     """
-    ny, nx = image.shape
-    half = int(np.ceil(_RING * radius)) + 1
-    parts, errors = [], []
-    for column, row in zip(np.asarray(x, float).tolist(), np.asarray(y, float).tolist(), strict=True):
-        left, low = int(np.floor(column + 0.5)) - half, int(np.floor(row + 0.5)) - half
-        y0, y1, x0, x1 = max(low, 0), min(low + 2 * half + 1, ny), max(left, 0), min(left + 2 * half + 1, nx)
-        box = np.full((2 * half + 1, 2 * half + 1), np.nan)
-        box[y0 - low : y1 - low, x0 - left : x1 - left] = image[y0:y1, x0:x1]
-        rows, cols = np.ogrid[: len(box), : len(box)]
-        away = np.hypot(rows + low - row, cols + left - column)
-        ring = box[(away > radius + 0.5) & np.isfinite(box)]
-        if not np.isfinite(box[away < _CORE * sigma + 1.0]).all() or ring.size < _LEAST_RING * box.size:
-            continue
-        # wings of bright stars lift a sky measured in wide boxes, and a circle has many pixels
-        box -= np.median(ring)
-        noise = MAD_TO_SIGMA * np.median(np.abs(ring - np.median(ring)))
-        stamp, across, down = profile_stamp(column, row, sigma, reach)
-        inner = box[down - low : down - low + len(stamp), across - left : across - left + len(stamp)]
-        whole = _whole_light(box, away, radius, _CORE * sigma)
-        spread = noise * np.sqrt(np.pi) * radius
-        if whole > _KNOWN * spread:
-            seen = np.isfinite(inner)  # corners of the profile lie outside the core
-            parts.append((stamp * inner)[seen].sum() / (stamp**2)[seen].sum() / whole)
-            errors.append(spread / whole)
-    return _typical(np.array(parts), np.array(errors))
+    side = (np.arange(_PHASES) + 0.5) / _PHASES - 0.5
+    made = [(profile_stamp(x, y, sigma, reach), x, y) for x in side.tolist() for y in side.tolist()]
+    stamps = np.array([stamp for (stamp, _, _), _, _ in made])
+    return profile.found_by(
+        stamps, [x - left for (_, left, _), x, _ in made], [y - low for (_, _, low), _, y in made]
+    )
 
 
 # --- inside -----------------------------------------------------------------------------------------------
-
-
-def _typical(value: FloatArray, error: FloatArray) -> tuple[float, float, float]:
-    """Return the weighted median of stars, its error by their noise, and that by what they differ by beyond it."""
-    nothing = float("nan"), float("inf"), float("inf")
-    if not value.size:
-        return nothing
-    weight = 1.0 / (error**2 + _DIFFER**2)
-    middle = _weighted_median(value, weight)
-    if not _DARK < middle < 1 / _DARK:
-        return nothing
-    away = (value / middle - 1) ** 2
-    if value.size >= _MANY:
-        excess = MAD_TO_SIGMA**2 * _weighted_median(away, weight) - _weighted_median(error**2, weight)
-    else:
-        excess = float(np.average(away - error**2, weights=weight))
-    alike = float(weight.sum() ** 2 / (weight**2).sum())
-    noise = _MEDIAN * middle * float(np.sqrt((weight**2 * error**2).sum()) / weight.sum())
-    return middle, noise, _MEDIAN * middle * float(np.sqrt(max(excess, 0.0) / alike))
-
-
-def _whole_light(box: FloatArray, away: FloatArray, radius: float, core: float) -> float:
-    """Return the light in a circle: the sum of its core, and outside it of rings by their median.
-
-    So a neighbour in the wings, which only the emptiest fields do without, adds nothing.
-    """
-    total = float((np.clip(core + 0.5 - away, 0.0, 1.0) * np.nan_to_num(box)).sum())
-    edges = np.linspace(core, radius, max(int(np.ceil(radius - core)), 1) + 1)
-    for inner, outer in itertools.pairwise(edges.tolist()):
-        ring = box[(away >= inner) & (away < outer) & np.isfinite(box)]
-        if ring.size:
-            total += float(np.median(ring)) * np.pi * (outer**2 - inner**2)
-    return total
-
-
-def _weighted_median(values: FloatArray, weight: FloatArray) -> float:
-    order = np.argsort(values, kind="stable")
-    summed = np.cumsum(weight[order])
-    return float(np.interp(0.5 * summed[-1], summed - 0.5 * weight[order], values[order]))
 
 
 def _agree(flux: FloatArray, phi: FloatArray, part: FloatArray) -> NDArray[np.bool_]:
@@ -315,6 +234,14 @@ def _agree(flux: FloatArray, phi: FloatArray, part: FloatArray) -> NDArray[np.bo
         return here
     pull = np.abs(flux - float(np.median(flux[here]))) * np.sqrt(phi) * part
     return here & (pull <= _ODD * max(1.0, MAD_TO_SIGMA * float(np.median(pull[here]))))
+
+
+def _scatter(away: FloatArray, error: FloatArray) -> float:
+    """Return by how much values scatter more than their errors; 1 as far as chance may have made it."""
+    if away.size < 2:
+        return 1.0
+    chi2 = float(((away / error) ** 2).sum()) / (away.size - 1)
+    return float(np.sqrt(chi2)) if chi2 > 1.0 + 2.0 * np.sqrt(2.0 / (away.size - 1)) else 1.0
 
 
 def _lost(
@@ -349,8 +276,8 @@ def _shares(
 
 
 def _louder(share: FloatArray) -> FloatArray:
-    """Return by how much the median of the other frames adds to the variance of a sum along a path."""
-    return 1.0 + 0.5 * np.pi * share / np.maximum(1.0 - share, _LEAST)
+    """Return by how much the mean of the other frames adds to the variance of a sum along a path."""
+    return 1.0 + share / np.maximum(1.0 - share, _LEAST)
 
 
 def _followed(peak: FloatArray) -> FloatArray:

@@ -26,8 +26,10 @@ _STEPS: Final = 12
 """Most steps; it ends sooner where a step gains nothing."""
 _HALVINGS: Final = 5
 """A step 32 times shorter that gains nothing means that the top is reached."""
-_WILD: Final = 5.0
-"""Errors beyond what is usual that are no noise: of 1e5 pixels about a path none has so much by chance."""
+_WILD: Final = 4.0
+"""Errors beyond the brightest that is usual, which itself is some three errors above noise: no noise is."""
+_BRIGHTER: Final = 1.5
+"""And in that: seeing and clouds change what a bright mover shows."""
 EDGE: Final = 4
 """Pixels about a cutout that cubic B-splines need; beyond them the prefilter has died down."""
 
@@ -124,8 +126,8 @@ def refine(
     max_shift
         No epoch moves farther than this from where the search had it, pixels.
     clip
-        Count nothing near the path for more than the brightest that is usual there and five errors: a cosmic ray in
-        one epoch would pull the path to itself.
+        Leave out epochs with something near the path that is much brighter than what is usual there: a cosmic ray or
+        a satellite in one epoch, or what a star leaves, would pull the path to itself.
     """
     tau = images.tau
     one = found.take(slice(row, row + 1))
@@ -137,7 +139,7 @@ def refine(
     if not here.any():
         return _result(images, start, (psi[:, reach, reach], phi, here), float(tau.mean()))
     if clip:
-        psi = _capped(psi, weights, here)
+        here = _calm(psi, weights, here)
     smooth, smooth_phi = (
         spline_filter1d(spline_filter1d(part, 3, axis=1, mode="mirror"), 3, axis=2, mode="mirror")[here]
         for part in (psi, weights)
@@ -159,15 +161,14 @@ def refine(
     return _result(images, best, (value, phi, here), middle)
 
 
-def _capped(
-    psi: NDArray[np.float64], phi: NDArray[np.float64], here: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Return cutouts in which nothing is brighter than what most epochs have, by more than noise."""
+def _calm(psi: NDArray[np.float64], phi: NDArray[np.float64], here: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the epochs in whose cutout nothing is much brighter than what most have; all, if those are not half."""
     error = np.sqrt(np.maximum(phi, 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        brightest = np.where(error > 0, psi / error, 0.0)[here].max(axis=(1, 2))
-    most = (max(float(np.median(brightest)), 0.0) + _WILD) * error
-    return np.clip(psi, -most, most)
+        brightest = np.where(error > 0, psi / error, 0.0).max(axis=(1, 2))
+    usual = max(float(np.median(brightest[here])), 0.0)
+    calm = here & (brightest <= max(usual + _WILD, _BRIGHTER * usual))
+    return calm if 2 * calm.sum() >= here.sum() else here
 
 
 def _climb(

@@ -76,11 +76,28 @@ class StarTemplate:
         return self.held[row, column] / _WHOLE
 
     def clean(
-        self, science: NDArray[np.float32], variance: NDArray[np.float32], box: tuple[slice, slice]
+        self,
+        science: NDArray[np.float32],
+        variance: NDArray[np.float32],
+        box: tuple[slice, slice],
+        *,
+        photons: float = 0.0,
+        air: float = 1.0,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Take it out of a box of a frame."""
-        signal = np.where(self.stars[box], np.float32(np.nan), science - self.light[box])
-        return signal, np.maximum(variance, self.floor[box])
+        """Take it out of a box of a frame.
+
+        Parameters
+        ----------
+        photons
+            Variance that a unit of light brings with it.
+        air
+            How much of its light the frame shows.
+        """
+        light = np.float32(air) * self.light[box]
+        signal = np.where(self.stars[box], np.float32(np.nan), science - light)
+        with np.errstate(invalid="ignore"):
+            noise = variance + np.float32(photons) * np.maximum(light, np.float32(0))
+        return signal, np.maximum(noise, self.floor[box])
 
 
 def median_over_frames(planes: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -105,6 +122,7 @@ def measure_template(
     threshold: float = 4.0,  # chosen: of 30,000 normal pixels one
     min_frames: int = 3,  # the median of two is their mean, which a mover is part of
     excess: float = 2.0,  # chosen: the scatter of few frames alone seldom reaches it
+    mean: bool = False,
 ) -> StarTemplate:
     """Measure what stands still in aligned frames: their median, and what it shines on.
 
@@ -124,6 +142,9 @@ def measure_template(
     excess
         Where the scatter in time is beyond this times the variance, the variance becomes that scatter:
         left-overs of stars then weigh what they are worth.
+    mean
+        Take the mean of what lies within four standard deviations of the median: it has two thirds of the variance of
+        a median, and is for frames in which no mover is left to be followed.
 
     Raises
     ------
@@ -151,6 +172,9 @@ def measure_template(
     total = float(open_sky.sum(dtype=np.float64))
     # of a median of n normal values; the term of pi makes it good for few
     error = np.sqrt(0.5 * np.pi * usual / (np.maximum(count, 1) + 0.5 * np.pi - 1)).astype(np.float32)
+    if mean:
+        error = np.sqrt(usual / np.maximum(count, 1)).astype(np.float32)
+        return StarTemplate(middle + lift, floor, stars, error=error)
     return StarTemplate(middle, floor, stars, total / max(open_sky.size, 1), open_sky.size, error=error)
 
 
