@@ -15,6 +15,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "formu
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "truth_table.md"]  # part of truth.md
 root_doc = "index"
+highlight_language = "text"  # drawings are no code; blocks of code say their language
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
