@@ -168,7 +168,13 @@ def test_detections_of_settings_that_did_not_run_last_are_none_and_that_is_said(
     code, out, err = vo("detections", "search.yaml", "--set", "analyses.transients.snr_threshold=9")
     assert code == 0
     assert "0 detections" in out
-    assert "did not run with these settings last" in err
+    assert "did not run with these settings last: what is shown is of others" in err
+
+
+def test_a_data_folder_in_which_nothing_has_run_is_named(vo, tmp_path):
+    code, out, err = vo("detections", "search.yaml", "--data", str(tmp_path / "elsewhere"))
+    assert (code, "0 detections" in out) == (0, True)
+    assert f"has not run with the data folder {tmp_path / 'elsewhere'}" in err
 
 
 def test_detections_of_some_sources_kinds_and_strengths(vo):

@@ -60,9 +60,8 @@ def demo(
     failed = 0
     for each in [name] if name else known:
         failed += _one(each, workers=workers, data=data)
-    where = (
-        "" if shutil.which("vo") else f" (`vo` is in {Path(sys.executable).parent}: `source activate` there)"
-    )
+    activate = Path(sys.executable).parent / "activate"
+    where = "" if shutil.which("vo") else f" (first `source {shlex.quote(str(activate))}`, for `vo`)"
     typer.echo(f"\nWhat to try next{where}:")
     at = "" if data is None else f" --data {shlex.quote(data)}"
     for command, meaning in _next_commands(name or known[0], data=data):
@@ -219,8 +218,8 @@ def _next_commands(name: str, *, data: str | None) -> Iterator[tuple[str, str]]:
     yield f"vo plot {name} {source} --out source.png", "all there is of a source"
     yield f"vo vet {name}", "judge them one by one in a browser on this machine"
     yield (
-        'vo sql "SELECT kind, count(*), max(snr) FROM detection GROUP BY kind"',
-        "any question to the database",
+        'vo sql "SELECT kind, count(*), max(abs(snr)) FROM detections_all WHERE injection_id IS NULL GROUP BY kind"',
+        "any question to the database: here what was found, without what was put in to measure the search",
     )
     if threshold is not None:
         yield (

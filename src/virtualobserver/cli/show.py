@@ -74,14 +74,19 @@ def note(text: str) -> None:
 
 
 def note_if_not_run(project: Project, config: str) -> None:
-    """Say that nothing of a project is shown because other settings ran last, where that is so."""
-    from virtualobserver.run.views.stored import ran_last, trouble
+    """Say where a project has not run with this data folder, or other settings ran last, whose results are shown."""
+    from virtualobserver.run.views.stored import has_run, ran_last, trouble
 
     if why := trouble(project):
         note(f"vo: {project.name}: {why}; `vo status {config}` says more")
-    if not ran_last(project):
+    if not has_run(project):
+        place = project.workspace.root
         note(
-            f"vo: {project.name} did not run with these settings last, so nothing of it is shown: `vo run {config}`"
+            f"vo: {project.name} has not run with the data folder {place}: `vo run {config}`, or --data FOLDER"
+        )
+    elif not ran_last(project):
+        note(
+            f"vo: {project.name} did not run with these settings last: what is shown is of others; `vo run {config}`"
         )
 
 

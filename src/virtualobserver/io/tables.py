@@ -199,7 +199,7 @@ def _check_content(path: Path) -> None:
     elif start.startswith(b"<") and format_of(path) != "votable":
         reason = "XML, not what its name says"
     if reason:
-        msg = f"{path}: {reason}; fetch it again"
+        msg = f"{path}: {reason}; fetch it again, or take it away"
         raise InvalidFile(msg)
 
 

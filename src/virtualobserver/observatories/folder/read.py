@@ -76,9 +76,8 @@ def need(frame: pd.DataFrame, column: str, what: str, name: str) -> pd.Series:
     """
     if column not in frame:
         there = ", ".join(map(str, frame.columns)) or "none"
-        msg = (
-            f"{name}: no column {column!r} for {what}; there are {there}; say which in columns: {{{what}: …}}"
-        )
+        way = f"{{{what}: …}}" + (" or {mag: …, mag_error: …}" if what == "flux" else "")
+        msg = f"{name}: no column {column!r} for {what}; there are {there}; say which in columns: {way}"
         raise BadKeyword(msg)
     return frame[column]
 

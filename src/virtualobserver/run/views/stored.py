@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
     from virtualobserver.run.steps import Step
 
-__all__ = ["current_products", "current_raws", "ran_last", "scope_of", "stored_groups", "trouble"]
+__all__ = ["current_products", "current_raws", "has_run", "ran_last", "scope_of", "stored_groups", "trouble"]
 
 _AT_ONCE: Final = 500  # units asked for in one question: bounds the handles in memory
 
@@ -70,6 +70,16 @@ def ran_last(project: Opened) -> bool:
             {"project": project.id},
         )
         return searches.items() <= {(row.step, row.digest) for row in rows}
+
+
+def has_run(project: Opened) -> bool:
+    """Whether a project has ever run with this database, with whatever settings."""
+    with project.session() as session:
+        found = session.execute(
+            text("SELECT EXISTS (SELECT FROM configuration WHERE project_id = :project AND current)"),
+            {"project": project.id},
+        )
+        return bool(found.scalar_one())
 
 
 def current_products(project: Opened, condition: str, values: Record) -> list[Handle]:
