@@ -116,8 +116,9 @@ def test_what_a_project_exports_is_imported_and_gives_the_same_mover(tmp_path, u
     one, two = (frame.iloc[0]["parameters"] for frame in (first, second))
     for key, spread in (("x0", 0.05), ("vx", 0.5), ("rate", 0.05)):
         assert two[key] == pytest.approx(one[key], abs=spread)
-    # what goes out lacks a median that holds a little of the mover's light; here it is measured without
-    assert 0.95 * one["likelihood"] < two["likelihood"] < one["likelihood"]
+    # what goes out lacks a median that holds a little of the mover's light; here what stands still is measured
+    # without the mover, and as a mean, which is less noisy
+    assert 0.94 * one["likelihood"] < two["likelihood"] < one["likelihood"]
     assert found["likelihood"] == pytest.approx(one["likelihood"])
     assert tables[0]["likelihood"][0] == pytest.approx(one["likelihood"])
 
