@@ -42,7 +42,6 @@ _FAINT: Final = 0.01
 """Of a star's light: what a neighbour may add to it unseen."""
 _ROUND: Final = 1.15
 """Elongation in that of the rounder quarter of the stars, from which one is two that were not told apart."""
-
 _FAINTEST: Final = 0.05
 """Of the light of stars in the median, below which an image shows none of them."""
 
@@ -108,7 +107,8 @@ def star_light(template: StarTemplate, sights: Sequence[Sight], images: Sequence
         )  # fmt: skip
         if one is not None:
             made.parts[number] = _part(one, width)
-            made.air[number] = one.brighter(deep) if one.brighter(deep) > _FAINTEST else 1.0
+            brighter = one.brighter(deep)
+            made.air[number] = brighter if brighter > _FAINTEST else 1.0
     return replace(made, deep=_part(deep, fwhm))
 
 
