@@ -129,3 +129,34 @@ def test_more_bright_pixels_than_the_first_room_holds_are_found_in_a_larger_one(
     monkeypatch.setattr(module, "_rooms", lambda size: [10, 20])
     with pytest.raises(DataError, match="is the noise right"):
         find_sources(wild, np.ones((64, 64)), min_area=1, sky=no_sky((64, 64)))
+
+
+@pytest.mark.parametrize(("fwhm", "widest"), [(2.5, 7.5), (12.0, 3 * 12.0 / 2.3548)])
+def test_windows_of_centres_are_bounded_as_one_bleeding_column_would_take_most_of_the_time(
+    monkeypatch, fwhm, widest
+):
+    """And a star out of focus keeps a window of its own width: its centre is as good as that of a sharp one."""
+    import sep
+
+    rng, image = np.random.default_rng(3), np.zeros((400, 400))
+    rows, cols = np.indices(image.shape)
+    sigma = fwhm / 2.3548
+    for x, y in ((90.3, 95.6), (310.2, 300.8)):
+        image += 4e5 / (2 * np.pi * sigma**2) * np.exp(-((cols - x) ** 2 + (rows - y) ** 2) / (2 * sigma**2))
+    image[:, 200] += 5000  # which is found as one thing, 115 pixels wide
+    asked = []
+    winpos = sep.winpos
+
+    def noted(data, x, y, window, mask=None):
+        asked.append(np.array(window))
+        return winpos(data, x, y, window, mask=mask)
+
+    monkeypatch.setattr(sep, "winpos", noted)
+    noise = rng.normal(0, 5, image.shape)
+    found = find_sources(image + noise, np.full(image.shape, 25.0), fwhm=fwhm, sky=no_sky(image.shape))
+    windows = np.concatenate(asked)
+    assert np.max(found.a) > 100
+    assert np.max(windows) == pytest.approx(widest, rel=1e-3)
+    for x, y in ((90.3, 95.6), (310.2, 300.8)):
+        nearest = np.argmin(np.hypot(found.x - x, found.y - y))
+        assert np.hypot(found.x[nearest] - x, found.y[nearest] - y) < 0.05

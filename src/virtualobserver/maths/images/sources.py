@@ -42,7 +42,9 @@ _LEAST_WINDOW: Final = 0.8
 _WINDOW: Final = 4.0
 """Half width of the window of a centre, in standard deviations of the source; beyond, its weight is below 1e-3."""
 _LARGEST_WINDOW: Final = 30
-"""Pixels: a bound on the work for the widest things, which are no stars."""
+"""Pixels, half width: a bound on the work for the widest things, which are no stars; a bleeding column has 180."""
+_WIDEST_FILTERS: Final = 3.0
+"""Filter widths a window may have at any rate: chosen, so that stars out of focus keep a window of their own width."""
 _LEAST_SLOPE: Final = 0.1
 """Of the light in a window, below which its slope is noise or another source: the error is then a lower limit."""
 SEP_TRUNCATED: Final = 0x10
@@ -336,8 +338,10 @@ def _source_list(
     # pixels: the standard deviation of one pixel alone, 1 / sqrt(12)
     a, b = np.maximum(found["a"], 0.3), np.maximum(found["b"], 0.3)
     sigma = np.sqrt(0.5 * (a**2 + b**2))
-    # of a faint source a few pixels are above the threshold; the window is no narrower than the filter that found it
-    window = np.maximum(sigma, max(least, _LEAST_WINDOW))
+    # of a faint source a few pixels are above the threshold; the window is no narrower than the filter that found it,
+    # and a dozen things as wide as a saturated column took two thirds of the time of a frame's centres
+    least = max(least, _LEAST_WINDOW)
+    window = np.clip(sigma, least, max(_LARGEST_WINDOW / _WINDOW, _WIDEST_FILTERS * least))
     x, y, _ = sep.winpos(data, found["x"], found["y"], window, mask=bad)
     lost = ~(np.hypot(x - found["x"], y - found["y"]) < 3)
     x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)

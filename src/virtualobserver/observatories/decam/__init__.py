@@ -50,7 +50,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     """Drift exposures of the Dark Energy Camera, and the pointed ones that say which stars there are."""
 
     name: ClassVar[str] = "decam"
-    version: ClassVar[str] = "7"
+    version: ClassVar[str] = "8"
     facility: ClassVar[str] = "Victor M. Blanco 4 m telescope, Cerro Tololo"
     instrument: ClassVar[str] = "DECam"
     site: ClassVar[Site | None] = Site(-70.81489, -30.16606, 2215.0)
