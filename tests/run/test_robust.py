@@ -236,6 +236,28 @@ def test_a_worker_that_still_imports_is_deaf_to_an_interrupt(tmp_path):
     assert err == ""
 
 
+def test_an_interrupt_waits_until_the_worker_that_is_asked_for_is_known_and_a_second_one_does_not():
+    reached = []
+
+    def interrupted(times):
+        with executors._interrupts_wait():
+            for number in range(times):
+                signal.raise_signal(signal.SIGINT)
+                reached.append((times, number))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for times in (1, 3):
+            with pytest.raises(KeyboardInterrupt):
+                interrupted(times)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup: nothing begins to listen
+        interrupted(2)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert reached == [(1, 0), (3, 0), (2, 0), (2, 1)]
+
+
 def test_nohup_is_respected_and_a_closed_terminal_is_not_ignored():
     code = "import os, signal; from virtualobserver.cli.entry import _catching_termination as c\nwith c(): os.kill(os.getpid(), signal.SIGHUP)\nprint('on')"  # noqa: E501
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}

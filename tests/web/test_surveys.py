@@ -140,6 +140,7 @@ def seen(chrome, address, width, height):
     context.on("weberror", lambda error: said.append(str(error.error)))
     page = context.new_page()
     page.goto(address[0])
+    page.wait_for_selector(".queue")  # the entrance goes there by itself, and would come in between
     page.goto(address[1])
     page.click("#begin")
     page.wait_for_function(ALL_DRAWN, timeout=90_000)

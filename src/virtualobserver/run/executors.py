@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import forkserver, get_context, parent_process
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, Final, Protocol
 
 from sqlalchemy import text
@@ -36,6 +36,7 @@ _LOCK = threading.Lock()
 _AT_WORK = threading.Lock()  # held by a worker process during a batch
 _ROOM = threading.BoundedSemaphore(4)  # batches at once in one process: each holds two database connections
 _TERMINAL = {signal.SIGINT, signal.SIGHUP}
+_INTERRUPTS: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
 _NURSERY: Final = "virtualobserver.run.nursery"
 _LONGEST_FOLDER: Final = 70
 """Letters of the folder of temporary files with which the name of a socket in it, 32 longer, is one for Linux (107)."""
@@ -132,14 +133,47 @@ def _new_process() -> Iterator[None]:
     the script it needs nothing, as a job names its plug-ins; a script without ``if __name__ == "__main__"`` would run
     in each of them again. `multiprocessing` leaves out a main module that has no file.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
+    with _interrupts_wait():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL)
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let what interrupts this program wait until the end of the block; a second one does not wait.
+
+    A pool that is left between asking for a process and knowing it does not wait for that process at its end, which
+    then finds no locks and says so with a traceback. To block the signal is not enough: another thread of the
+    program, a library's, may take it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is interrupted
+        return
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        answer = before[signal.Signals(number)]
+        if held and callable(answer):
+            answer(number, frame)
+        held.append(number)
+
+    answered = [number for number, answer in before.items() if callable(answer)]
+    for number in answered:
+        signal.signal(number, hold)
     try:
         yield
     finally:
-        sys.modules["__main__"] = script
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in answered:
+            signal.signal(number, before[number])
+        if held:
+            signal.raise_signal(held[0])
 
 
 def _quiet_worker(threads: int, environment: Mapping[str, str]) -> None:
