@@ -17,6 +17,7 @@ FloatPlane = NDArray[np.float32]
 _SIGMA = 3.0
 """Beyond which pixels of a ring are left out."""
 _ROUNDS = 3
+"""Times: neighbours that are left to a third one are as faint as the noise."""
 _FEWEST = 5
 """Pixels below which none is left out."""
 _LEAST_SPREAD = 1e-12
