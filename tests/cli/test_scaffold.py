@@ -43,6 +43,11 @@ def test_a_survey_may_bring_a_project_with_its_folders_and_older_names_of_keys(t
     found = (light.brightest, light.faintest, light.max_mag_error, light.zero_clip, light.r2)
     assert found == (12, 16, 0.1, 5.0, 0.98)
     assert light.fwhm_radius == 1.3
+    resolved.verify()
+    # from raw frames to bodies with names and periods
+    assert list(resolved.settings.analyses) == ["image_quality", "moving_objects", "asteroids", "periods"]
+    assert resolved.settings.analyses["moving_objects"].method == "link"
+    assert resolved.settings.analyses["asteroids"].identify == "skybot"
     with pytest.raises(ConfigError, match="is there already"):
         new_project_of("lsss", tmp_path / "sagra")
     with pytest.raises(ConfigError, match="brings no project"):

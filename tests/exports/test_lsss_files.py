@@ -13,9 +13,10 @@ from virtualobserver import Project
 from virtualobserver.data.handles import as_handle
 from virtualobserver.data.table import Table
 from virtualobserver.exports.lsss_files import LSSSFiles
-from virtualobserver.exports.lsss_files.frames import match_columns
-from virtualobserver.exports.lsss_files.write import of_images
+from virtualobserver.exports.lsss_files.frames import match_columns, read_sources
+from virtualobserver.exports.lsss_files.write import _mark_references, of_images
 from virtualobserver.io.fits.files import read_image
+from virtualobserver.io.store import StoredHandle
 from virtualobserver.run.views.ways_out import find_way_out, write
 
 CLASSES = {
@@ -25,19 +26,27 @@ CLASSES = {
 WAY = find_way_out("lsss_files")
 
 
-def test_bodies_and_images_of_a_simulated_night(tmp_path, url):
+def test_bodies_and_images_of_a_simulated_night(tmp_path, url, monkeypatch):
+    read = []
+    load = StoredHandle.load
+    monkeypatch.setattr(StoredHandle, "load", lambda handle: read.append(handle.info) or load(handle))
     with Project.open(ROOT / "configs" / "lsss_demo.yaml", data=tmp_path / "data", url=url) as project:
         assert not project.run().failed
         found = project.detections(simulated=True)
         found = found[found["kind"] == "asteroid"]
         folder = tmp_path / "files"
         options = {"cutouts": True, "cutout_size": 16}
+        read.clear()
         assert write(project, WAY, folder, simulated=True, options=options) == len(found)
+    sources = [info.unit for info in read if info.role == "sources"]
+    assert len(sources) == len(set(sources)) == 12  # each table once
     names = {path.name for path in folder.iterdir()}
     assert {f"{kind}ssos_lsss_demo.csv" for kind in ("", "calib_", "validcalib_")} < names
     rows = pd.read_csv(folder / "calib_ssos_lsss_demo.csv")
     assert len(rows) == len(found)
     assert rows["SOURCE_NUMBER"].nunique() == 7
+    first = rows.groupby("SOURCE_NUMBER")["MID_EXPOSURE_MJD"].transform("min") == rows["MID_EXPOSURE_MJD"]
+    assert ((rows["FLAGS_SSOS"] & 2 != 0) == first).all()
     assert set(rows.loc[rows["MATCHED"], "SKYBOT_NUMBER"].astype(int)) == {
         900001,
         900002,
@@ -106,8 +115,12 @@ def test_stars_that_images_show_are_matched_with_their_separations():
          "blended": np.array([True, False, False])},
         meta={"mjd": 51544.5, "exptime": 60.0},
     )  # fmt: skip
-    image = {"sources": as_handle(sources, role="sources"), "forced": as_handle(stars, role="forced")}
-    columns, counts = match_columns([{**image, "forced": None}, image])
+    image = {
+        "field": "f", "sources": as_handle(sources, role="sources"), "forced": as_handle(stars, role="forced"),
+    }  # fmt: skip
+    images = [one | read_sources(one, {}) for one in ({**image, "forced": None}, image)]
+    assert match_columns(images, "another") == ({}, {})
+    columns, counts = match_columns(images, "f")
     assert counts == {2: 1}  # the second star is 3 arcsec off, the third source is no star
     assert columns["source_number"].tolist() == [7]
     assert columns["CATALOG_NUMBER"].tolist() == [2]
@@ -156,3 +169,14 @@ def test_nights_with_bad_images_are_listed(tmp_path):
     assert fits["Catalog Number"].tolist() == [2, 3]
     assert fits["N tot"].iloc[0] == 31
     assert not LSSSFiles().offers(type("V", (), {"makers": ()})())
+
+
+@pytest.mark.parametrize(
+    ("filters", "marked"), [(None, [0, 3]), ("R", [1, 3]), ("V, R", [2, 3]), ("gSDSS", []), ("gSDSS,G", [0])]
+)
+def test_the_reference_epoch_is_the_first_in_the_first_filter_that_a_body_was_seen_in(filters, marked):
+    seen = [(1, "G"), (1, "R"), (1, "V"), (2, "R"), (2, "R")]
+    rows = [{"SOURCE_NUMBER": body, "FILTER": name, "FLAGS_SSOS": 1} for body, name in seen]
+    _mark_references(rows, filters)
+    assert [number for number, row in enumerate(rows) if row["FLAGS_SSOS"] == 3] == marked
+    assert {row["FLAGS_SSOS"] for row in rows} <= {1, 3}

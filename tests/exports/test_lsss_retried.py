@@ -12,8 +12,10 @@ from support.paths import PLUGINS
 from virtualobserver import Project
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.data.cards import cards_by_unit
+from virtualobserver.data.panels import Facts
 from virtualobserver.models import Product
 from virtualobserver.observatories.lsss import VirtualLSSS
+from virtualobserver.run.views.survey_figures import calibration_panels
 from virtualobserver.run.views.ways_out import find_way_out, write
 
 SIMULATION = {
@@ -89,6 +91,10 @@ def test_magnitudes_of_an_image_solved_anew_are_right_in_tracks_light_curves_and
         cards = cards_by_unit(handles)
         zeros = {name: one["MAGZP"] for name, one in cards.items()}
         assert zeros[unit] == pytest.approx(np.median(list(zeros.values())), abs=0.02)
+        facts, *_ = (one for one in calibration_panels(project, unit, {}) if isinstance(one, Facts))
+        shown = {name: value for name, value, _ in facts.rows}
+        assert shown["zero point"] == pytest.approx(quality.meta["zeropoint"][unit]["zero_point"], abs=1e-9)
+        assert shown["R²"] > 0.999
         write(project, find_way_out("lsss_files"), tmp_path / "files", simulated=True)
     check_files(tmp_path / "files", truth, third)
 

@@ -11,6 +11,7 @@ from support.vetting import client, judge
 
 from virtualobserver.run.verdicts import epochs, give_verdict_once
 from virtualobserver.run.views.event_figures import detection_panels
+from virtualobserver.web import queue
 from virtualobserver.web.candidate import candidate, neighbours
 from virtualobserver.web.queue import Filter, Viewer, page
 from virtualobserver.web.tally import Tallies, tally
@@ -263,3 +264,53 @@ def test_frames_about_a_body_keep_it_in_the_middle(monkeypatch):
         assert (mark.x, mark.y) == pytest.approx((x - column, y - row))
         assert mask[cutouts.RADIUS, cutouts.RADIUS] == ((column, row) == (3, 5))
     assert np.isnan(box[-1, -1]), "beyond the edge"
+
+
+MANY = """
+    WITH s AS (
+      INSERT INTO source (namespace, name, ra, dec, hpx, kind, parent_id)
+      SELECT 'moved', 'M' || n, ra, dec, hpx, 'moving', id FROM source, generate_series(1, 40) n WHERE id = :star
+      RETURNING id, substr(name, 2)::int AS n)
+    INSERT INTO detection (source_id, task_id, product_id, event, analysis, kind, start_mjd, peak_mjd, end_mjd, ra, dec,
+      band, snr, quality, parameters, simulated)
+    SELECT s.id, d.task_id, d.product_id, 100 + 12 * s.n + e, d.analysis, 'mover', d.peak_mjd + e, d.peak_mjd + e,
+      d.peak_mjd + e, d.ra, d.dec, d.band, 5 + (s.n * 7 % 40) + 0.01 * e, 0, '{"label": "AST_1"}', d.simulated
+    FROM s, detection d, generate_series(1, 12) e WHERE d.id = :like"""
+"""Forty bodies of twelve epochs each, strong and weak ones mixed."""
+
+
+def test_every_page_of_many_bodies_goes_through_few_detections(project, numbers, monkeypatch):
+    like = project.detection(numbers[0])
+    with project.session() as session, session.begin():
+        star = session.execute(
+            text("SELECT source_id FROM task WHERE id = :id"), {"id": like.task_id}
+        ).scalar_one()
+        session.execute(text(MANY), {"star": star, "like": like.id})
+    gone, ask = [], queue.ask
+
+    def counted(*given, **parts):
+        gone[-1].append(given[3].get("near", 100_000))
+        return ask(*given, **parts)
+
+    try:
+        monkeypatch.setattr(queue, "_WINDOWS", (60, 20_000))
+        monkeypatch.setattr(queue, "ask", counted)
+        found, after = [], ""
+        while after or not gone:
+            gone.append([])
+            some, after = page(project, ANN, Filter(kind="mover", after=after), rows=10)
+            found += some
+        assert len({row["id"] for row in found}) == len(found) == 40
+        assert len(gone) >= 4
+        # ten bodies have 120 epochs; a window of all, or of twenty thousand, is far more
+        assert max(map(sum, gone)) <= 600, gone
+    finally:
+        with project.session() as session, session.begin():
+            session.execute(text("DELETE FROM source WHERE namespace = 'moved'"))
+
+
+@pytest.mark.parametrize(
+    ("window", "found", "after"), [(1000, 40, 2000), (1000, 10, 7650), (1000, 0, 20_000), (20_000, 3, 0)]
+)
+def test_a_window_grows_by_what_it_held(window, found, after):
+    assert queue._next_window(window, found, 51) == after

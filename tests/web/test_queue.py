@@ -34,7 +34,7 @@ def test_pages_joined_are_the_whole_queue_once_in_order(project, numbers, order)
     assert keys == sorted(keys, reverse=order.startswith("-"))
 
 
-@pytest.mark.parametrize("windows", [(1,), (2, 5), (3, 1000), ()])
+@pytest.mark.parametrize("windows", [(1, 1), (2, 5), (3, 1000), (0, 0)])
 @pytest.mark.parametrize(
     "asked",
     [Filter(), Filter(judged="mine"), Filter(kind="flare", order="peak"), Filter(snr=8.0, order="band")],

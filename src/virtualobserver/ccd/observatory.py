@@ -52,7 +52,7 @@ class CCDObservatory(VirtualObservatory[Image | Table, S]):
             name = "mine"
     """
 
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     levels: ClassVar[tuple[str, ...]] = ("night", "frame")
     master_kinds: ClassVar[tuple[str, ...]] = ("bias", "dark", "flat")
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("image", "calibrated"),)

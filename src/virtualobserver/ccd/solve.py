@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ from virtualobserver.ccd.extractor import frame_sources
 from virtualobserver.ccd.programs import detected_by, solved_by
 from virtualobserver.ccd.scampfield import scamp_field
 from virtualobserver.ccd.settings import CCDSettings, SolveSettings
-from virtualobserver.ccd.solvefield import find_field
+from virtualobserver.ccd.solvefield import find_field, plate_of_wcs
 from virtualobserver.ccd.values import pointings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.cards import place_in
@@ -25,6 +25,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import BadKeyword, DataError, NoMatch, NotEnoughData
 from virtualobserver.io.fits.keywords import number, read_wcs
 from virtualobserver.maths.astrometry.plate import PlateHint
+from virtualobserver.maths.astrometry.tan_sip import TanSip
 from virtualobserver.maths.images.sources import SourceList
 from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["epoch_of", "pixel_scale_of", "plate_hints", "scale_of", "solve", "world_of"]
 
+Start = Callable[..., TanSip]
 _ARCSEC_PER_MICRON_PER_MM: Final = 206.264806
 """Arcseconds of a radian, 206264.806, by the 1000 microns of a millimetre."""
 _ROUND: Final = 2.0
@@ -144,13 +146,9 @@ def _solve_frame(
     own = settings.solve
     reasons = []
     place, made_by = place_in(image.header), detected_by(settings.detect) | solved_by(own)
-    start = {}
-    if own.program != "builtin":
-        find = scamp_field if own.program == "scamp" else find_field
-        start = {"start": partial(find, own=own, timeout=settings.detect.timeout)}
     try:
         sources = _bright_sources(image, settings)
-        for name, hint in plate_hints(image, target, own):
+        for name, hint, start in _attempts(image, target, settings):
             try:
                 found = solver.solve(
                     (sources.x, sources.y, sources.flux), hint=hint, shape=image.data.shape,
@@ -167,6 +165,32 @@ def _solve_frame(
     empty = {name: np.zeros(0) for name in _COLUMNS} | {"source_id": np.zeros(0, dtype=np.int64)}
     numbers = {"solved": False, "reason": "; ".join(reasons), **made_by}
     return _product(empty, {}, band, numbers, place)
+
+
+def _attempts(
+    image: Image, target: Target, settings: CCDSettings
+) -> Iterator[tuple[str, PlateHint, dict[str, Start]]]:
+    """Yield where the frame may point, who says so, and what finds its stars there if it is not the solver itself.
+
+    Last, where the header has world coordinates, stars are looked for where these put them: so few stars, or so many on
+    so small a frame, that no pattern stands out are enough to fit them anew.
+    """
+    own = settings.solve
+    start: dict[str, Start] = {}
+    if own.program != "builtin":
+        find = scamp_field if own.program == "scamp" else find_field
+        start = {"start": partial(find, own=own, timeout=settings.detect.timeout)}
+    yield from ((name, hint, start) for name, hint in plate_hints(image, target, own))
+    wcs = world_of(image.header)
+    if wcs is None:
+        return
+    ny, nx = image.data.shape
+    ra, dec = (float(axis) for axis in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
+    plate = plate_of_wcs(wcs, (ra, dec), (ny, nx))
+    if plate is not None:
+        # no other scale is to be tried: that of the header is that of its world coordinates
+        hint = PlateHint(ra % 360, dec, scale_of(wcs), own.radius, 0.5)
+        yield "world coordinates of the header", hint, {"start": lambda *_: plate}
 
 
 def _product(

@@ -19,11 +19,12 @@ from virtualobserver.maths.astrometry.tan_sip import TanSip, fit_tan_sip
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
+    from astropy.wcs import WCS
     from numpy.typing import ArrayLike, NDArray
 
     from virtualobserver.catalog.reference import ReferenceStars
 
-__all__ = ["brightest", "find_field", "plate_of"]
+__all__ = ["brightest", "find_field", "plate_of", "plate_of_wcs"]
 
 _STARS: Final = 3000
 """Brightest stars of an index: those of a circle of some frames, and an index of a second."""
@@ -108,16 +109,23 @@ def plate_of(header: Record, path: Path, hint: PlateHint, shape: tuple[int, int]
     ProgramError
         If they are no numbers.
     """
-    wcs = read_wcs(header, path)
+    plate = plate_of_wcs(read_wcs(header, path), (hint.ra, hint.dec), shape)
+    if plate is None:
+        msg = f"{path.name} holds world coordinates that are no numbers"
+        raise ProgramError(msg)
+    return plate
+
+
+def plate_of_wcs(wcs: WCS, near: tuple[float, float], shape: tuple[int, int]) -> TanSip | None:
+    """Return world coordinates as ours about a place (degrees), None if they are no numbers everywhere on the frame."""
     x, y = (
         axis.ravel()
         for axis in np.meshgrid(np.linspace(0, shape[1] - 1, _GRID), np.linspace(0, shape[0] - 1, _GRID))
     )
     ra, dec = wcs.all_pix2world(x, y, 0)
     if not np.isfinite(ra + dec).all():
-        msg = f"{path.name} holds world coordinates that are no numbers"
-        raise ProgramError(msg)
-    return fit_tan_sip(x, y, ra, dec, shape=shape, order=3, near=(hint.ra, hint.dec))
+        return None
+    return fit_tan_sip(x, y, ra, dec, shape=shape, order=3, near=near)
 
 
 def brightest(stars: ReferenceStars, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -17,7 +17,8 @@ from virtualobserver.conventions import ARCSEC_PER_DEGREE, NO_STAR
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.sources import SourceList, measure_apertures, measure_trails
+from virtualobserver.maths.images.apertures import measure_apertures, measure_trails
+from virtualobserver.maths.images.sources import SourceList
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import numpy as np
 from virtualobserver.conventions import ARCSEC_PER_DEGREE, NO_STAR
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.table import Table
+from virtualobserver.maths.astrometry.fit import Field, match_pixels
 from virtualobserver.maths.astrometry.tan_sip import read_tan_sip, replace_world
 from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
 from virtualobserver.typing import Record, RecordDict
@@ -25,6 +26,7 @@ __all__ = [
     "place_in",
     "solved_again",
     "solved_table",
+    "stars_again",
     "with_cards",
     "zero_cards",
     "zero_points_again",
@@ -73,7 +75,8 @@ def zero_points_again(products: Sequence[Handle]) -> dict[str, Record]:
     """Return what is known of the zero points of images with such world coordinates, by unit.
 
     Each has ``zero_point, zero_point_error`` (mag, of one electron a second), ``exptime`` (s), ``aperture`` and the
-    other numbers of the table ``zeropoint``, and ``flagged``; or only ``reason``, why there is none.
+    other numbers of the table ``zeropoint``, and ``flagged``; or only ``reason``, why there is none. ``stars_of`` is
+    the unit of the image whose stars were looked for.
     """
     return _of_nights(products, "zeropoint")
 
@@ -100,6 +103,50 @@ def solved_table(table: Table, cards: Record, zero: Record | None) -> Table:
         columns |= {name: np.full(len(table), np.nan) for name in ("mag", "mag_error")}
         meta |= {"uncalibrated": zero["reason"], "flagged": ""}
     return replace(table, columns={**table.columns, **columns}, meta=meta)
+
+
+def stars_again(sources: Table, stars: Table, cards: Record, match_radius: float) -> tuple[Table, Table]:
+    """Return sources and stars of an image that was solved anew, by whose places they are the same.
+
+    Parameters
+    ----------
+    sources
+        Table ``sources`` of the image.
+    stars
+        Table ``forced`` of an image of the same field: which stars there are.
+    cards
+        World coordinates.
+    match_radius
+        arcsec, at least one pixel.
+
+    Returns
+    -------
+    sources, stars
+        ``source_id`` of the sources is that of their star, `NO_STAR` for others; the stars are those with a source,
+        with its light and flags in place of their own.
+    """
+    plate, shape = read_tan_sip(cards), sources.meta["shape"]
+    field = Field(
+        sources["x"],
+        sources["y"],
+        np.ones(len(sources)),
+        stars["ra"],
+        stars["dec"],
+        (int(shape[0]), int(shape[1])),
+    )
+    mine, theirs, _ = match_pixels(plate, field, max(match_radius / plate.scale, 1.0))
+    names = np.full(len(sources), NO_STAR, dtype=np.int64)
+    names[mine] = stars["source_id"][theirs]
+    columns = {name: stars[name][theirs] for name in stars if not name.startswith("flux_")}
+    light = [name for name in sources if name.startswith("flux_")]
+    columns |= {name: sources[name][mine] for name in ("x", "y", "sky", "flags", *light) if name in sources}
+    columns["detected"] = np.ones(len(mine), dtype=bool)
+    known = {**stars.units, **{name: sources.units[name] for name in light if name in sources.units}}
+    units = {name: known[name] for name in columns if name in known}
+    return (
+        replace(sources, columns={**sources.columns, "source_id": names}),
+        Table(columns, units, {**stars.meta, **{key: sources.meta[key] for key in ("mjd", "exptime")}}),
+    )
 
 
 def zero_cards(numbers: Record) -> RecordDict:

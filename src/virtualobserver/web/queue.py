@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -84,8 +85,10 @@ _COUNTED: Final = """
 SELECT n.gone, q.* FROM (SELECT count(*) AS gone FROM near) n LEFT JOIN ({query}) q ON true
 ORDER BY q.key {way}, q.id {way}"""
 _WINDOWS: Final = (1_000, 20_000)
-"""Detections that are gone through first: twenty pages; then as many as a person judges in a month; else all, which
-takes a tenth of a second for each 100,000."""
+"""Detections that are gone through first: twenty pages; and at most before all are, which takes a tenth of a second for
+each 100,000: as many as a person judges in a month."""
+_SPARE: Final = 1.5
+"""By which more are gone through than what was found so far tells: candidates lie unevenly."""
 _JOINS: Final[Mapping[str, str]] = {
     # what was discovered has a name that what was put in has not: who judges blind sees where it was searched
     "s": " JOIN source s ON s.id = CASE WHEN :blind THEN part.source_id ELSE d.source_id END",
@@ -245,7 +248,8 @@ def _places(project: Opened, viewer: Viewer, asked: Filter, rows: int) -> tuple[
     values |= {"rows": rows + 1}
     conditions, _ = _conditions(asked, of="d.")
     near = _NEAR["near"].format(conditions=conditions, place=place, key=key, way=way)
-    for window in () if of_source else _WINDOWS:
+    window = 0 if of_source else _WINDOWS[0]
+    while window:
         counted = ask(
             project, viewer, _COUNTED.format(query=query, way=way), values | {"near": window},
             parts={**_NEAR, "near": near},
@@ -253,6 +257,7 @@ def _places(project: Opened, viewer: Viewer, asked: Filter, rows: int) -> tuple[
         found = [row for row in counted if row["id"] is not None]
         if len(found) > rows or counted[0]["gone"] < window:
             break
+        window = _next_window(window, len(found), rows + 1)
     else:
         found = ask(project, viewer, query, values)
     places = [(row["key"], int(row["id"])) for row in found]
@@ -260,6 +265,16 @@ def _places(project: Opened, viewer: Viewer, asked: Filter, rows: int) -> tuple[
         return places, ""
     key_of_last, last = places[rows - 1]
     return places[:rows], f"{key_of_last},{last}"
+
+
+def _next_window(window: int, found: int, wanted: int) -> int:
+    """Return how many detections to go through where a window held too few candidates; 0 = all there are.
+
+    In the middle of a queue of bodies one of a dozen detections is a candidate: the epoch that stands for its body.
+    """
+    if window >= _WINDOWS[1]:
+        return 0
+    return min(max(2 * window, math.ceil(_SPARE * window * wanted / max(found, 1))), _WINDOWS[1])
 
 
 def among(asked: Filter, needed: Iterable[str]) -> tuple[str, RecordDict]:

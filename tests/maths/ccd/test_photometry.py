@@ -14,9 +14,10 @@ from virtualobserver.maths.ccd.masks import hot_pixels
 from virtualobserver.maths.ccd.masters import master_dark
 from virtualobserver.maths.ccd.science import Detector, calibrate_frame
 from virtualobserver.maths.images.alignment import align_series, match_stars
+from virtualobserver.maths.images.apertures import measure_apertures
 from virtualobserver.maths.images.background import background
 from virtualobserver.maths.images.psf import measure_psf
-from virtualobserver.maths.images.sources import find_sources, measure_apertures
+from virtualobserver.maths.images.sources import find_sources
 from virtualobserver.maths.lightcurves.ensemble import correct_ensemble, magnitudes
 
 SHAPE = (256, 300)

@@ -242,6 +242,17 @@ def test_galaxies_and_spilt_charge_are_too_wide_to_be_movers():
     assert rejected == {"shape": 1}
 
 
+@pytest.mark.parametrize(("images", "hours", "slowest"), [(12, 44 / 60, 0.75), (16, 1.0, 0.5)])
+def test_the_slowest_motion_is_five_errors_of_places_as_good_as_the_floor(images, hours, slowest):
+    assert LinkSettings().min_motion == 5.0
+    floor = np.sqrt(LinkSettings().floor ** 2 - ERROR**2)
+    errors = []
+    for seed in range(5):
+        lists, owner = field(((3.0, 0.0),), images=images, span=hours, spurious=0, stars=20, seed=seed)
+        errors.append(found(lists, owner, floor=floor)[0][0][0].rate_error)
+    assert 5 * min(errors) == pytest.approx(slowest, rel=0.03)
+
+
 def test_pieces_of_one_trail_are_one_mover():
     lists, owner = field(((560.0, 0.0),), spurious=0, stars=5)
     ra, dec = lists.sky(lists.place)

@@ -17,7 +17,7 @@ from virtualobserver.data.cards import cards_by_unit, with_cards
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import CatalogError
 from virtualobserver.maths.astrometry.tan_sip import TanSip, deproject, replace_world
-from virtualobserver.maths.images.sources import measure_apertures
+from virtualobserver.maths.images.apertures import measure_apertures
 from virtualobserver.observatories.astep import VirtualASTEP
 from virtualobserver.observatory import Aux
 

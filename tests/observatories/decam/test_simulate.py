@@ -11,8 +11,8 @@ from support.decam import stamp
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Target
 from virtualobserver.errors import DataError
+from virtualobserver.maths.images.apertures import measure_apertures
 from virtualobserver.maths.images.background import background
-from virtualobserver.maths.images.sources import measure_apertures
 from virtualobserver.maths.trails.spotclass import classify_spots
 from virtualobserver.maths.trails.spots import find_spots
 from virtualobserver.maths.trails.track import TrackModel

@@ -12,7 +12,7 @@ from virtualobserver.config.digest import digest
 from virtualobserver.data import as_handle
 from virtualobserver.data.handles import MemoryHandle
 from virtualobserver.errors import ConfigError
-from virtualobserver.maths.images.sources import measure_trails
+from virtualobserver.maths.images.apertures import measure_trails
 from virtualobserver.maths.images.zeropoint import fit_zero_point
 from virtualobserver.maths.shiftstack.movers import add_movers
 from virtualobserver.observatories.lsss import LSSSSettings, VirtualLSSS

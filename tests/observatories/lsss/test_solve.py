@@ -116,6 +116,27 @@ def test_world_coordinates_of_headers_are_kept_or_not_where_frames_cannot_be_sol
     assert ("ra" in sources.data) == kept
 
 
+def test_a_frame_whose_stars_make_no_known_pattern_is_fitted_anew_from_its_header():
+    survey = VirtualLSSS(
+        refcat="gaia@dr3",
+        simulation={**FRAME, "world": True, "distortion": 1.0},
+        solve={"pixel_scale": 5.2},  # beyond what is tried
+    )
+    product = first_frame(survey)
+    header = dict(product.data.header)
+    header["CRPIX1"] += 2.0  # what the header says is off by two pixels
+    made = solved(survey, replace(product, data=replace(product.data, header=header)))
+    assert made.statistics["solved"], made.statistics["reason"]
+    assert made.statistics["hint"] == "world coordinates of the header"
+    x, y = grid()
+    true = camera_of(survey.settings.simulation, FIELD).to_sky(x, y)
+    found = Image(np.zeros((2, 2)), header=made.data.meta["wcs"]).wcs
+    assert np.median(separation(*found.all_pix2world(x, y, 0), *true)) * ARCSEC_PER_DEGREE < 0.03
+    del header["CTYPE1"], header["CTYPE2"]
+    bare = replace(product, data=replace(product.data, header=header))
+    assert solved(survey, bare).statistics["solved"] is False
+
+
 def test_a_blank_frame_goes_through_the_whole_recipe_and_says_what_is_not_known_of_it():
     survey = VirtualLSSS(
         refcat="gaia@dr3",

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
+from virtualobserver.data.cards import stars_again
 from virtualobserver.data.handles import Handle, of_kind
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError, NoMatch, NotEnoughData
-from virtualobserver.maths.astrometry.fit import Field, match_pixels
 from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution, solve_plate
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.maths.astrometry.tan_sip import TanSip
 from virtualobserver.maths.images.zeropoint import ZeroPoint, sky_brightness
 from virtualobserver.maths.images.zerorule import ZeroRule, poor_fit
 from virtualobserver.typing import Record, RecordDict
@@ -96,7 +95,7 @@ def solved_again(
                 solution = _solved(sources, stars, cards)
             except (NoMatch, NotEnoughData):
                 continue
-            found[unit] = _told(solution, sources, stars, number)
+            found[unit] = _told(solution, sources, stars, number, other)
             break
     return found
 
@@ -129,34 +128,28 @@ def _light(table: Table) -> NDArray[np.float64]:
     return np.asarray(table[name], np.float64)
 
 
-def _told(solution: PlateSolution, sources: Table, stars: Table, tries: int) -> Again:
+def _told(solution: PlateSolution, sources: Table, stars: Table, tries: int, other: str) -> Again:
     bright = np.argsort(-np.nan_to_num(_light(sources)), kind="stable")[:_MOST][solution.sources]
     ra, dec = solution.plate.to_sky(sources["x"][bright], sources["y"][bright])
     away = separation(ra, dec, stars["ra"][solution.stars], stars["dec"][solution.stars])
     off = float(np.median(away)) * ARCSEC_PER_DEGREE
-    return Again(dict(solution.wcs), off, solution.n, tries, _zero(solution.plate, sources, stars))
+    zero = _zero(solution, sources, stars) | {"stars_of": other}
+    return Again(dict(solution.wcs), off, solution.n, tries, zero)
 
 
-def _zero(plate: TanSip, sources: Table, stars: Table) -> RecordDict:
+def _zero(solution: PlateSolution, sources: Table, stars: Table) -> RecordDict:
     """Return the zero point of an image by all its stars, with the rule that its table of sources has from before."""
     facts = sources.meta.get("zero_rule")
     if facts is None or "mag" not in stars:
         return {"reason": "no zero point: nothing says how the first one was fitted"}
     rule, exptime = ZeroRule.of(facts), float(sources.meta["exptime"])
-    shape = tuple(int(one) for one in sources.meta["shape"])
-    field = Field(
-        sources["x"], sources["y"], np.ones(len(sources)), stars["ra"], stars["dec"], (shape[0], shape[1])
-    )
-    mine, theirs, _ = match_pixels(plate, field, max(rule.match_radius / plate.scale, 1.0))
-    columns = {name: stars[name][theirs] for name in ("mag", "mag_error", "colour", "crowded")}
-    light = ("flux_" + rule.aperture, "flux_error_" + rule.aperture, "flags")
-    columns |= {name: sources[name][mine] for name in light} | {"detected": np.ones(len(mine), dtype=bool)}
-    merged = np.asarray(sources["blended"] | sources["truncated"])[mine]
+    named, columns = stars_again(sources, stars, solution.wcs, rule.match_radius)
+    merged = np.isin(columns["source_id"], named["source_id"][named["blended"] | named["truncated"]])
     try:
-        zero = rule.fit(columns, rule.left_out(columns, merged) == "", exptime)
+        zero = rule.fit(columns.columns, rule.left_out(columns.columns, merged) == "", exptime)
     except DataError as error:
         return {"reason": str(error)}
-    return _numbers(zero, rule, sources, plate.scale)
+    return _numbers(zero, rule, sources, solution.plate.scale)
 
 
 def _numbers(zero: ZeroPoint, rule: ZeroRule, sources: Table, scale: float) -> RecordDict:

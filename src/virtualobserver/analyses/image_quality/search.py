@@ -64,7 +64,7 @@ class ImageQuality(Analysis[Table, QualitySettings]):
     """
 
     name: ClassVar[str] = "image_quality"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     requires: ClassVar[tuple[Requirement, ...]] = (
         Requirement(kind="table", role="sources"),
         Requirement(kind="table", role="forced"),

@@ -10,20 +10,19 @@ from typing import Final
 
 import numpy as np
 
-from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED, NO_STAR
-from virtualobserver.data.cards import solved_table
+from virtualobserver.conventions import ARCSEC_PER_DEGREE, FLAG_SATURATED
+from virtualobserver.data.cards import solved_table, stars_again
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.io.fits.files import write_image
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.astrometry.fit import Field, match_pixels
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip, read_tan_sip
+from virtualobserver.maths.astrometry.tan_sip import fit_tan_sip
 from virtualobserver.maths.photometry import mag_error_from_flux, mag_from_flux
 from virtualobserver.maths.times import julian_year
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["APERTURE", "WINDOW", "add_windows", "match_columns", "sources_of", "write_cutouts"]
+__all__ = ["APERTURE", "WINDOW", "add_windows", "match_columns", "read_sources", "write_cutouts"]
 
 WINDOW: Final = (
     "RA_IMAGE", "DEC_IMAGE", "AWIN_IMAGE", "BWIN_IMAGE", "THETAWIN_IMAGE", "ERRAWIN_IMAGE", "ERRBWIN_IMAGE",
@@ -42,50 +41,72 @@ _NEIGHBOURS, _BLENDED, _SATURATED, _TRUNCATED = 1, 2, 4, 8
 """Bits of FLAGS_EXTRACTION as SExtractor has them."""
 
 
+def read_sources(image: Record, spots: Mapping[float, Sequence[tuple[float, float]]]) -> RecordDict:
+    """Return what the files need of the table of sources of an image, which is read once.
+
+    Parameters
+    ----------
+    image
+        ``sources`` and ``forced``, handles of its tables, the latter or None; ``again`` and ``zero`` where it was
+        solved anew.
+    spots
+        Pixels (from 0) where bodies are, by time: MJD to six decimals.
+
+    Returns
+    -------
+    dict
+        ``mjd``, ``exptime`` (s), None where they are not known; ``middle``, degrees; ``radii`` of its apertures and
+        ``width`` of its stars, pixels (None without sources); ``near``, the source at each spot that has one;
+        ``match``, its stars of the catalogue or None.
+    """
+    stars = None if image["forced"] is None else image["forced"].load()
+    table = _solved_sources(image, stars)
+    mjd = table.meta.get("mjd")
+    here = () if mjd is None else spots.get(round(mjd, 6), ())
+    return {
+        "mjd": mjd, "exptime": table.meta.get("exptime"), "middle": _middle(table),
+        "radii": {float(one) for one in table.meta.get("radii") or ()},
+        "width": float(np.median(table["fwhm"])) if "fwhm" in table and len(table) else None,
+        "near": {spot: found for spot in here if (found := _nearest(table, *spot)) is not None},
+        "match": None if stars is None else _matched(table, stars),
+    }  # fmt: skip
+
+
 def add_windows(rows: Sequence[RecordDict], images: Sequence[Record], aperture: float | None = None) -> None:
-    """Write into rows what the table of sources of their image says of them; one table is in memory at a time.
+    """Write into rows what their image, see `read_sources`, says of them.
 
     Rows have ``CATALOG_NUMBER`` and pixels ``x, y`` counted from 0; places of the middles of images and ellipses of
     windows are added, in degrees and pixels, and the light in an aperture of that radius (pixels; None = the one
     nearest to 1.3 widths of the stars of the field), electrons; its magnitude is 0 for one electron a second.
     """
     radii = _apertures(images, aperture)
-    for number, image in enumerate(images, 1):
-        mine = [row for row in rows if row["CATALOG_NUMBER"] == number]
-        if not mine:
+    for row in rows:
+        if row["CATALOG_NUMBER"] is None:
             continue
-        table = sources_of(image)
-        middle = _middle(table)
-        for row in mine:
-            row["RA_IMAGE"], row["DEC_IMAGE"] = middle
-            x, y = row.get("x"), row.get("y")
-            if x is None or y is None or not len(table):
-                continue
-            away = np.hypot(table["x"] - x, table["y"] - y)
-            nearest = int(np.argmin(away))
-            if away[nearest] <= _SAME:
-                source = {name: table[name][nearest] for name in table}
-                row.update(_window(source))
-                row.update(_fixed(source, radii.get(image["field"]), float(table.meta.get("exptime") or 1.0)))
+        image = images[row["CATALOG_NUMBER"] - 1]
+        row["RA_IMAGE"], row["DEC_IMAGE"] = image["middle"]
+        if (source := image["near"].get((row.get("x"), row.get("y")))) is not None:
+            row.update(_window(source))
+            row.update(_fixed(source, radii.get(image["field"]), float(image["exptime"] or 1.0)))
 
 
-def match_columns(images: Sequence[Record]) -> tuple[dict[str, Array], dict[int, int]]:
-    """Return the stars of the catalogue that images show, and how many each shows, by number of the image.
+def match_columns(images: Sequence[Record], field: str) -> tuple[dict[str, Array], dict[int, int]]:
+    """Return the stars of the catalogue that images of a field show, and how many each shows, by number of the image.
 
     Reference columns are in small letters, those of the image in capitals; ``Sep`` is arcsec.
     """
-    parts: list[dict[str, Array]] = []
-    counts: dict[int, int] = {}
-    for number, image in enumerate(images, 1):
-        if image["forced"] is None:
-            continue
-        part = _matched(sources_of(image), image["forced"].load(), number)
-        if part is not None:
-            parts.append(part)
-            counts[number] = len(part["Sep"])
-    return (
-        {name: np.concatenate([one[name] for one in parts]) for name in parts[0]} if parts else {}
-    ), counts
+    parts = {
+        number: image["match"]
+        for number, image in enumerate(images, 1)
+        if image["field"] == field and image["match"] is not None
+    }
+    counts = {number: len(part["Sep"]) for number, part in parts.items()}
+    if not parts:
+        return {}, counts
+    numbers = np.repeat(list(counts), list(counts.values()))
+    names = next(iter(parts.values()))
+    columns = {name: np.concatenate([one[name] for one in parts.values()]) for name in names}
+    return columns | {"CATALOG_NUMBER": numbers}, counts
 
 
 def write_cutouts(folder: Path, rows: Sequence[Record], images: Sequence[Record], size: int) -> int:
@@ -109,7 +130,10 @@ def write_cutouts(folder: Path, rows: Sequence[Record], images: Sequence[Record]
     return done
 
 
-def sources_of(image: Record) -> Table:
+# --- inside -----------------------------------------------------------------------------------------------
+
+
+def _solved_sources(image: Record, stars: Table | None) -> Table:
     """Return the table of sources of an image, as it is after it was solved anew where it was.
 
     Which sources are stars is then told by the places of those that the first solution had on the frame.
@@ -118,19 +142,16 @@ def sources_of(image: Record) -> Table:
     if image.get("again") is None:
         return table
     table = solved_table(table, image["again"], image["zero"])
-    if image["forced"] is None:
-        return table
-    stars, plate, shape = image["forced"].load(), read_tan_sip(image["again"]), table.meta["shape"]
-    field = Field(
-        table["x"], table["y"], np.ones(len(table)), stars["ra"], stars["dec"], (int(shape[0]), int(shape[1]))
-    )
-    mine, theirs, _ = match_pixels(plate, field, _MATCH / plate.scale)
-    names = np.full(len(table), NO_STAR, dtype=np.int64)
-    names[mine] = stars["source_id"][theirs]
-    return replace(table, columns={**table.columns, "source_id": names})
+    return table if stars is None else stars_again(table, stars, image["again"], _MATCH)[0]
 
 
-# --- inside -----------------------------------------------------------------------------------------------
+def _nearest(table: Table, x: float, y: float) -> dict[str, np.generic] | None:
+    """Return the source that is at a place, None if there is none."""
+    if not len(table):
+        return None
+    away = np.hypot(table["x"] - x, table["y"] - y)
+    nearest = int(np.argmin(away))
+    return {name: table[name][nearest] for name in table} if away[nearest] <= _SAME else None
 
 
 def _apertures(images: Sequence[Record], wanted: float | None) -> dict[str, float]:
@@ -138,11 +159,9 @@ def _apertures(images: Sequence[Record], wanted: float | None) -> dict[str, floa
     widths: dict[str, list[float]] = {}
     known: dict[str, set[float]] = {}
     for image in images:
-        table: Table = image["sources"].load()
-        radii = {float(one) for one in table.meta.get("radii") or ()}
-        known[image["field"]] = known.get(image["field"], radii) & radii
-        if "fwhm" in table and len(table):
-            widths.setdefault(image["field"], []).append(float(np.median(table["fwhm"])))
+        known[image["field"]] = known.get(image["field"], image["radii"]) & image["radii"]
+        if image["width"] is not None:
+            widths.setdefault(image["field"], []).append(image["width"])
     best = {field: _USUAL * float(np.median(some)) for field, some in widths.items()}
     aims = {field: best.get(field, 0.0) if wanted is None else wanted for field in known}
     return {
@@ -204,7 +223,7 @@ def _flags(source: Mapping[str, np.generic]) -> int:
     return sum(bit for bit, there in told.items() if there)
 
 
-def _matched(sources: Table, stars: Table, number: int) -> dict[str, Array] | None:
+def _matched(sources: Table, stars: Table) -> dict[str, Array] | None:
     """Return the stars of one image, None if it shows none."""
     if "source_id" not in sources or "ra" not in sources or not len(stars):
         return None
@@ -227,7 +246,7 @@ def _matched(sources: Table, stars: Table, number: int) -> dict[str, Array] | No
     return {
         "source_number": np.asarray(stars["source_id"])[listed], "alpha_j2000": stars["ra"][listed],
         "delta_j2000": stars["dec"][listed], "mag": stars["mag"][listed], "SOURCE_NUMBER": rows + 1,
-        "CATALOG_NUMBER": np.full(rows.size, number), "X_IMAGE": sources["x"][rows] + 1,
+        "CATALOG_NUMBER": np.zeros(rows.size, np.int64), "X_IMAGE": sources["x"][rows] + 1,
         "Y_IMAGE": sources["y"][rows] + 1, "ALPHA_J2000": sources["ra"][rows], "DELTA_J2000": sources["dec"][rows],
         "EPOCH": np.full(rows.size, julian_year(float(sources.meta["mjd"]))), "MAG": mag, "MAGERR": mag_error,
         "FLAGS_EXTRACTION": np.array(flags, np.int64), "Sep": apart * ARCSEC_PER_DEGREE,

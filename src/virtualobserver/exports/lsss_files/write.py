@@ -20,7 +20,13 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.export import Export, ExportSettings, View, makers_of
-from virtualobserver.exports.lsss_files.frames import APERTURE, add_windows, match_columns, write_cutouts
+from virtualobserver.exports.lsss_files.frames import (
+    APERTURE,
+    add_windows,
+    match_columns,
+    read_sources,
+    write_cutouts,
+)
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.names import safe_name
 from virtualobserver.maths.astrometry.tan_sip import project
@@ -44,6 +50,8 @@ _SSOS: Final = (
 )  # fmt: skip
 _INSPECTED: Final = ("INSPECTED", "ASTEROID", "UNKNOWN")
 _CALIBRATED: Final = ("MAG_CALIB", "MAG_CALIB_ERR", "R2", "PHOT_OUTLIER")
+_OUTLIER, _REFERENCE = 1, 2
+"""Bits of FLAGS_SSOS: off the motion of its body; the epoch that fixed apertures and colours of a body refer to."""
 _STATS: Final = {
     "Name": "frame",
     "Mean": "bkg_mean",
@@ -63,6 +71,11 @@ class LSSSFilesSettings(ExportSettings):
         "nearest to 1.3 widths of its stars",
         unit="pix", gt=0,
     )  # fmt: skip
+    reference_filter: str | None = setting(
+        None,
+        doc="Filters, separated by commas, as REFERENCE_FILTER of ssos: a body's first epoch in the first of them that "
+        "it was seen in has bit 2 of FLAGS_SSOS; unset = its first epoch",
+    )
     cutouts: bool = setting(False, doc="Write a box about each body in each epoch, as FITS")
     cutout_size: int = setting(256, doc="Side of a box", unit="pix", ge=1)
 
@@ -83,12 +96,16 @@ class LSSSFiles(Export[LSSSFilesSettings]):
         fields = {
             group.source for maker in view.makers if maker.kind == "survey" for group in view.groups(maker)
         }
-        images = [one for field in sorted(fields) for one in _images(field, view.products(field))]
-        rows = _bodies(view, images)
+        epochs = view.table("detections")
+        epochs = epochs[(epochs["kind"] == "asteroid") & (epochs["source_kind"] == "moving")]
+        spots = _spots(epochs)
+        images = [one for field in sorted(fields) for one in _images(field, view.products(field), spots)]
+        rows = _bodies(view, epochs, images)
         if not rows and not images:
             return 0
         path.mkdir(parents=True, exist_ok=True)
         add_windows(rows, images, options.aperture)
+        _mark_references(rows, options.reference_filter)
         totals = _matches(path, sorted(fields), images)
         name = safe_name(view.project)
         _csv(path / f"ssos_{name}.csv", (*_SSOS, *_INSPECTED), rows)
@@ -113,46 +130,48 @@ def _csv(path: Path, columns: Sequence[str], rows: Sequence[Record]) -> None:
         pd.DataFrame(list(rows), columns=list(columns)).to_csv(temporary, index=False)
 
 
-def _images(field: str, products: Sequence[Handle]) -> list[RecordDict]:
-    """Return what is known of each image of a field, in order of time."""
+def _images(
+    field: str, products: Sequence[Handle], spots: Mapping[float, Sequence[tuple[float, float]]]
+) -> list[RecordDict]:
+    """Return what is known of each image of a field, in order of time; `spots` is where bodies are."""
     tables, zeros = of_kind(products, Table), zero_points_again(products)
     found: dict[str, RecordDict] = {}
     for handle in tables:
         if handle.info.role == "sources":
-            meta, unit = handle.load().meta, handle.info.unit
+            unit = handle.info.unit
             found[unit] = {
                 "field": field, "unit": unit, "night": unit.partition("/")[0], "name": unit.rpartition("/")[2],
-                "mjd": meta.get("mjd"), "exptime": meta.get("exptime"), "band": str(meta.get("band") or ""), "fit": {},
-                "flagged": "", "unsolved": False, "quality": {}, "sources": handle, "forced": None, "image": None,
-                "again": None, "zero": None,
+                "fit": {}, "flagged": "", "unsolved": False, "quality": {}, "sources": handle, "forced": None,
+                "image": None, "again": None, "zero": None,
             }  # fmt: skip
     for picture in of_kind(products, Image):
         if picture.info.role == "calibrated" and picture.info.unit in found:
             found[picture.info.unit]["image"] = picture
     for handle in tables:
-        if handle.info.role == "quality":
-            table = handle.load()
-            for n, unit in enumerate(table["unit"].tolist()):
-                if unit in found:
-                    found[unit]["quality"] = {name: table[name][n].item() for name in table}
-        elif (one := found.get(handle.info.unit)) is not None:
-            one |= _told_by(handle)
+        for unit, told in _told_by(handle).items():
+            if unit in found:
+                found[unit] |= told
     for unit, cards in solved_again(products).items():
         if unit in found:
             found[unit] |= _anew(cards, zeros.get(unit))
-    return sorted(found.values(), key=lambda one: (one["mjd"] or 0.0, one["unit"]))
+    images = [one | read_sources(one, spots) for one in found.values()]
+    return sorted(images, key=lambda one: (one["mjd"] or 0.0, one["unit"]))
 
 
-def _told_by(handle: Handle[Table]) -> RecordDict:
-    """Return what a table of one image says of it."""
-    role = handle.info.role
+def _told_by(handle: Handle[Table]) -> dict[str, RecordDict]:
+    """Return what a table says of images, by unit."""
+    role, unit = handle.info.role, handle.info.unit
+    if role == "quality":
+        table = handle.load()
+        rows = [{name: table[name][n].item() for name in table} for n in range(len(table))]
+        return {row["unit"]: {"quality": row} for row in rows}
     if role == "forced":
-        return {"forced": handle}
+        return {unit: {"forced": handle}}
     if role == "zeropoint":
         table = handle.load()
         fit = {name: float(table[name][0]) for name in table}
-        return {"fit": fit, "flagged": table.meta.get("flagged") or ""}
-    return {"unsolved": not handle.info.statistics.get("solved", False)} if role == "wcs" else {}
+        return {unit: {"fit": fit, "flagged": table.meta.get("flagged") or ""}}
+    return {unit: {"unsolved": not handle.info.statistics.get("solved", False)}} if role == "wcs" else {}
 
 
 def _anew(cards: Record, zero: Record | None) -> RecordDict:
@@ -163,25 +182,40 @@ def _anew(cards: Record, zero: Record | None) -> RecordDict:
     return changed
 
 
-def _bodies(view: View, images: Sequence[RecordDict]) -> list[RecordDict]:
+def _spots(table: pd.DataFrame) -> dict[float, list[tuple[float, float]]]:
+    """Return the pixels of bodies by time, as `_at` has it."""
+    spots: dict[float, list[tuple[float, float]]] = {}
+    for mjd, said in zip(table["peak_mjd"].tolist(), table["parameters"].tolist(), strict=True):
+        facts = _facts_of(said)
+        if facts.get("x") is not None and facts.get("y") is not None:
+            spots.setdefault(_at(mjd), []).append((facts["x"], facts["y"]))
+    return spots
+
+
+def _at(mjd: float) -> float:
+    """Return a time by which an image is known: to a tenth of a second."""
+    return round(mjd, 6)
+
+
+def _facts_of(said: str | Record) -> RecordDict:
+    return json.loads(said) if isinstance(said, str) else dict(said)
+
+
+def _bodies(view: View, table: pd.DataFrame, images: Sequence[RecordDict]) -> list[RecordDict]:
     """Return a row for each body and epoch, body by body; the names of the chain, beside what it has no name for."""
-    table = view.table("detections")
-    table = table[(table["kind"] == "asteroid") & (table["source_kind"] == "moving")]
     judged = last_verdicts(table, view.verdicts())
-    at = {
-        round(one["mjd"], 6): (number, one) for number, one in enumerate(images, 1) if one["mjd"] is not None
-    }
+    at = {_at(one["mjd"]): (number, one) for number, one in enumerate(images, 1) if one["mjd"] is not None}
     rows: list[RecordDict] = []
     for number, (name, some) in enumerate(table.groupby("source", sort=True), 1):
         light = _light(view.products(str(name)))
         begin = len(rows)
         epochs: list[QueryRow] = list(some.sort_values("peak_mjd").itertuples(index=False))
         for one in epochs:
-            catalogue, image = at.get(round(one.peak_mjd, 6), (None, {}))
-            facts = json.loads(one.parameters) if isinstance(one.parameters, str) else dict(one.parameters)
+            catalogue, image = at.get(_at(one.peak_mjd), (None, {}))
+            facts = _facts_of(one.parameters)
             verdict = judged.get(str(name))
             facts["label"] = called(facts, verdict)
-            flux = light.get(round(one.peak_mjd, 6), {})
+            flux = light.get(_at(one.peak_mjd), {})
             rows.append(
                 {
                     "SOURCE_NUMBER": number,
@@ -209,7 +243,7 @@ def _row(one: QueryRow, facts: RecordDict, image: RecordDict) -> RecordDict:
         "RA": one.ra, "DEC": one.dec, "night": facts.get("night"), **_predicted(one, facts),
         "PMRA_ERR": facts.get("rate_error"), "PMDEC_ERR": facts.get("rate_error"),
         "DATE-OBS": _iso(one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY), "EXTENSION": 0,
-        "FLAGS_SCAMP": 0, "FLAGS_IMA": 0, "FLAGS_SSOS": int(bool(int(one.quality) & FLAG_ASTROMETRY)),
+        "FLAGS_SCAMP": 0, "FLAGS_IMA": 0, "FLAGS_SSOS": _OUTLIER * bool(int(one.quality) & FLAG_ASTROMETRY),
         "EPOCH": julian_year(one.peak_mjd - 0.5 * seconds / SECONDS_PER_DAY),
         "PM": rate, "PMERR": facts.get("rate_error"), "PMRA": rate * math.sin(math.radians(pa)),
         "PMDEC": rate * math.cos(math.radians(pa)), "MID_EXPOSURE_MJD": one.peak_mjd, "MATCHED": bool(known),
@@ -239,6 +273,16 @@ def _predicted(one: QueryRow, facts: RecordDict) -> RecordDict:
         return {}
     across = math.cos(math.radians(one.dec)) * ARCSEC_PER_DEGREE
     return {"SKYBOT_RA": (one.ra - east / across) % 360.0, "SKYBOT_DEC": one.dec - north / ARCSEC_PER_DEGREE}
+
+
+def _mark_references(rows: Sequence[RecordDict], filters: str | None) -> None:
+    """Set bit 2 of FLAGS_SSOS in the reference epoch of each body: the first one in the first filter it was seen in."""
+    wanted = None if filters is None else [one.strip() for one in filters.split(",")]
+    for body in {row["SOURCE_NUMBER"] for row in rows}:
+        mine = [row for row in rows if row["SOURCE_NUMBER"] == body]  # in order of time
+        some = mine if wanted is None else [row for name in wanted for row in mine if row["FILTER"] == name]
+        if some:
+            some[0]["FLAGS_SSOS"] |= _REFERENCE
 
 
 def _rates(rows: Sequence[RecordDict]) -> None:
@@ -283,7 +327,7 @@ def _light(products: Sequence[Handle]) -> dict[float, RecordDict]:
             for mjd, flux, error in zip(
                 *(curve[key].tolist() for key in ("mjd", "flux", "flux_error")), strict=True
             ):
-                found[round(mjd, 6)] = {"flux": flux, "flux_error": error, "unit": curve.flux_unit}
+                found[_at(mjd)] = {"flux": flux, "flux_error": error, "unit": curve.flux_unit}
     return found
 
 
@@ -293,9 +337,7 @@ def _matches(path: Path, fields: Sequence[str], images: Sequence[RecordDict]) ->
 
     totals: dict[int, int] = {}
     for number, field in enumerate(fields, 1):
-        # numbers of images are those of all fields
-        mine = [one if one["field"] == field else {**one, "forced": None} for one in images]
-        columns, counts = match_columns(mine)
+        columns, counts = match_columns(images, field)  # numbers of images are those of all fields
         totals |= counts
         if columns:
             with replacing(path / f"match_full_{number}.cat") as temporary:

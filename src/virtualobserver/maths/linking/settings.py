@@ -38,7 +38,9 @@ class LinkSettings(Settings):
         4.5, doc="Sources further from a track are none of its own", unit="sigma", step="analyse", gt=0
     )
     max_chi2: float = setting(4.0, doc="Largest reduced chi squared of the motion", step="analyse", gt=0)
-    min_motion: float = setting(6.0, doc="Least rate, in units of its error", step="analyse", ge=0)
+    # of simulated movers of 0.5 to 2 arcsec/h 124 of 239 are found at 5 and 89 at 6, with one false track in 83 fields,
+    # a crowded one; at 4 the three stored sequences have one, at 3 thirteen
+    min_motion: float = setting(5.0, doc="Least rate, in units of its error", step="analyse", ge=0)
     acceleration: float = setting(
         9.0,
         doc="The motion is accelerated where that improves chi squared by more than this",

@@ -14,8 +14,9 @@ from virtualobserver.conventions import MASK_COSMIC_RAY, MASK_SATURATED
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.maths.arrays import Array
+from virtualobserver.maths.images.apertures import measure_apertures
 from virtualobserver.maths.images.background import background
-from virtualobserver.maths.images.sources import SourceList, find_sources, measure_apertures
+from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.stars import Moffat, StarFit, fit_moffat, fit_stars
 from virtualobserver.typing import RecordDict
 

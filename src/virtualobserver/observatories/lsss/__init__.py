@@ -27,7 +27,7 @@ class VirtualLSSS(CCDObservatory[LSSSSettings]):
     """
 
     name: ClassVar[str] = "lsss"
-    version: ClassVar[str] = "6"
+    version: ClassVar[str] = "7"
     facility: ClassVar[str] = "La Sagra Sky Survey"
     instrument: ClassVar[str] = "SBIG ST-10 3 CCD Camera"
     site: ClassVar[Site | None] = Site(-2.566, 37.983, 1530.0)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from virtualobserver.data.cards import solved_again, solved_table, stars_again, zero_points_again
+from virtualobserver.data.handles import MemoryHandle, of_kind
+from virtualobserver.data.table import Table
 from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
 from virtualobserver.run.views.stored import current_products, current_raws
@@ -71,6 +75,7 @@ def calibration_panels(project: Opened, image: str, choice: Mapping[str, float])
         If there is no such image or more than one, it has no calibration, or the choice is not possible.
     """
     survey, made = _calibrated(project, image)
+    made = _solved_again(project, made)
     instance = project.observatories[survey]
     panels = list(instance.calibration_panels(made, instance.settings, choice))
     if not panels:
@@ -83,6 +88,32 @@ def calibration_figure(project: Opened, image: str, choice: Mapping[str, float])
     """Return `calibration_panels` as one figure."""
     unit = _calibrated(project, image)[1][0].info.unit
     return draw(calibration_panels(project, image, choice), title=f"{unit}, photometric calibration")
+
+
+def _solved_again(project: Opened, made: list[Handle]) -> list[Handle]:
+    """Return what was made of an image as it is after it was solved anew, if it was: its stars and its zero point."""
+    unit = str(made[0].info.unit)
+    nights = current_products(project, "p.kind = 'table' AND p.role = 'quality'", {})
+    cards, zero = solved_again(nights).get(unit), zero_points_again(nights).get(unit, {})
+    sources = next((one for one in of_kind(made, Table) if one.info.role == "sources"), None)
+    if cards is None or "stars_of" not in zero or sources is None:
+        return made
+    others = of_kind(
+        current_products(
+            project, "p.kind = 'table' AND p.role = 'forced' AND t.unit = :unit", {"unit": zero["stars_of"]}
+        ),
+        Table,
+    )
+    if not others:
+        return made
+    table = solved_table(sources.load(), cards, zero)
+    table, stars = stars_again(table, others[0].load(), cards, float(table.meta["zero_rule"]["match_radius"]))
+    numbers = {name: value for name, value in zero.items() if isinstance(value, float)}
+    return [
+        MemoryHandle(table, sources.info),
+        MemoryHandle(stars, replace(others[0].info, unit=unit)),
+        MemoryHandle(Table({}, {}, {}), replace(sources.info, role="zeropoint", statistics=numbers)),
+    ]
 
 
 def _calibrated(project: Opened, image: str) -> tuple[str, list[Handle]]:
