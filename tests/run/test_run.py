@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from support.paths import TESTS
 from support.project import dump, mirror, rows, settings, write_star
 from support.real import real_data
@@ -58,6 +58,38 @@ def test_second_run_does_no_work(project):
     before = dump(project)
     assert project.run().worked == 0
     assert dump(project) == before
+
+
+def test_a_second_run_asks_for_tasks_to_be_changed_only_where_one_is_missing_or_stale(project):
+    project.run()
+
+    def changes() -> tuple[list[str], dict[str, int]]:
+        seen: list[str] = []
+
+        def note(_, __, statement, *rest):
+            seen.append(statement)
+
+        engine = project.workspace.database.engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            summary = project.run(refresh=True, step="reduce")
+            summary.counts.update(project.run(refresh=True).counts)
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+        words = {"missing": "INSERT INTO task ", "stale": "UPDATE task t SET status = 'stale'"}
+        return [name for name, word in words.items() if any(word in one for one in seen)], done(summary)
+
+    assert changes() == ([], {})
+    for spoil, cause, redone in (
+        ("DELETE FROM task WHERE step LIKE 'analyse:%' AND {0}", ["missing"], {"analyse:transients": 1}),
+        ("UPDATE product SET checksum = 'another' WHERE {0}", ["stale"], {"analyse:transients": 1}),
+        ("UPDATE source_raw SET unit = 'another' WHERE {0}", ["missing", "stale"], {}),
+    ):
+        with project.session() as session, session.begin():
+            session.execute(text(spoil.format("source_id = (SELECT id FROM source WHERE name = 'beta')")))
+        found = changes()
+        assert found[0] == cause
+        assert redone.items() <= found[1].items()
 
 
 def test_changed_threshold_redoes_only_the_analysis(project, folder):

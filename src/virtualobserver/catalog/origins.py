@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pydantic
 
@@ -95,8 +95,10 @@ def _settings(source: CatalogSettings | str | Path | Sequence[Record], options: 
         raise translate(error, {}, CatalogSettings, label="catalog") from error
 
 
-def _load(settings: CatalogSettings, **places: Any) -> Catalog:
-    frame, name, origin, defaults = _table_of(settings, **places)
+def _load(
+    settings: CatalogSettings, *, folder: str | Path | None, cache: str | Path | None, refresh: bool
+) -> Catalog:
+    frame, name, origin, defaults = _table_of(settings, folder=folder, cache=cache, refresh=refresh)
     known = {"epoch": settings.epoch, "namespace": settings.namespace, "mag_band": settings.mag_band}
     fields = {**defaults, **{key: value for key, value in known.items() if value not in (None, "")}}
     fields["columns"] = {**fields.get("columns", {}), **settings.columns.given}

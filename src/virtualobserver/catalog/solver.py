@@ -16,6 +16,7 @@ from virtualobserver.errors import NoMatch
 from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution, search_radius, solve_plate
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.maths.astrometry.tan_sip import TanSip
+from virtualobserver.typing import RecordDict
 
 __all__ = ["CatalogueSolver", "SolvedFrame"]
 
@@ -99,7 +100,7 @@ class CatalogueSolver:
         return self._solve(sources, loose, shape, epoch, options)
 
     def _solve(
-        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: dict[str, Any]
+        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: RecordDict
     ) -> SolvedFrame:
         radius = min(search_radius(hint, shape), LARGEST)
         found, stars = self._once(sources, hint, shape, epoch, options)
@@ -116,7 +117,7 @@ class CatalogueSolver:
         return SolvedFrame(found, stars)
 
     def _once(
-        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: dict[str, Any]
+        self, sources: Sources, hint: PlateHint, shape: tuple[int, int], epoch: float, options: RecordDict
     ) -> tuple[PlateSolution, ReferenceStars]:
         radius = min(search_radius(hint, shape), LARGEST)
         stars = self.catalogue.cone(hint.ra % 360, hint.dec, radius, epoch)

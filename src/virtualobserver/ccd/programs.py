@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _SAID: Final = 12
-"""Last lines of what a program says that stand in our error."""
+"""Last lines of what a program says that stand in our error. Chosen: they name the cause last, and more hides it."""
 _VERSION_SECONDS: Final = 30.0
 """Enough for a program to say its version, on a busy machine too."""
 _CODES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

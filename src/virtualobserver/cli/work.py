@@ -96,7 +96,7 @@ def _check_step(project: Project, step: str | None) -> None:
         raise typer.BadParameter(msg, param_hint="--step")
 
 
-def _warn_unknown(project: Project, only: Any) -> None:
+def _warn_unknown(project: Project, only: Sequence[str]) -> None:
     known = {source.name for source in project.sources} if only else set()
     for name in only:
         if name not in known:

@@ -21,7 +21,7 @@ from virtualobserver.typing import Value
 __all__ = ["Values", "to_arrow"]
 
 #: What a column may be given as.
-Values: TypeAlias = "Sequence[Any] | Array | pa.Array"
+Values: TypeAlias = "Sequence[Value] | Array | pa.Array"
 
 _NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

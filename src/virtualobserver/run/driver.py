@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Choice", "Progress", "drive", "executor_of"]
 
-_PASSES = 3  # over the steps, should another run put something in question that was done
-_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # s between looks at what another run holds
+# Over the steps, should another run put something in question that was done: one mends it, the next finds it so; what
+# still goes on then is said at the end and left to another run.
+_PASSES = 3
+# s between looks at what another run holds: soon at first, and then without a load that tells; see `_wait_for_others`
+_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 _FRUITLESS = 3  # rounds in which workers died and nothing else happened
 
 
@@ -100,7 +103,9 @@ def drive(
     return summary
 
 
-_WRITTEN = ("source", "membership", "task", "source_raw", "raw_data", "product", "configuration")
+_LOOKED_AT = ("source", "membership", "task", "source_raw", "raw_data", "product", "configuration")
+_WRITTEN = {"fetch": ("task", "source_raw", "raw_data"), "analyse": ("task", "product", "source")}
+_WRITTEN_ELSE = ("task", "product")
 
 _OUT_OF_DATE = text("""
     SELECT t.name FROM unnest(CAST(:tables AS text[])) t(name) JOIN pg_stat_user_tables s ON s.relid = t.name::regclass
@@ -111,17 +116,23 @@ _OUT_OF_DATE = text("""
 class _Statistics:
     """What the server knows of the sizes of tables: without it, it plans nested loops over what a step wrote."""
 
-    worked: int | None = None  # tasks of this run that were done when it last counted
+    worked: dict[str, int] | None = None  # tasks of this run that were done when it last counted, by step
 
-    def refresh(self, session: Session, worked: int) -> None:
-        """Have the server look at the tables again that changed; `worked` is the number of tasks done by now."""
+    def refresh(self, session: Session, counts: Mapping[str, Counter[str]]) -> None:
+        """Have the server look at the tables again that changed; `counts` are the tasks done by now, by step.
+
+        Workers wait meanwhile, so that only what the steps that were at work write is looked at again.
+        """
+        worked = {step: counter.total() for step, counter in counts.items() if counter}
         if worked == self.worked:
             return
-        tables: Sequence[str] = _WRITTEN
         if self.worked is None:  # most runs find little to do, and a look takes a second for large tables
-            tables = session.execute(_OUT_OF_DATE, {"tables": list(_WRITTEN)}).scalars().all()
+            tables = set(session.execute(_OUT_OF_DATE, {"tables": list(_LOOKED_AT)}).scalars())
+        else:
+            kinds = [step.partition(":")[0] for step in worked if worked[step] != self.worked.get(step)]
+            tables = {table for kind in kinds for table in _WRITTEN.get(kind, _WRITTEN_ELSE)}
         if tables:
-            session.execute(text(f"ANALYZE {', '.join(tables)}"))
+            session.execute(text(f"ANALYZE {', '.join(sorted(tables))}"))
         self.worked = worked
 
 
@@ -182,14 +193,22 @@ def _do_steps(run: _Drive) -> None:
 def _moment(run: _Drive) -> str:
     """Return the moment of the database after which nothing was written but by planning, workers and other runs."""
     with run.project.session() as session, session.begin():
-        run.statistics.refresh(session, run.summary.worked)
+        run.statistics.refresh(session, run.summary.counts)
     with run.project.session() as session:
         return moment(session)
 
 
-def _look(run: _Drive, step: Step, **options: Any) -> Open:
+def _look(run: _Drive, step: Step, *, stage: str = "", planned: bool = False) -> Open:
     with run.project.session() as session:
-        return look(session, step, run.project.id, only=run.only(step), number=run.number(step), **options)
+        return look(
+            session,
+            step,
+            run.project.id,
+            only=run.only(step),
+            stage=stage,
+            number=run.number(step),
+            planned=planned,
+        )
 
 
 def _check_place(project: Opened) -> None:
@@ -258,7 +277,7 @@ def _plan_step(
     if not told and (inputs.problem or (inputs.notes and not run.choice.refresh)):
         run.summary.inputs.append(inputs)
     with project.session() as session, session.begin():
-        run.statistics.refresh(session, run.summary.worked)
+        run.statistics.refresh(session, run.summary.counts)
         release_dead(session)
         plan(session, step, project.id, number=number, changed=inputs.tasks)
         tasks = runnable(session, step, project.id, statuses=statuses, only=run.only(step), stage=stage)

@@ -11,14 +11,16 @@ from sqlalchemy.orm import Session
 
 from virtualobserver.run.steps import GROUP, UPSTREAM, WANTED, Step
 from virtualobserver.run.tasks.masters import mark_changed_masters
+from virtualobserver.typing import Record
 
 __all__ = ["Open", "batches", "look", "moment", "plan", "release_dead", "runnable"]
 
-# The hash of what a task is made from, as `outcome.hash_inputs` computes it.
-
-_HASH = "encode(sha256(convert_to({0} || '|' || coalesce(string_agg({1}, ',' ORDER BY {1} COLLATE \"C\"), ''), 'UTF8')), 'hex')"
-
-_HASH_OF_NONE = "encode(sha256(convert_to(s.row_sha || '|', 'UTF8')), 'hex')"  # the same of a source alone
+# The hash of what a task is made from, as `task.hash_inputs` computes it: of a source alone, with the list of its inputs.
+_HASH_OF_NONE = "encode(sha256(convert_to(s.row_sha || '|', 'UTF8')), 'hex')"
+_HASH = "encode(sha256(convert_to(s.row_sha || '|' || coalesce({0}, ''), 'UTF8')), 'hex')"
+_LIST = "string_agg({0}, ',' ORDER BY {0} COLLATE \"C\")"
+_RAW_ITEM = "d.sha256 || ':' || d.key"
+_PRODUCT_ITEM = "p.checksum || ':' || p.role || ':' || p.series"
 
 _MEMBERS = "SELECT source_id FROM membership WHERE project_id = :project"
 
@@ -49,12 +51,14 @@ SELECT r.source_id, :step, r.unit, :digest FROM task f JOIN source_raw r ON r.ta
 JOIN ({sources}) m ON m.source_id = r.source_id
 WHERE f.step = :up_step AND f.digest = :up_digest"""
 
+_ENOUGH = """bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running')
+  OR (u.status = 'failed' AND up.step = ANY(CAST(:gates AS text[]))))"""
+
 _ASKED_ANALYSE = f"""
 SELECT u.source_id, :step, {GROUP}, :digest
 FROM task u JOIN ({_FAMILY}) m USING (source_id) JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
 GROUP BY 1, 3
-HAVING bool_or(u.status IN ('done', 'empty', 'stale')) AND NOT bool_or(u.status IN ('pending', 'running')
-  OR (u.status = 'failed' AND up.step = ANY(CAST(:gates AS text[]))))"""
+HAVING {_ENOUGH}"""
 
 _ASKED_ANALYSE_OF_FOUND = f"""
 SELECT p.source_id, :step, {GROUP}, :digest
@@ -112,7 +116,7 @@ WHERE step = :step AND digest = :digest AND status = 'done' AND extent < :number
   AND source_id IN ({_FAMILY})"""
 
 # Few or none of them: only these are looked up again, and not the whole step joined with itself.
-_STALE = """
+_STALE_OF = """
 WITH c AS MATERIALIZED (
   SELECT a.id, {hash} AS inputs
   FROM task a JOIN source s ON s.id = a.source_id {inputs}
@@ -126,23 +130,67 @@ UPDATE task t SET status = 'stale', extent = 0 FROM source s
 WHERE s.id = t.source_id AND t.step = :step AND t.digest = :digest AND t.status IN ('done', 'empty')
   AND t.source_id IN ({_MEMBERS}) AND t.inputs IS DISTINCT FROM {_HASH_OF_NONE}"""
 
-_STALE_REDUCE = _STALE.format(
-    hash=_HASH.format("s.row_sha", "r.item"),
-    inputs="""LEFT JOIN (
-      SELECT r.source_id, r.unit, d.sha256 || ':' || d.key AS item FROM task f
+_STALE_REDUCE = _STALE_OF.format(
+    hash=_HASH.format(_LIST.format("r.item")),
+    inputs=f"""LEFT JOIN (
+      SELECT r.source_id, r.unit, {_RAW_ITEM} AS item FROM task f
       JOIN source_raw r ON r.task_id = f.id JOIN raw_data d ON d.id = r.raw_data_id
       WHERE f.step = :up_step AND f.digest = :up_digest) r ON r.source_id = a.source_id AND r.unit = a.unit""",
     sources=_MEMBERS,
 )
 
-_STALE_ANALYSE = _STALE.format(
-    hash=_HASH.format("s.row_sha", "p.item"),
+_STALE_ANALYSE = _STALE_OF.format(
+    hash=_HASH.format(_LIST.format("p.item")),
     inputs=f"""LEFT JOIN (
-      SELECT p.source_id, {GROUP} AS unit, p.checksum || ':' || p.role || ':' || p.series AS item
+      SELECT p.source_id, {GROUP} AS unit, {_PRODUCT_ITEM} AS item
       FROM task u JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
       JOIN product p ON p.task_id = u.id WHERE {WANTED}) p ON p.source_id = a.source_id AND p.unit = a.unit""",
     sources=_FAMILY,
 )
+
+_STALE = {
+    "fetch": _STALE_FETCH,
+    "reduce": _STALE_REDUCE,
+    "refine": _STALE_ANALYSE,
+    "analyse": _STALE_ANALYSE,
+    "simulate": _STALE_ANALYSE,
+}
+
+# Most runs find nothing to insert and nothing stale: one pass that changes nothing, which the server can share among
+# its processes, says so of both, else the statements above do the work. It joins what a step is asked for and made
+# from (g) with its tasks (a), by source and unit, and tells whether there is one that is missing, one that is stale.
+_PASS = f"""
+SELECT bool_or(g.foreigner OR (m.source_id IS NOT NULL AND a.id IS NULL AND g.asked)) AS missing,
+  bool_or(g.foreigner OR (m.source_id IS NOT NULL AND a.status IN ('done', 'empty')
+    AND a.inputs IS DISTINCT FROM {_HASH.format("g.items")})) AS stale
+FROM ({{groups}}) g FULL JOIN (
+  SELECT id, source_id, unit, status, inputs FROM task WHERE step = :step AND digest = :digest
+) a ON a.source_id = g.source_id AND a.unit = g.unit
+JOIN source s ON s.id = coalesce(a.source_id, g.source_id)
+LEFT JOIN ({{sources}}) m ON m.source_id = s.id"""
+
+_PASS_FETCH = _PASS.format(
+    groups=f"SELECT source_id, '' AS unit, '' AS items, true AS asked, false AS foreigner FROM ({_MEMBERS}) x",
+    sources=_MEMBERS,
+)
+
+_PASS_REDUCE = _PASS.format(
+    groups=f"""SELECT r.source_id, r.unit, {_LIST.format(_RAW_ITEM)} AS items, true AS asked, false AS foreigner
+      FROM task f JOIN source_raw r ON r.task_id = f.id JOIN raw_data d ON d.id = r.raw_data_id
+      WHERE f.step = :up_step AND f.digest = :up_digest GROUP BY r.source_id, r.unit""",
+    sources=_MEMBERS,
+)
+
+# What a task made of another source than its own is asked for and read there, which no group of its own source tells.
+_PASS_ANALYSE = _PASS.format(
+    groups=f"""SELECT u.source_id, {GROUP} AS unit, {_LIST.format(_PRODUCT_ITEM)} AS items, {_ENOUGH} AS asked,
+      bool_or(p.source_id <> u.source_id) AS foreigner
+      FROM task u JOIN {UPSTREAM} ON u.step = up.step AND u.digest = up.digest
+      LEFT JOIN product p ON p.task_id = u.id AND {WANTED} GROUP BY u.source_id, 2""",
+    sources=_FAMILY,
+)
+
+_PASSES = {"fetch": _PASS_FETCH, "reduce": _PASS_REDUCE, "refine": _PASS_ANALYSE, "analyse": _PASS_ANALYSE}
 
 
 def _parameters(step: Step, project_id: int, **more: object) -> dict[str, object]:
@@ -180,23 +228,32 @@ def plan(
     # two runs that plan the same tasks at once would wait for each other's rows
     session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('plan', 0))"))
     values = _parameters(step, project_id, number=number)
-    for asked in _ASKED[step.kind]:
+    missing, stale = _due(session, step, values)
+    for asked in _ASKED[step.kind] if missing else ():
         session.execute(text(_INSERT.format(asked=asked)), values)
-    if step.kind == "fetch":
-        session.execute(text(_STALE_FETCH), values)
+    if step.kind == "simulate":
+        session.execute(text(_MORE_INJECTIONS), values)
+    if _has_masters(step):
+        mark_changed_masters(session, step, values, sources=_SOURCES[step.kind])
+    elif stale:
+        session.execute(text(_STALE[step.kind]), values)
+    if changed:
         session.execute(
             text("UPDATE task SET status = 'stale' WHERE id = ANY(:ids) AND status IN ('done', 'empty')"),
             {"ids": list(changed)},
         )
-    elif step.kind in {"calibrate", "reduce"}:
-        if step.masters:
-            mark_changed_masters(session, step, values, sources=_SOURCES[step.kind])
-        else:
-            session.execute(text(_STALE_REDUCE), values)
-    else:
-        if step.kind == "simulate":
-            session.execute(text(_MORE_INJECTIONS), values)
-        session.execute(text(_STALE_ANALYSE), values)
+
+
+def _has_masters(step: Step) -> bool:
+    return step.masters is not None and step.kind in {"calibrate", "reduce"}
+
+
+def _due(session: Session, step: Step, values: Record) -> tuple[bool, bool]:
+    """Return whether tasks of a step may be missing, and whether some may be stale."""
+    if _has_masters(step) or step.kind not in _PASSES:
+        return True, True
+    row = session.execute(text(_PASSES[step.kind]), dict(values)).one()
+    return bool(row.missing), bool(row.stale)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from virtualobserver.config.load import Resolved
+    from virtualobserver.config.load import Overrides, Resolved
     from virtualobserver.data.histogram import Histogram
     from virtualobserver.data.panels import Panel
     from virtualobserver.db.engine import Session
@@ -79,7 +79,7 @@ class Project(Opened):
         *,
         data: str | Path | None = None,
         url: str | None = None,
-        overrides: Any = (),
+        overrides: Overrides = (),
         **options: Any,
     ) -> Self:
         """Open a project from a YAML file, the name of one in ``configs/``, or a mapping.

@@ -41,7 +41,7 @@ COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
 NUMBERS: Final = frozenset({"id", "snr", "score", "peak", "mag"})
 """Columns of `COLUMNS` that hold numbers."""
 
-_LONGEST: Final = 200  # characters of a value in an address
+_LONGEST: Final = 200  # characters of a value in an address; names and words of filters are far shorter
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ FloatArray = NDArray[np.float64]
 _OTHERS: Final = 30
 """Other stars in the picture: their median is good to a fifth of the scatter of one."""
 _FEWEST: Final = 5
-"""Stars with a median."""
+"""Stars with a median: that of five is right though two of them vary."""
 _TIME = Axis("time since the shutter opened", "s")
 _UNITS: Final = {
     **SPOT_COLUMNS, **dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s"), "trail": "",

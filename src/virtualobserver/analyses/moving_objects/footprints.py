@@ -22,7 +22,7 @@ _EDGE: Final = 10.0
 _FAINT: Final = 20.0
 """Signal-to-noise ratio below which the sky makes most of the noise, so that it falls as the light does."""
 _LIMIT: Final = 5.0
-"""Signal-to-noise ratio of what is just seen."""
+"""Signal-to-noise ratio of what is just seen: the one for which limits of images are usually given."""
 
 
 def footprint_of_list(table: Table) -> RecordDict | None:

@@ -37,9 +37,9 @@ UNITS: Final = {
     "residual_east": "arcsec", "residual_north": "arcsec", "first_mjd": "MJD", "last_mjd": "MJD",
 }  # fmt: skip
 _RADIUS: Final = 10
-"""Pixels on either side of the path."""
+"""Pixels on either side of the path: that of the stamps that are stored, so that both show the same sky."""
 _MOST: Final = 8
-"""Movers on a sheet."""
+"""Movers on a sheet. Chosen: the best come first, and more of them are too small to be judged on one page."""
 _FILM: Final = 60
 """Images of a film: more take longer to look at than to judge by the sum."""
 _MEASURED: Final = 4.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from virtualobserver.data.result import Event, Found, Result
 from virtualobserver.data.table import Table
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.maths.linking.track import Track
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = ["curve_of", "linked_result", "tracks_table"]
 
@@ -96,7 +96,7 @@ def tracks_table(products: Sequence[Product], events: Sequence[Event], said: Rec
         return []
     known = {(event.source, event.peak_mjd): event.parameters.get("position_error") for event in events}
     strength = {(event.source, event.peak_mjd): event.snr for event in events}
-    columns: dict[str, list[Any]] = {"track": []}
+    columns: dict[str, list[Value]] = {"track": []}
     for name, data in curves:
         n, facts = len(data), data.meta
         columns["track"].append(np.full(n, name))

@@ -35,11 +35,11 @@ _WORLD: Final = re.compile(
 )
 """Keywords of world coordinates and their distortion."""
 ROUND_TRIP: Final = 1e-3
-"""Wanted accuracy of the inverse polynomials, pixels."""
+"""Wanted accuracy of the inverse polynomials, pixels: a tenth of the error of the best centroids, 0.01 pixels."""
 HIGHEST_INVERSE: Final = 6
 """Order of the inverse polynomials; readers of SIP need no more than 9, and higher ones swing at the corners."""
 EXACT: Final = 1e-7
-"""Accuracy of `TanSip.to_pixel`, pixels."""
+"""Accuracy of `TanSip.to_pixel`, pixels: far below all that is measured, far above rounding (1e-12 of them)."""
 MOST_STEPS: Final = 20
 """Most iterations of the inverse; a distortion of 1 % gains two digits in each."""
 

@@ -21,7 +21,7 @@ Planes = tuple[Array, Array, Array]
 LEAST_PIXELS = 50
 """Fewest differences of which a robust scatter is told: good to 16 %."""
 MOST_PIXELS = 1_000_000
-"""Of a pair of frames, taken in equal steps."""
+"""Of a pair of frames, taken in equal steps: so many tell a variance to 0.14 %, the root of two over their number."""
 SMOOTH = 5
 """Side of the box (pixels) that brings out stars; chosen, not measured."""
 STAR_SIGMA = 4.0

@@ -22,7 +22,7 @@ measured on simulated fields that were solved with SCAMP."""
 _CURVED: Final = 9.0
 """Chi squared that an acceleration has to take away: three standard deviations."""
 _FEWEST_CURVED: Final = 5
-"""Epochs from which an acceleration is asked for."""
+"""Epochs from which an acceleration is asked for: three places give its six numbers, two more say whether they hold."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ _REFINED: Final = 21
 _CANDIDATES: Final = 12
 """Peaks that are refined and compared; the right one is among the first five of all light curves tried."""
 _SAMPLES: Final = 360
-"""Points of the model in a rotation, for its extremes."""
+"""Points of the model in a rotation, for its extremes: between two of them the fourth harmonic is lower by 0.06 %."""
 _RIPPLE: Final = 0.1
 """A maximum counts if it rises so much of the amplitude above the minima beside it."""
 _MOST_MAXIMA: Final = 3

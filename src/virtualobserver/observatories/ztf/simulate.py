@@ -18,7 +18,7 @@ _FILTERS = {"zg": 1, "zr": 2, "zi": 3}
 _EPOCHS = {"zg": 60, "zr": 80, "zi": 10}  # a season and filter
 _SEASONS = (58280.0, 58640.0, 59000.0)
 """MJD of the first night of each: three seasons a year apart, from the survey's first on."""
-_LENGTH = 200.0  # d
+_LENGTH = 200.0  # d; a field is up at night for about so long in a year
 
 
 def simulate(

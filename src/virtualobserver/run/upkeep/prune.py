@@ -289,11 +289,12 @@ def _remember_project(session: Session, values: RecordDict) -> None:
         """CREATE TEMP TABLE gone_source ON COMMIT DROP AS SELECT m.source_id AS id FROM membership m
         WHERE m.project_id = :project AND NOT EXISTS (
           SELECT FROM membership o WHERE o.source_id = m.source_id AND o.project_id <> :project)""",
-        # UNION, not OR: that would look up every task of the database row by row.
+        # UNION ALL, not OR: that would look up every task of the database row by row.
         f"""CREATE TEMP TABLE gone_task ON COMMIT DROP AS
         SELECT t.id, t.digest FROM task t JOIN gone_source g ON g.id = t.source_id
-        UNION SELECT t.id, t.digest FROM task t JOIN configuration k ON k.step = t.step AND k.digest = t.digest
-        WHERE k.project_id = :project AND EXISTS ({mine}) AND NOT EXISTS ({others})""",  # noqa: S608 - no outside text
+        UNION ALL SELECT t.id, t.digest FROM task t JOIN configuration k ON k.step = t.step AND k.digest = t.digest
+        WHERE k.project_id = :project AND NOT EXISTS (SELECT FROM gone_source g WHERE g.id = t.source_id)
+          AND EXISTS ({mine}) AND NOT EXISTS ({others})""",  # noqa: S608 - no outside text
         """CREATE TEMP TABLE gone_raw ON COMMIT DROP AS
         SELECT raw_data_id AS id FROM source_raw WHERE task_id IN (SELECT id FROM gone_task)
         UNION SELECT raw_data_id FROM task_input WHERE raw_data_id IS NOT NULL

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["calibration_figure", "calibration_panels", "survey_figures"]
 
 _NAMED: Final = 3
-"""Images named in a message."""
+"""Images named in a message: they show what names look like, and a line holds no more."""
 
 
 def survey_figures(project: Opened, survey: str, unit: str = "") -> Mapping[str, Figure]:

@@ -22,7 +22,8 @@ __all__ = ["Event", "Unrest", "add_light", "random_event", "unrest_of"]
 FloatArray = NDArray[np.float64]
 EventKind = Literal["tophat", "gauss", "pspl", "dip", "constant"]
 BETA: Final = 3.5
-"""Of the Moffat profile of stars."""
+"""Of the Moffat profile of stars: between 2.5, which telescopes often have, and 4.765 of turbulent air alone
+(Trujillo et al. 2001, MNRAS 328, 977)."""
 REACH: Final = 4.0
 """Half side of the box of a Gaussian, standard deviations: beyond is 0.01 % of its light."""
 CLEAR_TIME: Final = 10.0
