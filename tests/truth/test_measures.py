@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,17 @@ def test_the_table_of_the_manual_was_made_by_the_command():
     text = (ROOT / "docs" / "truth_table.md").read_text(encoding="utf-8")
     assert text.startswith("Made by `python benchmarks/bench_truth.py ")
     assert HEAD in text
+
+
+def test_what_each_search_misses_is_told_on_its_page_and_found_from_the_table():
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+    told = {
+        name for name, text in pages.items() if "# What it misses and what it takes for a detection\n" in text
+    }
+    list_of_them = pages["truth.md"].split("## What each search misses")[1].split("```")[0]
+    assert set(re.findall(r"\]\((\w+\.md)\)", list_of_them)) == told
+    homes = {"transients": "ztf", "starcurves": "astep"}
+    for search in set(re.findall(r"^\| (\w+) \| [^|]+ \| ", pages["truth_table.md"], re.MULTILINE)) - {
+        "search"
+    }:
+        assert f"{homes.get(search, search)}.md" in told, search

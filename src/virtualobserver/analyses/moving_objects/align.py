@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
@@ -118,7 +119,11 @@ def _by_stars(lists: Sequence[FloatArray], shape: tuple[int, int]) -> tuple[list
     start = found[first]
     assert start is not None
     maps = [
-        whole_map(shape) if one is None else _from_stars(lists[first], stars, _after(start, one), shape)
+        whole_map(shape)
+        if one is None
+        else _from_stars(
+            lists[first], stars, _after(start, one), shape, error=0.0 if one is start else _error(start, one)
+        )
         for stars, one in zip(lists, found, strict=True)
     ]
     return maps, aligned
@@ -131,11 +136,16 @@ def _after(first: Transform, other: Transform) -> tuple[FloatArray, FloatArray]:
 
 
 def _from_stars(
-    first: FloatArray, stars: FloatArray, linear: tuple[FloatArray, FloatArray], shape: tuple[int, int]
+    first: FloatArray,
+    stars: FloatArray,
+    linear: tuple[FloatArray, FloatArray],
+    shape: tuple[int, int],
+    *,
+    error: float,
 ) -> PixelMap:
     """Fit shift, turn and, where there are stars enough, distortion to all stars of two frames.
 
-    With too few in common, the map through the image in the middle of the night stays as it is.
+    With too few in common, the map through the image in the middle of the night stays as it is, with its `error`.
     """
     matrix, offset = linear
     ny, nx = shape
@@ -147,10 +157,24 @@ def _from_stars(
         same = np.isfinite(away)
         # noise moves stars by a part of a pixel; blends and hot pixels by more
         same[same] = away[same] <= max(4.0 * float(np.median(away[same])), 0.1) if same.any() else False
-        if same.sum() < _STARS_PER_TERM * (degree + 1) * (degree + 2) // 2:
+        terms, number = (degree + 1) * (degree + 2) // 2, int(same.sum())
+        if number < _STARS_PER_TERM * terms:
             break
-        found, _ = fit_map(shape, _axes(first[same]), _axes(stars[near[same]]), degree=degree)
-    return found
+        found, left = fit_map(shape, _axes(first[same]), _axes(stars[near[same]]), degree=degree)
+        error = _mean_error(left, terms, number)
+    return replace(found, error=error)
+
+
+def _error(first: Transform, other: Transform) -> float:
+    """Return the error of a place that is taken from one frame to another through the image in the middle."""
+    # shift, turn and scale are two terms for each axis; the errors of the stars in the middle, half of both, cancel
+    there, back = (_mean_error(one.rms, 2, one.n) for one in (first, other))
+    return float(np.sqrt(0.5) * np.hypot(there, back))
+
+
+def _mean_error(left: float, terms: int, number: int) -> float:
+    """Return the error of a fit of so many terms, in the mean over its stars, from the scatter that it left."""
+    return left * float(np.sqrt(terms / max(number - terms, 1)))
 
 
 def _axes(places: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -83,7 +83,8 @@ def _measured(night: Night, mover: Mover) -> tuple[Refined, Light]:
         sums, (x, y), sigma=sigma, part=part, photons=_photons(night), held=held, free=own is not None,
         part_error=float(np.nan_to_num(part_error)), clear=clearness(night),
     )  # fmt: skip
-    return path, light
+    maps = np.array([one.error for one in night.stack.maps])
+    return path.with_errors_of(maps, night.tau, light.phi * light.kept, sigma), light
 
 
 def _apart(night: Night, one: Refined, other: Refined) -> float:

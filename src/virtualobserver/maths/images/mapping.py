@@ -46,12 +46,15 @@ class PixelMap:
         Of the polynomial in both coordinates together.
     dx, dy
         Its coefficients, in coordinates that run from -1 to 1 over the grid, shape (terms,).
+    error
+        Standard error of a place in the frame, pixels on each axis; 0 = the map is exact.
     """
 
     shape: tuple[int, int]
     degree: int
     dx: FloatArray
     dy: FloatArray
+    error: float = 0.0
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return where positions of the grid are in the frame."""

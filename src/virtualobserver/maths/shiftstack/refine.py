@@ -8,7 +8,7 @@ information matrix of a Gaussian profile in background noise, ``flux^2 phi / (2 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -97,6 +97,40 @@ class Refined:
             for c in (self.covariance_x, self.covariance_y)
         )
         return x, y
+
+    def with_errors_of(
+        self,
+        maps: NDArray[np.float64],
+        tau: NDArray[np.float64],
+        phi: NDArray[np.float64],
+        sigma: NDArray[np.float64],
+    ) -> Refined:
+        """Return the path with the errors of the maps from the grid of the first frame to the others.
+
+        Parameters
+        ----------
+        maps
+            Error of each map on each axis, pixels, shape (frames,); 0 = exact.
+        tau, phi, sigma
+            Days since the first frame, weight in it and width of the profile, shape (frames,).
+
+        Notes
+        -----
+        A map is from the stars of the first frame to those of another, and has its error from both alike: half of its
+        variance is the same in all frames, which moves the path as a whole.
+        """
+        here = phi > 0
+        unknown = maps[here] > 0
+        if here.sum() < 2 or not unknown.any():
+            return self
+        design = np.column_stack([np.ones(here.sum()), tau[here]])
+        weight = (phi / sigma**2)[here]
+        # how much of what a frame is off the path gets
+        gain = np.linalg.pinv(design * np.sqrt(weight)[:, None]) * np.sqrt(weight)
+        half = 0.5 * maps[here] ** 2
+        extra = (gain * half) @ gain.T
+        extra[0, 0] += float(np.median(half[unknown]))
+        return replace(self, covariance_x=self.covariance_x + extra, covariance_y=self.covariance_y + extra)
 
 
 @dataclass(frozen=True, eq=False)
