@@ -6,6 +6,7 @@ from support.drift import TRACK, photons, truth
 
 from virtualobserver.errors import DataError
 from virtualobserver.maths.trails.sky import good_pixels, trail_sky
+from virtualobserver.maths.trails.sky_kernel import _median, _median_anew
 from virtualobserver.maths.trails.track import TrackModel
 
 
@@ -95,6 +96,65 @@ def test_what_is_no_measurement():
         good_pixels(image, variance[1:])
     with pytest.raises(DataError, match="FWHM above 0"):
         trail_sky(image, variance, TRACK, [1.0], [1.0], fwhm=0.0)
+
+
+def _plainly(track, image, x, y, split):
+    """Return the level of a ring at its middle, its scatter and pixels, as the docs say it, with NumPy."""
+    (vx, vy), speed = track.vector, track.speed
+    ux, uy = vx / speed, vy / speed
+    row, col = np.mgrid[: image.shape[0], : image.shape[1]]
+    s = np.clip((col - x) * ux + (row - y) * uy, 0, track.length)
+    away = np.hypot(col - x - s * ux, row - y - s * uy)
+    ring = (away > 10) & (away <= 18)
+    col, row, value = col[ring], row[ring], image[ring].astype(float)
+    right = col >= split
+    if min(right.sum(), (~right).sum()) < 30:
+        side = right == (2 * right.sum() > len(right))
+        col, row, value, right = col[side], row[side], value[side], np.zeros(side.sum(), bool)
+    px, py = col - x - ux * track.length / 2, row - y - uy * track.length / 2
+    terms = [~right * 1.0, px, py] + ([right * 1.0] if right.any() else [])
+    design, keep, slope = np.stack(terms, axis=1), np.ones(len(value), bool), np.zeros(2)
+    for turn in range(20):
+        rest, before = value - px * slope[0] - py * slope[1], keep.sum()
+        levels = np.array([np.median(rest[keep & (right == one)]) for one in {False, bool(right.any())}])
+        off = np.abs(rest - levels[right * 1])
+        sigma = 1.4826022 * np.median(off[keep])
+        keep = off <= 3 * sigma
+        if turn and abs(keep.sum() - before) <= 0.002 * keep.sum():
+            break
+        slope = np.linalg.lstsq(design[keep], value[keep], rcond=None)[0][1:3]
+    return levels[int(right.any() and x + ux * track.length / 2 >= split)], sigma, keep.sum()
+
+
+@pytest.mark.parametrize("split", [None, 128])
+@pytest.mark.parametrize("angle", [0.14, 50.0])
+def test_the_level_is_that_of_a_clip_written_down_plainly(angle, split):
+    track, rng = TrackModel(0.5, 20.0, 0.2633, angle), np.random.default_rng(8)
+    places = rng.uniform(25, 180, (40, 2))
+    image, variance = photons(track, places, rng.uniform(0, 3e4, 40))
+    image[rng.integers(0, 220, 900), rng.integers(0, 260, 900)] += 3e3
+    image[:, 128:] += 40.0 * (split is not None)
+    for x, y in places:  # the others are in its ring, so that much is clipped
+        sky = trail_sky(image, variance, track, [x], [y], fwhm=4.0, split=split)
+        level, sigma, used = _plainly(track, image, x, y, np.inf if split is None else split)
+        assert (sky.n_used[0], sky.value[0]) == (used, pytest.approx(level, abs=1e-6))
+        assert sky.error[0] == pytest.approx(1.2533 * sigma / np.sqrt(used), rel=1e-6)
+
+
+@pytest.mark.parametrize("near", [0.0, 0.3, -0.3, 40.0])
+@pytest.mark.parametrize("n", [1, 2, 31, 500, 501])
+def test_a_median_is_exact_wherever_it_is_looked_for(n, near):
+    rng = np.random.default_rng(n)
+    spare = np.empty(2 * n + 70)
+    for values in (rng.normal(size=n), rng.integers(0, 3, n).astype(float), np.zeros(n)):
+        values[rng.random(n) < 0.3] = np.inf
+        some = values[np.isfinite(values)]
+        expected = np.median(some) if len(some) else np.nan
+        found = (
+            _median(values, n, len(some), near, 0.4, spare),
+            _median_anew(values, n, len(some), spare),
+        )
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.real

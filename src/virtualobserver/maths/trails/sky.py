@@ -165,11 +165,10 @@ def trail_sky(
     if good is None:
         good = good_pixels(image, variance, mask)
     near = INNER * fwhm if inner is None else float(inner)
-    lit = np.zeros(good.shape, np.bool_)
-    _light(lit, track, px, py, _reach(expected, len(px), variance, good, track, fwhm))
-    return _rings(
-        (image, variance, good, lit), track, (px, py), (near, near + width), split, keep_annulus, rough
-    )
+    sky = np.zeros(good.shape, np.bool_)
+    _light(sky, track, px, py, _reach(expected, len(px), variance, good, track, fwhm))
+    np.greater(good, sky, out=sky)  # good, and not lit
+    return _rings((image, variance, sky), track, (px, py), (near, near + width), split, keep_annulus, rough)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
@@ -186,22 +185,23 @@ def _light(
 
 
 def _rings(  # noqa: PLR0917
-    planes: tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]], track: TrackModel,
+    planes: tuple[Array, Array, NDArray[np.bool_]], track: TrackModel,
     places: tuple[FloatArray, FloatArray], radii: tuple[float, float], split: int | None, keep: bool, rough: bool,
 ) -> TrailSky:  # fmt: skip
-    """Return what rings tell; planes are image, variance, which pixels are good, and which are no sky."""
+    """Return what rings tell; planes are image, variance, and which pixels are sky."""
     from virtualobserver.maths.trails.sky_kernel import ring_sky
 
-    (image, variance, good, lit), (px, py) = planes, places
+    (image, variance, sky), (px, py) = planes, places
     (vx, vy), n = track.vector, len(px)
     ux, uy = vx / track.speed, vy / track.speed
     out, counts = np.full((n, 8), np.nan), np.zeros((n + 1, 2), np.int64)
     room = int(np.pi * radii[1] ** 2 + 2 * track.length * radii[1]) * n if keep else 0
     kept = np.empty((room, 4))
     edge = np.inf if split is None else float(split)
+    order = np.arange(n) if keep else np.argsort(py, kind="stable")  # rows that were read lately are at hand
     ring_sky(
-        _plain(image), _plain(variance), good, lit, px, py, ux, uy, track.length, *radii, edge,
-        FEWEST, ROUGHLY if rough else 1, out, counts, kept, keep,
+        _plain(image), _plain(variance), sky, px, py, ux, uy, track.length, *radii, edge,
+        FEWEST, ROUGHLY if rough else 1, order, out, counts, kept, keep,
     )  # fmt: skip
     half = track.length / 2
     return TrailSky(
