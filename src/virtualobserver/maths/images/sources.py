@@ -1,7 +1,7 @@
 """Sources of an image: found, and measured in apertures.
 
 Detection and sums over apertures are those of `sep` (Barbary 2016, JOSS 1, 58; Bertin & Arnouts 1996), which is
-imported here and by `apertures`, and nowhere else.
+imported here and nowhere else.
 """
 
 from __future__ import annotations
