@@ -92,3 +92,21 @@ def test_a_ring_of_even_pixels_has_their_value_and_no_error():
     )
     assert found.sky[0] == 7.0
     assert found.flux_error[0] == 0.0
+
+
+@pytest.mark.parametrize("level", [0.0, 900.0, 50_000.0])
+def test_an_even_sky_leaves_no_light_wherever_in_its_pixel_a_place_lies(level):
+    """Areas are those of circles and ellipses: a sky of 50,000 left 4000 in circles of two pixels, by sampling."""
+    image = np.full(SHAPE, level, np.float32)
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(15, 65, 300), rng.uniform(15, 45, 300)
+    variance = np.full(SHAPE, 400.0)
+    circles = measure_apertures(image, variance, x, y, radii=[0.7, 2, 3.3], annulus=ANNULUS)
+    trails = measure_trails(
+        image, variance, x, y, radius=2, length=5.0, theta=rng.uniform(-90, 90, 300), annulus=ANNULUS
+    )
+    for one, area in zip(
+        [*circles, trails], [np.pi * 0.49, np.pi * 4, np.pi * 3.3**2, np.pi * 9], strict=True
+    ):
+        assert np.max(np.abs(one.flux)) <= 2e-6 * level * area
+        assert one.flux_error == pytest.approx(np.sqrt(400 * area), rel=1e-6)  # an even ring has no error

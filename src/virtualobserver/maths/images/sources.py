@@ -1,23 +1,17 @@
-"""Sources of an image: found, and measured in apertures.
-
-Detection and sums over apertures are those of `sep` (Barbary 2016, JOSS 1, 58; Bertin & Arnouts 1996), which is
-imported here and nowhere else.
-"""
+"""Sources of an image, found by `sep` (Barbary 2016, JOSS 1, 58; Bertin & Arnouts 1996)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from virtualobserver.conventions import (
     FWHM_TO_SIGMA,
-    MAD_TO_SIGMA,
     MASK_HALO,
     MASK_HOT,
     MASK_LOW_FLAT,
@@ -28,7 +22,7 @@ from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import Background, background
 
-__all__ = ["AperturePhotometry", "SourceList", "find_sources", "measure_apertures", "measure_trails"]
+__all__ = ["SourceList", "find_sources"]
 
 FloatArray = NDArray[np.float64]
 FloatPlane = NDArray[np.float32]
@@ -105,17 +99,6 @@ class SourceList:
         return SourceList(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-@dataclass(frozen=True, eq=False)
-class AperturePhotometry:
-    """Sums over circles: flux and error in the image's unit, sky per pixel, mask bits inside, area (pixels)."""
-
-    flux: FloatArray
-    flux_error: FloatArray
-    sky: FloatArray
-    flags: NDArray[np.int64]
-    area: FloatArray
-
-
 def find_sources(
     image: Array,
     variance: Array | None = None,
@@ -172,109 +155,7 @@ def find_sources(
     return _source_list(sep, (data, spread, masked, bits), found, segments, least=fwhm * FWHM_TO_SIGMA)
 
 
-def measure_apertures(
-    image: Array,
-    variance: Array,
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    radii: Sequence[float],
-    annulus: tuple[float, float] | None = None,
-    mask: Array | None = None,
-    tolerate: int = TOLERATED,
-) -> list[AperturePhotometry]:
-    """Sum circles of several radii around positions, with one sky.
-
-    Parameters
-    ----------
-    variance
-        Of the pixels; the error of the sky is added.
-    radii
-        Pixels.
-    annulus
-        Inner and outer radius (pixels) of the ring whose median is the sky; None = the image has no sky.
-    mask
-        Bits, which are reported for each circle.
-    tolerate
-        Bits of pixels whose values are used; those with any other are replaced by the mean of the circle. A hot
-        pixel is good once its dark is subtracted, and its variance knows of it.
-    """
-    circles = [np.asarray(radius, float) for radius in radii]
-    return _sum_circles(image, variance, (x, y), circles, annulus=annulus, mask=mask, tolerate=tolerate)
-
-
-def measure_trails(
-    image: Array,
-    variance: Array,
-    x: ArrayLike,
-    y: ArrayLike,
-    *,
-    radius: float,
-    length: ArrayLike | None = None,
-    theta: ArrayLike | None = None,
-    annulus: tuple[float, float] | None = None,
-    mask: Array | None = None,
-    tolerate: int = TOLERATED,
-) -> AperturePhotometry:
-    """Sum ellipses with half axes of `radius` + `length` / 2 and `radius` around positions: circles without a trail.
-
-    Parameters
-    ----------
-    radius
-        Pixels.
-    length, theta : array_like, shape (n,)
-        Of the trails, pixels, and degrees from the x axis towards the y axis.
-    annulus, mask, tolerate
-        As in `measure_apertures`.
-    """
-    long = np.zeros(np.size(x)) if length is None else np.asarray(length, float)
-    angle = np.zeros(np.size(x)) if theta is None else np.asarray(theta, float)
-    radii = [np.full(np.size(x), float(radius))]
-    (found,) = _sum_circles(
-        image, variance, (x, y), radii, annulus=annulus, mask=mask, tolerate=tolerate, trails=(long, angle)
-    )
-    return found
-
-
 # --- inside -----------------------------------------------------------------------------------------------
-
-
-def _sum_circles(
-    image: Array,
-    variance: Array,
-    places: tuple[ArrayLike, ArrayLike],
-    radii: Sequence[FloatArray],
-    *,
-    annulus: tuple[float, float] | None,
-    mask: Array | None,
-    tolerate: int,
-    trails: tuple[FloatArray, FloatArray] | None = None,
-) -> list[AperturePhotometry]:
-    sep = import_module("sep")
-    data = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
-    noise = np.ascontiguousarray(np.sqrt(np.maximum(np.asarray(variance, np.float32), 0)))
-    bits = np.zeros(data.shape, np.int64) if mask is None else np.asarray(mask).astype(np.int64)
-    bad = np.ascontiguousarray(((bits & ~tolerate) != 0) | ~np.isfinite(data))
-    px, py = (np.atleast_1d(np.asarray(values, float)) for values in places)
-    inside = (px > -0.5) & (px < data.shape[1] - 0.5) & (py > -0.5) & (py < data.shape[0] - 0.5)
-    level, level_error = np.zeros(len(px)), np.zeros(len(px))
-    if annulus is not None:
-        level, level_error = _ring_sky(data, bad, px, py, annulus)
-    found = []
-    for radius in radii:
-        r = np.broadcast_to(radius, px.shape).astype(float)
-        if trails is None:
-            flux, error, kinds = sep.sum_circle(data, px, py, r, err=noise, mask=bad)
-            area = np.pi * r**2
-        else:
-            long, angle = r + trails[0] / 2, np.radians((trails[1] + 90) % 180 - 90)
-            flux, error, kinds = sep.sum_ellipse(data, px, py, long, r, angle, r=1.0, err=noise, mask=bad)
-            area = np.pi * r * long
-        broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
-        flux = np.where(broken, np.nan, flux - level * area)
-        error = np.where(broken, np.nan, np.hypot(error, level_error * area))
-        found.append(AperturePhotometry(flux, error, level, _bits_in_circles(bits, px, py, r), area))
-    return found
 
 
 def _extract(
@@ -398,56 +279,3 @@ def _centre_errors(
 def _at_edge(found: Array, shape: tuple[int, int]) -> NDArray[np.bool_]:
     low = (found["xmin"] <= 0) | (found["ymin"] <= 0)
     return np.asarray(low | (found["xmax"] >= shape[1] - 1) | (found["ymax"] >= shape[0] - 1))
-
-
-def _bits_in_circles(
-    bits: NDArray[np.int64], x: FloatArray, y: FloatArray, r: FloatArray
-) -> NDArray[np.int64]:
-    flags = np.zeros(len(x), np.int64)
-    if not bits.any():
-        return flags
-    for number, (x0, y0, r0) in enumerate(zip(x, y, r, strict=True)):
-        if not np.isfinite(x0 + y0):
-            continue
-        top, left = max(int(y0 - r0), 0), max(int(x0 - r0), 0)
-        box = bits[top : max(int(y0 + r0) + 2, 0), left : max(int(x0 + r0) + 2, 0)]
-        rows, cols = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
-        inside = (rows - y0) ** 2 + (cols - x0) ** 2 <= (r0 + 0.5) ** 2
-        flags[number] = np.bitwise_or.reduce(box[inside]) if box.size and inside.any() else 0
-    return flags
-
-
-def _ring_sky(
-    data: Array, bad: Array, x: FloatArray, y: FloatArray, annulus: tuple[float, float]
-) -> tuple[FloatArray, FloatArray]:
-    """Return the clipped median of a ring about each place and its error.
-
-    Neighbours in the ring are clipped, not modelled.
-    """
-    inner, outer = annulus
-    level, error = np.full(len(x), np.nan), np.full(len(x), np.nan)
-    for number, (x0, y0) in enumerate(zip(x, y, strict=True)):
-        if not np.isfinite(x0 + y0):
-            continue
-        top, left = max(int(y0 - outer), 0), max(int(x0 - outer), 0)
-        cut = slice(top, max(int(y0 + outer) + 2, 0)), slice(left, max(int(x0 + outer) + 2, 0))
-        box = data[cut]
-        rows, cols = np.ogrid[top : top + box.shape[0], left : left + box.shape[1]]
-        distance = (rows - y0) ** 2 + (cols - x0) ** 2
-        values = box[(distance >= inner**2) & (distance <= outer**2) & ~bad[cut]].astype(float)
-        for _ in range(3):
-            if values.size < 5:
-                break
-            centre = _median(values)
-            spread = max(MAD_TO_SIGMA * _median(np.abs(values - centre)), 1e-12)
-            values = values[np.abs(values - centre) <= 3 * spread]
-        if values.size:
-            level[number] = _median(values)
-            error[number] = values.std() * np.sqrt(0.5 * np.pi / values.size)
-    return level, error
-
-
-def _median(values: FloatArray) -> float:
-    """Return the median of a few hundred finite numbers, much quicker than NumPy's."""
-    line = np.sort(values)
-    return float(0.5 * (line[(len(line) - 1) // 2] + line[len(line) // 2]))
