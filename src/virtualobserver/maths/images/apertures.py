@@ -20,8 +20,8 @@ FloatArray = NDArray[np.float64]
 _PLACES: Final = 2000
 """Places whose rings are sorted at once: some megabytes."""
 _EXACT: Final = 0
-"""For `sep`: shares of pixels as they are. Sampled five times across, as it has it by default, the area of a circle of two
-pixels is wrong by 0.6 %: over a sky of 900 electrons by two thirds of their noise, and it grows faster than that."""
+"""For `sep`: shares of pixels as they are. Sampled five times across, as it has it by default, the area of a circle
+of two pixels is wrong by 0.6 %: over a sky of 900 electrons by two thirds of their noise, and it grows faster."""
 _HALF_DIAGONAL: Final = 0.5**0.5
 """Of a pixel, pixels: no pixel whose middle is in a ring reaches farther out of it."""
 
