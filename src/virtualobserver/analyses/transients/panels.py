@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.curve_panels import MJD, default_panels, event_facts, event_mark
 from virtualobserver.data.handles import Handle
@@ -25,7 +27,9 @@ _PROFILE: Final = ("chi", "sharp")
 """Columns that say how far the profile was that of a star."""
 
 
-def event_panels(products: Sequence[Handle[TimeSeries]], event: Event) -> list[Panel]:
+def event_panels(
+    products: Sequence[Handle[TimeSeries]], event: Event, settings: TransientsSettings
+) -> list[Panel]:
     """Return light curves near the event and whole, positions, quality of the profile, and what is known."""
     curve = products[event.product or 0].load() if products else None
     panels = default_panels(products, event)[:-1]
@@ -36,7 +40,18 @@ def event_panels(products: Sequence[Handle[TimeSeries]], event: Event) -> list[P
         if made is not None:
             panels.append(made)
     fluxes = dict.fromkeys(("amplitude", "flux_mean", "flux_rms"), curve.flux_unit)
-    return [*panels, event_facts(event, units={**fluxes, "mag_diff": "mag"}, only=_TOLD)]
+    facts = event_facts(event, units={**fluxes, "mag_diff": "mag"}, only=_TOLD)
+    return [*panels, replace(facts, note=_asked(event, settings))]
+
+
+def _asked(event: Event, settings: TransientsSettings) -> str:
+    """Say what let an event pass: one of several epochs by its chance, so that its S/N may be below the threshold."""
+    if settings.method == "published" or event.parameters.get("p_value") is None:
+        return f"found because its peak is above S/N {settings.snr_threshold:g} (snr_threshold)"
+    return (
+        f"found because at most {settings.false_alarm:g} of quiet stars have such an event by chance (p value, "
+        f"false_alarm); the S/N of {settings.snr_threshold:g} (snr_threshold) is asked of single epochs alone"
+    )
 
 
 def _positions(curve: TimeSeries, inside: NDArray[np.bool_]) -> Series | None:
