@@ -176,8 +176,10 @@ def _tell(injected: pd.DataFrame, found: pd.DataFrame, targets: Collection[str])
     for kind, those in put.groupby("kind"):
         seen = f", in {those['hits'].sum()} of {those['events'].sum()} images" if moving else ""
         typer.echo(f"  {f'{kind}:':<7} {(those['hits'] > 0).sum()} of {len(those)} found{seen}")
-    typer.echo(f"False alarms, detections of {'this kind' if put['kind'].nunique() == 1 else 'these kinds'} "
-               f"where nothing was put in: {surplus}.")  # fmt: skip
+    these = "this kind" if put["kind"].nunique() == 1 else "these kinds"
+    typer.echo(
+        f"Detections of {these} where nothing was put in: {surplus} (noise, or what else the simulated sky does)."
+    )
     others = found[~found["kind"].isin(set(put["kind"]))]
     if len(others):
         once = others[others["source"].isin(targets) | ~others.duplicated(["source", "kind"])]

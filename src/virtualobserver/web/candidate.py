@@ -179,7 +179,7 @@ class Candidate:
         if row["known_as"]:
             told.append(("known as", row["known_as"]))
         if (row["props"] or {}).get("class") and self.injected is not None:
-            told.append(("class", str(row["props"]["class"])))
+            told.append(("class", str(row["props"]["class"]).replace("_", " ")))
         return told
 
     @property

@@ -21,7 +21,7 @@ __all__ = ["event_panels"]
 
 _TOLD: Final = (
     "amplitude", "mag", "mag_diff", "width", "shape", "p_value", "confirmed", "n_epochs", "n_nights", "bands",
-    "n_series", "n_points", "flux_mean", "flux_rms", "exptime", "quality_values", "series", "group",
+    "n_series", "n_points", "flux_mean", "flux_rms", "exptime", "quality_values", "series",
 )  # fmt: skip
 _PROFILE: Final = ("chi", "sharp")
 """Columns that say how far the profile was that of a star."""
@@ -47,11 +47,8 @@ def event_panels(
 def _asked(event: Event, settings: TransientsSettings) -> str:
     """Say what let an event pass: one of several epochs by its chance, so that its S/N may be below the threshold."""
     if settings.method == "published" or event.parameters.get("p_value") is None:
-        return f"found because its peak is above S/N {settings.snr_threshold:g} (snr_threshold)"
-    return (
-        f"found because at most {settings.false_alarm:g} of quiet stars have such an event by chance (p value, "
-        f"false_alarm); the S/N of {settings.snr_threshold:g} (snr_threshold) is asked of single epochs alone"
-    )
+        return f"passed by S/N above {settings.snr_threshold:g}"
+    return f"several epochs pass by p value ≤ {settings.false_alarm:g}, not by S/N"
 
 
 def _positions(curve: TimeSeries, inside: NDArray[np.bool_]) -> Series | None:
