@@ -68,6 +68,8 @@ class Analysis(Configured, ABC, Generic[C, S]):
     batch: ClassVar[int] = 200
     strength: ClassVar[tuple[str, ...]] = ("amplitude", "width")
     """Parameters of injected events by which the part that is found is told."""
+    axes: ClassVar[Mapping[str, str]] = {}
+    """What stands at the axes of these parameters: a name for people, and the unit."""
     rate_unit: ClassVar[str] = "d"
     """What rates of events count in: a day of one source, or what ``exposure`` of an injection says."""
 
@@ -125,6 +127,10 @@ class Analysis(Configured, ABC, Generic[C, S]):
         self, products: Sequence[Handle[C]], params: Sequence[Record], rng: np.random.Generator
     ) -> Sequence[Handle[C]]:
         """Return new handles with the events added; `products` stay as they are."""
+
+    def axis_label(self, name: str) -> str:
+        """Return what stands at the axis of a parameter of strength; one whose unit is a setting overrides this."""
+        return self.axes.get(name, name.replace("_", " "))
 
     def together(self, products: Sequence[Handle[C]], settings: S) -> int:  # noqa: ARG002
         """Return how many injected events one search of these products bears without one disturbing another."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
 
 import pydantic
 from typing_extensions import TypeVar
 
+from virtualobserver import plugins
 from virtualobserver.config.settings import Configured, Settings, setting
 from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.frame_panels import frame_stack
@@ -18,7 +20,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.panels import Panel
 from virtualobserver.data.product import Aux, Known, Missing, Product, Raw, RawRef, Target
 from virtualobserver.data.result import Event
-from virtualobserver.errors import ArchiveError, ConfigError, DataError
+from virtualobserver.errors import ArchiveError, ConfigError, DataError, PluginError
 from virtualobserver.io.listing import files_below, stamps
 from virtualobserver.maths.times import Site
 from virtualobserver.typing import Record, RecordDict
@@ -208,6 +210,17 @@ class ObservatorySettings(Settings):
     timeout: float = setting(300.0, doc="Longest time one request may take", unit="s", gt=0, run_only=True)
 
 
+@lru_cache(maxsize=100)
+def title_of(name: str) -> str:
+    """Return how people write the name of a survey; the name itself if no survey of that name is there any more."""
+    if not name:
+        return ""
+    try:
+        return plugins.load("observatories", name).title or name
+    except PluginError:
+        return name
+
+
 # without them, a class or an argument takes any
 C = TypeVar("C", bound=Container, default=Any)
 S = TypeVar("S", bound=ObservatorySettings, default=Any)
@@ -228,6 +241,10 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
     """
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
+    """How people write the survey's name: ``ZTF``; its `name` if they write no other."""
+    archive_title: ClassVar[str] = ""
+    """How they write that of its archive, where `archive_page` leads."""
     version: ClassVar[str] = "1"
     facility: ClassVar[str] = ""
     instrument: ClassVar[str] = ""

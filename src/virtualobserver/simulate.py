@@ -105,6 +105,8 @@ class SearchEfficiency:
         As `efficiency` returns it.
     facts
         Of all injections together: ``injected, covered, found`` and what `Project.rates` tells.
+    labels
+        What stands at the axis of a parameter; its name where nothing is said.
     """
 
     analysis: str
@@ -112,6 +114,7 @@ class SearchEfficiency:
     strength: tuple[str, ...]
     table: pd.DataFrame
     facts: Record
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

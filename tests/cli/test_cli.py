@@ -18,8 +18,9 @@ from support.paths import ROOT
 
 from virtualobserver import __version__
 from virtualobserver.cli import main
-from virtualobserver.cli.demo import compare
+from virtualobserver.cli.demo import compare, things
 from virtualobserver.cli.work import _print_summary
+from virtualobserver.conventions import FLAG_NAMES
 from virtualobserver.db.reader import Reader
 
 CONFIG = search("cli_test")
@@ -251,6 +252,48 @@ def test_demo_matches_by_source_kind_and_time():
     )
     # out of time, another star, another kind; a kind that nobody put in counts for nothing
     assert compare(injected, found) == ([True, False, False], 3)
+
+
+def test_tables_for_people_say_what_was_injected_and_what_quality_and_times_mean(vo):
+    rows = json.loads(vo("detections", "search.yaml", "--simulated", "--json")[1])
+    _, out, _ = vo("detections", "search.yaml", "--simulated")
+    lines = {int(line.split()[0]): line.split()[-1] for line in out.splitlines() if re.match(r" +\d+ ", line)}
+    assert lines == {row["id"]: "data" if row["injection_id"] is None else "injected" for row in rows}
+    bits = {bit for row in rows for bit in FLAG_NAMES if row["quality"] & bit}
+    assert {int(number) for number in re.findall(r"^quality (\d+): \w", out, re.MULTILINE)} == bits
+    _, out, _ = vo("list", "projects")
+    assert re.search(r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", out), out
+
+
+def test_a_moving_object_is_put_in_once_however_many_images_show_it():
+    put = things(
+        pd.DataFrame(
+            {
+                "source": ["f", "f", "f", "f", "g", "s", "s"],
+                "kind": ["mover"] * 5 + ["flare"] * 2,
+                "body": [0, 0, 1, 1, 0, None, None],
+            }
+        ),
+        [True, False, False, False, True, True, False],
+    )
+    assert put["events"].tolist() == [2, 2, 1, 1, 1]
+    assert put["hits"].tolist() == [1, 0, 1, 1, 0]
+
+
+def test_a_run_that_gives_nothing_says_the_commonest_reason_and_where_the_others_are(vo, place):
+    (place / "lightcurves").mkdir()
+    config = CONFIG.replace("cli_test", "nothing").replace(
+        "demo: {n_epochs: 60, flare_fraction: 1.0, dip_fraction: 0.0}", "folder: {archive: lightcurves}"
+    )
+    (place / "nothing.yaml").write_text(config)
+    code, out, _ = vo("run", "nothing.yaml", "--data", place / "data")
+    said = "fetch:folder gave nothing: 3 of 3 tasks empty, the archive folder holds no table"
+    named = f"nothing.yaml --data {place / 'data'}"
+    assert (code, said in out, f"`vo status {named}`" in out) == (0, True, True), out
+    again = vo("run", "nothing.yaml", "--data", place / "data")[1]
+    assert said in again
+    assert f"`vo run {named} --refresh` looks again" in again
+    assert "gave nothing" not in vo("run", "search.yaml")[1]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

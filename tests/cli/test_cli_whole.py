@@ -67,13 +67,16 @@ def in_a_process(*words, **environment):
 def test_the_demo_tells_what_it_found_and_missed_and_what_to_try_next(tmp_path):
     done = in_a_process("demo", VO_DATA=str(tmp_path / "data"), VO_DATABASE_URL="")
     assert done.returncode == 0, done.stderr
-    told = re.findall(r"Put in: (\d+) events\. Found: (\d+)\. Missed: (\d+)\.", done.stdout)
+    told = re.findall(
+        r"Put in: (\d+) (?:events|moving objects)\. Found: (\d+)\. Missed: (\d+)\.", done.stdout
+    )
     assert len(told) == len(demonstrations()) >= 2
     for injected, found, missed in (tuple(map(int, counts)) for counts in told):
         assert injected == found + missed
         assert found > missed
     assert int(told[0][2]) > 0
-    assert int(re.search(r"belong to none of them: (\d+)\.", done.stdout)[1]) <= 2
+    assert int(re.search(r"where nothing was put in: (\d+) ", done.stdout)[1]) <= 2
+    assert re.search(r"mover: +(\d+) of \d+ found, in \d+ of \d+ images", done.stdout)
     assert "Injection and recovery" in done.stdout
     silent = "SELECT count(*) AS n FROM task WHERE status = 'empty' AND reason LIKE '%does not say why'"
     asked = in_a_process("sql", silent, "--json", VO_DATA=str(tmp_path / "data"), VO_DATABASE_URL="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import typer
 from support.config import resolve
 from support.paths import ROOT
 from support.project import mirror, settings
@@ -12,12 +13,29 @@ from support.real import real_data
 
 from virtualobserver import Project
 from virtualobserver.cli import main
+from virtualobserver.cli.entry import app
 from virtualobserver.config import load, yamlfile
 from virtualobserver.errors import CatalogError, ConfigError
 
 DEMO = "observatories: {demo: {n_epochs: 30}}\nanalyses: {transients: {}}\n"
 WRONG = {
-    "missing file": ("catalog: {file: starz.csv}\n" + DEMO, "there is no file"),
+    "missing file": ("catalog: {file: starz.csv}\n" + DEMO, "wrong.yaml:1: catalog: there is no file"),
+    "alike": ("catalog:\n  file: wrnog.yaml\n" + DEMO, "wrong.yaml:2: catalog: there is no file"),
+    "nearest": ("catalog: {file: wrnog.yaml}\n" + DEMO, "did you mean wrong.yaml?"),
+    "no folder": ("catalog: {file: gone/stars.csv}\n" + DEMO, "there is no folder"),
+    "list of sections": (
+        "catalog: {test: 3}\nobservatories: [{demo: {n_epochs: 9}}]\n",
+        "observatories: {demo: {…}} or observatories: [demo]",
+    ),
+    "number": ("catalog: {test: 3}\nanalyses: 3\n", "analyses: {transients: {…}} or analyses: [transients]"),
+    "night": (
+        "catalog: {test: 3}\nobservatories:\n  decam:\n    noirlab: {caldat: [2021-02-28, 2021-02-30]}\n",
+        "wrong.yaml:4:15: observatories.decam.noirlab.caldat.1: '2021-02-30' is no date of the calendar",
+    ),
+    "nights": (
+        "catalog: {test: 3}\nobservatories: {demo: {mjd_start: 59000}}\n",
+        "mjd_end = 58000.0 is not above mjd_start = 59000.0",
+    ),
     "no targets": (DEMO, "nothing says where the targets come from"),
     "twice": ("catalog: {rows: [{name: a, ra: 1, dec: 2}, {name: a, ra: 3, dec: 4}]}\n" + DEMO, "twice"),
     "declination": ("catalog: {rows: [{name: a, ra: 1, dec: 95}]}\n" + DEMO, "out of range"),
@@ -79,7 +97,7 @@ def test_folders_and_files_that_are_not_there_are_said_after_the_settings(tmp_pa
     (tmp_path / "here").mkdir()
     code, out, said = vo("config", "x.yaml", "--json")
     assert (code, said.count("is not there")) == (1, 1)
-    assert f"vo: observatories.ztf.archive: {tmp_path / 'gone'} is not there" in said
+    assert f"vo: x.yaml:2: observatories.ztf.archive: {tmp_path / 'gone'} is not there" in said
     assert json.loads(out)["observatories"]["ztf"]["archive"][1] == str(tmp_path / "here")
     assert run(vo, "x.yaml")[0] == 1
     (tmp_path / "gone").mkdir()
@@ -89,6 +107,39 @@ def test_folders_and_files_that_are_not_there_are_said_after_the_settings(tmp_pa
     assert "pointed_images_yaml_path" in vo("config", "y.yaml")[2]
     (tmp_path / "z.yaml").write_text(row + "observatories: {lsss: {archive: simulated, preset: lsss}}\n")
     assert vo("config", "z.yaml")[0] == 0
+
+
+def test_what_a_data_folder_lacks_is_said_as_the_tasks_would(tmp_path, vo):
+    (tmp_path / "x.yaml").write_text(
+        "catalog: {rows: [{name: a, ra: 1, dec: 2}]}\n"
+        "observatories: {astep: {archive: simulated, refcat: stars@1, solver: gaia@dr3}}\n"
+        "analyses: {moving_objects: {}, asteroids: {identify: orbs@1}}\n"
+    )
+    code, _, said = vo("config", "x.yaml", "--data", tmp_path / "other")
+    assert code == 1
+    assert f"there is no reference catalogue stars@1 in {tmp_path / 'other'}" in said
+    assert f"there are no orbits orbs@1 in {tmp_path / 'other'}" in said
+    assert "gaia@dr3 in" not in said
+    assert not (tmp_path / "other").exists(), "looking makes nothing"
+    stars = tmp_path / "stars.csv"
+    stars.write_text("source_id,ra,dec,phot_g_mean_mag\n1,10,20,12\n")
+    assert vo("refcat", "build", "stars@1", "--file", stars, "--data", tmp_path / "other")[0] == 0
+    assert "no reference catalogue" not in vo("config", "x.yaml", "--data", tmp_path / "other")[2]
+    code, _, said = vo("config", "x.yaml", "--data", stars / "data")
+    assert f"{stars} is a file, and a folder is needed" in said
+
+
+def test_every_command_that_opens_a_project_takes_a_data_folder():
+    def leaves(command, words):
+        for name, below in getattr(command, "commands", {}).items():
+            yield from leaves(below, [*words, name])
+        if not hasattr(command, "commands"):
+            yield words, command
+
+    asks = {"new", "list"}  # `vo new` writes a file; what `vo list` shows besides comes with the package
+    for words, command in leaves(typer.main.get_command(app), []):
+        options = {one for parameter in command.params for one in parameter.opts}
+        assert "--data" in options or words[0] in asks, words
 
 
 def test_names_of_targets_that_look_like_numbers_are_as_written(tmp_path, url):

@@ -22,6 +22,7 @@ from virtualobserver.catalog.remote import (
 from virtualobserver.catalog.table import Catalog
 from virtualobserver.config import CatalogSettings, ConeSettings
 from virtualobserver.config.messages import translate
+from virtualobserver.config.paths import nearest
 from virtualobserver.errors import CatalogError
 from virtualobserver.io.tables import read_any, write_any
 from virtualobserver.typing import Record, RecordDict
@@ -151,8 +152,13 @@ def _from_file(file: Path, folder: str | Path | None) -> tuple[pd.DataFrame, str
     start = Path(folder) if folder is not None else Path()
     path = start / file.expanduser()
     if not path.is_file():
-        msg = f"catalog: there is no file {file}"
+        msg = (
+            f"catalog: {file} is a folder, and a file is needed"
+            if path.is_dir()
+            else f"catalog: there is no file {file}"
+        )
         msg += "" if file.is_absolute() else f"; a relative path starts at {start.resolve()}"
+        msg += "" if path.is_dir() else nearest(path)
         raise CatalogError(msg)
     stem = path.name.removesuffix(".gz")
     return read_any(path), Path(stem).stem, str(path), {}

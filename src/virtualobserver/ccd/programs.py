@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from virtualobserver.ccd.settings import DetectSettings, SolveSettings
+from virtualobserver.config.paths import nearest
 from virtualobserver.errors import ProgramError
 
 __all__ = [
@@ -142,7 +143,7 @@ def own_file(path: str | None, setting: str) -> Path | None:
     if path is None:
         return None
     if not (found := Path(path)).is_file():
-        msg = f"{setting}: there is no file {path}"
+        msg = f"{setting}: there is no file {path}{nearest(found)}"
         raise ProgramError(msg)
     return found.resolve()
 

@@ -9,7 +9,7 @@ import pydantic
 
 from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, merged
 from virtualobserver.ccd.rules import FrameRules
-from virtualobserver.config.settings import Settings, setting
+from virtualobserver.config.settings import Position, PositiveRange, Range, Settings, setting
 from virtualobserver.observatory import ObservatorySettings
 
 __all__ = ["CCDSettings", "DetectSettings", "PhotometrySettings", "SolveSettings"]
@@ -71,7 +71,10 @@ class SolveSettings(Settings):
     threshold: float = setting(
         25.0, doc="Of a source, standard deviations of a filtered pixel", step="reduce.solve", gt=0
     )
-    most: int = setting(1000, doc="Sources used, the brightest", step="reduce.solve", ge=8)
+    fewest: int = setting(8, doc="Least stars of a solution", step="reduce.solve", ge=4)
+    most: int = setting(
+        1000, doc="Sources used, the brightest", step="reduce.solve", ge=8, not_below="fewest"
+    )
     order: int = setting(
         3,
         doc="Highest order of the distortion; fewer stars carry a lower one",
@@ -79,7 +82,6 @@ class SolveSettings(Settings):
         ge=1,
         le=5,
     )
-    fewest: int = setting(8, doc="Least stars of a solution", step="reduce.solve", ge=4)
     highest_rms: float = setting(
         0.5, doc="Largest residuals of a solution, rms an axis", unit="pix", step="reduce.solve", gt=0
     )
@@ -94,7 +96,7 @@ class PhotometrySettings(Settings):
     radii: list[float] = setting(
         [4.0, 6.0, 8.0], doc="Radii of the apertures", unit="pix", step="reduce.photometry", min_length=1
     )
-    annulus: tuple[float, float] = setting(
+    annulus: PositiveRange = setting(
         (12.0, 20.0), doc="Inner and outer radius of the ring of sky", unit="pix", step="reduce.photometry"
     )
     most: int = setting(5000, doc="Sources kept of a frame, the brightest", step="reduce.photometry", ge=1)
@@ -102,7 +104,7 @@ class PhotometrySettings(Settings):
         2000, doc="Stars of the reference catalogue measured in a frame, the brightest", step="reduce.photometry",
         ge=0,
     )  # fmt: skip
-    targets: dict[str, tuple[float, float]] = setting(
+    targets: dict[str, Position] = setting(
         {}, doc="Further positions measured in every frame: name to ra, dec (ICRS)", unit="deg",
         step="reduce.photometry",
     )  # fmt: skip
@@ -129,6 +131,7 @@ class PhotometrySettings(Settings):
         None,
         doc="Faintest star of the zero point",
         unit="mag",
+        above="brightest",
         step="reduce.photometry",
         aliases=("MAX_MAG",),
     )
@@ -251,7 +254,7 @@ class CCDSettings(Instrument, ObservatorySettings):
         9.0, doc="Bad pixels differ from their neighbours in the flat by so much", unit="sigma",
         step="calibrate", gt=0,
     )  # fmt: skip
-    flat_range: tuple[float, float] = setting(
+    flat_range: Range = setting(
         (500.0, 50000.0), doc="Levels of flats above the dark that are used", unit="adu", step="calibrate"
     )
     flat_snr: float = setting(50.0, doc="Least signal-to-noise ratio of a flat", step="calibrate", ge=0)

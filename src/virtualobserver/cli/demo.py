@@ -12,23 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virtualobserver.cli.options import Data, Workers
-from virtualobserver.cli.show import Format, open_project, print_frame
+from virtualobserver.cli.show import Format, called, open_project, print_frame
 from virtualobserver.cli.work import run_project
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     import pandas as pd
 
     from virtualobserver.run.project import Project
 
-__all__ = ["compare", "register"]
+__all__ = ["compare", "register", "things"]
 
 _SAME_PLACE = 5.0  # arcsec
 _INJECTED = """
-    SELECT DISTINCT s.name AS source, e.value->>'kind' AS kind, (e.value->>'t_peak')::float8 AS peak_mjd,
+    SELECT DISTINCT s.name AS source, e.value->>'kind' AS kind,
+      (e.value->>'body')::int AS body, (e.value->>'t_peak')::float8 AS peak_mjd,
       (e.value->>'start_mjd')::float8 AS start_mjd, (e.value->>'end_mjd')::float8 AS end_mjd,
       (e.value->>'amplitude')::float8 AS amplitude, (e.value->>'ra')::float8 AS ra,
       (e.value->>'dec')::float8 AS dec
@@ -81,12 +82,12 @@ def _one(name: str, *, workers: int | None, data: str | None) -> int:
         summary, seconds = run_project(project)
         found = project.detections(simulated=True)
         found = found[found["injection_id"].isna()]
-        _tell(project.sql(_INJECTED, project=project.id), found)
+        _tell(project.sql(_INJECTED, project=project.id), found, {one.name for one in project.sources})
         efficiency = project.efficiency()
         if not efficiency.empty:
             typer.echo(
                 "\nInjection and recovery: what of events put into these data is covered and found; by strength, "
-                f"`vo plot {name} --efficiency --out efficiency.png`"
+                f"`vo plot {called(name, data)} --efficiency --out efficiency.png`"
             )
             print_frame(_by_kind(efficiency), Format.table)
         done = (
@@ -145,27 +146,55 @@ def _apart(one: pd.Series, other: pd.Series) -> float:
     return float(separation(one["ra"], one["dec"], other["ra"], other["dec"])) * ARCSEC_PER_DEGREE
 
 
-def _tell(injected: pd.DataFrame, found: pd.DataFrame) -> None:
+def things(injected: pd.DataFrame, hits: Sequence[bool]) -> pd.DataFrame:
+    """Return what was put in, a row each: a moving object, which is an event in every image, is one.
+
+    Returns
+    -------
+    DataFrame
+        As `injected`, the first event of each thing, with its number of ``events`` and of those ``hits``.
+    """
+    bodies = injected["body"] if "body" in injected else injected["kind"].map(lambda _: None)
+    alone = [
+        f"event {n}" if bodies.isna().iloc[n] else f"body {bodies.iloc[n]}" for n in range(len(injected))
+    ]
+    grouped = injected.assign(thing=alone, events=1, hits=list(hits)).groupby(
+        ["source", "kind", "thing"], sort=False
+    )
+    counts = grouped[["events", "hits"]].sum()
+    return grouped.first().drop(columns=["events", "hits"]).join(counts).reset_index()
+
+
+def _tell(injected: pd.DataFrame, found: pd.DataFrame, targets: Collection[str]) -> None:
+    """Say what was put in and found; what was discovered, of none of the targets' names, is counted once."""
     hits, surplus = compare(injected, found)
-    typer.echo(f"\nPut in: {len(injected)} events. Found: {sum(hits)}. Missed: {len(hits) - sum(hits)}.")
-    kinds = sorted(set(injected["kind"]))
-    for kind in kinds:
-        those = [hit for hit, this in zip(hits, injected["kind"], strict=True) if this == kind]
-        typer.echo(f"  {kind + ':':<7} {sum(those)} of {len(those)} found")
-    typer.echo(f"Detections of these kinds that belong to none of them: {surplus}.")
-    others = found[~found["kind"].isin(kinds)]["kind"].value_counts()
+    put = things(injected, hits)
+    moving = bool((put["events"] > 1).any())
+    number = int((put["hits"] > 0).sum())
+    noun = "moving objects" if moving else "events"
+    typer.echo(f"\nPut in: {len(put)} {noun}. Found: {number}. Missed: {len(put) - number}.")
+    for kind, those in put.groupby("kind"):
+        seen = f", in {those['hits'].sum()} of {those['events'].sum()} images" if moving else ""
+        typer.echo(f"  {f'{kind}:':<7} {(those['hits'] > 0).sum()} of {len(those)} found{seen}")
+    these = "this kind" if put["kind"].nunique() == 1 else "these kinds"
+    typer.echo(
+        f"Detections of {these} where nothing was put in: {surplus} (noise, or what else the simulated sky does)."
+    )
+    others = found[~found["kind"].isin(set(put["kind"]))]
     if len(others):
-        listed = ", ".join(f"{count} {kind}" for kind, count in others.items())
-        typer.echo(f"Detections of other kinds: {listed}.")
+        once = others[others["source"].isin(targets) | ~others.duplicated(["source", "kind"])]
+        listed = ", ".join(f"{count} {kind}" for kind, count in once["kind"].value_counts().items())
+        typer.echo(f"Found besides, of kinds that are not counted above: {listed}.")
     if not found.empty:
-        strongest = found.reindex(found["snr"].abs().sort_values(ascending=False).index).head(5)
+        strongest = found.reindex(found["snr"].abs().sort_values(ascending=False).index)
+        strongest = strongest.drop_duplicates(["source", "kind"]).head(5)
         print_frame(
             strongest,
             Format.table,
             columns=["id", "source", "kind", "band", "peak_mjd", "snr"],
             title="The strongest",
         )
-    missed = injected[[not hit for hit in hits]].head(5)
+    missed = put[put["hits"] == 0].head(5)
     if not missed.empty:
         print_frame(
             missed,

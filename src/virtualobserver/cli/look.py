@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import operator
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +20,7 @@ from virtualobserver.cli.options import Config, Data, Form, Json, Set, Sources, 
 from virtualobserver.cli.show import (
     SCREEN_ROWS,
     Format,
+    called,
     chosen,
     note,
     note_if_not_run,
@@ -94,7 +97,7 @@ def detections(
         else:
             number, stale = _print_all(project, *asked, form)
         hidden = 0 if simulated else hidden_detections(project)
-        note_if_not_run(project, config)
+        note_if_not_run(project, called(config, data, overrides))
         _note_unknown(project, source or ())
     if form is Format.table:
         if number > SCREEN_ROWS:
@@ -103,7 +106,7 @@ def detections(
     if stale:
         note(
             f"{counted(stale, 'detection')} stale: what was searched changed, or is damaged or gone (`vo verify`); "
-            f"`vo run {config} --refresh` searches again"
+            f"`vo run {called(config, data, overrides)} --refresh` searches again"
         )
     if hidden:
         note(f"{counted(hidden, 'detection')} in simulated data not shown; --simulated shows all")
@@ -122,8 +125,24 @@ def _print_for_people(project: Project, query: str, values: Record, *, simulated
     number, stale, known = (int(found[name].iloc[0]) for name in ("n_all", "n_stale", "n_known"))
     columns = [name for name in _SHOWN if known or name != "known_as"]
     columns += [*(["simulated"] if simulated else []), *(["stale"] if stale else [])]
-    print_frame(found[:number], Format.table, columns=columns)
+    found = found[:number]
+    if simulated:
+        put_in = found["injection_id"].notna()
+        words = found["simulated"].map({True: "data", False: ""})
+        found = found.assign(simulated=words.where(~put_in, "injected"))
+    print_frame(found, Format.table, columns=columns)
+    _explain_quality(found["quality"].tolist())
     return number, stale
+
+
+def _explain_quality(values: Sequence[int]) -> None:
+    """Say below a table what the bits in its column quality mean."""
+    from virtualobserver.conventions import FLAG_NAMES
+
+    there = functools.reduce(operator.or_, values, 0)
+    for bit, meaning in FLAG_NAMES.items():
+        if there & bit:
+            typer.echo(f"quality {bit}: {meaning}")
 
 
 def _print_all(project: Project, query: str, values: Record, form: Format) -> tuple[int, int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from virtualobserver.run.project import Project
 
 __all__ = [
-    "SCREEN_ROWS", "Format", "LineReporter", "Reporter", "check_binary", "chosen", "console", "note", "open_project",
-    "print_answer", "print_frame", "print_json", "reporting", "tell_cut", "to_json",
+    "SCREEN_ROWS", "Format", "LineReporter", "Reporter", "called", "check_binary", "chosen", "console", "note",
+    "note_if_not_run", "open_project", "print_answer", "print_frame", "print_json", "reporting", "tell_cut", "to_json",
 ]  # fmt: skip
 
 SCREEN_ROWS = 1000
@@ -74,7 +75,10 @@ def note(text: str) -> None:
 
 
 def note_if_not_run(project: Project, config: str) -> None:
-    """Say where a project has not run with this data folder, or other settings ran last, whose results are shown."""
+    """Say where a project has not run with this data folder, or that other settings ran last, whose results are shown.
+
+    Messages name the project as `called` does.
+    """
     from virtualobserver.run.views.stored import has_run, ran_last, trouble
 
     if why := trouble(project):
@@ -88,6 +92,12 @@ def note_if_not_run(project: Project, config: str) -> None:
         note(
             f"vo: {project.name} did not run with these settings last: what is shown is of others; `vo run {config}`"
         )
+
+
+def called(config: str, data: str | None, overrides: Sequence[str] | None = None) -> str:
+    """Return what follows ``vo run`` and its like to mean the same project again: quoted, with options."""
+    words = [config, *(word for one in overrides or () for word in ("--set", one))]
+    return shlex.join([*words, *([] if data is None else ["--data", data])])
 
 
 @contextlib.contextmanager
@@ -222,6 +232,8 @@ def _cell(value: Value) -> str:
         return f"{value:.5f}".rstrip("0").rstrip(".") if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, dict | list):
         return json.dumps(value, default=str)
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC) if value.tzinfo else value:%Y-%m-%d %H:%M:%S}"
     return str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlencode
 import typer
 
 from virtualobserver.cli.options import Config, Data, Set
-from virtualobserver.cli.show import note, note_if_not_run, open_project
+from virtualobserver.cli.show import called, note, note_if_not_run, open_project
 from virtualobserver.words import counted
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def vet(
     from virtualobserver.web.server import serve
 
     with open_project(config, data=data, overrides=overrides) as project:
-        note_if_not_run(project, config)
+        note_if_not_run(project, called(config, data, overrides))
         if export:
             from virtualobserver.web.report import write_report
 
@@ -84,7 +85,10 @@ def vet(
             raise typer.BadParameter("is for --export", param_hint="--out" if folder is None else "FOLDER")
         first = "/" if source is None else f"/source?{urlencode({'name': _named(project, source)})}"
         viewer = Viewer(who(user), blind=simulated)
-        serve(project, viewer, port=port, when_up=lambda keys: _tell(keys.address(first)))
+        with contextlib.suppress(KeyboardInterrupt):  # how its user ends it
+            serve(project, viewer, port=port, when_up=lambda keys: _tell(keys.address(first)))
+        # what was judged stands in the database
+        note(f"Stopped. All verdicts are kept; `vo vet {called(config, data, overrides)}` goes on from here.")
 
 
 def _tell(address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -12,7 +11,16 @@ import typer
 
 from virtualobserver.cli.completion import complete_config
 from virtualobserver.cli.options import Config, Data, Json, Only, Set, Step, Workers
-from virtualobserver.cli.show import Format, note, open_project, print_frame, print_json, reporting, to_json
+from virtualobserver.cli.show import (
+    Format,
+    called,
+    note,
+    open_project,
+    print_frame,
+    print_json,
+    reporting,
+    to_json,
+)
 from virtualobserver.typing import RecordDict
 from virtualobserver.words import counted
 
@@ -71,7 +79,9 @@ def run(
         if as_json:
             print_json(_as_dict(summary, seconds))
         else:
-            _print_summary(summary, seconds, config, overrides or ())
+            name = called(config, data, overrides)
+            _print_summary(summary, seconds, name)
+            _tell_nothing(project, summary, name)
         _warn_unknown(project, only or ())
         if not summary.worked and project.sql(_TARGETS, name=project.name).empty:
             note("vo: the target list holds no targets; check catalog")
@@ -115,9 +125,9 @@ def _as_dict(summary: Summary, seconds: float) -> RecordDict:
     }
 
 
-def _print_summary(summary: Summary, seconds: float, config: str, overrides: Sequence[str] = ()) -> None:
-    """Say what was done; commands that messages give run this project, with the settings of this run."""
-    again = shlex.join(["vo", "run", config, *(word for one in overrides for word in ("--set", one))])
+def _print_summary(summary: Summary, seconds: float, config: str) -> None:
+    """Say what was done; commands that messages give run this project, as `called` names it."""
+    again = f"vo run {config}"
     alike: Counter[str] = Counter()
     for failure in summary.failures:
         why = f"{failure['step']}: {failure['error']}"
@@ -144,6 +154,28 @@ def _print_summary(summary: Summary, seconds: float, config: str, overrides: Seq
         typer.echo(f"{counted(summary.worked, 'task')} in {seconds:.1f} s{end}")
     for one in summary.notes:
         typer.echo(one)
+
+
+def _tell_nothing(project: Project, summary: Summary, config: str) -> None:
+    """Say why a run gave nothing: the commonest reason of the first step whose tasks are all empty or failed."""
+    if summary.worked and not any(counter and not counter["done"] for counter in summary.counts.values()):
+        return
+    from virtualobserver.run.views.tables import reasons
+
+    table = project.status()
+    barren = table[(table["empty"] + table["failed"] > 0) & (table["done"] + table["stale"] == 0)]
+    if barren.empty:
+        return
+    step, row = str(barren.index[0]), barren.iloc[0]
+    why = reasons(project)
+    why = why[(why["step"] == step) & why["rows"].isna()]
+    said = f"gave nothing: {row['empty']} empty, {row['failed']} failed"
+    if row["empty"] >= row["failed"] and len(why):
+        most, reason = max(zip(why["tasks"].astype(int), why["reason"], strict=True), key=lambda one: one[0])
+        said = f"gave nothing: {most} of {row['empty'] + row['failed']} tasks empty, {reason}"
+    typer.echo(f"{step} {said}; `vo status {config}` tells every reason, `vo log TASK` all of one task")
+    if not summary.worked:
+        typer.echo(f"`vo run {config} --refresh` looks again where nothing was found")
 
 
 def simulate(
@@ -173,7 +205,9 @@ def simulate(
         if as_json:
             print_json({**_as_dict(summary, seconds), "efficiency": table, "population": sample})
         else:
-            _print_summary(summary, seconds, config, overrides or ())
+            name = called(config, data, overrides)
+            _print_summary(summary, seconds, name)
+            _tell_nothing(project, summary, name)
             if table.empty:
                 note("No injections: give --number, and run the project first.")
             else:
@@ -207,25 +241,33 @@ def config(
         typer.Option("--no-plugins", help="Run no code of plug-in files (.py) that the configuration names."),
     ] = False,
     overrides: Set = None,
+    data: Data = None,
     as_json: Json = False,
 ) -> None:
     """Print the settings a configuration resolves to, and where each came from, and check that it can run.
 
     A plug-in file (.py) that a configuration names is a program: this command, and every other that reads the
     configuration, runs it. Look at somebody else's configuration with --no-plugins first.
-    With a file or folder that is named and not there it ends with 1, as the run would.
+    With a file, a folder, or a reference catalogue of the data folder that is named and not there it ends with 1,
+    as the run would.
     """
     from virtualobserver.config import json_schema, load
     from virtualobserver.config.shipped import find_config
     from virtualobserver.plugins import settings_of
-    from virtualobserver.run.checks import check_project, missing_files, settings_without_files
+    from virtualobserver.run.checks import (
+        check_project,
+        missing_files,
+        missing_services,
+        settings_without_files,
+    )
+    from virtualobserver.run.workspace import data_root
 
     resolve = settings_without_files if no_plugins else settings_of
     resolved = load(find_config(config), overrides or (), resolve=resolve)
     settings = resolved.settings
     files = [name for name in (*settings.observatories, *settings.analyses) if name.endswith(".py")]
     if not no_plugins:
-        check_project(settings)
+        check_project(resolved)
     elif files:
         note(f"not read: {', '.join(files)}; whether the project can run was not checked")
     if schema:
@@ -237,7 +279,9 @@ def config(
         print_json(settings.to_dict())
     else:
         _print_settings(resolved)
-    missing = missing_files(settings)
+    missing = missing_files(resolved)
+    if not no_plugins:
+        missing += missing_services(resolved, data_root(data))
     for one in missing:
         note(f"vo: {one}; tasks that need it would fail")
     if missing:
@@ -289,7 +333,7 @@ def status(
     if as_json:
         print_json({step: row.to_dict() for step, row in table.iterrows()})
         return
-    _print_status(table, [*notes, *why], config)
+    _print_status(table, [*notes, *why], called(config, data, overrides))
 
 
 def _print_status(table: pd.DataFrame, notes: Sequence[str], config: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 import pydantic
@@ -10,7 +11,7 @@ from virtualobserver.config.settings import field_marks, model_in
 from virtualobserver.config.tree import Tree
 from virtualobserver.typing import Value
 
-__all__ = ["anchor", "anchored"]
+__all__ = ["anchor", "anchored", "nearest"]
 
 
 def anchor(tree: Tree, model: type[pydantic.BaseModel]) -> Tree:
@@ -38,6 +39,21 @@ def anchor(tree: Tree, model: type[pydantic.BaseModel]) -> Tree:
 def anchored(path: str, folder: Path | None) -> str:
     """Return an absolute path: a relative one starts at `folder`, or at the working folder."""
     return str((folder or Path.cwd()) / Path(path).expanduser())
+
+
+def nearest(path: Path) -> str:
+    """Return what is there instead of a file or folder that is not: the name most like it, or the folder that lacks.
+
+    Words to end a sentence with, empty where nothing is alike.
+    """
+    if not path.parent.is_dir():
+        return f"; there is no folder {path.parent} either"
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _absolute(value: object, folder: Path | None, words: tuple[str, ...]) -> Value:

@@ -135,9 +135,21 @@ def _as_section(kind: Kind, entry: Entry) -> Tree:
         return value
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        msg = f"{entry.place}: {kind}: should be a section, or a list of names"
-        raise ConfigError(msg)
+        raise ConfigError(f"{entry.place}: {kind}: {_shape(kind, names)}")
     return {name: entry.holding({}) for name in names}
+
+
+def _shape(kind: Kind, given: Value) -> str:
+    """Say how plug-ins are written, by those that were given where they can be told."""
+    known = {"observatories": "ztf", "analyses": "transients"}
+    said: list[str] = []
+    for one in given if isinstance(given, list | tuple) else ():
+        said += [str(key) for key in one] if isinstance(one, dict) else [str(one)]
+    names = said or [known[kind]]
+    return (
+        f"should be a section with one key for each, or a list of names alone; as {kind}: "
+        f"{{{', '.join(f'{name}: {{…}}' for name in names)}}} or {kind}: [{', '.join(names)}]"
+    )
 
 
 def _plugin_name(key: str, entry: Entry) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -16,11 +18,18 @@ from virtualobserver.typing import Record, RecordDict, Value
 __all__ = [
     "Bins",
     "Configured",
+    "Date",
+    "DateSpan",
     "Leaf",
     "NonNegativeRange",
+    "Position",
     "PositiveRange",
     "Range",
     "Settings",
+    "Site",
+    "Size",
+    "Span",
+    "WholeSpan",
     "address",
     "field_marks",
     "leaves",
@@ -33,6 +42,7 @@ _NUMBERS: Final = frozenset({int, float})
 
 
 Pair = tuple[float, float]
+_Ends = TypeVar("_Ends", tuple[float, float], tuple[int, int], tuple[str, str])
 
 
 def _rising(value: Pair) -> Pair:
@@ -63,6 +73,42 @@ def _usable(value: tuple[float, float, float]) -> tuple[float, float, float]:
     return value
 
 
+def _in_order(value: _Ends) -> _Ends:
+    first, last = value
+    if first > last:
+        msg = (
+            f"{first} is later than {last}; write the earlier one first"
+            if isinstance(first, str)
+            else f"{first} is larger than {last}; write the smaller one first"
+        )
+        raise ValueError(msg)
+    return value
+
+
+def _in_calendar(value: str) -> str:
+    written = re.fullmatch(r"\d{4}-\d{2}-\d{2}", value) is not None
+    try:
+        datetime.date.fromisoformat(value if written else "")
+    except ValueError:
+        msg = f"{value!r} is no date{' of the calendar' if written else '; write YYYY-MM-DD'}"
+        raise ValueError(msg) from None
+    return value
+
+
+def _on_earth(value: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not (-180 <= value[0] <= 360 and abs(value[1]) <= 90):
+        msg = f"needs longitude (-180 to 360, east) and latitude (-90 to 90) in degrees, and height, not {list(value)}"
+        raise ValueError(msg)
+    return value
+
+
+def _on_sky(value: Pair) -> Pair:
+    if not (0 <= value[0] <= 360 and abs(value[1]) <= 90):
+        msg = f"needs right ascension (0 to 360) and declination (-90 to 90) in degrees, not {list(value)}"
+        raise ValueError(msg)
+    return value
+
+
 Range = Annotated[Pair, pydantic.AfterValidator(_rising)]
 """Two numbers, the smaller one first."""
 NonNegativeRange = Annotated[Pair, pydantic.AfterValidator(_not_negative)]
@@ -71,6 +117,20 @@ PositiveRange = Annotated[Pair, pydantic.AfterValidator(_positive)]
 """Two positive numbers, for what is drawn evenly in the logarithm; both the same give that one."""
 Bins = Annotated[tuple[float, float, float], pydantic.AfterValidator(_usable)]
 """First centre, last centre and step of the bins of a histogram."""
+Span = Annotated[Pair, pydantic.AfterValidator(_in_order)]
+"""Two numbers, the smaller one first; both the same are that one alone."""
+WholeSpan = Annotated[tuple[int, int], pydantic.AfterValidator(_in_order)]
+"""Two whole numbers, likewise."""
+Date = Annotated[str, pydantic.AfterValidator(_in_calendar)]
+"""A day of the calendar, YYYY-MM-DD."""
+DateSpan = Annotated[tuple[Date, Date], pydantic.AfterValidator(_in_order)]
+"""First and last day."""
+Size = tuple[pydantic.PositiveInt, pydantic.PositiveInt]
+"""Rows and columns."""
+Site = Annotated[tuple[float, float, float], pydantic.AfterValidator(_on_earth)]
+"""Longitude (degrees, east), latitude (degrees) and height (m)."""
+Position = Annotated[Pair, pydantic.AfterValidator(_on_sky)]
+"""Right ascension and declination in degrees."""
 
 
 class Settings(pydantic.BaseModel):
@@ -95,6 +155,22 @@ class Settings(pydantic.BaseModel):
         field = cls.model_fields.get(info.field_name or "")
         if field is not None:
             _refuse_other_kind(value, frozenset(_leaf_types(field.annotation)))
+        return value
+
+    @pydantic.field_validator("*", mode="after")
+    @classmethod
+    def _keep_order(cls, value: Value, info: pydantic.ValidationInfo) -> Value:
+        field = cls.model_fields.get(info.field_name or "")
+        marks = None if field is None else field_marks(field)
+        lower = None if marks is None else marks.above or marks.not_below
+        limit = info.data.get(lower) if lower else None  # absent where it is wrong itself
+        if marks is not None and limit is not None and value is not None:
+            if marks.above and value <= limit:
+                msg = f"{info.field_name} = {value} is not above {lower} = {limit}"
+                raise ValueError(msg)
+            if value < limit:
+                msg = f"{info.field_name} = {value} is below {lower} = {limit}"
+                raise ValueError(msg)
         return value
 
 
@@ -135,6 +211,8 @@ def setting(
     aliases: tuple[str, ...] = (),
     path: bool = False,
     words: tuple[str, ...] = (),
+    above: str | None = None,
+    not_below: str | None = None,
     **limits: Any,
 ) -> Any:
     """Declare one setting.
@@ -159,6 +237,8 @@ def setting(
         it stands in, and at the working folder if it comes from ``--set`` or from Python.
     words
         Values of such a setting that are no paths.
+    above, not_below
+        Name of a setting of the same group, declared before, that has to be smaller (or not larger) where both are set.
     **limits
         ``ge, gt, le, lt, min_length, max_length, pattern`` of `pydantic.Field`, or ``default_factory``.
 
@@ -171,7 +251,7 @@ def setting(
         msg = f"a setting of step {step!r} cannot be run_only: {doc}"
         raise ValueError(msg)
     extra: RecordDict = {"unit": unit, "step": step, "run_only": run_only, "aliases": list(aliases)}
-    extra |= {"path": path, "words": list(words)}
+    extra |= {"path": path, "words": list(words), "above": above, "not_below": not_below}
     extra = {key: value for key, value in extra.items() if value}
     if aliases:
         # The proper name is not known here; populate_by_name below adds it.
@@ -189,10 +269,12 @@ class _Marks:
     aliases: tuple[str, ...]
     path: bool
     words: tuple[str, ...]
+    above: str | None
+    not_below: str | None
 
 
 def field_marks(field: FieldInfo) -> _Marks:
-    """Return unit, step, run_only, aliases, path and words of a field declared with `setting` (or without it: none)."""
+    """Return what `setting` was told of a field beside its limits (declared without it: nothing)."""
     extra: Record = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return _Marks(
         unit=extra.get("unit"),
@@ -201,6 +283,8 @@ def field_marks(field: FieldInfo) -> _Marks:
         aliases=tuple(extra.get("aliases", ())),
         path=bool(extra.get("path", False)),
         words=tuple(extra.get("words", ())),
+        above=extra.get("above"),
+        not_below=extra.get("not_below"),
     )
 
 

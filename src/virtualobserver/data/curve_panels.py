@@ -98,7 +98,12 @@ def event_mark(event: Event) -> Mark:
 
 
 def event_facts(
-    event: Event, *, title: str = "detection", units: Record | None = None, only: Sequence[str] | None = None
+    event: Event,
+    *,
+    title: str = "detection",
+    units: Record | None = None,
+    only: Sequence[str] | None = None,
+    least: Mapping[str, float] | None = None,
 ) -> Facts:
     """Return what is known of a detection.
 
@@ -108,6 +113,8 @@ def event_facts(
         Units of parameters, where the table of columns knows others or none.
     only
         Parameters that are told, in this order; by default all.
+    least
+        Of a parameter the smallest value that means something: one below is said to be below.
     """
     rows: list[tuple[str, Value, str]] = [
         ("kind", event.kind.replace("_", " "), ""),
@@ -128,7 +135,9 @@ def event_facts(
     for name in event.parameters if only is None else only:
         value = event.parameters.get(name)
         if (shown := _plain(value)) is not None:
-            rows.append((name, shown, _unit(name, units or {})))
+            low = (least or {}).get(name)
+            below = low is not None and isinstance(shown, int | float) and shown < low
+            rows.append((name, f"< {low:g}" if below else shown, _unit(name, units or {})))
     return Facts(title, rows)
 
 

@@ -38,7 +38,7 @@ class DemoSettings(ObservatorySettings):
 
     n_epochs: int = setting(100, doc="Epochs of each source and filter", step="fetch", ge=0)
     mjd_start: float = setting(57000.0, doc="First epoch (MJD)", unit="d", step="fetch")
-    mjd_end: float = setting(58000.0, doc="Last epoch (MJD)", unit="d", step="fetch")
+    mjd_end: float = setting(58000.0, doc="Last epoch (MJD)", unit="d", step="fetch", above="mjd_start")
     shuffle_time: bool = setting(
         False, doc="Epochs at random times between first and last, not evenly spaced", step="fetch"
     )

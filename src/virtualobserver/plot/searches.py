@@ -106,7 +106,7 @@ def _panel(
     if positive:
         log_strengths(axes, one.table[f"{x}_low"].min(), one.table[f"{x}_high"].max())
     axes.set(ylim=(-0.04, 1.04), yticks=(0, 0.25, 0.5, 0.75, 1.0))
-    axes.set_xlabel(x, fontsize=9)
+    axes.set_xlabel(one.labels.get(x, x), fontsize=9)
     axes.tick_params(labelsize=8, which="both")
     axes.grid(color="#e4e4e4", lw=0.7, zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
@@ -117,7 +117,8 @@ def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, ColorTy
     axes.set_axis_off()
     y = 1.0
     if len(lines) > 1:
-        axes.text(0, y, one.strength[1], transform=axes.transAxes, va="top", fontsize=9, color="#444444")
+        label = one.labels.get(one.strength[1], one.strength[1])
+        axes.text(0, y, label, transform=axes.transAxes, va="top", fontsize=9, color="#444444")
         for label, colour, _ in lines:
             y -= 0.115
             axes.plot(

@@ -94,7 +94,8 @@ def efficiency(
         _efficiency_line(axes, part.sort_values(f"{x}_low"), x, shift, label=label, color=f"C{number % 10}")
     if (table[f"{x}_low"].dropna() > 0).all():  # of kinds that are told by something else there is none
         log_strengths(axes, table[f"{x}_low"].min(), table[f"{x}_high"].max())
-    axes.set(xlabel=x, ylabel="fraction found", ylim=(-0.03, 1.03))
+    label = table.attrs.get("axes", {}).get(x, x)
+    axes.set(xlabel=label, ylabel="fraction found", ylim=(-0.03, 1.03))
     if len(groups) > 1:
         axes.legend(fontsize=8, frameon=False)
     return figure

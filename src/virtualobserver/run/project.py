@@ -22,6 +22,7 @@ from virtualobserver.maths.astrometry.skyargs import takes_sky
 from virtualobserver.models import Detection, Membership, Source
 from virtualobserver.run import verdicts as judging
 from virtualobserver.run.catalogue import import_catalogue, listed_by_survey
+from virtualobserver.run.checks import targets_placed
 from virtualobserver.run.driver import Choice, Progress, drive, executor_of
 from virtualobserver.run.listings import compare
 from virtualobserver.run.opened import Opened
@@ -116,7 +117,7 @@ class Project(Opened):
         changed is read.
         """
         settings = listed_by_survey(self.settings.catalog, self.steps, self.workspace, refresh=refresh)
-        with self.session() as session, session.begin():
+        with targets_placed(self.resolved), self.session() as session, session.begin():
             return import_catalogue(
                 session,
                 self.id,

@@ -28,6 +28,7 @@ from virtualobserver.config.log import get_logger
 from virtualobserver.conventions import VERDICTS, WITHDRAWN
 from virtualobserver.data.panels import Facts, Panel
 from virtualobserver.errors import DataError, VirtualObserverError
+from virtualobserver.observatory import title_of
 from virtualobserver.plot.panels import said
 from virtualobserver.run.verdicts import give_verdict_once
 from virtualobserver.run.views.reviewers import disagreements, reviewers
@@ -177,6 +178,7 @@ class _Desk:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         pages.filters["said"] = said
+        pages.filters["survey"] = title_of
         pages.filters["meaning"] = _meaning
         pages.filters["band"] = band_words
         pages.filters["words"] = lambda name: name.replace("_", " ")

@@ -15,6 +15,7 @@ from virtualobserver.conventions import FLAG_NAMES, WITHDRAWN
 from virtualobserver.db.sky import cone_search
 from virtualobserver.errors import DataError
 from virtualobserver.models import Source
+from virtualobserver.observatory import title_of
 from virtualobserver.run.verdicts import epochs, is_same
 from virtualobserver.typing import RecordDict
 from virtualobserver.web.queue import LAST_WORD, designation
@@ -178,7 +179,7 @@ class Candidate:
         if row["known_as"]:
             told.append(("known as", row["known_as"]))
         if (row["props"] or {}).get("class") and self.injected is not None:
-            told.append(("class", str(row["props"]["class"])))
+            told.append(("class", str(row["props"]["class"]).replace("_", " ")))
         return told
 
     @property
@@ -338,7 +339,7 @@ def neighbours(project: Opened, one: Candidate) -> list[RecordDict]:
         ][:MOST]
         found = session.execute(text(_SURVEYS), {"ids": [row["id"] for row in near]})
         surveys = {row.source_id: row.surveys for row in found}
-    return [row | {"surveys": ", ".join(surveys.get(row["id"], []))} for row in near]
+    return [row | {"surveys": ", ".join(map(title_of, surveys.get(row["id"], [])))} for row in near]
 
 
 def siblings(project: Opened, viewer: Viewer, source: int) -> list[RecordDict]:

@@ -116,7 +116,8 @@ def _pages(project: Opened, query: str, values: RecordDict) -> list[tuple[str, s
     for row in rows:
         page = _page(project, row)
         if page is not None and len(pages) < MOST_PAGES:
-            pages.setdefault(page, f"{row.observatory} archive")
+            survey = project.observatories[row.observatory]
+            pages.setdefault(page, survey.archive_title or f"{survey.title or survey.name} archive")
     return [
         (f"{name} {n}" if len(pages) > 1 else name, page) for n, (page, name) in enumerate(pages.items(), 1)
     ]

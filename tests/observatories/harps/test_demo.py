@@ -131,9 +131,8 @@ def documented_query(page):
 @pytest.mark.parametrize("page", ["README.md", "docs/exocomets.md"])
 def test_documented_query_lists_stars_with_candidates_and_their_nights(demo, page):
     query = documented_query(page)
-    assert demo.sql(query).empty  # nothing simulated in the view of real data
-    assert query.count("FROM detections ") == 1
-    table = demo.sql(query.replace("FROM detections ", "FROM detections_all "))
+    assert demo.sql(query.replace("FROM detections_all ", "FROM detections ")).empty  # the view of real data
+    table = demo.sql(query)  # as it stands: whoever tries it after the demonstration sees something
     strong = {}
     for name, kind, p in events(demo):
         if kind == "exocomet_candidate" and abs(p["velocity"]) < 50:

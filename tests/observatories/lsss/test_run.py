@@ -142,8 +142,8 @@ def test_stop_ends_a_run_with_the_images_and_edited_settings_resume_it(tmp_path,
     config.write_text(yaml.safe_dump(NIGHT), encoding="utf-8")
     monkeypatch.setenv("VO_DATABASE_URL", url)
     assert main(["run", str(config), "--data", str(tmp_path / "data"), "--set", "run.workers=1"]) == 1
-    resume = f"vo run {config} --set run.workers=1 --set analyses.image_quality.outliers.action=drop"
-    assert resume in capsys.readouterr().out
+    again = f"vo run {config} --set run.workers=1 --data {tmp_path / 'data'}"
+    assert f"{again} --set analyses.image_quality.outliers.action=drop" in capsys.readouterr().out
     with Project.open(NIGHT, data=tmp_path / "data", url=url) as project:
         summary = project.run()
         assert summary.failed == 1

@@ -44,6 +44,7 @@ class Asteroids(Analysis[Table, AsteroidsSettings]):
     per: ClassVar[str] = "source"
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("rate", "distance")
+    axes: ClassVar[Mapping[str, str]] = {"rate": "rate [arcsec/h]", "distance": "distance [au]"}
     verdicts: ClassVar[Mapping[str, str]] = {
         "candidate": "asteroid",
         "unsure": "unknown",

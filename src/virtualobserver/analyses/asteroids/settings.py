@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from virtualobserver.analysis import AnalysisSettings, SimulateSettings
-from virtualobserver.config.settings import PositiveRange, setting
+from virtualobserver.config.settings import PositiveRange, Site, setting
 
 __all__ = ["AsteroidInjection", "AsteroidsSettings"]
 
@@ -68,7 +68,7 @@ class AsteroidsSettings(AnalysisSettings):
         step="analyse",
         pattern=r"^([0-9A-Z][0-9]{2})?$",
     )
-    site: tuple[float, float, float] | None = setting(
+    site: Site | None = setting(
         None,
         doc="Longitude (east, deg), latitude (deg) and height (m) of the telescope; unset = as the images say",
         step="analyse",

@@ -104,6 +104,10 @@ class Driftscan(Analysis[Table, DriftscanSettings]):
     per: ClassVar[str] = "exposure"
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("ideal_snr", "duration")
+    axes: ClassVar[Mapping[str, str]] = {
+        "ideal_snr": "S/N for who knows form and time", "duration": "duration [s]",
+        "fluence": "fluence [electron]", "seeing": "seeing [arcsec]",
+    }  # fmt: skip
     rate_unit: ClassVar[str] = "star h"
     strengths: ClassVar[Mapping[str, tuple[str, ...]]] = {FLASH: ("fluence", "seeing")}
     rate_units: ClassVar[Mapping[str, str]] = {FLASH: "deg2 h"}

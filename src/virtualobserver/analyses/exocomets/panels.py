@@ -62,6 +62,8 @@ _TOLD: Final = (
     "reason", "lines", "instrument",
 )  # fmt: skip
 """Parameters of an event that a person judges by."""
+_LEAST_FAP: Final = 1e-3
+"""Smallest chance that was compared with how often noise does it: one is expected in 1200 stars without comets."""
 _WORDS: Final = {
     "main_id": "name", "sptype": "spectral type", "otype": "type", "gaia_dr3": "Gaia DR3", "vsini": "v sin i",
     "teff": "Teff",
@@ -104,7 +106,7 @@ def event_panels(search: StarSearch, event: Event, target: Target) -> list[Panel
             _residuals(search, number, rows[first:last], limits, [frame], first=first) for number in lines
         ]
     panels += [_strengths(search, [event]), _diagram(search, target), _times(search, [event])]
-    panels.append(event_facts(event, units=_UNITS, only=_TOLD))
+    panels.append(event_facts(event, units=_UNITS, only=_TOLD, least={"fap": _LEAST_FAP}))
     return [*panels, star_facts(search, target)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -59,6 +59,10 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
     batch: ClassVar[int] = 20
+    axes: ClassVar[Mapping[str, str]] = {
+        "amplitude": "depth in K [share of the light]",
+        "width": "FWHM [km/s]",
+    }
     rate_unit: ClassVar[str] = "night"
     contract: ClassVar[AnalysisContract] = CONTRACT
 

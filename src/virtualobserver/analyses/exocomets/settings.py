@@ -168,7 +168,9 @@ class ExocometsSettings(AnalysisSettings):
     rv_min: float = setting(
         -200.0, doc="Published statistic: start of the window", unit="km/s", step="analyse"
     )
-    rv_max: float = setting(200.0, doc="Published statistic: end of the window", unit="km/s", step="analyse")
+    rv_max: float = setting(
+        200.0, doc="Published statistic: end of the window", unit="km/s", step="analyse", above="rv_min"
+    )
     activity_cutoff: float = setting(
         2.0,
         doc="Published statistic: a median spectrum above this is masked around its core",

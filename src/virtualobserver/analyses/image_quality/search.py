@@ -76,6 +76,7 @@ class ImageQuality(Analysis[Table, QualitySettings]):
     per: ClassVar[str] = "night"
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("factor",)
+    axes: ClassVar[Mapping[str, str]] = {"factor": "background [that of the image]"}
     contract: ClassVar[AnalysisContract] = AnalysisContract(
         false_alarms=0.05, trials=40, noise=_noise, strong={"outliers": {"action": "keep"}}
     )

@@ -86,6 +86,11 @@ class MovingObjects(Analysis[Image | Table, MovingObjectsSettings]):
     contract: ClassVar[AnalysisContract] = CONTRACT
     batch: ClassVar[int] = 1
     strength: ClassVar[tuple[str, ...]] = ("likelihood", "rate")
+    axes: ClassVar[Mapping[str, str]] = {
+        "likelihood": "expected likelihood",
+        "rate": "rate [arcsec/h]",
+        "mag": "magnitude [mag]",
+    }
     verdicts: ClassVar[Mapping[str, str]] = {"candidate": "mover, unknown", "other": "known asteroid"}
 
     @property

@@ -15,7 +15,10 @@ from virtualobserver.data.panels import Axis, Curve, Mark, Series
 from virtualobserver.maths.periods.gls import Periodogram
 from virtualobserver.maths.periods.rotation import Rotation
 
-__all__ = ["rotation_panels", "sine_panels"]
+__all__ = ["LEAST_FAP", "rotation_panels", "sine_panels"]
+
+LEAST_FAP: Final = 1e-10
+"""Below it an analytic chance says nothing but that it is small. Chosen."""
 
 _MARKED: Final = 4
 """Other periods marked in the periodogram; more hide it."""
@@ -67,7 +70,7 @@ def sine_panels(merged: Merged, found: Periodogram, bands: Sequence[str]) -> lis
     phase = ((merged.days - peak.t0) / peak.period) % 1.0
     said = (
         f"P = {peak.period:.6g} d = {peak.period * HOURS_PER_DAY:.6g} h, amplitude {2 * peak.amplitude:.3f} mag, "
-        f"FAP {peak.fap:.1g}"
+        f"FAP {f'< {LEAST_FAP:g}' if peak.fap < LEAST_FAP else f'{peak.fap:.1g}'}"
     )
     folded = _folded(
         said, merged, phase, merged.mag, bands=bands, model=lambda p: peak.model(peak.t0 + p * peak.period)

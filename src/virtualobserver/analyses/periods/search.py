@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
 
 from virtualobserver.analyses.periods.curve import Merged, merge
 from virtualobserver.analyses.periods.injection import draw_period, inject_periods
-from virtualobserver.analyses.periods.panels import rotation_panels, sine_panels
+from virtualobserver.analyses.periods.panels import LEAST_FAP, rotation_panels, sine_panels
 from virtualobserver.analyses.periods.settings import LONGEST, SHORTEST, PeriodsSettings
 from virtualobserver.analysis import Analysis, Requirement
 from virtualobserver.conventions import HOURS_PER_DAY
@@ -54,6 +54,7 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("table", "periodogram"), ("lightcurve", "folded"))
     strength: ClassVar[tuple[str, ...]] = ("amplitude", "period")
+    axes: ClassVar[Mapping[str, str]] = {"amplitude": "amplitude [mag]", "period": "period [h]"}
     contract: ClassVar[AnalysisContract] = AnalysisContract(
         options={"save_processed": True},
         strong={"simulate": {"amplitude": [0.2, 0.5]}},
@@ -124,7 +125,9 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
         """Return the light curve, folded and not, the periodogram, and what is known of the period."""
         del aux
         units = {name: unit for unit in ("d", "h") for name in event.parameters if f"_{_LONG[unit]}" in name}
-        facts = event_facts(event, units=units | {"amplitude": "mag"})
+        facts = event_facts(
+            event, units=units | {"amplitude": "mag"}, least=dict.fromkeys(("fap", "fap_gls"), LEAST_FAP)
+        )
         return [*_sheet(products, settings), facts]
 
     def source_panels(

@@ -91,6 +91,7 @@ class StarCurves(Analysis[Table, StarCurvesSettings]):
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "reduced"), ("table", "night"))
     per: ClassVar[str] = "night"
     strength: ClassVar[tuple[str, ...]] = ("depth",)
+    axes: ClassVar[Mapping[str, str]] = {"depth": "depth [share of the light]"}
     batch: ClassVar[int] = 1
     contract: ClassVar[AnalysisContract] = AnalysisContract(false_alarms=0.05, trials=40, noise=_noise)
 

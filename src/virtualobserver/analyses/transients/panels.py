@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.curve_panels import MJD, default_panels, event_facts, event_mark
 from virtualobserver.data.handles import Handle
@@ -19,13 +21,15 @@ __all__ = ["event_panels"]
 
 _TOLD: Final = (
     "amplitude", "mag", "mag_diff", "width", "shape", "p_value", "confirmed", "n_epochs", "n_nights", "bands",
-    "n_series", "n_points", "flux_mean", "flux_rms", "exptime", "quality_values", "series", "group",
+    "n_series", "n_points", "flux_mean", "flux_rms", "exptime", "quality_values", "series",
 )  # fmt: skip
 _PROFILE: Final = ("chi", "sharp")
 """Columns that say how far the profile was that of a star."""
 
 
-def event_panels(products: Sequence[Handle[TimeSeries]], event: Event) -> list[Panel]:
+def event_panels(
+    products: Sequence[Handle[TimeSeries]], event: Event, settings: TransientsSettings
+) -> list[Panel]:
     """Return light curves near the event and whole, positions, quality of the profile, and what is known."""
     curve = products[event.product or 0].load() if products else None
     panels = default_panels(products, event)[:-1]
@@ -36,7 +40,15 @@ def event_panels(products: Sequence[Handle[TimeSeries]], event: Event) -> list[P
         if made is not None:
             panels.append(made)
     fluxes = dict.fromkeys(("amplitude", "flux_mean", "flux_rms"), curve.flux_unit)
-    return [*panels, event_facts(event, units={**fluxes, "mag_diff": "mag"}, only=_TOLD)]
+    facts = event_facts(event, units={**fluxes, "mag_diff": "mag"}, only=_TOLD)
+    return [*panels, replace(facts, note=_asked(event, settings))]
+
+
+def _asked(event: Event, settings: TransientsSettings) -> str:
+    """Say what let an event pass: one of several epochs by its chance, so that its S/N may be below the threshold."""
+    if settings.method == "published" or event.parameters.get("p_value") is None:
+        return f"passed by S/N above {settings.snr_threshold:g}"
+    return f"several epochs pass by p value ≤ {settings.false_alarm:g}, not by S/N"
 
 
 def _positions(curve: TimeSeries, inside: NDArray[np.bool_]) -> Series | None:

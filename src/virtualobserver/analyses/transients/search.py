@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -55,6 +55,7 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     version: ClassVar[str] = "4"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
 
+    axes: ClassVar[Mapping[str, str]] = {"width": "width [d]"}
     contract: ClassVar[AnalysisContract] = AnalysisContract(
         false_alarms=0.006,  # of stars: `false_alarm`, and what single epochs add
         trials=1000,
@@ -114,15 +115,22 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
         """Add events to real light curves, and take out what fades below the limit; see `draw` for the parameters."""
         return inject_events(products, params, rng, limit_snr=self.settings.simulate.limit_snr)
 
+    def axis_label(self, name: str) -> str:
+        """Return what stands at the axis of a parameter; amplitudes count in what the settings say."""
+        if name != "amplitude":
+            return super().axis_label(name)
+        relative = self.settings.simulate.amplitude_unit == "relative"
+        return f"amplitude [{'mean flux' if relative else 'robust rms'}]"
+
     def panels(
         self,
         products: Sequence[Handle[TimeSeries]],
         aux: Aux,  # noqa: ARG002
-        settings: TransientsSettings,  # noqa: ARG002
+        settings: TransientsSettings,
         event: Event,
     ) -> list[Panel]:
         """Return light curves near the event and whole, positions, quality of the profile, and what is known."""
-        return event_panels(products, event)
+        return event_panels(products, event, settings)
 
     def recovered(self, params: Record, event: Event) -> bool:
         """Whether `event` overlaps the injected one in time and goes the same way."""

@@ -59,7 +59,13 @@ class SsosSettings(Settings):
         0.0, doc="Slowest motion, kept", unit="arcsec/h", step="analyse", aliases=("PM_LOW",), ge=0
     )
     pm_up: float = setting(
-        300.0, doc="Fastest motion, kept", unit="arcsec/h", step="analyse", aliases=("PM_UP",), gt=0
+        300.0,
+        doc="Fastest motion, kept",
+        unit="arcsec/h",
+        step="analyse",
+        aliases=("PM_UP",),
+        gt=0,
+        not_below="pm_low",
     )
     pm_snr: float = setting(0.5, doc="Least rate over its error", step="analyse", aliases=("PM_SNR",), ge=0)
     filter_pixel: bool = setting(

@@ -22,6 +22,7 @@ class VirtualASTEP(CCDObservatory[ASTEPSettings]):
     """ASTEP 400, the 40 cm telescope at Concordia, Dome C; with `layout: folder` any camera's FITS files."""
 
     name: ClassVar[str] = "astep"
+    title: ClassVar[str] = "ASTEP"
     version: ClassVar[str] = "9"
     facility: ClassVar[str] = "ASTEP 400, Concordia, Dome C"
     instrument: ClassVar[str] = "FLI Proline KAF-16801E"

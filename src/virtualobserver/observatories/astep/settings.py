@@ -9,7 +9,7 @@ import pydantic
 
 from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, Layout, Place, merged
 from virtualobserver.ccd.settings import CCDSettings
-from virtualobserver.config.settings import Settings, setting
+from virtualobserver.config.settings import Date, PositiveRange, Settings, Size, setting
 
 __all__ = ["ASTEP", "ASTEPSettings", "SimulationSettings"]
 
@@ -27,15 +27,13 @@ ASTEP = Instrument(
 class SimulationSettings(Settings):
     """The nights that are made up where ``archive`` is ``simulated``."""
 
-    first_night: str = setting(
-        "2010-03-01", doc="Date of the first night", step="fetch", pattern=r"^\d{4}-\d{2}-\d{2}$"
-    )
+    first_night: Date = setting("2010-03-01", doc="Date of the first night", step="fetch")
     nights: int = setting(1, doc="Nights", step="fetch", ge=1)
     frames: int = setting(16, doc="Science frames of a night", step="fetch", ge=1)
     biases: int = setting(5, doc="Biases of a night", step="fetch", ge=0)
     darks: int = setting(7, doc="Darks of a night for each exposure time", step="fetch", ge=0)
     flats: int = setting(7, doc="Sky flats of a night", step="fetch", ge=0)
-    size: tuple[int, int] = setting((192, 224), doc="Rows and columns", unit="pix", step="fetch")
+    size: Size = setting((192, 224), doc="Rows and columns", unit="pix", step="fetch")
     span: float = setting(2.0, doc="From the first to the last science frame", unit="h", step="fetch", gt=0)
     exptime: float = setting(90.0, doc="Exposure time", unit="s", step="fetch", gt=0)
     flat_exptime: float = setting(10.0, doc="Exposure time of flats", unit="s", step="fetch", gt=0)
@@ -47,12 +45,12 @@ class SimulationSettings(Settings):
         doc="Show the bodies of the orbits simulated@2, which come with the package, too, where they are in the field",
         step="fetch",
     )
-    rate: tuple[float, float] = setting((8.0, 30.0), doc="Slowest and fastest", unit="arcsec/h", step="fetch")
-    likelihood: tuple[float, float] = setting(
+    rate: PositiveRange = setting((8.0, 30.0), doc="Slowest and fastest", unit="arcsec/h", step="fetch")
+    likelihood: PositiveRange = setting(
         (14.0, 30.0), doc="Least and largest expected likelihood of their paths", step="fetch"
     )
     drift: float = setting(6.0, doc="Of the guiding along each axis over the night", unit="pix", step="fetch")
-    fwhm: tuple[float, float] = setting(
+    fwhm: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = setting(
         (2.5, 3.5), doc="Width of stars at first and last frame", unit="pix", step="fetch"
     )
     sky: float = setting(8.0, doc="Sky", unit="electron / s", step="fetch", ge=0)

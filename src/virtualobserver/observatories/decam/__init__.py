@@ -50,6 +50,8 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     """Drift exposures of the Dark Energy Camera, and the pointed ones that say which stars there are."""
 
     name: ClassVar[str] = "decam"
+    title: ClassVar[str] = "DECam"
+    archive_title: ClassVar[str] = "NOIRLab Astro Data Archive"
     version: ClassVar[str] = "8"
     facility: ClassVar[str] = "Victor M. Blanco 4 m telescope, Cerro Tololo"
     instrument: ClassVar[str] = "DECam"

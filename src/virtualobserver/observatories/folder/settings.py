@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
 
-from virtualobserver.config.settings import Settings, setting
+from virtualobserver.config.settings import Settings, Site, setting
 from virtualobserver.observatory import ObservatorySettings
 
 __all__ = ["NO_PRESET", "PRESETS", "ColumnSettings", "FolderSettings", "Preset", "TimeSettings"]
@@ -61,7 +61,7 @@ class TimeSettings(Settings):
     moment: Literal["start", "middle", "end"] = setting(
         "middle", doc="Which moment of the exposure they are", step="reduce"
     )
-    site: tuple[float, float, float] | None = setting(
+    site: Site | None = setting(
         None, doc="Longitude (deg, east), latitude (deg), height (m) of the telescope; unset = centre of the Earth",
         step="reduce",
     )  # fmt: skip

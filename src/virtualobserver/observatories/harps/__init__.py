@@ -54,6 +54,8 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     """HARPS at the ESO 3.6 m telescope, and other spectrographs of the same archive."""
 
     name: ClassVar[str] = "harps"
+    title: ClassVar[str] = "HARPS"
+    archive_title: ClassVar[str] = "ESO Science Archive"
     version: ClassVar[str] = "5"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 import pydantic
 
-from virtualobserver.config.settings import PositiveRange, Settings, address, setting
+from virtualobserver.config.settings import Date, PositiveRange, Settings, address, setting
 from virtualobserver.observatories.harps.gaia import TAP_URL as GAIA_URL
 from virtualobserver.observatories.harps.login import TOKEN_URL
 from virtualobserver.observatories.harps.query import FILE_URL, TAP_URL, WEB
@@ -23,7 +23,7 @@ class SimulationSettings(Settings):
     per_night: int = setting(3, doc="Spectra in a night", step="fetch", ge=1)
     snr: float = setting(80.0, doc="Median signal to noise of a pixel beside the lines", step="fetch", gt=0)
     mjd_start: float = setting(56200.0, doc="First night", unit="d", step="fetch")
-    mjd_end: float = setting(57900.0, doc="Last night", unit="d", step="fetch")
+    mjd_end: float = setting(57900.0, doc="Last night", unit="d", step="fetch", above="mjd_start")
     comets: float = setting(
         2.0, doc="Mean number of exocomets of a star of that kind, at least one", step="fetch", ge=0
     )
@@ -40,6 +40,14 @@ class SimulationSettings(Settings):
         0.02, doc="Fraction of spectra whose extraction failed: zeros only", step="fetch", ge=0, le=1
     )
     cosmics: float = setting(0.5, doc="Mean number of cosmic rays in a spectrum", step="fetch", ge=0)
+
+    @pydantic.model_validator(mode="after")
+    def _nights_fit(self) -> Self:
+        days = int(self.mjd_end) - int(self.mjd_start)
+        if self.nights > days:
+            msg = f"nights = {self.nights}, but from mjd_start to mjd_end there are {days}"
+            raise ValueError(msg)
+        return self
 
 
 class HARPSSettings(ObservatorySettings):
@@ -65,11 +73,8 @@ class HARPSSettings(ObservatorySettings):
     minimal_snr: float = setting(
         0.0, doc="Spectra whose archive S/N is lower are not fetched", step="fetch", ge=0
     )
-    archived_before: str | None = setting(
-        None,
-        doc="Only products that entered the archive before that day, e.g. 2022-03-21",
-        step="fetch",
-        pattern=r"\d{4}-\d{2}-\d{2}",
+    archived_before: Date | None = setting(
+        None, doc="Only products that entered the archive before that day, e.g. 2022-03-21", step="fetch"
     )
     store: Literal["full", "windows"] = setting(
         "full",
@@ -130,7 +135,9 @@ class HARPSSettings(ObservatorySettings):
     side_inner: float = setting(
         200.0, doc="Where the side bands begin, from the star's velocity", unit="km/s", step="reduce", ge=0
     )
-    side_outer: float = setting(700.0, doc="Where they end", unit="km/s", step="reduce", gt=0)
+    side_outer: float = setting(
+        700.0, doc="Where they end", unit="km/s", step="reduce", gt=0, above="side_inner"
+    )
     continuum_degree: int = setting(
         2, doc="Degree of the polynomial through the side bands", step="reduce", ge=0, le=2
     )
@@ -154,10 +161,3 @@ class HARPSSettings(ObservatorySettings):
     simulation: SimulationSettings = setting(
         doc="The stars that are made up", default_factory=SimulationSettings
     )
-
-    @pydantic.model_validator(mode="after")
-    def _side_bands_have_a_width(self) -> Self:
-        if self.side_inner >= self.side_outer:
-            msg = f"side_inner = {self.side_inner:g} km/s is not below side_outer = {self.side_outer:g} km/s"
-            raise ValueError(msg)
-        return self

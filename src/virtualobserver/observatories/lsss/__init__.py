@@ -27,6 +27,7 @@ class VirtualLSSS(CCDObservatory[LSSSSettings]):
     """
 
     name: ClassVar[str] = "lsss"
+    title: ClassVar[str] = "LSSS"
     version: ClassVar[str] = "7"
     facility: ClassVar[str] = "La Sagra Sky Survey"
     instrument: ClassVar[str] = "SBIG ST-10 3 CCD Camera"

@@ -9,7 +9,7 @@ import pydantic
 
 from virtualobserver.ccd.instrument import Instrument, KeywordSettings, Place, ReadAs, merged
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings, SolveSettings
-from virtualobserver.config.settings import Settings, names_of, setting
+from virtualobserver.config.settings import Date, PositiveRange, Settings, Size, Span, names_of, setting
 from virtualobserver.conventions import NO_FILTER
 from virtualobserver.errors import ConfigError
 from virtualobserver.typing import Record, Value
@@ -65,12 +65,10 @@ CAMERAS: Final[Mapping[str, Instrument]] = {
 class SimulationSettings(Settings):
     """The nights that are made up where ``archive`` is ``simulated``."""
 
-    first_night: str = setting(
-        "2017-02-25", doc="Date of the first night", step="fetch", pattern=r"^\d{4}-\d{2}-\d{2}$"
-    )
+    first_night: Date = setting("2017-02-25", doc="Date of the first night", step="fetch")
     nights: int = setting(1, doc="Nights", step="fetch", ge=1)
     frames: int = setting(12, doc="Science frames of a night", step="fetch", ge=1)
-    size: tuple[int, int] = setting((736, 1092), doc="Rows and columns", unit="pix", step="fetch")
+    size: Size = setting((736, 1092), doc="Rows and columns", unit="pix", step="fetch")
     cadence: float = setting(240.0, doc="From one frame to the next", unit="s", step="fetch", gt=0)
     exptime: float = setting(60.0, doc="Exposure time", unit="s", step="fetch", gt=0)
     scale: float = setting(2.226, doc="Size of a pixel", unit="arcsec/pix", step="fetch", gt=0)
@@ -97,13 +95,9 @@ class SimulationSettings(Settings):
         doc="Show the bodies of the orbits simulated@2, which come with the package, too, where they are in the field",
         step="fetch",
     )
-    mag: tuple[float, float] = setting(
-        (14.0, 17.5), doc="Brightest and faintest mover", unit="mag", step="fetch"
-    )
-    rate: tuple[float, float] = setting(
-        (5.0, 200.0), doc="Slowest and fastest", unit="arcsec/h", step="fetch"
-    )
-    fwhm: tuple[float, float] = setting(
+    mag: Span = setting((14.0, 17.5), doc="Brightest and faintest mover", unit="mag", step="fetch")
+    rate: PositiveRange = setting((5.0, 200.0), doc="Slowest and fastest", unit="arcsec/h", step="fetch")
+    fwhm: tuple[pydantic.PositiveFloat, pydantic.PositiveFloat] = setting(
         (2.2, 2.8), doc="Width of stars, first and last", unit="pix", step="fetch"
     )
     sky: float = setting(900.0, doc="Sky of a frame", unit="adu", step="fetch", ge=0)

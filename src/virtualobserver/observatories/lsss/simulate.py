@@ -354,7 +354,14 @@ def _events(truth: list[RecordDict], facts: Record, size: tuple[int, int]) -> li
     half = float(facts["exposure"]) / 2 / SECONDS_PER_DAY
     when = {"t_peak": facts["mjd"], "start_mjd": facts["mjd"] - half, "end_mjd": facts["mjd"] + half}
     return [
-        {"kind": "mover", **when, "amplitude": one["mag"], "ra": one["ra"], "dec": one["dec"]}
+        {
+            "kind": "mover",
+            "body": one["id"],
+            **when,
+            "amplitude": one["mag"],
+            "ra": one["ra"],
+            "dec": one["dec"],
+        }
         for one in truth
         if 0 <= one["x"] < size[1] and 0 <= one["y"] < size[0]
     ]

@@ -41,6 +41,8 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
     """The Zwicky Transient Facility."""
 
     name: ClassVar[str] = "ztf"
+    title: ClassVar[str] = "ZTF"
+    archive_title: ClassVar[str] = "ZTF archive at IRSA"
     version: ClassVar[str] = "4"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"

@@ -58,7 +58,11 @@ class ZTFSettings(ObservatorySettings):
         58178.0, doc="First night asked of the forced photometry service (MJD)", unit="d", step="fetch"
     )
     forced_end: float = setting(
-        62000.0, doc="Last night asked of the forced photometry service (MJD)", unit="d", step="fetch"
+        62000.0,
+        doc="Last night asked of the forced photometry service (MJD)",
+        unit="d",
+        step="fetch",
+        above="forced_start",
     )
 
     tap_url: str = address(TAP_URL, doc="the table service of the releases (TAP, synchronous)")

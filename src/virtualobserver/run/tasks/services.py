@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from virtualobserver.db.archive import DatabaseSeats, DatabaseSlots
-from virtualobserver.errors import ConfigError, PluginError
+from virtualobserver.errors import CatalogError, ConfigError, PluginError
 from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from virtualobserver.run.tasks.numbers import StoredNumbers
     from virtualobserver.run.workspace import Workspace
 
-__all__ = ["KNOWN", "build_services"]
+__all__ = ["KNOWN", "build_services", "check_services"]
 
 _RATE: Final = 2.0
 """Requests per second to an archive of stars, as surveys have it by default."""
@@ -84,15 +84,40 @@ def build_services(workspace: Workspace, step: Step) -> Record:
     ConfigError
         If the setting is empty; None is no error: the plug-in does without.
     """
+    said = _said(step)
+    return Services(MappingProxyType(said), workspace) if said else MappingProxyType({})
+
+
+def check_services(root: Path, step: Step) -> list[str]:
+    """Say what a step will ask for that the data folder does not have; nobody is asked, nothing written.
+
+    Raises
+    ------
+    PluginError
+        As `build_services`.
+    """
+    from virtualobserver.catalog.orbits import SIMULATED, open_orbits
+    from virtualobserver.catalog.refcat import open_refcat
+
+    found = []
+    try:
+        for service, name in _said(step).items():
+            if service in {"refcat", "solver"}:
+                open_refcat(name, root)
+            elif service == "bodies" and name not in {_SKYBOT, SIMULATED}:
+                open_orbits(root, name)
+    except (CatalogError, ConfigError) as error:
+        found.append(f"{step.plugin}: {error}")
+    return found
+
+
+def _said(step: Step) -> dict[str, str]:
     plugin = step.instance
     wanted: tuple[str, ...] = getattr(plugin, "services", ())
-    if not wanted:
-        return MappingProxyType({})
     if strange := [name for name in wanted if name not in KNOWN]:
         msg = f"{step.plugin} asks for services that are not known: {', '.join(strange)}; there are {', '.join(KNOWN)}"
         raise PluginError(msg)
-    said = {name: value for name in wanted if (value := _setting_of(step, name)) is not None}
-    return Services(MappingProxyType(said), workspace) if said else MappingProxyType({})
+    return {name: value for name in wanted if (value := _setting_of(step, name)) is not None}
 
 
 def _setting_of(step: Step, service: str) -> str | None:

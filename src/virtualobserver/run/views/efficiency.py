@@ -67,12 +67,22 @@ def efficiency_table(
     tables = {name: _one(project, one, by, **options) for name, one in chosen.items()}
     filled = {name: table for name, table in tables.items() if not table.empty}
     if len(filled) <= 1:
-        return next(iter((filled or tables).values()), efficiency([]))
+        return _labelled(next(iter((filled or tables).values()), efficiency([])), list(chosen.values()))
     parts = []
     for name, table in filled.items():
         table.insert(0, "analysis", name)
         parts.append(table)
-    return pd.concat(parts, ignore_index=True)
+    return _labelled(pd.concat(parts, ignore_index=True), [chosen[name] for name in filled])
+
+
+def _labelled(table: pd.DataFrame, analyses: Sequence[Analysis]) -> pd.DataFrame:
+    """Return a table that says in ``attrs["axes"]`` what people call its parameters, where all analyses agree."""
+    said: dict[str, set[str]] = {}
+    for analysis in analyses:
+        for name in {*analysis.strength, *(one for names in analysis.strengths.values() for one in names)}:
+            said.setdefault(name, set()).add(analysis.axis_label(name))
+    table.attrs["axes"] = {name: next(iter(labels)) for name, labels in said.items() if len(labels) == 1}
+    return table
 
 
 def _analyses(project: Opened, analysis: str | None = None) -> RecordDict:
@@ -120,7 +130,8 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
         elif str(name).endswith("_low") and name not in ends:
             word = str(name).removesuffix("_low")
             bins = zip(table[name], table[f"{word}_high"], strict=True)
-            shown[word] = [f"{a:.3g} to {b:.3g}" if np.isfinite(a) else "" for a, b in bins]
+            label = table.attrs.get("axes", {}).get(word, word)
+            shown[label] = [f"{a:.3g} to {b:.3g}" if np.isfinite(a) else "" for a, b in bins]
         elif not str(name).endswith("_high") and name not in ends:
             shown[str(name)] = table[name]
     return pd.DataFrame(shown)
@@ -213,7 +224,8 @@ def efficiency_figure(project: Opened, *, title: str = "") -> Figure:
         names = tuple(searched.strengths.get(kind, searched.strength))
         bins = dict(zip(names, _DRAWN, strict=False))
         shares = efficiency(table[table["kind"] == kind], names, bins=bins)
-        searches.append(SearchEfficiency(analysis, kind, names, shares, facts))
+        labels = {name: searched.axis_label(name) for name in names}
+        searches.append(SearchEfficiency(analysis, kind, names, shares, facts, labels))
     if not searches:
         msg = f"nothing was injected in project {project.name}: `vo simulate {project.name} --number 20` does"
         raise ConfigError(msg)

@@ -90,19 +90,19 @@ def detection_figure(project: Opened, number: int, **options: object) -> Figure:
     with project.session() as session:
         detection = session.get_one(Detection, number)
         scene = _scene(project, session, detection)
-        source, stale = _where(session, number)
+        source, stale, simulated = _where(session, number)
         panels = _shown(project, session, detection, scene)
-    injected = " (injected)" if scene.params is not None else ""
+    injected = " (injected)" if scene.params is not None else " (simulated data)" if simulated else ""
     kind = scene.event.kind.replace("_", " ")
     title = f"{source}, {kind}{injected}{', stale: its data changed or are damaged' * stale}"
     return draw(panels, **{"title": title} | options)
 
 
-def _where(session: Session, number: int) -> tuple[str, bool]:
+def _where(session: Session, number: int) -> tuple[str, bool, bool]:
     row = session.execute(
-        text("SELECT source, stale FROM detections_all WHERE id = :id LIMIT 1"), {"id": number}
+        text("SELECT source, stale, simulated FROM detections_all WHERE id = :id LIMIT 1"), {"id": number}
     ).one()
-    return str(row.source), bool(row.stale)
+    return str(row.source), bool(row.stale), bool(row.simulated)
 
 
 def _scene(project: Opened, session: Session, detection: Detection) -> _Scene:

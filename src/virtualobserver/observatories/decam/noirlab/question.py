@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
-from typing import Final, TypeVar
+from typing import Final
 
-from virtualobserver.config.settings import Settings, address, setting
+from virtualobserver.config.settings import DateSpan, Settings, Span, WholeSpan, address, setting
 from virtualobserver.errors import ConfigError
 from virtualobserver.typing import RecordDict, Value
 
@@ -21,9 +20,6 @@ AUX_FIELDS: Final = ("EXPNUM",)
 """Header keywords; the archive wants instrument and proc_type among the conditions of a question with one."""
 PRODUCTS: Final = {"image": "image", "dqmask": "dqmask", "wtmap": "wtmap", "weight": "wtmap"}
 """Files of an exposure by prod_type."""
-_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-_Ends = TypeVar("_Ends", int, float, str)
 
 
 class PointedSettings(Settings):
@@ -31,14 +27,14 @@ class PointedSettings(Settings):
 
     bands: tuple[str, ...] = setting(("g", "r"), doc="Filters; none = no pointed exposures", step="fetch")
     most: int = setting(2, doc="Exposures of a filter, the longest ones", step="fetch", ge=1)
-    exptime: tuple[float, float] | None = setting(
+    exptime: Span | None = setting(
         None, doc="Shortest and longest exposure; unset = any", unit="s", step="fetch"
     )
-    caldat: tuple[str, str] | None = setting(
+    caldat: DateSpan | None = setting(
         None, doc="First and last night, as local dates YYYY-MM-DD; unset = any", step="fetch"
     )
     proposal: str | None = setting(None, doc="Programme; unset = that of the drift exposures", step="fetch")
-    expnum: tuple[int, int] | None = setting(
+    expnum: WholeSpan | None = setting(
         None, doc="First and last number of exposures; unset = any", step="fetch"
     )
 
@@ -50,14 +46,14 @@ class ArchiveSettings(Settings):
     instrument: str = setting("decam", doc="Instrument", step="fetch", min_length=1)
     proc_type: str = setting("instcal", doc="Kind of processing", step="fetch", min_length=1)
     band: str | None = setting("VR", doc="What the name of the filter contains; unset = any", step="fetch")
-    exptime: tuple[float, float] | None = setting(
+    exptime: Span | None = setting(
         (20.0, 20.0), doc="Shortest and longest exposure; unset = any", unit="s", step="fetch"
     )
-    caldat: tuple[str, str] | None = setting(
+    caldat: DateSpan | None = setting(
         None, doc="First and last night, as local dates YYYY-MM-DD; unset = any", step="fetch"
     )
     proposal: str | None = setting(None, doc="Programme, e.g. 2021B-0023; unset = any", step="fetch")
-    expnum: tuple[int, int] | None = setting(
+    expnum: WholeSpan | None = setting(
         None, doc="First and last number of exposures; unset = any", step="fetch"
     )
     page_rows: int = setting(1000, doc="Rows of one answer", run_only=True, ge=1)
@@ -92,7 +88,7 @@ def build_search(
     Raises
     ------
     ConfigError
-        If a night is no date, a range is the wrong way round, or the cone is none.
+        If the cone is none.
     """
     conditions: list[list[Value]] = [["instrument", settings.instrument], ["proc_type", settings.proc_type]]
     conditions.append(["prod_type", *PRODUCTS])
@@ -102,29 +98,19 @@ def build_search(
     elif settings.band is not None:
         conditions.append(["ifilter", settings.band, "contains"])
     if own.exptime is not None:
-        conditions.append(["exposure", *_rising(own.exptime, "exptime")])
+        conditions.append(["exposure", *own.exptime])
     if own.caldat is not None:
-        if wrong := [date for date in own.caldat if not _DATE.fullmatch(date)]:
-            msg = f"caldat: {wrong[0]!r} is no date; write YYYY-MM-DD"
-            raise ConfigError(msg)
-        conditions.append(["caldat", *_rising(own.caldat, "caldat")])
+        conditions.append(["caldat", *own.caldat])
     if (proposal := own.proposal or settings.proposal) is not None:
         conditions.append(["proposal", proposal])
     if own.expnum is not None:
-        conditions.append(["EXPNUM", *_rising(own.expnum, "expnum")])
+        conditions.append(["EXPNUM", *own.expnum])
     if cone is not None:
         conditions += _box(*cone)
     return {"outfields": [*FIELDS, *AUX_FIELDS], "search": conditions}
 
 
 # --- inside -----------------------------------------------------------------------------------------------
-
-
-def _rising(values: tuple[_Ends, _Ends], name: str) -> tuple[_Ends, _Ends]:
-    if values[0] > values[1]:
-        msg = f"{name}: the first of {list(values)} is larger than the second"
-        raise ConfigError(msg)
-    return values
 
 
 def _box(ra: float, dec: float, radius: float) -> list[list[Value]]:

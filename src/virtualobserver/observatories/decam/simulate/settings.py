@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from virtualobserver.config.settings import Settings, setting
+from virtualobserver.config.settings import Date, Range, Settings, Size, setting
 from virtualobserver.observatories.decam.simulate.sky import CCD_NUMBERS
 
 __all__ = ["SimulationSettings"]
@@ -25,15 +25,13 @@ def _known(names: list[str]) -> list[str]:
 class SimulationSettings(Settings):
     """The nights that are made up where ``archive`` is ``simulated``."""
 
-    first_night: str = setting(
-        "2021-12-11", doc="Date of the first night", step="fetch", pattern=r"^\d{4}-\d{2}-\d{2}$"
-    )
+    first_night: Date = setting("2021-12-11", doc="Date of the first night", step="fetch")
     nights: int = setting(1, doc="Nights; the first has the pointed exposures", step="fetch", ge=1)
     exposures: int = setting(4, doc="Drift exposures of a night", step="fetch", ge=0)
     ccds: Annotated[list[str], pydantic.AfterValidator(_known)] = setting(
         ["N24", "N22"], doc="CCDs of each file, by EXTNAME", step="fetch", min_length=1
     )
-    size: tuple[int, int] = setting(
+    size: Size = setting(
         (600, 600), doc="Rows and columns, from the middle of each CCD", unit="pix", step="fetch"
     )
     cadence: float = setting(50.0, doc="From one exposure to the next", unit="s", step="fetch", gt=0)
@@ -56,7 +54,7 @@ class SimulationSettings(Settings):
         True, doc="World coordinates with distortion (TPV) instead of TAN", step="fetch"
     )
     density: float = setting(300.0, doc="Stars in a million pixels", step="fetch", ge=0)
-    mag: tuple[float, float] = setting(
+    mag: Range = setting(
         (14.5, 21.0),
         doc="Brightest and faintest star in r; numbers grow as 10^(0.3 m)",
         unit="mag",
