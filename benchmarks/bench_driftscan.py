@@ -2,9 +2,10 @@
 
 A CCD of 2046 x 4094 pixels with 5000 trails is simulated as the Community Pipeline writes it, alone in its file and
 with others, and goes the whole way in processes of its own, one after the other: catalogue; reduction, detrending and
-search. Each tells the highest memory it ever had (`VmHWM`), what it imported included. Processes before them compile
-what is not compiled yet: that takes memory as well, and is done once. Then a night of many exposures of 61 CCDs, of few
-pixels each, is registered by a project and its tasks are planned; nothing of it is measured.
+search. Each is what workers are forked from, and tells the highest memory it ever had (`VmHWM`), what it imported
+included. Processes before them compile what is not compiled yet: that takes memory as well, and is done once. Then a
+night of many exposures of 61 CCDs, of few pixels each, is registered by a project and its tasks are planned; nothing
+of it is measured.
 
 Usage: python benchmarks/bench_driftscan.py [trails] [exposures of the night] [CCDs of the larger file]
 """
@@ -25,7 +26,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from virtualobserver import Project
 from virtualobserver.analyses.driftscan import Driftscan
 from virtualobserver.data import Target
 from virtualobserver.data.handles import Handle, MemoryHandle, as_handle
@@ -184,6 +184,8 @@ def busy() -> float:
 
 def night(folder: Path, units: int) -> None:
     """Register a night in a project and plan its reduction."""
+    from virtualobserver import Project  # workers have no front door
+
     os.environ.pop("VO_DATABASE_URL", None)  # only ever the throw-away server
     configuration = {
         "name": "bench_drift",
@@ -222,9 +224,14 @@ def measure_all(folder: Path, ccds: int) -> None:
         alone(measure, folder / which, reference)
 
 
+def hatch() -> None:
+    """Make a process what workers are forked from."""
+    from virtualobserver.run import nursery  # noqa: F401
+
+
 def alone(work: Callable[..., Answer], *given: object, **options: bool) -> Answer:
     """Return what a function returns in a new process."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), hatch) as pool:
         return pool.submit(work, *given, **options).result()
 
 

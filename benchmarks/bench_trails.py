@@ -113,7 +113,6 @@ def compare_filters(image: Array, variance: Array, found: float) -> None:
     form, part = _Form(TRACK.length, SIGMA), np.s_[:256, :256]
     weight = (1 / variance).astype(np.float32)
     signal = image * weight
-    filtered, ours = timed(lambda: _filtered(signal, weight, form, 0.0))
     line, size = _profile(SIGMA), _odd(TRACK.length)
     kernels = [np.repeat(one[:, None], size, axis=1) for one in (line / size, line**2 / size**2)]
 
@@ -121,7 +120,10 @@ def compare_filters(image: Array, variance: Array, found: float) -> None:
         both = zip((signal, weight), kernels, strict=True)
         return [convolve(plane[part], kernel, mode="constant") for plane, kernel in both]
 
-    slow, planes = timed(direct)
+    works = (lambda: _filtered(signal, weight, form, 0.0), direct)
+    turns = [[timed(work) for work in works] for _ in range(TURNS)]
+    filtered, slow = np.median([[spent for spent, _ in turn] for turn in turns], axis=0)
+    ours, planes = turns[0][0][1], turns[0][1][1]
     slow *= image.size / image[part].size
     inner = np.s_[20:-20, 40:-40]
     off = np.abs(ours[0][part][inner] / (planes[0] / planes[1])[inner] - 1).max()

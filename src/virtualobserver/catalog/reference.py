@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 from astropy_healpix import HEALPix
 from numpy.typing import NDArray
@@ -435,9 +434,11 @@ class LocalReference:
         if not self._path.exists():
             msg = f"there is no reference catalogue at {self._path}"
             raise CatalogError(msg)
+        from pyarrow import dataset  # 6 MB, and few workers read such a catalogue
+
         hats = self._path / "dataset"
         try:
-            self._data = pads.dataset(str(hats if hats.is_dir() else self._path), format="parquet")
+            self._data = dataset.dataset(str(hats if hats.is_dir() else self._path), format="parquet")
         except (OSError, pa.ArrowInvalid) as error:
             msg = f"{self._path}: no Parquet files to be read ({str(error).splitlines()[0][:200]})"
             raise CatalogError(msg) from None
@@ -473,11 +474,11 @@ class LocalReference:
         wanted = {*_GAIA_NAMES, *_GAIA_NAMES.values(), "mag_error", _FLUX_SNR}
         names = [name for name in wanted if name in self._data.schema.names]
         files = [file for file in self._data.files if _may_touch(file, ra, dec, wide)]
-        data = (
-            self._data
-            if len(files) == len(self._data.files)
-            else pads.dataset(files, schema=self._data.schema)
-        )
+        data = self._data
+        if len(files) < len(data.files):
+            from pyarrow import dataset
+
+            data = dataset.dataset(files, schema=data.schema)
         table = data.to_table(columns=sorted(names), filter=box)
         columns = {name: table.column(name).to_numpy() for name in table.column_names}
         stars = ReferenceStars.build(columns, epoch=self._epoch).between(brightest, faintest)

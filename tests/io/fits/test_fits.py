@@ -20,7 +20,7 @@ from virtualobserver.io.fits.files import (
     read_wcs,
     write_image,
 )
-from virtualobserver.io.fits.structure import read_cards
+from virtualobserver.io.fits.structure import _value, read_cards
 
 PIXELS = np.arange(10_000, dtype="f4").reshape(100, 100)
 
@@ -252,6 +252,22 @@ def test_chosen_cards_are_those_of_whole_headers(mosaic, tmp_path):
         assert found == [{key: header[key] for key in keys if key in header} for header in whole]
     assert [one.get("GAINA") for one in found] == [None, 4.0, 5.0, 6.0]
     assert (found[2]["NONE"], found[3]["LONG"]) == (None, "x" * 150)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "KEY     =                    T", "KEY     = F / not", "KEY     =                   17",
+        "KEY     =  -3 / a / b", "KEY     =             +1.5E+03", "KEY     = 2.5D-3", "KEY     = 7.",
+        "KEY     = 1E5 / x", "KEY     = .5", "KEY     =",
+        "KEY     = 'O''Neill /  '    / whose", "KEY     = '        '", "KEY     = ''", "KEY     = 'A.B: 5.0'",
+        "KEY     = '2021-12-11T01:51:42' / UT", "KEY     = (1.0, 2.0)", "KEY     = 0017", "A_KEY-1 = '[1:1024,1:4096]'",
+    ],
+)  # fmt: skip
+def test_a_card_says_what_astropy_says(said):
+    card = said.ljust(80).encode()
+    found, expected = _value(card), afits.Card.fromstring(card).value
+    assert (type(found), found) == (type(expected), expected) or found is expected
 
 
 @pytest.mark.parametrize("cut", [1, 2880, 5000])

@@ -32,7 +32,14 @@ from virtualobserver.data.product import RawRef
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import find_exposures, pointed_exposures, raws_of
-from virtualobserver.observatories.decam.header import KEYS, chip_facts, exposure_facts, night_of
+from virtualobserver.observatories.decam.header import (
+    KEYS,
+    NAMES,
+    chip_facts,
+    chip_name,
+    exposure_facts,
+    night_of,
+)
 from virtualobserver.observatories.decam.masks import has_codes, read_mask
 from virtualobserver.observatories.decam.names import parse_name
 from virtualobserver.observatories.decam.reader import read_frame
@@ -180,6 +187,8 @@ def test_listings_read_all_that_facts_are_made_of():
     first, plate = chips()[0]
     for header in (Asked(), Asked(first), Asked({**first, **plate}), Asked(ZIMAGE=True, CCDSECA="[1:2,1:2]")):
         exposure_facts(header)
+        chip_name(header)
+        assert header.keys_asked <= NAMES  # of masks and weights
         chip_facts(header)
         assert header.keys_asked <= KEYS
     assert exposure_facts({k: v for k, v in first.items() if k in KEYS}) == exposure_facts(first)

@@ -7,8 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import pdtrc
-from scipy.stats import chi2
+from scipy.special import chdtrc, pdtrc
 
 from virtualobserver.analyses.driftscan.samples import Trails
 from virtualobserver.analyses.driftscan.settings import DriftscanSettings
@@ -92,7 +91,7 @@ def reasons_of(
     if best.coverage[number] < settings.coverage or _holes(trails.good[number], during):
         found.append("masked")
     left = float(best.chi2[number]) - (_UNLIKE * float(best.statistic[number])) ** 2
-    if best.dof[number] > 0 and chi2.sf(left, best.dof[number]) < _NOISY:
+    if best.dof[number] > 0 and chdtrc(best.dof[number], max(left, 0.0)) < _NOISY:
         found.append("noisy")
     if _spiky(trails, best, number):
         found.append("spike")

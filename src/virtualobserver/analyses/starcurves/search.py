@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from virtualobserver.analyses.starcurves.absolute import ensemble_zero_point, in_microjansky
 from virtualobserver.analyses.starcurves.apertures import best_curves
@@ -277,7 +277,7 @@ def _vary(
     median = float(np.median(flux))
     error = np.hypot(curve.flux_error[good], typical * median)
     pull = (flux - np.average(flux, weights=error**-2)) / error
-    chance = float(chi2.sf(float(np.sum(pull**2)), len(flux) - 1)) * len(night.rows)
+    chance = float(chdtrc(len(flux) - 1, float(np.sum(pull**2)))) * len(night.rows)
     if chance > settings.false_alarms:
         return None
     peak = int(np.argmax(np.abs(flux - median) / error))

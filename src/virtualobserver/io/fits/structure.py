@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -18,7 +19,7 @@ from astropy.io import fits as afits
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.sizes import check_claim
-from virtualobserver.typing import RecordDict
+from virtualobserver.typing import RecordDict, Value
 
 __all__ = [
     "MemoryFile",
@@ -35,6 +36,10 @@ _BLOCK: Final = 2880
 """Bytes; FITS standard 4.0, section 3.1."""
 _CARD: Final = 80
 """Bytes; likewise, section 3.3."""
+_PLAIN: Final = re.compile(
+    rb"[A-Z0-9_-]{1,8} *= +(?:'((?:[ -&(-~]|'')*)'|([TF])|([+-]?\d+(?:\.\d*)?(?:[ED][+-]?\d+)?)) *(?:/[ -~]*)?"
+)
+"""A card of a text, a truth or a number, as nearly all are; likewise, section 4.2."""
 _MOST_TIMES: Final = 1000  # no tile compression packs more than this on data worth keeping
 _FAILURES: Final = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, EOFError,
@@ -165,11 +170,28 @@ def _cards(content: bytes, unit: afits.ImageHDU, keys: Collection[str]) -> Recor
     if b"CONTINUE" in content:  # values that go on over several cards: all have to be read
         return {key: unit.header[key] for key in keys if key in unit.header}
     found: RecordDict = {}
+    wanted = {key.ljust(8).encode("latin-1"): key for key in keys}
     for at in range(0, len(content), _CARD):
-        key = content[at : at + 8].decode("latin-1").rstrip()
-        if key in keys and key not in found:
-            found[key] = afits.Card.fromstring(content[at : at + _CARD]).value
+        key = wanted.pop(content[at : at + 8], None)  # the first of each
+        if key is not None:
+            found[key] = _value(content[at : at + _CARD])
     return found
+
+
+def _value(card: bytes) -> Value:
+    """Return the value of a card, of most without astropy, which takes longer for one than for all else of a file.
+
+    It looks up a setting of its own, and checks it, twice for each.
+    """
+    plain = _PLAIN.fullmatch(card)
+    if plain is None or b": " in card:  # rare, wrong, or of a record
+        return afits.Card.fromstring(card).value
+    text, truth, number = plain.groups()
+    if text is not None:
+        return text.decode("ascii").replace("''", "'").rstrip(" ")
+    if truth is not None:
+        return bool(truth == b"T")
+    return int(number) if number.lstrip(b"+-").isdigit() else float(number.replace(b"D", b"E"))
 
 
 def _chosen(values: RecordDict) -> RecordDict:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 __all__ = ["Candidate", "chance", "find_candidates"]
 
@@ -61,7 +61,8 @@ def chance(n: int, of: int, probability: float) -> float:
     """
     if n <= 4:
         return 0.0
-    return float(binom.logsf(n - 5, max(of - 4, n - 4), min(max(probability, 1e-12), 1.0)))
+    with np.errstate(divide="ignore"):  # a chance that underflows is 0
+        return float(np.log(bdtrc(n - 5, max(of - 4, n - 4), min(max(probability, 1e-12), 1.0))))
 
 
 def find_candidates(

@@ -13,7 +13,7 @@ from virtualobserver.errors import ConfigError, InvalidFile
 from virtualobserver.io.fits.structure import MemoryFile, read_cards
 from virtualobserver.io.listing import files_below
 from virtualobserver.maths.astrometry.sphere import separation
-from virtualobserver.observatories.decam.header import KEYS, chip_facts, exposure_facts
+from virtualobserver.observatories.decam.header import KEYS, NAMES, chip_facts, chip_name, exposure_facts
 from virtualobserver.observatories.decam.names import (
     IMAGE,
     MASK,
@@ -58,7 +58,7 @@ class Exposure:
     files
         Plane to (file, archive id, version).
     parts
-        Plane to what is known of each chip in its file, see `chip_facts`.
+        Plane to what is known of each chip in its file, see `chip_facts`; of masks and weights only its name.
     problem
         Why it cannot be read; empty if it can.
     """
@@ -210,7 +210,7 @@ def _join(
         Path(name).name, image=own.img_keyword, mask=own.mask_keyword, weight=own.weight_keyword
     )
     try:
-        header, *others = read_cards(path, KEYS)
+        header, *others = read_cards(path, NAMES if said.plane in {MASK, WEIGHT} else KEYS)
     except (InvalidFile, OSError) as error:
         problem = Exposure(
             {"exposure": said.exposure, "night": "", "drift": True, "notes": []}, problem=str(error)
@@ -230,9 +230,11 @@ def _join(
     before = entry.files.get(plane)
     if before is None or said.version > before[2]:
         entry.files[plane] = (path, name, said.version)
-        entry.parts[plane] = [chip for one in others if (chip := chip_facts(one))["ccd"]]
+        chips = [one for one in others if chip_name(one)]
         if plane == IMAGE:
-            entry.facts = facts
+            entry.parts[plane], entry.facts = [chip_facts(one) for one in chips], facts
+        else:
+            entry.parts[plane] = [{"ccd": chip_name(one)} for one in chips]
 
 
 def _is_drift(facts: Record, pointed: frozenset[int], own: DECamSettings) -> bool:

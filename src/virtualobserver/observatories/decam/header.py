@@ -12,7 +12,18 @@ from virtualobserver.conventions import SECONDS_PER_DAY
 from virtualobserver.io.fits.keywords import number
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["AMPLIFIERS", "FWHM", "KEYS", "PIXEL", "SHAPE", "chip_facts", "exposure_facts", "night_of"]
+__all__ = [
+    "AMPLIFIERS",
+    "FWHM",
+    "KEYS",
+    "NAMES",
+    "PIXEL",
+    "SHAPE",
+    "chip_facts",
+    "chip_name",
+    "exposure_facts",
+    "night_of",
+]
 
 PIXEL: Final = 0.27
 """Arcsec; PIXSCAL1 of every header, 2.6 % more than pixels are: taken where world coordinates are missing only."""
@@ -36,6 +47,12 @@ KEYS: Final = frozenset({
     "CCDSECB", "DATASECA", "DATASECB", "GAINA", "GAINB", "RDNOISEA", "RDNOISEB", "SATURATA", "SATURATB",
 })  # fmt: skip
 """All that is asked of headers here, and by listings of folders; a chip has 200 more."""
+NAMES: Final = frozenset({
+    "AIRMASS", "CENTDEC", "CENTRA", "DARKTIME", "DATE-OBS", "DETPOS", "DTCALDAT", "EXPNUM", "EXPREQ", "EXPTIME",
+    "EXTNAME", "FILTER", "MAGZERO", "MAGZPT", "MJD-OBS", "OBJECT", "OPENSHUT", "PLVER", "PRODTYPE", "SCAMPFLG",
+    "WCSCAL",
+})  # fmt: skip
+"""What tells which exposure and chips masks and weights are of: what a chip itself is, its image says."""
 _NOON: Final = 2 / 3
 """Days until 16 h UT, noon at Cerro Tololo: a night is called by the date on which it begins there, as the archive does
 (caldat)."""
@@ -123,7 +140,7 @@ def chip_facts(header: Record) -> RecordDict:
     saturation = [v for key in "AB" if (v := number(header.get(f"SATURAT{key}"))) is not None]
     ra, dec = _middle(header)
     return {
-        "ccd": str(header.get("EXTNAME") or header.get("DETPOS") or "").strip(),
+        "ccd": chip_name(header),
         "amplifiers": [list(half) for half in halves],
         "gain": mean[0],
         "read_noise": mean[1],
@@ -134,6 +151,11 @@ def chip_facts(header: Record) -> RecordDict:
         "dec": dec,
         "notes": notes,
     }
+
+
+def chip_name(header: Record) -> str:
+    """Return the name of a chip, empty where its header has none."""
+    return str(header.get("EXTNAME") or header.get("DETPOS") or "").strip()
 
 
 # --- inside -----------------------------------------------------------------------------------------------
