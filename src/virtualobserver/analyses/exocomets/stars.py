@@ -15,7 +15,7 @@ from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.spectra.lines import C_KM_S
+from virtualobserver.maths.spectra.lines import C_KM_S, CALCIUM, SODIUM
 from virtualobserver.typing import Value
 
 __all__ = ["Exposures", "Star", "StarSet", "stars_of"]
@@ -24,8 +24,6 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
-_REST: Final = {"K": 3933.6610, "H": 3968.4670}
-_SODIUM: Final = {"Na D2": 5889.951, "Na D1": 5895.924}
 _TOLERANCE: Final = 1.0
 """Angstrom; names of lines differ in the digits of their wavelength, other lines are further away."""
 _SAME_TIME: Final = 1e-6
@@ -106,7 +104,7 @@ def stars_of(
 def line_of(data: SpectrumSet, series: str) -> tuple[str, float]:
     """Return the name of a set's line (``K``, ``H``, ``Na D1``, ``Na D2`` or empty) and its wavelength."""
     rest = float(data.meta.get("rest") or 0.0)
-    for name, wave in {**_REST, **_SODIUM}.items():
+    for name, wave in {**CALCIUM, **SODIUM}.items():
         if abs(rest - wave) < _TOLERANCE or (not rest and series == name):
             return name, rest or wave
     return "", rest
@@ -133,7 +131,7 @@ def _star(
         for position, name in enumerate(wanted)
     )
     others = []
-    for name in _SODIUM:
+    for name in SODIUM:
         if name in found:
             number, data, rest = found[name]
             _, pair = _aligned([first.mjd[rows[0]], data.mjd])

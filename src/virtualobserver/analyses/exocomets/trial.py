@@ -10,13 +10,12 @@ from virtualobserver.analysis import AnalysisContract
 from virtualobserver.data.product import Product
 from virtualobserver.data.spectrum import SpectrumSet
 from virtualobserver.data.table import Table
+from virtualobserver.maths.spectra.lines import CALCIUM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["CONTRACT"]
-
-_REST = {"K": 3933.6610, "H": 3968.4670}
 
 
 def _noise(rng: np.random.Generator) -> Sequence[Product[SpectrumSet]]:
@@ -36,7 +35,7 @@ def _noise(rng: np.random.Generator) -> Sequence[Product[SpectrumSet]]:
         "c2": np.zeros(20),
     }
     products = []
-    for line, rest in _REST.items():
+    for line, rest in CALCIUM.items():
         wave = rest + 0.01 * np.arange(-1000, 1001)
         shape = (20, wave.size)
         spectra = SpectrumSet(

@@ -7,6 +7,8 @@ relativistic; the difference from the linear form is below 1 m/s at 100 km/s, ye
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +17,9 @@ from virtualobserver.conventions import SPECTRUM_MASK_NOT_COVERED
 from virtualobserver.errors import DataError
 
 __all__ = [
+    "CALCIUM",
     "C_KM_S",
+    "SODIUM",
     "Resampled",
     "air_to_vacuum",
     "era_of",
@@ -33,6 +37,12 @@ __all__ = [
 
 C_KM_S = 299792.458
 """Speed of light, km/s (exact)."""
+
+CALCIUM: Final = MappingProxyType({"K": 3933.6610, "H": 3968.4670})
+"""Rest wavelengths of Ca II in air, Å, as measured with frequency combs: with the two digits they are often given
+with, velocities in K and H differ by 0.3 km/s."""
+SODIUM: Final = MappingProxyType({"Na D2": 5889.951, "Na D1": 5895.924})
+"""Rest wavelengths of Na I in air, Å (NIST Atomic Spectra Database)."""
 
 FIBRE_CHANGE_MJD = 57174.0
 """2015-06-01, when HARPS got its octagonal fibres (Lo Curto et al. 2015, The Messenger 162, 9)."""

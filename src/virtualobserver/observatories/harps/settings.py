@@ -7,6 +7,7 @@ from typing import Literal, Self
 import pydantic
 
 from virtualobserver.config.settings import Date, PositiveRange, Settings, address, setting
+from virtualobserver.maths.spectra.lines import CALCIUM
 from virtualobserver.observatories.harps.gaia import TAP_URL as GAIA_URL
 from virtualobserver.observatories.harps.login import TOKEN_URL
 from virtualobserver.observatories.harps.query import FILE_URL, TAP_URL, WEB
@@ -123,7 +124,7 @@ class HARPSSettings(ObservatorySettings):
         doc="Name of each line and its rest wavelength in air",
         unit="Angstrom",
         step="reduce",
-        default_factory=lambda: {"K": 3933.6610, "H": 3968.4670},
+        default_factory=lambda: dict(CALCIUM),
     )
     half_width: float = setting(
         2000.0, doc="Half the width of the window around a line", step="reduce", gt=10, aliases=("length",)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from virtualobserver.catalog.reference import ReferenceStars
 from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.data.product import Raw, Target
-from virtualobserver.maths.spectra.lines import C_KM_S
+from virtualobserver.maths.spectra.lines import C_KM_S, CALCIUM
 from virtualobserver.observatories.harps.adp import adp_bytes
 from virtualobserver.observatories.harps.settings import HARPSSettings, SimulationSettings
 from virtualobserver.typing import RecordDict
@@ -29,8 +29,9 @@ __all__ = ["SCENARIOS", "Comet", "simulate", "transmission"]
 SCENARIOS: Final = ("comet", "quiet", "active", "binary", "interstellar", "defects")
 """Kinds of star; the catalogue column ``scenario`` asks for one, otherwise one is drawn."""
 
-_K, _H, _EPSILON = 3933.6610, 3968.4670, 3970.075
-"""Angstrom in air: Ca II K and H as in the settings of the survey, and H epsilon, which H stands in the wing of."""
+_K, _H = CALCIUM["K"], CALCIUM["H"]
+_EPSILON = 3970.075
+"""Angstrom in air: H epsilon, in whose wing H stands."""
 _LSF: Final = 2.61  # km/s, R = 115 000
 _CORRELATION: Final = 0.22
 """Of neighbouring pixels of merged HARPS spectra, as measured for them; see the documentation of the survey."""
