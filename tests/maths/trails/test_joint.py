@@ -6,7 +6,7 @@ from scipy.sparse import block_diag, csr_array
 from support.drift import photons
 
 from virtualobserver.maths.trails.columns import Columns, Frame
-from virtualobserver.maths.trails.joint import _equations, _solved
+from virtualobserver.maths.trails.joint import _equations, _ordered, _solve
 from virtualobserver.maths.trails.profile import TransverseProfile
 from virtualobserver.maths.trails.sky import good_pixels, trail_sky
 from virtualobserver.maths.trails.track import TrackModel
@@ -32,10 +32,22 @@ def test_groups_of_all_sizes_are_solved_with_their_exact_errors():
     order = rng.permutation(whole.shape[0])
     whole = csr_array(whole.toarray()[order][:, order])
     right = rng.normal(size=len(order))
-    flux, variance = _solved(whole, right)
+    flux, variance = np.full((2, len(right)), np.nan)
+    unknowns = _ordered(whole)
+    begins = _solve(whole, right, unknowns, (flux, variance))
     dense = whole.toarray()
-    assert flux == pytest.approx(np.linalg.solve(dense, right), rel=1e-6, abs=1e-9)
+    answer = np.linalg.solve(dense, right)
+    assert flux == pytest.approx(answer, rel=1e-6, abs=1e-9)
     assert variance == pytest.approx(np.diag(np.linalg.inv(dense)), rel=1e-6)
+
+    # some groups alone: all others stay as they are
+    sizes = np.diff(np.flatnonzero(np.append(begins, True)))
+    assert sorted(sizes) == [1, 2, 7, 40, 300]
+    some = unknowns[np.isin(np.repeat(sizes, sizes), (7, 300))]
+    flux[:] = np.nan
+    assert _solve(whole, right, some, (flux, variance)).sum() == 2
+    assert flux[some] == pytest.approx(answer[some], rel=1e-6, abs=1e-9)
+    assert np.isfinite(flux).sum() == 307
 
 
 @pytest.mark.parametrize("angle", [0.14, 25.0, 90.0, -135.0])

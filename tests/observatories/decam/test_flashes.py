@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from support.drift import TRACK
+from truth.driftflashes import GAIN, SIM, Chip
 
-from virtualobserver.analyses.driftscan import Driftscan
-from virtualobserver.analyses.driftscan.spotevents import tell_spots
 from virtualobserver.conventions import MASK_COSMIC_RAY
-from virtualobserver.data.handles import MemoryHandle, as_handle
-from virtualobserver.data.product import Aux, Product, RawRef, Target
 from virtualobserver.maths.trails.spotclass import classify_spots
 from virtualobserver.maths.trails.spots import find_spots
-from virtualobserver.observatories.decam import VirtualDECam
-from virtualobserver.observatories.decam.folder import find_exposures, raws_of
-from virtualobserver.observatories.decam.simulate import SimulationSettings, simulate, write_exposure
 from virtualobserver.observatories.decam.simulate.detector import CODES, read_out
-from virtualobserver.observatories.decam.simulate.light import add_light
-from virtualobserver.observatories.decam.simulate.sky import SCALE
 from virtualobserver.observatories.decam.spots import common_light
 
-FIELD = Target("LMC", ra=92.253, dec=-70.7387, kind="field")
-SIZE, GAIN = 600, 4.0
-# so many bright stars that the wings of their images are measured, which hold a fifth of the light
-SIM = SimulationSettings(
-    exposures=1, ccds=["N24"], size=(SIZE, SIZE), density=500.0, mag=(14.5, 21.0), events=0, flashes=0.0,
-    cosmic_rays=0.0, satellites=0.0, bad_columns=0,
-)  # fmt: skip
 AT_ONCE, DRAWS = 64, 4
 
 
@@ -52,55 +36,9 @@ def test_a_flash_on_a_trail_is_no_light_of_its_star():
     assert np.median(light[6]) == pytest.approx(900.0, rel=0.02)  # too few samples for a level of their own
 
 
-class Chip:
-    """A chip whose drift frame is reduced anew with whatever is put into its pixels."""
-
-    def __init__(self, folder, sim=SIM, seed=3):
-        self.folder, self.survey = folder, VirtualDECam(drift_astrom={"fewest": 5}, detrend={"fewest": 6})
-        exposures = {one.band: one for one in simulate(FIELD, np.random.default_rng(seed), sim)}
-        self.drift = exposures["VR"]
-        raws = self._raws(exposures["r"])
-        (product,) = self.survey.calibrate(raws, Aux(FIELD), self.survey.settings)
-        handle = as_handle(product)
-        unit = self.survey.unit(raws[0])
-        self.reference = MemoryHandle(handle.load(), replace(handle.info, unit=unit))
-        self.quiet = self.spots()
-        told = self.quiet.meta["flash_map"]
-        self.x, self.y = (np.array(told[axis]) for axis in "xy")
-
-    def _raws(self, exposure):
-        for path in self.folder.rglob("*.fz"):
-            path.unlink()
-        write_exposure(exposure, self.folder)
-        (one,) = find_exposures([self.folder], self.survey.settings)
-        return [RawRef.of(raw) for raw in raws_of(one, self.survey.settings)]
-
-    def spots(self, places=(), electrons=0.0, seed=0):
-        """Return the table of spots with flashes in the pixels of some places."""
-        (ccd,), light = self.drift.ccds, np.zeros((SIZE, SIZE))
-        for place in places:
-            at = (np.array([part]) for part in (self.x[place], self.y[place], electrons, SIM.seeing / SCALE))
-            add_light(light, *at, profile=SIM.profile)
-        data = ccd.data + np.random.default_rng(seed).poisson(light) / GAIN
-        raws = self._raws(replace(self.drift, ccds=(replace(ccd, data=data.astype(np.float32)),)))
-        aux = Aux(FIELD, masters=self.survey.choose([self.reference], raws[0]))
-        products = self.survey.reduce(raws, aux, self.survey.settings)
-        return next(one.data for one in products if one.role == "spots")
-
-
 @pytest.fixture(scope="module")
 def chip(tmp_path_factory):
     return Chip(tmp_path_factory.mktemp("chip"))
-
-
-def became(table, x, y):
-    """Return of each place: whether a spot is there, whether it is told as a flash, and its flux."""
-    told = tell_spots(table)
-    away = np.hypot(told.spots.x - np.asarray(x)[:, None], told.spots.y - np.asarray(y)[:, None])
-    row = away.argmin(axis=1)
-    flash = np.array(told.classes.label)[row] == "flash"
-    there = away.min(axis=1) < 3
-    return there, there & flash, told.spots.flux[row]
 
 
 def agree(one, other, n, m):
@@ -111,17 +49,11 @@ def agree(one, other, n, m):
 
 def test_flashes_are_stated_as_those_in_pixels_are_found(chip):
     assert chip.quiet.meta["beta"] == pytest.approx(3.5, abs=1)
-    analysis, rng = Driftscan(), np.random.default_rng(1)
-    quiet, flux = [as_handle(Product(chip.quiet, role="spots"))], ([], [])
+    rng, flux = np.random.default_rng(1), ([], [])
     for electrons in (1000.0, 2500.0, 10_000.0):
         places = rng.permutation(len(chip.x))[:AT_ONCE]
-        x, y = chip.x[places], chip.y[places]
-        seen, rows = became(chip.spots(places, electrons, seed=5), x, y), []
-        for _ in range(DRAWS):
-            params = [
-                {"kind": "flash", "product": 0, "place": int(one), "fluence": electrons} for one in places
-            ]
-            rows.append(became(analysis.inject(quiet, params, rng)[0].load(), x, y))
+        seen = chip.became(chip.spots(places, electrons, seed=5), places)
+        rows = [chip.stated(places, electrons, rng) for _ in range(DRAWS)]
         stated = tuple(np.concatenate(part) for part in zip(*rows, strict=True))
         for put_in, told in zip(seen[:2], stated[:2], strict=True):  # found, and told as a flash
             agree(put_in.mean(), told.mean(), AT_ONCE, AT_ONCE * DRAWS)

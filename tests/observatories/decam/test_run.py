@@ -358,6 +358,30 @@ def test_the_demonstration_finds_the_pulses_and_dips_put_in(tmp_path, url):
         found = project.detections(simulated=True)
         hits, _ = compare(put_in, found)
         assert all(hits)
+    text = " ".join((ROOT / "docs" / "driftscan.md").read_text().split())
+    for said in as_the_manual_has_it(found[found["analysis"] == "driftscan"], len(put_in), sum(hits)):
+        assert said in text
+
+
+def as_the_manual_has_it(found, put_in, hits):
+    """Return what docs/driftscan.md says of the demonstration, by what is found in it."""
+    about = pd.DataFrame(found["parameters"].tolist(), index=found.index)
+    number = found["kind"].value_counts()
+    trails = about[found["kind"] == "partial_trail"]
+    nobody = trails[trails["host"].isna()]
+    edge = max(min(one.x, 459 - one.x, one.y, 419 - one.y) for one in nobody.itertuples())
+    yield (
+        f"{len(trails)} partial trails ({trails['n_spots'].sum():.0f} spots), {number['moving_object']} moving object "
+        f"and {number['flash']} flashes are told. {len(nobody)} of the trails lie on that of no star of the catalogue: "
+        f"all are within {np.ceil(edge):.0f} pixels"
+    )
+    # the candidates are pulses that were put in, whose other detections are but doubtful
+    candidates = int((about["class"] == "candidate").sum())
+    pulses, dips = number["pulse"] - hits, number["dip"]
+    yield (
+        f"| `vo demo decam_demo`, as it is now | {put_in} | {hits} | {candidates} | "
+        f"{pulses + dips} ({pulses} pulses, {dips} dips) | 0 |"
+    )
 
 
 SAME = {

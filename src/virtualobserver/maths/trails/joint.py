@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, diags_array
-from scipy.sparse.csgraph import connected_components, reverse_cuthill_mckee
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.spatial import cKDTree
 
 from virtualobserver.maths.arrays import Array
@@ -30,6 +30,7 @@ __all__ = ["fit_together"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+IndexArray = NDArray[np.int32]
 SPOILT: Final = 5.0
 """Times the error of a lone star, from which on two stars are too near each other to be told apart."""
 NEAR: Final = 2.0
@@ -75,13 +76,14 @@ def fit_together(
         return
     told = _Names(names, columns.response, columns.flux.shape[1])
     alone = 1 / normal.diagonal()
-    held = (normal, right)
     if known is not None:
-        held = _held(normal, right, (known[told.star], told.response))
-    flux, variance = _solved(*held)
+        right = _held(normal, right, (known[told.star], told.response))
+    order = _ordered(normal)
+    flux, variance = np.empty(len(names)), np.empty(len(names))
+    begins = _solve(normal, right, order, (flux, variance))
     spoilt = variance > SPOILT**2 * alone
     if np.any(variance > NEAR**2 * alone):
-        _settle(held, told, known, (flux, variance, spoilt), alone)
+        _settle((normal, right, order, begins), told, known, (flux, variance, spoilt), alone)
     columns.flux.ravel()[names] = flux
     columns.variance.ravel()[names] = variance
     columns.spoilt.ravel()[names] = spoilt
@@ -143,12 +145,26 @@ def _equations(frame: Frame, sky: TrailSky, columns: Columns) -> tuple[IntArray,
         )
         products.append(_listed(listed, 64 * (len(both) + 1)))
     names = np.flatnonzero(square > 0)
-    number = np.zeros(square.size, np.int64)
+    number = np.zeros(square.size, np.int32)
     number[names] = np.arange(len(names))
-    one, other, value = (np.concatenate(part) for part in zip(*products, strict=True))
-    size = len(names)
-    upper = coo_array((value, (number[one], number[other])), shape=(size, size)).tocsr()
-    return names, csr_array(upper + upper.T + diags_array(square.ravel()[names])), right.ravel()[names]
+    return names, _symmetric(products, number, square.ravel()[names]), right.ravel()[names]
+
+
+def _symmetric(
+    products: list[tuple[IndexArray, IndexArray, FloatArray]], number: IndexArray, diagonal: FloatArray
+) -> csr_array:
+    """Return the matrix with a diagonal and with products beside it, on either side; the list is emptied."""
+    size, count = len(diagonal), sum(len(value) for *_, value in products)
+    places, values = np.empty((2, 2 * count + size), np.int32), np.empty(2 * count + size)
+    places[:, 2 * count :], values[2 * count :] = np.arange(size), diagonal
+    start = 0
+    while products:
+        one, other, value = products.pop()
+        for pair in ((one, other), (other, one)):
+            own = np.s_[start : start + len(value)]
+            places[0, own], places[1, own], values[own] = number[pair[0]], number[pair[1]], value
+            start += len(value)
+    return csr_array(coo_array((values, (places[0], places[1])), shape=(size, size)))
 
 
 def _neighbours(columns: Columns) -> IntArray:
@@ -166,10 +182,10 @@ def _neighbours(columns: Columns) -> IntArray:
 
 def _listed(
     products: Callable[[Array, Array, Array], int], room: int
-) -> tuple[IntArray, IntArray, FloatArray]:
+) -> tuple[IndexArray, IndexArray, FloatArray]:
     """Return the two numbers and the sum of each product; `products` counts what has no room."""
     while True:
-        one, other, value = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room)
+        one, other, value = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room)
         count = products(one, other, value)
         if count <= room:
             return one[:count], other[:count], value[:count]
@@ -199,14 +215,17 @@ class _Names:
 
 
 def _settle(
-    held: tuple[csr_array, FloatArray],
+    held: tuple[csr_array, FloatArray, IntArray, NDArray[np.bool_]],
     names: _Names,
     known: FloatArray | None,
     found: tuple[FloatArray, FloatArray, NDArray[np.bool_]],
     alone: FloatArray,
 ) -> None:
-    """Solve once more where columns could not be told apart, each held to its star's mean; `found` is changed."""
-    flux, variance, spoilt = found
+    """Solve once more where columns could not be told apart, each held to its star's mean.
+
+    `held` are the equations, their order, and which of it begin a group; they and `found` are changed.
+    """
+    (normal, right, order, begins), (flux, variance, spoilt) = held, found
     light, error = names.means(flux, variance, ~spoilt)
     if known is not None:
         light, error = np.where(np.isfinite(light), (light, error), (known, _DOUBTED * known))
@@ -217,54 +236,56 @@ def _settle(
         )
     if not prior.any():
         return
-    _, group = connected_components(held[0], directed=False)
-    rows = np.flatnonzero(np.isin(group, group[prior > 0]))
-    normal = csr_array(held[0][rows][:, rows] + diags_array(prior[rows]))
+    group = np.cumsum(begins)
+    rows = order[np.isin(group, group[prior[order] > 0])]
+    _add_diagonal(normal, prior)
     expected = np.where(prior > 0, full * names.response, 0.0)
-    flux[rows], variance[rows] = _solved(normal, (held[1] + prior * expected)[rows])
+    _solve(normal, right + prior * expected, rows, (flux, variance))
     spoilt[rows] = (variance > SPOILT**2 * alone)[rows] | (variance * prior > _TOLD)[rows]
 
 
-def _held(
-    normal: csr_array, right: FloatArray, light: tuple[FloatArray, FloatArray]
-) -> tuple[csr_array, FloatArray]:
-    """Return the equations with what a catalogue says of faint unknowns that others touch: its light, and response."""
+def _add_diagonal(normal: csr_array, weight: FloatArray) -> None:
+    """Add to the diagonal, of which each entry is there."""
+    normal.setdiag(normal.diagonal() + weight)
+
+
+def _held(normal: csr_array, right: FloatArray, light: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """Add to the equations what a catalogue says of faint unknowns that others touch, and return their right side.
+
+    It says the light of a full column, of which an unknown has the share `response`; the matrix is changed.
+    """
     full, response = light
     diagonal = normal.diagonal()
-    touched = np.asarray(abs(normal).sum(axis=1)).ravel() > diagonal * (1 + _RIDGE)
+    touched = np.add.reduceat(np.abs(normal.data), normal.indptr[:-1]) > diagonal * (1 + _RIDGE)
     with np.errstate(invalid="ignore"):
         faint = touched & (full > 0) & (full**2 * diagonal < 1)
     weight = np.where(faint, 1 / np.where(faint, full, 1.0) ** 2, 0.0)
-    return csr_array(normal + diags_array(weight)), right + weight * np.where(faint, full * response, 0.0)
+    _add_diagonal(normal, weight)
+    return np.asarray(right + weight * np.where(faint, full * response, 0.0))
 
 
-def _solved(normal: csr_array, right: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the solution and its variances, one group of unknowns that touch each other after the other.
+def _ordered(normal: csr_array) -> IntArray:
+    """Return the unknowns in an order in which those that touch each other are near.
 
-    Unknowns are put in an order in which those that touch each other are near: on a track along the rows each column
-    of pixels is a chain of its own, in which a star touches a few others however crowded the field is.
+    On a track along the rows each column of pixels is a chain of its own, in which a star touches a few others however
+    crowded the field is.
+    """
+    return np.asarray(reverse_cuthill_mckee(normal, symmetric_mode=True), np.int64)
+
+
+def _solve(
+    normal: csr_array, right: FloatArray, order: IntArray, found: tuple[FloatArray, FloatArray]
+) -> NDArray[np.bool_]:
+    """Write the solution and its variances, one group of unknowns that touch each other after the other.
+
+    `order` holds whole groups, which alone are solved. Returned is, in it, which unknowns begin one.
     """
     from virtualobserver.maths.trails.joint_kernel import envelope, solve_groups
 
-    size = len(right)
-    order = np.asarray(reverse_cuthill_mckee(normal, symmetric_mode=True), np.int64)
-    rank = np.empty(size, np.int64)
-    rank[order] = np.arange(size)
-    low, block = np.empty(size, np.int64), np.empty(size, np.bool_)
-    room = envelope(normal.indptr, normal.indices, order, rank, low, block)
-    flux, variance = np.empty(size), np.empty(size)
-    solve_groups(
-        normal.indptr,
-        normal.indices,
-        normal.data,
-        right,
-        order,
-        rank,
-        low,
-        block,
-        room,
-        _RIDGE,
-        flux,
-        variance,
-    )
-    return flux, variance
+    rank = np.empty(len(right), np.int64)
+    rank[order] = np.arange(len(order))
+    low, begins = np.empty(len(order), np.int64), np.empty(len(order), np.bool_)
+    room = envelope(normal.indptr, normal.indices, order, rank, low, begins)
+    matrix = normal.indptr, normal.indices, normal.data
+    solve_groups(*matrix, right, order, rank, low, begins, room, _RIDGE, *found)
+    return begins
