@@ -11,7 +11,7 @@ from virtualobserver import Project
 from virtualobserver.errors import ConfigError
 from virtualobserver.hooks import draw
 from virtualobserver.maths.efficiency import rate_and_limit, wilson_interval
-from virtualobserver.run.views.efficiency import brief
+from virtualobserver.run.views.efficiency import _unlike, brief
 from virtualobserver.simulate import efficiency
 
 NAMES = ["one", "two", "three"]
@@ -146,6 +146,16 @@ def test_a_table_by_other_parameters_has_no_rows_for_kinds(project):
     table = project.efficiency(by=("source",))
     assert table["source"].tolist() == sorted(NAMES)
     assert efficiency(table.assign(kind="", found=True), by=("kind",))["injected"].tolist() == [3]
+
+
+def test_a_parameter_that_is_alike_in_all_events_has_one_bin():
+    # the seeing of a night differs in the third digit, as ends of bins are told: two would look the same
+    table = pd.DataFrame(
+        {"fluence": [500.0, 5e4], "seeing": [1.058, 1.062], "depth": [-0.9, -0.1], "on": ["sky", "trail"]}
+    )
+    bins = {"fluence": 6, "seeing": 3, "depth": 4, "on": 2}
+    assert _unlike(table, bins) == bins | {"seeing": 1}
+    assert _unlike(table.assign(seeing=[1.05, 1.07]), bins) == bins
 
 
 def test_people_read_a_bin_and_a_share_as_one_text(project):

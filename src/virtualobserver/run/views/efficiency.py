@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,6 +27,8 @@ __all__ = ["brief", "efficiency_figure", "efficiency_table", "rates"]
 
 _DRAWN: Final = (6, 3)
 """Bins of the first and of the second parameter of strength in the figure: lines that can still be told apart."""
+_ALIKE: Final = 0.01
+"""Of a parameter of strength, by which all may differ and be of one bin: ends of bins are told with three digits."""
 
 # Injections, and what they were spread over, by task and kind; tasks of one source stand for its parts.
 _INJECTED: Final = """
@@ -114,6 +116,14 @@ def _one(project: Opened, analysis: Analysis, by: Sequence[str] | None, **option
     bins = [name for part in parts for name in list(part)[: list(part).index("injected")]]
     whole = pd.concat(parts, ignore_index=True)
     return whole[list(dict.fromkeys([*bins, *whole.columns]))]
+
+
+def _unlike(table: pd.DataFrame, bins: Mapping[str, int]) -> dict[str, int]:
+    """Return how many bins parameters of strength have: one where all values are alike, as the seeing of a night."""
+    numbers = table.select_dtypes("number")
+    low, high = numbers.min(), numbers.max()
+    alike = [name for name in bins if name in numbers and high[name] - low[name] <= _ALIKE * abs(high[name])]
+    return {name: 1 if name in alike else number for name, number in bins.items()}
 
 
 def brief(table: pd.DataFrame) -> pd.DataFrame:
@@ -222,8 +232,8 @@ def efficiency_figure(project: Opened, *, title: str = "") -> Figure:
         table = outcomes(project, analysis)
         searched = project.analysis(analysis)
         names = tuple(searched.strengths.get(kind, searched.strength))
-        bins = dict(zip(names, _DRAWN, strict=False))
-        shares = efficiency(table[table["kind"] == kind], names, bins=bins)
+        mine = table[table["kind"] == kind]
+        shares = efficiency(mine, names, bins=_unlike(mine, dict(zip(names, _DRAWN, strict=False))))
         labels = {name: searched.axis_label(name) for name in names}
         searches.append(SearchEfficiency(analysis, kind, names, shares, facts, labels))
     if not searches:
