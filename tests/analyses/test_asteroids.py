@@ -317,6 +317,7 @@ def test_panels_of_a_detection_point_out_its_body(tmp_path):
     for event in first.values():
         *panels, facts = search.panels(tables(states), aux, search.settings, event)
         assert facts.rows[0][0] == "name"
+        assert {unit for name, _, unit in facts.rows if "flux" in name} == {"µJy"}
         shown[facts.rows[0][1]] = panels
     known, unknown = sorted(shown)
     assert (known, unknown[:4]) == ("(1001) Body0", "AST_")

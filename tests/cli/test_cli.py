@@ -18,7 +18,7 @@ from support.paths import ROOT
 
 from virtualobserver import __version__
 from virtualobserver.cli import main
-from virtualobserver.cli.demo import compare, things
+from virtualobserver.cli.demo import compare, doubts, things
 from virtualobserver.cli.work import _print_summary
 from virtualobserver.conventions import FLAG_NAMES
 from virtualobserver.db.reader import Reader
@@ -251,7 +251,19 @@ def test_demo_matches_by_source_kind_and_time():
         }
     )
     # out of time, another star, another kind; a kind that nobody put in counts for nothing
-    assert compare(injected, found) == ([True, False, False], 3)
+    assert compare(injected, found) == ([True, False, False], [1, 2, 3])
+
+
+def test_a_demonstration_says_which_of_what_nobody_put_in_the_search_doubts_itself():
+    sure, kind = {"class": "candidate", "reasons": []}, {"class": "flare"}
+    unsure = [
+        {"class": "doubtful", "reasons": ["place", "width"]},
+        {"class": "doubtful", "reasons": ["place"]},
+    ]
+    assert not doubts(pd.DataFrame({"parameters": [sure, kind]}))
+    assert not doubts(pd.DataFrame({"parameters": []}))
+    said = doubts(pd.DataFrame({"parameters": [sure, *unsure]}))
+    assert said == "; the search itself doubts 2 of them: place 2, width 1"
 
 
 def test_tables_for_people_say_what_was_injected_and_what_quality_and_times_mean(vo):
@@ -291,8 +303,10 @@ def test_a_run_that_gives_nothing_says_the_commonest_reason_and_where_the_others
     named = f"nothing.yaml --data {place / 'data'}"
     assert (code, said in out, f"`vo status {named}`" in out) == (0, True, True), out
     again = vo("run", "nothing.yaml", "--data", place / "data")[1]
+    assert "Nothing to do: all was tried before, and gave nothing." in again
     assert said in again
     assert f"`vo run {named} --refresh` looks again" in again
+    assert said in vo("simulate", "nothing.yaml", "--data", place / "data")[1]
     assert "gave nothing" not in vo("run", "search.yaml")[1]
 
 

@@ -168,8 +168,11 @@ def test_blind_nothing_tells_an_injected_event_until_it_is_judged(project, numbe
     ]
     judge(blind, injected[0], "candidate")
     after = data(blind, injected[0])["html"]
-    assert "injected" in after
+    assert '<span class="badge injected">injected, simulated</span>' in after
     assert "what was injected" in after
+    assert "simulated" not in real["html"]
+    judge(blind, numbers[0], "candidate")
+    assert '<span class="badge">simulated data</span>' in data(blind, numbers[0])["html"]
 
 
 def test_a_scripted_reviewer_has_the_efficiency_that_the_rule_implies(project, injected):
@@ -258,6 +261,10 @@ def test_the_archives_own_page_is_a_plain_link_that_text_cannot_break_out_of(pro
             assert 'href="https://archive.example/?a=&#34;&gt;&lt;script&gt;' in link
             assert 'rel="noopener noreferrer"' in link
             assert link.endswith(">demo archive</a>")
+        for title, archive, words in (("DEMO", "", "DEMO archive"), ("DEMO", "All Stars", "All Stars")):
+            monkeypatch.setattr(VirtualDemo, "title", title)
+            monkeypatch.setattr(VirtualDemo, "archive_title", archive)
+            assert all(f">{words}</a>" in html for html in shown())
         monkeypatch.setattr(VirtualDemo, "archive_page", lambda *_: "javascript:alert(1)")
         assert not any("javascript:" in html for html in shown())
     finally:

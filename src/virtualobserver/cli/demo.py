@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -104,7 +105,7 @@ def _one(name: str, *, workers: int | None, data: str | None) -> int:
     return summary.failed
 
 
-def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], int]:
+def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], list[int]]:
     """Match injected events with detections of the same source and kind that overlap them in time.
 
     An injected event with a position of its own (a moving object) belongs to no source known before: it matches
@@ -112,8 +113,8 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
 
     Returns
     -------
-    list of bool, int
-        For each injected event whether it was found, and the number of detections of the injected kinds
+    list of bool, list of int
+        For each injected event whether it was found, and the rows of `found` with detections of the injected kinds
         that match none.
     """
     spans: dict[tuple[str, str], list[tuple[int, float, float]]] = {}
@@ -124,7 +125,7 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
         spans.setdefault((owner, kind), []).append((number, start, end))
     kinds = {kind for _, kind in spans}
     hit: set[int] = set()
-    surplus = 0
+    surplus: list[int] = []
     columns = (found[name] for name in ("source", "kind", "start_mjd", "end_mjd"))
     for row, (source, kind, start, end) in enumerate(zip(*columns, strict=True)):
         near = spans.get((source, kind), [])
@@ -135,7 +136,8 @@ def compare(injected: pd.DataFrame, found: pd.DataFrame) -> tuple[list[bool], in
             if first <= end and start <= last and _apart(injected.iloc[number], found.iloc[row]) < _SAME_PLACE
         ]
         hit.update(matches)
-        surplus += kind in kinds and not matches
+        if kind in kinds and not matches:
+            surplus.append(row)
     return [number in hit for number in range(len(injected))], surplus
 
 
@@ -165,6 +167,16 @@ def things(injected: pd.DataFrame, hits: Sequence[bool]) -> pd.DataFrame:
     return grouped.first().drop(columns=["events", "hits"]).join(counts).reset_index()
 
 
+def doubts(found: pd.DataFrame) -> str:
+    """Return how many detections the search itself doubts, and why, as the end of a sentence; nothing if none."""
+    doubtful = [one for one in found["parameters"] if one.get("class") == "doubtful"]
+    if not doubtful:
+        return ""
+    reasons = Counter(reason for one in doubtful for reason in one.get("reasons", ()))
+    why = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
+    return f"; the search itself doubts {len(doubtful)} of them: {why}"
+
+
 def _tell(injected: pd.DataFrame, found: pd.DataFrame, targets: Collection[str]) -> None:
     """Say what was put in and found; what was discovered, of none of the targets' names, is counted once."""
     hits, surplus = compare(injected, found)
@@ -178,7 +190,8 @@ def _tell(injected: pd.DataFrame, found: pd.DataFrame, targets: Collection[str])
         typer.echo(f"  {f'{kind}:':<7} {(those['hits'] > 0).sum()} of {len(those)} found{seen}")
     these = "this kind" if put["kind"].nunique() == 1 else "these kinds"
     typer.echo(
-        f"Detections of {these} where nothing was put in: {surplus} (noise, or what else the simulated sky does)."
+        f"Detections of {these} where nothing was put in: {len(surplus)} "
+        f"(noise, or what else the simulated sky does){doubts(found.iloc[surplus])}."
     )
     others = found[~found["kind"].isin(set(put["kind"]))]
     if len(others):

@@ -79,9 +79,7 @@ def run(
         if as_json:
             print_json(_as_dict(summary, seconds))
         else:
-            name = called(config, data, overrides)
-            _print_summary(summary, seconds, name)
-            _tell_nothing(project, summary, name)
+            _tell(project, summary, seconds, called(config, data, overrides))
         _warn_unknown(project, only or ())
         if not summary.worked and project.sql(_TARGETS, name=project.name).empty:
             note("vo: the target list holds no targets; check catalog")
@@ -125,8 +123,15 @@ def _as_dict(summary: Summary, seconds: float) -> RecordDict:
     }
 
 
-def _print_summary(summary: Summary, seconds: float, config: str) -> None:
-    """Say what was done; commands that messages give run this project, as `called` names it."""
+def _tell(project: Project, summary: Summary, seconds: float, config: str) -> None:
+    """Say what was done, and why if it gave nothing; commands in it run this project, as `called` names it."""
+    why = _why_nothing(project, summary, config)
+    _print_summary(summary, seconds, config, barren=bool(why))
+    for line in why:
+        typer.echo(line)
+
+
+def _print_summary(summary: Summary, seconds: float, config: str, *, barren: bool = False) -> None:
     again = f"vo run {config}"
     alike: Counter[str] = Counter()
     for failure in summary.failures:
@@ -148,7 +153,8 @@ def _print_summary(summary: Summary, seconds: float, config: str) -> None:
                 f"{step}: " + ", ".join(f"{number} {name}" for name, number in sorted(counter.items()))
             )
     if not summary.worked and summary.complete and not summary.inputs:
-        typer.echo("Nothing to do: everything is done already.")
+        came = "all was tried before, and gave nothing" if barren else "everything is done already"
+        typer.echo(f"Nothing to do: {came}.")
     elif summary.worked:
         end = f"; {summary.failed} failed, `vo log TASK` tells why" if summary.failed else ""
         typer.echo(f"{counted(summary.worked, 'task')} in {seconds:.1f} s{end}")
@@ -156,16 +162,16 @@ def _print_summary(summary: Summary, seconds: float, config: str) -> None:
         typer.echo(one)
 
 
-def _tell_nothing(project: Project, summary: Summary, config: str) -> None:
-    """Say why a run gave nothing: the commonest reason of the first step whose tasks are all empty or failed."""
+def _why_nothing(project: Project, summary: Summary, config: str) -> list[str]:
+    """Return why a run gave nothing: the commonest reason of the first step whose tasks are all empty or failed."""
     if summary.worked and not any(counter and not counter["done"] for counter in summary.counts.values()):
-        return
+        return []
     from virtualobserver.run.views.tables import reasons
 
     table = project.status()
     barren = table[(table["empty"] + table["failed"] > 0) & (table["done"] + table["stale"] == 0)]
     if barren.empty:
-        return
+        return []
     step, row = str(barren.index[0]), barren.iloc[0]
     why = reasons(project)
     why = why[(why["step"] == step) & why["rows"].isna()]
@@ -173,9 +179,10 @@ def _tell_nothing(project: Project, summary: Summary, config: str) -> None:
     if row["empty"] >= row["failed"] and len(why):
         most, reason = max(zip(why["tasks"].astype(int), why["reason"], strict=True), key=lambda one: one[0])
         said = f"gave nothing: {most} of {row['empty'] + row['failed']} tasks empty, {reason}"
-    typer.echo(f"{step} {said}; `vo status {config}` tells every reason, `vo log TASK` all of one task")
+    lines = [f"{step} {said}; `vo status {config}` tells every reason, `vo log TASK` all of one task"]
     if not summary.worked:
-        typer.echo(f"`vo run {config} --refresh` looks again where nothing was found")
+        lines.append(f"`vo run {config} --refresh` looks again where nothing was found")
+    return lines
 
 
 def simulate(
@@ -205,9 +212,7 @@ def simulate(
         if as_json:
             print_json({**_as_dict(summary, seconds), "efficiency": table, "population": sample})
         else:
-            name = called(config, data, overrides)
-            _print_summary(summary, seconds, name)
-            _tell_nothing(project, summary, name)
+            _tell(project, summary, seconds, called(config, data, overrides))
             if table.empty:
                 note("No injections: give --number, and run the project first.")
             else:

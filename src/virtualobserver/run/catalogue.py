@@ -139,16 +139,17 @@ def listed_by_survey(
         return settings
     place = sha256("\0".join((step.digest, step.origin, *step.folders)).encode()).hexdigest()[:16]
     path = workspace.root / "catalogs" / f"{step.plugin}-{place}.json"
-    if refresh or not path.is_file():
+    known = path.is_file() and not refresh
+    rows = tuple(json.loads(path.read_text(encoding="utf-8"))) if known else ()
+    if not rows:  # an empty list is not kept: the next run asks again
         with closing(ArchiveClient(step, workspace)) as client:
-            rows = plain(step.forgetful().instance.catalogue(client))
+            rows = tuple(plain(step.forgetful().instance.catalogue(client)))
+        if not rows:
+            msg = f"catalog.survey: the archive of {step.plugin} lists no targets"
+            raise ConfigError(msg)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(rows), encoding="utf-8")
-    rows = tuple(json.loads(path.read_text(encoding="utf-8")))
-    if not rows:
-        msg = f"catalog.survey: the archive of {step.plugin} lists no targets"
-        raise ConfigError(msg)
     return settings.model_copy(update={"survey": None, "rows": rows, "name": settings.name or step.plugin})
 
 

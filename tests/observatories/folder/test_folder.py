@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 
@@ -105,6 +106,22 @@ def test_files_of_tess_are_read_as_they_are(tmp_path):
     rows = {row["name"]: row for row in survey.catalogue(Folder(tmp_path))}
     assert rows["TIC 261136679"] == {"name": "TIC 261136679", "ra": 84.291, "dec": -80.469}
     assert set(rows) == {"TIC 261136679", "TIC 5"}
+
+
+def test_a_folder_without_light_curves_says_what_is_there_in_their_place(tmp_path):
+    fits.PrimaryHDU().writeto(tmp_path / "mine_lc.fits")
+    said = re.escape(
+        "holds no file like tess*-s{series}-{object}-*_lc.fits* (there is mine_lc.fits); see the settings"
+    )
+    with pytest.raises(ConfigError, match=said):
+        VirtualFolder(preset="tess").catalogue(Folder(tmp_path))
+
+
+def test_a_zero_of_time_that_is_not_the_files_own_is_refused(tmp_path):
+    tess_file(tmp_path)
+    time_of_kepler = {"format": "jd", "zero": 2454833.0, "scale": "tdb", "place": "barycentre"}
+    with pytest.raises(BadKeyword, match="'BJD - 2457000, days', and the settings have zero: 2454833;"):
+        reduced(tmp_path, TESS_STAR, preset="tess", time=time_of_kepler)
 
 
 def test_only_the_bits_that_are_asked_for_flag(tmp_path):
@@ -405,6 +422,20 @@ def test_a_search_finds_a_flare_in_fluxes_of_any_unit(tmp_path, url, unit):
         assert project.run().notes == [
             "fetch:folder: 1 source has new or changed files: --refresh reads them"
         ]
+
+
+def test_an_empty_list_of_stars_is_asked_for_again_by_the_next_run(tmp_path, url, monkeypatch):
+    tess_file(tmp_path)
+    settings = {
+        "name": "late", "catalog": {"survey": "folder"}, "analyses": {},
+        "observatories": {"folder": {"archive": str(tmp_path), "preset": "tess"}},
+    }  # fmt: skip
+    with Project.open(settings, data=tmp_path / "data", url=url) as project:
+        with monkeypatch.context() as patch:
+            patch.setattr(VirtualFolder, "catalogue", lambda *_: [])
+            with pytest.raises(ConfigError, match="lists no targets"):
+                project.import_catalogue()
+        assert project.import_catalogue() == 1
 
 
 def test_the_project_that_comes_along_runs_as_it_is(tmp_path, monkeypatch, url, capsys):

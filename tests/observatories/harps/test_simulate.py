@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits
+from pydantic import ValidationError
 
 from virtualobserver.data.product import RawRef, Target
 from virtualobserver.maths.spectra import flags
@@ -26,6 +27,13 @@ def star(scenario, seed=1, **options):
 def products(scenario, seed=1, **options):
     survey, target, raws = star(scenario, seed, **options)
     return raws, survey.reduce([RawRef.of(r) for r in raws], Aux(target), survey.settings)
+
+
+def test_more_nights_than_there_are_days_are_refused_with_both_numbers():
+    days = {"mjd_start": 56200.9, "mjd_end": 56205.1}  # five whole steps from day to day
+    VirtualHARPS(simulation={"nights": 5, **days})
+    with pytest.raises(ValidationError, match="nights = 6, but from mjd_start to mjd_end there are 5"):
+        VirtualHARPS(simulation={"nights": 6, **days})
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -67,7 +67,7 @@ def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url)
         hits, false = compare(put_in, found[found["kind"] == "mover"])
         assert len(hits) >= 7 * 12  # five known bodies and two others, and one that leaves the frame
         assert np.mean(hits) > 0.9
-        assert false == 0
+        assert not false
         (quality,) = data(project, "quality")
         assert len(quality) == 12
         assert np.isfinite(quality["bkg_sd"]).all()

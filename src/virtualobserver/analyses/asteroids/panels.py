@@ -41,7 +41,9 @@ def field_panels(bodies: Sequence[Body], settings: AsteroidsSettings) -> list[Pa
 def body_panels(bodies: Sequence[Body], settings: AsteroidsSettings, event: Event) -> list[Panel]:
     """Return the panels of the body that a detection is of: its path among the others, residuals and facts."""
     body = _body_of(bodies, event)
-    facts = event_facts(event, units=_UNITS, only=_TOLD)
+    light = "" if body is None else body.parts[0].track.rows.units.get("flux", "")
+    units = _UNITS | dict.fromkeys(("epoch_flux", "epoch_flux_error"), light)
+    facts = event_facts(event, units=units, only=_TOLD)
     if body is None:
         return [facts]
     others = [one for one in bodies if one is not body]

@@ -32,7 +32,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
     """Light curves of any origin, one product a season and band."""
 
     name: ClassVar[str] = "folder"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     facility: ClassVar[str] = "as the files say"
     batch: ClassVar[int] = 50
     contract: ClassVar[SurveyContract] = SurveyContract(options={"units": {"flux": "mJy"}})
@@ -47,10 +47,14 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
         Raises
         ------
         ConfigError
-            If no file tells the position of a star: it has to come from a list.
+            If no file tells the position of a star: it has to come from a list. Also if there is no light curve.
         """
         rows: list[RecordDict] = []
-        for name, found in self._indexed(client).names.items():
+        index = self._indexed(client)
+        if not index.names:
+            msg = f"catalog.survey: {index.nothing}"
+            raise ConfigError(msg)
+        for name, found in index.names.items():
             place = place_of(found[0], self.settings)
             if place is None:
                 msg = f"{found[0].path} tells no position of {name}; list the stars in catalog: {{file: …}}"

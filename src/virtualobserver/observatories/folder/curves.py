@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,7 @@ _SAID: Final = 15_020.0
 """MJD of 1900: earlier times have to be said, since Julian dates less 2450000 are as small. Plates begin in 1885."""
 _LARGEST: Final = 1e25
 """No flux in any usual unit is larger (the Sun has 2e20 uJy): 1e30 and the like are marks of missing ones. Chosen."""
+_ZERO: Final = re.compile(r"B?JD\s*-\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 _OURS: Final = ("flux", "flux_error", "mag", "mag_error", "band", "quality", "exptime", "ra", "dec", "series")
 _WANTED: Final = {"exptime": "s", "ra": "deg", "dec": "deg", "light_travel": "d", "time": "d"}
 
@@ -325,6 +327,7 @@ class _Table:
             read = self._mjd_of_text(texts(self.frame, column, "time", self.name), column, scale)
             return self._possible("mjd", read)
         values = numbers(self.frame, column, "time", self.name)
+        self._check_zero(column, how)
         unit = dict(self.settings.units).get("time")
         if unit:
             values = values * self._factor(known_unit(unit, "time", self.name), "d", "time")
@@ -332,6 +335,17 @@ class _Table:
         return self._possible(
             "mjd", np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
         )
+
+    def _check_zero(self, column: str, how: TimeSettings) -> None:
+        """Refuse a zero that is not the one which missions write as the unit: ``BJD - 2454833, days``."""
+        unit = str(self.frame.attrs.get("units", {}).get(column) or "")
+        told = _ZERO.match(unit)
+        if how.format == "jd" and told is not None and float(told[1]) != how.zero:
+            msg = (
+                f"{self.name}: the unit of {column!r} is {unit!r}, and the settings have zero: {how.zero:.10g}; "
+                "say preset or time as the file has it"
+            )
+            raise BadKeyword(msg)
 
     def _mjd_of_text(self, values: NDArray[np.str_], column: str, scale: str) -> FloatArray:
         found = np.full(len(values), np.nan)

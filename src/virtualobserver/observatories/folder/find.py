@@ -139,10 +139,17 @@ class Index:
                 like = f"is not like {self._pattern}" if self._pattern else "is no table that we read"
                 return Missing(f"of its name there is only {other}, which {like}; see the setting files")
         if not names:
-            like = f"file like {self._pattern}" if self._pattern else "table that we read"
-            return Missing(f"the archive folder holds no {like}; see the settings archive and files")
+            return Missing(self.nothing)
         shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
         return Missing(f"none of the {len(names)} stars of the archive folder has its name (there: {shown})")
+
+    @property
+    def nothing(self) -> str:
+        """What there is not in a folder without light curves, and what there is in its place."""
+        like = f"file like {self._pattern}" if self._pattern else "table that we read"
+        other = min(self._others.values(), default="")
+        instead = f" (there is {other})" if other else ""
+        return f"the archive folder holds no {like}{instead}; see the settings archive and files"
 
     def _parts(self, relative: str, matching: re.Pattern[str] | None) -> dict[str, str] | None:
         name = relative.rsplit("/", 1)[-1]
