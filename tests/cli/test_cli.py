@@ -207,7 +207,8 @@ def test_simulate_prints_the_efficiency_and_plot_draws_it(vo, place):
     assert sum(row["injected"] for row in answer["efficiency"]) == 9
     assert {"kind", "coverage", "search", "efficiency"} <= set(answer["efficiency"][0])
     told = vo("simulate", "search.yaml", "--number", "3")[1]
-    assert re.search(r"kind +amplitude +width +injected +covered +found +coverage +search +efficiency", told)
+    strengths = r"amplitude \[robust rms\] +width \[d\]"
+    assert re.search(rf"kind +{strengths} +injected +covered +found +coverage +search +efficiency", told)
     assert vo("plot", "search.yaml", "--efficiency", "--out", "efficiency.png")[0] == 0
     assert (place / "efficiency.png").read_bytes().startswith(b"\x89PNG")
     assert vo("plot", "search.yaml", "one", "--efficiency", "--out", "none.png")[0] == 2
