@@ -105,7 +105,7 @@ def test_kinds_that_are_told_by_something_else_have_their_own_columns_and_unit(p
     counts = ["injected", "covered", "found"]
     pd.testing.assert_frame_equal(table.groupby("kind")[counts].sum(), plain.groupby("kind")[counts].sum())
     shown = brief(table)
-    assert set(shown["amplitude"][shown["kind"] == "dip"]) == {""}
+    assert set(shown["amplitude [robust rms]"][shown["kind"] == "dip"]) == {""}
     rates = project.rates().set_index("kind")
     assert rates["unit"].to_dict() == {"dip": "deg2 h", "flare": "d"}
     # every star has events of both kinds, so that either tells how long it was watched
@@ -114,7 +114,7 @@ def test_kinds_that_are_told_by_something_else_have_their_own_columns_and_unit(p
         "SELECT task_id, count(*) FILTER (WHERE kind = 'dip') AS n FROM injection GROUP BY task_id"
     )
     assert (one["n"] > 0).all()
-    assert project.efficiency_figure().axes[0].get_xlabel() == "width"
+    assert project.efficiency_figure().axes[0].get_xlabel() == "width [d]"
     draw(table).canvas.draw()
 
 
@@ -162,11 +162,12 @@ def test_people_read_a_bin_and_a_share_as_one_text(project):
     table = project.efficiency(bins={"amplitude": 1, "width": 1})
     shown = brief(table)
     assert list(shown) == [
-        "kind", "amplitude", "width", "injected", "covered", "found", "coverage", "search", "efficiency",
+        "kind", "amplitude [robust rms]", "width [d]", "injected", "covered", "found", "coverage", "search",
+        "efficiency",
     ]  # fmt: skip
     first = table.iloc[0]
     assert (
         shown["search"][0]
         == f"{first['search']:.2f} ({first['search_low']:.2f} to {first['search_high']:.2f})"
     )
-    assert shown["width"][0] == f"{first['width_low']:.3g} to {first['width_high']:.3g}"
+    assert shown["width [d]"][0] == f"{first['width_low']:.3g} to {first['width_high']:.3g}"
