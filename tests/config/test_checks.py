@@ -27,7 +27,7 @@ WRONG = {
         "catalog: {test: 3}\nobservatories: [{demo: {n_epochs: 9}}]\n",
         "observatories: {demo: {…}} or observatories: [demo]",
     ),
-    "number": ("catalog: {test: 3}\nanalyses: 3\n", "analyses: {transients: {…}} or analyses: [transients]"),
+    "number": ("catalog: {test: 3}\nanalyses: 3\n", "analyses: {NAME: {…}} or analyses: [NAME]"),
     "night": (
         "catalog: {test: 3}\nobservatories:\n  decam:\n    noirlab: {caldat: [2021-02-28, 2021-02-30]}\n",
         "wrong.yaml:4:15: observatories.decam.noirlab.caldat.1: '2021-02-30' is no date of the calendar",

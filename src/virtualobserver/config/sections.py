@@ -141,11 +141,10 @@ def _as_section(kind: Kind, entry: Entry) -> Tree:
 
 def _shape(kind: Kind, given: Value) -> str:
     """Say how plug-ins are written, by those that were given where they can be told."""
-    known = {"observatories": "ztf", "analyses": "transients"}
     said: list[str] = []
     for one in given if isinstance(given, list | tuple) else ():
         said += [str(key) for key in one] if isinstance(one, dict) else [str(one)]
-    names = said or [known[kind]]
+    names = said or ["NAME"]
     return (
         f"should be a section with one key for each, or a list of names alone; as {kind}: "
         f"{{{', '.join(f'{name}: {{…}}' for name in names)}}} or {kind}: [{', '.join(names)}]"
