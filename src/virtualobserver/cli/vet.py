@@ -70,16 +70,13 @@ def vet(
     with open_project(config, data=data, overrides=overrides) as project:
         note_if_not_run(project, called(config, data, overrides))
         if export:
-            from virtualobserver.web.report import write_report
-
-            folder = folder or out or Path("results") / "CandidateReport" / project.name
-            if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise typer.BadParameter(
-                    f"{folder} is there already; --force replaces it, another name keeps both",
-                    param_hint="FOLDER" if out is None else "--out",
-                )
-            number = write_report(project, folder, simulated=simulated)
-            typer.echo(f"{counted(number, 'judged detection')} in {folder / 'index.html'}")
+            _write(
+                project,
+                folder or out,
+                force=force,
+                simulated=simulated,
+                param="FOLDER" if out is None else "--out",
+            )
             return
         if folder is not None or out is not None:
             raise typer.BadParameter("is for --export", param_hint="--out" if folder is None else "FOLDER")
@@ -89,6 +86,18 @@ def vet(
             serve(project, viewer, port=port, when_up=lambda keys: _tell(keys.address(first)))
         # what was judged stands in the database
         note(f"Stopped. All verdicts are kept; `vo vet {called(config, data, overrides)}` goes on from here.")
+
+
+def _write(project: Project, folder: Path | None, *, force: bool, simulated: bool, param: str) -> None:
+    """Write the report into a folder of its own; `param` is what named the folder."""
+    from virtualobserver.web.report import write_report
+
+    folder = folder or Path("results") / "CandidateReport" / project.name
+    if not force and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        msg = f"{folder} is there already; --force replaces it, another name keeps both"
+        raise typer.BadParameter(msg, param_hint=param)
+    number = write_report(project, folder, simulated=simulated)
+    typer.echo(f"{counted(number, 'judged detection')} in {folder / 'index.html'}")
 
 
 def _tell(address: str) -> None:
