@@ -11,12 +11,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from virtualobserver.conventions import MASK_HALO, MASK_HOT, MASK_LOW_FLAT, MASK_NONLINEAR, MASK_SATURATED
 from virtualobserver.maths.arrays import Array
-from virtualobserver.maths.images.sources import SEP_TRUNCATED, TOLERATED
 
 __all__ = ["AperturePhotometry", "measure_apertures", "measure_trails"]
 
 FloatArray = NDArray[np.float64]
+TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
+"""Bits of pixels whose values are light all the same, if not all of it."""
+_TRUNCATED: Final = 0x10
+"""Bit of `sep`: the aperture is cut by the edge of the image."""
 _PLACES: Final = 2000
 """Places whose rings are sorted at once: some megabytes."""
 _EXACT: Final = 0
@@ -141,7 +145,7 @@ def _sum_circles(
                 data, px, py, long, r, angle, r=1.0, err=noise, mask=bad, subpix=_EXACT
             )
             area = np.pi * r * long
-        broken = ~inside | ((kinds & SEP_TRUNCATED) != 0)
+        broken = ~inside | ((kinds & _TRUNCATED) != 0)
         flux = np.where(broken, np.nan, flux - level * area)
         error = np.where(broken, np.nan, np.hypot(error, level_error * area))
         flags = np.zeros(len(px), np.int64) if bits is None else circle_bits(bits, px, py, r)

@@ -10,14 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from virtualobserver.conventions import (
-    FWHM_TO_SIGMA,
-    MASK_HALO,
-    MASK_HOT,
-    MASK_LOW_FLAT,
-    MASK_NONLINEAR,
-    MASK_SATURATED,
-)
+from virtualobserver.conventions import FWHM_TO_SIGMA, MASK_SATURATED
 from virtualobserver.errors import DataError
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import Background, background
@@ -30,7 +23,6 @@ _FIRST_ROOM: Final = 300_000
 """Of pixels above the threshold at one time, as sep has it; it writes to all of the room, and has more only at need."""
 LEAST_VARIANCE: Final = np.float32(1e-12)
 """Keeps a variance of 0 out of divisions; far below that of any detector."""
-TOLERATED: Final = MASK_SATURATED | MASK_NONLINEAR | MASK_HOT | MASK_HALO | MASK_LOW_FLAT
 _LEAST_WINDOW: Final = 0.8
 """Standard deviation of the window of a centre, pixels: below it one pixel decides."""
 _WINDOW: Final = 4.0
@@ -41,9 +33,7 @@ _WIDEST_FILTERS: Final = 3.0
 """Filter widths a window may have at any rate: chosen, so that stars out of focus keep a window of their own width."""
 _LEAST_SLOPE: Final = 0.1
 """Of the light in a window, below which its slope is noise or another source: the error is then a lower limit."""
-SEP_TRUNCATED: Final = 0x10
-"""Bit of sep: the aperture is cut by the edge of the image."""
-SEP_BLENDED: Final = 0x01 | 0x02
+_BLENDED: Final = 0x01 | 0x02
 """Bits of sep: result of deblending (1), object cut by the edge of the image (2)."""
 
 
@@ -236,7 +226,7 @@ def _source_list(
     flux = found["flux"].astype(float)
     columns = (
         x, y, flux, error, flux / np.maximum(error, 1e-30), sigma / FWHM_TO_SIGMA, a / b, flags[1:],
-        (found["flag"] & SEP_BLENDED) != 0, _at_edge(found, data.shape),
+        (found["flag"] & _BLENDED) != 0, _at_edge(found, data.shape),
         *_centre_errors(data, variance, x, y, window), a, b, np.degrees(found["theta"]),
     )  # fmt: skip
     return SourceList(*(np.asarray(column)[order] for column in columns))
