@@ -316,7 +316,8 @@ def quality(night: Night, tables: list[np.ndarray]) -> str:
         gaps += away[real].tolist()
         errors += np.abs(some[real, 2] - mag[star[real]]).tolist()
         found += int(real.sum())
-    off = f'{np.median(gaps):.3f}" and {np.median(errors):.4f} mag'
+    # a source whose aperture leaves the frame has no magnitude
+    off = f'{np.median(gaps):.3f}" and {np.nanmedian(errors):.4f} mag'
     return f"{found / len(tables):.0f} stars a frame, off by {off} (medians)"
 
 

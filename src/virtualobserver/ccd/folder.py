@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from virtualobserver.ccd.header import KINDS, facts_of
+from virtualobserver.ccd.header import KINDS, facts_of, is_kind_folder
 from virtualobserver.ccd.parts import parts_of
 from virtualobserver.ccd.rules import rules_for
 from virtualobserver.ccd.settings import CCDSettings
@@ -56,11 +56,19 @@ def folder_raws(folders: Sequence[Path], settings: CCDSettings) -> list[Raw]:
     """
     found: list[Raw] = []
     names: set[str] = set()
+    seen: set[Path] = set()
     layout = settings.layouts.get(settings.layout)
     for folder in folders:
         packed: set[str] = set()
         number = len(found)
         for path in _files(folder, settings):
+            own = (
+                path.parent.resolve() / path.name
+            )  # links to files are files of their own: masters lent to a night
+            if own in seen:  # of a folder within another of the list, or twice in it
+                number = min(number, len(found) - 1)
+                continue
+            seen.add(own)
             plain = str(path).removesuffix(".gz").removesuffix(".fz")
             if plain in packed:  # x.fits beside x.fits.gz is one frame
                 continue
@@ -153,7 +161,12 @@ def _refuse_duplicates(raws: Sequence[Raw]) -> None:
 
 def _name(path: Path, folder: Path, taken: Collection[str], settings: CCDSettings) -> str:
     """Return a file's path below the archive; a second folder's own name goes before, where the first has it too."""
-    is_night = path.parent == folder if settings.night == "directory" else _DATE.fullmatch(folder.name)
+    below = path.parent.relative_to(folder).parts
+    is_night = (
+        all(is_kind_folder(one, settings) for one in below)
+        if settings.night == "directory"
+        else _DATE.fullmatch(folder.name)
+    )
     top = folder.parent if is_night else folder
     name = path.relative_to(top).as_posix()
     while name in taken and top != top.parent:

@@ -34,6 +34,7 @@ __all__ = [
     "facts_of",
     "frame_key",
     "frame_name",
+    "is_kind_folder",
     "kind_of",
     "night_of",
     "place_cards",
@@ -45,6 +46,7 @@ __all__ = [
 KINDS: Final = ("bias", "dark", "flat")
 _SUFFIXES: Final = frozenset({".fits", ".fit", ".fts", ".fz", ".gz"})
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_WORDS_ALONE: Final = re.compile(r"[A-Za-z _-]+")
 _MIDDLES: Final = ("MJD-AVG", "MJD-MID")
 
 
@@ -94,16 +96,21 @@ def kind_of(name: str, header: Record, instrument: Instrument) -> tuple[str, str
     return "", f"neither the name nor {keys} tells bias, dark, flat and science apart"
 
 
+def is_kind_folder(name: str, settings: CCDSettings) -> bool:
+    """Whether a folder is called after a kind of frame and nothing else, such as ``Lights`` or ``flat``."""
+    return bool(_WORDS_ALONE.fullmatch(name) and kind_of_text(name, {**WORDS, **settings.words}))
+
+
 def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | None = None) -> str:
     """Return the date a frame belongs to.
 
     By the setting `night` that of the folder nearest to it, else that of the noon before at the site (at
     longitude 0 where the site is not known); a date in the name of its file is asked last, or first. With
-    ``directory`` it is the name of the folder.
+    ``directory`` it is the name of the folder, of those that are not called after a kind of frame.
     """
     *folders, file = PurePath(name).parts
     if settings.night == "directory" and folders:
-        return folders[-1]
+        return next((one for one in reversed(folders) if not is_kind_folder(one, settings)), folders[-1])
     named = _DATE.match(file)
     if settings.night == "name" and named:
         return named[0]
@@ -184,6 +191,9 @@ def facts_of(
         facts["exposure"] = number_of(
             "exptime", header, settings, name, facts["defaults"], required=kind != "bias"
         )
+        if kind == "science" and facts["exposure"] == 0:
+            msg = f"{name}: the exposure time is 0 s, which is none of a science frame; `forced` says what it is"
+            raise BadKeyword(msg)
         facts["temperature"] = temperature_of(header, settings, name, facts)
         facts |= signature_of(header, settings)
         facts["mjd"], facts["timesys"] = _middle(header, settings, name, facts)

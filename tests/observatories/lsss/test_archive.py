@@ -237,6 +237,42 @@ def test_an_archive_may_be_a_list_of_folders_or_a_single_night(tmp_path):
     assert {raw.header["frame"] for raw in alone} >= {"field.00000", "field.00001"}
 
 
+def test_folders_that_overlap_give_each_frame_once(tmp_path):
+    night = write(tmp_path / "a") / "170225"
+    once = {raw.archive_id for raw in folder_raws([tmp_path / "a"], LSSSSettings())}
+    for folders in ([tmp_path / "a", night], [night, tmp_path / "a"], [night, night]):
+        raws = folder_raws(folders, LSSSSettings())
+        assert {raw.archive_id for raw in raws} == once
+        assert len(raws) == 4
+    lent = tmp_path / "a" / "170226"
+    lent.mkdir()
+    (lent / "masterflat.fts").symlink_to(next(night.glob("masterflat*")))
+    assert "170226/masterflat.fts" in {
+        raw.archive_id for raw in folder_raws([tmp_path / "a"], LSSSSettings())
+    }
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_folders_called_after_kinds_of_frames_are_no_nights(tmp_path, whole):
+    night = write(tmp_path) / "170225"
+    for folder, pattern in (("Lights", "field*"), ("BIAS", "masterbias*"), ("flat frames", "masterflat*")):
+        (night / folder).mkdir()
+        for path in sorted(night.glob(pattern)):
+            path.rename(night / folder / path.name)
+    done = driven(tmp_path if whole else night)
+    assert not done.errors
+    assert sorted(done.frames) == ["170225/Lights~field.00000", "170225/Lights~field.00001"]
+    assert all(product.statistics["flagged"] == [] for product in done.frames.values())
+
+
+def test_a_science_frame_of_no_exposure_time_is_refused(tmp_path):
+    write(tmp_path)
+    change([min(tmp_path.glob("*/field*"))], EXPTIME="0.0")
+    done = driven(tmp_path)
+    assert list(done.frames) == ["170225/field.00001"]
+    assert "the exposure time is 0 s" in str(done.errors["170225/field.00000"])
+
+
 @pytest.mark.parametrize("suffix", [".fits", ".fit", ".fts", ".fts.gz", ".fits.fz", ".fts.fz"])
 def test_files_are_read_whatever_their_ending(tmp_path, suffix):
     write(tmp_path)
