@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import pydantic
 
 from virtualobserver.ccd.instrument import ANY_FOLDER, Instrument, merged
+from virtualobserver.ccd.older import OLDER
 from virtualobserver.ccd.rules import FrameRules
 from virtualobserver.config.settings import Position, PositiveRange, Range, Settings, setting
 from virtualobserver.observatory import ObservatorySettings
@@ -174,6 +175,7 @@ class CCDSettings(Instrument, ObservatorySettings):
     """Settings of a survey with a camera; what they leave open is as its `instrument` says."""
 
     instrument: ClassVar[Instrument] = Instrument()
+    older: ClassVar[Mapping[str, str]] = OLDER
 
     night: Literal["folder", "directory", "noon", "name"] = setting(
         "folder",

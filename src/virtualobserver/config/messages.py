@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import pydantic
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from virtualobserver.config.settings import field_marks, model_in, names_of
+from virtualobserver.config.settings import Settings, field_marks, model_in, names_of
 from virtualobserver.config.tree import Tree, place_of
 from virtualobserver.errors import ConfigError, UnknownKeyError
 
@@ -71,7 +71,8 @@ def translate(
         place = place_of(tree, (*prefix, *names), default=label)
         if detail["type"] == "extra_forbidden":
             unknown = True
-            line = str(unknown_key(place, path, names_of(parent)))
+            hint = _where(str(names[-1]), parent, model)
+            line = f"{place}: {path}: {hint}" if hint else str(unknown_key(place, path, names_of(parent)))
         else:
             line = f"{place}: {path or 'project'}: {_reason(detail, field)}"
         lines.append(([int(number) for number in re.findall(r":(\d+)", place)], line))
@@ -97,6 +98,28 @@ def _walk(
         elif isinstance(part, int):
             names.append(part)
     return field, parent, names
+
+
+def _where(key: str, parent: type[pydantic.BaseModel], model: type[pydantic.BaseModel]) -> str:
+    """Return where a key that does not belong here has its place, or what stands for it; empty if nobody knows."""
+    for group in (parent, model):
+        if issubclass(group, Settings) and key in group.older:
+            return f"{key} is no key here; {group.older[key]}"
+    found = [path for path, group in _groups(model) if key in names_of(group)]
+    if len(found) != 1:
+        return ""
+    return f"{key} does not stand here but below {found[0]}" if found[0] else f"{key} stands one level higher"
+
+
+def _groups(
+    model: type[pydantic.BaseModel], path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, type[pydantic.BaseModel]]]:
+    """Yield a group of settings and all within it, each with its path."""
+    yield ".".join(path), model
+    for name, field in model.model_fields.items():
+        inner = model_in(field.annotation)
+        if inner is not None:
+            yield from _groups(inner, (*path, name))
 
 
 def _reason(detail: ErrorDetails, field: FieldInfo | None) -> str:

@@ -137,8 +137,10 @@ class Settings(pydantic.BaseModel):
     """Base of every group of settings, the core's and the plug-ins'.
 
     Objects are frozen and refuse unknown keys, NaN and infinities. Text is never taken for a number, a number
-    never for true or false.
+    never for true or false. `older` says of keys of other programs that are none here what stands for each.
     """
+
+    older: ClassVar[Mapping[str, str]] = types.MappingProxyType({})
 
     model_config = pydantic.ConfigDict(
         frozen=True,

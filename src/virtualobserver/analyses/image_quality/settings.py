@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
 import pydantic
 
 from virtualobserver.analysis import AnalysisSettings
 from virtualobserver.config.settings import Settings, setting
+from virtualobserver.typing import Value
 
 __all__ = ["OutlierSettings", "QualitySettings"]
 
@@ -42,6 +44,22 @@ class OutlierSettings(Settings):
         step="analyse",
     )
     fewest: int = setting(4, doc="Images of one filter that are compared", step="analyse", ge=3)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_in_autossos(cls, given: Value) -> Value:
+        """Take RECALIB, by which each outlier is solved once more or left out as it is."""
+        if not isinstance(given, Mapping) or "RECALIB" not in given:
+            return given
+        again = given["RECALIB"]
+        if "action" in given:
+            msg = "RECALIB and action are two values for one setting; give one of them"
+            raise ValueError(msg)
+        if not isinstance(again, bool):
+            msg = f"RECALIB should be true (action: retry(1)) or false (action: drop), not {again!r}"
+            raise ValueError(msg)
+        rest = {key: value for key, value in given.items() if key != "RECALIB"}
+        return rest | {"action": "retry(1)" if again else "drop"}
 
     @property
     def tries(self) -> int:

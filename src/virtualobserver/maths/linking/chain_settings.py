@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
 import pydantic
 
@@ -39,6 +40,10 @@ ELSEWHERE: Final = MappingProxyType(
 
 class SsosSettings(Settings):
     """The chain of ssos 1.3.5: its keys, in capital letters too, with its defaults."""
+
+    older: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"ASTREF_CATALOG": "refcat of the survey names the catalogue: gaia@dr3, gaia@dr2"}
+    )
 
     crossid_radius: float = setting(
         10.0, doc="Consecutive sources of an object are at most so far apart", unit="arcsec", step="analyse",

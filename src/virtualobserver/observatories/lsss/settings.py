@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 import pydantic
 
 from virtualobserver.ccd.instrument import Instrument, KeywordSettings, Place, ReadAs, merged
+from virtualobserver.ccd.older import OLDER
 from virtualobserver.ccd.settings import CCDSettings, PhotometrySettings, SolveSettings
 from virtualobserver.config.settings import Date, PositiveRange, Settings, Size, Span, names_of, setting
 from virtualobserver.conventions import NO_FILTER
@@ -130,10 +131,29 @@ _SCALES: Final[Record] = {
 }
 
 
+_OLDER: Final[Mapping[str, str]] = {
+    **OLDER,
+    "RECALIB": "it stands below analyses.image_quality.outliers, or is `action: retry(1)` there",
+    # setup_filabres.yaml
+    "instrument": "preset says which camera it is",
+    "datadir": "archive names the folder of the nights",
+    "gaiadr_source": "refcat names the catalogue: gaia@dr3, gaia@dr2",
+    "tweak_order_astrometry": "solve.order is the order of the distortion",
+    "ignored_images_file": "ignored names that file",
+    "image_header_corrections_file": "corrections names that file",
+    "forced_classifications_file": "forced names that file",
+    "default_param": "columns are always the same",
+    "config_sex": "detect.config names that file, with detect.program: source-extractor",
+    "config_scamp": "solve.config names that file, with solve.program: scamp",
+}
+"""Keys of autossos and Filabres that stand elsewhere here."""
+
+
 class LSSSSettings(CCDSettings):
     """Settings of LSSS, and of cameras like it."""
 
     instrument: ClassVar[Instrument] = CAMERAS["lsss"]
+    older: ClassVar[Mapping[str, str]] = _OLDER
 
     preset: str = setting(
         "lsss",
