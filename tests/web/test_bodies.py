@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
 from support.vetting import client, judge
 
 from virtualobserver.run.verdicts import epochs, give_verdict_once
@@ -307,6 +308,36 @@ def test_every_page_of_many_bodies_goes_through_few_detections(project, numbers,
     finally:
         with project.session() as session, session.begin():
             session.execute(text("DELETE FROM source WHERE namespace = 'moved'"))
+
+
+def nodes(plan):
+    """Yield a node of a plan and all below it."""
+    yield plan
+    for inner in plan.get("Plans", []):
+        yield from nodes(inner)
+
+
+def test_counting_reads_detections_once_and_carries_no_parameters_along(project, body):
+    asked = []
+
+    def seen(_connection, _cursor, statement, values, *_):
+        asked.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", seen)
+    try:
+        assert tally(project, ANN, Filter()).cells
+    finally:
+        event.remove(Engine, "before_cursor_execute", seen)
+    ((statement, values),) = [one for one in asked if "width_bucket" in one[0]]
+    with project.session() as session:
+        told = session.connection().exec_driver_sql("EXPLAIN (VERBOSE, FORMAT JSON) " + statement, values)
+        plan = list(nodes(told.scalar_one()[0]["Plan"]))
+    read = [one for one in plan if one.get("Relation Name") == "detection"]
+    # that of class alone is asked by the number of one that stands for a body
+    assert sorted(one.get("Subplan Name", "")[:7] for one in read if one["Alias"] != "e") == [""]
+    (kept,) = [one for one in plan if one.get("Subplan Name") == "CTE epoch"]
+    assert not [name for name in kept["Output"] if "parameters" in name]
+    assert len(kept["Output"]) == 11
 
 
 @pytest.mark.parametrize(

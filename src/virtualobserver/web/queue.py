@@ -26,8 +26,9 @@ ROWS: Final = 50
 """Rows of a page: a screen and a half."""
 
 # What was made under the current configurations, once for each task; which of what was discovered another analysis took
-# up, by field and name; which detections are one moving body, led by its strongest epoch; then what I, and what others,
-# last said of a body on any of its epochs.
+# up, by field and name; the detections that are gone through, without their parameters, which are most of the table;
+# moving bodies, each with its strongest epoch; what was said of detections, of a body on any of its epochs; then what
+# I, and what others, last said.
 _WITH: Final = """
 WITH {near} part AS MATERIALIZED (
   SELECT t.id, t.source_id {facets}
@@ -41,44 +42,50 @@ taken AS MATERIALIZED (
   JOIN configuration c ON c.step = t.step AND c.digest = t.digest
   CROSS JOIN LATERAL jsonb_array_elements_text(p.props->'taken_up') o (name)
   WHERE NOT :blind AND c.project_id = :project AND c.current AND p.source_id IN (SELECT source_id FROM part)),
+epoch AS MATERIALIZED ({epochs}),
 body AS MATERIALIZED (
-  SELECT d.id, first_value(d.id) OVER (PARTITION BY d.task_id, d.source_id ORDER BY abs(d.snr) DESC, d.id) AS lead,
-    {class} AS class, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
-  FROM source s {epochs} JOIN part ON part.id = d.task_id
-  WHERE s.kind = 'moving' AND d.source_id <> part.source_id AND d.injection_id IS NULL {bodies}),
+  SELECT b.task_id, b.source_id, b.lead, (part.source_id, s.name) IN (SELECT field, name FROM taken) AS taken
+  FROM (SELECT d.task_id, d.source_id, CAST(-(max(ARRAY[abs(d.snr), -d.id]))[2] AS bigint) AS lead
+    FROM epoch d JOIN source s ON s.id = d.source_id WHERE s.kind = 'moving' AND d.injection_id IS NULL
+    GROUP BY d.task_id, d.source_id) b
+  JOIN part ON part.id = b.task_id JOIN source s ON s.id = b.source_id WHERE b.source_id <> part.source_id),
+said AS MATERIALIZED (
+  SELECT coalesce(body.lead, c.detection_id) AS detection_id, c."user", c.label, c.note, c.created, c.id
+  FROM classification c LEFT JOIN epoch d ON d.id = c.detection_id AND d.injection_id IS NULL
+  LEFT JOIN body ON body.task_id = d.task_id AND body.source_id = d.source_id
+  WHERE c.detection_id IS NOT NULL {verdicts}),
 mine AS MATERIALIZED (
   SELECT detection_id, label, note FROM (
-    SELECT DISTINCT ON (1) coalesce(body.lead, c.detection_id) AS detection_id, c.label, c.note
-    FROM classification c LEFT JOIN body ON body.id = c.detection_id
-    WHERE c.detection_id IS NOT NULL AND c."user" = :me {verdicts} ORDER BY 1, c.created DESC, c.id DESC) said
+    SELECT DISTINCT ON (detection_id) detection_id, label, note
+    FROM said WHERE "user" = :me ORDER BY detection_id, created DESC, id DESC) last
   WHERE label <> 'withdrawn'),
 theirs AS MATERIALIZED (
   SELECT DISTINCT detection_id FROM (
-    SELECT DISTINCT ON (1, 2) coalesce(body.lead, c.detection_id) AS detection_id, c."user", c.label
-    FROM classification c LEFT JOIN body ON body.id = c.detection_id
-    WHERE c.detection_id IS NOT NULL AND c."user" <> :me {verdicts} ORDER BY 1, 2, c.created DESC, c.id DESC) said
+    SELECT DISTINCT ON (detection_id, "user") detection_id, label
+    FROM said WHERE "user" <> :me ORDER BY detection_id, "user", created DESC, id DESC) last
   WHERE label <> 'withdrawn')
 """
 _CANDIDATES: Final = "FROM part JOIN {detection} d ON d.task_id = part.id"
+_READ: Final = """d.id, d.task_id, d.source_id, d.injection_id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score,
+    d.simulated"""
 _ALL: Final[Mapping[str, str]] = {
-    "near": "", "tasks": "", "bodies": "", "epochs": "JOIN detection d ON d.source_id = s.id",
-    "class": "d.parameters->>'class'", "verdicts": "", "detection": "detection",
+    "near": "", "tasks": "", "verdicts": "", "detection": "epoch",
+    "epochs": f"""
+  SELECT {_READ} FROM detection d JOIN part ON part.id = d.task_id WHERE :blind OR d.injection_id IS NULL""",
 }  # fmt: skip
 # The same of the next detections in the order of the queue alone, which an index gives.
 _NEAR: Final[Mapping[str, str]] = {
-    "near": """near AS MATERIALIZED (
-  SELECT d.id, d.task_id, d.source_id, d.injection_id, d.analysis, d.kind, d.band, d.peak_mjd, d.snr, d.score,
-    d.simulated
-  FROM detection d WHERE (:blind OR d.injection_id IS NULL) {conditions} {place}
-  ORDER BY {key} {way}, d.id {way} LIMIT :near),""",
+    "near": f"""near AS MATERIALIZED (
+  SELECT {_READ}
+  FROM detection d WHERE (:blind OR d.injection_id IS NULL) {{conditions}} {{place}}
+  ORDER BY {{key}} {{way}}, d.id {{way}} LIMIT :near),""",
     "tasks": "AND t.id IN (SELECT task_id FROM near)",
-    "bodies": "AND s.id IN (SELECT source_id FROM near)",
     # by the index for each of few bodies: a join would read every detection there is, and sort parameters with them
-    "epochs": """CROSS JOIN LATERAL (
-    SELECT e.id, e.task_id, e.source_id, e.injection_id, e.snr, e.parameters->>'class' AS class
-    FROM detection e WHERE e.source_id = s.id OFFSET 0) d""",
-    "class": "d.class",
-    "verdicts": "AND c.detection_id IN (SELECT id FROM near UNION ALL SELECT id FROM body)",
+    "epochs": """
+  SELECT d.* FROM source s CROSS JOIN LATERAL (
+    SELECT e.id, e.task_id, e.source_id, e.injection_id, e.snr FROM detection e WHERE e.source_id = s.id OFFSET 0) d
+  WHERE s.kind = 'moving' AND s.id IN (SELECT source_id FROM near)""",
+    "verdicts": "AND c.detection_id IN (SELECT id FROM near UNION ALL SELECT id FROM epoch)",
     "detection": "near",
 }
 _COUNTED: Final = """
@@ -94,17 +101,19 @@ _JOINS: Final[Mapping[str, str]] = {
     "s": " JOIN source s ON s.id = CASE WHEN :blind THEN part.source_id ELSE d.source_id END",
     "mine": " LEFT JOIN mine ON mine.detection_id = d.id",
     "theirs": " LEFT JOIN theirs ON theirs.detection_id = d.id",
-    "body": " LEFT JOIN body ON body.id = d.id",
+    "body": " LEFT JOIN body ON body.lead = d.id",
 }
 _SEEN: Final = """(:blind OR d.injection_id IS NULL)
-  AND NOT EXISTS (SELECT FROM body b WHERE b.id = d.id AND (b.lead <> d.id OR (b.taken AND NOT :parts)))"""
+  AND (d.id IN (SELECT lead FROM body WHERE :parts OR NOT taken) OR d.injection_id IS NOT NULL
+    OR (d.task_id, d.source_id) NOT IN (SELECT task_id, source_id FROM body))"""
 # of several surveys that of the first product that was searched
 _SURVEY = """
   coalesce((SELECT split_part(u.step, ':', 2) FROM task_input i JOIN product p ON p.id = i.product_id
     JOIN task u ON u.id = p.task_id WHERE i.task_id = t.id ORDER BY i.id LIMIT 1), '')"""
 DATA: Final = "CASE WHEN :blind THEN '' WHEN d.simulated THEN 'simulated' ELSE 'real' END"
 """Whether a detection is of simulated data, unless that is not to be told."""
-OF_CLASS: Final = "CASE WHEN :blind THEN '' ELSE coalesce(body.class, part.class) END"
+OF_CLASS: Final = """CASE WHEN :blind THEN '' ELSE coalesce(CASE WHEN body.lead IS NOT NULL THEN
+  (SELECT e.parameters->>'class' FROM detection e WHERE e.id = d.id) END, part.class) END"""
 """What the analysis calls the body, else the source."""
 # what the data were made from says more than the sort of star, and would tell which events were put in
 _CLASS = """
