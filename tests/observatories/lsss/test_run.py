@@ -19,7 +19,8 @@ from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
-from virtualobserver.data import Target
+from virtualobserver.data import Product as Made
+from virtualobserver.data import Target, as_handle
 from virtualobserver.errors import ConfigError
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.models import Product
@@ -184,7 +185,8 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
         assert len(tables) == 6
         check_movers(tables)
         movers = project.sql(
-            "SELECT source, avg((parameters->>'rate')::float) AS rate, "
+            "SELECT source, avg((parameters->>'rate')::float) AS rate, avg((parameters->>'ra0')::float) AS ra, "
+            "avg((parameters->>'dec0')::float) AS dec, "
             "percentile_cont(0.5) WITHIN GROUP (ORDER BY snr) AS snr FROM detections "
             "WHERE analysis = 'moving_objects' GROUP BY source ORDER BY rate"
         )
@@ -198,14 +200,20 @@ def test_a_real_night_with_headers_of_text_is_reduced_and_solved_and_no_file_tou
         assert bodies["label"].str.fullmatch(r"(AST|UNK)_58568\d{6}").all()
         strong = movers[movers["snr"] > 30]
         np.testing.assert_allclose(strong["rate"], [9.17, 14.89], atol=0.15)
+        ra, dec, _ = np.array(MOVERS).T
+        assert (separation(strong["ra"], strong["dec"], ra, dec) * ARCSEC_PER_DEGREE < 1).all()
         check_chain(project)
         images = [
-            row.data for row in project.live.scalars(select(Product).where(Product.role == "calibrated"))
+            row.data
+            for row in project.live.scalars(
+                select(Product).where(Product.role == "calibrated").order_by(Product.id)
+            )
         ]
         masters = project.live.scalars(select(Product).where(Product.role == "master")).all()
         assert {one.handle().info.statistics["n_combine"] for one in masters} == {3}
         assert {one.header["CALFLAG"] for one in images} == {False}
         assert {one.band for one in masters} == {"", "VR"}
+        check_stack(images)
         first = tables[0]
     good = (first["snr"] > 15) & (first["flags"] == 0) & (first["flux_8"] > 0)
     stars = pd.DataFrame(
@@ -258,6 +266,16 @@ def check_chain(project):
     result = search.find([row.handle() for row in rows], aux, search.settings)
     rates = {event.source: event.parameters["rate"] for event in result.detections}
     np.testing.assert_allclose(sorted(rates.values()), [9.17, 14.89], atol=0.15)
+
+
+def check_stack(images):
+    """Assert that sums of images find the faster of the two asteroids, and nothing else, in the part with both."""
+    box = slice(640, 840), slice(180, 760)
+    search = MovingObjects(method="stack")
+    cut = [as_handle(Made(one.cut(*box), role="calibrated", band="VR")) for one in images]
+    result = search.find(cut, Aux(Target("field", kind="field")), search.settings)
+    rates = {event.source: event.parameters["rate"] for event in result.detections}
+    np.testing.assert_allclose(list(rates.values()), [14.89], atol=0.15)
 
 
 def check_movers(tables):
