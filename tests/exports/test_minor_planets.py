@@ -126,6 +126,32 @@ def test_what_the_header_needs_is_asked_for(project, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_the_same_each_time_may_stand_in_a_file(project, tmp_path):
+    file = tmp_path / "header.yaml"
+    file.write_text(
+        "submitter: A. Name\nmeasurers: A. Name, B. Other\nobservers: [C. Third]\naperture: 0.45\ncode: J75\n"
+    )
+    _, lines = export(project, ADES, tmp_path / "a.psv", header=str(file), code="L98")
+    told = [line for line in lines if line[0] in "#!"]
+    assert told[2] == "! mpcCode L98", "what is given counts"
+    assert told[5:10] == [
+        "# observers",
+        "! name C. Third",
+        "# measurers",
+        "! name A. Name",
+        "! name B. Other",
+    ]
+    assert validate(tmp_path / "a.psv", tmp_path) is None
+    assert export(project, ADES, tmp_path / "b.psv", **HEADER | {"measurers": "A. Name"})[0] == 8
+    for content, said in (("- A. Name", "should hold options"), ("sumbitter: A", "did you mean 'submitter'"),
+                          ("a: [", "cannot be read as YAML")):  # fmt: skip
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=said):
+            export(project, ADES, tmp_path / "c.psv", header=str(file))
+    with pytest.raises(ConfigError, match="header=FILE"):
+        write(project, ADES, tmp_path / "c.psv", simulated=True, options={"code": "J75"})
+
+
 def test_code_and_catalogue_are_those_of_the_survey(project, tmp_path):
     seen = project.detections(simulated=True)
     search = Maker("analysis", "asteroids_seen", makes=frozenset({("lightcurve", "mover")}))

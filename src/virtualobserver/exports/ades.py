@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
+
+import pydantic
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from virtualobserver.config.settings import setting
 from virtualobserver.errors import ConfigError
@@ -11,6 +16,7 @@ from virtualobserver.export import Export, ExportSettings, View, makers_of
 from virtualobserver.io.atomic import replacing
 from virtualobserver.io.mpc.ades import Header, psv_lines
 from virtualobserver.io.mpc.movers import ROLES, catalogue_name, observations_of, one_code
+from virtualobserver.typing import Record, Value
 
 __all__ = ["ADES", "ADESSettings"]
 
@@ -20,6 +26,9 @@ _NEEDED = ("submitter", "measurers", "design", "aperture", "detector")
 class ADESSettings(ExportSettings):
     """Options of the files in ADES."""
 
+    header: str | None = setting(
+        None, doc="YAML file with any of these options, for what is the same each time", path=True
+    )
     code: str = setting(
         "", doc="Code of the observatory; empty = mpc_code of the survey", pattern=r"^([0-9A-Z][0-9]{2})?$"
     )
@@ -38,6 +47,32 @@ class ADESSettings(ExportSettings):
         None, doc="Band of all magnitudes; unset = as the survey calls it", pattern=r"^[A-Za-z0-9]{1,3}$"
     )
     flagged: bool = setting(False, doc="Epochs with a quality flag too")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _as_people_write_it(cls, given: Value) -> Value:
+        """Take options from the file too, and several names with commas between them."""
+        if not isinstance(given, Mapping):
+            return given
+        options = dict(given)
+        if isinstance(options.get("header"), str):
+            options = {**_options_of(Path(options["header"]).expanduser()), **options}
+        for key in ("observers", "measurers"):
+            if isinstance(names := options.get(key), str):
+                options[key] = [name.strip() for name in names.split(",") if name.strip()]
+        return options
+
+
+def _options_of(path: Path) -> Record:
+    try:
+        told = YAML(typ="safe", pure=True).load(path)
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        msg = f"{path} cannot be read as YAML: {error}"
+        raise ValueError(msg) from error
+    if not isinstance(told, Mapping):
+        msg = f"{path} should hold options, a line each: `submitter: A. Name`"
+        raise ValueError(msg)
+    return told
 
 
 class ADES(Export[ADESSettings]):
@@ -83,6 +118,7 @@ def _header(options: ADESSettings, code: str) -> Header:
         msg = f"the header of ADES has to say {', '.join(missing)}: " + " ".join(
             f"--option {name}=..." for name in missing
         )
+        msg += "; or --option header=FILE, a YAML file with them"
         raise ConfigError(msg)
     return (
         ("observatory", [("mpcCode", code)]),
