@@ -163,16 +163,23 @@ def _print_summary(summary: Summary, seconds: float, config: str, *, barren: boo
 
 
 def _why_nothing(project: Project, summary: Summary, config: str) -> list[str]:
-    """Return why a run gave nothing: the commonest reason of the first step whose tasks are all empty or failed."""
+    """Return why a run gave nothing: the commonest reason of the first step whose tasks are all empty or failed.
+
+    A part of a reduction that has nothing to give, as world coordinates that frames bring themselves, is no reason
+    where a later part gave something.
+    """
     if summary.worked and not any(counter and not counter["done"] for counter in summary.counts.values()):
         return []
     from virtualobserver.run.views.tables import reasons
 
     table = project.status()
-    barren = table[(table["empty"] + table["failed"] > 0) & (table["done"] + table["stale"] == 0)]
-    if barren.empty:
+    steps = [str(step) for step in table.index]
+    gave = [str(step) for step in table.index[table["done"] + table["stale"] > 0]]
+    tried = [str(step) for step in table.index[table["empty"] + table["failed"] > 0]]
+    barren = [step for step in tried if step not in gave and not _made_up_for(step, steps, gave)]
+    if not barren:
         return []
-    step, row = str(barren.index[0]), barren.iloc[0]
+    step, row = barren[0], table.loc[barren[0]]
     why = reasons(project)
     why = why[(why["step"] == step) & why["rows"].isna()]
     said = f"gave nothing: {row['empty']} empty, {row['failed']} failed"
@@ -183,6 +190,14 @@ def _why_nothing(project: Project, summary: Summary, config: str) -> list[str]:
     if not summary.worked:
         lines.append(f"`vo run {config} --refresh` looks again where nothing was found")
     return lines
+
+
+def _made_up_for(step: str, order: Sequence[str], gave: Sequence[str]) -> bool:
+    """Whether a part of a survey's reduction has a later one that gave something without it."""
+    part, _, survey = step.partition(":")
+    later = order[order.index(step) + 1 :]
+    alike = [one for one in later if one.startswith("reduce.") and one.partition(":")[2] == survey]
+    return part.startswith("reduce.") and any(one in gave for one in alike)
 
 
 def simulate(

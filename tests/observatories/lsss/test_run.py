@@ -18,6 +18,7 @@ from virtualobserver.analyses.moving_objects import MovingObjects
 from virtualobserver.catalog.refcat import Origin, build_refcat
 from virtualobserver.cli import main
 from virtualobserver.cli.demo import compare
+from virtualobserver.cli.work import _why_nothing as why_nothing
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data import Product as Made
 from virtualobserver.data import Target, as_handle
@@ -58,6 +59,9 @@ def test_the_demonstration_finds_its_movers_and_judges_its_images(tmp_path, url)
     with Project.open(CONFIGS / "lsss_demo.yaml", data=tmp_path / "data", url=url) as project:
         summary = project.run()
         assert not summary.failed, summary.failures
+        again = project.run()
+        # frames bring their world coordinates, so that solving gives nothing: no reason to say that the run did
+        assert (again.worked, why_nothing(project, again, "lsss_demo")) == (0, [])
         put_in = project.sql(
             "SELECT '' AS source, e.value->>'kind' AS kind, (e.value->>'start_mjd')::float8 AS start_mjd, "
             "(e.value->>'end_mjd')::float8 AS end_mjd, (e.value->>'ra')::float8 AS ra, "
