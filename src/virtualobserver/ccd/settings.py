@@ -310,7 +310,7 @@ class CCDSettings(Instrument, ObservatorySettings):
         DetectSettings(), doc="What finds the sources of each frame", step="reduce.solve"
     )
     solve: SolveSettings = setting(
-        SolveSettings(), doc="World coordinates of each frame", step="reduce.solve"
+        SolveSettings(), doc="World coordinates of each frame", step="reduce.solve", aliases=("astrometry",)
     )
     photometry: PhotometrySettings = setting(
         PhotometrySettings(), doc="Sources of each frame", step="reduce.photometry"

@@ -63,6 +63,12 @@ def test_outliers_are_solved_again_as_recalib_says(value, action):
     assert given(OUTLIERS, "RECALIB", value).analyses["image_quality"].outliers.action == action
 
 
+def test_the_group_of_world_coordinates_has_its_other_name():
+    assert given(SURVEY, "astrometry.refine", "false").observatories["lsss"].solve.refine is False
+    plain = LSSSSettings(astrometry={"refine": True}, INSTRUMENT="cafos")
+    assert (plain.solve.refine, plain.solve.pixel_scale, plain.preset) == (True, 0.53, "cafos")
+
+
 def test_recalib_is_true_or_false_and_stands_alone():
     with pytest.raises(ConfigError, match=r"RECALIB should be true \(action: retry\(1\)\) or false"):
         given(OUTLIERS, "RECALIB", 3)

@@ -179,7 +179,9 @@ class LSSSSettings(CCDSettings):
     def _as_the_instrument(cls, given: Value) -> Value:
         if not isinstance(given, Mapping):
             return given
-        preset = given.get("preset", given.get("INSTRUMENT", "lsss"))
+        ours = names_of(cls)
+        given = {ours.get(str(key), str(key)): value for key, value in given.items()}
+        preset = given.get("preset", "lsss")
         try:
             camera = CAMERAS[preset] if preset in CAMERAS else Instrument.read(preset)
         except ConfigError as error:
