@@ -27,7 +27,7 @@ OLDER: Final[Mapping[str, str]] = MappingProxyType(
         "DETECT_THRESH": "photometry.threshold is the least of a source, solve.threshold that of a star to solve by",
         "PIXEL_SCALE": "solve.pixel_scale is the size of a pixel",
         "SATUR_LEVEL": "saturation is the level, in ADU",
-        "CROSSID_RADIUS": "photometry.match_radius is that of stars; that of epochs is in moving_objects.ssos",
+        "CROSSID_RADIUS": "photometry.match_radius is that of stars; that of epochs is one of the search for movers",
         "POSITION_MAXERR": "solve.radius says how far off the pointing may be, in degrees",
         "PIXSCALE_MAXERR": "solve.scale_error says how far off the scale may be: 0.2 for 1.2",
         "DISTORT_DEGREES": "solve.order is the order of the distortion",
