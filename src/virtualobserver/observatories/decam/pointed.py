@@ -39,8 +39,10 @@ CERTAIN: Final = 4.0
 LEAST_COVERED: Final = 0.02
 """Of the profile of a saturated star on good pixels, below which no fit can tell its light."""
 CUT: Final = 0.5
-"""Of the width of stars (FWHM), from the edge of the frame to the middle of a star: nearer ones do not show their peak
-from both sides. The fit takes stars beyond the edge for fainter ones on it, 1.4 mag off in the simulation."""
+"""Of the width of stars (FWHM), from the edge of the good pixels to the middle of a star: nearer ones do not show their
+peak from both sides. The fit takes stars beyond the edge for fainter ones on it, 1.4 mag off in the simulation."""
+BORDER: Final = 0.5
+"""Of the good pixels of the best row (or column), with fewer of which one at the edge is no part of the picture."""
 FIRST_STARS: Final = 10
 """Stars of the first profile, which only has to be good enough to take neighbours away for the second."""
 
@@ -100,11 +102,9 @@ def measure_stars(frame: Image, facts: RecordDict, own: ReferenceSettings) -> Fr
         "aperture_flux": flux + extra.flux[rows] * rate / whole,
         "aperture_flux_error": extra.flux_error[rows] * rate / whole,
     }
-    ny, nx = data.shape
-    cut = np.minimum.reduce([x, nx - 1 - x, y, ny - 1 - y]) + 0.5 < CUT * profile.fwhm
     return FrameStars(
-        x, y, fluxes, saturated[rows], galaxy[rows], cut, fit.covered[rows], found.elongation[rows], profile.fwhm,
-        profile.beta, float(np.median(sky)), scale,
+        x, y, fluxes, saturated[rows], galaxy[rows], _cut(x, y, mask, profile.fwhm), fit.covered[rows],
+        found.elongation[rows], profile.fwhm, profile.beta, float(np.median(sky)), scale,
     )  # fmt: skip
 
 
@@ -226,6 +226,16 @@ def _pixels(x: FloatArray, y: FloatArray, shape: tuple[int, ...]) -> tuple[IntAr
         np.clip(np.rint(part).astype(np.int64), 0, size - 1) for part, size in zip((y, x), shape, strict=True)
     )
     return rows, columns
+
+
+def _cut(x: FloatArray, y: FloatArray, mask: Array, fwhm: float) -> BoolArray:
+    """Return which stars stand too near the edge of the frame, or of its good part where the mask has a border."""
+    away = []
+    for axis, place in ((0, x), (1, y)):
+        share = np.mean(mask == 0, axis=axis)
+        inside = np.flatnonzero(share > BORDER * share.max())
+        away += [place - inside[0], inside[-1] - place]
+    return np.asarray(np.minimum.reduce(away) + 0.5 < CUT * fwhm)
 
 
 def _peaks(data: Array, fit: StarFit) -> FloatArray:
