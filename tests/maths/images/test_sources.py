@@ -7,7 +7,7 @@ from support.ccd import stars_image
 from virtualobserver.conventions import MASK_HOT, MASK_SATURATED
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images import sources as module
-from virtualobserver.maths.images.background import Background
+from virtualobserver.maths.images.background import Background, background
 from virtualobserver.maths.images.filter_kernel import NEVER, filtered_noise
 from virtualobserver.maths.images.sources import find_sources
 
@@ -160,3 +160,21 @@ def test_windows_of_centres_are_bounded_as_one_bleeding_column_would_take_most_o
     for x, y in ((90.3, 95.6), (310.2, 300.8)):
         nearest = np.argmin(np.hypot(found.x - x, found.y - y))
         assert np.hypot(found.x[nearest] - x, found.y[nearest] - y) < 0.05
+
+
+def test_the_level_of_a_background_alone_is_enough_where_the_noise_is_known():
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:200, :240]
+    image = rng.normal(100, 3, (200, 240)) + 400 * np.exp(-0.5 * ((x - 120.3) ** 2 + (y - 80.7) ** 2) / 4)
+    variance, level = np.full(image.shape, 9.0, np.float32), background(image)
+    whole = find_sources(image, variance, sky=level)
+    alone = find_sources(image, variance, sky=level.level)
+    assert len(whole) == 1
+    assert (alone.x[0], alone.flux[0], alone.flux_error[0]) == (
+        whole.x[0],
+        whole.flux[0],
+        whole.flux_error[0],
+    )
+    assert (variance == 9).all()
+    with pytest.raises(DataError, match="give the variance"):
+        find_sources(image, sky=level.level)
