@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import correlate1d
 from support.ccd import stars_image
 
 from virtualobserver.conventions import MASK_HOT, MASK_SATURATED
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images import sources as module
 from virtualobserver.maths.images.background import Background, background
-from virtualobserver.maths.images.filter_kernel import NEVER, filtered_noise
+from virtualobserver.maths.images.filter_kernel import NEVER, down_columns, filtered_noise
 from virtualobserver.maths.images.sources import find_sources
 
 SHAPE = (512, 600)
@@ -178,3 +179,11 @@ def test_the_level_of_a_background_alone_is_enough_where_the_noise_is_known():
     assert (variance == 9).all()
     with pytest.raises(DataError, match="give the variance"):
         find_sources(image, sky=level.level)
+
+
+@pytest.mark.parametrize("taps", [1, 3, 11, 41])
+def test_columns_are_filtered_as_scipy_does_it(taps):
+    rng = np.random.default_rng(3)
+    plane, line = rng.normal(size=(30, 17)).astype(np.float32), rng.uniform(size=taps).astype(np.float32)
+    expected = correlate1d(plane.astype(float), line.astype(float), axis=0, mode="constant")
+    assert down_columns(plane, line) == pytest.approx(expected, abs=2e-5)
