@@ -44,3 +44,20 @@ def test_pictures_and_tables_of_efficiency_say_the_units():
     table.attrs["axes"] = LABELS
     assert efficiency_figure(table).axes[0].get_xlabel() == LABELS["amplitude"]
     assert list(brief(table).columns[:2]) == list(LABELS.values())
+
+
+def test_a_parameter_that_is_alike_in_all_events_is_told_as_well():
+    rows = [
+        {"kind": "flash", "fluence": 1e3 * (1 + n), "seeing": 1.05, "found": n > 4, "covered": True}
+        for n in range(20)
+    ]
+    table = efficiency(pd.DataFrame(rows), ("fluence", "seeing"), bins={"fluence": 4, "seeing": 1})
+    facts = {
+        "injected": 20, "covered": 20, "recovered": 15, "found": 2, "sources": 1, "unit": "deg2 h", "confidence": 0.95,
+        "exposure": 0.0012, "rate": 2415.3, "rate_low": 812.0, "rate_high": 108_000.0, "rate_limit": 1_234_567.0,
+    }  # fmt: skip
+    labels = {"fluence": "fluence [electron]", "seeing": "seeing [arcsec]"}
+    figure = searches([SearchEfficiency("driftscan", "flash", ("fluence", "seeing"), table, facts, labels)])
+    said = [text.get_text() for text in figure.axes[3].texts]
+    assert "seeing [arcsec]: 1.05" in said
+    assert "rate 2400 (810 – 110000) per deg² h\nless than 1.2e6 per deg² h (95%)" in said[-1]

@@ -70,7 +70,7 @@ def _lines(one: SearchEfficiency) -> list[tuple[str, ColorType, pd.DataFrame]]:
     groups = list(table.groupby([f"{names[1]}_low", f"{names[1]}_high"], sort=True))
     colours = mpl.colormaps["viridis"](np.linspace(0.0, _PALE, max(len(groups), 2)))
     return [
-        (f"{low:.3g} – {high:.3g}", colour, part)
+        (" – ".join(dict.fromkeys((f"{low:.3g}", f"{high:.3g}"))), colour, part)
         for ((low, high), part), colour in zip(groups, colours, strict=False)
     ]
 
@@ -126,6 +126,12 @@ def _words(axes: Axes, one: SearchEfficiency, lines: Sequence[tuple[str, ColorTy
             )
             axes.text(0.14, y, label, transform=axes.transAxes, va="top", fontsize=9)
         y -= 0.17
+    elif (
+        lines and lines[0][0]
+    ):  # one for all, as the seeing of a night, and yet what is shown holds for that alone
+        label = one.labels.get(one.strength[1], one.strength[1])
+        axes.text(0, y, f"{label}: {lines[0][0]}", transform=axes.transAxes, va="top", fontsize=9)
+        y -= 0.17
     axes.text(
         0, y, "\n".join(_facts(one.facts)), transform=axes.transAxes, va="top", fontsize=9, linespacing=1.5
     )
@@ -154,10 +160,12 @@ def _facts(facts: Record) -> list[str]:
 
 
 def _number(value: float) -> str:
+    """Return two digits of a number, written out where that is no longer than six of them."""
+    short = float(f"{value:.1e}")
+    if 100 <= abs(short) < 1e6:
+        return f"{short:.0f}"
     return (
-        f"{value:.2g}"
-        if 1e-3 <= abs(value) < 100
-        else f"{value:.0f}"
-        if 100 <= value < 1e5
-        else f"{value:.1e}"
+        f"{short:.2g}"
+        if 1e-3 <= abs(short) < 100
+        else f"{short:.1e}".replace("e+0", "e").replace("e-0", "e-")
     )

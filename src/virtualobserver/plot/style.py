@@ -29,7 +29,7 @@ __all__ = [
 PLAIN: Final = "#1f4e79"
 FLAGGED: Final = "#9a9a9a"
 MARK: Final = "#e07b00"
-UNITS: Final = {"uJy": "µJy", "Angstrom": "Å"}
+UNITS: Final = {"uJy": "µJy", "Angstrom": "Å", "deg2 h": "deg² h"}
 
 _ROLES: Final = {
     "data": "#0072b2",

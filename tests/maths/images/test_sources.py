@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import correlate1d
 from support.ccd import stars_image
 
 from virtualobserver.conventions import MASK_HOT, MASK_SATURATED
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images import sources as module
-from virtualobserver.maths.images.background import Background
-from virtualobserver.maths.images.filter_kernel import NEVER, filtered_noise
+from virtualobserver.maths.images.background import Background, background
+from virtualobserver.maths.images.filter_kernel import NEVER, down_columns, filtered_noise
 from virtualobserver.maths.images.sources import find_sources
 
 SHAPE = (512, 600)
@@ -160,3 +161,29 @@ def test_windows_of_centres_are_bounded_as_one_bleeding_column_would_take_most_o
     for x, y in ((90.3, 95.6), (310.2, 300.8)):
         nearest = np.argmin(np.hypot(found.x - x, found.y - y))
         assert np.hypot(found.x[nearest] - x, found.y[nearest] - y) < 0.05
+
+
+def test_the_level_of_a_background_alone_is_enough_where_the_noise_is_known():
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:200, :240]
+    image = rng.normal(100, 3, (200, 240)) + 400 * np.exp(-0.5 * ((x - 120.3) ** 2 + (y - 80.7) ** 2) / 4)
+    variance, level = np.full(image.shape, 9.0, np.float32), background(image)
+    whole = find_sources(image, variance, sky=level)
+    alone = find_sources(image, variance, sky=level.level)
+    assert len(whole) == 1
+    assert (alone.x[0], alone.flux[0], alone.flux_error[0]) == (
+        whole.x[0],
+        whole.flux[0],
+        whole.flux_error[0],
+    )
+    assert (variance == 9).all()
+    with pytest.raises(DataError, match="give the variance"):
+        find_sources(image, sky=level.level)
+
+
+@pytest.mark.parametrize("taps", [1, 3, 11, 41])
+def test_columns_are_filtered_as_scipy_does_it(taps):
+    rng = np.random.default_rng(3)
+    plane, line = rng.normal(size=(30, 17)).astype(np.float32), rng.uniform(size=taps).astype(np.float32)
+    expected = correlate1d(plane.astype(float), line.astype(float), axis=0, mode="constant")
+    assert down_columns(plane, line) == pytest.approx(expected, abs=2e-5)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from support.drift import TRACK, drawn, simulated
 from support.real import real_data
 
 from virtualobserver.errors import DataError
+from virtualobserver.maths.images.background import background
 from virtualobserver.maths.trails.detect import find_trails
 from virtualobserver.maths.trails.rate import fit_track
 from virtualobserver.maths.trails.track import TrackModel
@@ -44,3 +46,18 @@ def test_the_motion_of_a_simulated_exposure_is_that_of_the_telescope_and_the_air
     assert found.track.length == pytest.approx(TRACK.length + drawn_out, abs=0.5)
     assert found.track.angle == pytest.approx(0.14 + turned, abs=0.25)
     assert found.n_trails > 50
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("length", "angle"), [(319.0, -5.4), (323.0, -5.0)])
+def test_a_real_trail_has_the_length_and_the_angle_that_others_measured(length, angle):
+    """A satellite of ASTRiDE's sample, 60 s: five times below one another, as motion is not told by less than five."""
+    one = fits.getdata(real_data("decam", "astride", "long.fits")).astype(float)
+    image = np.tile(one - background(one).level, (5, 1))
+    variance = np.full(image.shape, background(one).median_scatter ** 2)
+    track = TrackModel(length / 60, 60.0, 1.0, angle)
+    trails = find_trails(image, variance, track, fwhm=4.0)
+    found = fit_track(image, trails, track, fwhm=4.0)
+    assert found.n_trails == 5
+    assert found.track.length == pytest.approx(319, abs=4)
+    assert found.track.angle == pytest.approx(-5.0, abs=0.15)

@@ -56,6 +56,8 @@ def test_the_line_spread_is_all_of_the_light_and_what_a_drawn_out_gaussian_gives
         1.7 * np.sqrt(2 * np.pi)
     )
     assert share == pytest.approx(star, abs=2e-5)
+    # nor is there a step where the ramps end in their straight lines
+    assert np.abs(np.diff(line_spread(np.linspace(-12, -9, 3001), 37.98, 1.7))).max() < 1e-9
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,43 @@ def test_targets_without_a_place_on_the_sky_are_left_out():
 
 
 def test_positions_that_are_no_numbers_are_refused_with_file_and_column():
-    text = "star_id,ra,dec\na,06:08:24,-70:42:00\n"
-    with pytest.raises(InvalidFile, match=r"list.csv: column ra holds what is no number .* decimal degrees"):
-        targets(text, ra_col_name="ra", dec_col_name="dec")
+    for ra, said in (("there", "'there' is no ra"), ("06:61:24", "'06:61:24' is no ra")):
+        with pytest.raises(
+            InvalidFile, match=rf"list.csv: column 'ra', row 1: {said}; positions are degrees, or"
+        ):
+            targets(f"star_id,ra,dec\na,{ra},-70:42:00\n")
+
+
+@pytest.mark.parametrize(
+    ("columns", "ra", "dec"),
+    [
+        (("ra", "dec"), "06:08:24", "-70:42:00"),
+        (("ra", "dec"), "06 08 24.00", "-70 42 00.0"),
+        (("RA (deg)", "DE (deg)"), "92.1", "-70.7"),
+        (("RA_hours", "DE_deg"), "6.14", "-70.7"),
+        (("ra_rad", "dec_rad"), "1.607448241", "-1.2339477812"),
+    ],
+)
+def test_positions_are_in_the_unit_that_their_columns_name_or_sexagesimal(columns, ra, dec):
+    text = f"star_id,{','.join(columns)}\na,{ra},{dec}\n"
+    found = targets(text, ra_col_name=columns[0], dec_col_name=columns[1])
+    assert (found["ra"][0], found["dec"][0]) == pytest.approx((92.1, -70.7), abs=1e-7)
+
+
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_lists_of_spreadsheets_are_read_with_their_mark_of_the_byte_order(mark):
+    text = "\ufeff" + mark.join(("star_id", "ra", "dec")) + "\n" + mark.join(("a", "92.1", "-70.7")) + "\n"
+    assert targets(text)["name"].tolist() == ["a"]
+
+
+def test_names_keep_all_their_digits_and_are_one_a_star():
+    text = "star_id,ra,dec,kind\n9007199254740993,92.1,-70.7,1\n0012,92.1,-70.6,1\n,92.2,-70.5,\n"
+    wanted = {"key": "kind", "values": [1]}  # a number where a row has none
+    assert targets(text, subset=wanted)["name"].tolist() == ["9007199254740993", "0012"]
+    with pytest.raises(InvalidFile, match="rows without a name: rows 3"):
+        targets(text)
+    with pytest.raises(InvalidFile, match=r"names that are there twice: 7 \(rows 1, 2\)"):
+        targets("star_id,ra,dec\n7,92.1,-70.7\n7,92.2,-70.7\n")
 
 
 def test_a_published_catalogue_gives_the_stars_of_its_chip():

@@ -29,8 +29,10 @@ from virtualobserver.conventions import (
     MASK_STREAK,
 )
 from virtualobserver.data.product import RawRef
-from virtualobserver.errors import ConfigError, DataError
+from virtualobserver.data.table import Table
+from virtualobserver.errors import ConfigError, DataError, NotEnoughData
 from virtualobserver.maths.astrometry.sphere import separation
+from virtualobserver.observatories.decam.astrometry import register
 from virtualobserver.observatories.decam.folder import find_exposures, pointed_exposures, raws_of
 from virtualobserver.observatories.decam.header import (
     KEYS,
@@ -42,7 +44,7 @@ from virtualobserver.observatories.decam.header import (
 )
 from virtualobserver.observatories.decam.masks import has_codes, read_mask
 from virtualobserver.observatories.decam.names import parse_name
-from virtualobserver.observatories.decam.reader import read_frame
+from virtualobserver.observatories.decam.reader import read_box, read_frame
 from virtualobserver.observatories.decam.settings import DECamSettings
 
 WORLD = re.compile(r"(NAXIS|CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CD|[AB]P?_|LONPOLE|LATPOLE|RADESYS|EQUINOX)")
@@ -270,6 +272,75 @@ def test_the_highest_version_is_read_and_equal_names_of_two_nights_stay_apart(tm
     ((_, raws),) = frames(tmp_path / "bad")
     with pytest.raises(DataError, match="a web page"):
         read_frame(raws)
+
+
+def small(path, chips, *, plane="image", data=None, **cards):
+    """Write a file of small chips: name to what its header has instead of EXTNAME, None for EXTNAME."""
+    first = afits.PrimaryHDU()
+    first.header.update({"EXPNUM": 7, "MJD-OBS": 59559.1, "EXPTIME": 20.0, "FILTER": "VR DECam", **cards})
+    units = [first]
+    for level, (name, instead) in enumerate(chips):
+        unit = afits.ImageHDU(np.full((8, 8), 100.0 + level, "f4") if data is None else data)
+        unit.header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 9.0, "CRVAL2": 1.0, "CRPIX1": 4,
+                            "CRPIX2": 4, "CD1_1": 7e-5, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": 7e-5, "GAINA": 1.0,
+                            "RDNOISEA": 5.0})  # fmt: skip
+        unit.header.update({"EXTNAME": name} if instead is None else instead)
+        units.append(unit)
+    afits.HDUList(units).writeto(path / f"c4d_x-exp_7-{plane}.fits")
+
+
+def test_chips_without_extname_are_read_by_detpos_and_those_without_either_are_told(tmp_path):
+    small(tmp_path, [("S3", {"DETPOS": "S3"}), ("N4", None), ("", {})])
+    ((_, raws),) = frames(tmp_path)
+    assert [raw.key for raw in raws] == ["S3", "N4"]
+    for raw, level in zip(raws, (100, 101), strict=True):
+        frame = read_frame([raw])
+        assert (frame.data == level).all()
+        assert "1 HDUs without EXTNAME and DETPOS" in frame.facts["notes"]
+        assert (read_box([raw], slice(2, 4), slice(3, 6), 2.0)[0] == 2 * level).all()
+    (tmp_path / "c4d_x-exp_7-image.fits").unlink()
+    small(tmp_path, [("", {}), ("", {})])
+    ((_, raws),) = frames(tmp_path)
+    with pytest.raises(DataError, match="no HDU has an EXTNAME or DETPOS"):
+        read_frame(raws)
+
+
+def test_a_mask_of_fewer_chips_is_none_for_the_others_and_one_that_cannot_be_read_says_so(tmp_path):
+    small(tmp_path, [("S3", None), ("N4", None)], PLVER="V5.0")
+    small(tmp_path, [("N4", None)], plane="dqmask", data=np.full((8, 8), 5, "i2"))
+    ((_, raws),) = frames(tmp_path)
+    both = {key: read_frame([raw for raw in raws if raw.key == key]) for key in ("S3", "N4")}
+    assert [("no mask" in frame.facts["notes"], bool(frame.mask.all())) for frame in both.values()] == [
+        (True, False), (False, True),
+    ]  # fmt: skip
+    path = tmp_path / "c4d_x-exp_7-dqmask.fits"
+    path.write_bytes(path.read_bytes()[:2000])
+    found = [raws for exposure, raws in frames(tmp_path) if exposure.problem]
+    with pytest.raises(DataError, match=r"dqmask\.fits, HDU 0: .*corrupt"):
+        read_frame(found[0])
+
+
+def test_values_of_a_mask_that_are_no_numbers_are_no_data():
+    values = np.array([[0.0, 5.0], [np.nan, np.inf]])
+    assert read_mask(values, "V5.0").tolist() == [[0, MASK_COSMIC_RAY], [MASK_NO_DATA, MASK_NO_DATA]]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (
+            np.full((64, 64), np.nan, "f4"),
+            "S3 of exposure 7: no pixel is good; all are masked, have no weight",
+        ),
+        (np.full((64, 64), 100.0, "f4"), "S3 of exposure 7: no trail stands out by"),
+    ],
+)
+def test_frames_of_nothing_say_which_they_are_and_why(tmp_path, data, said):
+    small(tmp_path, [("S3", None)], data=data)
+    ((_, raws),) = frames(tmp_path)
+    stars = Table(dict.fromkeys(("ra", "dec", "mag", "pmra", "pmdec"), np.zeros(0)))
+    with pytest.raises(NotEnoughData, match=said):
+        register(read_frame(raws), stars, DECamSettings().drift_astrom)
 
 
 def test_masks_and_weights_can_be_left_aside():

@@ -10,6 +10,7 @@ from support.decam import image_of, shipped, stamp
 from support.real import real_data
 
 from virtualobserver.catalog.reference import MemoryReference, ReferenceStars
+from virtualobserver.conventions import MASK_BAD
 from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.observatories.decam.identity import NO_GAIA, PLACED, star_ids
@@ -365,6 +366,15 @@ def test_stars_cut_by_the_edge_have_no_magnitude_and_are_no_references():
     assert sum(len(found[beyond]) for beyond in (-1, 0, 1)) >= 2
     assert not found[7]["cut"].any()
     assert found[7]["mag"].min() == pytest.approx(stars["mag"][middle], abs=0.05)
+    # a border that the mask has is an edge, a dead column through a star is none
+    x = round(float(stars["x"][middle]))
+    for first, last, expected in ((x + 2, 200, True), (x + 8, 200, False), (x + 1, x + 2, False)):
+        mask = whole.mask.copy()
+        mask[:, first:last] |= MASK_BAD
+        part = build_reference(Image(whole.data, whole.variance, mask, whole.header, whole.unit))
+        near = np.hypot(part["x"] - stars["x"][middle], part["y"] - stars["y"][middle]) < 2
+        assert near.sum() == 1
+        assert part["cut"][near][0] == expected
 
 
 def test_a_place_beyond_the_edge_is_in_the_pixel_next_to_it():

@@ -17,12 +17,15 @@ from support.real import real_data
 
 from virtualobserver import Project
 from virtualobserver.analyses.driftscan import Driftscan
+from virtualobserver.analyses.driftscan.samples import trails_of
 from virtualobserver.analyses.starcurves import StarCurves
 from virtualobserver.cli.demo import compare
+from virtualobserver.conventions import FLAG_ASTROMETRY
 from virtualobserver.data.handles import MemoryHandle, ProductInfo, as_handle
 from virtualobserver.data.product import Aux, RawRef, Target
 from virtualobserver.data.product import Product as PlainProduct
 from virtualobserver.data.table import Table
+from virtualobserver.maths.trails.detrend import reference_trails
 from virtualobserver.models import Product
 from virtualobserver.observatories.decam import VirtualDECam
 from virtualobserver.observatories.decam.astrometry import register
@@ -201,7 +204,10 @@ def first():
             aux = Aux(Target("DECam", kind="instrument"), masters=survey.choose(masters, raws[0]))
             (product,) = survey.calibrate(raws, aux, survey.settings)
             handle = as_handle(product)
-            masters.append(MemoryHandle(handle.load(), replace(handle.info, unit=unit)))
+            table = handle.load()
+            # by falling flux: five faint ones of which nothing else depends
+            table = table.with_columns(cut=np.isin(np.arange(len(table)), np.arange(100, 105)))
+            masters.append(MemoryHandle(table, replace(handle.info, unit=unit)))
     raws = [
         RawRef.of(raw)
         for one in exposures
@@ -213,6 +219,7 @@ def first():
     handles = [as_handle(product) for product in products]
     more = survey.refine("detrend", handles, aux, survey.settings)
     found = {product.role: product.data for product in [*products, *more]}
+    (found["stars"],) = (one.load() for one in masters if one.info.unit.startswith("reference"))
     return survey, handles, found
 
 
@@ -237,6 +244,30 @@ def test_what_all_stars_have_in_common_is_taken_from_each(first):
         update={"detrend": DetrendSettings(fewest=200)}))  # fmt: skip
     assert not alone.data.meta["detrended"]
     assert (alone.data["trend"] == 1).all()
+
+
+def test_stars_that_the_edge_of_the_pointed_frame_cuts_are_measured_and_not_searched(first):
+    _, _, tables = first
+    cut = tables["stars"]["star_id"][tables["stars"]["cut"]]
+    table, forced = tables["detrended"], tables["forced"]
+    mine = np.isin(table["star_id"], cut)
+    assert len(set(table["star_id"][mine].tolist())) >= 3
+    assert (table["flags"][mine] & FLAG_ASTROMETRY != 0).all()
+    assert not (table["flags"][~mine] & FLAG_ASTROMETRY).any()
+    assert np.isfinite(table["flux"][mine & table["flat"]]).mean() > 0.9
+    trails = trails_of(table)
+    assert not trails.good[np.isin(trails.star_id, cut)].any()
+    assert trails.good[~np.isin(trails.star_id, cut)].any(axis=1).mean() > 0.8
+    # nor does anybody divide by them, however bright and alone they seem
+    rows = np.isin(forced["source_id"], cut)
+    loud = replace(forced, columns=forced.columns | {"isolation": np.where(rows, 0.0, forced["isolation"])})
+    loud = loud.with_columns(covered=np.where(rows, 1.0, forced["covered"]))
+    bright = replace(
+        tables["samples"], columns=tables["samples"].columns | {"flux_error": tables["samples"]["flux"] / 100}
+    )
+    chosen = reference_trails(samples_of(bright, loud))
+    assert len(chosen) > 10
+    assert not rows[chosen].any()
 
 
 def test_samples_come_back_from_their_table_as_they_were(first):

@@ -13,6 +13,8 @@ from virtualobserver.data.product import Target
 from virtualobserver.errors import DataError
 from virtualobserver.maths.images.apertures import measure_apertures
 from virtualobserver.maths.images.background import background
+from virtualobserver.maths.trails.extract import extract_trails
+from virtualobserver.maths.trails.search import search_trails
 from virtualobserver.maths.trails.spotclass import classify_spots
 from virtualobserver.maths.trails.spots import find_spots
 from virtualobserver.maths.trails.track import TrackModel
@@ -266,6 +268,29 @@ def test_a_pulse_put_into_one_real_star_is_there_and_nowhere_else(real):
     vx, vy = TRACK.vector
     assert centre == [pytest.approx(178.8 + 8 * vx, abs=0.6), pytest.approx(27.4 + 8 * vy, abs=0.6)]
     assert np.abs(away[60:]).max() < 1e-2
+
+
+def test_a_pulse_of_a_driftified_real_star_is_found_by_the_measurement_and_the_search(real):
+    part = np.hypot(np.arange(245)[None, :] - 178.8, np.arange(251)[:, None] - 27.4) < 10
+    time, gain, found = (np.arange(200) + 0.5) / 10, real.header["GAINA"], []
+    for weights in (np.ones(200), Event("tophat", 8.0, 1.0, 1.0).light(time)):
+        made = driftify(real, TRACK, weights, part=part, rng=np.random.default_rng(1))
+        planes = made.data * gain, made.variance * gain**2
+        samples = extract_trails(*planes, TRACK, [178.8], [27.4], fwhm=real.header["FWHM"], mask=made.mask)
+        mean = samples.totals.flux[:, None] * samples.response
+        search = search_trails(
+            samples.flux / mean, samples.flux_error / mean, samples.time[:, 0], step=1 / TRACK.speed,
+            sigma=samples.profile.sigma / TRACK.speed, good=samples.flat & (samples.flags == 0),
+        )  # fmt: skip
+        found.append(search)
+        assert search.dips.statistic[0] < 2.5
+    calm, loud = (search.pulses for search in found)
+    assert calm.statistic[0] < 2.5
+    assert loud.statistic[0] > 5
+    assert loud.time[0] == pytest.approx(8.0, abs=0.4)
+    # twice its light for a second, over a mean that is a twentieth higher
+    light = loud.amplitude[0] * max(loud.duration[0], 0.5)
+    assert light == pytest.approx(1 / 1.05, abs=4 * loud.amplitude_error[0])
 
 
 def test_bad_pixels_spoil_what_they_are_drawn_over(real):

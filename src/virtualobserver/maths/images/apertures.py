@@ -123,11 +123,12 @@ def _sum_circles(
 
     sep = import_module("sep")
     data = np.require(image, np.float32, ["C", "W"])  # sep takes no read-only buffers
-    noise = np.ascontiguousarray(np.sqrt(np.maximum(np.asarray(variance, np.float32), 0)))
     bits = None if mask is None or not np.any(mask) else np.ascontiguousarray(mask, np.int32)
     bad = ~np.isfinite(data)
     if bits is not None:
         bad |= (bits & ~np.int32(tolerate)) != 0
+    noise = np.maximum(np.ascontiguousarray(variance, np.float32), 0)
+    np.sqrt(noise, out=noise)
     px, py = (np.atleast_1d(np.asarray(values, float)) for values in places)
     inside = (px > -0.5) & (px < data.shape[1] - 0.5) & (py > -0.5) & (py < data.shape[0] - 0.5)
     level, level_error = np.zeros(len(px)), np.zeros(len(px))

@@ -97,7 +97,7 @@ def find_sources(
     threshold: float = 5.0,  # of a million independent pixels a third of one by chance
     min_area: int = 5,  # as the default of SExtractor once was: a cosmic ray has fewer
     fwhm: float = 2.5,  # chosen: well sampled stars; wider ones lose little
-    sky: Background | None = None,
+    sky: Background | Array | None = None,
 ) -> SourceList:
     """Find sources above the background.
 
@@ -116,7 +116,7 @@ def find_sources(
     fwhm
         Of the filter, pixels; the window of a centre is no narrower.
     sky
-        Background, if it is known already.
+        Background, or its level alone if there is a variance, if it is known already.
 
     Raises
     ------
@@ -131,13 +131,16 @@ def find_sources(
     `sep` asks faint sources a second time, when it parts them, for t times the noise of an unfiltered pixel.
     """
     sep = import_module("sep")
-    level = sky or background(image, mask=mask)
-    data = np.subtract(image, level.level, dtype=np.float32)
+    if isinstance(sky, np.ndarray) and variance is None:
+        msg = "of a background's level alone the noise is not known: give the variance, or the background"
+        raise DataError(msg)
+    level = background(image, mask=mask) if sky is None else sky
+    data = np.subtract(image, level if isinstance(level, np.ndarray) else level.level, dtype=np.float32)
     bits = np.zeros(data.shape, np.uint8) if mask is None else np.asarray(mask)
     bad = ~np.isfinite(data)
     if mask is not None:
         bad |= (bits & ~bits.dtype.type(MASK_SATURATED)) != 0
-    spread = level.scatter**2 if variance is None else np.maximum(variance, LEAST_VARIANCE, dtype=np.float32)
+    spread = _spread(level, variance)
     bad |= ~np.isfinite(spread)
     data[bad] = 0  # sep leaves the mask of the first rows aside
     found, segments = _extract(sep, data, spread, bad, line=_line(fwhm), threshold=threshold, least=min_area)
@@ -146,6 +149,17 @@ def find_sources(
 
 
 # --- inside -----------------------------------------------------------------------------------------------
+
+
+def _spread(level: Background | Array, variance: Array | None) -> FloatPlane:
+    """Return the variance of pixels, above 0: that which is given, itself if it is so already."""
+    if variance is None:
+        assert not isinstance(level, np.ndarray)
+        return np.asarray(level.scatter**2)
+    given = np.asarray(variance)
+    if given.dtype == np.float32 and given.size and float(np.min(given)) >= LEAST_VARIANCE:
+        return given
+    return np.asarray(np.maximum(given, LEAST_VARIANCE, dtype=np.float32))
 
 
 def _extract(

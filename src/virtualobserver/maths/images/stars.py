@@ -210,36 +210,49 @@ def fit_stars(
         If the planes or the columns differ in shape.
     """
     px, py = _places((image, variance, mask), x, y)
-    good = np.isfinite(image) & np.isfinite(variance) & (np.asarray(variance) > 0)
-    if mask is not None:
-        good &= np.asarray(mask) == 0
-    # in the precision of the planes: sums over pixels are in double precision all the same
-    weight = np.divide(
-        1, variance, out=np.zeros(good.shape, np.result_type(variance, np.float32)), where=good
-    )
-    data = np.where(good, image, np.zeros((), np.asarray(image).dtype))
+    frame = _Pixels(image, variance, mask)
     start, flux = (px.copy(), py.copy()), np.zeros(len(px))
     for _ in range(rounds):
-        patch = _patches(px, py, profile, data.shape)
-        flux, error, _ = _solve(data, weight, patch, len(px), profile)
-        steps = _steps((data, weight), patch, flux, profile, (px, py))
+        patch = _patches(px, py, profile, frame.shape)
+        flux, error, _ = _solve(frame, patch, len(px), profile)
+        steps = _steps(frame, patch, flux, profile, (px, py))
         sure = flux > MOVED_SNR * np.where(np.isfinite(error), error, np.inf)
         for place, step, first in zip((px, py), steps, start, strict=True):
             place[sure] += np.clip(step[sure], -LONGEST_STEP, LONGEST_STEP)
             lost = np.abs(place - first) > 2 * LONGEST_STEP
             place[lost] = first[lost]
-    patch = _patches(px, py, profile, data.shape)
-    flux, error, covered = _solve(data, weight, patch, len(px), profile)
-    model = _model(patch, flux, data.shape)
-    return StarFit(
-        px, py, flux, error, covered, _misfits((data, weight), patch, model, profile, len(px)), model
-    )
+    patch = _patches(px, py, profile, frame.shape)
+    flux, error, covered = _solve(frame, patch, len(px), profile)
+    model = _model(patch, flux, frame.shape)
+    return StarFit(px, py, flux, error, covered, _misfits(frame, patch, model, profile, len(px)), model)
 
 
 # --- inside -----------------------------------------------------------------------------------------------
 
 Patch = tuple[NDArray[np.int32], NDArray[np.int32], FloatArray]
 """Star, pixel (of the flat image) and value of the profile, of all pixels of all stars."""
+
+
+class _Pixels:
+    """A frame of which data and weights are asked for some pixels at a time: they have no planes of their own."""
+
+    def __init__(self, image: Array, variance: Array, mask: Array | None) -> None:
+        self.shape = np.shape(image)
+        self._image, self._variance = (np.ravel(np.asarray(plane)) for plane in (image, variance))
+        self._mask = None if mask is None else np.ravel(np.asarray(mask))
+
+    def at(self, pixel: Array) -> tuple[Array, Array]:
+        """Return light and weight of pixels by their place in the flat image, both 0 of those that are not good.
+
+        They are in the precision of the planes: sums over pixels are in double precision all the same.
+        """
+        data, variance = self._image[pixel], self._variance[pixel]
+        good = np.isfinite(data) & np.isfinite(variance) & (variance > 0)
+        if self._mask is not None:
+            good &= self._mask[pixel] == 0
+        weight = np.zeros(data.shape, np.result_type(variance, np.float32))
+        np.divide(1, variance, out=weight, where=good)
+        return np.where(good, data, np.zeros((), data.dtype)), weight
 
 
 def _places(
@@ -254,16 +267,14 @@ def _places(
     return px, py
 
 
-def _misfits(
-    planes: tuple[Array, Array], patch: Patch, model: Array, profile: Moffat, stars: int
-) -> FloatArray:
+def _misfits(frame: _Pixels, patch: Patch, model: Array, profile: Moffat, stars: int) -> FloatArray:
     """Return chi^2 for each pixel within about one width of the middle of each star."""
-    data, weight = planes
     star, pixel, value = patch
     core = value > profile.norm / 16
-    used = np.bincount(star[core], (weight.ravel()[pixel[core]] > 0), minlength=stars)
     place = pixel[core]
-    misfit = weight.ravel()[place] * (data.ravel()[place] - model.ravel()[place]) ** 2
+    data, weight = frame.at(place)
+    used = np.bincount(star[core], weight > 0, minlength=stars)
+    misfit = weight * (data - model.ravel()[place]) ** 2
     return np.asarray(np.bincount(star[core], misfit, minlength=stars) / np.maximum(used, 1))
 
 
@@ -378,20 +389,12 @@ def _model(patch: Patch, flux: FloatArray, shape: tuple[int, ...]) -> NDArray[np
 
 
 def _solve(
-    data: Array, weight: Array, patch: Patch, n: int, profile: Moffat
+    frame: _Pixels, patch: Patch, n: int, profile: Moffat
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return fluxes of one linear fit, their errors, and the share of each profile on good pixels."""
-    star, pixel, value = patch
-    flat = weight.ravel()
-    # only pixels that a star reaches, each with the root of its weight: no matrix is as long as the frame
-    reached, column = np.unique(pixel, return_inverse=True)
-    root = np.sqrt(flat[reached].astype(float))
-    shape = csr_matrix((value * root[column], (star, column)), shape=(n, len(reached)))
-    normal = (shape @ shape.T).tocsr()
-    right = shape @ (root * data.ravel()[reached])
+    normal, right, whole, covered = _equations(frame, patch, n)
     own = normal.diagonal()
-    whole = np.bincount(star, value**2, minlength=n)
-    covered = np.bincount(star, value**2 * (flat[pixel] > 0), minlength=n) / np.maximum(whole, 1e-30)
+    covered = covered / np.maximum(whole, 1e-30)
     # off the image there is no pixel: compare with the square of a whole profile
     covered *= np.minimum(whole / (profile.norm * (profile.beta - 1) / (2 * profile.beta - 1)), 1.0)
     known = own > 0
@@ -403,6 +406,24 @@ def _solve(
     found, _ = cg(scaled + ridge, scale * right, rtol=_SETTLED, maxiter=500)
     flux = np.where(known, found * scale, np.nan)
     return flux, _errors(normal, known), covered
+
+
+def _equations(frame: _Pixels, patch: Patch, n: int) -> tuple[csr_matrix, FloatArray, FloatArray, FloatArray]:
+    """Return the normal equations and their right side, and the squares of each profile, whole and on good pixels."""
+    star, pixel, value = patch
+    # only pixels that a star reaches, each with the root of its weight: no matrix is as long as the frame
+    reached, column = np.unique(pixel, return_inverse=True)
+    column = column.astype(np.int32)
+    data, weight = frame.at(reached)
+    squares = value**2
+    whole = np.asarray(np.bincount(star, squares, minlength=n), float)
+    squares[weight[column] <= 0] = 0.0
+    covered = np.asarray(np.bincount(star, squares, minlength=n), float)
+    root = np.sqrt(weight.astype(float))
+    light = np.multiply(value, root[column], out=squares)
+    ends = np.searchsorted(star, np.arange(n + 1))  # stars come one after the other
+    shape = csr_matrix((light, column, ends), shape=(n, len(reached)))
+    return (shape @ shape.T).tocsr(), shape @ (root * data), whole, covered
 
 
 def _errors(normal: csr_matrix, known: NDArray[np.bool_]) -> FloatArray:
@@ -425,27 +446,24 @@ def _errors(normal: csr_matrix, known: NDArray[np.bool_]) -> FloatArray:
 
 
 def _steps(
-    planes: tuple[Array, Array],
-    patch: Patch,
-    flux: FloatArray,
-    profile: Moffat,
-    places: tuple[FloatArray, FloatArray],
+    frame: _Pixels, patch: Patch, flux: FloatArray, profile: Moffat, places: tuple[FloatArray, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
     """Return how far the middles of stars are from where they stand, each against the image without the others."""
-    (data, weight), (star, pixel, _) = planes, patch
-    n, nx = len(flux), data.shape[1]
-    light = np.nan_to_num(flux)
-    rest = (data.ravel() - _model(patch, light, data.shape).ravel())[pixel]
-    dx, dy = pixel % nx - places[0][star], pixel // nx - places[1][star]
-    _, along, up = profile.slopes(dx, dy)
-    along, up = along * light[star], up * light[star]
-    heavy = weight.ravel()[pixel]
-
-    def total(values: FloatArray) -> FloatArray:
-        return np.asarray(np.bincount(star, heavy * values, minlength=n))
-
-    xx, yy, xy = total(along**2), total(up**2), total(along * up)
-    bx, by = total(along * rest), total(up * rest)
+    star, pixel, _ = patch
+    light, nx = np.nan_to_num(flux), frame.shape[1]
+    model = _model(patch, light, frame.shape).ravel()
+    sums = np.zeros((5, len(flux)))
+    ends = np.searchsorted(star, np.arange(0, len(flux) + _TOGETHER, _TOGETHER))
+    for first, last in pairwise(ends):  # slopes are a dozen numbers a pixel
+        own, place = star[first:last], pixel[first:last]
+        dx, dy = place % nx - places[0][own], place // nx - places[1][own]
+        _, along, up = profile.slopes(dx, dy)
+        along, up = along * light[own], up * light[own]
+        data, heavy = frame.at(place)
+        rest = data - model[place]
+        products = (along**2, up**2, along * up, along * rest, up * rest)
+        sums += [np.bincount(own, heavy * values, minlength=len(flux)) for values in products]
+    xx, yy, xy, bx, by = sums
     determinant = xx * yy - xy**2
     fine = determinant > 0
     safe = np.where(fine, determinant, 1.0)

@@ -91,7 +91,7 @@ class Columns:
         self.shift, self.width = profile.shift_at(self.along), profile.width_at(self.along)
         self.table = profile.table(self.half + 2, FINE)
         self.light = np.ascontiguousarray(np.broadcast_to(np.nan_to_num(light), (n, m)))
-        self.planes = np.full((8, n, m), np.nan)
+        self.planes = np.empty((8, n, m))
         self.bits = np.zeros((n, m), np.int64)
         self.counts = np.zeros((n, 32), np.int64)
         fit_columns(

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import correlate1d, maximum_filter1d, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from virtualobserver.conventions import FWHM_TO_SIGMA
 from virtualobserver.errors import DataError
@@ -232,7 +232,9 @@ def _profile(sigma: float) -> FloatArray:
 
 
 def _across(plane: FloatPlane, line: FloatArray) -> FloatPlane:
-    return np.asarray(correlate1d(plane, line, axis=0, mode="constant"), np.float32)
+    from virtualobserver.maths.images.filter_kernel import down_columns
+
+    return down_columns(np.ascontiguousarray(plane), line.astype(np.float32))
 
 
 def _along(plane: FloatPlane, size: int) -> FloatPlane:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from virtualobserver.conventions import (
     FLAG_ARCHIVE,
+    FLAG_ASTROMETRY,
     FLAG_BACKGROUND,
     FLAG_COSMIC_RAY,
     FLAG_SATURATED,
@@ -36,6 +37,8 @@ ALONE: Final = 0.05
 """Light of neighbours over its own that a reference may have: it dilutes what the air does by as much."""
 WHOLE: Final = 0.98
 """Of a reference's light whose columns were measured."""
+_SPOILT: Final = FLAG_SATURATED | FLAG_COSMIC_RAY | FLAG_ARCHIVE | FLAG_BACKGROUND | FLAG_ASTROMETRY
+"""Flags of a sample that is not the light of its star alone, or not all of it."""
 _ROUNDS: Final = 2
 """Of scaling and clipping: the second sees what events of others had hidden."""
 JUDGES: Final = 4
@@ -102,7 +105,7 @@ def reference_trails(samples: TrailSamples, *, excluded: ArrayLike | None = None
         Shape (n,), True for stars not to be taken, such as variable ones.
     """
     totals = samples.totals
-    spoilt = (samples.flags & (FLAG_SATURATED | FLAG_COSMIC_RAY | FLAG_ARCHIVE | FLAG_BACKGROUND)) != 0
+    spoilt = (samples.flags & _SPOILT) != 0
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.where(samples.flat & np.isfinite(samples.flux), samples.flux / samples.flux_error, np.nan)
         good = median_of_rows(snr) > BRIGHT

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.spatial import cKDTree
 
@@ -75,7 +75,7 @@ def fit_together(
     if not len(names):
         return
     told = _Names(names, columns.response, columns.flux.shape[1])
-    alone = 1 / normal.diagonal()
+    alone = 1 / normal.data[normal.indptr[:-1]]
     if known is not None:
         right = _held(normal, right, (known[told.star], told.response))
     order = _ordered(normal)
@@ -144,7 +144,10 @@ def _equations(frame: Frame, sky: TrailSky, columns: Columns) -> tuple[IntArray,
             pair_sums, frame.good, model, top, both, columns.ground, *way, *grid, columns.half, usable
         )
         products.append(_listed(listed, 64 * (len(both) + 1)))
-    names = np.flatnonzero(square > 0)
+    # trails that touch are near each other in memory as well: rows of the matrix are then found in the cache
+    order = np.argsort(np.nan_to_num(frame.y), kind="stable")
+    trail, sample = np.nonzero(square[order] > 0)
+    names = order[trail] * square.shape[1] + sample
     number = np.zeros(square.size, np.int32)
     number[names] = np.arange(len(names))
     return names, _symmetric(products, number, square.ravel()[names]), right.ravel()[names]
@@ -153,18 +156,23 @@ def _equations(frame: Frame, sky: TrailSky, columns: Columns) -> tuple[IntArray,
 def _symmetric(
     products: list[tuple[IndexArray, IndexArray, FloatArray]], number: IndexArray, diagonal: FloatArray
 ) -> csr_array:
-    """Return the matrix with a diagonal and with products beside it, on either side; the list is emptied."""
-    size, count = len(diagonal), sum(len(value) for *_, value in products)
-    places, values = np.empty((2, 2 * count + size), np.int32), np.empty(2 * count + size)
-    places[:, 2 * count :], values[2 * count :] = np.arange(size), diagonal
-    start = 0
+    """Return the matrix with a diagonal, first in each row, and with products on either side; the list is emptied.
+
+    Two bands of rows that share a trail have a product each: entries of one place are to be added.
+    """
+    from virtualobserver.maths.trails.joint_kernel import count_entries, fill_entries
+
+    size = len(diagonal)
+    count = np.ones(size, np.int64)
+    for one, other, _ in products:
+        count_entries(one, other, number, count)
+    begin = np.concatenate([[0], np.cumsum(count)])
+    indptr = begin.astype(np.int32 if begin[-1] < np.iinfo(np.int32).max else np.int64)
+    indices, data, free = np.empty(begin[-1], indptr.dtype), np.empty(begin[-1]), begin[:-1] + 1
+    indices[begin[:-1]], data[begin[:-1]] = np.arange(size), diagonal
     while products:
-        one, other, value = products.pop()
-        for pair in ((one, other), (other, one)):
-            own = np.s_[start : start + len(value)]
-            places[0, own], places[1, own], values[own] = number[pair[0]], number[pair[1]], value
-            start += len(value)
-    return csr_array(coo_array((values, (places[0], places[1])), shape=(size, size)))
+        fill_entries(*products.pop(), number, free, indices, data)
+    return csr_array((data, indices, indptr), shape=(size, size))
 
 
 def _neighbours(columns: Columns) -> IntArray:
@@ -177,6 +185,7 @@ def _neighbours(columns: Columns) -> IntArray:
     long, wide = columns.along.shape[1] + 2.0, 2 * columns.half + 2.0
     places = np.stack([(track.along(x, y) + columns.first[known]) / long, track.across(x, y) / wide], axis=1)
     found = cKDTree(places).query_pairs(1.0, p=np.inf, output_type="ndarray")
+    found = found[np.argsort(y[found[:, 0]], kind="stable")]  # as the rows of the equations are
     return np.asarray(known[found], np.int64).reshape(-1, 2)
 
 
@@ -245,8 +254,8 @@ def _settle(
 
 
 def _add_diagonal(normal: csr_array, weight: FloatArray) -> None:
-    """Add to the diagonal, of which each entry is there."""
-    normal.setdiag(normal.diagonal() + weight)
+    """Add to the diagonal, which is the first entry of each row."""
+    normal.data[normal.indptr[:-1]] += weight
 
 
 def _held(normal: csr_array, right: FloatArray, light: tuple[FloatArray, FloatArray]) -> FloatArray:
@@ -255,7 +264,7 @@ def _held(normal: csr_array, right: FloatArray, light: tuple[FloatArray, FloatAr
     It says the light of a full column, of which an unknown has the share `response`; the matrix is changed.
     """
     full, response = light
-    diagonal = normal.diagonal()
+    diagonal = normal.data[normal.indptr[:-1]]
     touched = np.add.reduceat(np.abs(normal.data), normal.indptr[:-1]) > diagonal * (1 + _RIDGE)
     with np.errstate(invalid="ignore"):
         faint = touched & (full > 0) & (full**2 * diagonal < 1)

@@ -10,7 +10,9 @@ from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.kernels import jit
 from virtualobserver.maths.trails.extract_kernel import share_at, sky_at, span
 
-__all__ = ["envelope", "own_sums", "pair_sums", "seen_data", "solve_groups"]
+__all__ = [
+    "count_entries", "envelope", "fill_entries", "own_sums", "pair_sums", "seen_data", "solve_groups",
+]  # fmt: skip
 
 
 @jit
@@ -117,6 +119,27 @@ def pair_sums(
                     )
                 total += 1
     return total
+
+
+@jit
+def count_entries(one: Array, other: Array, number: Array, count: Array) -> None:
+    """Count what rows get of products of samples, whose unknowns have these numbers."""
+    for i in range(len(one)):
+        count[number[one[i]]] += 1
+        count[number[other[i]]] += 1
+
+
+@jit
+def fill_entries(
+    one: Array, other: Array, value: Array, number: Array, free: Array, indices: Array, data: Array
+) -> None:
+    """Write products into the rows of both unknowns, from the first free place of each."""
+    for i in range(len(one)):
+        a, b = number[one[i]], number[other[i]]
+        indices[free[a]], data[free[a]] = b, value[i]
+        free[a] += 1
+        indices[free[b]], data[free[b]] = a, value[i]
+        free[b] += 1
 
 
 @jit

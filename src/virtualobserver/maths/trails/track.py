@@ -19,6 +19,8 @@ __all__ = ["PlateLike", "TrackModel", "line_spread"]
 
 FloatArray = NDArray[np.float64]
 ARCSEC: Final = np.pi / 180 / 3600
+_FAR: Final = 6.5
+"""Standard deviations, beyond which a ramp differs from its straight lines by less than 1e-11 of one."""
 _STEP: Final = 10.0
 """Arcsec of the rotation whose image gives the vector: as long as a trail, and far above the rounding of a plate."""
 
@@ -201,9 +203,12 @@ def line_spread(along: ArrayLike, length: float, sigma: float) -> FloatArray:
 
 
 def _ramp(value: FloatArray, sigma: float) -> FloatArray:
-    """Integral of the normal distribution's cumulative one."""
-    z = value / sigma
-    return np.asarray(value * ndtr(z) + sigma * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    """Integral of the normal distribution's cumulative one; far from the middle it is 0, or the value itself."""
+    ramp = np.asarray(np.maximum(value, 0.0))
+    near = np.abs(value) < _FAR * sigma
+    z = value[near] / sigma
+    ramp[near] = sigma * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    return ramp
 
 
 def _unit(ra: Any, dec: Any) -> FloatArray:

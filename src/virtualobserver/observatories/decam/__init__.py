@@ -52,7 +52,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
     name: ClassVar[str] = "decam"
     title: ClassVar[str] = "DECam"
     archive_title: ClassVar[str] = "NOIRLab Astro Data Archive"
-    version: ClassVar[str] = "8"
+    version: ClassVar[str] = "9"
     facility: ClassVar[str] = "Victor M. Blanco 4 m telescope, Cerro Tololo"
     instrument: ClassVar[str] = "DECam"
     site: ClassVar[Site | None] = Site(-70.81489, -30.16606, 2215.0)

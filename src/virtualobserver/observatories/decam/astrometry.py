@@ -77,6 +77,10 @@ def register(frame: Frame, stars: Table, own: AstromSettings) -> Registered:
         If there are too few trails or stars, or no offset stands out.
     """
     ny, nx = frame.shape
+    name = f"{frame.facts['ccd']} of exposure {frame.facts['exposure']}"
+    if not np.any((frame.mask == 0) & np.isfinite(frame.variance) & np.isfinite(frame.data)):
+        msg = f"{name}: no pixel is good; all are masked, have no weight or are no numbers"
+        raise NotEnoughData(msg)
     track = _track(frame, own)
     trails = find_trails(
         _without_sky(frame),
@@ -86,9 +90,11 @@ def register(frame: Frame, stars: Table, own: AstromSettings) -> Registered:
         mask=frame.mask,
         threshold=own.threshold,
     )
+    if not len(trails):
+        msg = f"{name}: no trail stands out by {own.threshold:g} standard deviations (drift_astrom.threshold)"
+        raise NotEnoughData(msg)
     ra, dec = _places(frame, stars)
     px, py = (np.asarray(part, float) for part in frame.wcs.world_to_pixel_values(ra, dec))
-    name = f"{frame.facts['ccd']} of exposure {frame.facts['exposure']}"
     mag = np.asarray(stars["mag"], float)
     try:
         dx, dy, strength = best_offset(offset_votes(trails, px, py, mag, track, reach=own.reach))

@@ -7,20 +7,21 @@ frames ``reference/N24/file`` and ``reference/targets/list``.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.catalog.columns import read_names
+from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef
 from virtualobserver.data.table import Table
-from virtualobserver.errors import InvalidFile
-from virtualobserver.maths.arrays import Array
+from virtualobserver.errors import CatalogError, InvalidFile
+from virtualobserver.io.csv_text import frame_of_csv
 from virtualobserver.maths.astrometry.sphere import separation
 from virtualobserver.observatories.decam.folder import CAMERA, KINDS
 from virtualobserver.observatories.decam.identity import NO_GAIA, numbered
@@ -28,6 +29,9 @@ from virtualobserver.observatories.decam.reader import read_frame
 from virtualobserver.observatories.decam.reference import build_reference
 from virtualobserver.observatories.decam.settings import DECamSettings
 from virtualobserver.typing import Record, RecordDict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["LIST", "PUBLISHED", "choose_masters", "file_raws", "make_master", "reference_stars", "unit_of"]
 
@@ -178,45 +182,51 @@ def _rank(master: Handle[Table]) -> tuple[bool, int, str]:
     return "from" in about, int(about.get("n_stars") or 0), master.info.unit
 
 
-def _read_csv(source: Path | RawRef, needed: Sequence[str]) -> dict[str, Array]:
-    import pandas as pd
-
+def _read_csv(source: Path | RawRef, needed: Sequence[str]) -> pd.DataFrame:
+    """Return a table of which each value keeps all its digits or stays text."""
     name = str(source) if isinstance(source, Path) else source.archive_id
     try:
-        frame = pd.read_csv(source if isinstance(source, Path) else io.BytesIO(source.read()))
-    except (OSError, ValueError) as error:
-        msg = f"{name}: cannot be read as CSV ({error})"
+        content = source.read_bytes() if isinstance(source, Path) else source.read()
+    except OSError as error:
+        msg = f"{name}: cannot be read ({error})"
         raise InvalidFile(msg) from error
+    frame = frame_of_csv(content, name)
     if missing := [column for column in needed if column not in frame.columns]:
         there = ", ".join(map(str, frame.columns))
         msg = f"{name}: no column {', '.join(missing)}; there are {there}"
         raise InvalidFile(msg)
-    return {str(column): frame[column].to_numpy() for column in frame.columns}
+    return frame
+
+
+def _places(rows: pd.DataFrame, ra: str, dec: str, where: str) -> tuple[FloatArray, FloatArray]:
+    """Return degrees of two columns: of numbers in the unit that ends their names, or of sexagesimal text."""
+    found = in_our_units(rows, {"ra": ra, "dec": dec}, where)
+    return _numbers(found, ra, where), _numbers(found, dec, where)
 
 
 def _targets(raw: RawRef, settings: DECamSettings) -> Table:
     """Return name, ra and dec of the targets that are wanted."""
     own = settings.targets
     rows = _read_csv(raw, [own.ra_col_name, own.dec_col_name, own.id_col_name])
-    ra, dec = (_numbers(rows, name, raw.archive_id) for name in (own.ra_col_name, own.dec_col_name))
-    keep = np.isfinite(ra) & np.isfinite(dec) & ~out_of_range("ra", ra) & ~out_of_range("dec", dec)
+    keep = np.ones(len(rows), bool)
     if own.subset is not None:
         wanted = {str(value) for value in own.subset.values}
         keep &= np.array([str(value) in wanted for value in rows[own.subset.key]], bool)
-    names = np.array([str(value) for value in rows[own.id_col_name][keep]], dtype=np.str_)
-    columns = {
-        "name": names,
-        "ra": ra[keep],
-        "dec": dec[keep],
-    }
+    try:
+        ra, dec = _places(rows, own.ra_col_name, own.dec_col_name, raw.archive_id)
+        keep &= np.isfinite(ra) & np.isfinite(dec) & ~out_of_range("ra", ra) & ~out_of_range("dec", dec)
+        names, _ = read_names(rows[own.id_col_name][keep], raw.archive_id)
+    except CatalogError as error:
+        raise InvalidFile(str(error)) from error
+    columns = {"name": np.array(names, dtype=np.str_), "ra": ra[keep], "dec": dec[keep]}
     return Table(columns, {"ra": "deg", "dec": "deg"}, {"file": raw.archive_id})
 
 
 def _published(raw: RawRef) -> Table:
     """Return the rows of one chip of a published catalogue in our columns; its fluxes have no zero point."""
     rows = _read_csv(raw, PUBLISHED)
-    rows = {name: values[rows["chp"].astype(str) == raw.key] for name, values in rows.items()}
-    n = len(rows["ra"])
+    rows = rows[rows["chp"].astype(str) == raw.key].reset_index(drop=True)
+    n = len(rows)
     flux, ra, dec, x, y = (_numbers(rows, name, raw.archive_id) for name in ("flux", "ra", "dec", "x", "y"))
     mag = np.full(n, np.nan)
     np.log10(flux, out=mag, where=flux > 0)
@@ -242,11 +252,11 @@ def _published(raw: RawRef) -> Table:
     return Table(columns, units, {"zero_point_from": "none", "file": raw.archive_id})
 
 
-def _numbers(rows: Mapping[str, Array], name: str, where: str) -> FloatArray:
+def _numbers(rows: pd.DataFrame, name: str, where: str) -> FloatArray:
     try:
-        return np.asarray(rows[name], dtype=float)
+        return np.asarray(rows[name].to_numpy(dtype=float, na_value=np.nan), float)
     except (ValueError, TypeError) as error:
-        msg = f"{where}: column {name} holds what is no number ({error}); positions are decimal degrees"
+        msg = f"{where}: column {name} holds what is no number ({error})"
         raise InvalidFile(msg) from error
 
 

@@ -136,6 +136,10 @@ def raws_of(exposure: Exposure, settings: DECamSettings) -> Iterator[Raw]:
         exposure.problem = str(error)
         yield from _broken(exposure)
         return
+    if not parts[IMAGE]:
+        exposure.problem = f"{path}: no HDU has an EXTNAME or DETPOS, by which chips are known"
+        yield from _broken(exposure)
+        return
     for ccd, chip in parts[IMAGE].items():
         if wanted is not None and ccd not in wanted:
             continue
@@ -232,6 +236,8 @@ def _join(
         entry.files[plane] = (path, name, said.version)
         chips = [one for one in others if chip_name(one)]
         if plane == IMAGE:
+            if lost := len(others) - len(chips):
+                facts["notes"] = [*facts["notes"], f"{lost} HDUs without EXTNAME and DETPOS"]
             entry.parts[plane], entry.facts = [chip_facts(one) for one in chips], facts
         else:
             entry.parts[plane] = [{"ccd": chip_name(one)} for one in chips]

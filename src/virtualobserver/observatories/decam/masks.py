@@ -79,8 +79,8 @@ def read_mask(values: Array, version: str) -> NDArray[np.uint16]:
         are some that no code has. A code that is not known is no data: nothing is known to be right there.
     """
     whole = np.asarray(values)
-    if whole.dtype.kind not in "iu":
-        whole = whole.astype(np.int64)
+    if whole.dtype.kind not in "iu":  # what is no number is no code either
+        whole = np.where(np.isfinite(whole), whole, -1).astype(np.int64)
     codes = has_codes(version)
     if codes is None:
         codes = bool(whole.max(initial=0) <= max(CODES))

@@ -15,7 +15,7 @@ from virtualobserver.data.image import Image
 from virtualobserver.errors import BadKeyword, NotEnoughData
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.apertures import measure_apertures
-from virtualobserver.maths.images.background import background
+from virtualobserver.maths.images.background import background, background_level
 from virtualobserver.maths.images.sources import SourceList, find_sources
 from virtualobserver.maths.images.stars import Moffat, StarFit, fit_moffat, fit_stars
 from virtualobserver.typing import RecordDict
@@ -39,8 +39,10 @@ CERTAIN: Final = 4.0
 LEAST_COVERED: Final = 0.02
 """Of the profile of a saturated star on good pixels, below which no fit can tell its light."""
 CUT: Final = 0.5
-"""Of the width of stars (FWHM), from the edge of the frame to the middle of a star: nearer ones do not show their peak
-from both sides. The fit takes stars beyond the edge for fainter ones on it, 1.4 mag off in the simulation."""
+"""Of the width of stars (FWHM), from the edge of the good pixels to the middle of a star: nearer ones do not show their
+peak from both sides. The fit takes stars beyond the edge for fainter ones on it, 1.4 mag off in the simulation."""
+BORDER: Final = 0.5
+"""Of the good pixels of the best row (or column), with fewer of which one at the edge is no part of the picture."""
 FIRST_STARS: Final = 10
 """Stars of the first profile, which only has to be good enough to take neighbours away for the second."""
 
@@ -83,9 +85,9 @@ def measure_stars(frame: Image, facts: RecordDict, own: ReferenceSettings) -> Fr
         If there are none.
     """
     data, variance, mask, scale = _planes(frame, facts, own)
-    fit, found, sky, profile = _photometry(data, variance, mask, facts["fwhm"], own.threshold)
-    residual, radius = data - sky - fit.model, 1.5 * profile.fwhm
-    (extra,) = measure_apertures(residual, variance, fit.x, fit.y, radii=[radius], mask=mask)
+    fit, found, light, sky, profile = _photometry(data, variance, mask, facts["fwhm"], own.threshold)
+    residual, radius = np.subtract(light, fit.model, out=light), 1.5 * profile.fwhm
+    (extra,) = measure_apertures(residual, _filled(variance), fit.x, fit.y, radii=[radius], mask=mask)
     saturated = ((extra.flags & MASK_SATURATED) != 0) | (_peaks(data, fit) >= facts["saturation"])
     galaxy, sharp = _extended(fit, extra.flux, extra.flux_error, saturated)
     fit, rows = _real(fit, found, saturated, sharp, own.threshold)
@@ -100,11 +102,9 @@ def measure_stars(frame: Image, facts: RecordDict, own: ReferenceSettings) -> Fr
         "aperture_flux": flux + extra.flux[rows] * rate / whole,
         "aperture_flux_error": extra.flux_error[rows] * rate / whole,
     }
-    ny, nx = data.shape
-    cut = np.minimum.reduce([x, nx - 1 - x, y, ny - 1 - y]) + 0.5 < CUT * profile.fwhm
     return FrameStars(
-        x, y, fluxes, saturated[rows], galaxy[rows], cut, fit.covered[rows], found.elongation[rows], profile.fwhm,
-        profile.beta, float(np.median(sky)), scale,
+        x, y, fluxes, saturated[rows], galaxy[rows], _cut(x, y, mask, profile.fwhm), fit.covered[rows],
+        found.elongation[rows], profile.fwhm, profile.beta, sky, scale,
     )  # fmt: skip
 
 
@@ -141,28 +141,37 @@ def _planes(frame: Image, facts: RecordDict, own: ReferenceSettings) -> tuple[Ar
         variance = np.asarray(frame.variance, data.dtype)
     bad = ~np.isfinite(data) | ~np.isfinite(variance) | (variance <= 0)
     # saturated pixels often have weight 0: the star is still there
-    mask = np.where(bad & (mask == 0), 1, mask)
+    if np.any(new := bad & (mask == 0)):
+        mask = np.where(new, mask.dtype.type(1), mask)
     if own.perform_cosmicray_removal:
         from virtualobserver.maths.ccd.cosmics import find_cosmic_rays
 
         rays = find_cosmic_rays(data, np.where(bad, np.nanmedian(variance), variance), bad=mask != 0)
-        mask[rays.mask] |= MASK_COSMIC_RAY
+        mask = np.where(rays.mask, mask | MASK_COSMIC_RAY, mask)
     if not (mask == 0).any():
         msg = f"CCD {facts['ccd']}: there is no good pixel"
         raise NotEnoughData(msg)
     finite = np.isfinite(data)
-    return data if finite.all() else np.where(finite, data, 0.0), np.where(bad, 0.0, variance), mask, scale
+    return data if finite.all() else np.where(finite, data, 0.0), variance, mask, scale
+
+
+def _filled(variance: Array) -> Array:
+    """Return variances, with a common one where there is none: stars are looked for in their saturated middles."""
+    known = np.isfinite(variance) & (variance > 0)
+    return variance if known.all() else np.where(known, variance, np.median(variance[known]))
 
 
 def _photometry(
     data: Array, variance: Array, mask: Array, fwhm: float, threshold: float
-) -> tuple[StarFit, SourceList, Array, Moffat]:
-    """Find and fit stars, then once more on what is left: what the first fit took for sky or one star."""
-    typical = float(np.median(variance[variance > 0]))
-    filled = np.where(variance > 0, variance, typical)
-    level = background(data, mask=mask)
+) -> tuple[StarFit, SourceList, Array, float, Moffat]:
+    """Find and fit stars, then once more on what is left: what the first fit took for sky or one star.
+
+    Returned are the fit, what was found, the light above the sky, the median of the sky and the profile.
+    """
+    level = background_level(data, mask=mask)
+    filled = _filled(variance)
     found = find_sources(data, filled, mask=mask, threshold=threshold, fwhm=fwhm, sky=level)
-    light = data - level.level
+    light = data - level
     del level  # here and below: each plane of a chip is 33 MB
     try:
         profile = fit_moffat(light, filled, found, most=FIRST_STARS)
@@ -170,22 +179,25 @@ def _photometry(
         # a few faint stars: a round profile of the header's width does
         narrow = 4 * (2 ** (1 / 3.5) - 1) / fwhm**2
         profile = Moffat(narrow, narrow, 0.0, 3.5)
+    del filled
     fit = fit_stars(light, variance, found.x, found.y, profile, mask=mask)
     try:
-        profile = fit_moffat(light, filled, found, fitted=(fit, profile))
+        profile = fit_moffat(light, _filled(variance), found, fitted=(fit, profile))
     except NotEnoughData:
         pass
     else:
-        fit = fit_stars(light, variance, fit.x, fit.y, profile, mask=mask, rounds=1)
+        x, y = fit.x, fit.y
+        del fit
+        fit = fit_stars(light, variance, x, y, profile, mask=mask, rounds=1)
     del light
-    left = data - fit.model
-    level = background(left, mask=mask)
-    more = find_sources(left, filled, mask=mask, threshold=threshold, fwhm=profile.fwhm, sky=level)
-    sky = level.level
-    del left, filled, level
+    x, y, left = fit.x, fit.y, np.asarray(data - fit.model)
+    del fit
+    sky = background_level(left, mask=mask)
+    more = find_sources(left, _filled(variance), mask=mask, threshold=threshold, fwhm=profile.fwhm, sky=sky)
     # the middle of what is cut by the edge may lie beyond it
     rows, columns = _pixels(more.x, more.y, data.shape)
-    own = fit.model[rows, columns] if len(more) else np.zeros(0)
+    own = data[rows, columns] - left[rows, columns]
+    del left
     # beside a bright star what is left is the fault of the profile, up to a tenth of its light
     fresh = (more.flux * profile.norm > 0.2 * own) & (more.snr > threshold)
     more = more.take(np.flatnonzero(fresh))
@@ -195,10 +207,10 @@ def _photometry(
             for name in found.__dataclass_fields__
         )
     )
-    start = np.concatenate([fit.x, more.x]), np.concatenate([fit.y, more.y])
-    del fit
-    fit = fit_stars(data - sky, variance, *start, profile, mask=mask)
-    return fit, everything, sky, profile
+    start = np.concatenate([x, more.x]), np.concatenate([y, more.y])
+    light, middle = data - sky, float(np.median(sky))
+    del sky
+    return fit_stars(light, variance, *start, profile, mask=mask), everything, light, middle, profile
 
 
 def _real(
@@ -226,6 +238,16 @@ def _pixels(x: FloatArray, y: FloatArray, shape: tuple[int, ...]) -> tuple[IntAr
         np.clip(np.rint(part).astype(np.int64), 0, size - 1) for part, size in zip((y, x), shape, strict=True)
     )
     return rows, columns
+
+
+def _cut(x: FloatArray, y: FloatArray, mask: Array, fwhm: float) -> BoolArray:
+    """Return which stars stand too near the edge of the frame, or of its good part where the mask has a border."""
+    away = []
+    for axis, place in ((0, x), (1, y)):
+        share = np.mean(mask == 0, axis=axis)
+        inside = np.flatnonzero(share > BORDER * share.max())
+        away += [place - inside[0], inside[-1] - place]
+    return np.asarray(np.minimum.reduce(away) + 0.5 < CUT * fwhm)
 
 
 def _peaks(data: Array, fit: StarFit) -> FloatArray:

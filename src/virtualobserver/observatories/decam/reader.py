@@ -15,10 +15,16 @@ from virtualobserver.data.image import Image
 from virtualobserver.data.product import RawRef
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.fits.files import read_header, read_image, read_section
-from virtualobserver.io.fits.structure import MemoryFile
+from virtualobserver.io.fits.structure import MemoryFile, read_cards
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import background
-from virtualobserver.observatories.decam.header import AMPLIFIERS, SHAPE, chip_facts, exposure_facts
+from virtualobserver.observatories.decam.header import (
+    AMPLIFIERS,
+    SHAPE,
+    chip_facts,
+    chip_name,
+    exposure_facts,
+)
 from virtualobserver.observatories.decam.masks import has_codes, read_mask
 from virtualobserver.observatories.decam.names import IMAGE, MASK, WEIGHT
 from virtualobserver.typing import Record, RecordDict
@@ -97,7 +103,7 @@ def read_frame(raws: Sequence[RawRef]) -> Frame:
     planes = _planes_of(raws)
     raw = planes[IMAGE]
     file = _file(raw)
-    found = read_image(file, raw.key)
+    found = _read(raw)
     first = {key: value for key, value in read_header(file, 0).items() if key not in _FIRST}
     exposure = exposure_facts(first)
     header = {**first, **found.header, "EXTNAME": raw.key}
@@ -108,6 +114,7 @@ def read_frame(raws: Sequence[RawRef]) -> Frame:
     adu = np.asarray(found.data, np.float32)
     mask, said = _mask(planes, (ny, nx), exposure["plver"])
     notes += said
+    notes += [note for note in raw.header.get("notes") or () if note not in notes]  # of the whole file
     mask[~np.isfinite(adu)] |= np.uint16(MASK_NO_DATA)
     if chip["avsky"] is None:
         chip["avsky"] = _median(adu, mask)
@@ -131,11 +138,11 @@ def read_box(raws: Sequence[RawRef], rows: slice, cols: slice, gain: float) -> t
     """
     planes = _planes_of(raws)
     raw = planes[IMAGE]
-    data = np.asarray(read_section(_file(raw), rows, cols, hdu=raw.key), np.float32) * np.float32(gain)
+    data = np.asarray(_section(raw, rows, cols), np.float32) * np.float32(gain)
     mask = np.zeros(data.shape, np.uint16)
     if MASK in planes:
         other = planes[MASK]
-        values = read_section(_file(other), slice(None), cols, hdu=other.key)
+        values = _section(other, slice(None), cols)
         mask = read_mask(values, str(read_header(_file(raw), 0).get("PLVER") or ""))[rows]
     return data, mask
 
@@ -148,18 +155,45 @@ def _planes_of(raws: Sequence[RawRef]) -> dict[str, RawRef]:
     planes: dict[str, RawRef] = {}
     for raw in sorted(raws, key=lambda one: (int(one.header.get("version") or 0), one.archive_id)):
         planes[str(raw.header["plane"])] = raw
+    for raw in planes.values():  # a file that cannot be read may be the image that is missed
+        if raw.header.get("problem"):
+            raise InvalidFile(str(raw.header["problem"]))
     if IMAGE not in planes:
         names = ", ".join(sorted(raw.archive_id for raw in raws)) or "nothing"
         msg = f"an exposure without its image: there is {names}"
         raise DataError(msg)
-    for raw in planes.values():
-        if raw.header.get("problem"):
-            raise InvalidFile(str(raw.header["problem"]))
     return planes
 
 
 def _file(raw: RawRef) -> Path | MemoryFile:
     return raw.path if raw.path is not None else MemoryFile(raw.read(), raw.archive_id)
+
+
+def _read(raw: RawRef) -> Image:
+    try:
+        return read_image(_file(raw), raw.key)
+    except InvalidFile:
+        if (number := _unnamed(raw)) is None:
+            raise
+        return read_image(_file(raw), number)
+
+
+def _section(raw: RawRef, rows: slice, cols: slice) -> Array:
+    try:
+        return read_section(_file(raw), rows, cols, hdu=raw.key)
+    except InvalidFile:
+        if (number := _unnamed(raw)) is None:
+            raise
+        return read_section(_file(raw), rows, cols, hdu=number)
+
+
+def _unnamed(raw: RawRef) -> int | None:
+    """Return the number of the HDU without EXTNAME that DETPOS calls so, if there is one."""
+    headers = read_cards(_file(raw), {"EXTNAME", "DETPOS"})
+    numbers = [
+        n for n, one in enumerate(headers) if not one.get("EXTNAME") and chip_name(one) == raw.key != ""
+    ]
+    return numbers[0] if numbers else None
 
 
 def _amplifiers(shape: tuple[int, int], chip: RecordDict) -> tuple[FloatPlane, FloatPlane]:
@@ -184,7 +218,7 @@ def _median(adu: FloatPlane, mask: Array) -> float:
 
 def _plane(raw: RawRef, shape: tuple[int, int]) -> Array:
     """Read mask or weight; some weights have the edge of a pixel that images have not."""
-    values = read_image(_file(raw), raw.key).data
+    values = _read(raw).data
     if values.shape == (shape[0] + 2, shape[1] + 2):
         values = values[1:-1, 1:-1]
     if values.shape != shape:

@@ -92,8 +92,12 @@ class TargetSettings(Settings):
     """Stars of interest: each gets a light curve of samples in every exposure."""
 
     csv_path: str | None = setting(None, doc="Target list (CSV)", step="fetch", path=True)
-    ra_col_name: str = setting("ra", doc="Column of the right ascension, degrees", step="fetch")
-    dec_col_name: str = setting("dec", doc="Column of the declination, degrees", step="fetch")
+    ra_col_name: str = setting(
+        "ra",
+        doc="Column of the right ascension: degrees, the unit that ends its name, or text such as 06:08:24",
+        step="fetch",
+    )
+    dec_col_name: str = setting("dec", doc="Column of the declination, likewise", step="fetch")
     id_col_name: str = setting("star_id", doc="Column of the names", step="fetch")
     separation_cut: float = setting(
         1.0, doc="Within which a star of the catalogue is the target", unit="arcsec", step="reduce", gt=0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.conventions import (
     ARCSEC_PER_DEGREE,
+    FLAG_ASTROMETRY,
     FLAG_BACKGROUND,
     MASK_BAD,
     MASK_BLEED,
@@ -124,11 +125,14 @@ def samples_table(measured: Measured, facts: RecordDict) -> Table:
 
     ``column`` numbers the samples of a trail from the first, ``along`` is pixels from its start, and ``response`` the
     share of a column that a steady star fills; ``shift`` (pixels) and ``width`` (logarithm) with their errors are how
-    its light lies across, against that of a star there.
+    its light lies across, against that of a star there. Of stars whose place the edge of the pointed frame spoils every
+    sample is flagged.
     """
     samples = measured.samples
     found = samples.rows()
     trail = found.pop("star")
+    cut = np.asarray(measured.stars["cut"], bool)[measured.rows][trail]
+    found["flags"] = np.where(cut, found["flags"] | FLAG_ASTROMETRY, found["flags"])
     start = facts["mjd_start"]
     mjd = np.full(len(trail), np.nan) if start is None else float(start) + found["time"] / SECONDS_PER_DAY
     columns: RecordDict = {
