@@ -113,6 +113,10 @@ _SUMMARY: Final = (
     of("dsnr_min", "", "stat.snr;stat.min", "Lowest ratio of the flux above its mean to the noise"),
     of("dsnr_max", "", "stat.snr;stat.max", "Highest ratio of the flux above its mean to the noise"),
     of("mag_mean", UNIT_MAG, "phot.mag;stat.mean", "Magnitude of the mean flux", MAG),
+    of(
+        "mag_diff", UNIT_MAG, "phot.mag;arith.diff",
+        "Magnitude at the peak of an event less that of the mean flux: above zero where the star is fainter", MAG,
+    ),
     of("mag_brightest", UNIT_MAG, "phot.mag;stat.min", "Brightest magnitude", MAG),
     of("mag_faintest", UNIT_MAG, "phot.mag;stat.max", "Faintest magnitude", MAG),
     of("statistics", "", "meta.note", "Further summary numbers, JSON"),

@@ -387,11 +387,14 @@ def test_an_empty_file_and_a_star_that_is_not_there(tmp_path):
     ((_, answer),) = VirtualFolder().fetch([Target("other")], Folder(tmp_path / "nowhere"))
     assert "does not exist" in str(answer)
     table().iloc[:0].to_csv(tmp_path / "star.csv", index=False)
-    assert reduced(tmp_path, units={"flux": "uJy"})[0] == []
+    products, notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert products == []
+    assert notes == {"files without a row": 1}
     table(flux=np.nan).to_csv(tmp_path / "star.csv", index=False)
     (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
     assert notes["epochs whose flux or error is not a number"] == 30
     assert set(product.data.flags.tolist()) == {FLAG_NOT_FINITE}
+    assert notes["light curves without a good epoch, in which nothing can be found"] == 1
 
 
 @pytest.mark.parametrize("unit", ["electron/s", "", "mJy"])
@@ -422,6 +425,38 @@ def test_a_search_finds_a_flare_in_fluxes_of_any_unit(tmp_path, url, unit):
         assert project.run().notes == [
             "fetch:folder: 1 source has new or changed files: --refresh reads them"
         ]
+
+
+def test_files_that_cannot_be_read_do_not_keep_the_others_from_the_list(tmp_path, url):
+    for number in (1, 2, 3, 4):
+        tess_file(tmp_path, number=number)
+    cut, empty, page = (tmp_path / f"tess2018206045859-s0001-{n:016d}-0120-s_lc.fits" for n in (2, 3, 4))
+    cut.write_bytes(cut.read_bytes()[:2000])
+    empty.write_bytes(b"")
+    page.write_text("<html>404 not found</html>")
+    settings = {
+        "name": "broken", "catalog": {"survey": "folder"}, "analyses": {},
+        "observatories": {"folder": {"archive": str(tmp_path), "preset": "tess"}},
+    }  # fmt: skip
+    with Project.open(settings, data=tmp_path / "data", url=url) as project:
+        for _ in range(2):  # said by each run, as long as it is so
+            summary = project.run()
+            assert [source.name for source in project.sources] == ["TIC 1"]
+            assert [note.partition(": /")[0] for note in summary.notes] == [
+                f"left out of the targets: TIC {number}" for number in (2, 3, 4)
+            ]
+            assert "empty" in summary.notes[1]
+            assert "a web page" in summary.notes[2]
+        tess_file(tmp_path, number=5)
+        for broken in (cut, empty, page):
+            broken.unlink()
+        assert project.run().notes == []
+        assert [source.name for source in project.sources] == ["TIC 1", "TIC 5"]
+        page.write_text("<html>404 not found</html>")
+        (tmp_path / "tess2018206045859-s0001-0000000000000001-0120-s_lc.fits").unlink()
+        (tmp_path / "tess2018206045859-s0001-0000000000000005-0120-s_lc.fits").unlink()
+        with pytest.raises(ConfigError, match=r"lists no targets: TIC 4: .*web page"):
+            project.run(refresh=True)
 
 
 def test_an_empty_list_of_stars_is_asked_for_again_by_the_next_run(tmp_path, url, monkeypatch):
