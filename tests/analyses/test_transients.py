@@ -58,6 +58,17 @@ def test_differences_are_event_less_quiet_level_so_that_a_dip_has_more_magnitude
     assert flare.parameters["mag_diff"] == pytest.approx(-0.161, abs=0.01)
     assert dip.parameters["mag_diff"] == pytest.approx(0.189, abs=0.01)
     assert flare.parameters["amplitude"] > 0 > dip.parameters["amplitude"]
+    data = curve(bumps={4: 20, 50: -8})  # 1400 and 840 uJy
+    analysis = Transients()
+    counts = (
+        analysis.find([as_handle(data)], AUX, analysis.settings)
+        .histograms["dmag"]
+        .project("dmag")
+        .to_xarray()
+    )
+    filled = counts["dmag"].values[counts["counts"].values > 0]
+    assert filled.min() == pytest.approx(-0.36, abs=0.06)
+    assert filled.max() == pytest.approx(0.19, abs=0.06)
 
 
 def test_parity_17_dips_are_found_unless_switched_off():

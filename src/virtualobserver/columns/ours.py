@@ -186,7 +186,7 @@ _JUDGED: Final = (
     of("sharp", "", "stat.fit.param", "Width against that of the point spread function"),
     of("snr", "", "stat.snr", "Signal-to-noise ratio, signed"),
     of("dsnr", "", "stat.snr", "Flux above its mean over the noise"),
-    of("dmag", UNIT_MAG, "phot.mag;arith.diff", "Magnitude less the mean"),
+    of("dmag", UNIT_MAG, "phot.mag;arith.diff", "Magnitude less that of the mean flux: above zero where fainter"),
     of("offset_sigma", "", "stat.snr", "Distance from the star's position over its error"),
     of("score", "", "stat.likelihood", "Score of the detection"),
     of("likelihood", "", "stat.likelihood", "Signal-to-noise ratio of the sum along the path"),

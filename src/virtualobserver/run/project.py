@@ -439,4 +439,4 @@ class Project(Opened):
             "data": str(self.workspace.root),
         }
         shown = facts_html(f"Project {self.name}", {key: value for key, value in facts.items() if value})
-        return shown + self.status().to_html(index=False)
+        return shown + self.status().rename_axis(columns=None).to_html()
