@@ -265,7 +265,12 @@ class _Table:
         try:
             columns, rows, _ = possible({what: values})
         except BadKeyword as error:
-            msg = f"{self.name}: {error}"
+            way = (
+                "; or say time: {format: jd, scale: utc}"
+                if what == "mjd" and "Julian dates" in str(error)
+                else ""
+            )
+            msg = f"{self.name}: {error}{way}"
             raise BadKeyword(msg) from None
         np.logical_or(self.odd, rows, out=self.odd)
         return columns[what]
