@@ -138,3 +138,10 @@ def test_what_a_table_of_targets_cannot_give_is_said_in_a_line_and_a_position_of
         "column 'both' of the catalogue stars has 2 values a row and cannot be ra; give each value its own"
         in said
     )
+
+
+@pytest.mark.parametrize("words", [("vet", "p.yaml", "--user", ""), ("verdicts", "p.yaml", "--user", "  ")])
+def test_a_name_that_is_empty_is_not_that_of_who_is_logged_in(vo, words):
+    code, said = vo(*words)
+    assert code == 2
+    assert "'--user': is empty; give a name, or leave the option out" in said
