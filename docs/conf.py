@@ -42,7 +42,7 @@ def _whole_sentences(_app, what, *told):
     """Keep napoleon from taking the words before a colon for the type of an attribute."""
     lines = told[-1]
     if what in {"attribute", "data", "property"} and lines:
-        lines.insert(0, "")
+        lines.insert(0, "\\ ")  # an escaped blank is nothing, and holds no colon
 
 
 def setup(app):
