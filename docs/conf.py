@@ -36,3 +36,14 @@ html_theme = "furo"
 html_title = f"virtualobserver {release}"
 html_show_sourcelink = False
 html_copy_source = False
+
+
+def _whole_sentences(_app, what, *told):
+    """Keep napoleon from taking the words before a colon for the type of an attribute."""
+    lines = told[-1]
+    if what in {"attribute", "data", "property"} and lines:
+        lines.insert(0, "\\ ")  # an escaped blank is nothing, and holds no colon
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _whole_sentences, priority=400)  # napoleon has 500

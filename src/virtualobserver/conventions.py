@@ -210,6 +210,9 @@ BANDS: Final = MappingProxyType(
 )
 """Shortest and longest wavelength in metres that a band lets through; the names of each survey are its own."""
 
+LEFT_OUT: Final = "left out"
+"""Fact of a frame that was read: which columns have several values a row, and the shape of these."""
+
 # ---------------------------------------------------------------------------------------------- verdicts
 VERDICTS: Final = ("candidate", "other", "artefact", "unsure", "withdrawn")
 """What people say of a detection: what the search looks for; real, but something else; made by instrument or

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, cast
 
 import pydantic
 from typing_extensions import TypeVar
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from virtualobserver.maths.astrometry.plate import PlateHint, PlateSolution
 
 __all__ = [
+    "UNPLACED",
     "Aux",
     "Client",
     "FiguresOnDemand",
@@ -52,6 +53,8 @@ __all__ = [
     "VirtualObservatory",
 ]
 
+UNPLACED: Final = "unplaced"
+"""Key of a row of `VirtualObservatory.catalogue` that says why nothing tells where its target is."""
 Landed = tuple[Target, Raw | Known | Missing | ArchiveError | DataError]
 
 
@@ -316,6 +319,8 @@ class VirtualObservatory(Configured, ABC, Generic[C, S]):
 
     def catalogue(self, client: Client) -> list[RecordDict]:  # noqa: ARG002
         """Return rows of a target list of everything the archive has, for ``catalog: {survey: NAME}``.
+
+        A row that has `UNPLACED` in place of a position says why it has none; it is left out and people are told.
 
         Raises
         ------

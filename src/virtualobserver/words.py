@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "legible"]
+__all__ = ["counted", "in_words", "legible"]
 
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, which takes an s unless there is one: ``1 file``, ``2 files``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_words(name: str) -> str:
+    """Return a name of a kind or class as people read it: ``exocomet candidate``."""
+    return name.replace("_", " ")
 
 
 def legible(text: str, *, keep: str = "") -> str:

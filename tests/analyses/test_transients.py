@@ -50,7 +50,25 @@ def test_parity_17_one_point_of_eight_sigma_is_found_at_its_time():
     assert event.snr == pytest.approx(8, abs=1)
     assert event.peak_mjd == 58004.0
     assert event.parameters["amplitude"] == pytest.approx(160, abs=10)
-    assert event.parameters["mag_diff"] > 0
+
+
+def test_differences_are_event_less_quiet_level_so_that_a_dip_has_more_magnitudes():
+    flare, dip = find(curve(bumps={4: 8, 50: -8})).detections
+    # 1160 and 840 uJy on 1000: -2.5 lg 1.16 and -2.5 lg 0.84; the level is known to 20 / sqrt(100) uJy
+    assert flare.parameters["mag_diff"] == pytest.approx(-0.161, abs=0.01)
+    assert dip.parameters["mag_diff"] == pytest.approx(0.189, abs=0.01)
+    assert flare.parameters["amplitude"] > 0 > dip.parameters["amplitude"]
+    data = curve(bumps={4: 20, 50: -8})  # 1400 and 840 uJy
+    analysis = Transients()
+    counts = (
+        analysis.find([as_handle(data)], AUX, analysis.settings)
+        .histograms["dmag"]
+        .project("dmag")
+        .to_xarray()
+    )
+    filled = counts["dmag"].values[counts["counts"].values > 0]
+    assert filled.min() == pytest.approx(-0.36, abs=0.06)
+    assert filled.max() == pytest.approx(0.19, abs=0.06)
 
 
 def test_parity_17_dips_are_found_unless_switched_off():

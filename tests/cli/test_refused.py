@@ -7,7 +7,9 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.table import Table
 from support.project import mirror, settings
 
 from virtualobserver import Project
@@ -105,3 +107,41 @@ def test_a_target_list_without_targets_is_said(tmp_path, vo):
     code, said = vo("run", tmp_path / "none.yaml")
     assert (code, said.count("the target list holds no targets; check catalog")) == (0, 1)
     assert "no targets" not in vo("run", "p.yaml")[1]
+
+
+def test_what_a_table_of_targets_cannot_give_is_said_in_a_line_and_a_position_of_several_values_refused(
+    place, vo
+):
+    stars = Table(
+        {"name": ["a"], "ra": [1.0], "dec": [2.0], "both": np.ones((1, 2)), "psf": np.ones((1, 3, 3))}
+    )
+    stars.write(place / "stars.fits", overwrite=True)
+    told = settings(mirror(place / "mirror", ["star"]), ["star"]) | {"name": "vectors"}
+
+    def run(**catalog):
+        (place / "vectors.yaml").write_text(json.dumps(told | {"catalog": {"file": "stars.fits", **catalog}}))
+        return vo("run", "vectors.yaml", "--step", "fetch")
+
+    code, said = run()
+    assert code == 0
+    assert (
+        said.count(
+            "stars.fits: columns with several values a row are left out: both (2), psf (3x3); give each"
+        )
+        == 1
+    )
+    assert ".py" not in said
+    assert "LostFact" not in said
+    code, said = run(columns={"ra": "both"})
+    assert code == 2
+    assert (
+        "column 'both' of the catalogue stars has 2 values a row and cannot be ra; give each value its own"
+        in said
+    )
+
+
+@pytest.mark.parametrize("words", [("vet", "p.yaml", "--user", ""), ("verdicts", "p.yaml", "--user", "  ")])
+def test_a_name_that_is_empty_is_not_that_of_who_is_logged_in(vo, words):
+    code, said = vo(*words)
+    assert code == 2
+    assert "'--user': is empty; give a name, or leave the option out" in said

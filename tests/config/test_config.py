@@ -9,6 +9,7 @@ import pydantic
 import pytest
 from support.config import FlareSettings, OtherSettings, SkySettings, resolve
 
+from virtualobserver import plugins
 from virtualobserver.config import (
     CatalogSettings,
     Parameters,
@@ -221,7 +222,7 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("radius: 61", "should be less than or equal to 60"),
         ("drop_bad: 1", "should be true or false, not the number 1"),
         ("drop_bad: no", "should be true or false, not the text 'no'"),
-        ("archive: 5", "should be a valid string"),
+        ("archive: 5", "should be text, not the number 5"),
         ("bands: g", "should be a valid tuple"),
     ],
 )
@@ -541,3 +542,50 @@ def test_json_schema_describes_plugins_with_units_and_refuses_unknown_keys() -> 
     assert "name" in schema["properties"]
     assert set(schema["$defs"]["Observatories"]["properties"]) == {"sky"}
     assert "threshold" in schema["$defs"]["FlareSettings"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "catalog:\n  - {name: a, ra: 1, dec: 2}\n",
+            ":1:1: catalog: should be a section, a line `key: value` for each",
+        ),
+        ("name: 2024\n", ":1:1: name: should be text, not the number 2024: put it in quotes, '2024'"),
+        ("name:\n", ":1:1: name: should be text, and nothing stands there; give it, or leave the key out"),
+        (
+            "observatories:\n  demo: {}\n  analyses:\n    transients: {}\n",
+            ":3:3: observatories.analyses: analyses stands in no other section: indent it as far as observatories",
+        ),
+        (
+            "name: a\n---\nname: b\n",
+            "expected a single document in the stream that begins in line 1, but found another",
+        ),
+        (
+            'name: "a\nrun: {}\n',
+            "while scanning a quoted scalar that begins in line 1, found unexpected end of stream",
+        ),
+        (
+            "run: {batch: 5\nkeep: {}\n",
+            "while parsing a flow mapping that begins in line 1, expected ',' or '}'",
+        ),
+        (
+            "run: &r {batch: 5}\nkeep:\n  <<: *r\n",
+            ":3:3: merge keys (<<) are not YAML 1.2; write their keys out",
+        ),
+        ("", ": holds no settings; `vo new project NAME` writes a file to start from"),
+        ("# a comment alone\n", ": holds no settings; `vo new project NAME` writes a file to start from"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_what_to_do(tmp_path, text, says):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "p.yaml", resolve=plugins.settings_of)
+    assert str(caught.value).startswith(str(tmp_path / "p.yaml"))
+    assert says in str(caught.value)
+
+
+def test_sections_that_are_no_plug_ins_are_those_of_a_project():
+    from virtualobserver.config.sections import _TOP
+
+    assert set(_TOP) == set(ProjectSettings.model_fields)

@@ -811,4 +811,5 @@ def test_a_project_shows_itself_in_notebooks(tmp_path):
         shown = project._repr_html_()
     assert "Project shown" in shown
     assert "&lt;flares&gt;" in shown
-    assert "fetch:demo" in shown
+    assert "<th>fetch:demo</th>" in shown, "each row of the table says which step it is"
+    assert "<th>reduce:demo</th>" in shown

@@ -148,6 +148,14 @@ def test_a_table_that_is_not_there_is_answered_with_those_that_are(opened):
         ask(opened.reader(), "SELECT * FROM verdicts")
 
 
+def test_a_text_without_quotes_is_answered_with_them(opened):
+    with pytest.raises(QueryError, match=r"\"dip\" does not exist.*; a text stands in single quotes: 'dip'"):
+        ask(opened.reader(), "SELECT * FROM detections WHERE kind = dip")
+    with pytest.raises(QueryError) as caught:
+        ask(opened.reader(), "SELECT snrr FROM detections")
+    assert "quotes" not in str(caught.value)
+
+
 @pytest.mark.parametrize("query", WRITING)
 def test_a_query_that_is_more_than_a_question_is_refused_and_changes_nothing(opened, tmp_path, query):
     place = tmp_path / "made"

@@ -154,3 +154,13 @@ def test_all_that_a_change_has_to_pass_is_run_and_the_tests_have_the_last_word(
     assert done.returncode == code
     assert (tmp_path / "asked").read_text().split() == ["lint", "docs", "test"]
     assert done.stdout.splitlines()[-1] == "= test done ="
+
+
+def test_the_first_half_of_a_sentence_about_an_attribute_is_not_taken_for_its_type(builder: Any) -> None:
+    from sphinx.ext.napoleon import Config, NumpyDocstring
+
+    lines = ["What stands at the axes: a name, and the unit."]
+    builder("conf")._whole_sentences(None, "attribute", "axes", None, None, lines)
+    made = NumpyDocstring(lines, Config(), what="attribute", name="axes").lines()
+    assert "What stands at the axes: a name, and the unit." in made
+    assert not any(line.startswith(":type") for line in made)

@@ -387,9 +387,10 @@ def test_a_source_shows_itself_in_notebooks():
 def test_a_product_shows_itself_in_notebooks_without_its_file_too(model, word):
     shown = model(role="reduced", series="<script>", n=3, band="<i>")._repr_html_()
     assert word in shown
-    assert "&lt;script&gt;" in shown
+    assert "<b>reduced/&lt;script&gt;</b>" in shown
     assert "<script>" not in shown
     assert "<i>" not in shown
+    assert "<b>reduced</b>" in model(role="reduced", series="", n=3)._repr_html_()
 
 
 def test_a_detection_shows_its_names_as_text():

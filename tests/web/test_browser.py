@@ -330,6 +330,44 @@ def test_two_people_at_once_and_where_they_differ(chrome, page, place, project, 
         bob.screenshot(path=PICTURES / "people.png")
 
 
+def test_a_verdict_that_the_server_refuses_holds_up_no_other_and_is_said_until_put_away(
+    chrome, served, project, numbers
+):
+    def gone(route):
+        if route.request.post_data_json["id"] == numbers[0]:
+            route.fulfill(
+                status=400, json={"error": f"project vetted has no detection {numbers[0]} to judge"}
+            )
+        else:
+            route.continue_()
+
+    with person(chrome, served, failing=True) as page:
+        page.route("**/verdict", gone)
+        begin(page)
+        assert press(page, "y") == numbers[1]
+        refused = f"NOT SAVED: candidate of {numbers[0]} (project vetted has no detection"
+        shown = "words => document.querySelector('#unsaved').textContent.includes(words)"
+        page.wait_for_function(shown, arg=refused)
+        press(page, "j")
+        saved(page)
+        assert said(project) == [(numbers[1], "artefact", "ann", "")]
+        page.reload()
+        page.wait_for_function(shown, arg=refused)  # a reload does not hide it
+        page.get_by_role("button", name="put away").click()
+        assert page.inner_text("#unsaved") == ""
+        page.reload()
+        page.wait_for_selector(SHOWN, timeout=90_000)
+        assert page.inner_text("#unsaved") == ""
+
+
+def test_a_note_that_is_full_says_so(page):
+    begin(page)
+    page.keyboard.press("m")
+    page.keyboard.insert_text("x" * 4100)
+    page.wait_for_function("() => /note is full/.test(document.querySelector('#unsaved').textContent)")
+    assert len(page.input_value(".scene:not(.unseen) .note")) == 4000
+
+
 def test_a_verdict_given_to_a_killed_server_is_called_unsaved_and_comes_with_the_next_one(
     chrome, place, project, numbers
 ):

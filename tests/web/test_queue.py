@@ -78,6 +78,14 @@ def test_each_filter_lets_through_what_it_says(project, numbers):
         return {row["id"] for row in pages(project, Filter(**asked), rows=50)}
 
     assert seen(snr=middle) == {n for n in numbers if strengths[n] >= middle}
+    turned = {"n": numbers[0]}  # a dip is as strong as a flare
+    try:
+        with project.session() as session, session.begin():
+            session.execute(text("UPDATE detection SET snr = -snr WHERE id = :n"), turned)
+        assert seen(snr=middle) == {n for n in numbers if strengths[n] >= middle}
+    finally:
+        with project.session() as session, session.begin():
+            session.execute(text("UPDATE detection SET snr = -snr WHERE id = :n"), turned)
     assert {row["source"] for row in pages(project, Filter(source=EVIL))} == {EVIL}
     assert {row["mag"] for row in pages(project, Filter(bright=14.0, faint=15.0))} == {14.0, 14.5}
     assert seen(kind="flare") | seen(kind="last") == set(numbers)

@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 import yaml
+from sqlalchemy import text
 from support.paths import ROOT
 from support.vetting import EVIL, settings, vetting
 
@@ -89,6 +90,27 @@ def test_a_report_is_read_without_a_server_and_shows_what_was_said(project, numb
     index = (folder / "index.html").read_text(encoding="utf-8")
     assert "Injected events" in index
     assert "1.00" in index
+
+
+def test_a_report_names_kinds_as_people_read_them(project, numbers, tmp_path):
+    project.judge(numbers[0], "candidate", user="ann")
+
+    def call(kind):
+        with project.session() as session, session.begin():
+            told = {"n": numbers[0], "kind": kind}
+            before = session.execute(text("SELECT kind FROM detection WHERE id = :n"), told).scalar_one()
+            session.execute(text("UPDATE detection SET kind = :kind WHERE id = :n"), told)
+        return before
+
+    before = call("exocomet_candidate")
+    try:
+        write_report(project, tmp_path)
+    finally:
+        call(before)
+    for page in ("index.html", f"candidates/{numbers[0]}.html"):
+        words = (tmp_path / page).read_text(encoding="utf-8")
+        assert "exocomet candidate" in words
+        assert "exocomet_candidate" not in words
 
 
 def test_each_page_and_picture_of_what_is_simulated_says_so(project, numbers, injected, tmp_path):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from virtualobserver.catalog.units import without_unit
 from virtualobserver.columns import out_of_range
 from virtualobserver.config.log import get_logger
+from virtualobserver.conventions import LEFT_OUT
 from virtualobserver.errors import CatalogError
 from virtualobserver.typing import Value
 
@@ -109,6 +110,7 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
         msg = f"the catalogue {catalog} has columns that are there twice: {', '.join(twice)}"
         raise CatalogError(msg)
     kept = {}
+    left_out = dict(frame.attrs.get(LEFT_OUT, {}))
     for name in frame:
         column = frame[name]
         if column.dtype == object:
@@ -121,6 +123,7 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
                 _log.warning(
                     "a column with several values a row is left out", catalogue=catalog, column=str(name)
                 )
+                left_out[str(name)] = (len(first),)
                 continue
             if isinstance(first, bytes):
                 column = column.map(lambda value: value.decode() if isinstance(value, bytes) else value)
@@ -129,6 +132,7 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
         kept[str(name)] = column
     clean = frame.__class__(kept, index=frame.index).reset_index(drop=True)
     clean.attrs[_TOLD] = frame.attrs.get(_TOLD, False)
+    clean.attrs[LEFT_OUT] = left_out
     clean.attrs["units"] = dict(frame.attrs.get("units", {}))
     return clean
 
@@ -163,6 +167,13 @@ def map_columns(
             near = get_close_matches(standard, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)}"
             msg = f"columns of catalogue {catalog}: {standard!r} is not known; {hint}"
+            raise CatalogError(msg)
+        if (shape := frame.attrs.get(LEFT_OUT, {}).get(column)) is not None:
+            several = "x".join(map(str, shape))
+            msg = (
+                f"column {column!r} of the catalogue {catalog} has {several} values a row and cannot be {standard}; "
+                "give each value its own column"
+            )
             raise CatalogError(msg)
         if column not in frame.columns:
             msg = f"the catalogue {catalog} has no column {column!r} for {standard}; it has "

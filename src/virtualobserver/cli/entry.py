@@ -11,7 +11,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -32,7 +33,7 @@ from virtualobserver.cli import (
     work,
 )
 from virtualobserver.cli.show import note
-from virtualobserver.errors import CatalogError, ConfigError, PluginError, VirtualObserverError
+from virtualobserver.errors import CatalogError, ConfigError, LostFact, PluginError, VirtualObserverError
 
 __all__ = ["app", "run"]
 
@@ -109,7 +110,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run(words: list[str], *, debug: bool) -> int:
     command = typer.main.get_command(app)
     try:
-        code = command.main(words, prog_name="vo", standalone_mode=False)
+        with _telling_losses():
+            code = command.main(words, prog_name="vo", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except _COMMAND_ERROR as error:
@@ -168,6 +170,26 @@ def _out_of_memory(error: BaseException) -> str:
         f"out of memory ({said}): a process may have {limit / 2**30:.1f} GiB of address space here; raise the "
         f"limit (`ulimit -v unlimited`), or ask the batch system for more"
     )
+
+
+@contextlib.contextmanager
+def _telling_losses() -> Iterator[None]:
+    """Say in a line, once each, what a format or a table of plain columns cannot hold; an error says more than that."""
+    told: dict[str, None] = {}
+
+    def keep(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+        if issubclass(category, LostFact):
+            told[str(message)] = None
+        else:
+            others(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        others: Callable[..., None] = warnings.showwarning
+        warnings.showwarning = keep
+        warnings.simplefilter("always", LostFact)
+        yield
+    for text in told:
+        note(text)
 
 
 def _terminate(number: int, _: FrameType | None) -> None:

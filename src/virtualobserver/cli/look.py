@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import operator
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -284,8 +282,7 @@ def _export_by_plugin(project: Project, what: str, out: Path, *, simulated: bool
     from virtualobserver.run.views.ways_out import find_way_out, write
 
     way = find_way_out(what)
-    with _telling_losses():
-        number = write(project, way, out, simulated=simulated, options=options)
+    number = write(project, way, out, simulated=simulated, options=options)
     _tell_parts(number, way.counts, out, simulated=simulated)
 
 
@@ -293,18 +290,6 @@ def _tell_parts(number: int, counts: str, out: Path, *, simulated: bool) -> None
     typer.echo(f"{number} {counts} in {out}")
     if number == 0 and not simulated:
         note("simulated data are left out; --simulated takes them in")
-
-
-@contextlib.contextmanager
-def _telling_losses() -> Iterator[None]:
-    """Say once what a format cannot hold."""
-    from virtualobserver.errors import LostFact
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", LostFact)
-        yield
-    for text in dict.fromkeys(str(one.message) for one in caught):
-        note(text)
 
 
 def _export_table(project: Project, what: str, out: Path, *, simulated: bool) -> None:
@@ -316,8 +301,7 @@ def _export_table(project: Project, what: str, out: Path, *, simulated: bool) ->
         format_of(out)
     except DataError as error:
         raise typer.BadParameter(str(error), param_hint="--out") from None
-    with _telling_losses():
-        rows = exporting.export(project, what, out, simulated=simulated)
+    rows = exporting.export(project, what, out, simulated=simulated)
     typer.echo(f"{rows} rows in {out}")
     if rows == 0 and not simulated and (hidden := len(exporting.table(project, what, simulated=True))):
         note(f"{hidden} rows of simulated data were left out; --simulated takes them in")

@@ -11,6 +11,7 @@ from virtualobserver.cli.completion import complete_config, complete_project, co
 
 __all__ = [
     "Config", "Data", "Form", "Json", "Only", "ProjectName", "Set", "Sources", "Step", "Tabular", "Workers",
+    "not_blank",
 ]  # fmt: skip
 
 
@@ -20,6 +21,13 @@ class Tabular(StrEnum):
     table = "table"
     csv = "csv"
     parquet = "parquet"
+
+
+def not_blank(given: str | None) -> str | None:
+    """Refuse a name that was given and is none, such as an unset variable of the shell; it is not the default."""
+    if given is not None and not given.strip():
+        raise typer.BadParameter("is empty; give a name, or leave the option out")
+    return given
 
 
 Config = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from virtualobserver.cli.options import Config, Data, Form, Json, Set, Tabular
+from virtualobserver.cli.options import Config, Data, Form, Json, Set, Tabular, not_blank
 from virtualobserver.cli.show import chosen, note, open_project, print_frame
 from virtualobserver.words import counted
 
@@ -41,8 +41,11 @@ def verdicts(
         ),
     ] = False,
     user: Annotated[
-        str, typer.Option("--user", metavar="NAME", help="Who judged, where the file does not say so.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--user", metavar="NAME", callback=not_blank, help="Who judged, where the file does not say so."
+        ),
+    ] = None,
     table: Form = Tabular.table,
     as_json: Json = False,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
@@ -62,7 +65,7 @@ def verdicts(
     form = chosen(table, as_json=as_json)
     with open_project(config, data=data, overrides=overrides) as project:
         if source is not None:
-            added, known = import_verdicts(project, source, user=user)
+            added, known = import_verdicts(project, source, user=user or "")
             typer.echo(f"{counted(added, 'verdict')} added")
             if known:
                 note(f"{counted(known, 'verdict')} of the file there already")

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from virtualobserver.cli.options import Config, Data, Set
+from virtualobserver.cli.options import Config, Data, Set, not_blank
 from virtualobserver.cli.show import called, note, note_if_not_run, open_project
 from virtualobserver.words import counted
 
@@ -30,8 +30,11 @@ def vet(
     config: Config,
     *,
     user: Annotated[
-        str, typer.Option("--user", metavar="NAME", help="Who judges; by default who is logged in.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--user", metavar="NAME", callback=not_blank, help="Who judges; by default who is logged in."
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port of this machine; 0 = any that is free.")
     ] = 0,
@@ -81,7 +84,7 @@ def vet(
         if folder is not None or out is not None:
             raise typer.BadParameter("is for --export", param_hint="--out" if folder is None else "FOLDER")
         first = "/" if source is None else f"/source?{urlencode({'name': _named(project, source)})}"
-        viewer = Viewer(who(user), blind=simulated)
+        viewer = Viewer(who(user or ""), blind=simulated)
         with contextlib.suppress(KeyboardInterrupt):  # how its user ends it
             serve(project, viewer, port=port, when_up=lambda keys: _tell(keys.address(first)))
         # what was judged stands in the database

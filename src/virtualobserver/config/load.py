@@ -136,6 +136,9 @@ def load(
         refuse_secrets(layer)
         layers.append(canonical_names(layer, resolve))
     tree = merge(*layers)
+    if path is not None and not tree:
+        msg = f"{path}: holds no settings; `vo new project NAME` writes a file to start from"
+        raise ConfigError(msg)
     if path is not None and "name" not in tree:
         tree = {"name": Entry(_name_of(path), label, "default")} | tree
     tree, sections = resolve_sections(tree, resolve, label=label)

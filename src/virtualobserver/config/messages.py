@@ -126,12 +126,27 @@ def _reason(detail: ErrorDetails, field: FieldInfo | None) -> str:
     if detail["type"] == "missing":
         about = f" ({field.description})" if field is not None and field.description else ""
         return f"is required{about}"
+    if (said := _of_kind(detail)) is not None:
+        return said
     reason = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     unit = field_marks(field).unit if field is not None else None
     given = f", got {_short(detail['input'])}" if _worth_showing(detail) else ""
     if unit and "number, not the text" in reason:
         return f"{reason}; write the number alone, it counts {unit}"
     return f"{reason}{f' [{unit}]' if unit else ''}{given}"
+
+
+def _of_kind(detail: ErrorDetails) -> str | None:
+    """Return what is wrong where a value is of another kind altogether; None where pydantic's words will do."""
+    given = detail["input"]
+    if detail["type"] in {"model_type", "dataclass_type", "dict_type"}:
+        is_what = "a list" if isinstance(given, list | tuple) else f"the value {_short(given)}"
+        return f"should be a section, a line `key: value` for each of its keys, not {is_what}"
+    if detail["type"] == "string_type" and isinstance(given, int | float):
+        return f"should be text, not the number {given}: put it in quotes, '{given}'"
+    if detail["type"] == "string_type" and given is None:
+        return "should be text, and nothing stands there; give it, or leave the key out"
+    return None
 
 
 def _worth_showing(detail: ErrorDetails) -> bool:

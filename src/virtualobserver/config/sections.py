@@ -21,6 +21,8 @@ Kind: TypeAlias = Literal["observatories", "analyses"]
 Resolve: TypeAlias = Callable[[Kind, str], type[Settings]]
 
 KINDS: tuple[Kind, ...] = ("observatories", "analyses")
+_TOP: tuple[str, ...] = ("name", "description", "catalog", *KINDS, "run", "keep")
+"""Sections of a file, none of which is a plug-in: one that stands in another is indented too far."""
 
 
 def canonical_names(tree: Tree, resolve: Resolve) -> Tree:
@@ -121,7 +123,8 @@ def _canonical_plugins(kind: Kind, entry: Entry, resolve: Resolve) -> Tree:
         try:
             model = resolve(kind, name)
         except PluginError as error:
-            msg = f"{below.place}: {kind}.{key}: {error}"
+            own = f"{key} stands in no other section: indent it as far as {kind}"
+            msg = f"{below.place}: {kind}.{key}: {own if key in _TOP else error}"
             raise ConfigError(msg) from error
         tree[name] = below.holding(_renamed(below.value or {}, model))
     return tree

@@ -148,6 +148,15 @@ def dump(data: Record) -> str:
     return stream.getvalue().removeprefix("%YAML 1.2\n---\n")
 
 
+def _reason(error: MarkedYAMLError) -> str:
+    """Return what the parser says, and in which line begins what it could not end."""
+    context, problem = (" ".join(str(text or "").split()) for text in (error.context, error.problem))
+    start, end = error.context_mark, error.problem_mark
+    if context and start is not None and end is not None and start.line != end.line:
+        context += f" that begins in line {start.line + 1}"
+    return ", ".join(part for part in (context, problem) if part)
+
+
 class _Reader:
     """Turns the nodes of one text into values."""
 
@@ -177,8 +186,7 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-            reason = " ".join(str(error.problem or error.context).split())
-            msg = f"{self.label}{where}: not valid YAML: {reason}"
+            msg = f"{self.label}{where}: not valid YAML: {_reason(error)}"
             raise ConfigError(msg) from error
         except (YAMLError, ValueError) as error:
             msg = f"{self.label}: not valid YAML: {' '.join(str(error).split())}"
@@ -221,7 +229,11 @@ class _Reader:
         if not isinstance(node, ScalarNode) or str(node.tag) not in _KINDS:
             tag = str(node.tag)
             merge = tag == f"{_TAG}merge"
-            reason = "merge keys (<<) are not YAML 1.2" if merge else "a key has to be plain text"
+            reason = (
+                "merge keys (<<) are not YAML 1.2; write their keys out"
+                if merge
+                else "a key has to be plain text"
+            )
             raise self.error(node, reason)
         key = self.text(node)
         if not key:

@@ -23,6 +23,7 @@ from virtualobserver.data.show import facts_html, picture_html
 from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
+from virtualobserver.words import counted
 
 if TYPE_CHECKING:
     import xarray
@@ -372,8 +373,8 @@ class Histogram:
 
     def _repr_html_(self) -> str:
         facts = {
-            axis.name: f"{len(axis)} bins, {self.missing(axis.name)} missing, {self.underflow(axis.name)} below, "
-            f"{self.overflow(axis.name)} above" for axis in self.axes
+            axis.name: f"{counted(len(axis), 'bin')}, {self.missing(axis.name)} missing, "
+            f"{self.underflow(axis.name)} below, {self.overflow(axis.name)} above" for axis in self.axes
         }  # fmt: skip
         return facts_html(repr(self), facts) + picture_html(self, figsize=_SMALL)
 

@@ -13,8 +13,8 @@ from virtualobserver.typing import Record
 
 __all__ = ["facts_html", "figure_html", "picture_html"]
 
-_DPI: Final = 55
-"""Small, since a notebook that lists things shows many."""
+_DPI: Final = 72
+"""Small, since a notebook that lists things shows many; below, numbers at the axes are lower than 10 pixels."""
 
 
 def facts_html(title: str, facts: Record) -> str:

@@ -27,7 +27,7 @@ TIME_LIMIT = 300.0
 
 _CURSOR = "vo_answer"
 _CANCELLED = "57014"
-_NO_TABLE = "42P01"
+_NO_TABLE, _NO_COLUMN = "42P01", "42703"
 _NAMES = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() ORDER BY 1"
 
 
@@ -130,6 +130,10 @@ def _open(connection: driver.Interruptible, query: str, values: Record) -> None:
             connection.execute("ROLLBACK")
             names = [str(name) for (name,) in connection.execute(_NAMES)[2]]
             msg = f"{said}; tables and views here: {', '.join(names)}"
+            raise QueryError(msg) from None
+        word = said.partition('"')[2].partition('"')[0]
+        if driver.state_of(error) == _NO_COLUMN and word and f"= {word}" in query:
+            msg = f"{said}; a text stands in single quotes: '{word}'"
             raise QueryError(msg) from None
         if "as cursor" not in said:
             raise

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from virtualobserver.columns import Column
+from virtualobserver.conventions import LEFT_OUT
 from virtualobserver.data.table import Table
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io import hdf5
@@ -21,10 +22,8 @@ from virtualobserver.typing import Record, RecordDict, Value
 if TYPE_CHECKING:
     import tables
 
-__all__ = ["LEFT_OUT", "read_hdf5", "write_hdf5"]
+__all__ = ["read_hdf5", "write_hdf5"]
 
-LEFT_OUT: Final = "left out"
-"""Fact of a frame that was read: which columns have several values a row, and how many."""
 _ABOUT: Final = "__table_column_meta__"
 _META: Final = "meta"
 _SAID: Final = "columns"

@@ -26,6 +26,7 @@ from astropy.table.serialize import represent_mixins_as_columns
 from astropy.time import TIME_SCALES, Time
 
 from virtualobserver.columns import Column
+from virtualobserver.conventions import LEFT_OUT
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
@@ -39,7 +40,7 @@ from virtualobserver.io.cells import blank_of, cells_of, for_fits, plain_frame, 
 from virtualobserver.io.csv_text import csv_bytes, frame_of_csv, nullable, warn_of_csv
 from virtualobserver.io.fits import files as fits
 from virtualobserver.io.gzipped import plain_bytes
-from virtualobserver.io.pandas_hdf5 import LEFT_OUT, read_hdf5, write_hdf5
+from virtualobserver.io.pandas_hdf5 import read_hdf5, write_hdf5
 from virtualobserver.io.sizes import check_claim, check_parquet, check_size, most_bytes
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
@@ -64,7 +65,8 @@ def read_any(path: Path) -> pd.DataFrame:
     Whole numbers stay exact (``Int64`` where some are missing), missing floats are NaN, missing text is None,
     everything has the byte order of the machine. Times of astropy are MJD in their own scale, which the description
     names, and positions one column for each coordinate (``place.ra``). What the file says of its columns and itself
-    is in ``.attrs``: ``units``, ``ucds`` and ``descriptions`` by column, and ``meta``.
+    is in ``.attrs``: ``units``, ``ucds`` and ``descriptions`` by column, and ``meta``; `LEFT_OUT` has the shape of the
+    values of each column that has several a row.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def read_any(path: Path) -> pd.DataFrame:
         except MemoryError as error:
             msg = f"{path}: there is not enough memory for this table; make it smaller, or cut it"
             raise InvalidFile(msg) from error
-    if left_out := frame.attrs.pop(LEFT_OUT, {}):
+    if left_out := frame.attrs.get(LEFT_OUT, {}):
         shapes = ", ".join(f"{name} ({'x'.join(map(str, shape))})" for name, shape in left_out.items())
         msg = f"{path}: columns with several values a row are left out: {shapes}; give each value its own column"
         warnings.warn(msg, LostFact, stacklevel=2)

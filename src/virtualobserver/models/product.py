@@ -140,7 +140,10 @@ class Product(Base):
         return draw(self.data, **options)
 
     def _repr_html_(self) -> str:
-        name, word = escape(f"{self.role}/{self.series}"), _COUNTED.get(self.kind, "rows")
+        name, word = (
+            escape("/".join(one for one in (self.role, self.series) if one)),
+            _COUNTED.get(self.kind, "rows"),
+        )
         shown = f"<p>{escape(self.kind)} <b>{name}</b>: {self.n} {word}, band {escape(self.band or '-')}</p>"
         if self._store is not None and self.kind in _DRAWN:
             with contextlib.suppress(StoreError):  # a file that was dropped has no picture

@@ -57,7 +57,7 @@ def searches(told: Sequence[SearchEfficiency], *, title: str = "") -> Figure:
             if axes is not row[0]:
                 axes.tick_params(labelleft=False)
         name = one.analysis.replace("_", " ")
-        row[0].set_ylabel(f"{name}\n{one.kind}" if one.kind else name, fontsize=10)
+        row[0].set_ylabel(f"{name}\n{one.kind}, fraction" if one.kind else f"{name}, fraction", fontsize=10)
         _words(row[3], one, lines)
     return figure
 

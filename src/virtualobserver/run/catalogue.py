@@ -25,6 +25,7 @@ from virtualobserver.maths.arrays import Array
 from virtualobserver.models import Catalog as CatalogRow
 from virtualobserver.models import Membership, Source
 from virtualobserver.models.base import Base
+from virtualobserver.observatory import UNPLACED
 from virtualobserver.run.checks import survey_step
 from virtualobserver.run.tasks.client import ArchiveClient
 from virtualobserver.run.tasks.task import row_sha
@@ -123,11 +124,17 @@ def _upsert_part(
 
 
 def listed_by_survey(
-    settings: CatalogSettings, steps: Sequence[Step], workspace: Workspace, *, refresh: bool = False
+    settings: CatalogSettings,
+    steps: Sequence[Step],
+    workspace: Workspace,
+    *,
+    refresh: bool = False,
+    left_out: Callable[[str], None] = lambda _: None,
 ) -> CatalogSettings:
     """Return the settings of a catalogue with the rows that a survey lists, where they ask for it.
 
-    The list is kept in the data folder until `refresh` asks the archive again.
+    The list is kept in the data folder until `refresh` asks the archive again. One that lacks something of which
+    the archive cannot tell where it is, is not: the next run asks again. `left_out` is told why.
 
     Raises
     ------
@@ -143,13 +150,19 @@ def listed_by_survey(
     rows = tuple(json.loads(path.read_text(encoding="utf-8"))) if known else ()
     if not rows:  # an empty list is not kept: the next run asks again
         with closing(ArchiveClient(step, workspace)) as client:
-            rows = tuple(plain(step.forgetful().instance.catalogue(client)))
+            found = plain(step.forgetful().instance.catalogue(client))
+        rows = tuple(row for row in found if UNPLACED not in row)
+        lacking = [str(row[UNPLACED]) for row in found if UNPLACED in row]
         if not rows:
-            msg = f"catalog.survey: the archive of {step.plugin} lists no targets"
+            why = f": {lacking[0]}" if lacking else ""
+            msg = f"catalog.survey: the archive of {step.plugin} lists no targets{why}"
             raise ConfigError(msg)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(rows), encoding="utf-8")
+        for why in lacking:
+            left_out(f"left out of the targets: {why}")
+        if not lacking:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(rows), encoding="utf-8")
     return settings.model_copy(update={"survey": None, "rows": rows, "name": settings.name or step.plugin})
 
 

@@ -110,13 +110,21 @@ class Project(Opened):
 
     # -- work -------------------------------------------------------------------------------------------------
 
-    def import_catalogue(self, *, refresh: bool = False, when_new: Callable[[], None] = lambda: None) -> int:
+    def import_catalogue(
+        self,
+        *,
+        refresh: bool = False,
+        when_new: Callable[[], None] = lambda: None,
+        left_out: Callable[[str], None] = lambda _: None,
+    ) -> int:
         """Bring the project's target list into the database; return the number of targets.
 
         With `refresh`, an archive that the list comes from is asked again; `when_new` is called once a list that
-        changed is read.
+        changed is read, `left_out` with the reason why something the archive has is not in it.
         """
-        settings = listed_by_survey(self.settings.catalog, self.steps, self.workspace, refresh=refresh)
+        settings = listed_by_survey(
+            self.settings.catalog, self.steps, self.workspace, refresh=refresh, left_out=left_out
+        )
         with targets_placed(self.resolved), self.session() as session, session.begin():
             return import_catalogue(
                 session,
@@ -155,9 +163,10 @@ class Project(Opened):
         try:
             with closing(executor_of(self)) as executor:
                 # workers start while the targets of a new list are written down
-                self._list_targets(refresh=refresh, when_new=executor.warm)
+                unlisted = self._list_targets(refresh=refresh, when_new=executor.warm)
                 _log.info("run started", project=self.name, data=str(self.workspace.root))
                 summary = drive(self, choice, executor, progress=progress)
+                summary.unlisted = unlisted
         except KeyboardInterrupt:
             results.save_histograms(
                 self, changed=True
@@ -174,12 +183,14 @@ class Project(Opened):
         results.save_histograms(self, changed=True)
         return summary
 
-    def _list_targets(self, *, refresh: bool, when_new: Callable[[], None]) -> None:
+    def _list_targets(self, *, refresh: bool, when_new: Callable[[], None]) -> list[str]:
+        unlisted: list[str] = []
         try:
-            self.import_catalogue(refresh=refresh, when_new=when_new)
+            self.import_catalogue(refresh=refresh, when_new=when_new, left_out=unlisted.append)
         except (VirtualObserverError, OSError) as error:
             broke_off(self, error)  # `vo status` says so as long as it is so
             raise
+        return unlisted
 
     def save_histograms(self) -> list[Path]:
         """Write the histograms of the current configurations as netCDF files; return their paths.
@@ -428,4 +439,4 @@ class Project(Opened):
             "data": str(self.workspace.root),
         }
         shown = facts_html(f"Project {self.name}", {key: value for key, value in facts.items() if value})
-        return shown + self.status().to_html(index=False)
+        return shown + self.status().rename_axis(columns=None).to_html()

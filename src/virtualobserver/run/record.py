@@ -40,6 +40,8 @@ class Summary:
         Number of sources and tasks that are not done, by step; empty after a run that did all it was asked.
     inputs
         What of folder archives is not as it was when it was read.
+    unlisted
+        Why things that an archive has are not among the targets.
     failed_tasks
         Numbers of the tasks that stand as failed at the end.
     trouble
@@ -50,6 +52,7 @@ class Summary:
     failures: list[RecordDict] = field(default_factory=list)
     left: dict[str, int] = field(default_factory=dict)
     inputs: list[Inputs] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
     failed_tasks: list[int] = field(default_factory=list)
     trouble: str = ""
 
@@ -60,12 +63,12 @@ class Summary:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said besides: steps that are not done, folders that hold other files than were read."""
+        """What is to be said besides: files left out, steps that are not done, folders whose files are other ones."""
         left = [
             f"{step}: {number} sources or tasks are not done, another run has changed them meanwhile; run again"
             for step, number in self.left.items()
         ]
-        return left + [note for one in self.inputs for note in one.notes]
+        return self.unlisted + left + [note for one in self.inputs for note in one.notes]
 
     @property
     def worked(self) -> int:

@@ -54,6 +54,7 @@ from virtualobserver.web.pictures import Pictures
 from virtualobserver.web.security import CSRF_HEADER, Doorkeeper, Keys
 from virtualobserver.web.tally import Tallies, tally
 from virtualobserver.web.views import View
+from virtualobserver.words import in_words
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -181,7 +182,7 @@ class _Desk:
         pages.filters["survey"] = title_of
         pages.filters["meaning"] = _meaning
         pages.filters["band"] = band_words
-        pages.filters["words"] = lambda name: name.replace("_", " ")
+        pages.filters["words"] = in_words
         pages.filters["score"] = _three_digits
         pages.filters["kind"] = lambda panel: type(panel).__name__.lower()
         pages.globals |= {

@@ -21,6 +21,7 @@ from virtualobserver.run.views.reviewers import reviewers
 from virtualobserver.typing import RecordDict
 from virtualobserver.web.candidate import Candidate, candidate, neighbours, words_of
 from virtualobserver.web.queue import Viewer
+from virtualobserver.words import in_words
 
 if TYPE_CHECKING:
     from virtualobserver.run.project import Project
@@ -60,6 +61,7 @@ def write_report(project: Project, folder: Path, *, simulated: bool = False) -> 
         loader=jinja2.FileSystemLoader(_HERE / "pages" / "report"), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    pages.filters["words"] = in_words
     inside = folder / "candidates"
     inside.mkdir(parents=True, exist_ok=True)
     with project.session() as session:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -339,6 +341,10 @@ def test_panels_show_the_star_and_the_statistics():
     (event,) = analysis.find([table], AUX, analysis.settings).detections
     star, strength, across, common, everyone, facts = analysis.panels([table], AUX, analysis.settings, event)
     assert star.x.label == common.x.label == "time since the shutter opened (s)"
+    sure = replace(event, parameters=event.parameters | {"p_trail": 0.0, "p_global": 2e-9})
+    told = {name: value for name, value, _ in analysis.panels([table], AUX, analysis.settings, sure)[-1].rows}
+    assert told["p_trail"] == "< 1e-300", "a chance of nothing does not exist"
+    assert told["p_global"] == 2e-9
     assert star.title.startswith("pulse, S/N")
     others, above, below, measured, form = star.curves
     assert np.all((below.y < others.y) & (others.y < above.y))

@@ -215,6 +215,9 @@ def test_pictures_of_linked_fields():
     assert east.y[at] == pytest.approx(event.parameters["residual_east"], abs=1e-9)
     assert light.curves[0].y[at] == pytest.approx(event.parameters["epoch_flux"])
     assert ("rate", event.parameters["rate"], "arcsec/h") in facts.rows
+    units = {name: unit for name, _, unit in facts.rows}
+    assert light.y.label == f"flux ({units['epoch_flux']})"
+    assert units["epoch_flux"] == units["epoch_flux_error"] != ""
     assert len(search.prepared(products, search.settings)) == len(products)
 
 

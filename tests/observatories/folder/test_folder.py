@@ -361,13 +361,23 @@ def test_rows_that_repeat_are_left_out_and_counted(tmp_path):
         (table(), {"units": {"flux": "parrots"}}, "unit 'parrots' of flux is not known"),
         (table(), {"units": {"flux": "uJy", "flux_error": "s"}}, "unit of flux_error is 's'"),
         (table(t=1.0), {"columns": {"time": "t"}, "units": {"flux": "uJy"}}, "what the times in 't' are"),
-        (table(flux="a"), {"units": {"flux": "uJy"}}, "'flux' for flux is text, not numbers, such as 'a'"),
+        (table(flux="a"), {"units": {"flux": "uJy"}}, "'flux' for flux is text, not numbers: 'a' in row 1"),
         (table(), {"units": {"flux": "uJy"}, "time": {"scale": "utc", "moment": "end"}}, "exposure time"),
         (table()[["mjd"]], {}, "no column 'flux' for flux; there are mjd"),
         (
             table(mjd=2458000.0 + np.arange(30)),
             {"units": {"flux": "uJy"}},
-            "star.csv: .*these are Julian dates",
+            r"star.csv: .*these are Julian dates; subtract 2400000.5; or say time: {format: jd, scale: utc}",
+        ),
+        (
+            table(flux=["1.5"] * 20 + ["saturated"] + ["1.5"] * 9),
+            {"units": {"flux": "uJy"}},
+            "is text, not numbers: 'saturated' in row 21; mend it, or leave the cell empty",
+        ),
+        (
+            table(ra="10:20:30", dec=20.0),
+            {"units": {"flux": "uJy"}},
+            "'10:20:30' in row 1; degrees are needed",
         ),
         (table(ra=-999.0, dec=20.0), {"units": {"flux": "uJy"}}, "star.csv: column ra holds -999"),
     ],
@@ -376,6 +386,34 @@ def test_what_is_wrong_is_said_with_what_to_do(tmp_path, frame, settings, says):
     frame.to_csv(tmp_path / "star.csv", index=False)
     with pytest.raises(BadKeyword, match=says):
         reduced(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        (
+            "58000 1.5 0.1",
+            r"first line is '58000 1.5 0.1': put commas, semicolons or tabs between the columns",
+        ),
+        (
+            "58000,1.5,0.1",
+            r"first line holds numbers \(58000, 1.5, 0.1\): put names of the columns above them",
+        ),
+    ],
+)
+def test_a_table_without_commas_or_names_says_what_its_first_line_lacks(tmp_path, first, says):
+    (tmp_path / "star.csv").write_text(
+        "\n".join([first] + [first.replace("58000", f"{58001 + n}") for n in range(3)])
+    )
+    with pytest.raises(BadKeyword, match=says):
+        reduced(tmp_path, units={"flux": "uJy"})
+
+
+def test_blanks_around_names_of_columns_are_none_of_theirs(tmp_path):
+    lines = ["mjd , flux , flux_error", *(f"{58000 + n} , 2.0 , 0.1" for n in range(5))]
+    (tmp_path / "star.csv").write_text("\n".join(lines))
+    (product,), _ = reduced(tmp_path, units={"flux": "uJy"})
+    assert product.data.flux.tolist() == [2.0] * 5
 
 
 def test_an_empty_file_and_a_star_that_is_not_there(tmp_path):
@@ -387,11 +425,14 @@ def test_an_empty_file_and_a_star_that_is_not_there(tmp_path):
     ((_, answer),) = VirtualFolder().fetch([Target("other")], Folder(tmp_path / "nowhere"))
     assert "does not exist" in str(answer)
     table().iloc[:0].to_csv(tmp_path / "star.csv", index=False)
-    assert reduced(tmp_path, units={"flux": "uJy"})[0] == []
+    products, notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert products == []
+    assert notes == {"files without a row": 1}
     table(flux=np.nan).to_csv(tmp_path / "star.csv", index=False)
     (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
     assert notes["epochs whose flux or error is not a number"] == 30
     assert set(product.data.flags.tolist()) == {FLAG_NOT_FINITE}
+    assert notes["light curves without a good epoch, in which nothing can be found"] == 1
 
 
 @pytest.mark.parametrize("unit", ["electron/s", "", "mJy"])
@@ -422,6 +463,38 @@ def test_a_search_finds_a_flare_in_fluxes_of_any_unit(tmp_path, url, unit):
         assert project.run().notes == [
             "fetch:folder: 1 source has new or changed files: --refresh reads them"
         ]
+
+
+def test_files_that_cannot_be_read_do_not_keep_the_others_from_the_list(tmp_path, url):
+    for number in (1, 2, 3, 4):
+        tess_file(tmp_path, number=number)
+    cut, empty, page = (tmp_path / f"tess2018206045859-s0001-{n:016d}-0120-s_lc.fits" for n in (2, 3, 4))
+    cut.write_bytes(cut.read_bytes()[:2000])
+    empty.write_bytes(b"")
+    page.write_text("<html>404 not found</html>")
+    settings = {
+        "name": "broken", "catalog": {"survey": "folder"}, "analyses": {},
+        "observatories": {"folder": {"archive": str(tmp_path), "preset": "tess"}},
+    }  # fmt: skip
+    with Project.open(settings, data=tmp_path / "data", url=url) as project:
+        for _ in range(2):  # said by each run, as long as it is so
+            summary = project.run()
+            assert [source.name for source in project.sources] == ["TIC 1"]
+            assert [note.partition(": /")[0] for note in summary.notes] == [
+                f"left out of the targets: TIC {number}" for number in (2, 3, 4)
+            ]
+            assert "empty" in summary.notes[1]
+            assert "a web page" in summary.notes[2]
+        tess_file(tmp_path, number=5)
+        for broken in (cut, empty, page):
+            broken.unlink()
+        assert project.run().notes == []
+        assert [source.name for source in project.sources] == ["TIC 1", "TIC 5"]
+        page.write_text("<html>404 not found</html>")
+        (tmp_path / "tess2018206045859-s0001-0000000000000001-0120-s_lc.fits").unlink()
+        (tmp_path / "tess2018206045859-s0001-0000000000000005-0120-s_lc.fits").unlink()
+        with pytest.raises(ConfigError, match=r"lists no targets: TIC 4: .*web page"):
+            project.run(refresh=True)
 
 
 def test_an_empty_list_of_stars_is_asked_for_again_by_the_next_run(tmp_path, url, monkeypatch):

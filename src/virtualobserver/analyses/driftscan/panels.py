@@ -33,6 +33,8 @@ _UNITS: Final = {
     **SPOT_COLUMNS, **dict.fromkeys(("time", "time_error", "host_time", "duration", "fluence"), "s"), "trail": "",
 }  # fmt: skip
 """Of parameters: spots are in electrons and in widths of a star, and the number of a trail is no length."""
+_LEAST: Final = 1e-300
+"""Chances that floats do not hold (2e-308) are 0: of a pulse at S = 40, say."""
 _TITLED: Final = frozenset({"mag", "ccd"})
 """Parameters that the title of the samples tells."""
 
@@ -45,7 +47,8 @@ def event_panels(event: Event, searched: Sequence[Searched]) -> list[Panel]:
     trails, and facts. Samples that were left out are flagged. Of a spot there are facts alone.
     """
     titled = _TITLED if event.kind in {"pulse", "dip"} else frozenset()
-    facts = event_facts(event, units=_UNITS, only=[name for name in event.parameters if name not in titled])
+    only = [name for name in event.parameters if name not in titled]
+    facts = event_facts(event, units=_UNITS, only=only, least={"p_trail": _LEAST, "p_global": _LEAST})
     wanted = [one for one in searched if one.product == event.product and event.kind in {"pulse", "dip"}]
     if not wanted:
         return [facts]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from virtualobserver.analyses.moving_objects.engines import Linked
 from virtualobserver.analyses.moving_objects.panels import FACTS, UNITS
 from virtualobserver.analyses.moving_objects.tracks import curve_of
+from virtualobserver.columns import band_words
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
 from virtualobserver.data.curve_panels import MJD, curve_panels, event_facts
 from virtualobserver.data.panels import Axis, Curve, Mark, Panel, Series, Style
@@ -47,8 +48,9 @@ def track_panels(linked: Linked, event: Event) -> list[Panel]:
         [peak, Mark("line", y=0.0, colour="context")],
     )
     curve = curve_of(linked, track)
-    whole = curve_panels([(curve.band, curve)], event)[-1]
-    facts = event_facts(event, units=UNITS, only=FACTS)
+    whole = curve_panels([(band_words(curve.band), curve)], event)[-1]
+    units = UNITS | dict.fromkeys(("epoch_flux", "epoch_flux_error"), curve.flux_unit)
+    facts = event_facts(event, units=units, only=FACTS)
     return [_sky(linked, track, event), motion, whole, facts]
 
 

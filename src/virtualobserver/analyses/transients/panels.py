@@ -40,7 +40,7 @@ def event_panels(
         if made is not None:
             panels.append(made)
     fluxes = dict.fromkeys(("amplitude", "flux_mean", "flux_rms"), curve.flux_unit)
-    facts = event_facts(event, units={**fluxes, "mag_diff": "mag"}, only=_TOLD)
+    facts = event_facts(event, units=fluxes, only=_TOLD)
     return [*panels, replace(facts, note=_asked(event, settings))]
 
 

@@ -52,7 +52,7 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     """
 
     name: ClassVar[str] = "transients"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
 
     axes: ClassVar[Mapping[str, str]] = {"width": "width [d]"}
@@ -232,7 +232,7 @@ def _event(block: Block, span: Span, pieces: Sequence[Piece], target: Target) ->
         "flux_rms": span.rms,
         "n_points": len(span.rows),
         "mag": mag,
-        "mag_diff": mean_mag - mag,
+        "mag_diff": mag - mean_mag,
         "width": None if block.width is None else float(block.width[span.peak]),
         "exptime": float(block.exptime[span.peak]),
         "quality_values": {"offset": finite(worst)},

@@ -238,12 +238,12 @@ def _star_mags(block: Block, target_mags: Sequence[float | None]) -> NDArray[np.
 
 
 def _dmag(block: Block) -> NDArray[np.float64]:
-    """Luptitudes by which rows are brighter than the mean; 0 where light curves have no scatter."""
+    """Luptitudes less that of the mean, above zero where rows are fainter; 0 where light curves have no scatter."""
     lengths = block.lengths
     flat = ~(block.rms > 0)
     rms = np.where(flat, np.nan, block.rms)
     mean = np.repeat(luptitude(block.mean, rms), lengths)
-    brighter = mean - luptitude(block.flux, np.repeat(rms, lengths))
+    fainter = luptitude(block.flux, np.repeat(rms, lengths)) - mean
     if not flat.any():
-        return brighter
-    return np.where(np.repeat(flat, lengths) & np.isfinite(block.flux), 0.0, brighter)
+        return fainter
+    return np.where(np.repeat(flat, lengths) & np.isfinite(block.flux), 0.0, fainter)

@@ -100,7 +100,7 @@ def check_structure(path: Path | MemoryFile, *, verify: bool = True) -> list[tup
             said.extend(more)
             number += 1
         if said:
-            msg = f"{path}, HDU {number}: {said[0].message}"
+            msg = f"{path}, HDU {number}: {_astropys(said[0])}; fetch it again"
             raise InvalidFile(msg)
         if size is not None and end != size:
             msg = (
@@ -158,7 +158,7 @@ def read_cards(path: Path | MemoryFile, keys: Collection[str]) -> list[RecordDic
                 )
                 raise InvalidFile(msg)
         if said:
-            msg = f"{path}, HDU {len(found)}: {said[0].message}"
+            msg = f"{path}, HDU {len(found)}: {_astropys(said[0])}; fetch it again"
             raise InvalidFile(msg)
     if not packed and end != size:
         msg = f"{path}, HDU {len(found) - 1}: ends at byte {end}, the file at {size}; a size in the header is wrong"
@@ -320,6 +320,12 @@ def _is_mistake(error: BaseException) -> bool:
     while trace.tb_next is not None:
         trace = trace.tb_next
     return str(trace.tb_frame.f_globals.get("__name__", "")).startswith(__package__.partition(".")[0])
+
+
+def _astropys(said: warnings.WarningMessage) -> str:
+    """Return what astropy says of a damaged file as one line, without its own numbers of HDUs."""
+    lines = [line.strip().rstrip(".") for line in str(said.message).splitlines()]
+    return "; ".join(line for line in lines if line and "zero-based" not in line)
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.listing import stamps
 from virtualobserver.observatories.folder.curves import curves_of, product_of
-from virtualobserver.observatories.folder.find import Index
+from virtualobserver.observatories.folder.find import Found, Index
 from virtualobserver.observatories.folder.places import place_of
 from virtualobserver.observatories.folder.settings import FolderSettings
 from virtualobserver.observatories.folder.simulate import table_of
-from virtualobserver.observatory import Client, Landed, VirtualObservatory
+from virtualobserver.observatory import UNPLACED, Client, Landed, VirtualObservatory
 from virtualobserver.typing import RecordDict
 
 __all__ = ["FolderSettings", "VirtualFolder"]
@@ -47,7 +47,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
         Raises
         ------
         ConfigError
-            If no file tells the position of a star: it has to come from a list. Also if there is no light curve.
+            If there is no light curve.
         """
         rows: list[RecordDict] = []
         index = self._indexed(client)
@@ -55,11 +55,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
             msg = f"catalog.survey: {index.nothing}"
             raise ConfigError(msg)
         for name, found in index.names.items():
-            place = place_of(found[0], self.settings)
-            if place is None:
-                msg = f"{found[0].path} tells no position of {name}; list the stars in catalog: {{file: …}}"
-                raise ConfigError(msg)
-            rows.append({"name": name, "ra": place[0], "dec": place[1]})
+            rows.append({"name": name, **_placed(found, name, self.settings)})
         return rows
 
     def fetch(self, targets: Sequence[Target], client: Client) -> Iterator[Landed]:
@@ -134,6 +130,21 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
         if self._index is None or self._index[0] != folders or not self._index[1].is_current:
             self._index = (folders, Index(folders, self.settings))
         return self._index[1]
+
+
+def _placed(found: Sequence[Found], name: str, settings: FolderSettings) -> RecordDict:
+    """Return where a star is by the first of its files that tells, or why none does: it has to come from a list."""
+    why = ""
+    for one in found:
+        try:
+            place = place_of(one, settings)
+        except DataError as error:
+            why = why or str(error)
+            continue
+        if place is not None:
+            return {"ra": place[0], "dec": place[1]}
+    told = f"{found[0].path} tells no position of {name}; list the stars in catalog: {{file: …}}"
+    return {UNPLACED: f"{name}: {why}" if why else told}
 
 
 def _joined(curves: Sequence[TimeSeries], band: str) -> TimeSeries:

@@ -89,6 +89,8 @@ def curves_of(raw: RawRef, aux: Aux, settings: FolderSettings) -> Iterator[tuple
         not known or not one of its kind.
     """
     frame = frame_of(raw, settings.columns.object)
+    if frame.empty:
+        aux.note("files without a row")
     layout = Layout.of(settings)
     table = _Table(frame, layout, settings, raw.archive_id, np.zeros(len(frame), dtype=bool))
     columns, unit = table.columns()
@@ -137,6 +139,8 @@ def _curve(columns: dict[str, Array], band: str, unit: str, meta: RecordDict, au
         aux.note("rows that repeat the one before, left out", int(again.sum()))
         columns = {name: values[~again] for name, values in columns.items()}
     aux.note("epochs at a time that occurs twice, kept", int((np.diff(columns["mjd"]) == 0).sum()))
+    if not (columns["flags"] == 0).any():
+        aux.note("light curves without a good epoch, in which nothing can be found")
     units = {**units_of(columns), "flux": unit, "flux_error": unit}
     return TimeSeries(columns, units=units, meta=meta, band=band, flux_unit=unit)
 
@@ -261,7 +265,12 @@ class _Table:
         try:
             columns, rows, _ = possible({what: values})
         except BadKeyword as error:
-            msg = f"{self.name}: {error}"
+            way = (
+                "; or say time: {format: jd, scale: utc}"
+                if what == "mjd" and "Julian dates" in str(error)
+                else ""
+            )
+            msg = f"{self.name}: {error}{way}"
             raise BadKeyword(msg) from None
         np.logical_or(self.odd, rows, out=self.odd)
         return columns[what]

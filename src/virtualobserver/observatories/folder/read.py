@@ -33,7 +33,19 @@ def table_at(path: Path) -> pd.DataFrame:
 
 @lru_cache(maxsize=2)
 def _table(path: Path, state: tuple[int, int]) -> pd.DataFrame:  # noqa: ARG001 - a changed file is another one
-    return read_any(path)
+    return _read(path)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Return a table without the blanks around names of columns that people put behind commas."""
+    frame = read_any(path)
+    plain = {name: str(name).strip() for name in frame.columns}
+    if len(set(plain.values())) == len(plain) and any(name != plain[name] for name in plain):
+        frame = frame.rename(columns=plain)
+        frame.attrs["units"] = {
+            plain.get(name, name): unit for name, unit in frame.attrs.get("units", {}).items()
+        }
+    return frame
 
 
 def frame_of(raw: RawRef, column: str | None) -> pd.DataFrame:
@@ -42,9 +54,9 @@ def frame_of(raw: RawRef, column: str | None) -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"table.{raw.format}"
             path.write_bytes(raw.read())
-            return read_any(path)
+            return _read(path)
     if column is None or not raw.key:
-        return read_any(raw.path)
+        return _read(raw.path)
     frame = table_at(raw.path)
     rows = rows_of(frame, column, raw.archive_id).get(raw.key)
     found = frame.iloc[[] if rows is None else rows]
@@ -75,11 +87,29 @@ def need(frame: pd.DataFrame, column: str, what: str, name: str) -> pd.Series:
         If it is not there; the message names those that are.
     """
     if column not in frame:
-        there = ", ".join(map(str, frame.columns)) or "none"
-        way = f"{{{what}: …}}" + (" or {mag: …, mag_error: …}" if what == "flux" else "")
-        msg = f"{name}: no column {column!r} for {what}; there are {there}; say which in columns: {way}"
+        msg = f"{name}: no column {column!r} for {what}; {_there(frame, what)}"
         raise BadKeyword(msg)
     return frame[column]
+
+
+def _there(frame: pd.DataFrame, what: str) -> str:
+    """Say which columns there are in place of the one for `what`, and what to do."""
+    columns = [str(one) for one in frame.columns]
+    there = ", ".join(columns) or "none"
+    if len(columns) == 1 and len(columns[0].split()) > 1:
+        return f"its first line is {there!r}: put commas, semicolons or tabs between the columns"
+    if columns and all(_is_number(one) for one in columns):
+        return f"its first line holds numbers ({there}): put names of the columns above them"
+    way = f"{{{what}: …}}" + (" or {mag: …, mag_error: …}" if what == "flux" else "")
+    return f"there are {there}; say which in columns: {way}"
+
+
+def _is_number(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True
 
 
 def numbers(frame: pd.DataFrame, column: str, what: str, name: str) -> NDArray[np.float64]:
@@ -94,7 +124,12 @@ def numbers(frame: pd.DataFrame, column: str, what: str, name: str) -> NDArray[n
     try:
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     except (ValueError, TypeError):
-        msg = f"{name}: column {column!r} for {what} is text, not numbers, such as {values.iloc[0]!r}"
+        row = next((n for n, one in enumerate(values) if one is not None and not _is_number(one)), 0)
+        degrees = "; degrees are needed" if what in {"ra", "dec"} else ""
+        msg = (
+            f"{name}: column {column!r} for {what} is text, not numbers: {values.iloc[row]!r} in row {row + 1}"
+            f"{degrees}; mend it, or leave the cell empty"
+        )
         raise BadKeyword(msg) from None
 
 

@@ -7,6 +7,7 @@ const by = (id) => document.getElementById(id);
 const KEYS = { y: "candidate", n: "other", j: "artefact", w: "unsure" };
 const FILM = new Set(["p", ",", "."]); // they wait for nothing
 const WAITING = `vo-vet-unsaved ${page.project} ${page.user}`;
+const REFUSED = `vo-vet-refused ${page.project} ${page.user}`;
 
 // --- asking ------------------------------------------------------------------------------------------------
 
@@ -39,15 +40,19 @@ const behind = (words) => (page.filter ? `?${page.filter}${words ? `&${words}` :
 
 // --- verdicts that have to be kept ----------------------------------------------------------------------------
 // What is judged is written down here first and struck out when the server has committed it. What cannot be saved
-// stays, over a reload too, and is tried again; the page says so as long as it lasts.
+// stays, over a reload too, and is tried again; the page says so as long as it lasts. What the server refuses, as of a
+// detection that is gone, holds up nothing else: it is put aside, and said until its user puts it away.
 
-function waiting() {
+function listed(name) {
   try {
-    return JSON.parse(localStorage.getItem(WAITING) || "[]");
+    return JSON.parse(localStorage.getItem(name) || "[]");
   } catch {
     return [];
   }
 }
+
+const waiting = () => listed(WAITING);
+const refused = () => listed(REFUSED);
 
 function keepWaiting(list) {
   localStorage.setItem(WAITING, JSON.stringify(list));
@@ -58,8 +63,19 @@ function tell(said = "") {
   const number = waiting().length;
   const place = by("unsaved");
   if (!place) return;
-  place.className = number ? (failed ? "bad" : "busy") : "";
-  place.textContent = !number ? said : failed ? `NOT SAVED: ${number}, trying again (${failed})` : "saving …";
+  const lost = refused();
+  place.className = (number && failed) || lost.length ? "bad" : number ? "busy" : "";
+  const parts = lost.map((one) => `NOT SAVED: ${one.label} of ${one.id} (${one.why})`);
+  parts.unshift(!number ? said : failed ? `NOT SAVED: ${number}, trying again (${failed})` : "saving …");
+  place.textContent = parts.filter(Boolean).join("; ");
+  if (!lost.length) return;
+  const away = document.createElement("button");
+  away.textContent = "put away";
+  away.onclick = () => {
+    localStorage.removeItem(REFUSED);
+    tell();
+  };
+  place.append(" ", away);
 }
 
 // Says that something could not be had, behind what was saved before: that is not undone by it.
@@ -89,6 +105,13 @@ async function sendAll() {
         body: JSON.stringify({ id: first.id, label: first.label, note: first.note, before: first.before }),
       });
       const said = await answer.json().catch(() => ({}));
+      if (answer.status === 400 && said.error) {
+        const why = String(said.error).slice(0, 120);
+        localStorage.setItem(REFUSED, JSON.stringify([...refused(), { ...first, why }]));
+        failed = "";
+        keepWaiting(waiting().filter((one) => one.key !== first.key));
+        continue;
+      }
       if (!Number.isInteger(said.saved)) throw new Error(said.error || `answer ${answer.status}`);
       failed = "";
       pause = 1000;
@@ -104,6 +127,11 @@ async function sendAll() {
     }
   }
 }
+
+document.addEventListener("input", ({ target }) => {
+  if (target.matches(".note") && target.value.length >= target.maxLength)
+    tell(`the note is full: what is beyond ${target.maxLength} letters is left out`);
+});
 
 window.addEventListener("beforeunload", (event) => {
   if (waiting().length && failed) event.preventDefault();
