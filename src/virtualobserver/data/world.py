@@ -23,6 +23,21 @@ _NUMBER: Final = re.compile(
 )
 _NEEDED: Final = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT)\d|(CD|PC|PV)\d_\d+|(A|B)_(ORDER|\d_\d)")
 """Without its value the position would be another one, so that astropy's default must not stand in."""
+_DEGREES: Final = frozenset({"deg", "degree", "degrees"})
+_PLATE: Final = re.compile(r"PLTRA[HMS]|PLTDEC(SN|[DMS])|CNPIX[12]|PPO\d|[XY]PIXELSZ|AMD[XY]\d+")
+_WHOLE_PLATE: Final = {
+    "PLTRAH",
+    "PLTDECD",
+    "CNPIX1",
+    "CNPIX2",
+    "PPO3",
+    "PPO6",
+    "XPIXELSZ",
+    "YPIXELSZ",
+    "AMDX1",
+    "AMDY1",
+}
+"""Cards of a plate of the Digitized Sky Survey: without one of these, wcslib refuses the rest or ends the process."""
 _MOVES: Final = re.compile(r"(CRPIX|LTV)([12])[A-Z]?")
 _SECTION: Final = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]")
 _OWN_SECTIONS: Final = ("DATASEC", "TRIMSEC", "BIASSEC")
@@ -49,6 +64,8 @@ def world_of(header: Record) -> WCS:
 
     cards = {key: _read(key, value) for key, value in header.items() if _KEY.fullmatch(key)}
     cards = {key: value for key, value in cards.items() if _holds(value)}
+    if not cards.keys() >= _WHOLE_PLATE:
+        cards = {key: value for key, value in cards.items() if not _PLATE.fullmatch(key)}
     if has_world(header):
         for key in header:
             if _NEEDED.fullmatch(key) and key not in cards:
@@ -67,6 +84,8 @@ def world_of(header: Record) -> WCS:
 
 def _read(key: str, value: object) -> Value:
     """Return a value as a number where one belongs: some headers have their numbers as text, which astropy skips."""
+    if isinstance(value, str) and key in {"CUNIT1", "CUNIT2"} and value.strip().lower() in _DEGREES:
+        return "deg"
     if isinstance(value, str) and _NUMBER.fullmatch(key):
         number = _number(value)
         return int(number) if number is not None and key.endswith("_ORDER") else number
@@ -97,6 +116,9 @@ def moved(header: Record, row: int, column: int, *, shape: tuple[int, int] | Non
         found = _MOVES.fullmatch(key)
         if found and starts[found[2]] and (number := _number(new[key])) is not None:
             new[key] = number - starts[found[2]]
+    for axis, start in starts.items():
+        if start and (number := _number(new.get(f"CNPIX{axis}"))) is not None:
+            new[f"CNPIX{axis}"] = number + start  # the first pixel, counted on the plate
     for key in _OWN_SECTIONS:
         box = _SECTION.fullmatch(str(header.get(key, "")).strip())
         if box and (row or column or shape):

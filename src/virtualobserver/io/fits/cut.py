@@ -14,9 +14,8 @@ from astropy.io import fits as afits
 
 from virtualobserver.data.image import Image
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits.files import pixel_unit
 from virtualobserver.io.fits.headers import plain_header, structural
-from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, pixel_unit, say_unknown
 from virtualobserver.io.fits.structure import check_structure, first_image, quiet
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record
@@ -47,6 +46,7 @@ class _Layout:
     data: _Plane
     others: Mapping[str, _Plane]
     kind: str
+    given: str
 
 
 def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None) -> Image:
@@ -74,7 +74,7 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
     header = Image.moved(layout.header, *corner, shape=(data.shape[0], data.shape[1]))
     return Image(
         data,
-        None if variance is None else as_variance(variance, layout.kind),
+        None if variance is None else as_variance(variance, layout.kind, layout.given, layout.unit),
         others.get("mask"),
         header,
         layout.unit,
@@ -101,6 +101,7 @@ def _layout(path: Path, hdu: int | None, size: int, mtime: int) -> _Layout:  # n
             data=_plane(units, number, packed=packed),
             others={name: _plane(units, place, packed=packed) for name, place in places.items()},
             kind=planes.kind,
+            given=planes.unit,
         )
     say_unknown(path, planes)
     return layout
@@ -119,6 +120,7 @@ def _plane(units: afits.HDUList, number: int, *, packed: bool) -> _Plane:
     zero = header.get("BZERO", 0)
     unsigned = bits in {16, 32} and zero == 2 ** (bits - 1)
     scaled = header.get("BSCALE", 1) != 1 or not (zero == 0 or unsigned)
+    scaled |= bits > 0 and "BLANK" in header  # pixels without a value are NaN, as astropy makes them
     tiled = isinstance(unit, afits.CompImageHDU) or not isinstance(unit, afits.PrimaryHDU | afits.ImageHDU)
     if packed or scaled or tiled:
         return _Plane(number, None, None, shape)
