@@ -130,6 +130,7 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
     clean = frame.__class__(kept, index=frame.index).reset_index(drop=True)
     clean.attrs[_TOLD] = frame.attrs.get(_TOLD, False)
     clean.attrs["units"] = dict(frame.attrs.get("units", {}))
+    clean.attrs["systems"] = dict(frame.attrs.get("systems", {}))
     return clean
 
 

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from astropy.units import Quantity
 
 from virtualobserver.errors import BadKeyword
 from virtualobserver.typing import Record, RecordDict, Value
@@ -15,7 +16,7 @@ from virtualobserver.typing import Record, RecordDict, Value
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["has_world", "moved", "world_of"]
+__all__ = ["has_world", "in_icrs", "moved", "sky_of", "world_of"]
 
 _KEY: Final = re.compile(r"[A-Z0-9_-]{1,8}")
 _NUMBER: Final = re.compile(
@@ -23,6 +24,10 @@ _NUMBER: Final = re.compile(
 )
 _NEEDED: Final = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT)\d|(CD|PC|PV)\d_\d+|(A|B)_(ORDER|\d_\d)")
 """Without its value the position would be another one, so that astropy's default must not stand in."""
+_STEP: Final = Quantity(1.0, "arcmin")
+"""From the reference point to the north, by which the turn of the axes is seen; any short step will do."""
+_SAME_YEAR: Final = 0.01
+"""Years; the equinox moves by half an arcsecond in that time, at most."""
 _DEGREES: Final = frozenset({"deg", "degree", "degrees"})
 _PLATE: Final = re.compile(r"PLTRA[HMS]|PLTDEC(SN|[DMS])|CNPIX[12]|PPO\d|[XY]PIXELSZ|AMD[XY]\d+")
 _WHOLE_PLATE: Final = {
@@ -80,6 +85,56 @@ def world_of(header: Record) -> WCS:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             msg = f"CTYPE, CRVAL, CD or CDELT: {reason}"
             raise BadKeyword(msg) from error
+
+
+def sky_of(header: Record) -> WCS:
+    """Return the world coordinates of an image as ICRS; see `world_of` and `in_icrs`."""
+    return in_icrs(world_of(header))
+
+
+def in_icrs(wcs: WCS) -> WCS:
+    """Return celestial world coordinates as ICRS, right ascension first; of others, turned about the reference point.
+
+    A turn of the sphere is another `CRVAL` and `LONPOLE` for projections about a point (TAN, ZEA, ...); distortions
+    stay as they are. Of FK4, which is no turn of ICRS alone, what is left is below 0.01 arcsec over some degrees.
+
+    Raises
+    ------
+    BadKeyword
+        If declination comes first, or the projection is none about a point.
+    """
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    wcs.wcs.set()
+    if wcs.wcs.lng != 0:
+        msg = f"CTYPE1 is {wcs.wcs.ctype[0]}; right ascension must come first"
+        raise BadKeyword(msg)
+    if wcs.wcs.lngtyp not in {"RA", "GLON"}:
+        msg = f"CTYPE1 is {wcs.wcs.ctype[0]}, neither right ascension nor galactic longitude"
+        raise BadKeyword(msg)
+    try:
+        frame = wcs_to_celestial_frame(wcs)
+    except ValueError as error:
+        msg = f"the frame {wcs.wcs.radesys or 'of CTYPE1'} is not known: {error}"
+        raise BadKeyword(msg) from error
+    if frame.name == "icrs" or (frame.name == "fk5" and abs(frame.equinox.jyear - 2000.0) < _SAME_YEAR):
+        return wcs
+    if wcs.wcs.theta0 != 90.0:
+        msg = (
+            f"CTYPE1 is {wcs.wcs.ctype[0]} in {frame.name}; only projections about a point are turned to ICRS"
+        )
+        raise BadKeyword(msg)
+    there = SkyCoord(*wcs.wcs.crval, unit="deg", frame=frame)
+    north = there.directional_offset_by(0.0, _STEP)
+    middle, up = there.icrs, north.icrs
+    new = wcs.deepcopy()
+    new.wcs.crval = [middle.ra.deg, middle.dec.deg]
+    new.wcs.lonpole = wcs.wcs.lonpole + middle.position_angle(up).deg
+    new.wcs.ctype = [f"{axis}{kind[4:]}" for axis, kind in zip(("RA--", "DEC-"), wcs.wcs.ctype, strict=True)]
+    new.wcs.radesys, new.wcs.equinox = "ICRS", np.nan
+    new.wcs.set()
+    return new
 
 
 def _read(key: str, value: object) -> Value:

@@ -37,6 +37,7 @@ __all__ = [
     "parquet_facts",
     "parquet_metadata",
     "plain",
+    "systems_of",
     "text_lengths",
     "unit_of",
     "votable_facts",
@@ -226,6 +227,17 @@ def votable_facts(table: TableElement) -> tuple[dict[str, Column], RecordDict]:
         for field in table.fields
     }
     return columns, {info.name: _fact(info.value) for info in table.infos}
+
+
+def systems_of(document: VOTableFile, table: TableElement) -> dict[str, tuple[str, str]]:
+    """Return in which system (``eq_FK5 J2000``) and of which epoch (``J1991.25``) the columns are that say so."""
+    parts = [document, *document.resources, *(part for one in document.resources for part in one.resources)]
+    known = {one.ID: one for part in parts for one in part.coordinate_systems if one.ID}
+    said = {field.name: known[field.ref] for field in table.fields if field.ref in known}
+    return {
+        name: (f"{one.system or ''} {one.equinox or ''}".strip(), str(one.epoch or ""))
+        for name, one in said.items()
+    }
 
 
 def _unit_text(unit: object) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
+from astropy.coordinates import SkyCoord
 from astropy.io import fits as afits
 from astropy.io.votable import parse
 from astropy.io.votable.exceptions import VOTableSpecError
@@ -337,7 +338,10 @@ def _read_votable(path: Path) -> pd.DataFrame:
         msg = f"{path}: a VOTable without a table"
         raise InvalidFile(msg)
     table = tables[0].to_table(use_names_over_ids=True)
-    return _empty_is_missing(_frame_of_astropy(table, *described.votable_facts(tables[0])))
+    frame = _empty_is_missing(_frame_of_astropy(table, *described.votable_facts(tables[0])))
+    if systems := described.systems_of(document, tables[0]):
+        frame.attrs["systems"] = systems
+    return frame
 
 
 def _empty_is_missing(frame: pd.DataFrame) -> pd.DataFrame:
@@ -400,6 +404,8 @@ def _plain_columns(table: Table, known: Mapping[str, Column]) -> tuple[Table, Ma
     table, known = table.copy(copy_data=False), dict(known)
     for name in table.colnames:
         time = table[name]
+        if isinstance(time, SkyCoord) and time.frame.name != "icrs" and time.is_transformable_to("icrs"):
+            table[name] = time.icrs
         if not isinstance(time, Time):
             continue
         hidden = np.asarray(time.mask) if time.masked else False
