@@ -17,6 +17,7 @@ from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.headers import plain_header, structural
 from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, pixel_unit, say_unknown
 from virtualobserver.io.fits.structure import check_structure, first_image, quiet
+from virtualobserver.io.listing import mark
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record
 
@@ -64,7 +65,7 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
     except OSError as error:
         msg = f"{path}: no such file"
         raise InvalidFile(msg) from error
-    layout = _layout(path, hdu, state.st_size, state.st_mtime_ns)
+    layout = _layout(path, hdu, mark(state))
     whole = cols if cols is not None else slice(None)
     corner = Image.corner(rows, whole, layout.data.shape)
     with quiet(path, layout.data.hdu), path.open("rb") as stream:
@@ -82,7 +83,7 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
 
 
 @lru_cache(maxsize=1024)
-def _layout(path: Path, hdu: int | None, size: int, mtime: int) -> _Layout:  # noqa: ARG001 - size and time are of the key
+def _layout(path: Path, hdu: int | None, state: tuple[int, int, int]) -> _Layout:  # noqa: ARG001 - of the key
     sizes = check_structure(path, verify=False)
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
