@@ -171,10 +171,39 @@ def test_the_middle_of_an_exposure_alone_is_not_shifted():
     assert facts(DATE_OBS=None, MJD_AVG=MIDDLE)["mjd"] == pytest.approx(MIDDLE, abs=1e-9)
 
 
+@pytest.mark.parametrize("key", ["DATE_AVG", "DATE_MID"])
+def test_the_date_of_the_middle_alone_is_not_shifted(key):
+    assert facts(DATE_OBS=None, **{key: "2024-05-01T22:10:41"})["mjd"] == pytest.approx(MIDDLE, abs=1e-9)
+
+
+@pytest.mark.parametrize("midnight", ["2024-05-01T00:00:00", "2024-05-01T00:00:00.000"])
+def test_a_midnight_is_no_time_where_another_card_has_one(midnight):
+    assert facts(DATE_OBS=midnight, TIME_OBS="22:10:11")["mjd"] == pytest.approx(MIDDLE, abs=1e-8)
+    assert facts(DATE_OBS=midnight, EXPTIME=2.0)["mjd"] == pytest.approx(60431 + 1 / 86400, abs=1e-9)
+    assert facts(DATE_OBS="2024-05-01T22:10:11", TIME_OBS="21:00:00")["mjd"] == pytest.approx(
+        MIDDLE, abs=1e-8
+    )
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CCDBIN1": 2, "CCDBIN2": 3}, {"CCDXBIN": 2, "CCDYBIN": 3}, {"XBIN": "2", "YBIN": "3"}, {"BINX": 2, "BINY": 3},
+        {"HBIN": 2, "VBIN": 3}, {"BINNING": "2 3"},
+    ],
+)  # fmt: skip
+def test_binning_is_read_under_the_names_it_has(cards):
+    assert facts(**cards)["binning"] == [2, 3]
+    assert facts(BINNING="2")["binning"] == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("cards", "reason"),
     [
         ({"DATE_OBS": "2024-05-01"}, "a date without a time"),
+        ({"DATE_OBS": "0024-05-01T22:10:11"}, "not a possible date of an exposure"),
+        ({"DATE_OBS": "1824-05-01T22:10:11"}, "not a possible date of an exposure"),
+        ({"DATE_OBS": "2124-05-01T22:10:11"}, "not a possible date of an exposure"),
         ({"DATE_OBS": "2024-05-01", "MJD_OBS": 60431.0}, "a date without a time"),
         ({"DATE_OBS": "05/06/2012", "UT": "01:56:40"}, "either of two days"),
         ({"DATE_OBS": "2024-02-30T01:00:00"}, "not a possible date"),
