@@ -24,6 +24,7 @@ from astropy.units import Unit as AstropyUnit
 from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
+from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import DataError, InvalidFile, LostFact
 from virtualobserver.typing import Record, RecordDict, Value
 
@@ -39,6 +40,7 @@ __all__ = [
     "plain",
     "systems_of",
     "text_lengths",
+    "times_of",
     "unit_of",
     "votable_facts",
     "votable_of",
@@ -46,6 +48,8 @@ __all__ = [
     "yaml_facts",
 ]
 
+_ORIGINS: Final = {"JD-origin": 0.0, "MJD-origin": MJD_ZERO_JD}
+"""Words of VOTable for zeros of time, JD."""
 _VOPARQUET: Final = b"IVOA.VOTable-Parquet."
 _DATATYPES: Final = {
     "f4": "float", "f8": "double", "u1": "unsignedByte", "i1": "short", "i2": "short", "u2": "int", "i4": "int",
@@ -236,6 +240,21 @@ def systems_of(document: VOTableFile, table: TableElement) -> dict[str, tuple[st
     said = {field.name: known[field.ref] for field in table.fields if field.ref in known}
     return {
         name: (f"{one.system or ''} {one.equinox or ''}".strip(), str(one.epoch or ""))
+        for name, one in said.items()
+    }
+
+
+def times_of(document: VOTableFile, table: TableElement) -> dict[str, RecordDict]:
+    """Return what `TIMESYS` says of columns: ``scale`` (utc, tdb ...), ``place`` (TOPOCENTER ...), ``zero`` (JD)."""
+    parts = [document, *document.resources, *(part for one in document.resources for part in one.resources)]
+    known = {one.ID: one for part in parts for one in part.time_systems if one.ID}
+    said = {field.name: known[field.ref] for field in table.fields if field.ref in known}
+    return {
+        name: {
+            "scale": str(one.timescale or "").lower(),
+            "place": str(one.refposition or "").upper(),
+            "zero": _ORIGINS.get(str(one.timeorigin), one.timeorigin),
+        }
         for name, one in said.items()
     }
 

@@ -27,6 +27,7 @@ from astropy.table.serialize import represent_mixins_as_columns
 from astropy.time import TIME_SCALES, Time
 
 from virtualobserver.columns import Column
+from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
@@ -45,7 +46,10 @@ from virtualobserver.io.sizes import check_claim, check_parquet, check_size, mos
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["format_of", "format_to_write", "packed_as", "read_any", "write_any"]
+__all__ = ["TIMES", "format_of", "format_to_write", "packed_as", "read_any", "write_any"]
+
+TIMES: Final = "times"
+"""Attribute of a frame that was read: what the file says of its columns of times, see `described.times_of`."""
 
 _ENDINGS: Final = {
     "csv": (".csv",),
@@ -341,6 +345,8 @@ def _read_votable(path: Path) -> pd.DataFrame:
     frame = _empty_is_missing(_frame_of_astropy(table, *described.votable_facts(tables[0])))
     if systems := described.systems_of(document, tables[0]):
         frame.attrs["systems"] = systems
+    if times := described.times_of(document, tables[0]):
+        frame.attrs[TIMES] = times
     return frame
 
 
@@ -363,6 +369,7 @@ def _check_votable(content: bytes, path: Path) -> None:
 
 
 def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -> pd.DataFrame:
+    times = {name: table[name] for name in table.colnames if isinstance(table[name], Time)}
     table, known = _plain_columns(table, known)
     columns: RecordDict = {}
     left_out = {}
@@ -392,6 +399,10 @@ def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -
     units |= {name: str(table[name].unit).strip("'") for name in columns if table[name].unit is not None}
     known = {name: replace(known.get(name) or Column(name), unit=units.get(name, "")) for name in columns}
     frame.attrs.update(described.attrs_of(known, described.plain(meta)))
+    if times:
+        frame.attrs[TIMES] = {
+            name: {"scale": time.scale, "zero": MJD_ZERO_JD} for name, time in times.items()
+        }
     if left_out:
         frame.attrs[LEFT_OUT] = left_out
     return frame
