@@ -286,7 +286,12 @@ def _read_fits(path: Path) -> pd.DataFrame:
     header = fits.read_header(path, 1)
     columns, meta = described.card_facts(header)
     table = _with_times(fits.read_astropy_table(path), header)
-    return _empty_is_missing(_frame_of_astropy(table, columns, meta))
+    frame = _empty_is_missing(_frame_of_astropy(table, columns, meta))
+    if scale := str(header.get("TIMESYS") or "").partition("(")[0].strip().lower():
+        others = {name for number, name in enumerate(table.colnames, 1) if f"TCTYP{number}" in header}
+        said = {str(name): {"scale": scale} for name in frame if name not in others}
+        frame.attrs[TIMES] = said | frame.attrs.get(TIMES, {})
+    return frame
 
 
 def _with_times(table: Table, header: Record) -> Table:

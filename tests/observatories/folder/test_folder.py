@@ -140,6 +140,20 @@ def test_times_of_astropy_in_another_scale_than_the_settings_are_refused(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("said", "right"), [("TDB", False), ("TT(TAI)", False), ("UTC", True), ("UT1", True)]
+)
+def test_the_scale_in_the_header_of_a_fits_table_is_that_of_the_settings(tmp_path, said, right):
+    unit = fits.BinTableHDU(AstropyTable.from_pandas(table()))
+    unit.header["TIMESYS"] = said
+    unit.writeto(tmp_path / "star.fits")
+    if right:
+        assert reduced(tmp_path, units={"flux": "mJy"})[0]
+    else:
+        with pytest.raises(BadKeyword, match="the file says that the scale"):
+            reduced(tmp_path, units={"flux": "mJy"})
+
+
+@pytest.mark.parametrize(
     ("said", "time", "word"),
     [
         ('timescale="TDB" refposition="TOPOCENTER" timeorigin="MJD-origin"', {}, "scale"),
