@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable
+from astropy.table import Table as AstropyTable
 from support.real import real_data
 
 from virtualobserver.catalog import Catalog, read_catalog
@@ -176,3 +179,53 @@ def test_numbers_that_are_not_used_are_told(tmp_path, monkeypatch):
     assert ("values that cannot be count as missing", "mag", 1) in told
     assert ("one half of a proper motion counts as none", None, 1) in told
     assert (first.mag, second.mag, third.pmdec) == (None, 15.0, 2.0)
+
+
+def in_a_system(path, said, **columns):
+    """Write a VOTable whose positions are of a COOSYS, and return it."""
+    theirs = AstropyTable({"name": ["a", "b"], "ra": [10.0, 20.0], "dec": [1.0, 2.0], **columns})
+    theirs.write(path, format="votable")
+    text = path.read_text().replace("<TABLE", f'<COOSYS ID="frame" {said}/>\n<TABLE', 1)
+    for name in ("ra", "dec"):
+        text = text.replace(f'name="{name}"', f'name="{name}" ref="frame"')
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    "said", ['system="eq_FK4" equinox="B1950"', 'system="galactic"', 'system="eq_FK5" equinox="J1975"']
+)
+def test_positions_in_another_system_are_refused(tmp_path, said):
+    path = in_a_system(tmp_path / "a.vot", said)
+    with pytest.raises(CatalogError, match=r"'ra' is in .*ICRS, convert"):
+        read_catalog(path)
+    with pytest.raises(CatalogError, match=r"'ra' is in .*ICRS, convert"):
+        stars(read_any(path))
+
+
+@pytest.mark.parametrize(
+    "said", ['system="ICRS"', 'system="eq_FK5" equinox="J2000"', 'system="FK5" equinox="2000.0"']
+)
+def test_positions_in_icrs_and_those_of_fk5_j2000_are_ours(tmp_path, said):
+    assert read_catalog(in_a_system(tmp_path / "a.vot", said)).ra.tolist() == [10.0, 20.0]
+
+
+def test_the_epoch_of_a_system_is_that_of_its_positions(tmp_path):
+    said = 'system="ICRS" epoch="J1991.25"'
+    targets = read_catalog(in_a_system(tmp_path / "a.vot", said, pmra=[1.0, 2.0], pmdec=[3.0, 4.0])).targets()
+    assert [one.epoch for one in targets] == [1991.25, 1991.25]
+
+
+def test_positions_of_astropy_in_other_frames_become_icrs(tmp_path):
+    there = SkyCoord([266.40498829], [-28.93617776], unit="deg").transform_to("galactic")
+    QTable({"name": ["Sgr A*"], "at": there}).write(tmp_path / "a.ecsv")
+    frame = read_any(tmp_path / "a.ecsv")
+    np.testing.assert_allclose(frame[["at.ra", "at.dec"]], [[266.40498829, -28.93617776]], atol=1e-8)
+
+
+def test_a_parallax_that_stands_for_none_is_none():
+    rows = [
+        {"name": "a", "ra": 1, "dec": 2, "parallax": -999.0},
+        {"name": "b", "ra": 3, "dec": 4, "parallax": -190},
+    ]
+    assert [one.parallax for one in read_catalog(rows).targets()] == [None, -190.0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.coordinates import FK4, FK5, Galactic, SkyCoord
 from astropy.time import Time
+from astropy.wcs import WCS
 
 from virtualobserver.ccd.detector import detector_of
 from virtualobserver.ccd.header import facts_of, unit_of
@@ -169,10 +171,39 @@ def test_the_middle_of_an_exposure_alone_is_not_shifted():
     assert facts(DATE_OBS=None, MJD_AVG=MIDDLE)["mjd"] == pytest.approx(MIDDLE, abs=1e-9)
 
 
+@pytest.mark.parametrize("key", ["DATE_AVG", "DATE_MID"])
+def test_the_date_of_the_middle_alone_is_not_shifted(key):
+    assert facts(DATE_OBS=None, **{key: "2024-05-01T22:10:41"})["mjd"] == pytest.approx(MIDDLE, abs=1e-9)
+
+
+@pytest.mark.parametrize("midnight", ["2024-05-01T00:00:00", "2024-05-01T00:00:00.000"])
+def test_a_midnight_is_no_time_where_another_card_has_one(midnight):
+    assert facts(DATE_OBS=midnight, TIME_OBS="22:10:11")["mjd"] == pytest.approx(MIDDLE, abs=1e-8)
+    assert facts(DATE_OBS=midnight, EXPTIME=2.0)["mjd"] == pytest.approx(60431 + 1 / 86400, abs=1e-9)
+    assert facts(DATE_OBS="2024-05-01T22:10:11", TIME_OBS="21:00:00")["mjd"] == pytest.approx(
+        MIDDLE, abs=1e-8
+    )
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CCDBIN1": 2, "CCDBIN2": 3}, {"CCDXBIN": 2, "CCDYBIN": 3}, {"XBIN": "2", "YBIN": "3"}, {"BINX": 2, "BINY": 3},
+        {"HBIN": 2, "VBIN": 3}, {"BINNING": "2 3"},
+    ],
+)  # fmt: skip
+def test_binning_is_read_under_the_names_it_has(cards):
+    assert facts(**cards)["binning"] == [2, 3]
+    assert facts(BINNING="2")["binning"] == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("cards", "reason"),
     [
         ({"DATE_OBS": "2024-05-01"}, "a date without a time"),
+        ({"DATE_OBS": "0024-05-01T22:10:11"}, "not a possible date of an exposure"),
+        ({"DATE_OBS": "1824-05-01T22:10:11"}, "not a possible date of an exposure"),
+        ({"DATE_OBS": "2124-05-01T22:10:11"}, "not a possible date of an exposure"),
         ({"DATE_OBS": "2024-05-01", "MJD_OBS": 60431.0}, "a date without a time"),
         ({"DATE_OBS": "05/06/2012", "UT": "01:56:40"}, "either of two days"),
         ({"DATE_OBS": "2024-02-30T01:00:00"}, "not a possible date"),
@@ -322,3 +353,40 @@ def test_frames_of_colour_cameras_are_refused_or_taken_as_they_are(kind):
     assert "BAYERPAT is RGGB" in facts(IMAGETYP=kind, BAYERPAT="RGGB")["problem"]
     assert not facts(settings=CCDSettings(bayer="ignore"), IMAGETYP=kind, BAYERPAT="RGGB")["problem"]
     assert not facts(IMAGETYP=kind, BAYERPAT="")["problem"]
+
+
+_PLATE = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 150.25, "CRVAL2": -31.5, "CRPIX1": 3.5, "CRPIX2": 2.25,
+    "CD1_1": -2.5e-4, "CD1_2": 1e-6, "CD2_1": 2e-6, "CD2_2": 2.5e-4,
+}  # fmt: skip
+_GALACTIC = {"CTYPE1": "GLON-TAN-SIP", "CTYPE2": "GLAT-TAN-SIP", "A_ORDER": 2, "B_ORDER": 2, "A_2_0": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("frame", "cards"),
+    [
+        (FK4(equinox="B1950"), {"EQUINOX": 1950.0}), (FK4(equinox="B1950"), {"RADESYS": "FK4"}),
+        (FK5(equinox="J1975"), {"RADESYS": "FK5", "EQUINOX": 1975.0}), (Galactic(), _GALACTIC),
+        (Galactic(), {"CTYPE1": "GLON-ZEA", "CTYPE2": "GLAT-ZEA", "LONPOLE": 150.0}),
+    ],
+)  # fmt: skip
+def test_world_coordinates_of_other_frames_are_read_as_icrs(frame, cards):
+    x, y = np.meshgrid(np.linspace(0, 4000, 5), np.linspace(0, 3000, 4))
+    given = WCS(_PLATE | cards).all_pix2world(x, y, 0)
+    places = SkyCoord(*given, unit="deg", frame=frame).icrs
+    ours = SkyCoord(*read_wcs(_PLATE | cards, "a.fits").all_pix2world(x, y, 0), unit="deg")
+    assert ours.separation(places).arcsec.max() < 0.01
+    assert SkyCoord(*given, unit="deg").separation(places).arcsec.min() > 900
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CTYPE1": "DEC--TAN", "CTYPE2": "RA---TAN", "CRVAL1": -31.5, "CRVAL2": 150.25},
+        {"CTYPE1": "GLON-CAR", "CTYPE2": "GLAT-CAR", "CRVAL2": 0.0}, {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"},
+        {"RADESYS": "GAPPT"},
+    ],
+)  # fmt: skip
+def test_world_coordinates_that_are_no_right_ascension_and_declination_are_refused(cards):
+    with pytest.raises(BadKeyword, match=r"a\.fits, HDU 0"):
+        read_wcs(_PLATE | cards, "a.fits")

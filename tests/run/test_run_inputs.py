@@ -6,7 +6,9 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sqlalchemy as sa
 from support.project import HEADER, mirror, rows, settings, write_star
 from support.real import real_data
 
@@ -62,6 +64,34 @@ def test_a_file_changed_within_its_size_is_seen(project, folder):
     path.write_bytes(path.read_bytes().replace(b"0.9,", b"0.8,"))
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
     assert path.stat().st_size == state.st_size
+    assert project.notes() == ["fetch:ztf: 1 source has new or changed files: --refresh reads them"]
+
+
+def test_a_file_put_in_the_place_of_another_with_its_size_and_time_is_seen(project, folder, tmp_path):
+    project.run()
+    path = folder / "gamma.csv"
+    state, content = path.stat(), path.read_text()
+    other = tmp_path / "other.csv"
+    other.write_text(content.replace(",0.02,0,zg", ",0.04,0,zg"))
+    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
+    other.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    before = project.source("gamma").lightcurves[0].data.flux_error
+    assert project.run().notes == ["fetch:ztf: 1 source has new or changed files: --refresh reads them"]
+    assert project.run(refresh=True).complete
+    after = project.source("gamma").lightcurves[0].data.flux_error
+    np.testing.assert_allclose(after, 2 * before, rtol=1e-6)
+
+
+def test_listings_of_earlier_versions_are_those_of_the_same_files(project, folder):
+    project.run()
+    with project.session() as session:
+        shorter = "regexp_replace(listed, '(:[0-9]+):[0-9]+\"', '\\1\"', 'g')"
+        session.execute(sa.text(f"UPDATE task SET listed = {shorter} WHERE listed IS NOT NULL"))
+        assert session.scalar(sa.text("SELECT count(*) FROM task WHERE listed ~ '[0-9]:[0-9]+:[0-9]'")) == 0
+        session.commit()
+    assert project.notes() == []
+    write_star(folder, "beta", ra=11.0, dec=20.0, n=70, seed=1)
     assert project.notes() == ["fetch:ztf: 1 source has new or changed files: --refresh reads them"]
 
 

@@ -134,6 +134,7 @@ def clean_frame(frame: pd.DataFrame, catalog: str) -> pd.DataFrame:
     clean.attrs[_TOLD] = frame.attrs.get(_TOLD, False)
     clean.attrs[LEFT_OUT] = left_out
     clean.attrs["units"] = dict(frame.attrs.get("units", {}))
+    clean.attrs["systems"] = dict(frame.attrs.get("systems", {}))
     return clean
 
 

@@ -31,7 +31,7 @@ from virtualobserver.catalog.columns import (
     tell_values,
 )
 from virtualobserver.catalog.select import evaluate
-from virtualobserver.catalog.units import in_our_units
+from virtualobserver.catalog.units import epoch_said, in_our_units
 from virtualobserver.columns import out_of_range
 from virtualobserver.config.quantities import plain_row
 from virtualobserver.conventions import ARCSEC_PER_DEGREE
@@ -212,7 +212,7 @@ class Catalog:
 
     def _usual_epochs(self) -> NDArray[np.float64]:
         """Return the year that names or columns of positions tell, else NaN."""
-        known = default_epoch(self.namespace, self.columns)
+        known = epoch_said(self.frame, self.columns["ra"]) or default_epoch(self.namespace, self.columns)
         if known is not None:
             return np.full(len(self), known)
         releases = [gaia_release(name) for name in self.names]

@@ -16,7 +16,7 @@ from virtualobserver.typing import Value
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["in_our_units", "without_unit"]
+__all__ = ["epoch_said", "in_our_units", "without_unit"]
 
 _NO_UNIT: Final = frozenset({"", "-", "--", "---", "none", "unitless", "dimensionless", "see description"})
 _WORDS: Final = {
@@ -36,6 +36,9 @@ _PARTS: Final = (
     r"^\s*(?P<sign>[+-]?)\s*(?P<whole>\d{1,3})\s*[:hHd° ]\s*(?P<minutes>\d{1,2})\s*[:mM'′ ]\s*"
     r"(?P<seconds>\d{1,2}(?:\.\d*)?)\s*[sS\"″]?\s*$"
 )
+_OURS: Final = re.compile(r"ICRS( J?2000(\.0*)?)?|(eq_)?FK5( J?2000(\.0*)?)?|barycentric", re.IGNORECASE)
+"""Systems of VOTable whose positions are ICRS; FK5 of J2000 is within 0.03 arcsec."""
+_YEAR: Final = re.compile(r"J?(\d{4}(?:\.\d*)?)")
 _DEGREES_PER_HOUR: Final = 15.0
 """By definition of hour angles."""
 
@@ -56,8 +59,11 @@ def in_our_units(frame: pd.DataFrame, used: Mapping[str, str], catalog: str) -> 
     Raises
     ------
     CatalogError
-        If a unit is not known or not one of such a column, or a text is not a position.
+        If a unit is not known or not one of such a column, a text is not a position, or the file says that positions
+        are in another system than ICRS.
     """
+    for ours in ("ra", "dec"):
+        _check_system(frame, used.get(ours, ""), ours, catalog)
     original, frame = frame, frame.copy(deep=False)
     units = {str(name): str(unit) for name, unit in frame.attrs.get("units", {}).items()}
     for ours, theirs in used.items():
@@ -73,6 +79,20 @@ def in_our_units(frame: pd.DataFrame, used: Mapping[str, str], catalog: str) -> 
             units[theirs] = wanted
     frame.attrs["units"] = units
     return frame
+
+
+def epoch_said(frame: pd.DataFrame, column: str) -> float | None:
+    """Return the Julian year that a file gives for a column of positions, as `COOSYS` of VOTable does, or None."""
+    _, said = frame.attrs.get("systems", {}).get(column, ("", ""))
+    found = _YEAR.fullmatch(said)
+    return float(found[1]) if found else None
+
+
+def _check_system(frame: pd.DataFrame, column: str, ours: str, catalog: str) -> None:
+    system, _ = frame.attrs.get("systems", {}).get(column, ("", ""))
+    if system and not _OURS.fullmatch(system):
+        msg = f"catalogue {catalog}: the file says that {column!r} is in {system}; {ours} is in ICRS, convert both"
+        raise CatalogError(msg)
 
 
 def _unit_in_name(column: str) -> str:

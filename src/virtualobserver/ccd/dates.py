@@ -51,7 +51,8 @@ def begin_of(header: Record, key: str) -> float | None:
     """Return the moment that a header's date means, MJD in its own time scale; None if it has none.
 
     The keyword of the date may hold date and time, or a date (``dd/mm/yy`` too) whose time is in one of `TIMES`;
-    without either, a day number in one of `DAYS` is taken.
+    without either, a day number in one of `DAYS` is taken. A time of 00:00:00 stands for none if one of `TIMES` holds
+    another.
 
     Raises
     ------
@@ -62,11 +63,10 @@ def begin_of(header: Record, key: str) -> float | None:
     """
     said = text(header, key)
     day, seconds = _day_of(said, key) if said else (None, None)
-    if day is not None and seconds is None:
-        for name in TIMES:
-            if (found := _TIME.fullmatch(text(header, name))) is not None:
-                seconds = _seconds(f"{found[1]}:{found[2]}:{found[3] or 0}", name)
-                break
+    if (
+        day is not None and not seconds
+    ):  # midnight to the second stands for no time where another card has one
+        seconds = _time_apart(header) or seconds
     if day is not None and seconds is not None:
         return day + seconds / SECONDS_PER_DAY
     for name, less in DAYS:
@@ -112,6 +112,14 @@ def to_utc(mjd: float, scale: str) -> float:
 # --- inside -----------------------------------------------------------------------------------------------
 
 
+def _time_apart(header: Record) -> float | None:
+    """Return the seconds after midnight in the first of `TIMES` that holds a time of day, else None."""
+    for name in TIMES:
+        if (found := _TIME.fullmatch(text(header, name))) is not None:
+            return _seconds(f"{found[1]}:{found[2]}:{found[3] or 0}", name)
+    return None
+
+
 def _day_of(said: str, key: str) -> tuple[float, float | None]:
     """Return a text's day (MJD) and seconds after its midnight, None if it has no time."""
     if found := _ISO.fullmatch(said):
@@ -141,10 +149,14 @@ def _day_of(said: str, key: str) -> tuple[float, float | None]:
 
 def _mjd(year: int, month: int, day: int, said: str, key: str) -> float:
     try:
-        return float(date(year, month, day).toordinal() - _MJD_OF_ORDINAL_0)
+        found = float(date(year, month, day).toordinal() - _MJD_OF_ORDINAL_0)
     except ValueError as error:
         msg = f"keyword {key} is {said!r}, not a possible date ({error})"
         raise BadKeyword(msg) from error
+    if not _POSSIBLE[0] < found < _POSSIBLE[1]:
+        msg = f"keyword {key} is {said!r}, not a possible date of an exposure"
+        raise BadKeyword(msg)
+    return found
 
 
 def _seconds(clock: str, key: str) -> float:

@@ -110,18 +110,24 @@ def signature_of(header: Record, settings: CCDSettings) -> RecordDict:
     return {"gain": gain if key else None, "state": state, "flip": list(flip or (False, False))}
 
 
+_BINNING: Final = {
+    "x": ("XBINNING", "CCDBINX", "CCDXBIN", "CCDBIN1", "XBIN", "BINX", "HBIN"),
+    "y": ("YBINNING", "CCDBINY", "CCDYBIN", "CCDBIN2", "YBIN", "BINY", "VBIN"),
+}
+"""Keywords of the binning along each axis, in the order in which they are asked."""
+
+
 def binning_of(header: Record) -> tuple[list[int], list[str]]:
     """Return binning along x and y, and what the header says of it that cannot be."""
-    both = re.fullmatch(r"(\d+)\D+(\d+)", text(header, ("CCDSUM", "BINNING")))
-    said = {"x": ("XBINNING", "CCDBINX"), "y": ("YBINNING", "CCDBINY")}
+    both = re.fullmatch(r"(\d+)(?:\D+(\d+))?", text(header, ("CCDSUM", "BINNING")))
     values = (
-        [number(part) for part in both.groups()]
+        [number(both[1]), number(both[2] or both[1])]
         if both
-        else [number(text(header, keys)) for keys in said.values()]
+        else [number(text(header, keys)) for keys in _BINNING.values()]
     )
     notes = [
         f"binning along {axis} is {value:g} in the header: taken as 1"
-        for axis, value in zip(said, values, strict=True)
+        for axis, value in zip(_BINNING, values, strict=True)
         if value is not None and not value >= 1
     ]
     return [int(value) if value is not None and value >= 1 else 1 for value in values], notes

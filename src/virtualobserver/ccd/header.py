@@ -48,6 +48,7 @@ _SUFFIXES: Final = frozenset({".fits", ".fit", ".fts", ".fz", ".gz"})
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _WORDS_ALONE: Final = re.compile(r"[A-Za-z _-]+")
 _MIDDLES: Final = ("MJD-AVG", "MJD-MID")
+_MIDDLE_DATES: Final = ("DATE-AVG", "DATE-MID")
 
 
 def stem_of(name: str) -> str:
@@ -329,6 +330,10 @@ def _middle(header: Record, settings: CCDSettings, name: str, facts: Record) -> 
             value = number(header.get(key))
             if value is not None and value % 1:
                 return to_utc(value, scale), scale
+        for key in _MIDDLE_DATES:
+            moment = begin_of(header, key) if text(header, key) else None
+            if moment is not None:
+                return to_utc(moment, scale), scale
     except DateWithoutTime as error:
         if not science:
             return None, "utc"

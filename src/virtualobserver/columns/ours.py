@@ -130,7 +130,7 @@ _PLACES: Final = (
     of("epoch", "yr", "time.epoch", "Julian year of the position", (1700.0, 2200.0)),
     of("pmra", "mas/yr", "pos.pm;pos.eq.ra", "Proper motion in right ascension times cos(dec)", (-1.1e4, 1.1e4)),
     of("pmdec", "mas/yr", "pos.pm;pos.eq.dec", "Proper motion in declination", (-1.1e4, 1.1e4)),
-    of("parallax", "mas", "pos.parallax", "Parallax", (-1e3, 1e3)),
+    of("parallax", "mas", "pos.parallax", "Parallax", (-300.0, 1e3)),  # of Gaia DR3 none is below -190; -999 is a sign
     of("parallax_error", "mas", "stat.error;pos.parallax", "Error of the parallax", (0.0, 1e3)),
     of("radial_velocity", UNIT_VELOCITY, "spect.dopplerVeloc.opt", "Radial velocity, barycentric", (-3e5, 3e5)),
     of("x", "pix", "pos.cartesian.x;instr.det", "Column on the frame, the first pixel's centre is 0", PIXEL),

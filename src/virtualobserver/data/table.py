@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from html import escape
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import xarray
 
 __all__ = ["Table", "freeze"]
+
+_ABOUT: Final = {"columns": frozenset[str](), "times": frozenset({"scale", "format"})}
+"""Keys of the meta under which columns are told of one by one, and what must be told."""
 
 
 def freeze(array: ArrayLike, name: str = "array") -> Array:
@@ -182,7 +185,7 @@ class Table:
 
         table = AstropyTable({name: masked_column(values) for name, values in self.columns.items()})
         meta = copy.deepcopy(dict(self.meta))
-        about, times = (_mapping(meta.pop(key, {})) for key in ("columns", "times"))
+        about, times = (_taken(meta, key, self.columns) for key in _ABOUT)
         for name in table.colnames:
             if name in self.units:
                 table[name].unit = self.units[name]
@@ -190,10 +193,9 @@ class Table:
             table[name].description = notes.pop("description", None)
             table[name].meta.update(notes)
         for name, how in times.items():
-            if name in table.colnames:
-                time = Time(self.columns[name], format="mjd", scale=how["scale"])
-                time.format = how["format"]
-                table[name] = time
+            time = Time(self.columns[name], format="mjd", scale=how["scale"])
+            time.format = how["format"]
+            table[name] = time
         table.meta.update(meta)
         return table
 
@@ -252,5 +254,18 @@ class Table:
         return f"<p>{escape(repr(self))}</p>{self.to_pandas().head(20).to_html()}"
 
 
-def _mapping(value: object) -> RecordDict:
-    return dict(value) if isinstance(value, Mapping) else {}
+def _taken(meta: RecordDict, key: str, columns: Mapping[str, Array]) -> RecordDict:
+    """Take out of the meta what is told of columns that are there; all else under that key stays."""
+    value = meta.get(key)
+    if not isinstance(value, Mapping):
+        return {}
+    told = {
+        name: how
+        for name, how in value.items()
+        if name in columns and isinstance(how, Mapping) and _ABOUT[key] <= set(how)
+    }
+    if rest := {name: how for name, how in value.items() if name not in told}:
+        meta[key] = rest
+    else:
+        del meta[key]
+    return told

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.show import picture_html
 from virtualobserver.data.table import Table
-from virtualobserver.data.units import same_unit
+from virtualobserver.data.units import error_unit, same_unit
 from virtualobserver.errors import DataError
 from virtualobserver.typing import Record, RecordDict
 
@@ -67,8 +67,14 @@ class TimeSeries(Table):
     def _check_units(self) -> None:
         """Say the unit of time and flux in `units` too, as all other columns do."""
         units = {"mjd": "d"} | dict(self.units)
-        for name in ("flux", "flux_error"):
-            if not same_unit(units.setdefault(name, self.flux_unit), self.flux_unit):
+        if not same_unit(units["mjd"], "d"):
+            msg = f"mjd is in days, and units say {units['mjd']!r}; convert it"
+            raise DataError(msg)
+        own = {"flux": self.flux_unit, "flux_error": error_unit(self.flux_unit)}
+        for name, unit in own.items():
+            if not same_unit(units.setdefault(name, unit), unit) and not same_unit(
+                units[name], self.flux_unit
+            ):
                 msg = (
                     f"the unit of {name} is {units[name]!r} and flux_unit {self.flux_unit!r}; convert the one"
                 )
@@ -189,8 +195,9 @@ class TimeSeries(Table):
     def _build(cls, columns: Record, found: RecordDict, given: RecordDict) -> Self:
         facts = found | given
         meta = dict(facts.get("meta", {}))
-        if "band" in meta and "band" not in found and "meta" not in given:
-            facts = {"band": meta.pop("band")} | facts | {"meta": meta}
+        for key in ("band", "BAND"):  # a FITS file has it in capitals
+            if key in meta and "band" not in found and "meta" not in given:
+                facts = {"band": meta.pop(key)} | facts | {"meta": meta}
         if "flux_unit" not in facts:
             if "flux" not in facts.get("units", {}):
                 msg = "nothing says the unit of the flux; give it, such as flux_unit='uJy'"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from virtualobserver.errors import DataError
 
 if TYPE_CHECKING:
     from astropy.units import UnitBase
 
-__all__ = ["same_unit", "unit_of"]
+__all__ = ["error_unit", "same_unit", "unit_of"]
+
+_PLURAL: Final = re.compile(r"\b(count|electron|photon)s\b")
+"""Counted things, of which FITS files have many and astropy one."""
 
 
 def unit_of(text: str) -> UnitBase:
-    """Return the unit of a text; units that only differ in capitals, such as ``ADU``, are found.
+    """Return the unit of a text; units in capitals (``ADU``) or of many (``COUNTS/S``) are found, too.
 
     Raises
     ------
@@ -23,7 +27,8 @@ def unit_of(text: str) -> UnitBase:
     """
     from astropy.units import Unit
 
-    for name in dict.fromkeys([text.strip(), text.strip().lower()]):
+    low = text.strip().lower()
+    for name in dict.fromkeys([text.strip(), low, _PLURAL.sub(r"\1", low)]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # FITS files write units that are out of fashion
             try:
@@ -42,3 +47,12 @@ def same_unit(one: str, other: str) -> bool:
         return bool(unit_of(one) == unit_of(other))
     except DataError:
         return False
+
+
+def error_unit(text: str) -> str:
+    """Return the unit of an error of values in a unit: of ``mag(AB)`` it is ``mag``, and of most the same."""
+    try:
+        step = getattr(unit_of(text), "function_unit", None)
+    except DataError:
+        step = None
+    return text if step is None else str(step)

@@ -8,6 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from astropy.units import Quantity
 
 from virtualobserver.errors import BadKeyword
 from virtualobserver.typing import Record, RecordDict, Value
@@ -15,7 +16,7 @@ from virtualobserver.typing import Record, RecordDict, Value
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["has_world", "moved", "world_of"]
+__all__ = ["has_world", "in_icrs", "moved", "sky_of", "world_of"]
 
 _KEY: Final = re.compile(r"[A-Z0-9_-]{1,8}")
 _NUMBER: Final = re.compile(
@@ -23,6 +24,25 @@ _NUMBER: Final = re.compile(
 )
 _NEEDED: Final = re.compile(r"(CTYPE|CRVAL|CRPIX|CDELT)\d|(CD|PC|PV)\d_\d+|(A|B)_(ORDER|\d_\d)")
 """Without its value the position would be another one, so that astropy's default must not stand in."""
+_STEP: Final = Quantity(1.0, "arcmin")
+"""From the reference point to the north, by which the turn of the axes is seen; any short step will do."""
+_SAME_YEAR: Final = 0.01
+"""Years; the equinox moves by half an arcsecond in that time, at most."""
+_DEGREES: Final = frozenset({"deg", "degree", "degrees"})
+_PLATE: Final = re.compile(r"PLTRA[HMS]|PLTDEC(SN|[DMS])|CNPIX[12]|PPO\d|[XY]PIXELSZ|AMD[XY]\d+")
+_WHOLE_PLATE: Final = {
+    "PLTRAH",
+    "PLTDECD",
+    "CNPIX1",
+    "CNPIX2",
+    "PPO3",
+    "PPO6",
+    "XPIXELSZ",
+    "YPIXELSZ",
+    "AMDX1",
+    "AMDY1",
+}
+"""Cards of a plate of the Digitized Sky Survey: without one of these, wcslib refuses the rest or ends the process."""
 _MOVES: Final = re.compile(r"(CRPIX|LTV)([12])[A-Z]?")
 _SECTION: Final = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*:\s*(\d+)\s*\]")
 _OWN_SECTIONS: Final = ("DATASEC", "TRIMSEC", "BIASSEC")
@@ -49,6 +69,8 @@ def world_of(header: Record) -> WCS:
 
     cards = {key: _read(key, value) for key, value in header.items() if _KEY.fullmatch(key)}
     cards = {key: value for key, value in cards.items() if _holds(value)}
+    if not cards.keys() >= _WHOLE_PLATE:
+        cards = {key: value for key, value in cards.items() if not _PLATE.fullmatch(key)}
     if has_world(header):
         for key in header:
             if _NEEDED.fullmatch(key) and key not in cards:
@@ -65,8 +87,60 @@ def world_of(header: Record) -> WCS:
             raise BadKeyword(msg) from error
 
 
+def sky_of(header: Record) -> WCS:
+    """Return the world coordinates of an image as ICRS; see `world_of` and `in_icrs`."""
+    return in_icrs(world_of(header))
+
+
+def in_icrs(wcs: WCS) -> WCS:
+    """Return celestial world coordinates as ICRS, right ascension first; of others, turned about the reference point.
+
+    A turn of the sphere is another `CRVAL` and `LONPOLE` for projections about a point (TAN, ZEA, ...); distortions
+    stay as they are. Of FK4, which is no turn of ICRS alone, what is left is below 0.01 arcsec over some degrees.
+
+    Raises
+    ------
+    BadKeyword
+        If declination comes first, or the projection is none about a point.
+    """
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    wcs.wcs.set()
+    if wcs.wcs.lng != 0:
+        msg = f"CTYPE1 is {wcs.wcs.ctype[0]}; right ascension must come first"
+        raise BadKeyword(msg)
+    if wcs.wcs.lngtyp not in {"RA", "GLON"}:
+        msg = f"CTYPE1 is {wcs.wcs.ctype[0]}, neither right ascension nor galactic longitude"
+        raise BadKeyword(msg)
+    try:
+        frame = wcs_to_celestial_frame(wcs)
+    except ValueError as error:
+        msg = f"the frame {wcs.wcs.radesys or 'of CTYPE1'} is not known: {error}"
+        raise BadKeyword(msg) from error
+    if frame.name == "icrs" or (frame.name == "fk5" and abs(frame.equinox.jyear - 2000.0) < _SAME_YEAR):
+        return wcs
+    if wcs.wcs.theta0 != 90.0:
+        msg = (
+            f"CTYPE1 is {wcs.wcs.ctype[0]} in {frame.name}; only projections about a point are turned to ICRS"
+        )
+        raise BadKeyword(msg)
+    there = SkyCoord(*wcs.wcs.crval, unit="deg", frame=frame)
+    north = there.directional_offset_by(0.0, _STEP)
+    middle, up = there.icrs, north.icrs
+    new = wcs.deepcopy()
+    new.wcs.crval = [middle.ra.deg, middle.dec.deg]
+    new.wcs.lonpole = wcs.wcs.lonpole + middle.position_angle(up).deg
+    new.wcs.ctype = [f"{axis}{kind[4:]}" for axis, kind in zip(("RA--", "DEC-"), wcs.wcs.ctype, strict=True)]
+    new.wcs.radesys, new.wcs.equinox = "ICRS", np.nan
+    new.wcs.set()
+    return new
+
+
 def _read(key: str, value: object) -> Value:
     """Return a value as a number where one belongs: some headers have their numbers as text, which astropy skips."""
+    if isinstance(value, str) and key in {"CUNIT1", "CUNIT2"} and value.strip().lower() in _DEGREES:
+        return "deg"
     if isinstance(value, str) and _NUMBER.fullmatch(key):
         number = _number(value)
         return int(number) if number is not None and key.endswith("_ORDER") else number
@@ -97,6 +171,9 @@ def moved(header: Record, row: int, column: int, *, shape: tuple[int, int] | Non
         found = _MOVES.fullmatch(key)
         if found and starts[found[2]] and (number := _number(new[key])) is not None:
             new[key] = number - starts[found[2]]
+    for axis, start in starts.items():
+        if start and (number := _number(new.get(f"CNPIX{axis}"))) is not None:
+            new[f"CNPIX{axis}"] = number + start  # the first pixel, counted on the plate
     for key in _OWN_SECTIONS:
         box = _SECTION.fullmatch(str(header.get(key, "")).strip())
         if box and (row or column or shape):

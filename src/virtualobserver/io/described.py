@@ -24,6 +24,7 @@ from astropy.units import Unit as AstropyUnit
 from astropy.units import UnitBase, UnrecognizedUnit
 
 from virtualobserver.columns import Column
+from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import DataError, InvalidFile, LostFact
 from virtualobserver.typing import Record, RecordDict, Value
 
@@ -37,7 +38,9 @@ __all__ = [
     "parquet_facts",
     "parquet_metadata",
     "plain",
+    "systems_of",
     "text_lengths",
+    "times_of",
     "unit_of",
     "votable_facts",
     "votable_of",
@@ -45,6 +48,8 @@ __all__ = [
     "yaml_facts",
 ]
 
+_ORIGINS: Final = {"JD-origin": 0.0, "MJD-origin": MJD_ZERO_JD}
+"""Words of VOTable for zeros of time, JD."""
 _VOPARQUET: Final = b"IVOA.VOTable-Parquet."
 _DATATYPES: Final = {
     "f4": "float", "f8": "double", "u1": "unsignedByte", "i1": "short", "i2": "short", "u2": "int", "i4": "int",
@@ -226,6 +231,32 @@ def votable_facts(table: TableElement) -> tuple[dict[str, Column], RecordDict]:
         for field in table.fields
     }
     return columns, {info.name: _fact(info.value) for info in table.infos}
+
+
+def systems_of(document: VOTableFile, table: TableElement) -> dict[str, tuple[str, str]]:
+    """Return in which system (``eq_FK5 J2000``) and of which epoch (``J1991.25``) the columns are that say so."""
+    parts = [document, *document.resources, *(part for one in document.resources for part in one.resources)]
+    known = {one.ID: one for part in parts for one in part.coordinate_systems if one.ID}
+    said = {field.name: known[field.ref] for field in table.fields if field.ref in known}
+    return {
+        name: (f"{one.system or ''} {one.equinox or ''}".strip(), str(one.epoch or ""))
+        for name, one in said.items()
+    }
+
+
+def times_of(document: VOTableFile, table: TableElement) -> dict[str, RecordDict]:
+    """Return what `TIMESYS` says of columns: ``scale`` (utc, tdb ...), ``place`` (TOPOCENTER ...), ``zero`` (JD)."""
+    parts = [document, *document.resources, *(part for one in document.resources for part in one.resources)]
+    known = {one.ID: one for part in parts for one in part.time_systems if one.ID}
+    said = {field.name: known[field.ref] for field in table.fields if field.ref in known}
+    return {
+        name: {
+            "scale": str(one.timescale or "").lower(),
+            "place": str(one.refposition or "").upper(),
+            "zero": _ORIGINS.get(str(one.timeorigin), one.timeorigin),
+        }
+        for name, one in said.items()
+    }
 
 
 def _unit_text(unit: object) -> str:

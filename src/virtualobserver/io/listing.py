@@ -10,7 +10,7 @@ from typing import Final
 
 from virtualobserver.errors import ArchiveError
 
-__all__ = ["files_below", "folders_below", "stamps", "walk"]
+__all__ = ["files_below", "folders_below", "mark", "same_stamp", "stamps", "walk"]
 
 _NOWHERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """What the system says of a file that was removed since it was listed, and of a link that leads nowhere."""
@@ -64,8 +64,22 @@ def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() and not Path(entry.path).exists()
 
 
+def mark(state: os.stat_result) -> tuple[int, int, int]:
+    """Return what is another one after a file was written or replaced: its size, and two times.
+
+    Whoever copies a file can give it the time of another (``cp -p``, ``rsync -t``, ``tar``); when its entry changed is
+    told by the system alone.
+    """
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def same_stamp(then: str, now: str) -> bool:
+    """Whether two stamps are of one state; those of earlier versions are without the last time."""
+    return now == then or (then.count(":") == 1 and now.startswith(f"{then}:"))
+
+
 def stamps(paths: Iterable[Path]) -> dict[str, str]:
-    """Return size and time of change of files by path; nothing is opened, and what is gone is left out."""
+    """Return size and times of change of files by path; nothing is opened, and what is gone is left out."""
     found = {}
     for path in paths:
         try:
@@ -74,7 +88,7 @@ def stamps(paths: Iterable[Path]) -> dict[str, str]:
             if error.errno not in _NOWHERE:
                 raise
             continue
-        found[str(path)] = f"{state.st_size}:{state.st_mtime_ns}"
+        found[str(path)] = ":".join(map(str, mark(state)))
     return found
 
 

@@ -31,6 +31,7 @@ from virtualobserver.data.table import Table
 from virtualobserver.errors import ChecksumMismatch, DataError, InvalidFile, StoreError, UnsafePath
 from virtualobserver.io import hdf5
 from virtualobserver.io.atomic import check_space, replacing, write_bytes
+from virtualobserver.io.listing import mark
 from virtualobserver.io.names import safe_name
 
 __all__ = ["BlockRef", "FileRecord", "Store", "StoredHandle", "Written"]
@@ -105,7 +106,7 @@ class Store:
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self._links: list[Path] | None = None
         self._local = threading.local()
-        self._registered: dict[Path, tuple[tuple[int, int], FileRecord]] = {}
+        self._registered: dict[Path, tuple[tuple[int, int, int], FileRecord]] = {}
         self._adopted: dict[Path, FileRecord] = {}
 
     def __repr__(self) -> str:
@@ -175,7 +176,7 @@ class Store:
     def register(self, path: Path) -> FileRecord:
         """Describe a file of an archive folder, which stays where it is and is never written.
 
-        A file whose size and time are as before is not hashed again: a bulk file serves thousands of targets.
+        A file whose size and times are as before is not hashed again: a bulk file serves thousands of targets.
 
         Raises
         ------
@@ -188,11 +189,11 @@ class Store:
                 msg = f"{path} is no file"
                 raise InvalidFile(msg)
             path = path.resolve()
-            mark = (state.st_size, state.st_mtime_ns)
+            found = mark(state)
             known = self._registered.get(path)
-            if known is None or known[0] != mark:
+            if known is None or known[0] != found:
                 record = FileRecord(str(path), _sha256(path), state.st_size, _format(path), state.st_mtime)
-                known = self._registered[path] = (mark, record)
+                known = self._registered[path] = (found, record)
         except OSError as error:
             link = f"it is a link to {path.readlink()}; " if path.is_symlink() else ""
             msg = f"{path} cannot be read: {link}{error.strerror or error}; mend that, or take it out of the archive"

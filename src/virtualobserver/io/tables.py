@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
+from astropy.coordinates import SkyCoord
 from astropy.io import fits as afits
 from astropy.io.votable import parse
 from astropy.io.votable.exceptions import VOTableSpecError
@@ -26,7 +27,7 @@ from astropy.table.serialize import represent_mixins_as_columns
 from astropy.time import TIME_SCALES, Time
 
 from virtualobserver.columns import Column
-from virtualobserver.conventions import LEFT_OUT
+from virtualobserver.conventions import LEFT_OUT, MJD_ZERO_JD
 from virtualobserver.errors import (
     ArchiveAnswerError,
     ArchiveOverflow,
@@ -45,7 +46,10 @@ from virtualobserver.io.sizes import check_claim, check_parquet, check_size, mos
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record, RecordDict
 
-__all__ = ["format_of", "format_to_write", "packed_as", "read_any", "write_any"]
+__all__ = ["TIMES", "format_of", "format_to_write", "packed_as", "read_any", "write_any"]
+
+TIMES: Final = "times"
+"""Attribute of a frame that was read: what the file says of its columns of times, see `described.times_of`."""
 
 _ENDINGS: Final = {
     "csv": (".csv",),
@@ -283,7 +287,12 @@ def _read_fits(path: Path) -> pd.DataFrame:
     header = fits.read_header(path, 1)
     columns, meta = described.card_facts(header)
     table = _with_times(fits.read_astropy_table(path), header)
-    return _empty_is_missing(_frame_of_astropy(table, columns, meta))
+    frame = _empty_is_missing(_frame_of_astropy(table, columns, meta))
+    if scale := str(header.get("TIMESYS") or "").partition("(")[0].strip().lower():
+        others = {name for number, name in enumerate(table.colnames, 1) if f"TCTYP{number}" in header}
+        said = {str(name): {"scale": scale} for name in frame if name not in others}
+        frame.attrs[TIMES] = said | frame.attrs.get(TIMES, {})
+    return frame
 
 
 def _with_times(table: Table, header: Record) -> Table:
@@ -339,7 +348,12 @@ def _read_votable(path: Path) -> pd.DataFrame:
         msg = f"{path}: a VOTable without a table"
         raise InvalidFile(msg)
     table = tables[0].to_table(use_names_over_ids=True)
-    return _empty_is_missing(_frame_of_astropy(table, *described.votable_facts(tables[0])))
+    frame = _empty_is_missing(_frame_of_astropy(table, *described.votable_facts(tables[0])))
+    if systems := described.systems_of(document, tables[0]):
+        frame.attrs["systems"] = systems
+    if times := described.times_of(document, tables[0]):
+        frame.attrs[TIMES] = times
+    return frame
 
 
 def _empty_is_missing(frame: pd.DataFrame) -> pd.DataFrame:
@@ -361,6 +375,7 @@ def _check_votable(content: bytes, path: Path) -> None:
 
 
 def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -> pd.DataFrame:
+    times = {name: table[name] for name in table.colnames if isinstance(table[name], Time)}
     table, known = _plain_columns(table, known)
     columns: RecordDict = {}
     left_out = {}
@@ -390,6 +405,10 @@ def _frame_of_astropy(table: Table, known: Mapping[str, Column], meta: Record) -
     units |= {name: str(table[name].unit).strip("'") for name in columns if table[name].unit is not None}
     known = {name: replace(known.get(name) or Column(name), unit=units.get(name, "")) for name in columns}
     frame.attrs.update(described.attrs_of(known, described.plain(meta)))
+    if times:
+        frame.attrs[TIMES] = {
+            name: {"scale": time.scale, "zero": MJD_ZERO_JD} for name, time in times.items()
+        }
     if left_out:
         frame.attrs[LEFT_OUT] = left_out
     return frame
@@ -402,6 +421,8 @@ def _plain_columns(table: Table, known: Mapping[str, Column]) -> tuple[Table, Ma
     table, known = table.copy(copy_data=False), dict(known)
     for name in table.colnames:
         time = table[name]
+        if isinstance(time, SkyCoord) and time.frame.name != "icrs" and time.is_transformable_to("icrs"):
+            table[name] = time.icrs
         if not isinstance(time, Time):
             continue
         hidden = np.asarray(time.mask) if time.masked else False

@@ -15,6 +15,7 @@ from virtualobserver.data.contract import SurveyContract
 from virtualobserver.data.image import Image
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.data.table import Table
+from virtualobserver.data.world import sky_of
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.io.kbmod.folder import FoundUnit, find_results, find_units, unit_of, write_stack
@@ -68,7 +69,7 @@ class VirtualKBMOD(VirtualObservatory[Image | Table, ObservatorySettings]):
             row: RecordDict = {"name": found.path.stem, "kind": "field"}
             if "CTYPE1" in image.header:
                 ny, nx = image.data.shape
-                ra, dec = image.wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
+                ra, dec = sky_of(image.header).all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0)
                 row |= {"ra": float(ra), "dec": float(dec)}
             rows.append(row)
         return rows

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from virtualobserver.data.product import Target
 from virtualobserver.errors import ArchiveError, DataError
+from virtualobserver.io.listing import same_stamp
 from virtualobserver.run.tasks.client import ArchiveClient
 from virtualobserver.run.tasks.task import target_of
-from virtualobserver.typing import Value
 
 if TYPE_CHECKING:
     from virtualobserver.run.opened import Opened
@@ -113,7 +113,12 @@ def _differences(project: Opened, step: Step, now: Mapping[int, str]) -> Inputs:
         return Inputs(step.name)
     with project.session() as session:
         then = session.execute(text("SELECT id, listed FROM task WHERE id = ANY(:ids)"), {"ids": list(now)})
-        pairs: list[tuple[Value, Value]] = [(json.loads(row.listed), json.loads(now[row.id])) for row in then]
-    sources = sum(bool(new.items() - old.items()) for old, new in pairs)
-    gone = {path for old, new in pairs for path in old.keys() - new.keys()}
-    return Inputs(step.name, tuple(sorted(now)), sources, len(gone))
+        pairs = {int(row.id): (json.loads(row.listed), json.loads(now[row.id])) for row in then}
+    fresh = {task: _has_new(old, new) for task, (old, new) in pairs.items()}
+    gone = {task: old.keys() - new.keys() for task, (old, new) in pairs.items()}
+    tasks = sorted(task for task in pairs if fresh[task] or gone[task])
+    return Inputs(step.name, tuple(tasks), sum(fresh.values()), len(set().union(*gone.values())))
+
+
+def _has_new(old: Mapping[str, str], new: Mapping[str, str]) -> bool:
+    return any(path not in old or not same_stamp(old[path], stamp) for path, stamp in new.items())

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from astropy.table import Table as AstropyTable
 from astropy.time import Time
 
 from virtualobserver import Project
@@ -122,6 +123,59 @@ def test_a_zero_of_time_that_is_not_the_files_own_is_refused(tmp_path):
     time_of_kepler = {"format": "jd", "zero": 2454833.0, "scale": "tdb", "place": "barycentre"}
     with pytest.raises(BadKeyword, match="'BJD - 2457000, days', and the settings have zero: 2454833;"):
         reduced(tmp_path, TESS_STAR, preset="tess", time=time_of_kepler)
+
+
+@pytest.mark.parametrize("scale", ["tdb", "tai", "tt"])
+@pytest.mark.parametrize("suffix", ["ecsv", "fits"])
+def test_times_of_astropy_in_another_scale_than_the_settings_are_refused(tmp_path, scale, suffix):
+    theirs = AstropyTable.from_pandas(table()[["flux", "flux_error"]])
+    theirs["mjd"] = Time(58000.0 + np.arange(30), format="mjd", scale=scale)
+    theirs.write(tmp_path / f"star.{suffix}")
+    said = f"the file says that the scale of 'mjd' is {scale}, and by the settings it is utc"
+    with pytest.raises(BadKeyword, match=said):
+        reduced(tmp_path, columns={"flux": "flux"}, units={"flux": "mJy"})
+    (curve,), _ = reduced(tmp_path, units={"flux": "mJy"}, time={"scale": scale})
+    late = {"tdb": 69.184, "tai": 37.0, "tt": 69.184}[scale]
+    np.testing.assert_allclose((58000.0 + np.arange(30) - curve.data.mjd) * 86400, late, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("said", "right"), [("TDB", False), ("TT(TAI)", False), ("UTC", True), ("UT1", True)]
+)
+def test_the_scale_in_the_header_of_a_fits_table_is_that_of_the_settings(tmp_path, said, right):
+    unit = fits.BinTableHDU(AstropyTable.from_pandas(table()))
+    unit.header["TIMESYS"] = said
+    unit.writeto(tmp_path / "star.fits")
+    if right:
+        assert reduced(tmp_path, units={"flux": "mJy"})[0]
+    else:
+        with pytest.raises(BadKeyword, match="the file says that the scale"):
+            reduced(tmp_path, units={"flux": "mJy"})
+
+
+@pytest.mark.parametrize(
+    ("said", "time", "word"),
+    [
+        ('timescale="TDB" refposition="TOPOCENTER" timeorigin="MJD-origin"', {}, "scale"),
+        ('timescale="UTC" refposition="BARYCENTER" timeorigin="MJD-origin"', {}, "place"),
+        ('timescale="UTC" refposition="TOPOCENTER" timeorigin="2457000"', {}, "zero of time"),
+        ('timescale="UTC" refposition="TOPOCENTER" timeorigin="MJD-origin"', {}, ""),
+        ('timescale="UNKNOWN" refposition="UNKNOWN" timeorigin="2400000.5"', {}, ""),
+        ('timescale="TDB" refposition="BARYCENTER" timeorigin="2400000.5"',
+         {"scale": "tdb", "place": "barycentre"}, ""),
+    ],
+)  # fmt: skip
+def test_what_a_votable_says_of_its_times_is_what_the_settings_say(tmp_path, said, time, word):
+    AstropyTable.from_pandas(table()).write(tmp_path / "star.vot", format="votable")
+    text = (tmp_path / "star.vot").read_text()
+    text = text.replace("<TABLE", f'<TIMESYS ID="when" {said}/>\n<TABLE', 1)
+    (tmp_path / "star.vot").write_text(text.replace('name="mjd"', 'name="mjd" ref="when"'))
+    settings = {"units": {"flux": "mJy"}} | ({"time": time} if time else {})
+    if word:
+        with pytest.raises(BadKeyword, match=f"the file says that the {word}"):
+            reduced(tmp_path, **settings)
+    else:
+        assert len(reduced(tmp_path, **settings)[0]) == 1
 
 
 def test_only_the_bits_that_are_asked_for_flag(tmp_path):

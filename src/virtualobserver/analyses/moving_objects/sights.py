@@ -14,7 +14,7 @@ from virtualobserver.conventions import MAD_TO_SIGMA, MASK_NO_DATA, SECONDS_PER_
 from virtualobserver.data.cards import with_cards
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.image import Image
-from virtualobserver.data.world import world_of
+from virtualobserver.data.world import sky_of
 from virtualobserver.errors import BadKeyword
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.images.background import Background, Mesh, background_mesh
@@ -94,8 +94,8 @@ class Sight:
 
     @property
     def wcs(self) -> WCS:
-        """World coordinates from the header."""
-        return world_of(self.header)
+        """World coordinates from the header, ICRS."""
+        return sky_of(self.header)
 
 
 def sight_of(

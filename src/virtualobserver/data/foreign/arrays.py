@@ -120,12 +120,22 @@ def _as_attrs(facts: Record) -> RecordDict:
     """Return facts as what netCDF holds: nested ones as JSON text."""
     try:
         return {
-            name: json.dumps(dict(value), sort_keys=True) if isinstance(value, Mapping) else value
+            name: json.dumps(dict(value), sort_keys=True, default=_number)
+            if isinstance(value, Mapping)
+            else value
             for name, value in facts.items()
         }
     except (TypeError, ValueError) as error:
         msg = f"the meta must be JSON-like to be an attribute: {error}"
         raise DataError(msg) from error
+
+
+def _number(value: object) -> object:
+    """Return a number of NumPy as one of Python, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    msg = f"{type(value).__name__} is none of text, number, truth, list and mapping"
+    raise TypeError(msg)
 
 
 def _from_attrs(attrs: Mapping[object, object]) -> RecordDict:

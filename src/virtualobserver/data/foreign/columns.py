@@ -71,6 +71,9 @@ def columns_of_pandas(frame: pd.DataFrame) -> dict[str, Array]:
     import pandas as pd
 
     if any(name is not None for name in frame.index.names):
+        if both := sorted({str(name) for name in frame.index.names} & {str(name) for name in frame.columns}):
+            msg = f"the index of this frame and its columns share the name {', '.join(both)}; rename the one"
+            raise DataError(msg)
         frame = frame.reset_index()
     elif not pd.api.types.is_integer_dtype(frame.index.dtype):
         msg = (
@@ -88,7 +91,11 @@ def _of_series(name: str, series: pd.Series) -> Array:
     import pandas as pd
 
     if isinstance(series.dtype, pd.CategoricalDtype):
+        if pd.api.types.is_integer_dtype(series.dtype.categories):
+            without_hidden(name, np.zeros(len(series), int), np.asarray(series.isna(), dtype=bool))
         series = series.astype(object).infer_objects()
+    if isinstance(series.dtype, pd.ArrowDtype) and series.dtype.kind == "M":
+        series = pd.to_datetime(series.astype(object))
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     kind = series.dtype

@@ -77,12 +77,13 @@ def _time_of(curve: Columns) -> Time:
 
 
 def with_mjd(table: astropy.table.Table) -> astropy.table.Table:
-    """Return a table in which the times of an astropy `TimeSeries` are a column ``mjd``, UTC."""
+    """Return a table in which the times of an astropy `TimeSeries`, or in a column ``mjd``, are MJD in UTC."""
     from astropy.table import Table as AstropyTable
     from astropy.time import Time
 
     binned = "time_bin_start" in table.colnames and hasattr(table, "time_bin_center")
-    if not binned and not (_TIME in table.colnames and isinstance(table[_TIME], Time)):
+    own = next((name for name in (_TIME, "mjd") if isinstance(table.columns.get(name), Time)), "")
+    if not binned and not own:
         return table
     plain = AstropyTable(table, copy=False)
     if binned:
@@ -92,8 +93,8 @@ def with_mjd(table: astropy.table.Table) -> astropy.table.Table:
             plain["exptime"] = table["time_bin_size"].to_value("s")
             plain["exptime"].unit = "s"
     else:
-        time = table[_TIME]
-        plain.remove_column(_TIME)
+        time = table[own]
+        plain.remove_column(own)
     if "mjd" in plain.colnames:
         msg = "the times are there twice, as 'time' and as 'mjd'; remove the one"
         raise DataError(msg)

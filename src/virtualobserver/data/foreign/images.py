@@ -20,22 +20,30 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     from astropy.nddata import CCDData, NDData, NDUncertainty
 
-__all__ = ["HIDDEN", "bits_of", "image_from_ccddata", "image_to_ccddata", "variance_of"]
+__all__ = ["HIDDEN", "as_variance", "bits_of", "image_from_ccddata", "image_to_ccddata", "variance_of"]
 
 HIDDEN = 1
 """Bit of a pixel that another package hides without saying why (``FLAG_ARCHIVE``, in spectra ``not a number``)."""
+
+_LOOKUPS = ("cpdis1", "cpdis2", "det2im1", "det2im2")
+"""Distortions of astropy that stand in extensions of a file, not in its header."""
 
 
 def image_to_ccddata(image: Planes) -> CCDData:
     """Return an image as `CCDData`; see `Image.to_ccddata`."""
     from astropy.nddata import CCDData, VarianceUncertainty
+    from astropy.units import UnitBase
 
+    unit = unit_of(image.unit)
+    if image.variance is not None and not isinstance(unit, UnitBase):
+        msg = f"a variance has no unit where pixels are in {image.unit}; convert them to a flux first"
+        raise DataError(msg)
     world = has_world(image.header)
     # astropy's rule: what a WCS holds is in no other place
     cards = replace_world(image.header, {}) if world else dict(image.header)
     return CCDData(
         image.data.copy(),
-        unit=unit_of(image.unit),
+        unit=unit,
         mask=None if image.mask is None else image.mask != 0,
         flags=None if image.mask is None else image.mask.copy(),
         uncertainty=None if image.variance is None else VarianceUncertainty(image.variance.copy()),
@@ -80,9 +88,16 @@ def _with_world(header: RecordDict, wcs: object) -> RecordDict:
             f"the world coordinates ({type(wcs).__name__}) have no form in a FITS header; set wcs=None first"
         )
         raise DataError(msg)
+    if tables := [name for name in _LOOKUPS if getattr(low, name, None) is not None]:
+        msg = f"a header has no place for look-up tables of distortion ({', '.join(tables)}); set them to None first"
+        raise DataError(msg)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cards = plain_header(low.to_header(relax=True))
+        try:
+            cards = plain_header(low.to_header(relax=True))
+        except ValueError as error:
+            msg = f"these world coordinates have no form in a FITS header ({error}); set wcs=None first"
+            raise DataError(msg) from error
     if not has_world(cards):
         return header
     if cards.get("MJDREF") == 0:
@@ -108,14 +123,43 @@ def variance_of(uncertainty: NDUncertainty | None, unit: str) -> Array | None:
     if power is None:
         msg = f"uncertainties of the kind {type(uncertainty).__name__} say no variance; convert them first"
         raise DataError(msg)
-    if uncertainty.unit is not None:
-        factor = (1.0 * uncertainty.unit).to_value(unit_of(unit) ** power)
+    return as_variance(values, power, str(uncertainty.unit or ""), unit)
+
+
+def as_variance(values: Array, power: int, given: str, unit: str) -> Array:
+    """Return uncertainties as variances in `unit` squared; no weight is no knowledge, an infinite variance.
+
+    Parameters
+    ----------
+    values
+        Uncertainties of any shape, whole numbers too.
+    power
+        1 for standard deviations, 2 for variances, -2 for inverse variances.
+    given
+        Unit of `values`; empty for that of the image to its power.
+    unit
+        Unit of the image.
+
+    Raises
+    ------
+    DataError
+        If the units cannot be converted.
+    """
+    from astropy.units import UnitsError
+
+    if given:
+        try:
+            factor = (1.0 * unit_of(given)).to_value(unit_of(unit) ** power)
+        except UnitsError as error:
+            msg = f"uncertainties in {given} are none of pixels in {unit or 'no unit'} ({error}); convert the one"
+            raise DataError(msg) from error
         values = values if factor == 1.0 else values * factor
     if power == 2:
         return values
+    # squares of whole numbers do not fit where those did
+    numbers = values if values.dtype.kind == "f" else values.astype(np.float64)
     with np.errstate(divide="ignore"):
-        # no weight is no knowledge: an infinite variance
-        return np.square(values) if power == 1 else 1.0 / values
+        return np.square(numbers) if power == 1 else 1.0 / numbers
 
 
 def bits_of(mask: object, flags: object, shape: tuple[int, ...]) -> Array | None:

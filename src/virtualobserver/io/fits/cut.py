@@ -14,10 +14,10 @@ from astropy.io import fits as afits
 
 from virtualobserver.data.image import Image
 from virtualobserver.errors import InvalidFile
-from virtualobserver.io.fits.files import pixel_unit
 from virtualobserver.io.fits.headers import plain_header, structural
-from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.planes import as_variance, check_shape, find_planes, pixel_unit, say_unknown
 from virtualobserver.io.fits.structure import check_structure, first_image, quiet
+from virtualobserver.io.listing import mark
 from virtualobserver.maths.arrays import Array
 from virtualobserver.typing import Record
 
@@ -47,6 +47,7 @@ class _Layout:
     data: _Plane
     others: Mapping[str, _Plane]
     kind: str
+    given: str
 
 
 def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | None = None) -> Image:
@@ -64,7 +65,7 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
     except OSError as error:
         msg = f"{path}: no such file"
         raise InvalidFile(msg) from error
-    layout = _layout(path, hdu, state.st_size, state.st_mtime_ns)
+    layout = _layout(path, hdu, mark(state))
     whole = cols if cols is not None else slice(None)
     corner = Image.corner(rows, whole, layout.data.shape)
     with quiet(path, layout.data.hdu), path.open("rb") as stream:
@@ -74,7 +75,7 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
     header = Image.moved(layout.header, *corner, shape=(data.shape[0], data.shape[1]))
     return Image(
         data,
-        None if variance is None else as_variance(variance, layout.kind),
+        None if variance is None else as_variance(variance, layout.kind, layout.given, layout.unit),
         others.get("mask"),
         header,
         layout.unit,
@@ -82,7 +83,7 @@ def read_cut(path: Path, rows: slice, cols: slice | None = None, *, hdu: int | N
 
 
 @lru_cache(maxsize=1024)
-def _layout(path: Path, hdu: int | None, size: int, mtime: int) -> _Layout:  # noqa: ARG001 - size and time are of the key
+def _layout(path: Path, hdu: int | None, state: tuple[int, int, int]) -> _Layout:  # noqa: ARG001 - of the key
     sizes = check_structure(path, verify=False)
     number = first_image(path, sizes) if hdu is None else hdu
     with quiet(path, number), path.open("rb") as stream, afits.open(stream, memmap=False) as units:
@@ -101,6 +102,7 @@ def _layout(path: Path, hdu: int | None, size: int, mtime: int) -> _Layout:  # n
             data=_plane(units, number, packed=packed),
             others={name: _plane(units, place, packed=packed) for name, place in places.items()},
             kind=planes.kind,
+            given=planes.unit,
         )
     say_unknown(path, planes)
     return layout
@@ -119,6 +121,7 @@ def _plane(units: afits.HDUList, number: int, *, packed: bool) -> _Plane:
     zero = header.get("BZERO", 0)
     unsigned = bits in {16, 32} and zero == 2 ** (bits - 1)
     scaled = header.get("BSCALE", 1) != 1 or not (zero == 0 or unsigned)
+    scaled |= bits > 0 and "BLANK" in header  # pixels without a value are NaN, as astropy makes them
     tiled = isinstance(unit, afits.CompImageHDU) or not isinstance(unit, afits.PrimaryHDU | afits.ImageHDU)
     if packed or scaled or tiled:
         return _Plane(number, None, None, shape)

@@ -19,7 +19,15 @@ from virtualobserver.errors import DataError, InvalidFile
 from virtualobserver.io.atomic import write_bytes
 from virtualobserver.io.fits.headers import fits_header, lines_of, plain_header, structural
 from virtualobserver.io.fits.keywords import Keyword, read_keywords, read_wcs
-from virtualobserver.io.fits.planes import KIND, Planes, as_variance, check_shape, find_planes, say_unknown
+from virtualobserver.io.fits.planes import (
+    KIND,
+    Planes,
+    as_variance,
+    check_shape,
+    find_planes,
+    pixel_unit,
+    say_unknown,
+)
 from virtualobserver.io.fits.structure import (
     MemoryFile,
     check_structure,
@@ -30,7 +38,7 @@ from virtualobserver.io.fits.structure import (
     wrong_sums,
 )
 from virtualobserver.maths.arrays import Array
-from virtualobserver.typing import Record, RecordDict
+from virtualobserver.typing import RecordDict
 
 if TYPE_CHECKING:
     from astropy.table import MaskedColumn
@@ -40,7 +48,6 @@ __all__ = [
     "check_structure",
     "image_bytes",
     "part_names",
-    "pixel_unit",
     "plain_header",
     "read_astropy_table",
     "read_header",
@@ -124,18 +131,14 @@ def read_image(path: Path | MemoryFile, hdu: int | str | None = None, *, verify:
         variance = _plane(path, units, planes.variance, data.shape)
         mask = _plane(path, units, planes.mask, data.shape)
     say_unknown(path, planes)
+    bunit = pixel_unit(header)
     return Image(
         data=data,
-        variance=None if variance is None else as_variance(variance, planes.kind),
+        variance=None if variance is None else as_variance(variance, planes.kind, planes.unit, bunit),
         mask=mask,
         header={key: value for key, value in header.items() if not structural(key)},
-        unit=pixel_unit(header),
+        unit=bunit,
     )
-
-
-def pixel_unit(header: Record) -> str:
-    """Return the unit of the pixels: BUNIT, and ADU, in which cameras count, where there is no such card."""
-    return str(header.get("BUNIT", "adu") or "").strip()
 
 
 def _plane(

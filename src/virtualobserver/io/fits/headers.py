@@ -22,6 +22,8 @@ _NUMBERED: Final = frozenset(
     | {"TDISP", "TDIM"}
 )
 _LINES: Final = frozenset({"HISTORY", "COMMENT", ""})
+_NO_KEYS: Final = frozenset({"CONTINUE", "END"})
+"""A file with one of these on its own cannot be read again."""
 _STRUCTURE: Final = frozenset(
     [
         "SIMPLE",
@@ -99,6 +101,9 @@ def fits_header(cards: Record) -> afits.Header:
         for key, value in cards.items():
             if key in _LINES:
                 continue
+            if key in _NO_KEYS:
+                msg = f"{key!r} is no keyword of a value but a part of how FITS writes a header; leave it out"
+                raise DataError(msg)
             card = _card(value)
             if not _same(value, card):
                 changed.append(key)

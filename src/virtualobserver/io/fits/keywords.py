@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from astropy.units import Unit
 
-from virtualobserver.data.world import world_of
+from virtualobserver.data.world import in_icrs, world_of
 from virtualobserver.errors import BadKeyword
 from virtualobserver.typing import Record, RecordDict, Value
 
@@ -168,12 +168,13 @@ def _time(found: object) -> datetime:
 
 
 def read_wcs(header: Record, path: Path | str, *, hdu: int = 0) -> WCS:
-    """Return the celestial `astropy.wcs.WCS` of a header.
+    """Return the celestial `astropy.wcs.WCS` of a header: right ascension and declination, ICRS.
 
     Raises
     ------
     BadKeyword
-        If there are no celestial axes or the matrix is singular or not finite.
+        If there are no celestial axes, the matrix is singular or not finite, or they are none that can be turned to
+        ICRS, see `virtualobserver.data.world.in_icrs`.
     """
     try:
         wcs = world_of(header)
@@ -191,4 +192,8 @@ def read_wcs(header: Record, path: Path | str, *, hdu: int = 0) -> WCS:
     ):
         msg = f"{path}, HDU {hdu}: CD (or PC and CDELT) is singular or CRVAL not finite: no position"
         raise BadKeyword(msg)
-    return wcs
+    try:
+        return in_icrs(wcs)
+    except (BadKeyword, ValueError) as error:
+        msg = f"{path}, HDU {hdu}: {error}"
+        raise BadKeyword(msg) from error

@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from virtualobserver.errors import InvalidFile, LostFact
+from virtualobserver.data.foreign import images
+from virtualobserver.data.units import same_unit
+from virtualobserver.errors import DataError, InvalidFile, LostFact
 from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.maths.arrays import Array
+from virtualobserver.typing import Record
 
 if TYPE_CHECKING:
     from astropy.io import fits as afits
 
-__all__ = ["KIND", "Planes", "as_variance", "check_shape", "find_planes", "say_unknown"]
+__all__ = ["KIND", "Planes", "as_variance", "check_shape", "find_planes", "pixel_unit", "say_unknown"]
 
 KIND: Final = "UTYPE"
 """Keyword by which astropy tells the kind of an uncertainty."""
-_KINDS: Final = ("VarianceUncertainty", "StdDevUncertainty", "InverseVariance")
+_KINDS: Final = {"VarianceUncertainty": 2, "StdDevUncertainty": 1, "InverseVariance": -2}
+"""Kinds of uncertainties, and the power of the pixels' unit in which they are."""
 # what an extension without UTYPE holds: ours is a variance, and astropy takes its own for a standard deviation
-_UNSAID: Final = {"VARIANCE": _KINDS[0], "UNCERT": _KINDS[1]}
+_UNSAID: Final = {"VARIANCE": "VarianceUncertainty", "UNCERT": "StdDevUncertainty"}
 _ERRORS: Final = {
     "StdDevUncertainty": ("ERR", "ERROR", "SIGMA", "STDDEV"),
     "VarianceUncertainty": ("VAR",),
@@ -34,12 +38,16 @@ _MASKS: Final = ("DQ", "BPM", "QUALITY")
 
 @dataclass(frozen=True)
 class Planes:
-    """Numbers of the HDUs that go with an image, and what its uncertainties are."""
+    """Numbers of the HDUs that go with an image, and what its uncertainties are.
+
+    `unit` is that of the uncertainties where it is another one than the pixels' own.
+    """
 
     variance: int | None = None
     mask: int | None = None
-    kind: str = _KINDS[0]
+    kind: str = "VarianceUncertainty"
     unknown: str = ""
+    unit: str = ""
 
 
 def find_planes(units: afits.HDUList, image: int = 0) -> Planes:
@@ -47,6 +55,7 @@ def find_planes(units: afits.HDUList, image: int = 0) -> Planes:
 
     Ours are ``VARIANCE`` and ``MASK``, astropy's ``UNCERT`` and ``MASK``. Those that observatories write (``ERR`` and
     ``DQ`` of Hubble and Webb, ``BPM`` of Las Cumbres, ...) count if they lie on the image and have its EXTVER.
+    Uncertainties in a unit that is none of the pixels' are unknown.
     """
     version = int(units[image].header.get("EXTVER", 1)) if len(units) > image else 1
     mask = units.index_of("MASK") if "MASK" in units else _of_others(units, image, version, _MASKS)
@@ -56,11 +65,29 @@ def find_planes(units: afits.HDUList, image: int = 0) -> Planes:
             kind = str(units[number].header.get(KIND) or unsaid).strip()
             if kind not in _KINDS:
                 return Planes(None, mask, unknown=f"{name} of the kind {kind!r}")
-            return Planes(number, mask, kind)
+            return _in_a_unit(units, image, number, mask, kind)
     for kind, names in _ERRORS.items():
         if (found := _of_others(units, image, version, names)) is not None:
-            return Planes(found, mask, kind)
+            return _in_a_unit(units, image, found, mask, kind)
     return Planes(None, mask)
+
+
+def pixel_unit(header: Record) -> str:
+    """Return the unit of the pixels: BUNIT, and ADU, in which cameras count, where there is no such card."""
+    return str(header.get("BUNIT", "adu") or "").strip()
+
+
+def _in_a_unit(units: afits.HDUList, image: int, number: int, mask: int | None, kind: str) -> Planes:
+    given = str(units[number].header.get("BUNIT") or "").strip()
+    unit = pixel_unit(units[image].header)
+    # variances whose BUNIT is a copy of the image's are in its square all the same
+    if not given or same_unit(given, unit) or "BUNIT" not in units[image].header:
+        return Planes(number, mask, kind)
+    try:
+        as_variance(np.ones(1), kind, given, unit)
+    except DataError as error:
+        return Planes(None, mask, unknown=f"{units[number].name} ({error})")
+    return Planes(number, mask, kind, unit=given)
 
 
 def _of_others(units: afits.HDUList, image: int, version: int, names: tuple[str, ...]) -> int | None:
@@ -73,12 +100,9 @@ def _of_others(units: afits.HDUList, image: int, version: int, names: tuple[str,
     return None
 
 
-def as_variance(values: Array, kind: str) -> Array:
-    """Return uncertainties of a kind as variances; no weight is an infinite variance."""
-    if kind == "VarianceUncertainty":
-        return values
-    with np.errstate(divide="ignore"):
-        return np.square(values) if kind == "StdDevUncertainty" else 1.0 / values
+def as_variance(values: Array, kind: str, given: str, unit: str) -> Array:
+    """Return uncertainties of a kind and in a unit as variances; see `virtualobserver.data.foreign.images`."""
+    return images.as_variance(values, _KINDS[kind], given, unit)
 
 
 def check_shape(path: Path | MemoryFile, number: int, shape: tuple[int, ...], want: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from astropy.io import fits as afits
 
 from virtualobserver.data.image import Image
-from virtualobserver.data.world import world_of
+from virtualobserver.data.world import sky_of
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.fits.structure import quiet
 from virtualobserver.io.kbmod.images import workunit_of
@@ -181,7 +181,7 @@ def _collection(name: str, unit: WorkUnit, band: str) -> pd.DataFrame:
             msg = f"{name}: image {number} has no world coordinates, which an ImageCollection needs"
             raise DataError(msg)
         ny, nx = unit.science.shape[1:]
-        wcs = world_of(cards)
+        wcs = sky_of(cards)
         ra, dec = (float(part) for part in wcs.all_pix2world((nx - 1) / 2, (ny - 1) / 2, 0))
         row = {
             "mjd_mid": mjd, "ra": ra, "dec": dec, "wcs": json.dumps(dict(cards)),

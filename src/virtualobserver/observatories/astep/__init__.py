@@ -23,7 +23,7 @@ class VirtualASTEP(CCDObservatory[ASTEPSettings]):
 
     name: ClassVar[str] = "astep"
     title: ClassVar[str] = "ASTEP"
-    version: ClassVar[str] = "9"
+    version: ClassVar[str] = "10"
     facility: ClassVar[str] = "ASTEP 400, Concordia, Dome C"
     instrument: ClassVar[str] = "FLI Proline KAF-16801E"
     site: ClassVar[Site | None] = Site(123.35, -75.1, 3233.0)

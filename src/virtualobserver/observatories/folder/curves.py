@@ -26,6 +26,7 @@ from virtualobserver.data.product import Product, RawRef
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.io.tables import TIMES
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics, mad
 from virtualobserver.maths.photometry import flux_error_from_mag, flux_from_mag
@@ -47,6 +48,11 @@ _SAID: Final = 15_020.0
 _LARGEST: Final = 1e25
 """No flux in any usual unit is larger (the Sun has 2e20 uJy): 1e30 and the like are marks of missing ones. Chosen."""
 _ZERO: Final = re.compile(r"B?JD\s*-\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_SCALES: Final = {"ut": "utc", "ut1": "utc", "": None}
+_PLACES: Final = {"TOPOCENTER": "telescope", "BARYCENTER": "barycentre", "HELIOCENTER": "heliocentre"}
+"""Words of VOTable for our scales and places; others are left to the settings."""
+_SAME_ZERO: Final = 1e-6
+"""Days: zeros of time are whole or half days, or a reference as exact as the times."""
 _OURS: Final = ("flux", "flux_error", "mag", "mag_error", "band", "quality", "exptime", "ra", "dec", "series")
 _WANTED: Final = {"exptime": "s", "ra": "deg", "dec": "deg", "light_travel": "d", "time": "d"}
 
@@ -300,6 +306,7 @@ class _Table:
             )
             raise BadKeyword(msg)
         scale = how.scale or "utc"
+        self._check_said(column, how, scale)
         mjd = self._mjd(column, how, scale) + self._to_middle(how)
         if how == TimeSettings() and np.isfinite(mjd).any() and np.nanmedian(mjd) < _SAID:
             first = float(np.nanmin(mjd))
@@ -344,6 +351,27 @@ class _Table:
         return self._possible(
             "mjd", np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
         )
+
+    def _check_said(self, column: str, how: TimeSettings, scale: str) -> None:
+        """Refuse times of which the file itself says another scale, place or zero than the settings."""
+        said = self.frame.attrs.get(TIMES, {}).get(column, {})
+        zero = how.zero + (0.0 if how.format == "jd" else MJD_ZERO_JD)
+        told = {"scale": (_SCALES.get(said.get("scale"), said.get("scale")), scale)}
+        if "light_travel" not in self.layout.names:
+            told["place"] = (_PLACES.get(said.get("place")), how.place)
+        if (
+            how.format != "iso"
+            and isinstance(said.get("zero"), int | float)
+            and abs(said["zero"] - zero) > _SAME_ZERO
+        ):
+            told["zero of time (JD)"] = (f"{said['zero']:.10g}", f"{zero:.10g}")
+        for name, (theirs, ours) in told.items():
+            if theirs and theirs not in {ours, "unknown"}:
+                msg = (
+                    f"{self.name}: the file says that the {name} of {column!r} is {theirs}, and by the settings it is "
+                    f"{ours}; say time as the file has it, such as time: {{scale: tdb, place: barycentre}}"
+                )
+                raise BadKeyword(msg)
 
     def _check_zero(self, column: str, how: TimeSettings) -> None:
         """Refuse a zero that is not the one which missions write as the unit: ``BJD - 2454833, days``."""

@@ -96,7 +96,7 @@ class Index:
         """
         if stamps(self._watched) != self._seen:
             return False
-        changed = max((int(stamp.rpartition(":")[2]) for stamp in self._seen.values()), default=0)
+        changed = max((int(stamp.split(":")[1]) for stamp in self._seen.values()), default=0)
         return changed < self._began - _TICK
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.units import unit_of
 from virtualobserver.errors import BadKeyword, DataError
+from virtualobserver.io.listing import mark
 from virtualobserver.io.tables import read_any
 
 if TYPE_CHECKING:
@@ -27,12 +28,11 @@ _SPELLINGS: Final = {"e-/s": "electron/s", "e/s": "electron/s", "e-": "electron"
 
 def table_at(path: Path) -> pd.DataFrame:
     """Return a table; the last two are kept, as many stars of one table are asked for one after the other."""
-    state = path.stat()
-    return _table(path, (state.st_size, state.st_mtime_ns))
+    return _table(path, mark(path.stat()))
 
 
 @lru_cache(maxsize=2)
-def _table(path: Path, state: tuple[int, int]) -> pd.DataFrame:  # noqa: ARG001 - a changed file is another one
+def _table(path: Path, state: tuple[int, int, int]) -> pd.DataFrame:  # noqa: ARG001 - a changed file is another one
     return _read(path)
 
 

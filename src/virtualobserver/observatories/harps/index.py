@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from virtualobserver.io.atomic import write_bytes
+from virtualobserver.io.listing import mark
 from virtualobserver.maths.times import Site
 from virtualobserver.observatories.harps.header import Facts, header_of_file, read_facts
 from virtualobserver.typing import RecordDict
@@ -49,8 +50,7 @@ class HeaderIndex:
         InvalidFile, OSError
             If it cannot be read; that is not kept.
         """
-        state = path.stat()
-        stamp = [state.st_size, state.st_mtime_ns]
+        stamp = list(mark(path.stat()))
         kept = self._known.get(str(path))
         if kept is not None and kept["stamp"] == stamp:
             return _facts(kept["facts"])

@@ -28,7 +28,7 @@ class VirtualLSSS(CCDObservatory[LSSSSettings]):
 
     name: ClassVar[str] = "lsss"
     title: ClassVar[str] = "LSSS"
-    version: ClassVar[str] = "7"
+    version: ClassVar[str] = "8"
     facility: ClassVar[str] = "La Sagra Sky Survey"
     instrument: ClassVar[str] = "SBIG ST-10 3 CCD Camera"
     site: ClassVar[Site | None] = Site(-2.566, 37.983, 1530.0)

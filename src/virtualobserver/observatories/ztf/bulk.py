@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.data.product import Raw, RawRef, Target
 from virtualobserver.errors import BadKeyword, DataError, InvalidFile
+from virtualobserver.io.listing import mark
 from virtualobserver.io.sizes import check_parquet, check_size
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.exposures import Effects, exposure_effects, exposures
@@ -70,14 +71,13 @@ def holds(path: Path, oid: int) -> bool:
     InvalidFile
         If it is not a bulk file.
     """
-    state = path.stat()
-    ids = _object_ids(path, state.st_size, state.st_mtime_ns)
+    ids = _object_ids(path, mark(path.stat()))
     place = int(np.searchsorted(ids, oid))
     return place < len(ids) and int(ids[place]) == oid
 
 
 @lru_cache(maxsize=64)
-def _object_ids(path: Path, size: int, mtime_ns: int) -> NDArray[np.int64]:  # noqa: ARG001 - part of the key
+def _object_ids(path: Path, state: tuple[int, int, int]) -> NDArray[np.int64]:  # noqa: ARG001 - part of the key
     """Return the object ids of a file in increasing order, read once for all batches of this process."""
     try:
         with pq.ParquetFile(path) as file:
@@ -227,8 +227,7 @@ class _Stamp:
 
     name: str
     path: Path | None
-    size: int
-    mtime_ns: int
+    state: tuple[int, int, int]
     read: Callable[[], bytes] = field(compare=False)
 
 
@@ -247,8 +246,7 @@ def columns_of(raw: RawRef, *, time_resolution: float, allow_coarse: bool, corre
         If times are rounded more coarsely than a search for short events bears.
     """
     if raw.path is not None and raw.path.exists():
-        state = raw.path.stat()
-        file = _opened(_Stamp(raw.archive_id, raw.path, state.st_size, state.st_mtime_ns, raw.read))
+        file = _opened(_Stamp(raw.archive_id, raw.path, mark(raw.path.stat()), raw.read))
     else:
         file = BulkFile(raw.read(), raw.archive_id)
     if file.coarse and time_resolution < 3600.0 and not allow_coarse:
