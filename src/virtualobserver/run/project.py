@@ -113,8 +113,8 @@ class Project(Opened):
     def import_catalogue(self, *, refresh: bool = False, when_new: Callable[[], None] = lambda: None) -> int:
         """Bring the project's target list into the database; return the number of targets.
 
-        With `refresh`, an archive that the list comes from is asked again; `when_new` is called once a list that
-        changed is read.
+        With `refresh`, an archive that the list comes from is asked again; `when_new` is called once it is known that
+        the list is another than that of the last import.
         """
         settings = listed_by_survey(self.settings.catalog, self.steps, self.workspace, refresh=refresh)
         with targets_placed(self.resolved), self.session() as session, session.begin():
