@@ -52,7 +52,7 @@ class Transients(Analysis[TimeSeries, TransientsSettings]):
     """
 
     name: ClassVar[str] = "transients"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("lightcurve", "processed"),)
 
     axes: ClassVar[Mapping[str, str]] = {"width": "width [d]"}
