@@ -16,6 +16,7 @@ from support.paths import ROOT
 from support.project import mirror, settings, write_killer
 
 from virtualobserver import Project
+from virtualobserver.catalog import read_catalog
 from virtualobserver.errors import RunError
 from virtualobserver.run import catalogue, driver, executors, plan
 from virtualobserver.run.executors import ProcessExecutor, SerialExecutor
@@ -67,16 +68,25 @@ def test_fault_25_workers_that_die_before_they_begin_end_the_run(tmp_path, folde
         assert not project.run().failed
 
 
-def test_workers_start_once_a_new_list_of_targets_is_read_and_not_for_a_known_one(
+def test_workers_start_before_a_first_list_is_read_after_a_changed_one_is_and_not_for_a_known_one(
     tmp_path, folder, url, monkeypatch
 ):
-    started = []
-    monkeypatch.setattr(SerialExecutor, "warm", lambda _: started.append(True))
+    happened = []
+
+    def read(*args, **options):
+        happened.append("read")
+        return read_catalog(*args, **options)
+
+    monkeypatch.setattr(SerialExecutor, "warm", lambda _: happened.append("started"))
+    monkeypatch.setattr("virtualobserver.run.catalogue.read_catalog", read)
+    with Project.open(settings(folder, NAMES[:1]), data=tmp_path / "data", url=url) as project:
+        project.run()
+        assert happened == ["started", "read"]
+        assert project.run().worked == 0
+        assert happened == ["started", "read", "read"]
     with Project.open(settings(folder, NAMES), data=tmp_path / "data", url=url) as project:
         project.run()
-        assert started == [True]
-        assert project.run().worked == 0
-        assert started == [True]
+    assert happened[3:] == ["read", "started"]
 
 
 SLOW_TO_IMPORT = """
@@ -193,6 +203,7 @@ def test_a_list_that_is_written_down_in_parts_has_the_numbers_of_its_rows(
 UNGUARDED = """
 import json, pathlib, sys
 from virtualobserver import Project
+from virtualobserver.catalog import read_catalog
 with pathlib.Path("begun").open("a") as file:
     file.write("once ")
 with Project.open(json.loads(sys.argv[1]), data="data", url=sys.argv[2]) as project:

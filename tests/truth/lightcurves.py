@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from virtualobserver.data.timeseries import TimeSeries
 
-__all__ = ["VARIABLES", "Event", "Sky", "event", "star"]
+__all__ = ["VARIABLES", "WINGED", "Event", "Sky", "event", "star", "winged"]
 
 FloatArray = NDArray[np.float64]
 Signal = Callable[[FloatArray, int], FloatArray]
@@ -171,6 +171,34 @@ def event(
         above = fine[flare(fine, 0) - 1.0 > 0.5 * heights[0]]
         return Event(kind, float(above[0]), float(above[-1]), flare)
     return Event(kind, middle - duration / 2.0, middle + duration / 2.0, dip)
+
+
+WINGED: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "lens, 0.5 Einstein radii, 60 d": lambda since: _magnified(np.hypot(0.5, since / 60.0)),
+    "lens, 0.1 Einstein radii, 150 d": lambda since: _magnified(np.hypot(0.1, since / 150.0)),
+    "star torn apart, 15 d to its peak, 50 %": lambda since: (
+        0.5
+        * np.where(
+            since < 0, np.exp(-0.5 * (since / 15.0) ** 2), (1 + np.maximum(since, 0) / 40.0) ** (-5 / 3)
+        )
+    ),
+}
+"""Brightenings that are above a tenth of their height for much longer than above half of it: days since the peak to
+what the flux rises by."""
+
+
+def winged(rng: np.random.Generator, name: str, sky: Sky | None = None) -> Event:
+    """Draw the time of one of `WINGED`, within a season."""
+    sky = sky or Sky()
+    form = WINGED[name]
+    peak = float(rng.choice(sky.seasons)) + rng.uniform(0.1, 0.9) * sky.length
+    fine = np.linspace(-sky.length, sky.length, 20_001)
+    above = fine[form(fine) > 0.5 * form(np.zeros(1))]
+    return Event("flare", peak + above[0], peak + above[-1], lambda time, _: 1.0 + form(time - peak))
+
+
+def _magnified(away: FloatArray) -> FloatArray:
+    return np.asarray((away**2 + 2) / (away * np.sqrt(away**2 + 4)) - 1.0)
 
 
 def _magnitudes(change: Callable[[FloatArray, int], FloatArray]) -> Signal:

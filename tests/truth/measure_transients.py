@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from truth.lightcurves import VARIABLES, Event, Sky, event, star
+from truth.lightcurves import VARIABLES, WINGED, Event, Sky, event, star, winged
 from truth.table import Row
 from virtualobserver.analyses.transients import Transients
 from virtualobserver.conventions import FLAG_UNCONFIRMED
@@ -15,7 +15,7 @@ from virtualobserver.data import Target, TimeSeries, as_handle
 from virtualobserver.data.result import Result
 from virtualobserver.observatory import Aux
 
-__all__ = ["PERIODIC", "RECURRENT", "found", "rows", "search"]
+__all__ = ["PERIODIC", "RECURRENT", "found", "rows", "search", "winged_rows"]
 
 METHODS = ("matched", "published")
 RECURRENT = ("dwarf nova", "Algol")
@@ -68,6 +68,7 @@ def rows(number: int, seed: int) -> Iterator[Row]:
     """Yield what both methods did, for so many stars of each case."""
     rng = np.random.default_rng(seed)
     yield from _events(rng, number)
+    yield from winged_rows(np.random.default_rng([seed, 1]), number)
     for case, (sky, mag, aim) in _QUIET.items():
         stars = [star(rng, sky, mag=mag) for _ in range(number)]
         for method in METHODS:
@@ -85,6 +86,17 @@ def rows(number: int, seed: int) -> Iterator[Row]:
             if name in PERIODIC and method == "matched":
                 told = sum(one.properties["variability"] == "periodic" for one in results)
                 yield row("told to be periodic", told, number, ">= 0.95")
+
+
+def winged_rows(rng: np.random.Generator, number: int) -> Iterator[Row]:
+    """Yield what both methods find of events with long wings."""
+    for name in WINGED:
+        truths = [winged(rng, name) for _ in range(number)]
+        stars = [star(rng, signals=[one.signal]) for one in truths]
+        for method in METHODS:
+            results = search(stars, method)
+            hits = sum(found(r, one) for r, one in zip(results, truths, strict=True))
+            yield Row("transients", method, name, "recall", hits, number, ">= 0.95")
 
 
 def _one_group(result: Result) -> bool:

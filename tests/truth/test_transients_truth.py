@@ -7,7 +7,7 @@ import pytest
 from support.real import real_data
 from support.ztf import reduced
 
-from truth.lightcurves import VARIABLES, Sky, event, star
+from truth.lightcurves import VARIABLES, WINGED, Sky, event, star, winged
 from truth.measure_transients import PERIODIC, RECURRENT, confirmed, covered, found, rows, search
 from virtualobserver.conventions import FLAG_UNCONFIRMED
 from virtualobserver.data import Target, TimeSeries
@@ -46,6 +46,16 @@ def test_a_long_event_is_one_event_of_both_bands_and_says_what_confirms_it():
             assert seen["p_value"] <= 0.005
         whole += [one.parameters["bands"] for one in sure] == [["zg", "zr"]]
     assert whole >= 18
+
+
+@pytest.mark.parametrize("name", list(WINGED))
+def test_an_event_with_long_wings_is_one_event_and_not_what_the_star_does(name):
+    rng = np.random.default_rng(9)
+    truths = [winged(rng, name) for _ in range(20)]
+    results = search([star(rng, signals=[one.signal]) for one in truths], "matched")
+    assert sum(found(r, one) for r, one in zip(results, truths, strict=True)) >= 18
+    sure = [sum(not one.quality & FLAG_UNCONFIRMED for one in result.detections) for result in results]
+    assert sure.count(1) >= 17
 
 
 @pytest.mark.parametrize(

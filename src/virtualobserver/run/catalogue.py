@@ -40,6 +40,7 @@ __all__ = ["import_catalogue", "listed_by_survey"]
 _PART = 20_000
 """Rows that are targets at a time, which bounds the memory."""
 # Not <> ALL(:ids), which compares each member with every id.
+_HAS_MEMBERS = text("SELECT EXISTS (SELECT FROM membership WHERE project_id = :p)")
 _LEAVE = text("""
     DELETE FROM membership m WHERE project_id = :p
     AND NOT EXISTS (SELECT FROM unnest(CAST(:ids AS bigint[])) i(id) WHERE i.id = m.source_id)""")
@@ -84,17 +85,22 @@ def import_catalogue(
     refresh
         Ask archives for their answer again.
     when_new
-        Called once the list is read and is not the one of the last import.
+        Called once, as soon as it is known that the list is not the one of the last import: before it is read if there
+        was no import.
 
     Returns
     -------
     int
         Number of targets.
     """
+    first = not session.execute(_HAS_MEMBERS, {"p": project_id}).scalar_one()
+    if first:
+        when_new()
     catalog = read_catalog(settings, cache=root / "catalogs", refresh=refresh)
     if _is_known(session, project_id, catalog):
         return len(catalog)
-    when_new()
+    if not first:
+        when_new()
     number = _upsert_catalogue(session, catalog)
     ids: list[int] = []
     for part in catalog.parts(_PART):

@@ -119,8 +119,9 @@ class Project(Opened):
     ) -> int:
         """Bring the project's target list into the database; return the number of targets.
 
-        With `refresh`, an archive that the list comes from is asked again; `when_new` is called once a list that
-        changed is read, `left_out` with the reason why something the archive has is not in it.
+        With `refresh`, an archive that the list comes from is asked again; `when_new` is called once it is known that
+        the list is another than that of the last import, `left_out` with the reason why something the archive has is
+        not in it.
         """
         settings = listed_by_survey(
             self.settings.catalog, self.steps, self.workspace, refresh=refresh, left_out=left_out

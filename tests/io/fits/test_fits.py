@@ -20,7 +20,7 @@ from virtualobserver.io.fits.files import (
     read_wcs,
     write_image,
 )
-from virtualobserver.io.fits.structure import _value, read_cards
+from virtualobserver.io.fits.structure import _value, check_structure, quiet, read_cards
 
 PIXELS = np.arange(10_000, dtype="f4").reshape(100, 100)
 
@@ -297,3 +297,24 @@ def test_a_damaged_part_is_refused_and_its_neighbours_are_read(mosaic):
     assert read_image(mosaic, "S29").data.shape == PIXELS.shape
     with pytest.raises(InvalidFile, match="HDU S30: DATASUM is wrong"):
         read_image(mosaic, "S30")
+
+
+def test_a_warning_that_is_not_about_the_file_does_not_make_it_a_damaged_one(image, monkeypatch):
+    really = afits.open
+
+    def beside_something_else(*args, **options):
+        warnings.warn("unclosed file <notes.txt>", ResourceWarning, stacklevel=1)
+        warnings.warn("this will go in version 9", DeprecationWarning, stacklevel=1)
+        return really(*args, **options)
+
+    monkeypatch.setattr(afits, "open", beside_something_else)
+    assert check_structure(image) == [(100, 100)]
+    assert read_cards(image, ["EXPTIME"])[0]["EXPTIME"] == 30.0
+    np.testing.assert_array_equal(read_image(image).data, PIXELS)
+
+
+def test_what_astropy_says_of_a_file_is_collected(image):
+    with quiet(image, 0) as said:
+        warnings.warn("unclosed file <notes.txt>", ResourceWarning, stacklevel=1)
+        warnings.warn("File may have been truncated", afits.verify.VerifyWarning, stacklevel=1)
+    assert [str(one.message) for one in said] == ["File may have been truncated"]

@@ -20,6 +20,7 @@ from virtualobserver.analyses.transients.settings import TransientsSettings
 from virtualobserver.analyses.transients.stars import Stars, gathered
 from virtualobserver.analyses.transients.verdict import Evidence, Span, Verdict
 from virtualobserver.maths.lightcurves.events import event_templates, find_events
+from virtualobserver.maths.lightcurves.lone import UNLIKE, fit_lone
 from virtualobserver.maths.lightcurves.slow import SlowModel, Weighed, fit_slow, weigh
 from virtualobserver.maths.lightcurves.windows import CAP, Curves, Screened, chance, event_sigma, screen
 
@@ -54,6 +55,8 @@ FAST: Final = 3.0
 """Scatter over stated errors from which a star varies from epoch to epoch; archives state errors better than that."""
 ONSETS: Final = (0.0, 0.15, 0.3, 0.5)
 """Where in a window, in parts of its epochs, fast rises are tried: decays fill the rest of it."""
+CORE: Final = 0.1
+"""Of the height of an event with long wings, down to which its epochs are its window; chosen."""
 RECURRENT: Final = 3
 """Events of one kind that make a habit; two may be chance or parts of one."""
 HABIT: Final = 5.0
@@ -82,7 +85,7 @@ def search_stars(block: Block, parts: Sequence[range], settings: TransientsSetti
             varies = "fast" if excess[number] > FAST and counts[number] >= LEAST_EPOCHS else ""
             verdict = replace(verdict, varies=varies, kind="variable" if varies else "quiet")
             if p_value <= settings.false_alarm or wild[number]:
-                verdict = _Star(block, stars, number, settings).verdict(verdict)
+                verdict = _looked_at(block, stars, number, settings, verdict)
         if verdict.kind == "variable":
             rows = curves.rows(number)
             verdict = _timed(verdict, curves.t[rows], found.residual[rows], found.variance[rows])
@@ -97,6 +100,23 @@ def _timed(verdict: Verdict, t: FloatArray, residual: FloatArray, variance: Floa
         return verdict
     varies = "periodic" if found.steady and verdict.varies in ("fast", "slow") else verdict.varies
     return replace(verdict, varies=varies, cycle=found)
+
+
+def _looked_at(
+    block: Block, stars: Stars, number: int, settings: TransientsSettings, before: Verdict
+) -> Verdict:
+    """Judge a star; one that seems to vary may have a single event with long wings, and be quiet without it."""
+    star = _Star(block, stars, number, settings)
+    said = star.verdict(before)
+    if said.kind != "variable":
+        return said
+    lone = star.lone_event()
+    if lone is None:
+        return said
+    # how much it scatters beyond its errors was measured with the event in it
+    alone = _Star(block, stars, number, settings, lone).verdict(replace(before, varies="", kind="quiet"))
+    others = sum(_evidence(span).confirmed for span in alone.spans) - 1
+    return alone if alone.kind == "transient" and not others else said
 
 
 def _any(rows: BoolArray, edges: IntArray) -> BoolArray:
@@ -122,13 +142,20 @@ class _Window:
 class _Star:
     """One star that is looked at closely. Rows count within the star."""
 
-    def __init__(self, block: Block, stars: Stars, number: int, settings: TransientsSettings) -> None:
+    def __init__(
+        self,
+        block: Block,
+        stars: Stars,
+        number: int,
+        settings: TransientsSettings,
+        lone: tuple[_Window, Curves] | None = None,
+    ) -> None:
         self.block, self.settings = block, settings
-        self.curves = stars.curves.star(number)
+        self.curves = stars.curves.star(number) if lone is None else lone[1]
         part = stars.curves.rows(number)
         self.row, self.usable, self.unit = stars.row[part], stars.usable[part], stars.unit[part]
         self.bands, self.size = int(self.curves.n_bands[0]), self.row.size
-        self.windows, self.quiet = self._taken_out()
+        self.windows, self.quiet = self._taken_out([] if lone is None else [lone[0]])
         found = screen(self.curves.where(self.quiet))
         self.shared = float(found.shared[0])
         self.residual, self.variance = self._judged(found, self.quiet)
@@ -155,10 +182,38 @@ class _Star:
             return Verdict(tuple(spans), "variable", varies, before.p_value)
         return Verdict(tuple(spans), "transient" if confirmed else "quiet", "", before.p_value)
 
-    def _taken_out(self) -> tuple[list[_Window], BoolArray]:
+    def lone_event(self) -> tuple[_Window, Curves] | None:
+        """Return the window of one event that the star may be quiet without, and the star without its wings."""
+        if not self.windows or self.curves.known[0]:
+            return None
+        one, curves = self.windows[0], self.curves
+        inside = np.flatnonzero(one.inside)
+        peak = inside[np.argmax(np.nan_to_num(self.z[inside]) * one.sign)]
+        chosen = np.flatnonzero(self.usable)
+        found = fit_lone(
+            curves.t[chosen],
+            curves.flux[chosen],
+            curves.variance[chosen],
+            curves.series[chosen],
+            curves.band[chosen],
+            sign=one.sign,
+            peak=float(curves.t[peak]),
+            length=max(float(np.ptp(curves.t[inside])), 0.5),  # days, as the sides of a window
+        )
+        if found is None:
+            return None
+        light, form = np.zeros(self.size), np.zeros(self.size)
+        light[chosen], form[chosen] = found.light, found.form
+        held = form >= CORE
+        flux = curves.flux - np.where(held, 0.0, light)
+        variance = curves.variance + (UNLIKE * light) ** 2
+        return _Window(one.sign, held, held), replace(curves, flux=flux, variance=variance)
+
+    def _taken_out(self, windows: list[_Window]) -> tuple[list[_Window], BoolArray]:
         """Take windows out one by one, the strongest first; return them and the rows outside of all."""
         t, quiet = self.curves.t, self.usable.copy()
-        windows: list[_Window] = []
+        for known in windows:
+            quiet &= ~known.around
         for _ in range(MOST_WINDOWS):
             found = screen(self.curves.where(quiet))
             kind = int(np.argmax(found.best[0]))

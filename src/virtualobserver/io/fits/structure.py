@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Final
 
 from astropy.io import fits as afits
+from astropy.utils.exceptions import AstropyWarning
 
 from virtualobserver.errors import InvalidFile
 from virtualobserver.io.sizes import check_claim
@@ -330,12 +331,14 @@ def _astropys(said: warnings.WarningMessage) -> str:
 
 @contextmanager
 def quiet(path: Path | MemoryFile, hdu: int | str) -> Iterator[list[warnings.WarningMessage]]:
-    """Collect warnings, and turn what astropy raises of a damaged file into `InvalidFile`.
+    """Collect astropy's warnings, and turn what it raises of a damaged file into `InvalidFile`.
 
-    A mistake of a program is none of the file's: it is raised as it is.
+    A mistake of a program is none of the file's: it is raised as it is. Nor are warnings of others, as of a file that
+    somebody's notebook left open and Python collects just now.
     """
     with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", AstropyWarning)
         try:
             yield said
         except InvalidFile:
