@@ -100,17 +100,7 @@ def fit_lone(
         )
         return np.asarray((flux - design @ found) * weight), found
 
-    def left(values: FloatArray, make: _Form) -> FloatArray:
-        return solved(make(t, values))[0]
-
-    fits = []
-    for make, start, low, high in _starts(t, peak, length):
-        fitted = least_squares(
-            left, start, bounds=(low, high), args=(make,), x_scale=np.subtract(high, low), loss="soft_l1",
-            max_nfev=_MOST_EVALUATIONS,
-        )  # fmt: skip
-        fits.append((float(fitted.cost), make(t, fitted.x)))
-    form = min(fits, key=itemgetter(0))[1]
+    form = _best(t, peak, length, lambda one: solved(one)[0])
     found = solved(form)[1]
     heights = found[base.shape[1] :]
     form = form / form.max()
@@ -121,6 +111,22 @@ def fit_lone(
         level = np.exp(base @ found[: base.shape[1]])
         light = level * np.expm1(light)
     return LoneEvent(light, form)
+
+
+def _best(t: FloatArray, peak: float, length: float, left: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Return the form that fits best; `left` tells what a form leaves, in errors."""
+
+    def residuals(values: FloatArray, make: _Form) -> FloatArray:
+        return left(make(t, values))
+
+    fits = []
+    for make, start, low, high in _starts(t, peak, length):
+        fitted = least_squares(
+            residuals, start, bounds=(low, high), args=(make,), x_scale=np.subtract(high, low), loss="soft_l1",
+            max_nfev=_MOST_EVALUATIONS,
+        )  # fmt: skip
+        fits.append((float(fitted.cost), make(t, fitted.x)))
+    return min(fits, key=itemgetter(0))[1]
 
 
 def _levels(flux: FloatArray, series: IntArray) -> FloatArray:
