@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial import cKDTree
 
 from virtualobserver.data.handles import MemoryHandle, as_handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.data.table import Table
-from virtualobserver.errors import InvalidFile
+from virtualobserver.errors import CatalogError, InvalidFile
 from virtualobserver.io.fits.structure import MemoryFile
 from virtualobserver.observatories.decam import VirtualDECam
-from virtualobserver.observatories.decam.catalogue import choose_masters, make_master, reference_stars
+from virtualobserver.observatories.decam.catalogue import (
+    choose_masters,
+    file_raws,
+    make_master,
+    reference_stars,
+)
 from virtualobserver.observatories.decam.folder import exposures_of, raws_of
 from virtualobserver.observatories.decam.identity import star_ids
 from virtualobserver.observatories.decam.settings import DECamSettings
@@ -66,6 +72,45 @@ def test_positions_are_in_the_unit_that_their_columns_name_or_sexagesimal(column
 def test_lists_of_spreadsheets_are_read_with_their_mark_of_the_byte_order(mark):
     text = "\ufeff" + mark.join(("star_id", "ra", "dec")) + "\n" + mark.join(("a", "92.1", "-70.7")) + "\n"
     assert targets(text)["name"].tolist() == ["a"]
+
+
+def asked_of_vizier(tmp_path, monkeypatch, **settings):
+    """Return the list of targets that a table of VizieR becomes, and the tables asked for."""
+    asked = []
+    frame = pd.DataFrame(
+        {"OGLE": ["LMC-1", "LMC-2", "SMC-1"], "Type": ["RRab", "RRc", "RRab"],
+         "RAJ2000": [1.607448241, 1.61, 0.2], "DEJ2000": [-70.7, -70.6, -72.0]}
+    )  # fmt: skip
+    frame.attrs["units"] = {"RAJ2000": "rad", "DEJ2000": "deg"}
+
+    def answer(table, **_):
+        asked.append(table)
+        return frame
+
+    monkeypatch.setattr("virtualobserver.catalog.origins.query_vizier", answer)
+    own = DECamSettings(targets={"vizier": "J/AcA/66/131/lmc", **settings})
+    for fresh in (False, False, True):  # kept, until it is asked for anew
+        (raw,) = file_raws(own, tmp_path, fresh=fresh)
+    (made,) = make_master([RawRef.of(raw)], Aux(Target("DECam", kind="instrument")), own)
+    return made.data, asked
+
+
+def test_a_table_of_vizier_is_a_list_of_targets(tmp_path, monkeypatch):
+    wanted = {"id_col_name": "OGLE", "subset": {"key": "Type", "values": ["RRab"]}}
+    found, asked = asked_of_vizier(tmp_path, monkeypatch, **wanted)
+    assert found["name"].tolist() == ["LMC-1", "SMC-1"]
+    assert found["ra"][0] == pytest.approx(92.1, abs=1e-6)
+    assert found["dec"].tolist() == [-70.7, -72.0]
+    assert asked == ["J/AcA/66/131/lmc"] * 2
+    with pytest.raises(CatalogError, match="no column Tipe; there are"):
+        asked_of_vizier(tmp_path, monkeypatch, id_col_name="OGLE", subset={"key": "Tipe", "values": [1]})
+    with pytest.raises(CatalogError, match="RAdeg"):
+        asked_of_vizier(tmp_path, monkeypatch, id_col_name="OGLE", ra_col_name="RAdeg")
+
+
+def test_targets_come_from_one_place():
+    with pytest.raises(ValueError, match="csv_path or vizier, not both"):
+        DECamSettings(targets={"csv_path": "a.csv", "vizier": "J/AcA/66/131/lmc"})
 
 
 def test_names_keep_all_their_digits_and_are_one_a_star():

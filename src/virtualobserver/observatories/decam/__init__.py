@@ -107,7 +107,7 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
         (target, error)
             Which exposures the live archive did not give, and why; the others come.
         """
-        files = list(file_raws(self.settings))
+        files = list(file_raws(self.settings, client.cache, fresh=client.fresh))
         if not client.folders:
             archive = LiveArchive(client, self.settings)
             for target in targets:
@@ -136,7 +136,8 @@ class VirtualDECam(VirtualObservatory[Table, DECamSettings]):
 
     def addresses(self) -> Sequence[str]:
         """Return where listings and files of the live archive come from."""
-        return (self.settings.noirlab.url,)
+        own = self.settings.targets
+        return (self.settings.noirlab.url, *([own.vizier_url] if own.vizier and own.vizier_url else []))
 
     def archive_page(self, raw: RawRef) -> str | None:
         """Return the page of a file in the NOIRLab Astro Data Archive, by its MD5 sum, where that is known."""

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from virtualobserver.catalog import read_catalog
 from virtualobserver.catalog.columns import read_names
 from virtualobserver.catalog.units import in_our_units
 from virtualobserver.columns import out_of_range
+from virtualobserver.config import CatalogSettings, ColumnSettings
 from virtualobserver.data.handles import Handle
 from virtualobserver.data.product import Aux, Product, Raw, RawRef
 from virtualobserver.data.table import Table
@@ -27,7 +29,7 @@ from virtualobserver.observatories.decam.folder import CAMERA, KINDS
 from virtualobserver.observatories.decam.identity import NO_GAIA, numbered
 from virtualobserver.observatories.decam.reader import read_frame
 from virtualobserver.observatories.decam.reference import build_reference
-from virtualobserver.observatories.decam.settings import DECamSettings
+from virtualobserver.observatories.decam.settings import DECamSettings, TargetSettings
 from virtualobserver.typing import Record, RecordDict
 
 if TYPE_CHECKING:
@@ -57,13 +59,22 @@ def unit_of(facts: Record) -> str:
     return name if facts["drift"] else f"{KINDS.get(str(facts['band']), 'companion')}/{name}"
 
 
-def file_raws(settings: DECamSettings) -> Iterator[Raw]:
+def file_raws(settings: DECamSettings, cache: Path, *, fresh: bool = False) -> Iterator[Raw]:
     """Yield the published catalogue, a part for each chip, and the list of targets, if settings name them.
+
+    Parameters
+    ----------
+    cache
+        Folder in which a table of VizieR is kept.
+    fresh
+        Ask VizieR again.
 
     Raises
     ------
     InvalidFile
         If a file is not there, or lacks columns.
+    CatalogError
+        If VizieR does not give the table, or it lacks columns.
     """
     if settings.reference_catalogue is not None:
         path = Path(settings.reference_catalogue)
@@ -83,6 +94,24 @@ def file_raws(settings: DECamSettings) -> Iterator[Raw]:
         ]
         _read_csv(path, needed)
         yield Raw(path.name, "csv", path=path, in_place=True, header={"what": "targets"}, owner=CAMERA)
+    if settings.read_targets and own.vizier is not None:
+        name = f"{own.vizier.replace('/', '_')}.csv"
+        content = _from_vizier(own, cache, fresh=fresh)
+        yield Raw(name, "csv", content=content, header={"what": "targets"}, owner=CAMERA)
+
+
+def _from_vizier(own: TargetSettings, cache: Path, *, fresh: bool) -> bytes:
+    """Return a table of VizieR as a target list: positions in degrees, columns named as settings say."""
+    names = {"name": own.id_col_name, "ra": own.ra_col_name, "dec": own.dec_col_name}
+    given = {"name": "id_col_name", "ra": "ra_col_name", "dec": "dec_col_name"}
+    said = {ours: names[ours] for ours, key in given.items() if key in own.model_fields_set}
+    wanted = CatalogSettings(vizier=own.vizier, vizier_url=own.vizier_url, columns=ColumnSettings(**said))
+    catalog = read_catalog(wanted, cache=cache, refresh=fresh)
+    if own.subset is not None and own.subset.key not in catalog.frame:
+        msg = f"{own.vizier}: no column {own.subset.key}; there are {', '.join(map(str, catalog.frame))}"
+        raise CatalogError(msg)
+    theirs = {catalog.columns[ours]: name for ours, name in names.items()}
+    return catalog.frame.rename(columns=theirs).to_csv(index=False).encode()
 
 
 def make_master(raws: Sequence[RawRef], aux: Aux, settings: DECamSettings) -> list[Product[Table]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from virtualobserver.config.settings import Settings, setting
+from pydantic import model_validator
+
+from virtualobserver.config.settings import Settings, address, setting
 from virtualobserver.observatories.decam.noirlab.question import ArchiveSettings
 from virtualobserver.observatories.decam.reference import ReferenceSettings
 from virtualobserver.observatories.decam.simulate.settings import SimulationSettings
@@ -92,6 +94,12 @@ class TargetSettings(Settings):
     """Stars of interest: each gets a light curve of samples in every exposure."""
 
     csv_path: str | None = setting(None, doc="Target list (CSV)", step="fetch", path=True)
+    vizier: str | None = setting(
+        None,
+        doc="Table of VizieR in its place, e.g. J/AcA/66/131/lmc; columns not named here are told by usual names",
+        step="fetch",
+    )
+    vizier_url: str | None = address(None, doc="a TAP service with VizieR's tables; unset = CDS's")
     ra_col_name: str = setting(
         "ra",
         doc="Column of the right ascension: degrees, the unit that ends its name, or text such as 06:08:24",
@@ -103,6 +111,13 @@ class TargetSettings(Settings):
         1.0, doc="Within which a star of the catalogue is the target", unit="arcsec", step="reduce", gt=0
     )
     subset: Subset | None = setting(None, doc="Rows that are wanted; unset = all", step="fetch")
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Self:
+        if self.csv_path is not None and self.vizier is not None:
+            msg = "targets: give csv_path or vizier, not both"
+            raise ValueError(msg)
+        return self
 
 
 class DECamSettings(ObservatorySettings):
