@@ -33,6 +33,7 @@ _LEAST_LOW: Final = 0.4
 """Part of the epochs that have to be so near to the level, and in the end below a tenth of the event: of a trend a
 tenth is, and what varies all the time is soon told."""
 _TENTH: Final = 0.1
+"""Of its height, below which an event is taken to be over; what is left of a lens there lasts for months. Chosen."""
 _LEVEL: Final = 0.25
 """Quantile that is a first quiet level: an event of half of the time is above it."""
 _SEPARATIONS: Final = (0.1, 0.5, 1.2)
