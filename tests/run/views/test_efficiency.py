@@ -126,7 +126,10 @@ def test_the_figure_shows_each_kind_with_coverage_apart_and_its_limit(project):
         "Found, of what is covered",
         "Found, of all",
     ]
-    assert [axes.get_ylabel() for axes in figure.axes[::4]] == ["transients\ndip", "transients\nflare"]
+    assert [axes.get_ylabel() for axes in figure.axes[::4]] == [
+        "transients\ndip, fraction",
+        "transients\nflare, fraction",
+    ]
     words = "\n".join(text.get_text() for axes in figure.axes[3::4] for text in axes.texts)
     assert words.count("less than") == 2
     assert words.count("1 in the data") == 1
