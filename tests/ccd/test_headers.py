@@ -30,6 +30,25 @@ def facts(name="light.fits", settings=None, **cards):
     return facts_of(name, header, (40, 44), settings or CCDSettings())
 
 
+@pytest.mark.parametrize(
+    ("card", "value"),
+    [("MJD_OBS", 60431.0 - 1 + 0.92373843), ("MJD_BEG", 60431.9652), ("JD", 2460433.42373843)],
+)
+def test_day_numbers_that_contradict_the_date_are_noted(card, value):
+    found = facts(**{card: value})
+    assert found["mjd"] == pytest.approx(MIDDLE, abs=1e-9)  # the date is taken
+    (note,) = found["notes"]
+    assert note.startswith(
+        f"{card.replace('_', '-')} = {value:.10g} contradicts DATE-OBS = 2024-05-01T22:10:11"
+    )
+
+
+@pytest.mark.parametrize("after", [0, 30, 60, 69])  # begin, middle, end, and begin in TT (s)
+def test_day_numbers_of_another_moment_of_the_exposure_are_no_contradiction(after):
+    begin = Time("2024-05-01T22:10:11").mjd
+    assert facts(MJD_OBS=begin + after / 86400, JD=begin + 2400000.5 + after / 86400)["notes"] == []
+
+
 KINDS = {
     "Light Frame": "science", "LIGHT": "science", "object": "science", "OBJECT": "science", "Target": "science",
     "EXPOSE": "science", "science": "science", "Dark Frame": "dark", "DARK": "dark", "DARKFLAT": "dark",

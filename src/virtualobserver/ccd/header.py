@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import PurePath
 from typing import Final
 
-from virtualobserver.ccd.dates import DAYS, DateWithoutTime, begin_of, scale_of_times, to_utc
+from virtualobserver.ccd.dates import DAYS, DateWithoutTime, begin_of, other_days, scale_of_times, to_utc
 from virtualobserver.ccd.detector import (
     binning_of,
     check_colours,
@@ -312,7 +312,7 @@ def _words(name: str, header: Record, settings: CCDSettings) -> RecordDict:
     }  # fmt: skip
 
 
-def _middle(header: Record, settings: CCDSettings, name: str, facts: Record) -> tuple[float | None, str]:
+def _middle(header: Record, settings: CCDSettings, name: str, facts: RecordDict) -> tuple[float | None, str]:
     """Return the middle of the exposure, MJD (UTC), and its time scale; None for a calibration frame without."""
     keywords = settings.keywords
     science = facts["kind"] == "science"
@@ -325,6 +325,10 @@ def _middle(header: Record, settings: CCDSettings, name: str, facts: Record) -> 
                 continue
             moment = begin_of(header, key)
             if moment is not None:
+                said = (
+                    other_days(header, key, moment, 2 * half * SECONDS_PER_DAY) if text(header, key) else []
+                )
+                facts["notes"].extend(said)
                 return to_utc(moment, scale) + (0.0 if keywords.date_is == "middle" else half), scale
         for key in _MIDDLES:
             value = number(header.get(key))

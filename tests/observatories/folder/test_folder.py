@@ -153,6 +153,58 @@ def test_the_scale_in_the_header_of_a_fits_table_is_that_of_the_settings(tmp_pat
             reduced(tmp_path, units={"flux": "mJy"})
 
 
+def written(path, times, cards, *, unit, name="TIME"):
+    """Write a FITS table of 30 epochs with some cards beside it."""
+    columns = {
+        name: (times, unit),
+        "FLUX": (np.linspace(2, 3, 30), "mJy"),
+        "ERROR": (np.full(30, 0.1), "mJy"),
+    }
+    hdu = fits.BinTableHDU.from_columns([fits.Column(key, "D", unit=unit, array=values)
+                                         for key, (values, unit) in columns.items()])  # fmt: skip
+    hdu.header.update(cards)
+    hdu.writeto(path / "star.fits")
+    return {"columns": {"time": name, "flux": "FLUX", "flux_error": "ERROR"}}
+
+
+FERMI = {"MJDREFI": 51910, "MJDREFF": 7.428703703703703e-4, "TIMESYS": "TT", "TIMEUNIT": "s"}
+
+
+@pytest.mark.parametrize(
+    ("cards", "unit", "first", "zero"),
+    [
+        (FERMI, "s", 6e8, 51910.00074287037),  # Fermi: seconds after 2001-01-01 UTC
+        ({"MJDREF": 50814.0, "TIMESYS": "TT"}, "s", 5e8, 50814.0),  # XMM: after 1998-01-01 TT
+        ({"MJDREF": 58849.0, "TIMESYS": "TT", "TIMEUNIT": "s"}, None, 0.0, 58849.0),
+        ({}, "seconds", 0.0, 58849.0),
+    ],
+)
+def test_seconds_after_a_reference_are_not_taken_for_days(tmp_path, cards, unit, first, zero):
+    columns = written(tmp_path, first + 3600.0 * np.arange(30), cards, unit=unit)
+    (product,), _ = reduced(tmp_path, **columns, time={"scale": "tt", "zero": zero})
+    right = Time(zero, (first + 3600.0 * np.arange(30)) / 86400, format="mjd", scale="tt").utc.mjd
+    np.testing.assert_allclose(product.data.mjd, right, atol=1e-8)
+    if cards:
+        with pytest.raises(BadKeyword, match=rf"zero of time .*zero: {zero:.10g}"):
+            reduced(tmp_path, **columns, time={"scale": "tt"})
+
+
+@pytest.mark.parametrize("card", [{"TREFPOS": "BARYCENTER"}, {"TIMEREF": "SOLARSYSTEM"}])
+def test_the_place_of_times_in_the_header_of_a_fits_table_is_that_of_the_settings(tmp_path, card):
+    columns = written(tmp_path, 6e8 + 3600.0 * np.arange(30), FERMI | {"TIMESYS": "TDB"} | card, unit="s")
+    time = {"scale": "tdb", "zero": 51910.00074287037}
+    with pytest.raises(BadKeyword, match="place of 'TIME' is barycentre"):
+        reduced(tmp_path, **columns, time=time)
+    assert reduced(tmp_path, **columns, time=time | {"place": "barycentre"})
+
+
+def test_a_reference_beside_dates_is_none_of_theirs(tmp_path):
+    cards = {"MJDREF": 50814.0, "TIMEUNIT": "s"}
+    columns = written(tmp_path, 58000.0 + np.arange(30), cards, unit="MJD", name="MJD")
+    (product,), _ = reduced(tmp_path, **columns, time={"scale": "utc"})
+    np.testing.assert_allclose(product.data.mjd, 58000.0 + np.arange(30))
+
+
 @pytest.mark.parametrize(
     ("said", "time", "word"),
     [

@@ -32,7 +32,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
     """Light curves of any origin, one product a season and band."""
 
     name: ClassVar[str] = "folder"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     facility: ClassVar[str] = "as the files say"
     batch: ClassVar[int] = 50
     contract: ClassVar[SurveyContract] = SurveyContract(options={"units": {"flux": "mJy"}})

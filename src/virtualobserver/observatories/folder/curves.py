@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ from virtualobserver.data.foreign.curves import foreign_bits
 from virtualobserver.data.product import Product, RawRef
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.data.units import unit_of
-from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.tables import TIMES
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics, mad
@@ -48,6 +49,8 @@ _SAID: Final = 15_020.0
 _LARGEST: Final = 1e25
 """No flux in any usual unit is larger (the Sun has 2e20 uJy): 1e30 and the like are marks of missing ones. Chosen."""
 _ZERO: Final = re.compile(r"B?JD\s*-\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_DATES: Final = re.compile(r"[A-Z]*JD\b", re.IGNORECASE)
+"""``MJD`` or ``BJD - 2457000, days`` in place of a unit: such times are days, whose zero the settings say."""
 _SCALES: Final = {"ut": "utc", "ut1": "utc", "": None}
 _PLACES: Final = {"TOPOCENTER": "telescope", "BARYCENTER": "barycentre", "HELIOCENTER": "heliocentre"}
 """Words of VOTable for our scales and places; others are left to the settings."""
@@ -344,13 +347,23 @@ class _Table:
             return self._possible("mjd", read)
         values = numbers(self.frame, column, "time", self.name)
         self._check_zero(column, how)
-        unit = dict(self.settings.units).get("time")
-        if unit:
-            values = values * self._factor(known_unit(unit, "time", self.name), "d", "time")
+        if unit := self._unit_of_time(column):
+            values = values * self._factor(unit, "d", "time")
         # the zero first: a Julian date as one float is good to 40 µs only
         return self._possible(
             "mjd", np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
         )
+
+    def _unit_of_time(self, column: str) -> str | None:
+        """Return the unit of the times by settings, column or file; units that are sentences are left to the zero."""
+        if (said := dict(self.settings.units).get("time")) is not None:
+            return known_unit(said, "time", self.name)
+        times = self.frame.attrs.get(TIMES, {}).get(column, {})
+        for text in (self.frame.attrs.get("units", {}).get(column), times.get("unit")):
+            if text and not _DATES.match(str(text)):
+                with suppress(DataError):
+                    return str(unit_of(str(text)))
+        return None
 
     def _check_said(self, column: str, how: TimeSettings, scale: str) -> None:
         """Refuse times of which the file itself says another scale, place or zero than the settings."""
@@ -367,9 +380,12 @@ class _Table:
             told["zero of time (JD)"] = (f"{said['zero']:.10g}", f"{zero:.10g}")
         for name, (theirs, ours) in told.items():
             if theirs and theirs not in {ours, "unknown"}:
+                such = "scale: tdb, place: barycentre"
+                if name.startswith("zero"):
+                    such = f"format: {how.format}, zero: {said['zero'] - zero + how.zero:.15g}"
                 msg = (
                     f"{self.name}: the file says that the {name} of {column!r} is {theirs}, and by the settings it is "
-                    f"{ours}; say time as the file has it, such as time: {{scale: tdb, place: barycentre}}"
+                    f"{ours}; say time as the file has it, such as time: {{{such}}}"
                 )
                 raise BadKeyword(msg)
 

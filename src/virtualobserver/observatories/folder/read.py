@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from virtualobserver.data.product import RawRef
 
 __all__ = ["frame_of", "known_unit", "need", "numbers", "rows_of", "table_at", "texts"]
-
-_SPELLINGS: Final = {"e-/s": "electron/s", "e/s": "electron/s", "e-": "electron"}
-"""Units as NASA's missions write them, and as astropy does."""
 
 
 def table_at(path: Path) -> pd.DataFrame:
@@ -148,7 +145,7 @@ def known_unit(text: str, what: str, name: str) -> str:
     BadKeyword
         If it is none.
     """
-    plain = _SPELLINGS.get(text.strip(), text.strip())
+    plain = text.strip()
     try:
         return str(unit_of(plain)) if plain else ""
     except DataError:
