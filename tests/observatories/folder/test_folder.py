@@ -445,13 +445,58 @@ def test_errors_may_come_from_the_scatter_of_neighbours(tmp_path):
     assert product.data.flux_error[0] == pytest.approx(2.0, rel=0.15)
 
 
+@pytest.mark.parametrize("second", ["late/star.csv", "star.parquet"])
+def test_epochs_that_two_files_of_a_star_hold_are_there_once(tmp_path, second):
+    path = tmp_path / second
+    path.parent.mkdir(exist_ok=True)
+    table().to_csv(tmp_path / "star.csv", index=False)
+    part = table().iloc[10:]
+    part.to_csv(path, index=False) if path.suffix == ".csv" else part.to_parquet(path)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert product.data.mjd.tolist() == table()["mjd"].tolist()
+    assert product.data.flux.tolist() == table()["flux"].tolist()
+    assert notes["rows that repeat another, left out"] == 20
+
+
+def test_rows_that_repeat_are_found_between_others_of_their_time_and_without_numbers(tmp_path):
+    frame = table()
+    frame.loc[5, "flux"] = np.nan
+    frame = pd.concat([frame, frame.iloc[:3].assign(flux=9.0), frame.iloc[:6]])
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert len(product.data) == 33
+    assert notes["rows that repeat another, left out"] == 6
+    assert notes["epochs at a time that occurs twice, kept"] == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        ([7.0] * 10 + [np.nan] * 10 + [12.0] * 10, ["12", "7"]), (["b"] * 10 + [None] * 10 + [" "] * 10, ["b"]),
+        ([1.5] * 30, ["1.5"]),
+    ],
+)  # fmt: skip
+def test_rows_without_a_name_are_no_star_and_numbers_are_names_without_a_point(tmp_path, names, right):
+    table(id=names).to_parquet(tmp_path / "all.parquet")
+    assert list(Index([tmp_path], FolderSettings(columns={"object": "id"})).names) == right
+    settings = {"columns": {"object": "id"}, "units": {"flux": "uJy"}}
+    (product,), _ = reduced(tmp_path, Target(right[0]), **settings)
+    assert len(product.data) == sum(str(one).removesuffix(".0") == right[0] for one in names)
+
+
+def test_numbers_of_stars_that_have_lost_their_last_digits_are_refused(tmp_path):
+    table(id=np.full(30, 6.8e18)).to_parquet(tmp_path / "all.parquet")
+    with pytest.raises(BadKeyword, match=r"'id' of objects holds floating-point numbers as large as 6\.8e"):
+        Index([tmp_path], FolderSettings(columns={"object": "id"})).names  # noqa: B018
+
+
 def test_rows_that_repeat_are_left_out_and_counted(tmp_path):
     frame = table()
     other = frame.iloc[[4]].assign(flux=9.0)
     pd.concat([frame, frame.iloc[[3]], other]).to_csv(tmp_path / "star.csv", index=False)
     (product,), notes = reduced(tmp_path, units={"flux": "uJy"}, columns={"keep": []})
     assert len(product.data) == 31
-    assert notes["rows that repeat the one before, left out"] == 1
+    assert notes["rows that repeat another, left out"] == 1
     assert notes["epochs at a time that occurs twice, kept"] == 1
 
 

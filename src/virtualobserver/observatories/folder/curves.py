@@ -40,7 +40,7 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Layout", "curves_of", "product_of"]
+__all__ = ["Layout", "curves_of", "once", "product_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -143,10 +143,7 @@ def _curve(columns: dict[str, Array], band: str, unit: str, meta: RecordDict, au
         aux.note("epochs not in order of time, sorted", int((np.diff(mjd) < 0).sum()))
         order = np.argsort(mjd, kind="stable")
         columns = {name: values[order] for name, values in columns.items()}
-    again = np.concatenate(([False], _same(columns)))
-    if again.any():
-        aux.note("rows that repeat the one before, left out", int(again.sum()))
-        columns = {name: values[~again] for name, values in columns.items()}
+    columns = once(columns, aux)
     aux.note("epochs at a time that occurs twice, kept", int((np.diff(columns["mjd"]) == 0).sum()))
     if not (columns["flags"] == 0).any():
         aux.note("light curves without a good epoch, in which nothing can be found")
@@ -154,12 +151,19 @@ def _curve(columns: dict[str, Array], band: str, unit: str, meta: RecordDict, au
     return TimeSeries(columns, units=units, meta=meta, band=band, flux_unit=unit)
 
 
-def _same(columns: dict[str, Array]) -> NDArray[np.bool_]:
-    """Whether each row but the first is the one before, in time, flux and error."""
-    same: NDArray[np.bool_] = np.diff(columns["mjd"]) == 0
-    for name in ("flux", "flux_error"):
-        same &= columns[name][1:] == columns[name][:-1]
-    return same
+def once(columns: dict[str, Array], aux: Aux) -> dict[str, Array]:
+    """Return columns without rows that repeat an earlier one in time, flux and error; `aux` counts them."""
+    facts = np.stack(
+        [np.asarray(columns[name], np.float64) for name in ("mjd", "flux", "flux_error")], axis=1
+    )
+    # as bits: a value that is not a number equals itself, and zero its negative
+    bits = np.where(np.isnan(facts), np.nan, facts + 0.0).view(np.int64)
+    _, first = np.unique(bits, axis=0, return_index=True)
+    if len(first) == len(facts):
+        return columns
+    aux.note("rows that repeat another, left out", len(facts) - len(first))
+    first.sort()
+    return {name: values[first] for name, values in columns.items()}
 
 
 @dataclass(frozen=True)
