@@ -112,17 +112,17 @@ def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | N
     *folders, file = PurePath(name).parts
     if settings.night == "directory" and folders:
         return next((one for one in reversed(folders) if not is_kind_folder(one, settings)), folders[-1])
-    named = _DATE.match(file)
+    named = _date(file)
     if settings.night == "name" and named:
-        return named[0]
+        return named
     if settings.night != "noon":
         for part in reversed(folders):
-            if found := _DATE.match(part):
-                return found[0]
+            if found := _date(part):
+                return found
     if mjd is not None and math.isfinite(mjd):
         local = mjd + (0.0 if site is None else site.lon / 360)
         return str(date(1858, 11, 17) + timedelta(days=math.floor(local - 0.5)))
-    return named[0] if named else "unknown"
+    return named or "unknown"
 
 
 def place_of(header: Record, settings: CCDSettings) -> tuple[Site | None, str]:
@@ -287,6 +287,17 @@ def _check_rules(name: str, header: Record, settings: CCDSettings, lacking: Sequ
         if said and said.lower() not in {value.lower() for value in values}:
             msg = f"{name}: {key} is {said!r}, not {' or '.join(values)}: a frame of another camera"
             raise BadKeyword(msg)
+
+
+def _date(name: str) -> str:
+    """Return the date that a name begins with, empty if it is none: there is no 2024-13-45."""
+    found = _DATE.match(name)
+    if found is None:
+        return ""
+    try:
+        return date.fromisoformat(found[0]).isoformat()
+    except ValueError:
+        return ""
 
 
 def _plain(word: str) -> str:
