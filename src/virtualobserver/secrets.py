@@ -29,7 +29,9 @@ __all__ = [
 MASK: Final = "***"
 
 _CLEAR: Final = (
-    r"pass(?:word|wd|phrase)|userpass|user[_\-]?pass|pwd|token|api[_\-]?key|access[_\-]?key(?:[_\-]?id)?"
+    r"(?:pg|db|my)?pass(?:word|wd|phrase)|userpass|(?:user|db)[_\-]?pass|pwd"
+    r"|(?:access|auth|id|session|refresh|bearer|csrf|user)?[_\-]?token|(?:api|private|secret|auth)[_\-]?key"
+    r"|access[_\-]?key(?:[_\-]?id)?"
     r"|(?:client|app|consumer|shared)?[_\-]?secret(?:[_\-]?key)?|signature|credentials?"
 )
 """Names that mean a secret wherever they stand."""

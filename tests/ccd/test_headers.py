@@ -30,6 +30,25 @@ def facts(name="light.fits", settings=None, **cards):
     return facts_of(name, header, (40, 44), settings or CCDSettings())
 
 
+@pytest.mark.parametrize(
+    ("card", "value"),
+    [("MJD_OBS", 60431.0 - 1 + 0.92373843), ("MJD_BEG", 60431.9652), ("JD", 2460433.42373843)],
+)
+def test_day_numbers_that_contradict_the_date_are_noted(card, value):
+    found = facts(**{card: value})
+    assert found["mjd"] == pytest.approx(MIDDLE, abs=1e-9)  # the date is taken
+    (note,) = found["notes"]
+    assert note.startswith(
+        f"{card.replace('_', '-')} = {value:.10g} contradicts DATE-OBS = 2024-05-01T22:10:11"
+    )
+
+
+@pytest.mark.parametrize("after", [0, 30, 60, 69])  # begin, middle, end, and begin in TT (s)
+def test_day_numbers_of_another_moment_of_the_exposure_are_no_contradiction(after):
+    begin = Time("2024-05-01T22:10:11").mjd
+    assert facts(MJD_OBS=begin + after / 86400, JD=begin + 2400000.5 + after / 86400)["notes"] == []
+
+
 KINDS = {
     "Light Frame": "science", "LIGHT": "science", "object": "science", "OBJECT": "science", "Target": "science",
     "EXPOSE": "science", "science": "science", "Dark Frame": "dark", "DARK": "dark", "DARKFLAT": "dark",
@@ -353,6 +372,9 @@ def test_frames_of_colour_cameras_are_refused_or_taken_as_they_are(kind):
     assert "BAYERPAT is RGGB" in facts(IMAGETYP=kind, BAYERPAT="RGGB")["problem"]
     assert not facts(settings=CCDSettings(bayer="ignore"), IMAGETYP=kind, BAYERPAT="RGGB")["problem"]
     assert not facts(IMAGETYP=kind, BAYERPAT="")["problem"]
+    assert not facts(IMAGETYP=kind, COLORTYP="MONO")["problem"]
+    for key in ("COLORTYP", "BAYRPAT", "CFA"):
+        assert f" {key} is GBRG" in facts(IMAGETYP=kind, BAYERPAT="NONE", **{key: "GBRG"})["problem"]
 
 
 _PLATE = {
@@ -390,3 +412,12 @@ def test_world_coordinates_of_other_frames_are_read_as_icrs(frame, cards):
 def test_world_coordinates_that_are_no_right_ascension_and_declination_are_refused(cards):
     with pytest.raises(BadKeyword, match=r"a\.fits, HDU 0"):
         read_wcs(_PLATE | cards, "a.fits")
+
+
+@pytest.mark.parametrize("name", ["2024-13-45/a.fits", "2024-02-30 test/a.fits", "2024-99-99.fits"])
+def test_a_name_like_a_date_that_is_none_is_no_night(name):
+    assert facts(name)["night"] == "2024-05-01"
+
+
+def test_the_date_of_a_folder_is_its_night_with_words_behind_it_too():
+    assert facts("2024-02-29_M31/a.fits")["night"] == "2024-02-29"

@@ -13,7 +13,7 @@ from virtualobserver.errors import BadKeyword
 from virtualobserver.io.fits.keywords import number
 from virtualobserver.typing import Record
 
-__all__ = ["DateWithoutTime", "begin_of", "scale_of_times", "to_utc"]
+__all__ = ["DateWithoutTime", "begin_of", "other_days", "scale_of_times", "to_utc"]
 
 TIMES: Final = (
     "TIME-OBS", "UTC-OBS", "UT-OBS", "UTCSTART", "UTSTART", "UT-START", "TIME-BEG", "UTSHUT", "UT", "UTC",
@@ -29,6 +29,8 @@ _SCALES: Final = {
 _GPS_BEHIND_TAI: Final = 19.0  # s, since 1980
 _MJD_OF_ORDINAL_0: Final = date(1858, 11, 17).toordinal()
 """Of day 0 of the modified Julian date, by definition."""
+_AGREE: Final = 120.0
+"""Seconds: more than TT or TAI are from UTC, and than days with four decimals are rounded by. Chosen."""
 _POSSIBLE: Final = (25000.0, 88069.0)
 """MJD of 1927 and 2100: a day number outside of these is no date of an exposure."""
 _ISO: Final = re.compile(
@@ -78,6 +80,29 @@ def begin_of(header: Record, key: str) -> float | None:
         msg = f"keyword {key} is {said!r}, a date without a time, and none of {', '.join(TIMES)} holds one"
         raise DateWithoutTime(msg)
     return None
+
+
+def other_days(header: Record, key: str, moment: float, exposure: float) -> list[str]:
+    """Say which of `DAYS` contradict a date, as notes.
+
+    Parameters
+    ----------
+    key, moment
+        The keyword of the date, and the MJD that it means.
+    exposure
+        Exposure time, s: a day number may be of the begin, the middle or the end.
+    """
+    notes = []
+    for name, less in DAYS:
+        value = number(header.get(name))
+        if name == key or value is None or not (value - less) % 1:
+            continue
+        apart = abs(value - less - moment) * SECONDS_PER_DAY
+        if apart > exposure + _AGREE:
+            notes.append(
+                f"{name} = {value:.10g} contradicts {key} = {text(header, key)}, which is taken (MJD {moment:.5f})"
+            )
+    return notes
 
 
 def scale_of_times(header: Record) -> str:

@@ -21,6 +21,8 @@ _SETTINGS_NOT_GAINS: Final = ("n.i.n.a", "nina", "asiair", "sharpcap", "firecapt
 """Programs whose GAIN is the camera's setting and not electrons per count, whatever its value."""
 _ORDINARY: Final = frozenset({"", "0", "normal", "default", "standard", "full", "none", "bottom-up"})
 """Values of signature keywords that say the same as a missing keyword."""
+_COLOURS: Final = ("BAYERPAT", "BAYRPAT", "COLORTYP", "CFAPAT", "CFA")
+"""Keywords of the pattern of colours, each asked: one may say none where another says it."""
 _LEAST_GAIN: Final = 1e-4  # e-/ADU: far below that of any detector
 
 
@@ -139,16 +141,15 @@ def check_colours(header: Record, settings: CCDSettings, name: str, kind: str) -
     Raises
     ------
     BadKeyword
-        If BAYERPAT says so, unless the setting `bayer` does not mind.
+        If one of `_COLOURS` says so, unless the setting `bayer` does not mind.
     """
-    pattern = text(header, ("BAYERPAT", "COLORTYP"))
-    if (
-        kind in {"science", "flat"}
-        and settings.bayer == "refuse"
-        and re.fullmatch("[RGBCMYW]{4}", pattern.upper())
-    ):
+    if kind not in {"science", "flat"} or settings.bayer != "refuse":
+        return
+    for key in _COLOURS:
+        if not re.fullmatch("[RGBCMYW]{4}", (pattern := text(header, key)).upper()):
+            continue
         msg = (
-            f"{name}: BAYERPAT is {pattern}, a camera with a colour filter on every pixel; its frames have to be "
+            f"{name}: {key} is {pattern}, a camera with a colour filter on every pixel; its frames have to be "
             "split into colours first, or set bayer: ignore to take them as they are"
         )
         raise BadKeyword(msg)

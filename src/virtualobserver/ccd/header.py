@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import PurePath
 from typing import Final
 
-from virtualobserver.ccd.dates import DAYS, DateWithoutTime, begin_of, scale_of_times, to_utc
+from virtualobserver.ccd.dates import DAYS, DateWithoutTime, begin_of, other_days, scale_of_times, to_utc
 from virtualobserver.ccd.detector import (
     binning_of,
     check_colours,
@@ -112,17 +112,17 @@ def night_of(name: str, mjd: float | None, settings: CCDSettings, site: Site | N
     *folders, file = PurePath(name).parts
     if settings.night == "directory" and folders:
         return next((one for one in reversed(folders) if not is_kind_folder(one, settings)), folders[-1])
-    named = _DATE.match(file)
+    named = _date(file)
     if settings.night == "name" and named:
-        return named[0]
+        return named
     if settings.night != "noon":
         for part in reversed(folders):
-            if found := _DATE.match(part):
-                return found[0]
+            if found := _date(part):
+                return found
     if mjd is not None and math.isfinite(mjd):
         local = mjd + (0.0 if site is None else site.lon / 360)
         return str(date(1858, 11, 17) + timedelta(days=math.floor(local - 0.5)))
-    return named[0] if named else "unknown"
+    return named or "unknown"
 
 
 def place_of(header: Record, settings: CCDSettings) -> tuple[Site | None, str]:
@@ -289,6 +289,17 @@ def _check_rules(name: str, header: Record, settings: CCDSettings, lacking: Sequ
             raise BadKeyword(msg)
 
 
+def _date(name: str) -> str:
+    """Return the date that a name begins with, empty if it is none: there is no 2024-13-45."""
+    found = _DATE.match(name)
+    if found is None:
+        return ""
+    try:
+        return date.fromisoformat(found[0]).isoformat()
+    except ValueError:
+        return ""
+
+
 def _plain(word: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", word)
 
@@ -312,7 +323,7 @@ def _words(name: str, header: Record, settings: CCDSettings) -> RecordDict:
     }  # fmt: skip
 
 
-def _middle(header: Record, settings: CCDSettings, name: str, facts: Record) -> tuple[float | None, str]:
+def _middle(header: Record, settings: CCDSettings, name: str, facts: RecordDict) -> tuple[float | None, str]:
     """Return the middle of the exposure, MJD (UTC), and its time scale; None for a calibration frame without."""
     keywords = settings.keywords
     science = facts["kind"] == "science"
@@ -325,6 +336,10 @@ def _middle(header: Record, settings: CCDSettings, name: str, facts: Record) -> 
                 continue
             moment = begin_of(header, key)
             if moment is not None:
+                said = (
+                    other_days(header, key, moment, 2 * half * SECONDS_PER_DAY) if text(header, key) else []
+                )
+                facts["notes"].extend(said)
                 return to_utc(moment, scale) + (0.0 if keywords.date_is == "middle" else half), scale
         for key in _MIDDLES:
             value = number(header.get(key))

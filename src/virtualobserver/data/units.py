@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["error_unit", "same_unit", "unit_of"]
 
-_PLURAL: Final = re.compile(r"\b(count|electron|photon)s\b")
-"""Counted things, of which FITS files have many and astropy one."""
+_PLURAL: Final = re.compile(r"\b(count|electron|photon|day|second|minute|hour|year)s\b")
+"""Things of which files have many and astropy one."""
+
+_ELECTRON: Final = re.compile(r"^e-?(?=\s*(/|$))")
+"""``e-``, ``e-/s`` and ``e/s``, as missions and instruments write electrons, which astropy does not know."""
 
 
 def unit_of(text: str) -> UnitBase:
@@ -28,7 +31,7 @@ def unit_of(text: str) -> UnitBase:
     from astropy.units import Unit
 
     low = text.strip().lower()
-    for name in dict.fromkeys([text.strip(), low, _PLURAL.sub(r"\1", low)]):
+    for name in dict.fromkeys([_ELECTRON.sub("electron", text.strip()), low, _PLURAL.sub(r"\1", low)]):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # FITS files write units that are out of fashion
             try:

@@ -26,6 +26,7 @@ from astropy.units import UnitBase, UnrecognizedUnit
 from virtualobserver.columns import Column
 from virtualobserver.conventions import MJD_ZERO_JD
 from virtualobserver.errors import DataError, InvalidFile, LostFact
+from virtualobserver.io.fits import keywords
 from virtualobserver.typing import Record, RecordDict, Value
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "ascii_text",
     "attrs_of",
     "card_facts",
+    "card_times",
     "check_xml",
     "fits_cards",
     "parquet_facts",
@@ -50,6 +52,12 @@ __all__ = [
 
 _ORIGINS: Final = {"JD-origin": 0.0, "MJD-origin": MJD_ZERO_JD}
 """Words of VOTable for zeros of time, JD."""
+_REFERENCES: Final = {"MJDREF": MJD_ZERO_JD, "JDREF": 0.0, "BJDREF": 0.0}
+"""Keywords of zeros of time, whole or as parts I and F, and what makes them JD; BJDREF is that of Kepler and TESS."""
+_POSITIONS: Final = {
+    "TOPOCENT": "TOPOCENTER", "BARYCENT": "BARYCENTER", "HELIOCEN": "HELIOCENTER", "SOLARSYS": "BARYCENTER",
+}  # fmt: skip
+"""First eight letters of TREFPOS and of the older TIMEREF, in the words of VOTable."""
 _VOPARQUET: Final = b"IVOA.VOTable-Parquet."
 _DATATYPES: Final = {
     "f4": "float", "f8": "double", "u1": "unsignedByte", "i1": "short", "i2": "short", "u2": "int", "i4": "int",
@@ -257,6 +265,32 @@ def times_of(document: VOTableFile, table: TableElement) -> dict[str, RecordDict
         }
         for name, one in said.items()
     }
+
+
+def card_times(header: Record, names: Sequence[str]) -> dict[str, RecordDict]:
+    """Return what the cards of a FITS table say of its times (FITS standard 4.0, section 9), by column.
+
+    They hold for columns without a ``TCTYPn`` of their own: ``scale`` as in `times_of`, and, but for columns that are
+    called a Julian date and thus bring their own zero, ``place``, ``zero`` and ``unit``.
+    """
+    said: RecordDict = {}
+    if scale := str(header.get("TIMESYS") or "").partition("(")[0].strip().lower():
+        said["scale"] = scale
+    more: RecordDict = {}
+    place = str(header.get("TREFPOS") or header.get("TIMEREF") or "").strip().upper()
+    if place[:8] in _POSITIONS:
+        more["place"] = _POSITIONS[place[:8]]
+    if unit := str(header.get("TIMEUNIT") or "").strip():
+        more["unit"] = unit
+    for word, zero in _REFERENCES.items():
+        parts = [keywords.number(header.get(word + part)) for part in ("I", "F", "")]
+        if parts[0] is not None or parts[2] is not None:
+            whole = parts[2] if parts[0] is None else parts[0] + (parts[1] or 0.0)
+            more["zero"] = zero + (whole or 0.0)
+            break
+    columns = [name for axis, name in enumerate(names, 1) if f"TCTYP{axis}" not in header]
+    found = {name: said if "JD" in name.upper() else {**said, **more} for name in columns}
+    return {name: one for name, one in found.items() if one}
 
 
 def _unit_text(unit: object) -> str:

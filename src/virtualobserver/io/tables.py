@@ -288,9 +288,7 @@ def _read_fits(path: Path) -> pd.DataFrame:
     columns, meta = described.card_facts(header)
     table = _with_times(fits.read_astropy_table(path), header)
     frame = _empty_is_missing(_frame_of_astropy(table, columns, meta))
-    if scale := str(header.get("TIMESYS") or "").partition("(")[0].strip().lower():
-        others = {name for number, name in enumerate(table.colnames, 1) if f"TCTYP{number}" in header}
-        said = {str(name): {"scale": scale} for name in frame if name not in others}
+    if said := described.card_times(header, table.colnames):
         frame.attrs[TIMES] = said | frame.attrs.get(TIMES, {})
     return frame
 

@@ -205,6 +205,15 @@ def test_a_night_is_called_by_the_date_it_begins_on():
     assert night_of(58575.21271276) == "2019-04-01"
 
 
+@pytest.mark.parametrize(("mjd", "apart"), [(59559.1, False), (59559.2, True), (59558.1, True)])
+def test_a_date_that_contradicts_mjd_obs_is_told(mjd, apart):
+    facts = exposure_facts(
+        {"EXPNUM": 5, "EXPTIME": 20.0, "DATE-OBS": "2021-12-11T02:24:00.0", "MJD-OBS": mjd, "FILTER": "r"}
+    )
+    said = [f"MJD-OBS = {mjd} contradicts DATE-OBS = 2021-12-11T02:24:00.0; MJD-OBS is taken"]
+    assert (facts["mjd_start"], facts["notes"]) == (mjd, said if apart else [])
+
+
 def test_what_headers_lack_is_taken_and_told():
     facts = exposure_facts({"EXPNUM": 5, "DATE-OBS": "2021-12-11T02:24:00.0", "OPENSHUT": "2021-12-11T02:24:08.2",
                             "DARKTIME": 19.0, "SCAMPFLG": 0, "WCSCAL": "Failed", "MAGZPT": 26.0})  # fmt: skip

@@ -153,6 +153,58 @@ def test_the_scale_in_the_header_of_a_fits_table_is_that_of_the_settings(tmp_pat
             reduced(tmp_path, units={"flux": "mJy"})
 
 
+def written(path, times, cards, *, unit, name="TIME"):
+    """Write a FITS table of 30 epochs with some cards beside it."""
+    columns = {
+        name: (times, unit),
+        "FLUX": (np.linspace(2, 3, 30), "mJy"),
+        "ERROR": (np.full(30, 0.1), "mJy"),
+    }
+    hdu = fits.BinTableHDU.from_columns([fits.Column(key, "D", unit=unit, array=values)
+                                         for key, (values, unit) in columns.items()])  # fmt: skip
+    hdu.header.update(cards)
+    hdu.writeto(path / "star.fits")
+    return {"columns": {"time": name, "flux": "FLUX", "flux_error": "ERROR"}}
+
+
+FERMI = {"MJDREFI": 51910, "MJDREFF": 7.428703703703703e-4, "TIMESYS": "TT", "TIMEUNIT": "s"}
+
+
+@pytest.mark.parametrize(
+    ("cards", "unit", "first", "zero"),
+    [
+        (FERMI, "s", 6e8, 51910.00074287037),  # Fermi: seconds after 2001-01-01 UTC
+        ({"MJDREF": 50814.0, "TIMESYS": "TT"}, "s", 5e8, 50814.0),  # XMM: after 1998-01-01 TT
+        ({"MJDREF": 58849.0, "TIMESYS": "TT", "TIMEUNIT": "s"}, None, 0.0, 58849.0),
+        ({}, "seconds", 0.0, 58849.0),
+    ],
+)
+def test_seconds_after_a_reference_are_not_taken_for_days(tmp_path, cards, unit, first, zero):
+    columns = written(tmp_path, first + 3600.0 * np.arange(30), cards, unit=unit)
+    (product,), _ = reduced(tmp_path, **columns, time={"scale": "tt", "zero": zero})
+    right = Time(zero, (first + 3600.0 * np.arange(30)) / 86400, format="mjd", scale="tt").utc.mjd
+    np.testing.assert_allclose(product.data.mjd, right, atol=1e-8)
+    if cards:
+        with pytest.raises(BadKeyword, match=rf"zero of time .*zero: {zero:.10g}"):
+            reduced(tmp_path, **columns, time={"scale": "tt"})
+
+
+@pytest.mark.parametrize("card", [{"TREFPOS": "BARYCENTER"}, {"TIMEREF": "SOLARSYSTEM"}])
+def test_the_place_of_times_in_the_header_of_a_fits_table_is_that_of_the_settings(tmp_path, card):
+    columns = written(tmp_path, 6e8 + 3600.0 * np.arange(30), FERMI | {"TIMESYS": "TDB"} | card, unit="s")
+    time = {"scale": "tdb", "zero": 51910.00074287037}
+    with pytest.raises(BadKeyword, match="place of 'TIME' is barycentre"):
+        reduced(tmp_path, **columns, time=time)
+    assert reduced(tmp_path, **columns, time=time | {"place": "barycentre"})
+
+
+def test_a_reference_beside_dates_is_none_of_theirs(tmp_path):
+    cards = {"MJDREF": 50814.0, "TIMEUNIT": "s"}
+    columns = written(tmp_path, 58000.0 + np.arange(30), cards, unit="MJD", name="MJD")
+    (product,), _ = reduced(tmp_path, **columns, time={"scale": "utc"})
+    np.testing.assert_allclose(product.data.mjd, 58000.0 + np.arange(30))
+
+
 @pytest.mark.parametrize(
     ("said", "time", "word"),
     [
@@ -393,13 +445,58 @@ def test_errors_may_come_from_the_scatter_of_neighbours(tmp_path):
     assert product.data.flux_error[0] == pytest.approx(2.0, rel=0.15)
 
 
+@pytest.mark.parametrize("second", ["late/star.csv", "star.parquet"])
+def test_epochs_that_two_files_of_a_star_hold_are_there_once(tmp_path, second):
+    path = tmp_path / second
+    path.parent.mkdir(exist_ok=True)
+    table().to_csv(tmp_path / "star.csv", index=False)
+    part = table().iloc[10:]
+    part.to_csv(path, index=False) if path.suffix == ".csv" else part.to_parquet(path)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert product.data.mjd.tolist() == table()["mjd"].tolist()
+    assert product.data.flux.tolist() == table()["flux"].tolist()
+    assert notes["rows that repeat another, left out"] == 20
+
+
+def test_rows_that_repeat_are_found_between_others_of_their_time_and_without_numbers(tmp_path):
+    frame = table()
+    frame.loc[5, "flux"] = np.nan
+    frame = pd.concat([frame, frame.iloc[:3].assign(flux=9.0), frame.iloc[:6]])
+    frame.to_csv(tmp_path / "star.csv", index=False)
+    (product,), notes = reduced(tmp_path, units={"flux": "uJy"})
+    assert len(product.data) == 33
+    assert notes["rows that repeat another, left out"] == 6
+    assert notes["epochs at a time that occurs twice, kept"] == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "right"),
+    [
+        ([7.0] * 10 + [np.nan] * 10 + [12.0] * 10, ["12", "7"]), (["b"] * 10 + [None] * 10 + [" "] * 10, ["b"]),
+        ([1.5] * 30, ["1.5"]),
+    ],
+)  # fmt: skip
+def test_rows_without_a_name_are_no_star_and_numbers_are_names_without_a_point(tmp_path, names, right):
+    table(id=names).to_parquet(tmp_path / "all.parquet")
+    assert list(Index([tmp_path], FolderSettings(columns={"object": "id"})).names) == right
+    settings = {"columns": {"object": "id"}, "units": {"flux": "uJy"}}
+    (product,), _ = reduced(tmp_path, Target(right[0]), **settings)
+    assert len(product.data) == sum(str(one).removesuffix(".0") == right[0] for one in names)
+
+
+def test_numbers_of_stars_that_have_lost_their_last_digits_are_refused(tmp_path):
+    table(id=np.full(30, 6.8e18)).to_parquet(tmp_path / "all.parquet")
+    with pytest.raises(BadKeyword, match=r"'id' of objects holds floating-point numbers as large as 6\.8e"):
+        Index([tmp_path], FolderSettings(columns={"object": "id"})).names  # noqa: B018
+
+
 def test_rows_that_repeat_are_left_out_and_counted(tmp_path):
     frame = table()
     other = frame.iloc[[4]].assign(flux=9.0)
     pd.concat([frame, frame.iloc[[3]], other]).to_csv(tmp_path / "star.csv", index=False)
     (product,), notes = reduced(tmp_path, units={"flux": "uJy"}, columns={"keep": []})
     assert len(product.data) == 31
-    assert notes["rows that repeat the one before, left out"] == 1
+    assert notes["rows that repeat another, left out"] == 1
     assert notes["epochs at a time that occurs twice, kept"] == 1
 
 

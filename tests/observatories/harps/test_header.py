@@ -43,6 +43,16 @@ def test_a_barycentric_velocity_that_cannot_be_is_computed():
     assert abs(told) < 45
 
 
+def test_a_date_that_contradicts_mjd_obs_is_told():
+    wrong = read_facts(
+        header(**{"MJD-OBS": 60000.6, "MJD-END": 60000.61, "DATE-OBS": "2003-12-13T01:00:00"}), "a.fits"
+    )
+    assert wrong.mjd == pytest.approx(60000.605)
+    text = "MJD-OBS = 60000.6 contradicts DATE-OBS = 2003-12-13T01:00:00; MJD-OBS taken"
+    assert (flags.QUALITY_KEYWORD, text) in wrong.problems
+    assert not read_facts(header(), "a.fits").problems
+
+
 def test_julian_dates_are_no_modified_ones():
     facts = read_facts(header(**{"MJD-OBS": 2456000.6, "MJD-END": None}), "a.fits")
     assert math.isnan(facts.mjd)

@@ -57,7 +57,7 @@ _NOON: Final = 2 / 3
 """Days until 16 h UT, noon at Cerro Tololo: a night is called by the date on which it begins there, as the archive does
 (caldat)."""
 _SHUTTER: Final = 2.0
-"""Seconds by which DATE-OBS and OPENSHUT may differ; in one header they are 8.2 s apart, the usual is 0.3."""
+"""Seconds by which DATE-OBS, MJD-OBS and OPENSHUT may differ; in one header they are 8.2 s apart, the usual is 0.3."""
 _EPOCH: Final = datetime(1858, 11, 17, tzinfo=UTC)
 """Day 0 of the modified Julian date, by definition."""
 _SECTION: Final = re.compile(r"\[\s*(\d+)\s*:\s*(\d+)\s*,")
@@ -87,6 +87,10 @@ def exposure_facts(primary: Record) -> RecordDict:
     if mjd is None:
         mjd, source = (start, "DATE-OBS") if start is not None else (opened, "OPENSHUT")
         notes.append("no MJD-OBS: " + (f"{source} taken" if mjd is not None else "the time is not known"))
+    elif start is not None and abs(mjd - start) * SECONDS_PER_DAY > _SHUTTER:
+        notes.append(
+            f"MJD-OBS = {mjd:.10g} contradicts DATE-OBS = {primary.get('DATE-OBS')}; MJD-OBS is taken"
+        )
     if start is not None and opened is not None and abs(start - opened) * SECONDS_PER_DAY > _SHUTTER:
         notes.append(f"OPENSHUT and DATE-OBS differ by {abs(start - opened) * SECONDS_PER_DAY:.1f} s")
     dark = number(primary.get("DARKTIME"))

@@ -17,7 +17,7 @@ from virtualobserver.data.product import Aux, Product, Raw, RawRef, Target
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.errors import ConfigError, DataError
 from virtualobserver.io.listing import stamps
-from virtualobserver.observatories.folder.curves import curves_of, product_of
+from virtualobserver.observatories.folder.curves import curves_of, once, product_of
 from virtualobserver.observatories.folder.find import Found, Index
 from virtualobserver.observatories.folder.places import place_of
 from virtualobserver.observatories.folder.settings import FolderSettings
@@ -32,7 +32,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
     """Light curves of any origin, one product a season and band."""
 
     name: ClassVar[str] = "folder"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     facility: ClassVar[str] = "as the files say"
     batch: ClassVar[int] = 50
     contract: ClassVar[SurveyContract] = SurveyContract(options={"units": {"flux": "mJy"}})
@@ -113,7 +113,7 @@ class VirtualFolder(VirtualObservatory[TimeSeries, FolderSettings]):
             for series, band, curve in curves_of(raw, aux, settings):
                 parts.setdefault((series, band), []).append(curve)
         return [
-            product_of(series, band, _joined(curves, band))
+            product_of(series, band, _joined(curves, band, aux))
             for (series, band), curves in sorted(parts.items())
         ]
 
@@ -147,7 +147,8 @@ def _placed(found: Sequence[Found], name: str, settings: FolderSettings) -> Reco
     return {UNPLACED: f"{name}: {why}" if why else told}
 
 
-def _joined(curves: Sequence[TimeSeries], band: str) -> TimeSeries:
+def _joined(curves: Sequence[TimeSeries], band: str, aux: Aux) -> TimeSeries:
+    """Return the light curves of several files as one; epochs that two of them hold are there once."""
     if len(curves) == 1:
         return curves[0]
     units, names = {curve.flux_unit for curve in curves}, [set(curve.columns) for curve in curves]
@@ -157,10 +158,11 @@ def _joined(curves: Sequence[TimeSeries], band: str) -> TimeSeries:
     shared = [name for name in curves[0].columns if all(name in there for there in names)]
     columns = {name: np.concatenate([curve[name] for curve in curves]) for name in shared}
     order = np.argsort(columns["mjd"], kind="stable")
+    columns = once({name: values[order] for name, values in columns.items()}, aux)
     meta = {**curves[0].meta, "file": [curve.meta["file"] for curve in curves]}
     first = curves[0]
     return TimeSeries(
-        {name: values[order] for name, values in columns.items()},
+        columns,
         units={name: unit for name, unit in first.units.items() if name in shared},
         meta=meta, band=band, flux_unit=first.flux_unit,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ from virtualobserver.data.foreign.curves import foreign_bits
 from virtualobserver.data.product import Product, RawRef
 from virtualobserver.data.timeseries import TimeSeries
 from virtualobserver.data.units import unit_of
-from virtualobserver.errors import BadKeyword, InvalidFile
+from virtualobserver.errors import BadKeyword, DataError, InvalidFile
 from virtualobserver.io.tables import TIMES
 from virtualobserver.maths.arrays import Array
 from virtualobserver.maths.lightcurves.statistics import light_curve_statistics, mad
@@ -39,7 +40,7 @@ from virtualobserver.typing import RecordDict
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Layout", "curves_of", "product_of"]
+__all__ = ["Layout", "curves_of", "once", "product_of"]
 
 FloatArray = NDArray[np.float64]
 
@@ -48,6 +49,8 @@ _SAID: Final = 15_020.0
 _LARGEST: Final = 1e25
 """No flux in any usual unit is larger (the Sun has 2e20 uJy): 1e30 and the like are marks of missing ones. Chosen."""
 _ZERO: Final = re.compile(r"B?JD\s*-\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
+_DATES: Final = re.compile(r"[A-Z]*JD\b", re.IGNORECASE)
+"""``MJD`` or ``BJD - 2457000, days`` in place of a unit: such times are days, whose zero the settings say."""
 _SCALES: Final = {"ut": "utc", "ut1": "utc", "": None}
 _PLACES: Final = {"TOPOCENTER": "telescope", "BARYCENTER": "barycentre", "HELIOCENTER": "heliocentre"}
 """Words of VOTable for our scales and places; others are left to the settings."""
@@ -140,10 +143,7 @@ def _curve(columns: dict[str, Array], band: str, unit: str, meta: RecordDict, au
         aux.note("epochs not in order of time, sorted", int((np.diff(mjd) < 0).sum()))
         order = np.argsort(mjd, kind="stable")
         columns = {name: values[order] for name, values in columns.items()}
-    again = np.concatenate(([False], _same(columns)))
-    if again.any():
-        aux.note("rows that repeat the one before, left out", int(again.sum()))
-        columns = {name: values[~again] for name, values in columns.items()}
+    columns = once(columns, aux)
     aux.note("epochs at a time that occurs twice, kept", int((np.diff(columns["mjd"]) == 0).sum()))
     if not (columns["flags"] == 0).any():
         aux.note("light curves without a good epoch, in which nothing can be found")
@@ -151,12 +151,19 @@ def _curve(columns: dict[str, Array], band: str, unit: str, meta: RecordDict, au
     return TimeSeries(columns, units=units, meta=meta, band=band, flux_unit=unit)
 
 
-def _same(columns: dict[str, Array]) -> NDArray[np.bool_]:
-    """Whether each row but the first is the one before, in time, flux and error."""
-    same: NDArray[np.bool_] = np.diff(columns["mjd"]) == 0
-    for name in ("flux", "flux_error"):
-        same &= columns[name][1:] == columns[name][:-1]
-    return same
+def once(columns: dict[str, Array], aux: Aux) -> dict[str, Array]:
+    """Return columns without rows that repeat an earlier one in time, flux and error; `aux` counts them."""
+    facts = np.stack(
+        [np.asarray(columns[name], np.float64) for name in ("mjd", "flux", "flux_error")], axis=1
+    )
+    # as bits: a value that is not a number equals itself, and zero its negative
+    bits = np.where(np.isnan(facts), np.nan, facts + 0.0).view(np.int64)
+    _, first = np.unique(bits, axis=0, return_index=True)
+    if len(first) == len(facts):
+        return columns
+    aux.note("rows that repeat another, left out", len(facts) - len(first))
+    first.sort()
+    return {name: values[first] for name, values in columns.items()}
 
 
 @dataclass(frozen=True)
@@ -344,13 +351,23 @@ class _Table:
             return self._possible("mjd", read)
         values = numbers(self.frame, column, "time", self.name)
         self._check_zero(column, how)
-        unit = dict(self.settings.units).get("time")
-        if unit:
-            values = values * self._factor(known_unit(unit, "time", self.name), "d", "time")
+        if unit := self._unit_of_time(column):
+            values = values * self._factor(unit, "d", "time")
         # the zero first: a Julian date as one float is good to 40 µs only
         return self._possible(
             "mjd", np.asarray(values + (how.zero - (MJD_ZERO_JD if how.format == "jd" else 0.0)))
         )
+
+    def _unit_of_time(self, column: str) -> str | None:
+        """Return the unit of the times by settings, column or file; units that are sentences are left to the zero."""
+        if (said := dict(self.settings.units).get("time")) is not None:
+            return known_unit(said, "time", self.name)
+        times = self.frame.attrs.get(TIMES, {}).get(column, {})
+        for text in (self.frame.attrs.get("units", {}).get(column), times.get("unit")):
+            if text and not _DATES.match(str(text)):
+                with suppress(DataError):
+                    return str(unit_of(str(text)))
+        return None
 
     def _check_said(self, column: str, how: TimeSettings, scale: str) -> None:
         """Refuse times of which the file itself says another scale, place or zero than the settings."""
@@ -367,9 +384,12 @@ class _Table:
             told["zero of time (JD)"] = (f"{said['zero']:.10g}", f"{zero:.10g}")
         for name, (theirs, ours) in told.items():
             if theirs and theirs not in {ours, "unknown"}:
+                such = "scale: tdb, place: barycentre"
+                if name.startswith("zero"):
+                    such = f"format: {how.format}, zero: {said['zero'] - zero + how.zero:.15g}"
                 msg = (
                     f"{self.name}: the file says that the {name} of {column!r} is {theirs}, and by the settings it is "
-                    f"{ours}; say time as the file has it, such as time: {{scale: tdb, place: barycentre}}"
+                    f"{ours}; say time as the file has it, such as time: {{{such}}}"
                 )
                 raise BadKeyword(msg)
 

@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
     from virtualobserver.data.product import RawRef
 
+_EXACT: Final = 2.0**53
+"""Whole numbers beyond are not all there among floating-point ones of eight bytes."""
 __all__ = ["frame_of", "known_unit", "need", "numbers", "rows_of", "table_at", "texts"]
-
-_SPELLINGS: Final = {"e-/s": "electron/s", "e/s": "electron/s", "e-": "electron"}
-"""Units as NASA's missions write them, and as astropy does."""
 
 
 def table_at(path: Path) -> pd.DataFrame:
@@ -68,14 +67,40 @@ def rows_of(frame: pd.DataFrame, column: str, name: str) -> dict[str, NDArray[np
     """Return the rows of each star of a table of many, found once a table."""
     known = frame.attrs.setdefault("rows of", {})
     if column not in known:
-        keys = np.array([str(value).strip() for value in need(frame, column, "object", name)], dtype=str)
+        keys = _keys(need(frame, column, "object", name), name)
         order = np.argsort(keys, kind="stable")
-        found, first = np.unique(keys[order], return_index=True)
+        order = order[keys[order] != ""]  # rows that are no star's
+        keys = keys[order]
+        found, first = np.unique(keys, return_index=True)
         known[column] = (
             dict(zip(found.tolist(), np.split(order, first[1:]), strict=True)) if len(keys) else {}
         )
     rows: dict[str, NDArray[np.int64]] = known[column]
     return rows
+
+
+def _keys(column: pd.Series, name: str) -> NDArray[np.str_]:
+    """Return names of stars as text, empty where there is none; whole numbers have no point.
+
+    Raises
+    ------
+    BadKeyword
+        If they are floating-point numbers so large that neighbours are one.
+    """
+    hidden = column.isna().to_numpy()
+    values: list[object] = column.tolist()
+    if column.dtype.kind == "f":
+        known = column[~hidden].to_numpy(np.float64)
+        if known.size and np.abs(known).max() > _EXACT:
+            msg = (
+                f"{name}: the column {column.name!r} of objects holds floating-point numbers as large as "
+                f"{np.abs(known).max():.17g}, which do not keep all digits; write them as whole numbers or text"
+            )
+            raise BadKeyword(msg)
+        if (known == np.floor(known)).all():
+            values = [0 if gone else int(one) for one, gone in zip(column, hidden, strict=True)]
+    texts = ["" if gone else str(one).strip() for one, gone in zip(values, hidden, strict=True)]
+    return np.array(texts, dtype=str)
 
 
 def need(frame: pd.DataFrame, column: str, what: str, name: str) -> pd.Series:
@@ -148,7 +173,7 @@ def known_unit(text: str, what: str, name: str) -> str:
     BadKeyword
         If it is none.
     """
-    plain = _SPELLINGS.get(text.strip(), text.strip())
+    plain = text.strip()
     try:
         return str(unit_of(plain)) if plain else ""
     except DataError:

@@ -40,6 +40,8 @@ _SITES: Final = MappingProxyType(
     }
 )
 """Where other spectrographs stand, for files that do not say it: the TNG on La Palma, the VLT on Paranal."""
+_AGREE: Final = 60.0
+"""Seconds by which MJD-OBS and DATE-OBS may differ: ESO writes the same moment in both. Chosen."""
 _UNSET: Final = -90000.0
 """HARPS writes -99999 for what it does not know."""
 _KEYS: Final = (
@@ -233,6 +235,17 @@ def _middle(ask: _Asker, exptime: float) -> float:
         start = ask.date()
         if math.isfinite(start):
             ask.problems.append((flags.QUALITY_KEYWORD, "keyword MJD-OBS is missing; DATE-OBS taken"))
+    elif said := ask.text("DATE-OBS"):
+        date = ask.date()
+        if (
+            abs(date - start) * SECONDS_PER_DAY > _AGREE
+        ):  # False for a date that is none, which is said already
+            ask.problems.append(
+                (
+                    flags.QUALITY_KEYWORD,
+                    f"MJD-OBS = {start:.10g} contradicts DATE-OBS = {said}; MJD-OBS taken",
+                )
+            )
     if math.isfinite(start) and math.isfinite(end) and end >= start:
         return (start + end) / 2
     if math.isfinite(start):
