@@ -56,7 +56,7 @@ class VirtualHARPS(VirtualObservatory[SpectrumSet, HARPSSettings]):
     name: ClassVar[str] = "harps"
     title: ClassVar[str] = "HARPS"
     archive_title: ClassVar[str] = "ESO Science Archive"
-    version: ClassVar[str] = "5"
+    version: ClassVar[str] = "6"
     facility: ClassVar[str] = "ESO 3.6 m telescope, La Silla"
     instrument: ClassVar[str] = "HARPS"
     site: ClassVar[Site | None] = LA_SILLA
