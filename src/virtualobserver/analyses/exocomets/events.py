@@ -182,6 +182,8 @@ def _context(search: StarSearch, track: Track, settings: ExocometsSettings, *, c
         chunk = chunk_of(one, row, reach)
         velocity = one.spectra.velocity[np.abs(one.spectra.velocity) <= reach]
         shares.append(pixel_share(chunk, 0, velocity, track.v, track.fwhm))
+        # farther out ripples and slopes, which a shift follows too, would outweigh a weak comet
+        chunk.weight[:, np.abs(velocity - track.v) > 3.0 * track.fwhm] = 0.0
         gains += shift_gains(chunk, 0, velocity, _SHIFTS) / (1.0 + 2.0 * one.noise.lag1)
     context: RecordDict = {
         "pixel_share": min(shares) if min(shares) > 0 else max(shares),
