@@ -68,6 +68,36 @@ def test_the_periodogram_of_a_sine_says_where_else_the_period_may_be():
     assert len(folded.curves[0]) == 2 * 80
 
 
+@pytest.mark.parametrize("column", ["heliocentric_distance", "observer_distance", "phase_angle"])
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_epochs_of_a_body_without_a_place_are_left_out_and_counted(column, value):
+    curve = star(np.random.default_rng(2), "g")
+    columns = {name: np.array(curve[name]) for name in ("mjd", "flux", "flux_error", "flags")}
+    columns |= {"heliocentric_distance": np.full(80, 2.3), "observer_distance": np.full(80, 1.5)}
+    columns["phase_angle"] = np.full(80, 10.0)
+    columns[column][[5, 9]] = value
+    aux = Aux(Target("a body"))
+    merged = merge([as_handle(TimeSeries(columns, band="g"))], Periods().settings, aux)
+    # an angle of 0 is one that can be
+    lost = 0 if column == "phase_angle" and value == 0 else 2
+    assert len(merged) == 80 - lost
+    assert np.isfinite(merged.mag).all()
+    assert sum(aux.notes.values()) == lost
+
+
+def test_times_at_the_telescope_beside_others_are_told():
+    rng = np.random.default_rng(2)
+    curves = [as_handle(star(rng, "g")), as_handle(star(rng, "r"))]
+    aux = Aux(Target("a star"))
+    merge(curves, Periods().settings, aux)
+    assert not aux.notes
+    own = curves[1].load()
+    columns = {name: np.array(own[name]) for name in ("mjd", "flux", "flux_error", "flags")}
+    columns["bjd_tdb"] = columns["mjd"] + 2400000.5 + 0.003
+    merge([curves[0], as_handle(TimeSeries(columns, band="r"))], Periods().settings, aux)
+    assert aux.notes == {"epochs with times as at the telescope, beside others freed of the light's way": 80}
+
+
 def test_one_band_can_be_asked_for():
     rng = np.random.default_rng(2)
     curves = [star(rng, "g"), star(rng, "r")]

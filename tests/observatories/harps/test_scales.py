@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from support.harps import STAR, WAVE, adp, header, reduced, spectrum
 from support.real import real_data
 
 from virtualobserver import Project
+from virtualobserver.conventions import SPECTRUM_MASK_FLAGGED
 from virtualobserver.errors import InvalidFile
 from virtualobserver.maths.spectra import flags
 from virtualobserver.maths.spectra.lines import C_KM_S, air_to_vacuum
@@ -19,7 +21,7 @@ from virtualobserver.observatories.harps.adp import adp_bytes
 from virtualobserver.observatories.harps.folder import FolderArchive
 from virtualobserver.observatories.harps.header import read_facts
 from virtualobserver.observatories.harps.reader import read_exposure
-from virtualobserver.observatories.harps.scale import scale_of, text_angle
+from virtualobserver.observatories.harps.scale import medium_of_table, scale_of, text_angle
 
 K = 3933.661
 LINE = 20.0  # km/s: where `spectrum` puts its lines
@@ -97,13 +99,14 @@ def test_axes_of_images_give_the_line_where_it_is(axis):
     [
         {"CTYPE1": "VELO-LSR"}, {"CTYPE1": "FREQ-HEL"}, {"CTYPE1": "WAVE-GRI"}, {"CTYPE1": "AWAV-TAB"},
         {"CTYPE1": "WAVE-F2W"}, {"CTYPE1": "MULTISPE"}, {"CTYPE1": "FELO"}, {"CTYPE1": "SOMETHING"},
+        {"CTYPE1": "LAMBDA(LOG)"}, {"CTYPE1": "LOGLAMBDA"}, {"CTYPE1": "VACUUM WAVELENGTH"},
         {"DC-FLAG": -1}, {"DC-FLAG": 2}, {"DC-FLAG": "x"}, {"SPECSYS": "SOURCE"}, {"SPECSYS": "NONSENSE"},
     ],
 )  # fmt: skip
 def test_scales_and_frames_that_are_not_read_are_refused_by_name(cards):
     ((key, value),) = cards.items()
     content = image(spectrum(), **linear(WAVE), **cards)
-    with pytest.raises(InvalidFile, match=f"x.*{key}.*{value}"):
+    with pytest.raises(InvalidFile, match=f"x.*{key}.*{re.escape(str(value))}"):
         read_exposure(content, "x")
     rows = reduced({"x": content, "y": adp(1)})[0].data.epochs
     assert rows["quality"][list(rows["archive_id"]).index("x")] & flags.QUALITY_UNREADABLE
@@ -210,6 +213,62 @@ def test_frames_are_brought_to_the_barycentre():
     frame, more = "LSRK", {"RA": None, "DEC": None}
     with pytest.raises(InvalidFile, match="LSRK, and the position"):
         read_exposure(moved(0.0), "x")
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CD1_1": 0.01, "CDELT1": 1.0}, {"CD1_1": 0.01, "CDELT1": None}, {"CD1_1": 0.0},
+        {"CDELT1": 0.02, "PC1_1": 0.5}, {"CRPIX1": 3001.0, "CRVAL1": float(WAVE[3000])},
+        {"CTYPE1": "WAVELENGTH (Angstrom)"}, {"CTYPE1": "LAMBDA", "CUNIT1": "0.1nm"},
+    ],
+)  # fmt: skip
+def test_steps_and_reference_pixels_in_every_form(cards):
+    exposure = read_exposure(image(spectrum(), **{**linear(WAVE), **cards}), "x")
+    assert line_of(exposure) == pytest.approx(LINE, abs=0.5)
+    assert exposure.medium == "air"
+
+
+@pytest.mark.parametrize("value", [True, 1, "T", "true", "Yes"])
+def test_a_vacuum_is_stated_in_any_form(value):
+    assert read_exposure(image(spectrum(), **linear(WAVE), VACUUM=value), "x").medium == "vacuum"
+    told = read_exposure(image(spectrum(), **linear(WAVE), CTYPE1="AWAV", VACUUM=value), "x")
+    assert told.medium == "air"
+    assert told.quality & flags.QUALITY_ASSUMED
+    assert "CTYPE1 AWAV says air, another keyword vacuum" in "; ".join(told.reasons)
+
+
+@pytest.mark.parametrize("ucd", ["em.wl;obs.atmos", "em.wl; obs.atmos", " EM.WL ;OBS.ATMOS "])
+def test_blanks_in_a_ucd_do_not_make_air_a_vacuum(ucd):
+    exposure = read_exposure(
+        adp_bytes(WAVE, spectrum(), header(), ucds=(ucd, "phot.flux", "stat.error")), "x"
+    )
+    assert exposure.medium == "air"
+    assert line_of(exposure) == pytest.approx(LINE, abs=0.5)
+
+
+def test_a_ucd_that_a_name_contradicts_is_believed_and_flagged():
+    columns = {"TUCD1": "em.wl;obs.atmos"}
+    assert medium_of_table(columns, 1, ["WAVE"]) == ("air", "")
+    assert "is in air by its TUCD1" in medium_of_table(columns, 1, ["WAVE_VAC"])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "ucd"), [("DQ", ""), ("mask", ""), ("Q", "meta.code.qual;meta.main"), ("Q", "")]
+)
+def test_columns_of_quality_by_their_names_and_ucds(name, ucd):
+    bad = np.zeros(WAVE.size, dtype=np.int32)
+    bad[100:110] = 4
+    flux = spectrum()
+    content = table(wavelength_air=WAVE, flux=flux, **{name: bad})
+    with afits.open(io.BytesIO(content)) as units:
+        units[1].header["TUCD3"] = ucd
+        stream = io.BytesIO()
+        units.writeto(stream)
+    mask = read_exposure(stream.getvalue(), "x").mask
+    known = bool(ucd) or name != "Q"
+    assert (mask[100:110] & SPECTRUM_MASK_FLAGGED != 0).all() == known
+    assert not (mask[110:] & SPECTRUM_MASK_FLAGGED).any()
 
 
 @pytest.mark.parametrize("case", ["both", "vacuum", "air", "capitals"])

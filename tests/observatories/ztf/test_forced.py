@@ -506,6 +506,35 @@ def test_an_event_that_fills_the_window_is_not_subtracted_from_itself():
     assert list(notes.values()) == [82]
 
 
+SHAPES = {
+    "plateau": (lambda t: (t > 0.4) * 1.0, False),
+    "slope": (lambda t: t, False),
+    "hump": (lambda t: np.exp(-0.5 * ((t - 0.5) / 0.25) ** 2), False),
+    "rise at the end": (lambda t: np.exp(-(((1 - t) / 0.2) ** 2)), True),
+    "short": (lambda t: np.where(t < 0.5, 0.0, np.exp(-(t - 0.5) / 0.075)), True),
+    "plateau of less than half": (lambda t: (t > 0.6) * 1.0, True),
+    "a dip": (lambda t: -np.exp(-0.5 * ((t - 0.5) / 0.03) ** 2), True),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_long_faint_event_is_not_hidden_by_the_errors_of_its_epochs(shape):
+    event, has_quiet = SHAPES[shape]
+    rng = np.random.default_rng(5)
+    flux = rng.normal(0.0, 5.0, 240) + 5.0 * 5.0 * event(np.linspace(0, 1, 240))
+    baseline = forced_curve(quiet_file(flux, 5.0))[0].meta["baselines"][0]["baseline"]
+    if has_quiet:
+        assert baseline == pytest.approx(0, abs=2.0)
+    else:
+        assert baseline is None
+
+
+def test_epochs_without_a_time_are_counted_one_by_one():
+    columns = quiet_file(np.random.default_rng(6).normal(0, 5, 60), 5.0)
+    columns["jd"][:4] = np.nan
+    assert forced_curve(columns)[1]["epochs without a time"] == 4
+
+
 @pytest.mark.parametrize(
     ("code", "flag"),
     [

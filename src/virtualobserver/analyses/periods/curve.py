@@ -71,16 +71,18 @@ def merge(
     """Return the good epochs of all light curves of a source, or None if there are too few."""
     parts = []
     reduced: list[tuple[str, ...]] = []
+    plain = []
     for number, handle in enumerate(products):
         curve = handle.load()
         if settings.band is not None and curve.band != settings.band:
             continue
-        good = _good(curve, aux)
         mag, done = _reduced(curve)
+        good = _good(curve, mag, aux)
         with np.errstate(invalid="ignore", divide="ignore"):
             error = _POGSON * curve.flux_error / curve.flux
         if good.sum() > 1:
             reduced.append(done)
+            plain.append(0 if "observer_distance" in curve or "bjd_tdb" in curve else int(good.sum()))
             mean = float(np.average(mag[good], weights=error[good] ** -2))
             parts.append(
                 (
@@ -93,6 +95,8 @@ def merge(
             )
     if not parts:
         return None
+    if aux is not None and not all(plain):
+        aux.note("epochs with times as at the telescope, beside others freed of the light's way", sum(plain))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[4], columns[0]))
     mjd, days, mag, error, product = (column[order] for column in columns)
@@ -117,16 +121,18 @@ def times_of(curve: TimeSeries) -> FloatArray:
     return curve.mjd
 
 
-def _good(curve: TimeSeries, aux: Aux | None) -> NDArray[np.bool_]:
-    """Return which epochs are used; the others are counted."""
+def _good(curve: TimeSeries, mag: FloatArray, aux: Aux | None) -> NDArray[np.bool_]:
+    """Return which epochs are used; the others are counted. Magnitudes are the reduced ones."""
     with np.errstate(invalid="ignore"):
         whole = np.isfinite(curve.flux) & (curve.flux > 0) & (curve.flux_error > 0)
         whole &= np.isfinite(times_of(curve)) & np.isfinite(curve.flux_error)
     clean = curve.flags == 0
+    placed = np.isfinite(mag) | ~whole
     if aux is not None:
         aux.note("epochs with flags", int(np.sum(~clean)))
         aux.note("epochs without positive flux and error, or without a time", int(np.sum(clean & ~whole)))
-    return np.asarray(clean & whole)
+        aux.note("epochs whose distance or phase angle is not known", int(np.sum(clean & ~placed)))
+    return np.asarray(clean & whole & placed)
 
 
 def _reduced(curve: TimeSeries) -> tuple[FloatArray, tuple[str, ...]]:
@@ -136,7 +142,8 @@ def _reduced(curve: TimeSeries) -> tuple[FloatArray, tuple[str, ...]]:
     done = []
     for name in ("heliocentric_distance", "observer_distance"):
         if name in curve:
-            mag = mag - 5 * np.log10(np.asarray(curve[name], float))
+            distance = np.asarray(curve[name], float)
+            mag = mag - 5 * np.log10(np.where(distance > 0, distance, np.nan))
             done.append(name)
     if "phase_angle" in curve:
         mag = mag - phase_dimming(curve["phase_angle"])

@@ -50,7 +50,7 @@ class Periods(Analysis[TimeSeries, PeriodsSettings]):
     """
 
     name: ClassVar[str] = "periods"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     requires_any: ClassVar[bool] = True
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("table", "periodogram"), ("lightcurve", "folded"))
     strength: ClassVar[tuple[str, ...]] = ("amplitude", "period")

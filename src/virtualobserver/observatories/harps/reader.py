@@ -35,6 +35,7 @@ from virtualobserver.observatories.harps.scale import (
     scale_of,
     source_velocity,
     specsys_of,
+    ucd_words,
 )
 from virtualobserver.typing import Record
 
@@ -59,7 +60,7 @@ _NAMES: Final = {
     ),
     "flux": ("FLUX", "FLUX_REDUCED"),
     "error": ("ERR", "ERR_REDUCED", "ERROR"),
-    "quality": ("QUAL", "QUALITY"),
+    "quality": ("QUAL", "QUALITY", "QUAL_FLAG", "DQ", "DQ_FLAG", "MASK", "BPM", "BADPIX", "FLAGS", "FLAG"),
 }
 
 _GAP: Final = 9
@@ -175,12 +176,13 @@ def _column(header: Record, names: Sequence[str], kind: str) -> str | None:
     if found:
         return min(found, key=lambda pair: pair[0])[1]
     for number, column in enumerate(names, 1):
-        parts = str(header.get(f"TUCD{number}", "")).strip().lower().split(";")
+        parts = ucd_words(header, number)
         is_error, is_flux = "stat.error" in parts, any(part.startswith("phot.flux") for part in parts)
         if (
             (kind == "wave" and parts[0] == "em.wl")
             or (kind == "flux" and is_flux and not is_error and "src.net" in parts)
             or (kind == "error" and is_flux and is_error)
+            or (kind == "quality" and parts[0] in {"meta.code.qual", "meta.qual"})
         ):
             return column
     upper = {column.upper(): column for column in names}
@@ -208,6 +210,8 @@ def _from_table(
     quality = _column(header, names, "quality")
     if quality is not None and np.asarray(unit.data[quality]).size == wave.size:
         bad = np.asarray(unit.data[quality]).ravel() != 0
+        if bad.all():
+            exposure.note(flags.QUALITY_DEAD, f"HDU {number}: column {quality} flags every pixel")
     column = names.index(wave_name) + 1
     scale, told = scale_of(str(header.get(f"TUNIT{column}", "")), wave)
     if told:

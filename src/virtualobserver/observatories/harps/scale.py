@@ -30,6 +30,7 @@ __all__ = [
     "source_velocity",
     "specsys_of",
     "text_angle",
+    "ucd_words",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -107,15 +108,23 @@ def scale_of(unit: str, wave: FloatArray) -> tuple[float, str]:
     return guess, f"unit of the wavelengths {what}; {name} assumed"
 
 
+def ucd_words(header: Record, number: int) -> list[str]:
+    """Return the words of the UCD of a column, counted from 1, in lower case; one empty word if it has none."""
+    return [word.strip() for word in str(header.get(f"TUCD{number}", "")).lower().split(";")]
+
+
 def medium_of_table(header: Record, number: int, names: list[str]) -> tuple[str, str]:
     """Return the medium of a column of wavelengths, counted from 1, and what had to be assumed, empty if nothing.
 
     Said by its UCD, else by its name: a ``wavelength`` beside a ``wavelength_air`` is in vacuum.
     """
-    parts = str(header.get(f"TUCD{number}", "")).strip().lower().split(";")
-    if parts[0] == "em.wl":
-        return ("air" if "obs.atmos" in parts else "vacuum"), ""
+    parts = ucd_words(header, number)
     name, lower = names[number - 1].lower(), {each.lower() for each in names}
+    if parts[0] == "em.wl":
+        medium = "air" if "obs.atmos" in parts else "vacuum"
+        other = {"air": ("_vac", "_vacuum"), "vacuum": ("_air",)}[medium]
+        told = f"column {names[number - 1]} is in {medium} by its TUCD{number}, which is believed"
+        return medium, told if name.endswith(other) else ""
     if name.endswith("_air"):
         return "air", ""
     if name.endswith(("_vac", "_vacuum")) or f"{name}_air" in lower:
@@ -135,7 +144,10 @@ def image_axis(header: Record, size: int, name: str) -> tuple[FloatArray, str, l
     """
     ctype = str(header.get("CTYPE1", "") or "").strip().upper()
     kind, _, algorithm = (part.strip("- ") for part in ctype.partition("-"))
-    named = kind in _AIR | _VACUUM | _OF_IRAF or kind.split("(")[0].strip() in _OF_IRAF
+    word, _, bracket = kind.partition("(")
+    # what stands in brackets is a unit, not a logarithm
+    named = kind in _AIR | _VACUUM | _OF_IRAF
+    named |= word.strip() in _OF_IRAF and bracket.strip(") ").lower() in _ANGSTROM
     known = named or kind.lower() in _ANGSTROM or kind in _OTHER_AXES
     if not known or kind in _NO_WAVELENGTH or algorithm not in {"", "LOG"}:
         msg = (
@@ -148,10 +160,13 @@ def image_axis(header: Record, size: int, name: str) -> tuple[FloatArray, str, l
     if kind in _OTHER_AXES:
         return _as_wavelength(values, kind, unit, header, name), "vacuum", []
     scale, told = scale_of(unit, values)
-    medium = "vacuum" if kind in _VACUUM else "air"
-    if kind not in _VACUUM | _AIR and _stated_medium(header) == "vacuum":
-        medium = "vacuum"
-    return values * scale, medium, [f"unit of the image: {told}"] if unit and told else []
+    assumed = [f"unit of the image: {told}"] if unit and told else []
+    medium, stated = "vacuum" if kind in _VACUUM else "air", _stated_medium(header)
+    if kind not in _VACUUM | _AIR:
+        medium = stated or "air"
+    elif stated and stated != medium:
+        assumed.append(f"CTYPE1 {kind} says {medium}, another keyword {stated}; CTYPE1 is believed")
+    return values * scale, medium, assumed
 
 
 def _values(header: Record, size: int, name: str, *, is_log: bool) -> FloatArray:
@@ -209,17 +224,21 @@ def _stated_medium(header: Record) -> str:
     stated = str(header.get("AIRORVAC", "") or "").strip().lower()
     if stated[:3] in {"air", "vac"}:
         return "air" if stated.startswith("air") else "vacuum"
-    vacuum = header.get("VACUUM")
-    return "" if vacuum is None else "vacuum" if vacuum in (1, True, "T") else "air"
+    vacuum = str(header.get("VACUUM", "")).strip().lower()
+    if vacuum in {"1", "1.0", "t", "true", "y", "yes"}:
+        return "vacuum"
+    return "air" if vacuum in {"0", "0.0", "f", "false", "n", "no"} else ""
 
 
 def _numbers(header: Record, name: str) -> tuple[float, float, float]:
-    wanted = [Keyword("CRVAL1"), Keyword("CDELT1", default=None), Keyword("CRPIX1", default=1.0)]
+    wanted = [Keyword("CRVAL1"), Keyword("CD1_1", default=0.0), Keyword("CRPIX1", default=1.0)]
     try:
         known = read_keywords(header, wanted, name)
-        step = known["CDELT1"]
-        if step is None:
-            step = read_keywords(header, [Keyword("CD1_1")], name)["CD1_1"]
+        # beside a CD1_1 the standard has CDELT1 ignored, and programs write 1 there
+        step = known["CD1_1"]
+        if step == 0:
+            more = read_keywords(header, [Keyword("CDELT1"), Keyword("PC1_1", default=1.0)], name)
+            step = more["CDELT1"] * more["PC1_1"]
     except BadKeyword as error:
         msg = f"{error}: there is no wavelength scale"
         raise InvalidFile(msg) from error

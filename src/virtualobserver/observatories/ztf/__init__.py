@@ -43,7 +43,7 @@ class VirtualZTF(VirtualObservatory[TimeSeries, ZTFSettings]):
     name: ClassVar[str] = "ztf"
     title: ClassVar[str] = "ZTF"
     archive_title: ClassVar[str] = "ZTF archive at IRSA"
-    version: ClassVar[str] = "4"
+    version: ClassVar[str] = "5"
     facility: ClassVar[str] = "Palomar Samuel Oschin 48-inch telescope"
     instrument: ClassVar[str] = "ZTF camera"
     site: ClassVar[Site | None] = PALOMAR

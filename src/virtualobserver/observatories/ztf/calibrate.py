@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import f_oneway
 
 from virtualobserver.columns import units_of
 from virtualobserver.conventions import (
@@ -63,6 +64,12 @@ _BANDS = {"ZTF_g": "zg", "ZTF_r": "zr", "ZTF_i": "zi"}
 _GROUP = ("field", "ccdid", "qid")
 _AGREES = 3.0  # errors within which an epoch has the flux of the others; leaves 0.3 % of good ones out
 _CLIPS = 20  # rounds of that, which settle after a few
+_STRETCHES = 8
+"""Parts in time that quiet epochs are compared in: enough to see a slope or a hump, with some epochs in each."""
+_CHANCE = 1e-3
+"""Probability below which stretches of one flux do not differ as they do; one quiet group in a thousand."""
+_DRIFT = 1.0
+"""Errors of an epoch by which stretches have to differ to matter: the baseline is then off by about half of that."""
 
 
 def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> list[Product[TimeSeries]]:
@@ -88,6 +95,8 @@ def lightcurves(files: Sequence[Columns], aux: Aux, settings: ZTFSettings) -> li
     names = set.intersection(*(set(columns) for columns in files))
     pooled = {name: np.concatenate([columns[name] for columns in files]) for name in sorted(names)}
     _, first = np.unique(np.char.add(pooled["jd"].astype("U32"), pooled["filter"]), return_index=True)
+    # epochs without a time are not the same one
+    first = np.union1d(first, np.flatnonzero(~np.isfinite(pooled["jd"])))
     pooled = {name: values[first] for name, values in pooled.items()}
     if unknown := sorted(set(pooled["filter"].tolist()) - set(_BANDS)):
         msg = (
@@ -142,6 +151,11 @@ def _baselined(
         member = (groups == group).all(axis=1)
         factor = _error_factor(rows["forcediffimchisq"][member & usable])
         quiet = _quiet(flux, error * factor, member & usable)
+        if quiet.sum() >= max(settings.forced_baseline, 3 * _STRETCHES):
+            quiet = _at_one_level(rows["jd"], flux, error, quiet)
+            below = member & usable & ~quiet & (flux < np.median(flux[quiet])) if quiet.any() else quiet
+            # where so many are lower, the level may be that of the event
+            quiet &= np.count_nonzero(below) < settings.forced_baseline
         facts: RecordDict = dict(zip(_GROUP, (int(part) for part in group), strict=True))
         facts |= {"epochs": int(member.sum()), "quiet": int(quiet.sum())}
         facts |= {"baseline": None, "error_factor": 1.0}
@@ -191,6 +205,37 @@ def _quiet(
             break
         quiet = kept
     return quiet if 2 * quiet.sum() > candidates.sum() else np.zeros_like(quiet)
+
+
+def _at_one_level(
+    jd: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    error: NDArray[np.float64],
+    quiet: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Return the quiet epochs without stretches of time at another level; none, if that is not most stretches.
+
+    Errors of epochs hide what is long and faint, so means of stretches are compared (analysis of variance, which
+    asks for no right errors).
+    """
+    rows = np.flatnonzero(quiet)
+    rows = rows[np.argsort(jd[rows], kind="stable")]
+    parts = np.array_split(rows, _STRETCHES)
+    pulls = [flux[part] / error[part] for part in parts]
+    while _drifts(pulls):
+        levels = np.array([pull.mean() for pull in pulls])
+        far = int(np.argmax(np.abs(levels - np.median(levels))))
+        del parts[far], pulls[far]
+        if 2 * len(parts) <= _STRETCHES:
+            return np.zeros_like(quiet)
+    kept = np.zeros_like(quiet)
+    kept[np.concatenate(parts)] = True
+    return kept
+
+
+def _drifts(pulls: list[NDArray[np.float64]]) -> bool:
+    levels = [float(pull.mean()) for pull in pulls]
+    return max(levels) - min(levels) >= _DRIFT and bool(f_oneway(*pulls).pvalue < _CHANCE)
 
 
 def _total(
