@@ -67,8 +67,6 @@ class Star:
     v_star: float = 10.0
     metals: tuple[tuple[float, float], ...] = ()
     comets: tuple[Comet, ...] = field(default=())
-    slip: tuple[float, ...] = ()
-    """By which the lines of each exposure are out of place, km/s; nothing: by none."""
 
 
 def nights(rng: np.random.Generator, counts, *, first: float = 53500.0, span: float = 400.0):
@@ -167,12 +165,10 @@ def _light(star: Star, line: str, v, mjd, era):
     """Return the light of each exposure before the comet, shape (n, m)."""
     states = {int(one): _photosphere(star, line, v, 1.0 - 0.02 * int(one)) for one in np.unique(era)}
     shift = star.amplitude * np.sin(2 * np.pi * mjd / star.orbit)
-    if star.slip:
-        shift = shift + np.asarray(star.slip)
     flux = np.empty((mjd.size, v.size))
     for row in range(mjd.size):
         own = states[int(era[row])]
-        flux[row] = np.interp(v - shift[row], v, own) if shift[row] else own
+        flux[row] = np.interp(v - shift[row], v, own) if star.amplitude else own
     if star.wave:
         angle = np.arcsin(np.clip(v / star.vsini, -1, 1))
         height = np.sqrt(_rotation(v, star.vsini))

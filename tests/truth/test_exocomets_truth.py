@@ -1,13 +1,8 @@
 """A small part of what `measure_exocomets` measures, on spectra that the search has not seen."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
 from truth.measure_exocomets import NULLS, RECALL, tried
-from truth.spectra import Comet, handles, nights, observe, star_of
-from virtualobserver.analyses.exocomets import Exocomets
 
 BY_NAME = {case.name: case for case in (*RECALL, *NULLS)}
 
@@ -53,34 +48,3 @@ def test_stars_without_comets_have_no_candidate(name):
 def test_waves_of_a_pulsating_star_go_both_ways_or_are_part_of_its_noise():
     kinds = {one.star_class for one in stars("pulsation 1 %, 6 nights", 4)}
     assert "exocomet_candidate" not in kinds
-
-
-def events_with(seed, change):
-    """Return the events of an A star with gas at rest, 16 nights x 2, of which the fifth is `change`d."""
-    rng = np.random.default_rng([seed, 77])
-    mjd, night = nights(rng, [2] * 16)
-    star = change(replace(star_of(rng), stable=0.6), night == np.unique(night)[4])
-    ours = Exocomets()
-    return ours.find(*handles(observe(rng, star, mjd, night)), ours.settings).detections
-
-
-@pytest.mark.parametrize("slip", [1.5, -2.5])
-def test_a_night_whose_lines_are_out_of_place_has_no_candidate(slip):
-    for seed in range(3):
-        events = events_with(seed, lambda star, rows: replace(star, slip=tuple((slip * rows).tolist())))
-        strongest = max(events, key=lambda event: event.parameters["peak_snr"])
-        assert strongest.parameters["shift_gain"] > 1
-        assert "exocomet_candidate" not in {event.kind for event in events}
-
-
-def test_a_weak_comet_beside_a_strong_one_is_no_shift():
-    for seed in range(3):
-
-        def change(star, rows):
-            own = np.flatnonzero(rows)
-            strong, weak = Comet(own, 0.5, 12.0, 4.0), Comet(own, 0.12, 15.0, 60.0)
-            return replace(star, comets=(strong, weak))
-
-        found = [event for event in events_with(seed, change) if event.kind == "exocomet_candidate"]
-        assert {round(event.parameters["velocity"] / 30) for event in found} >= {0, 2}
-        assert all(event.parameters["shift_gain"] < 0.7 for event in found)

@@ -191,13 +191,6 @@ def test_probability_falls_with_snr_and_stays_one():
     assert wide == pytest.approx(20 * 2 * np.exp(-27.0 / 4), rel=0.05)
 
 
-def test_what_a_shift_explains_as_well_is_no_candidate():
-    event = {"velocity": 0.5, "fwhm": 3.7, "fap": 1e-9, "shift_gain": 1.3}
-    kind, reason = event_class(event, {}, ExocometsSettings())
-    assert (kind, reason) == ("unclear", "a shift of all lines explains it as well")
-    assert event_class(event | {"shift_gain": 0.4}, {}, ExocometsSettings())[0] == "exocomet_candidate"
-
-
 def test_half_of_a_ripple_is_no_comet():
     event = {"velocity": -190.0, "fwhm": 118.0, "fap": 1e-4, "emission_beside": 0.8}
     assert event_class(event, {}, ExocometsSettings())[0] == "unclear"

@@ -13,7 +13,6 @@ from virtualobserver.analyses.exocomets.matched.features import (
     event_correlation,
     pixel_share,
     principal_component,
-    shift_gains,
     stable_frame,
 )
 from virtualobserver.analyses.exocomets.matched.profiles import equivalent_width, gaussian_profile
@@ -41,8 +40,6 @@ _MOST_COMPARED: Final = 50
 """Events of a star that are compared with the other nights; bounds the time of a star with a thousand of them."""
 _LEAST_COVERAGE: Final = 0.5
 """Part of an event's pixels that have data; with less than half its shape is guessed. Chosen, not tuned."""
-_SHIFTS: Final = np.arange(-15.0, 15.01, 0.25)
-"""km/s; in steps of a tenth of the resolution. What moves by more is seen in the scatter of all shifts."""
 
 
 def events_of(search: StarSearch, target: Target, settings: ExocometsSettings) -> list[Event]:
@@ -162,12 +159,6 @@ def _best_hit(search: StarSearch, track: Track) -> NDArray[np.void]:
     return np.asarray(own[int(np.argmin(np.abs(own["snr"] - track.peak_snr)))])
 
 
-def _strongest(search: StarSearch, track: Track) -> float:
-    """Return the S/N of the strongest feature in an event's best spectrum; a shift has to explain that one."""
-    hits = search.searched.hits
-    return float(hits["snr"][hits["row"] == track.best].max(initial=track.peak_snr))
-
-
 def _context(search: StarSearch, track: Track, settings: ExocometsSettings, *, compare: bool) -> RecordDict:
     """Return what tells a comet from a defect and from activity.
 
@@ -177,19 +168,15 @@ def _context(search: StarSearch, track: Track, settings: ExocometsSettings, *, c
     reach = float(np.abs(search.searched.bank.v).max()) + 100.0
     inner = np.abs(line.spectra.velocity) <= reach
     row = np.asarray([track.best])
-    shares, gains = [], np.zeros(_SHIFTS.size)
+    shares = []
     for one in search.searched.lines:
         chunk = chunk_of(one, row, reach)
         velocity = one.spectra.velocity[np.abs(one.spectra.velocity) <= reach]
         shares.append(pixel_share(chunk, 0, velocity, track.v, track.fwhm))
-        # farther out ripples and slopes, which a shift follows too, would outweigh a weak comet
-        chunk.weight[:, np.abs(velocity - track.v) > 3.0 * track.fwhm] = 0.0
-        gains += shift_gains(chunk, 0, velocity, _SHIFTS) / (1.0 + 2.0 * one.noise.lag1)
     context: RecordDict = {
         "pixel_share": min(shares) if min(shares) > 0 else max(shares),
         "missing_in_burst": _missing_in_burst(search, track, settings.burst_gap / HOURS_PER_DAY),
         "emission_beside": _emission_beside(search, track),
-        "shift_gain": float(gains.max()) / _strongest(search, track) ** 2,
         "pc_correlation": None,
     }
     if compare and inner.any():

@@ -55,7 +55,7 @@ class Exocomets(Analysis[SpectrumSet, ExocometsSettings]):
     """
 
     name: ClassVar[str] = "exocomets"
-    version: ClassVar[str] = "8"
+    version: ClassVar[str] = "7"
     requires: ClassVar[tuple[Requirement, ...]] = (Requirement("spectrum", "reduced"),)
     produces: ClassVar[tuple[tuple[str, str], ...]] = (("spectrum", "processed"),)
     batch: ClassVar[int] = 20

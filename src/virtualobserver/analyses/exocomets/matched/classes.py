@@ -115,8 +115,6 @@ def _candidate(event: Record, settings: ExocometsSettings) -> tuple[str, str]:
         return "unclear", "depths in K and H are those of no gas"
     if event.get("missing_in_burst"):
         return "unclear", "in one spectrum of a burst only"
-    if _number(event, "shift_gain") >= 1.0:
-        return "unclear", "a shift of all lines explains it as well"
     if _number(event, "fwhm") >= _WIDE and _number(event, "emission_beside") >= _RIPPLE:
         return "unclear", "the spectrum goes up as much beside it"
     return CANDIDATE, "absorption that nothing else explains"

@@ -20,7 +20,6 @@ __all__ = [
     "fit_shifts",
     "pixel_share",
     "principal_component",
-    "shift_gains",
     "stable_frame",
 ]
 
@@ -163,15 +162,6 @@ def fit_shifts(spectra: LineSpectra, sigma: FloatArray, rows: IntArray) -> Shift
     noise = float(np.sqrt(2.0 * dof.sum()))
     share = float(np.clip(1.0 - left / excess, 0.0, 1.0)) if excess > 0 else 0.0
     return ShiftFit(rows, shift, float(np.std(shift)), share, excess / noise)
-
-
-def shift_gains(chunk: LineChunk, row: int, velocity: FloatArray, shifts: FloatArray) -> FloatArray:
-    """Return by how much chi^2 of a spectrum falls if its reference is moved by each of some shifts (km/s)."""
-    reference = chunk.reference[row].astype(np.float64)
-    residual, weight = chunk.residual[row].astype(np.float64), chunk.weight[row].astype(np.float64)
-    moved = np.stack([np.interp(velocity - shift, velocity, reference) for shift in shifts])
-    left = (weight * (reference - residual - moved) ** 2).sum(axis=1)
-    return np.asarray((weight * residual**2).sum() - left)
 
 
 def _mean(flux: FloatArray, good: NDArray[np.bool_]) -> FloatArray:
