@@ -529,6 +529,16 @@ def test_a_long_faint_event_is_not_hidden_by_the_errors_of_its_epochs(shape):
         assert baseline is None
 
 
+def test_an_offset_of_the_reference_is_no_drift_where_the_moon_makes_errors_larger():
+    rng = np.random.default_rng(8)
+    error = np.where(np.linspace(0, 1, 240) < 0.5, 5.0, 20.0)
+    columns = quiet_file(-300.0 + error * rng.standard_normal(240), 5.0)
+    columns["forcediffimfluxunc"] = columns["forcediffimfluxunc"] * error / 5.0
+    said = forced_curve(columns)[0].meta["baselines"][0]
+    assert said["quiet"] > 230
+    assert said["baseline"] == pytest.approx(-300.0, abs=2.0)
+
+
 def test_epochs_without_a_time_are_counted_one_by_one():
     columns = quiet_file(np.random.default_rng(6).normal(0, 5, 60), 5.0)
     columns["jd"][:4] = np.nan

@@ -221,7 +221,9 @@ def _at_one_level(
     rows = np.flatnonzero(quiet)
     rows = rows[np.argsort(jd[rows], kind="stable")]
     parts = np.array_split(rows, _STRETCHES)
-    pulls = [flux[part] / error[part] for part in parts]
+    # about the level that all have: an offset of the reference is no drift, whatever the errors do
+    level = float(np.median(flux[rows]))
+    pulls = [(flux[part] - level) / error[part] for part in parts]
     while _drifts(pulls):
         levels = np.array([pull.mean() for pull in pulls])
         far = int(np.argmax(np.abs(levels - np.median(levels))))
